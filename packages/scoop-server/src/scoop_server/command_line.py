@@ -1,0 +1,144 @@
+"""The command ``scoop-server``: read the settings, put the parts together, run, save."""
+
+import errno
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from typing import Final
+
+from scoop_core import Changes, DependencyGraph
+
+from scoop_server.data_directory import DataDirectory, DataDirectoryError
+from scoop_server.event_loop import Server, format_address
+from scoop_server.limits import Limits
+from scoop_server.settings import Settings, read_settings
+
+log: Final = logging.getLogger("scoop_server")
+
+_BACKLOG: Final = 4_096
+"""Connections that wait to be accepted: a burst of thousands is taken in a few turns, and the system caps it."""
+
+
+class _CannotStart(Exception):
+    """What the command line asks for cannot be had; the message is one line for the operator."""
+
+
+class _NothingToCommit:
+    """The store of a server that keeps its changes in memory only, until it shuts down."""
+
+    def commit(self, changes: Changes) -> None:
+        """Promise nothing."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``scoop-server``; return its exit status."""
+    settings = read_settings(sys.argv[1:] if arguments is None else arguments, os.environ)
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    try:
+        serve(settings)
+    except (_CannotStart, DataDirectoryError) as error:
+        print(f"scoop-server: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def serve(settings: Settings) -> None:
+    """Serve as ``settings`` say until a signal ends it.
+
+    Raises :exc:`DataDirectoryError` or :exc:`_CannotStart` where that is not possible.
+    """
+    with ExitStack() as resources:
+        directory = None
+        if not settings.memory:
+            directory = resources.enter_context(closing(DataDirectory(settings.data_dir)))
+        listener = resources.enter_context(_bind(settings.host, settings.port))
+        signals = resources.enter_context(closing(_SignalPipe()))
+        if directory is None:
+            graph, place = DependencyGraph(reject_cycles=settings.reject_cycles), "memory only"
+        else:
+            graph, place = directory.load(reject_cycles=settings.reject_cycles), f"data directory {directory.path}"
+        limits = Limits(
+            line_bytes_max=settings.max_line,
+            clients_max=settings.max_clients,
+            idle_seconds_max=settings.idle_timeout,
+        )
+        selector = resources.enter_context(selectors.DefaultSelector())
+        # Only now: whoever connects is served at once.
+        listener.listen(_BACKLOG)
+        server = Server(graph, _NothingToCommit(), [listener], selector, time.monotonic, limits)
+        resources.enter_context(closing(server))
+        server.watch(signals.fileno(), lambda: _obey(server, signals))
+        log.info("listening on %s with %d packages (%s)", format_address(listener.getsockname()), len(graph), place)
+        server.run()
+        server.close()
+        if directory is not None:
+            log.info("saved %d packages in %s", len(graph), directory.save(graph))
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a non-blocking socket that holds the address, and does not listen yet."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _CannotStart(f"cannot listen on {host}: {error.strerror}; name another address with --host") from error
+    try:
+        # A restart need not wait for the connections of the process before; a second server still cannot bind.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Answers are short and complete: they leave at once. Accepted sockets inherit it.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        way_out = "another process listens there; stop it, or name another port with --port"
+        if error.errno != errno.EADDRINUSE:
+            way_out = "name another address with --host or --port"
+        raise _CannotStart(f"cannot listen on {format_address(address)}: {error.strerror}; {way_out}") from error
+    return listener
+
+
+class _SignalPipe:
+    """Signals as something a selector can wait for: SIGTERM and SIGINT put a byte into it."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def read(self) -> bytes:
+        """Return the numbers of the signals that came, one a byte."""
+        return self._reader.recv(4_096)
+
+    def close(self) -> None:
+        """Put everything back as it was."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._reader.close()
+        self._writer.close()
+
+
+def _obey(server: Server, signals: _SignalPipe) -> None:
+    for number in signals.read():
+        log.info("received %s", signal.Signals(number).name)
+        server.request_shutdown()

@@ -1,0 +1,334 @@
+"""The server: one thread, one selector, one graph, turn after turn.
+
+A turn is: **select** what is ready; **read** each ready client once; **apply** the complete lines to the
+graph, holding the answers; **commit** the turn's changes with one call to the store; **reply**, one send a
+client. No answer leaves before what it tells is committed, and one commit serves all clients of the turn.
+"""
+
+import enum
+import errno
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from selectors import EVENT_READ, BaseSelector, SelectorKey
+from typing import Final, Protocol
+
+from scoop_core import Changes, ConnectionState, DependencyGraph
+
+from scoop_server.client import Client, Phase, StreamSocket
+from scoop_server.limits import Limits
+
+log: Final = logging.getLogger("scoop_server")
+
+_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class ListeningSocket(Protocol):
+    """What the server needs of a bound, listening, non-blocking socket."""
+
+    def accept(self) -> tuple[StreamSocket, object]:
+        """Return a connected socket and its peer's address."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+
+class Store(Protocol):
+    """Where changes are made to last."""
+
+    def commit(self, changes: Changes) -> None:
+        """Return when ``changes`` are as durable as was promised."""
+
+
+class State(enum.Enum):
+    """How far the server has come on its way out."""
+
+    SERVING = enum.auto()
+    DRAINING = enum.auto()
+    """It accepts no one; clients get the answers to what had arrived."""
+    STOPPED = enum.auto()
+    """No client is left."""
+
+
+class Server:
+    """Serves ``graph`` to the clients of ``listeners``, until :meth:`request_shutdown`.
+
+    It owns the graph while it runs. Selector, listeners, store and clock (seconds, monotonic) come from
+    outside, so that a test can put others in their place.
+    """
+
+    def __init__(
+        self,
+        graph: DependencyGraph,
+        store: Store,
+        listeners: Iterable[ListeningSocket],
+        selector: BaseSelector,
+        clock: Callable[[], float],
+        limits: Limits,
+    ) -> None:
+        self.state = State.SERVING
+        self._graph = graph
+        self._store = store
+        self._listeners = list(listeners)
+        self._selector = selector
+        self._clock = clock
+        self._limits = limits
+        self._clients: dict[Client, None] = {}  # a set that keeps its order, so that a simulation can be repeated
+        self._changes = Changes()
+        self._line_started: dict[Client, float] = {}
+        """When the incomplete line of a client began to arrive; the oldest comes first."""
+        self._accepting_resumes: float | None = None
+        """When to accept again, while accepting rests."""
+        self._drain_started = 0.0
+        self._now = clock()
+        self._next_tick = self._now + limits.tick_seconds
+        for listener in self._listeners:
+            selector.register(listener, EVENT_READ, partial(self._accept, listener))
+
+    def watch(self, file: int, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called in each turn in which the descriptor ``file`` can be read."""
+        self._selector.register(file, EVENT_READ, callback)
+
+    def run(self) -> None:
+        """Take turns until the server has stopped."""
+        while self.state is not State.STOPPED:
+            self.turn()
+
+    # The turn
+
+    def turn(self) -> None:
+        """Wait until something is ready, and deal with all that is."""
+        events = self._selector.select(self._timeout())
+        self._now = self._clock()
+        changes = self._changes
+        replies = self._read_and_apply(events, changes)
+        if changes.lines:
+            self._store.commit(changes)
+            changes.clear()
+        self._reply(replies)
+        if self.state is State.DRAINING:
+            self._drain({key.data for key, mask in events if mask & EVENT_READ})
+        if self._now >= self._next_tick:
+            self._tick()
+
+    def _read_and_apply(self, events: list[tuple[SelectorKey, int]], changes: Changes) -> list[tuple[Client, str]]:
+        """Read each ready client once, and answer what it asks; return the answers, which must wait for the commit."""
+        apply_lines = self._graph.apply_lines
+        replies: list[tuple[Client, str]] = []
+        for key, mask in events:
+            client = key.data
+            if type(client) is not Client:
+                client()  # a listener, or a descriptor that something else watches
+            elif not mask & EVENT_READ:
+                replies.append((client, ""))
+            elif client.phase is Phase.LINGERING:
+                self._discard(client)
+            else:
+                try:
+                    lines = client.receive()
+                except OSError as error:
+                    self._close(client, error)
+                    continue
+                replies.append((client, apply_lines(lines, changes) if lines else ""))
+                client.last_active = self._now
+                if client.is_in_line or client in self._line_started:
+                    self._time_line(client, is_new_line=bool(lines))
+        return replies
+
+    def _reply(self, replies: list[tuple[Client, str]]) -> None:
+        for client, answers in replies:
+            try:
+                if not client.send(answers):
+                    self._settle(client)
+                elif client.registered_events != EVENT_READ:
+                    self._watch_client(client, EVENT_READ)
+            except OSError as error:
+                self._close(client, error)
+
+    def _timeout(self) -> float | None:
+        """How long to wait for something to be ready, in seconds; None is for ever."""
+        if self.state is State.DRAINING and any(client.may_ask for client in self._clients):
+            return 0.0  # whoever is not ready at once had said all that it had to say
+        has_deadlines = (
+            self._line_started
+            or self._limits.idle_seconds_max
+            or self._accepting_resumes is not None
+            or self.state is State.DRAINING
+        )
+        return max(0.0, self._next_tick - self._now) if has_deadlines else None
+
+    # Clients coming and going
+
+    def _accept(self, listener: ListeningSocket) -> None:
+        """Take in the clients that wait at ``listener``."""
+        for _ in range(self._limits.accepts_per_turn_max):
+            if self.state is not State.SERVING:
+                return
+            try:
+                sock, address = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._rest_from_accepting(error)
+                    return
+                log.debug("a connection was gone before it was accepted: %s", error)
+                continue
+            if len(self._clients) >= self._limits.clients_max:
+                sock.close()
+                log.warning(
+                    "closed the connection of %s: %d clients are connected, the most allowed",
+                    format_address(address),
+                    self._limits.clients_max,
+                )
+                continue
+            sock.setblocking(False)
+            client = Client(sock, format_address(address), self._limits, self._now)
+            self._selector.register(sock, client.registered_events, client)
+            self._clients[client] = None
+            log.debug("%s connected", client.name)
+
+    def _rest_from_accepting(self, error: OSError) -> None:
+        """Leave the waiting connections to the kernel, rather than be woken for them again and again."""
+        for listener in self._listeners:
+            self._selector.unregister(listener)
+        self._accepting_resumes = self._now + self._limits.accept_pause_seconds
+        log.warning(
+            "cannot accept a connection (%s), with %d clients connected; new ones wait until a client leaves",
+            error.strerror,
+            len(self._clients),
+        )
+
+    def _resume_accepting(self) -> None:
+        self._accepting_resumes = None
+        for listener in self._listeners:
+            self._selector.register(listener, EVENT_READ, partial(self._accept, listener))
+
+    def _settle(self, client: Client) -> None:
+        """Have the selector watch for what ``client`` waits for now; see it off where that is nothing."""
+        events = client.wanted_events
+        if events:
+            if events != client.registered_events:
+                self._watch_client(client, events)
+        elif client.connection.state is ConnectionState.ENDED:
+            self._close(client, "it ended the connection")
+        else:
+            client.linger()
+            client.last_active = self._now
+            self._watch_client(client, client.wanted_events)
+
+    def _watch_client(self, client: Client, events: int) -> None:
+        self._selector.modify(client.socket, events, client)
+        client.registered_events = events
+        # A line does not stand incomplete by the client's doing while nothing is read from it.
+        self._line_started.pop(client, None)
+        if events & EVENT_READ and client.is_in_line:
+            self._line_started[client] = self._now
+
+    def _time_line(self, client: Client, *, is_new_line: bool) -> None:
+        """Note since when ``client`` has been sending the line that it is in, if it is in one."""
+        if is_new_line or not client.is_in_line:
+            self._line_started.pop(client, None)
+        if client.is_in_line:
+            self._line_started.setdefault(client, self._now)
+
+    def _discard(self, client: Client) -> None:
+        try:
+            if not client.discard():
+                self._close(client, "it ended the connection")
+        except OSError as error:
+            self._close(client, error)
+
+    def _close(self, client: Client, reason: object, level: int = logging.DEBUG) -> None:
+        self._selector.unregister(client.socket)
+        client.close()
+        del self._clients[client]
+        self._line_started.pop(client, None)
+        log.log(level, "closed the connection of %s: %s", client.name, reason)
+        if self._accepting_resumes is not None and self.state is State.SERVING:
+            self._resume_accepting()
+
+    # What time brings
+
+    def _tick(self) -> None:
+        """Look at the deadlines."""
+        now, limits = self._now, self._limits
+        self._next_tick = now + limits.tick_seconds
+        if self._accepting_resumes is not None and now >= self._accepting_resumes:
+            self._resume_accepting()
+        while self._line_started:
+            client, started = next(iter(self._line_started.items()))
+            if now - started < limits.incomplete_line_seconds_max:
+                break
+            self._close(client, f"a line was incomplete for {now - started:.0f} s", logging.INFO)
+        if limits.idle_seconds_max:
+            for client in [each for each in self._clients if now - each.last_active >= limits.idle_seconds_max]:
+                self._close(client, f"it was silent for {now - client.last_active:.0f} s", logging.INFO)
+
+    # The end
+
+    def request_shutdown(self) -> None:
+        """Stop accepting, answer what has arrived whole, and stop; called again, stop at once."""
+        if self.state is not State.SERVING:
+            log.info("shutting down at once")
+            self.state = State.STOPPED
+            return
+        log.info("shutting down: answering what has arrived from %d clients", len(self._clients))
+        self.state = State.DRAINING
+        self._drain_started = self._now
+        for listener in self._listeners:
+            if self._accepting_resumes is None:
+                self._selector.unregister(listener)
+            listener.close()
+        self._accepting_resumes = None
+
+    def _drain(self, readable: set[object]) -> None:
+        """See off the clients that have nothing more to say, and those that do not come to an end."""
+        elapsed = self._now - self._drain_started
+        is_reading = elapsed < self._limits.drain_read_seconds_max
+        for client in list(self._clients):
+            if client.phase is Phase.OPEN:
+                is_busy = client in readable or not client.may_ask
+                if is_busy and is_reading:
+                    continue
+                client.phase = Phase.FINISHING
+                if not is_busy and not client.wanted_events:
+                    self._close(client, "the server is shutting down")
+                    continue
+                try:
+                    self._settle(client)
+                except OSError as error:
+                    self._close(client, error)
+            elif (
+                client.phase is Phase.LINGERING
+                and self._now - client.last_active >= self._limits.drain_read_seconds_max
+            ):
+                self._close(client, "the server is shutting down")
+        if elapsed >= self._limits.drain_seconds_max and self._clients:
+            log.warning("%d clients did not take their answers within %.0f s", len(self._clients), elapsed)
+            self.state = State.STOPPED
+        if not self._clients:
+            self.state = State.STOPPED
+
+    def close(self) -> None:
+        """Close whatever is still open."""
+        for client in list(self._clients):
+            self._close(client, "the server has stopped")
+        for listener in self._listeners:
+            listener.close()
+
+
+def format_address(address: object) -> str:
+    """Return a socket's address as a person writes it.
+
+    >>> format_address(("127.0.0.1", 8080)), format_address(("::1", 8080, 0, 0))
+    ('127.0.0.1:8080', '[::1]:8080')
+    """
+    match address:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case _:
+            return str(address)

@@ -1,0 +1,53 @@
+"""Every limit of the server, with its reason. The line and name limits are the protocol's: scoop_core.messages."""
+
+from dataclasses import dataclass
+
+from scoop_core import MAX_LINE_LENGTH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one server allows. Sizes are in bytes, times in seconds."""
+
+    line_bytes_max: int = MAX_LINE_LENGTH
+    """A message before its newline."""
+
+    clients_max: int = 10_000
+    """Connections at a time. Each costs about 1 kB when idle and at most a line, a read and the output
+    high-water mark when it misbehaves."""
+
+    idle_seconds_max: float = 0.0
+    """How long a client may be silent; 0 is for ever, because an idle connection costs next to nothing."""
+
+    incomplete_line_seconds_max: float = 30.0
+    """How long a line may take to arrive: far longer than any network needs, short enough that
+    abandoned halves of lines do not add up."""
+
+    read_bytes_max: int = 65_536
+    """What one turn reads from one client, so that a client that sends without pause delays the others
+    by one such batch at most. Larger reads gain nothing: a batch this long amortises every fixed cost."""
+
+    output_bytes_high_water: int = 1_048_576
+    """Unsent answers of one client above which nothing more is read from it."""
+
+    output_bytes_max: int = 16_777_216
+    """Unsent answers of one client above which it is disconnected. Reading stops long before, so only an
+    error in the server could get here; the limit keeps such an error from taking the memory of all."""
+
+    accepts_per_turn_max: int = 256
+    """New connections a turn takes, so that a flood of them does not hold back the answers of the others."""
+
+    accept_pause_seconds: float = 1.0
+    """How long accepting rests when the process is out of file descriptors, unless a client leaves earlier."""
+
+    drain_read_seconds_max: float = 1.0
+    """How long a shutdown goes on answering clients that never stop sending."""
+
+    linger_seconds_max: float = 1.0
+    """How long a client that has all its answers may take to close its side."""
+
+    drain_seconds_max: float = 10.0
+    """How long a shutdown waits for clients that do not take their answers."""
+
+    tick_seconds: float = 1.0
+    """How often the deadlines above are looked at, while there is any."""
