@@ -108,7 +108,7 @@ def test_log_levels_are_read_in_any_case(level: str) -> None:
         ("--data-dir", "", "it is empty"),
         *(
             ("--port", text, f"a whole number from 0 to 65535 is wanted, not {text!r}")
-            for text in ("65536", "-1", "", "http", "8080.0", "8_080", "\u0662", " 1", "9" * 40)
+            for text in ("65536", "-1", "", "http", "8080.0", "8_080", "\u0662", " 1", "9" * 40, "0" * 20 + "65536")
         ),
         *(
             ("--max-line", text, f"a whole number from 1 to 1073741824 is wanted, not {text!r}")
