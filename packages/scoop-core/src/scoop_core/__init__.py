@@ -33,13 +33,25 @@ from scoop_core.messages import (
     parse_request,
     parse_response,
 )
-from scoop_core.transcript import SNAPSHOT_VERSION, decode_snapshot, encode_snapshot
+from scoop_core.transcript import (
+    JOURNAL_VERSION,
+    NO_BATCH,
+    SNAPSHOT_VERSION,
+    JournalReader,
+    Seal,
+    decode_snapshot,
+    encode_batch,
+    encode_journal_header,
+    encode_snapshot,
+)
 
 __all__ = [
     "ENCODING",
+    "JOURNAL_VERSION",
     "MAX_LINE_LENGTH",
     "MAX_NAME_LENGTH",
     "NAME_CHARACTERS",
+    "NO_BATCH",
     "SNAPSHOT_VERSION",
     "Changes",
     "Command",
@@ -47,6 +59,7 @@ __all__ = [
     "ConnectionState",
     "DependencyGraph",
     "InvalidName",
+    "JournalReader",
     "MalformedRequest",
     "MalformedResponse",
     "PackageName",
@@ -54,9 +67,12 @@ __all__ = [
     "Request",
     "Response",
     "ScoopError",
+    "Seal",
     "TranscriptError",
     "UnsupportedFormat",
     "decode_snapshot",
+    "encode_batch",
+    "encode_journal_header",
     "encode_request",
     "encode_response",
     "encode_snapshot",
