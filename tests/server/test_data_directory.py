@@ -2,7 +2,8 @@ import errno
 import fcntl
 import os
 import stat
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from scoop_core import DependencyGraph, encode_snapshot
 
 from scoop_server.data_directory import DataDirectory, DataDirectoryError
+
+NOBODY = 65_534
 
 
 def graph_of(*packages: str) -> DependencyGraph:
@@ -45,6 +48,27 @@ def refusal(path: Path) -> str:
         load(path)
     assert "\n" not in str(refused.value)
     return str(refused.value)
+
+
+@contextmanager
+def unprivileged(path: Path) -> Iterator[Path]:
+    """Give a relative path to ``path``, and take a superuser's privileges from the process meanwhile.
+
+    Relative, because the directories above are open to the superuser alone.
+    """
+    before = Path.cwd()
+    os.chdir(path.parent)
+    is_superuser = os.geteuid() == 0
+    try:
+        if is_superuser:
+            for each in (path.parent, path, *path.iterdir()):
+                os.chown(each, NOBODY, -1)
+            os.seteuid(NOBODY)
+        yield Path(path.name)
+    finally:
+        if is_superuser:
+            os.seteuid(0)
+        os.chdir(before)
 
 
 # Creation and lock
@@ -110,6 +134,37 @@ def test_a_directory_that_cannot_be_made_is_refused_with_its_path(tmp_path: Path
     line = refusal(tmp_path / place)
     assert line.startswith(f"cannot use the data directory {tmp_path / place}: {reason}")
     assert line.endswith("; name a writable one with --data-dir, or keep nothing on disk with --memory")
+
+
+@pytest.mark.parametrize("mode", [0o500, 0o300])
+@pytest.mark.parametrize("files", [[], ["lock"]])
+def test_a_directory_that_may_not_be_written_or_listed_is_refused_at_once(
+    tmp_path: Path, mode: int, files: list[str]
+) -> None:
+    path = tmp_path / "closed"
+    path.mkdir()
+    for name in files:
+        (path / name).touch()
+    with unprivileged(path) as relative_path:
+        relative_path.chmod(mode)
+        try:
+            assert refusal(relative_path).startswith("cannot use the data directory closed: Permission denied")
+        finally:
+            relative_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("failing", ["fcntl.flock", "os.ftruncate", "os.pwrite", "os.listdir"])
+def test_a_system_that_fails_while_the_directory_is_taken_is_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    open_before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(failing, fail)
+        assert refusal(tmp_path).startswith(f"cannot use the data directory {tmp_path}: Input/output error")
+    assert os.listdir("/proc/self/fd") == open_before
 
 
 # Save and load
