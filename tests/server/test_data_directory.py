@@ -221,6 +221,16 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     assert set(names_in(tmp_path)) == {*others, "lock", "snapshot-1"} - {"snapshot-1.unfinished"}
 
 
+def test_a_number_that_a_server_does_not_write_is_another_file(tmp_path: Path) -> None:
+    others = ["snapshot-0", "snapshot-00", "snapshot-01", "snapshot-\u0661"]
+    for name in others:
+        (tmp_path / name).write_text("put there by someone else")
+    assert load(tmp_path) == DependencyGraph()
+    save(tmp_path, graph_of("a"))
+    save(tmp_path, graph_of("b"))
+    assert set(names_in(tmp_path)) == {*others, "lock", "snapshot-2"}
+
+
 # A snapshot that cannot be read
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from scoop_core import DependencyGraph, TranscriptError, decode_snapshot, encode_snapshot
 
-_SNAPSHOT: Final = re.compile(r"snapshot-([0-9]{1,18})")
+_SNAPSHOT: Final = re.compile(r"snapshot-([1-9][0-9]{0,17})")
 _UNFINISHED_SUFFIX: Final = ".unfinished"
 
 
