@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scoop_core import ENCODING, Changes, Connection, ConnectionState, DependencyGraph
 
 from tests.core.protocol_cases import PROTOCOL_CASES, ProtocolCase
-from tests.core.reference import reference_lines
+from tests.core.reference import reference_batch
 
 BETWEEN_LINES = ConnectionState.BETWEEN_LINES
 IN_LINE = ConnectionState.IN_LINE
@@ -31,10 +31,6 @@ def receive_all(connection: Connection, pieces: Iterable[bytes]) -> str:
         assert batch == "" or batch.endswith("\n")
         batches.append(batch)
     return "".join(batches)
-
-
-def reference_batch(stream: bytes, max_line_length: int) -> str:
-    return "".join(f"{line}\n" for line in reference_lines(stream, max_line_length))
 
 
 def byte_by_byte(stream: bytes) -> list[bytes]:

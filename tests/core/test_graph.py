@@ -20,7 +20,7 @@ from scoop_core import (
 )
 
 from tests.core.protocol_cases import PROTOCOL_CASES, ProtocolCase
-from tests.core.reference import sent_lines, setup_lines
+from tests.core.reference import reference_batch, reference_lines
 
 OK, FAIL = Response.OK, Response.FAIL
 
@@ -51,13 +51,16 @@ class TestProtocol:
     @pytest.mark.parametrize("case", PROTOCOL_CASES, ids=str)
     def test_one_message_at_a_time(self, case: ProtocolCase) -> None:
         graph = DependencyGraph(reject_cycles=case.reject_cycles)
-        assert set(answer_one_by_one(graph, setup_lines(case)).split()) <= {"OK"}
-        assert answer_one_by_one(graph, sent_lines(case)) == case.answers.decode()
+        setup_answers = answer_one_by_one(graph, reference_lines(case.setup, case.max_line_length))
+        assert set(setup_answers.split()) <= {"OK"}
+        assert answer_one_by_one(graph, reference_lines(case.sent, case.max_line_length)) == case.answers.decode()
 
     @pytest.mark.parametrize("case", PROTOCOL_CASES, ids=str)
     def test_a_batch_at_a_time(self, case: ProtocolCase) -> None:
-        graph = graph_of(*setup_lines(case), reject_cycles=case.reject_cycles)
-        assert graph.apply_lines(as_batch(sent_lines(case)), Changes()) == case.answers.decode()
+        graph = DependencyGraph(reject_cycles=case.reject_cycles)
+        setup_answers = graph.apply_lines(reference_batch(case.setup, case.max_line_length), Changes())
+        assert set(setup_answers.split()) <= {"OK"}
+        assert graph.apply_lines(reference_batch(case.sent, case.max_line_length), Changes()) == case.answers.decode()
 
 
 class TestOneRequest:
@@ -111,15 +114,13 @@ class TestOneRequest:
 
     @pytest.mark.parametrize("command", Command)
     def test_apply_does_what_the_command_says(self, command: Command) -> None:
+        ask: dict[Command, Callable[[DependencyGraph], Response]] = {
+            Command.INDEX: lambda graph: graph.index("a", ["b"]),
+            Command.REMOVE: lambda graph: graph.remove("a"),
+            Command.QUERY: lambda graph: graph.query("a"),
+        }
         one, other = graph_of("INDEX|a|", "INDEX|b|"), graph_of("INDEX|a|", "INDEX|b|")
-        answer = one.apply(Request(command, parse_name("a"), (parse_name("b"),)))
-        match command:
-            case Command.INDEX:
-                assert answer is other.index("a", ["b"])
-            case Command.REMOVE:
-                assert answer is other.remove("a")
-            case Command.QUERY:
-                assert answer is other.query("a")
+        assert one.apply(Request(command, parse_name("a"), (parse_name("b"),))) is ask[command](other)
         assert one == other
 
     def test_apply_checks_names_that_no_one_has_checked(self) -> None:

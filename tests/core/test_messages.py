@@ -28,7 +28,7 @@ from scoop_core import (
 )
 
 from tests.core.protocol_cases import PROTOCOL_CASES, ProtocolCase
-from tests.core.reference import sent_lines, setup_lines
+from tests.core.reference import reference_lines
 
 # The grammar a second time, as one expression, so that the parser has something to be compared with.
 NAME = r"[A-Za-z0-9_\-+.@/:~]{1,255}"
@@ -122,10 +122,11 @@ class TestNames:
 class TestRequests:
     @pytest.mark.parametrize("case", PROTOCOL_CASES, ids=str)
     def test_a_line_is_refused_exactly_where_the_protocol_says_error(self, case: ProtocolCase) -> None:
-        for line in setup_lines(case):
+        for line in reference_lines(case.setup, case.max_line_length):
             parse_request(line)
         answers = case.answers.decode().split("\n")[:-1]
-        for line, answer in zip(sent_lines(case), answers, strict=True):
+        lines = reference_lines(case.sent, case.max_line_length)
+        for line, answer in zip(lines, answers, strict=True):
             if answer == "ERROR":
                 with pytest.raises(MalformedRequest):
                     parse_request(line)

@@ -77,7 +77,7 @@ class BlockingClient:
 
     def read_answers(self, count: int) -> list[str]:
         """Return the next ``count`` answers, without their newlines."""
-        answers = []
+        answers: list[str] = []
         for _ in range(count):
             answer = self._reader.readline()
             if not answer.endswith(b"\n"):

@@ -22,8 +22,8 @@ from itertools import compress
 from operator import contains
 from typing import Final, Self
 
-from scoop_core.errors import ProtocolError
-from scoop_core.messages import Command, Request, Response, parse_name, parse_names, parse_request
+from scoop_core.errors import InvalidName
+from scoop_core.messages import Command, Request, Response, parse_name, parse_names
 
 _OK: Final = "OK\n"
 _FAIL: Final = "FAIL\n"
@@ -146,7 +146,7 @@ class DependencyGraph:
                 return self.index(request.package, request.dependencies)
             case Command.REMOVE:
                 return self.remove(request.package)
-            case Command.QUERY:
+            case _:  # QUERY, the only one left
                 return self.query(request.package)
 
     # A batch
@@ -154,8 +154,9 @@ class DependencyGraph:
     def apply_lines(self, text: str, changes: Changes) -> str:
         r"""Answer every line of ``text`` in order; return the answers, each with its newline, in one text.
 
-        ``text`` is zero or more lines, each ended by one newline (:class:`~scoop_core.Connection` makes
-        such text). A line that is no request is answered ERROR. What changed is appended to ``changes``.
+        ``text`` is zero or more lines, each ended by a newline alone, as :class:`~scoop_core.Connection` hands
+        them on: a CR is a part of the line here, and no name holds one. A line that is no request is answered
+        ERROR. What changed is appended to ``changes``.
 
         This says the same as :func:`~scoop_core.parse_request` and :meth:`apply` line by line, and is
         written for speed: it makes no object per message, and asks what a line is only as far as the
@@ -192,22 +193,23 @@ class DependencyGraph:
                 # The very list that is indexed already: an unknown package has None, which equals no text.
                 answers.append(_OK)
                 continue
-            answers.append(self._apply_line(line, command, package, listed, changes))
+            answers.append(self._apply_line(command, package, listed, changes))
         return "".join(answers)
 
-    def _apply_line(self, line: str, command: str, package: str, listed: str, changes: Changes) -> str:
+    def _apply_line(self, command: str, package: str, listed: str, changes: Changes) -> str:
         """Answer the line ``command|package|listed``, whatever it is."""
         try:
             if command == "INDEX":
                 return f"{self._index(package, listed, changes).value}\n"
-            if command == "REMOVE" and not listed:
+            if listed:
+                parse_names(listed)  # the others ignore dependencies, unless one is no name
+            if command == "REMOVE":
                 return f"{self._remove(package, changes).value}\n"
-            request = parse_request(line)
-            if request.command is Command.REMOVE:
-                return f"{self._remove(package, changes).value}\n"
-            return f"{self.query(package).value}\n"
-        except ProtocolError:
-            return _ERROR
+            if command == "QUERY":
+                return f"{self.query(package).value}\n"
+        except InvalidName:
+            pass
+        return _ERROR
 
     def undo(self, changes: Changes) -> None:
         """Take ``changes`` back, the last one first, so that the graph is what it was before them."""

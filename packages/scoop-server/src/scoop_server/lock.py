@@ -13,6 +13,7 @@ from typing import Final
 from scoop_server.data_directory import DataDirectoryError
 
 _NAME: Final = "lock"
+_TRIAL_NAME: Final = "lock.trial"
 
 
 class DirectoryLock:
@@ -26,18 +27,27 @@ class DirectoryLock:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path, 0o700)
             self._file = os.open(os.path.join(path, _NAME), os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                self._take(path)
+            except BaseException:
+                os.close(self._file)
+                raise
         except OSError as error:
             raise DataDirectoryError(
                 f"cannot use the data directory {path}: {error.strerror}; "
                 "name a writable one with --data-dir, or keep nothing on disk with --memory"
             ) from error
-        try:
-            _lock(self._file, path, fcntl.LOCK_EX)
-        except DataDirectoryError:
-            os.close(self._file)
-            raise
+
+    def _take(self, path: str) -> None:
+        """Lock the directory, and see that it can be written and listed. Raises OSError where it cannot."""
+        _lock(self._file, path, fcntl.LOCK_EX)
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
+        # A lock file that is there already can be opened where no other file could be made.
+        trial = os.path.join(path, _TRIAL_NAME)
+        os.close(os.open(trial, os.O_WRONLY | os.O_CREAT, 0o600))
+        os.unlink(trial)
+        os.listdir(path)
 
     def close(self) -> None:
         """Let go of the directory."""

@@ -30,12 +30,12 @@ class Settings:
     port: int = 8080
     data_dir: Path = Path("scoop-data")
     memory: bool = False
+    fsync: Fsync = Fsync.ALWAYS
     max_line: int = 65_536
     max_clients: int = 10_000
     idle_timeout: float = 0.0
     reject_cycles: bool = False
     log_level: str = "info"
-    fsync: Fsync = Fsync.ALWAYS
 
 
 @dataclass(frozen=True, slots=True)
