@@ -69,7 +69,8 @@ class JournalStore:
     """Keeps a graph in ``directory``, which no one else uses meanwhile.
 
     ``graph`` is what was recovered; the event loop changes it, and commits the changes here. ``clock`` gives
-    seconds, and ``start_compaction`` starts what folds the journals before a generation into its snapshot.
+    seconds, ``start_compaction`` starts what folds the journals before a generation into its snapshot, and the
+    journals are compacted when they are larger than the snapshot and than ``journal_bytes_min``.
     Raises :exc:`~scoop_server.data_directory.DataDirectoryError` where the directory cannot be read or written.
     """
 
@@ -79,11 +80,13 @@ class JournalStore:
         fsync: Fsync,
         clock: Callable[[], float],
         start_compaction: Callable[[DataDirectory, int], Compaction],
+        journal_bytes_min: int = JOURNAL_BYTES_MIN,
     ) -> None:
         self._directory = directory
         self._fsync = fsync
         self._clock = clock
         self._start_compaction = start_compaction
+        self._journal_bytes_min = journal_bytes_min
         self._compaction: Compaction | None = None
         self._compaction_wanted = False
         self._is_out_of_space = False
@@ -103,7 +106,7 @@ class JournalStore:
         """The last batch before the journal that is being written."""
         self._earlier_bytes = state.journal_bytes - state.sealed_bytes
         """The size of the journals since the snapshot, but for the one that is being written."""
-        self._compact_at = max(state.snapshot_bytes, JOURNAL_BYTES_MIN)
+        self._compact_at = max(state.snapshot_bytes, journal_bytes_min)
 
     # Opening
 
@@ -223,7 +226,7 @@ class JournalStore:
         Raises OSError where it is not there.
         """
         generation = self._journal.generation
-        self._compact_at = max(self._directory.size("snapshot", generation), JOURNAL_BYTES_MIN)
+        self._compact_at = max(self._directory.size("snapshot", generation), self._journal_bytes_min)
         self._snapshot_generation = generation
         self._snapshot_batch = self._rotation_batch
         self._earlier_bytes = 0
@@ -233,7 +236,7 @@ class JournalStore:
             log.warning("cannot delete %s, which is superfluous: %s", error.filename, error.strerror)
 
     def _postpone_compaction(self, reason: str) -> None:
-        self._compact_at = self._earlier_bytes + self._journal.size + JOURNAL_BYTES_MIN
+        self._compact_at = self._earlier_bytes + self._journal.size + self._journal_bytes_min
         log.error("compaction %s; the journals go on, and it is tried again when they have grown", reason)
 
     # Closing
