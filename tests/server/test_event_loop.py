@@ -769,6 +769,20 @@ def test_accepting_resumes_as_soon_as_a_client_leaves() -> None:
         assert waiting.received() == ANSWER
 
 
+def test_out_of_descriptors_all_listeners_rest() -> None:
+    with Loop(listener_count=2) as loop:
+        waiting = [loop.call(listener=number) for number in (0, 1)]
+        for listener, peer in zip(loop.listeners, waiting, strict=True):
+            listener.error = OUT_OF_DESCRIPTORS[0]
+            peer.send(QUERY)
+        loop.turn(2)
+        for listener in loop.listeners:
+            listener.error = None
+        loop.pass_time(1.0)
+        loop.turn(2)
+        assert [peer.received() for peer in waiting] == [ANSWER, ANSWER]
+
+
 # Shutdown
 
 

@@ -164,9 +164,9 @@ class Server:
 
     def _accept(self, listener: ListeningSocket) -> None:
         """Take in the clients that wait at ``listener``."""
+        if self.state is not State.SERVING or self._accepting_resumes is not None:
+            return  # it was ready when the turn began
         for _ in range(self._limits.accepts_per_turn_max):
-            if self.state is not State.SERVING:
-                return
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
