@@ -875,6 +875,24 @@ def behind_with_answers(loop: Loop) -> Peer:
     return peer
 
 
+def test_a_client_that_was_behind_with_its_answers_is_given_time_to_close_first() -> None:
+    with Loop(Limits(linger_seconds_max=5.0)) as loop:
+        peer = behind_with_answers(loop)
+        loop.signal()
+        loop.turn(3)
+        answers = b""
+        while len(answers) < 20 * 100 * len(b"ERROR\n"):
+            answers += peer.received()
+            loop.turn()
+        assert peer.has_ended()
+        peer.send(QUERY)  # it has not seen the end yet, and this does not turn the end into a reset
+        loop.turn()
+        loop.pass_time(4.9)
+        assert loop.state() is State.DRAINING
+        loop.pass_time(0.2)
+        assert loop.state() is State.STOPPED
+
+
 def test_a_client_that_closes_is_not_waited_for() -> None:
     with Loop() as loop:
         peer = behind_with_answers(loop)

@@ -302,10 +302,7 @@ class Server:
                     self._settle(client)
                 except OSError as error:
                     self._close(client, error)
-            elif (
-                client.phase is Phase.LINGERING
-                and self._now - client.last_active >= self._limits.drain_read_seconds_max
-            ):
+            elif client.phase is Phase.LINGERING and self._now - client.last_active >= self._limits.linger_seconds_max:
                 self._close(client, "the server is shutting down")
         if elapsed >= self._limits.drain_seconds_max and self._clients:
             log.warning("%d clients did not take their answers within %.0f s", len(self._clients), elapsed)
