@@ -674,6 +674,20 @@ def test_a_silent_client_is_closed_after_the_idle_timeout(caplog: pytest.LogCapt
         assert talking.received() == ANSWER
 
 
+def test_a_client_that_takes_its_answers_is_not_silent() -> None:
+    limits = Limits(idle_seconds_max=60.0, output_bytes_high_water=20_000)
+    with Loop(limits) as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        for _ in range(100):
+            peer.send_all_that_fits(b"\n")
+            loop.turn()
+        for _ in range(4):
+            loop.pass_time(40.0)
+            assert peer.received()
+            loop.turn()
+        assert not peer.has_ended()
+
+
 def test_a_client_that_does_not_take_its_answers_is_silent() -> None:
     limits = Limits(idle_seconds_max=60.0, output_bytes_high_water=20_000)
     with Loop(limits) as loop:

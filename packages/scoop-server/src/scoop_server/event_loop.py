@@ -133,13 +133,13 @@ class Server:
                     self._close(client, error)
                     continue
                 replies.append((client, apply_lines(lines, changes) if lines else ""))
-                client.last_active = self._now
                 if client.is_in_line or client in self._line_started:
                     self._time_line(client, is_new_line=bool(lines))
         return replies
 
     def _reply(self, replies: list[tuple[Client, str]]) -> None:
         for client, answers in replies:
+            client.last_active = self._now  # it has sent something, or taken some of its answers
             try:
                 if not client.send(answers):
                     self._settle(client)
