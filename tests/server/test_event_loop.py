@@ -834,6 +834,22 @@ def test_what_had_arrived_whole_is_answered_however_much_it_is() -> None:
         assert loop.clock.now == 1_000.0
 
 
+@pytest.mark.parametrize("first", ["connection", "signal"])
+def test_who_had_connected_before_is_answered_as_well(first: str) -> None:
+    with Loop() as loop:
+        if first == "signal":
+            loop.signal()
+        peer = loop.call()
+        peer.send(QUERY)
+        if first == "connection":
+            loop.signal()
+        loop.turn(5)
+        assert peer.received() == ANSWER
+        assert peer.has_ended()
+        peer.socket.close()
+        loop.run_down()
+
+
 def test_changes_of_a_shutdown_are_committed_before_their_answers() -> None:
     with Loop() as loop:
         peer = loop.connect()

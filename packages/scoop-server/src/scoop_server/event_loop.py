@@ -101,6 +101,7 @@ class Server:
 
     def turn(self) -> None:
         """Wait until something is ready, and deal with all that is."""
+        was_draining = self.state is State.DRAINING
         events = self._selector.select(self._timeout())
         self._now = self._clock()
         changes = self._changes
@@ -109,7 +110,7 @@ class Server:
             self._store.commit(changes)
             changes.clear()
         self._reply(replies)
-        if self.state is State.DRAINING:
+        if was_draining:
             self._drain({key.data for key, mask in events if mask & EVENT_READ})
         if self._now >= self._next_tick:
             self._tick()
@@ -150,7 +151,7 @@ class Server:
 
     def _timeout(self) -> float | None:
         """How long to wait for something to be ready, in seconds; None is for ever."""
-        if self.state is State.DRAINING and any(client.may_ask for client in self._clients):
+        if self.state is State.DRAINING and (not self._clients or any(client.may_ask for client in self._clients)):
             return 0.0  # whoever is not ready at once had said all that it had to say
         has_deadlines = (
             self._line_started
@@ -276,6 +277,8 @@ class Server:
             log.info("shutting down at once")
             self.state = State.STOPPED
             return
+        for listener in self._listeners:
+            self._accept(listener)  # who has connected by now may have asked as well
         log.info("shutting down: answering what has arrived from %d clients", len(self._clients))
         self.state = State.DRAINING
         self._drain_started = self._now
