@@ -896,6 +896,52 @@ def test_a_shutdown_for_which_descriptors_are_missing() -> None:
         assert all(listener.is_closed for listener in loop.listeners)
 
 
+def test_a_client_that_never_stops_sending_is_answered_for_a_while_and_then_seen_off() -> None:
+    limits = Limits(read_bytes_max=1_000, linger_seconds_max=2.0)
+    with Loop(limits) as loop:
+        peer = loop.connect()
+        peer.send_all_that_fits(QUERY)
+        loop.signal()
+        answered = 0
+        for _ in range(10_000):
+            peer.send_all_that_fits(QUERY)
+            loop.turn()
+            try:
+                answered += len(peer.received())
+            except EOFError:
+                break
+        else:
+            pytest.fail("the sender is not seen off")
+        assert answered > 0
+        for _ in range(100):  # what it still sends is thrown away, so that the end does not become a reset
+            peer.send_all_that_fits(QUERY)
+            loop.turn()
+        assert loop.state() is State.DRAINING
+        loop.pass_time(2.0)
+        loop.run_down()
+        assert loop.clock.now == 1_002.0
+
+
+def test_a_client_that_takes_its_answers_slowly_still_gets_all_that_it_had_asked_for() -> None:
+    limits = Limits(read_bytes_max=1_000, output_bytes_high_water=20_000, drain_seconds_max=10.0)
+    with Loop(limits) as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        sent = 0
+        for _ in range(200):
+            sent += peer.send_all_that_fits(b"\n")
+            loop.turn()
+        loop.signal()
+        answers = b""
+        for _ in range(1_000):
+            loop.pass_time(9.0 / 1_000)
+            try:
+                answers += peer.socket.recv(1_000)
+            except BlockingIOError:
+                continue
+        assert answers == b"ERROR\n" * sent
+        assert peer.has_ended()
+
+
 def behind_with_answers(loop: Loop) -> Peer:
     """Return a client that has asked for more than it has taken, and has not been asked to take it yet."""
     peer = loop.connect(buffer_bytes=5_000)
