@@ -21,16 +21,18 @@ A **journal** is what happened after a snapshot, batch by batch::
     #scoop journal 1 generation 4 batch 16 after 5d1f00aa crc32 91b2c3d4
     INDEX|cloog|isl
     REMOVE|make|
-    #seal 17 lines 2 bytes 29 synced 16 after 5d1f00aa crc32 0a1b2c3d
+    #seal 17 lines 2 bytes 29 synced 16 after 91b2c3d4 crc32 0a1b2c3d
 
-- The header holds the generation of the snapshot that the journal continues, and the number and the checksum
-  of the batch before its first one.
+- The header holds the journal's generation, the number and the checksum of the batch before its first one,
+  and the checksum of the header itself.
 - A batch is some INDEX and REMOVE requests, each of which changed the graph, and then its seal: the batch's
   number, how many lines and bytes it has, the number of the last batch that was known to be on disk when it
-  was written, the checksum of the batch before it, and the checksum of its lines and of the seal itself.
+  was written, the checksum of the seal before it (of the header, for the first), and the checksum of its lines
+  and of the seal itself.
 
-So every batch can be verified alone, batches form a chain, and it can be told whether a broken one matters:
-a later batch that vouches for it (``synced``) proves that it had been whole on disk.
+So every batch can be verified alone; batches form a chain through all journals, in which none can be missing,
+doubled or left over from another time; and it can be told whether a broken one matters: a later batch that
+vouches for it (``synced``) proves that it had been whole on disk.
 
 Checksums are CRC-32 as ``zlib.crc32`` computes it, written as eight hexadecimal digits.
 """
@@ -151,7 +153,7 @@ def _read_lines(data: bytes, offset: int, count: int, reject_cycles: bool) -> De
 
 
 class Seal(NamedTuple):
-    """Where a chain of batches stands: after the batch with this number and this checksum."""
+    """Where a chain of batches stands: after the batch with this number, at the seal or header with this checksum."""
 
     number: int
     checksum: int
@@ -169,15 +171,16 @@ _SEAL: Final = re.compile(
 )
 
 
-def encode_journal_header(generation: int, after: Seal) -> bytes:
-    """Return the first line of the journal that continues snapshot ``generation``, from batch ``after`` on."""
+def encode_journal_header(generation: int, after: Seal) -> tuple[bytes, Seal]:
+    """Return the first line of a journal that continues the chain at ``after``, and where the chain stands then."""
     header = b"#scoop journal %d generation %d batch %d after %08x crc32 " % (
         JOURNAL_VERSION,
         generation,
         after.number,
         after.checksum,
     )
-    return header + b"%08x\n" % crc32(header)
+    checksum = crc32(header)
+    return header + b"%08x\n" % checksum, Seal(after.number, checksum)
 
 
 def encode_batch(lines: list[str], after: Seal, synced: int) -> tuple[bytes, Seal]:
@@ -201,9 +204,10 @@ class JournalReader:
     """Reads a journal batch by batch.
 
     Iterating yields the text of each sealed batch, its lines with their newlines, in order, until the data
-    or what is whole of it ends. ``generation`` and ``after`` are the header's; ``head`` is the seal of the
-    batch that was yielded last, and ``sealed_bytes`` is where that batch ends. What stands behind it when the
-    iteration has ended is a tail that was never vouched for, to be dropped: the rest of an interrupted write.
+    or what is whole of it ends. ``generation`` and ``after`` are the header's; ``head`` is where the chain stands
+    behind the batch that was yielded last, and ``sealed_bytes`` is where that batch ends in the data. What stands
+    behind it when the iteration has ended is a tail that was never vouched for, to be dropped: the rest of an
+    interrupted write.
 
     Raises :exc:`~scoop_core.errors.UnsupportedFormat` for a version that is not known, and
     :exc:`~scoop_core.errors.TranscriptError` for a broken header; while iterating, also for a broken batch
@@ -216,7 +220,8 @@ class JournalReader:
         if header is None or b"%08x" % crc32(data[: header.start(4)]) != header[4]:
             raise TranscriptError(0, "the header of the journal is broken")
         self.generation = int(header[1])
-        self.after = self.head = Seal(int(header[2]), int(header[3], 16))
+        self.after = Seal(int(header[2]), int(header[3], 16))
+        self.head = Seal(self.after.number, int(header[4], 16))
         self.sealed_bytes = end
         self._data = data
 

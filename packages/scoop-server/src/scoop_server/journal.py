@@ -52,13 +52,13 @@ class Journal:
 
     @classmethod
     def create(cls, directory: DataDirectory, generation: int, head: Seal, fsync: Fsync) -> "Journal":
-        """Begin the journal of ``generation``, whose first batch will follow ``head``.
+        """Begin the journal of ``generation``, where the one before it ends with ``head``.
 
         Raises OSError, and then there is no such journal; :exc:`JournalError` where that is not certain.
         """
         try:
-            size = directory.write("journal", generation, [encode_journal_header(generation, head)])
-            return cls(directory, generation, size, head, fsync)
+            header, start = encode_journal_header(generation, head)
+            return cls(directory, generation, directory.write("journal", generation, [header]), start, fsync)
         except OSError as error:
             if generation not in directory.generations("journal"):
                 raise
@@ -87,7 +87,7 @@ class Journal:
             write_all(self._files, self._file, data)
         except OSError as error:
             self._cut_back(error)
-            if error.errno in _NO_SPACE:
+            if is_out_of_space(error):
                 raise OutOfSpaceError(f"cannot write to {self.path}: {error.strerror}") from error
             raise _untrustworthy("write to", self.path, error) from error
         self.size += len(data)
@@ -104,11 +104,13 @@ class Journal:
             raise _untrustworthy("cut back", self.path, error) from reason
 
     def sync(self) -> None:
-        """Have all that was appended on disk. Raises :exc:`JournalError`.
+        """Have all that was appended on disk, if it is not yet. Raises :exc:`JournalError`.
 
         A failure is final: the system may have thrown away what it could not write, so a second attempt
         would succeed and prove nothing.
         """
+        if self.is_synced:
+            return
         try:
             self._files.fdatasync(self._file)
         except OSError as error:
@@ -119,6 +121,11 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._files.close(self._file)
+
+
+def is_out_of_space(error: OSError) -> bool:
+    """Tell whether a call has failed for lack of space, so that it may succeed later."""
+    return error.errno in _NO_SPACE
 
 
 def _untrustworthy(what: str, path: str, error: OSError) -> JournalError:

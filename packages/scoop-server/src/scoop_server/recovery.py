@@ -135,7 +135,7 @@ class _Recovery:
         for generation in journals:
             reader = _read_journal_header(self._directory, generation)
             if generation == base:
-                self._head = reader.after
+                self._head = reader.after  # the snapshot does not hold it, so that equal graphs have equal snapshots
             try:
                 may_break_off = generation == journals[-1] and not must_end_sealed
                 self._replay(self._directory.file("journal", generation), reader, may_break_off=may_break_off)

@@ -13,7 +13,7 @@ from scoop_core import NO_BATCH, Changes, DependencyGraph, encode_snapshot
 
 from scoop_server.compaction import Compaction
 from scoop_server.data_directory import DataDirectory, DataDirectoryError
-from scoop_server.journal import Fsync, Journal, OutOfSpaceError
+from scoop_server.journal import Fsync, Journal, JournalError, OutOfSpaceError, is_out_of_space
 from scoop_server.recovery import RecoveredState, recover
 
 log: Final = logging.getLogger("scoop_server")
@@ -91,7 +91,10 @@ class JournalStore:
         self._compaction_wanted = False
         self._is_out_of_space = False
         try:
-            state = recover(directory, progress=self._tell_progress()) or self._create()
+            state = recover(directory, progress=self._tell_progress())
+            self._is_resumed = state is not None
+            """Whether the journal that is open was begun by an earlier process."""
+            state = state or self._create()
             self.graph = state.graph
             self._snapshot_generation = state.snapshot_generation
             self._journal = self._resume(state)
@@ -149,6 +152,8 @@ class JournalStore:
     def commit(self, changes: Changes) -> None:
         """See :meth:`Store.commit`. Raises :exc:`~scoop_server.journal.JournalError` where the server must end."""
         try:
+            if self._is_resumed:
+                self._leave_resumed_journal()
             self._journal.append(changes.lines)
         except OutOfSpaceError as error:
             if not self._is_out_of_space:
@@ -158,6 +163,21 @@ class JournalStore:
         if self._is_out_of_space:
             log.info("there is room again for %s; changes are taken", self._journal.path)
             self._is_out_of_space = False
+
+    def _leave_resumed_journal(self) -> None:
+        """Begin a journal of this process's own before its first batch.
+
+        What an earlier process was writing when the power went may have been dropped at recovery, and still be
+        somewhere on the disk. In a new journal, which has a chain of its own, it can never be taken for a batch.
+        """
+        try:
+            self._rotate()
+        except OSError as error:
+            if is_out_of_space(error):
+                raise OutOfSpaceError(f"cannot begin a journal in {self._directory.path}: {error.strerror}") from error
+            raise JournalError(
+                f"cannot begin a journal in {self._directory.path}: {error.strerror}; see to the disk, and start again"
+            ) from error
 
     @property
     def wants_tick(self) -> bool:
@@ -204,6 +224,7 @@ class JournalStore:
         self._earlier_bytes += self._journal.size
         self._journal.close()
         self._journal = journal
+        self._is_resumed = False
 
     def _look_after_compaction(self, compaction: Compaction) -> None:
         status = compaction.poll()
