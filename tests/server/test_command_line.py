@@ -169,6 +169,13 @@ def test_an_address_of_another_machine() -> None:
     )
 
 
+@pytest.mark.parametrize("host", ["two..dots", "x" * 64])
+def test_a_host_that_is_no_name(host: str) -> None:
+    assert refusal("--memory", "--host", host, "--port", "0") == (
+        f"scoop-server: cannot listen on {host}: it is no host name; name another address with --host"
+    )
+
+
 def test_a_host_that_is_not_known(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def not_known(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
