@@ -58,7 +58,7 @@ class SimulatedDisk:
 
     # What the server calls
 
-    def open(self, path: str, flags: int, mode: int = 0o777) -> int:
+    def open(self, path: str, flags: int, mode: int = 0o777) -> int:  # noqa: ARG002  # no one else is here
         """See :func:`os.open`."""
         self._call("open", path)
         if path == DIRECTORY:
@@ -183,23 +183,26 @@ class SimulatedDisk:
 
     def _what_is_left(self, file: File) -> bytes:
         content = bytearray(file.durable)
-        for place, data in file.unsynced:
+        for place, written in file.unsynced:
             fate = self._random.choice(("kept", "kept", "lost", "torn", "garbage", "stale"))
             if fate == "lost":
                 continue
-            if data is None:
-                del content[place:]
-                content.extend(bytes(place - len(content)))
-                continue
-            if fate == "torn":
-                data = data[: self._random.randrange(len(data) + 1)]
-            elif fate == "garbage":
-                data = self._random.randbytes(len(data))
-            elif fate == "stale":  # blocks that held something else before
-                data = self._random.choice(self._written)[: len(data)].ljust(len(data), b"\0")
             content.extend(bytes(max(0, place - len(content))))  # a hole reads as zeros
-            content[place : place + len(data)] = data
+            if written is None:
+                del content[place:]
+            else:
+                data = self._what_is_left_of(written, fate)
+                content[place : place + len(data)] = data
         return bytes(content)
+
+    def _what_is_left_of(self, data: bytes, fate: str) -> bytes:
+        if fate == "torn":
+            return data[: self._random.randrange(len(data) + 1)]
+        if fate == "garbage":
+            return self._random.randbytes(len(data))
+        if fate == "stale":  # blocks that held something else before
+            return self._random.choice(self._written)[: len(data)].ljust(len(data), b"\0")
+        return data
 
     def _call(self, name: str, detail: str = "") -> None:
         self._trace(f"disk {name} {detail}")

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from random import Random
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
+from socket import SHUT_WR
 from typing import Any, Final
 
 _SEND_BUFFER_BYTES: Final = 64
@@ -85,6 +86,7 @@ class SimulatedSocket:
 
     def shutdown(self, how: int, /) -> None:
         """Shut the server's sending side."""
+        assert how == SHUT_WR
         self._fail_if_reset()
         self._network.trace(f"shutdown {self.number}")
 
@@ -204,7 +206,7 @@ class SimulatedNetwork(BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         self.is_quiet = False
-        did_anything = any([self._act() for _ in range(self.random.randrange(_ACTIONS_PER_SELECT_MAX + 1))])
+        did_anything = sum(self._act() for _ in range(self.random.randrange(_ACTIONS_PER_SELECT_MAX + 1))) > 0
         ready = self._ready()
         while not ready and timeout != 0.0 and self._act_all():
             did_anything = True
@@ -222,7 +224,7 @@ class SimulatedNetwork(BaseSelector):
         return bool(present) and self.random.choice(present).act()
 
     def _act_all(self) -> bool:
-        return any([each.act() for each in self.sockets])
+        return sum(each.act() for each in self.sockets) > 0
 
     def _ready(self) -> list[tuple[SelectorKey, int]]:
         ready: list[tuple[SelectorKey, int]] = []

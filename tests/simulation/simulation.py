@@ -220,7 +220,7 @@ class Simulation:
         raise PowerLossError if end == "power loss" else ProcessKilledError
 
     def _plan_faults(self, end: str) -> None:
-        """Have the machine or the process stop at some call, if that is its end, and a sync fail, if it comes to that."""
+        """Have the machine or the process stop at some call, if that is its end, and a sync fail now and then."""
         random = self.random
         stops_in = random.randrange(60) if end != "shutdown" and random.random() < 0.7 else None
         sync_fails_in = random.randrange(30) if random.random() < 0.1 else None
@@ -260,23 +260,19 @@ class Simulation:
 
     def _recover(self) -> DependencyGraph:
         """Recover twice: it must succeed, and the second time change nothing."""
-        graphs, files = [], []
-        for _ in range(2):
-            store = JournalStore(
-                DataDirectory(DIRECTORY, self.disk),
-                self._fsync,
-                lambda: 0.0,
-                self._start_compaction,
-                _COMPACT_ABOVE_BYTES,
-            )
-            graphs.append(state_of(store.graph))
-            files.append(self.disk.files())
-            graph = store.graph
-            store.close()
-            self.disk.end_process()
-        if graphs[0] != graphs[1] or files[0] != files[1]:
+        graph, files = self._recover_once()
+        again, files_again = self._recover_once()
+        if graph != again or files != files_again:
             raise AssertionError("recovering twice is not the same as recovering once")
         return graph
+
+    def _recover_once(self) -> tuple[DependencyGraph, dict[str, bytes]]:
+        store = JournalStore(
+            DataDirectory(DIRECTORY, self.disk), self._fsync, lambda: 0.0, self._start_compaction, _COMPACT_ABOVE_BYTES
+        )
+        store.close()
+        self.disk.end_process()
+        return store.graph, self.disk.files()
 
     def _check_recovery(self, graph: DependencyGraph) -> None:
         """Hold what was recovered against what may be: nothing told is lost, nothing half, nothing invented."""

@@ -269,17 +269,18 @@ class JournalStore:
         committed change is in the journal then.
         """
         self._stop_compaction()
-        if self._journal.head.number == self._snapshot_batch:
-            log.info("nothing has changed since %s", self._snapshot_path)
-            return
         try:
+            if self._journal.head.number == self._snapshot_batch:
+                self._directory.size("snapshot", self._snapshot_generation)  # it is still there
+                log.info("nothing has changed since %s", self._snapshot_path)
+                return
             self._rotate()
             self._directory.write("snapshot", self._journal.generation, encode_snapshot(self.graph))
             self._adopt_snapshot()
         except OSError as error:
             raise DataDirectoryError(
-                f"cannot write a snapshot to {self._directory.path}: {error.strerror}; nothing is lost, the journal "
-                "holds every change, and the next start will read it"
+                f"cannot save a snapshot in {self._directory.path}: {error.strerror}; the journal holds every change, "
+                "so see to the disk, and check the directory with: scoop-server check"
             ) from error
         log.info("saved %d packages in %s", len(self.graph), self._snapshot_path)
 
