@@ -183,7 +183,10 @@ class Server:
             or self.state is State.DRAINING
             or self._store.wants_tick
         )
-        return max(0.0, self._next_tick - self._now) if has_deadlines else None
+        next_look = self._next_tick
+        if self.state is State.DRAINING:
+            next_look = min(next_look, self._drain_started + self._limits.drain_seconds_max)
+        return max(0.0, next_look - self._now) if has_deadlines else None
 
     # Clients coming and going
 
@@ -324,9 +327,10 @@ class Server:
                 self._drain_client(client, is_heard=client not in unheard)
             elif client.phase is Phase.LINGERING and now - client.last_active >= limits.linger_seconds_max:
                 self._close(client, "the server is shutting down")
-        elapsed = now - self._drain_started
-        if self._clients and elapsed >= limits.drain_seconds_max:
-            log.warning("%d clients did not take their answers within %.0f s", len(self._clients), elapsed)
+        if self._clients and now >= self._drain_started + limits.drain_seconds_max:
+            log.warning(
+                "%d clients did not take their answers within %.0f s", len(self._clients), limits.drain_seconds_max
+            )
             self.state = State.STOPPED
         if not self._clients:
             self.state = State.STOPPED
