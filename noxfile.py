@@ -152,3 +152,10 @@ def _partition(names: list[str], pattern: str) -> tuple[set[str], set[str]]:
         {match[1] for match in matches.values() if match},
         {name for name, match in matches.items() if not match},
     )
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Show that the simulation fails without each rule of the durability contract; arguments go to the program."""
+    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
+    session.run("python", "-m", "tests.simulation.mutants", *session.posargs)
