@@ -29,6 +29,10 @@ class ConnectionState(enum.Enum):
     """The peer will send no more."""
 
 
+_BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
+"""A global name is found faster than a member of an enum, and this one is asked for with every read."""
+
+
 class Connection:
     r"""The server's side of one connection.
 
