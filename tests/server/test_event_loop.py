@@ -1020,6 +1020,16 @@ def test_a_client_that_breaks_during_the_shutdown_is_not_waited_for(when: str) -
         assert loop.state() is State.STOPPED
 
 
+def test_a_sender_that_breaks_as_it_is_seen_off_is_not_waited_for() -> None:
+    with Loop(Limits(read_bytes_max=len(QUERY), drain_reads_max=2)) as loop:
+        peer, near = loop.connect_counting()
+        peer.send(QUERY * 10)
+        near.shutdown_error = BrokenPipeError()
+        loop.signal()
+        loop.turn(3)
+        assert loop.state() is State.STOPPED
+
+
 def test_a_client_that_is_in_the_middle_of_a_line_is_not_waited_for() -> None:
     with Loop() as loop:
         peer = loop.connect()
