@@ -16,10 +16,7 @@ Whatever is a key has been checked by :func:`~scoop_core.messages.parse_name`, s
 indexed needs no further check, and only names that are *not* indexed are ever looked at by characters.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import compress
-from operator import contains
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Self
 
 from scoop_core.errors import InvalidName
@@ -105,6 +102,10 @@ class DependencyGraph:
     def dependencies(self, package: str) -> tuple[str, ...]:
         """Return what ``package`` depends on directly. Raises KeyError where it is not indexed."""
         return tuple(_split(self._dependencies[package]))
+
+    def dependent_count(self, package: str) -> int:
+        """Return how many other packages depend on ``package`` directly. Raises KeyError where it is not indexed."""
+        return self._dependent_counts[package]
 
     # One request
 
@@ -355,34 +356,26 @@ class DependencyGraph:
             yield _index_line(package, names)
 
     @classmethod
-    def from_lists(cls, packages: Iterable[str], listed: Iterable[str], *, reject_cycles: bool = False) -> Self:
-        """Return the graph in which package ``i`` has the dependency list ``i``, a comma-separated text.
+    def from_lists(
+        cls,
+        packages: Sequence[str],
+        listed: Iterable[str],
+        dependent_counts: Iterable[int],
+        *,
+        reject_cycles: bool = False,
+    ) -> Self:
+        """Return the graph in which package ``i`` has the dependency list ``i``, a text, and as many dependents.
 
         A package given twice has what it is given last. This is the way in for a snapshot of millions of
-        packages: it looks up all dependencies in a few calls instead of one by one, and trusts that the
-        names are names and that no list holds one twice, as :meth:`rebuild_lines` writes them. Raises
-        ValueError where a dependency is not among the packages.
+        packages, and it believes what it is told: names that are names, lists that hold none of them twice, all
+        of them indexed, and counts that are right, as :meth:`rebuild_lines` and :meth:`dependent_count` tell
+        them. To look up every dependency again would take longer than all the rest of a start.
+        Raises ValueError where the three are not of one length.
         """
         graph = cls(reject_cycles=reject_cycles)
-        dependencies = graph._dependencies
-        dependencies.update(zip(packages, listed, strict=True))
-        counts = Counter(dict.fromkeys(dependencies, 0))
-        texts = list(filter(None, dependencies.values()))
-        for start in range(0, len(texts), _LISTS_COUNTED_AT_ONCE):
-            counts.update(",".join(texts[start : start + _LISTS_COUNTED_AT_ONCE]).split(","))
-        if len(counts) > len(dependencies):
-            missing = next(name for name in counts if name not in dependencies)
-            raise ValueError(f"the dependency {missing!r} is not indexed")
-        # A package that depends on itself does not count itself; first a cheap test that errs to one side.
-        holds_own_name = map(contains, dependencies.values(), dependencies)
-        for package in list(compress(dependencies, holds_own_name)):
-            counts[package] -= package in dependencies[package].split(",")
-        graph._dependent_counts = dict(counts)
+        graph._dependencies.update(zip(packages, listed, strict=True))
+        graph._dependent_counts.update(zip(packages, dependent_counts, strict=True))
         return graph
-
-
-_LISTS_COUNTED_AT_ONCE: Final = 10_000
-"""Bounds the names that exist twice while a graph is loaded; more at once gains nothing."""
 
 
 def _split(listed: str) -> list[str]:
