@@ -1,6 +1,7 @@
 """The command ``scoop-server``: read the settings, put the parts together, run, save."""
 
 import errno
+import gc
 import logging
 import os
 import signal
@@ -86,6 +87,9 @@ def serve(settings: Settings) -> None:
             idle_seconds_max=settings.idle_timeout,
         )
         selector = resources.enter_context(best_selector())
+        # What has been loaded stays: the collector need not look at it again in any turn.
+        gc.collect()
+        gc.freeze()
         # Only now: whoever connects is served at once.
         listener.listen(_BACKLOG)
         server = Server(graph, store or MemoryStore(), [listener], selector, time.monotonic, limits)

@@ -82,11 +82,14 @@ def check(path: str, out: TextIO) -> int:
 
 def _describe_snapshot(data: bytes) -> str:
     graph = decode_snapshot(data)
+    start = data.index(b"\n") + 1
+    body = data[start : data.index(b"#", start)].decode(ENCODING)
     rebuilt = DependencyGraph()
-    body = data[data.index(b"\n") + 1 : data.rindex(b"#end")].decode(ENCODING)
     answers = rebuilt.apply_lines(body, Changes())
     if answers != _OK * body.count("\n") or rebuilt != graph:
-        raise TranscriptError(0, "its lines, indexed one by one, do not lead to the same index")
+        raise TranscriptError(start, "its lines, indexed one by one, do not lead to the same index")
+    if any(graph.dependent_count(package) != rebuilt.dependent_count(package) for package in rebuilt):
+        raise TranscriptError(start, "its numbers of dependents are wrong")
     return f"{len(graph)} packages, {len(data)} bytes, crc32 {data[-9:-1].decode(ENCODING)}"
 
 
