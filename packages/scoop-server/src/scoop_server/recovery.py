@@ -102,8 +102,10 @@ def _read_journal_header(directory: DataDirectory, generation: int) -> JournalRe
 
 
 def _unreadable(directory: DataDirectory, kind: str, generation: int, error: TranscriptError) -> DataDirectoryError:
-    way_out = "start the version that wrote it, or a later one" if isinstance(error, UnsupportedFormat) else _WAY_OUT
-    return DataDirectoryError(f"cannot read {directory.file(kind, generation)}: {error}; {way_out} {directory.path}")
+    way_out = f"{_WAY_OUT} {directory.path}"
+    if isinstance(error, UnsupportedFormat):
+        way_out = "start the version that wrote it, or a later one"
+    return DataDirectoryError(f"cannot read {directory.file(kind, generation)}: {error}; {way_out}")
 
 
 class _Recovery:
@@ -119,12 +121,14 @@ class _Recovery:
 
     def read_snapshot(self, generation: int) -> int:
         """Read the graph from a snapshot; return the snapshot's size in bytes."""
+        path = self._directory.file("snapshot", generation)
         data = self._directory.read("snapshot", generation)
-        self._progress(self._directory.file("snapshot", generation), 0, len(data))
+        self._progress(path, 0, len(data))
         try:
             self.graph = decode_snapshot(data)
         except TranscriptError as error:
             raise _unreadable(self._directory, "snapshot", generation, error) from error
+        self._progress(path, len(data), len(data))
         return len(data)
 
     def read_journals(
