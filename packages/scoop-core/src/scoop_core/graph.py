@@ -20,11 +20,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Self
 
 from scoop_core.errors import InvalidName
-from scoop_core.messages import Command, Request, Response, parse_name, parse_names
+from scoop_core.messages import Command, Request, Response, encode_response, parse_name, parse_names
 
-_OK: Final = "OK\n"
-_FAIL: Final = "FAIL\n"
-_ERROR: Final = "ERROR\n"
+_OK: Final = encode_response(Response.OK)
+_FAIL: Final = encode_response(Response.FAIL)
+_ERROR: Final = encode_response(Response.ERROR)
+_RESPONSES: Final = {encode_response(response): response for response in Response}
 
 
 class Changes:
@@ -121,24 +122,21 @@ class DependencyGraph:
         for name in names:
             if name not in self._dependent_counts:
                 parse_name(name)
-        return self._index(package, ",".join(names), None)
+        return _RESPONSES[self._index(package, ",".join(names), None)]
 
     def remove(self, package: str) -> Response:
         """Remove ``package``: FAIL while another package depends on it, OK also where it is not indexed.
 
         Raises :exc:`~scoop_core.errors.InvalidName` where it is no name.
         """
-        return self._remove(package, None)
+        return _RESPONSES[self._remove(package, "", None)]
 
     def query(self, package: str) -> Response:
         """Return OK where ``package`` is indexed, else FAIL.
 
         Raises :exc:`~scoop_core.errors.InvalidName` where it is no name.
         """
-        if package in self._dependent_counts:
-            return Response.OK
-        parse_name(package)
-        return Response.FAIL
+        return _RESPONSES[self._query(package, "")]
 
     def apply(self, request: Request) -> Response:
         """Answer one request."""
@@ -189,31 +187,20 @@ class DependencyGraph:
             except ValueError:
                 answers.append(_ERROR)
                 continue
-            if command == "QUERY":
-                if package in counts and not listed:
-                    answers.append(_OK)
-                    continue
-            elif command == "INDEX" and dependencies.get(package) == listed:
-                # The very list that is indexed already: an unknown package has None, which equals no text.
-                answers.append(_OK)
-                continue
-            answers.append(self._apply_line(command, package, listed, changes))
+            try:
+                if command == "QUERY":
+                    answer = _OK if package in counts and not listed else self._query(package, listed)
+                elif command == "INDEX":
+                    # Most often the very list that is indexed already: an unknown package has None, equal to no text.
+                    answer = _OK if dependencies.get(package) == listed else self._index(package, listed, changes)
+                elif command == "REMOVE":
+                    answer = self._remove(package, listed, changes)
+                else:
+                    answer = _ERROR
+            except InvalidName:
+                answer = _ERROR
+            answers.append(answer)
         return "".join(answers)
-
-    def _apply_line(self, command: str, package: str, listed: str, changes: Changes) -> str:
-        """Answer the line ``command|package|listed``, whatever it is."""
-        try:
-            if command == "INDEX":
-                return f"{self._index(package, listed, changes).value}\n"
-            if listed:
-                parse_names(listed)  # the others ignore dependencies, unless one is no name
-            if command == "REMOVE":
-                return f"{self._remove(package, changes).value}\n"
-            if command == "QUERY":
-                return f"{self.query(package).value}\n"
-        except InvalidName:
-            pass
-        return _ERROR
 
     def undo(self, changes: Changes) -> None:
         """Take ``changes`` back, the last one first, so that the graph is what it was before them."""
@@ -226,7 +213,15 @@ class DependencyGraph:
 
     # The transitions
 
-    def _index(self, package: str, listed: str, changes: Changes | None) -> Response:
+    def _query(self, package: str, listed: str) -> str:
+        if listed:
+            parse_names(listed)  # ignored, unless one of them is no name
+        if package in self._dependent_counts:
+            return _OK
+        parse_name(package)
+        return _FAIL
+
+    def _index(self, package: str, listed: str, changes: Changes | None) -> str:
         counts = self._dependent_counts
         names = listed.split(",") if listed else []
         is_new = package not in counts
@@ -234,41 +229,43 @@ class DependencyGraph:
             parse_name(package)
         if not all(map(counts.__contains__, names)):
             parse_names(listed)  # an invalid name is an error, a missing one a refusal
-            return Response.FAIL
-        if len(names) > 1 and len(set(names)) < len(names):
+            return _FAIL
+        if len(set(names)) < len(names):
             names = list(dict.fromkeys(names))
             listed = ",".join(names)
         if is_new:
+            previous = None
             self._dependencies[package] = listed
             counts[package] = 0
             for name in names:
                 counts[name] += 1
-            previous = None
         else:
             previous = self._dependencies[package]
             if _same_names(previous, listed):
                 self._dependencies[package] = listed  # so that the same line, next time, is one comparison
-                return Response.OK
+                return _OK
             if self.reject_cycles and self._would_close_cycle(package, names):
-                return Response.FAIL
+                return _FAIL
             self._replace(package, listed)
         if changes is not None:
             changes.lines.append(f"INDEX|{package}|{listed}")
             changes.previous.append(previous)
-        return Response.OK
+        return _OK
 
-    def _remove(self, package: str, changes: Changes | None) -> Response:
+    def _remove(self, package: str, listed: str, changes: Changes | None) -> str:
+        if listed:
+            parse_names(listed)  # ignored, unless one of them is no name
         count = self._dependent_counts.get(package)
         if count is None:
             parse_name(package)
-            return Response.OK
+            return _OK
         if count:
-            return Response.FAIL
+            return _FAIL
         previous = self._forget(package)
         if changes is not None:
             changes.lines.append(f"REMOVE|{package}|")
             changes.previous.append(previous)
-        return Response.OK
+        return _OK
 
     def _replace(self, package: str, listed: str) -> None:
         """Give ``package``, which may be new, the dependencies ``listed``: all indexed, each once."""

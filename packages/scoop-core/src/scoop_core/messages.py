@@ -43,7 +43,11 @@ PackageName = NewType("PackageName", str)
 NAME_CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+.@/:~"
 """All characters that a package name may hold."""
 
-_NAME: Final = re.compile(f"[{re.escape(NAME_CHARACTERS)}]{{1,{MAX_NAME_LENGTH}}}")
+_NAME_PATTERN: Final = f"[{re.escape(NAME_CHARACTERS)}]{{1,{MAX_NAME_LENGTH}}}+"
+_is_name: Final = re.compile(_NAME_PATTERN).fullmatch
+_is_list_of_names: Final = re.compile(f"{_NAME_PATTERN}(?:,{_NAME_PATTERN})*+").fullmatch
+"""Possessive, so that a hostile line of 64 KiB is refused in one pass."""
+_names_that_go_on: Final = re.compile(f"(?:{_NAME_PATTERN},)*+").match
 _NOT_A_NAME_CHARACTER: Final = re.compile(f"[^{re.escape(NAME_CHARACTERS)}]")
 
 
@@ -86,7 +90,7 @@ def parse_name(text: str) -> PackageName:
     Traceback (most recent call last):
     scoop_core.errors.InvalidName: a space at column 6 of the name: 'emacs elisp'
     """
-    if _NAME.fullmatch(text):
+    if _is_name(text):
         return PackageName(text)
     if not text:
         raise InvalidName(text, "an empty name")
@@ -109,7 +113,10 @@ def parse_names(text: str) -> tuple[PackageName, ...]:
     """
     if not text:
         return ()
-    return tuple(dict.fromkeys(map(parse_name, text.split(","))))
+    if not _is_list_of_names(text):
+        sound = _names_that_go_on(text)
+        parse_name(text[sound.end() if sound else 0 :].partition(",")[0])  # raises
+    return tuple(map(PackageName, dict.fromkeys(text.split(","))))
 
 
 def parse_request(line: str) -> Request:
