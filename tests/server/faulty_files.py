@@ -1,9 +1,10 @@
 """The operating system's files, with every call on record, and with the faults that a test asks for."""
 
+import contextlib
 import errno
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 Snapshot = dict[str, tuple[bytes, int]]
@@ -50,22 +51,31 @@ class FaultyFiles:
         calls, self.calls = self.calls, []
         return calls
 
-    def _note(self, call: str, path: str) -> None:
-        noted = f"{call} {path}"
+    def _note(self, call: str, name: str) -> None:
+        noted = f"{call} {name}"
         self.calls.append(noted)
         self.on_call(noted)
+
+    @contextlib.contextmanager
+    def _by_path(self, path: str) -> Iterator[str]:
+        """Give how a file is noted; as from the system, an error of a call by path holds the path."""
+        try:
+            yield "." if os.path.isdir(path) else re.sub(r"\.unfinished-[0-9]+$", ".unfinished", os.path.basename(path))
+        except OSError as error:
+            error.filename = path
+            raise
 
     # What the server calls
 
     def open(self, path: str, flags: int, mode: int = 0o777) -> int:
-        name = _name(path)
-        if flags & os.O_CREAT:
-            self._note("create", name)
-        else:
-            self.on_call(f"open {name}")
-        descriptor = os.open(path, flags, mode)
-        self.open_files[descriptor] = name
-        return descriptor
+        with self._by_path(path) as name:
+            if flags & os.O_CREAT:
+                self._note("create", name)
+            else:
+                self.on_call(f"open {name}")
+            descriptor = os.open(path, flags, mode)
+            self.open_files[descriptor] = name
+            return descriptor
 
     def close(self, fd: int) -> None:
         del self.open_files[fd]
@@ -104,23 +114,19 @@ class FaultyFiles:
         os.fdatasync(fd)
 
     def rename(self, src: str, dst: str) -> None:
-        self._note("rename", _name(dst))
-        os.rename(src, dst)
+        with self._by_path(dst) as name:
+            self._note("rename", name)
+            os.rename(src, dst)
 
     def unlink(self, path: str) -> None:
-        self._note("unlink", _name(path))
-        os.unlink(path)
+        with self._by_path(path) as name:
+            self._note("unlink", name)
+            os.unlink(path)
 
     def listdir(self, path: str) -> list[str]:
-        self.on_call("listdir .")
-        return os.listdir(path)
-
-
-def _name(path: str) -> str:
-    """Return how a file is noted."""
-    if os.path.isdir(path):
-        return "."
-    return re.sub(r"\.unfinished-[0-9]+$", ".unfinished", os.path.basename(path))
+        with self._by_path(path) as name:
+            self.on_call(f"listdir {name}")
+            return os.listdir(path)
 
 
 def names_in(path: Path) -> set[str]:

@@ -26,6 +26,10 @@ class DataDirectoryError(Exception):
     """The data directory cannot be used; the message is one line that says what, where and the way out."""
 
 
+class NameNotDurableError(OSError):
+    """A new file has its name, and whether it will still have it after a power loss, no one can tell."""
+
+
 class DataDirectory:
     """The directory ``path``, which exists, on ``files``. Every method raises OSError where a call fails."""
 
@@ -58,7 +62,10 @@ class DataDirectory:
             return self.files.lseek(descriptor, 0, os.SEEK_END)
 
     def write(self, kind: str, generation: int, chunks: Iterable[bytes]) -> int:
-        """Write a file, which appears whole and durable or not at all; return its size in bytes."""
+        """Write a file, which appears whole and durable or not at all; return its size in bytes.
+
+        Raises OSError, and then everything is as it was; but for :exc:`NameNotDurableError`.
+        """
         path = self.file(kind, generation)
         # Another process may be writing the same generation: a compaction that has outlived its server.
         unfinished = f"{path}.unfinished-{os.getpid()}"
@@ -74,7 +81,10 @@ class DataDirectory:
                 with contextlib.suppress(OSError):
                     self.files.unlink(unfinished)
                 raise
-        self.sync()
+        try:
+            self.sync()
+        except OSError as error:
+            raise NameNotDurableError(error.errno, error.strerror, error.filename) from error
         return size
 
     def sync(self) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from scoop_core import Seal, encode_batch, encode_journal_header
 
-from scoop_server.data_directory import DataDirectory, DataDirectoryError, write_all
+from scoop_server.data_directory import DataDirectory, DataDirectoryError, NameNotDurableError, write_all
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What a write fails with when the disk, the quota or the allowed size of a file is used up."""
@@ -54,15 +54,17 @@ class Journal:
     def create(cls, directory: DataDirectory, generation: int, head: Seal, fsync: Fsync) -> "Journal":
         """Begin the journal of ``generation``, where the one before it ends with ``head``.
 
-        Raises OSError, and then there is no such journal; :exc:`JournalError` where that is not certain.
+        Raises OSError, and then there is no such journal; :exc:`JournalError` where there may be one.
         """
+        header, start = encode_journal_header(generation, head)
         try:
-            header, start = encode_journal_header(generation, head)
-            return cls(directory, generation, directory.write("journal", generation, [header]), start, fsync)
-        except OSError as error:
-            if generation not in directory.generations("journal"):
-                raise
+            size = directory.write("journal", generation, [header])
+        except NameNotDurableError as error:
             raise _untrustworthy("begin", directory.file("journal", generation), error) from error
+        try:
+            return cls(directory, generation, size, start, fsync)
+        except OSError as error:
+            raise _untrustworthy("open", directory.file("journal", generation), error) from error
 
     @classmethod
     def resume(cls, directory: DataDirectory, generation: int, size: int, head: Seal, fsync: Fsync) -> "Journal":
@@ -71,9 +73,14 @@ class Journal:
         What was read may never have been synced, because of the policy that it was written under.
         """
         journal = cls(directory, generation, size, head, fsync)
-        journal._files.ftruncate(journal._file, size)
-        journal._files.fsync(journal._file)
-        directory.sync()
+        try:
+            journal._files.ftruncate(journal._file, size)
+            journal._files.fsync(journal._file)
+            directory.sync()
+        except OSError as error:
+            journal.close()
+            error.filename = error.filename or journal.path
+            raise
         return journal
 
     def append(self, lines: list[str]) -> None:

@@ -1,0 +1,33 @@
+"""A bounded share of what ``python -m tests.crash.run`` does, and that it would notice."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.crash import run, unfaithful_server
+from tests.crash.load_client import NotAsPromisedError
+from tests.crash.scene import Moment, Scene, Tally
+
+
+def test_killed_servers_leave_what_they_promised(tmp_path: Path) -> None:
+    assert run.main(["--kills", "5", "--parent", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("way", "moment", "what"),
+    [
+        ("hold-batches-back", Moment.LOAD, "was acknowledged"),
+        ("delete-early", Moment.COMPACTION, "a server would refuse to start|the compaction has failed"),
+    ],
+)
+def test_a_server_that_does_not_keep_its_promise_is_found_out(
+    tmp_path: Path, way: str, moment: Moment, what: str
+) -> None:
+    command = [sys.executable, str(unfaithful_server.__file__), way]
+    scene = Scene(1, tmp_path, Tally(), command=command, moments=[moment], start_kill_probability=0.0)
+    try:
+        with pytest.raises(NotAsPromisedError, match=what):
+            scene.run(10)
+    finally:
+        scene.close()

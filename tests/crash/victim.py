@@ -1,0 +1,128 @@
+"""A real server that is going to be killed, and its compactions, which may outlive it."""
+
+import os
+import re
+import select
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.server.process import WAIT_SECONDS, server_environment
+
+_READ_BYTES: Final = 65_536
+
+
+class Victim:
+    """A server on a data directory, from its first instruction on: it may be killed before it listens.
+
+    Nothing here waits, except for the end of a process that has been killed or told to end. Its log is read by
+    whoever waits for ``fileno()`` to become readable.
+    """
+
+    def __init__(self, command: Sequence[str], *arguments: str) -> None:
+        self.log = ""
+        self.log_has_ended = False
+        self._log_file, log_writer = os.pipe()
+        os.set_blocking(self._log_file, False)
+        try:
+            self._process = subprocess.Popen(
+                [*command, "--port", "0", *arguments],
+                env=server_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log_writer,
+            )
+        finally:
+            os.close(log_writer)
+        self.process_file = os.pidfd_open(self._process.pid)
+        """A descriptor that can be read when it has ended."""
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where it listens, None before it does."""
+        listening = re.search(r"listening on ([0-9.]+):([0-9]+) with", self.log)
+        return None if listening is None else (listening[1], int(listening[2]))
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, None while it runs."""
+        return self._process.poll()
+
+    def fileno(self) -> int:
+        """Return the descriptor of its log."""
+        return self._log_file
+
+    def read_log(self) -> None:
+        """Take in what has been logged since."""
+        try:
+            while data := os.read(self._log_file, _READ_BYTES):
+                self.log += data.decode()
+            self.log_has_ended = True
+        except BlockingIOError:
+            pass
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def children(self) -> list["Child"]:
+        """Return its compactions that run now."""
+        children = []
+        for pid in self._child_pids():
+            try:
+                child = Child(pid)
+            except ProcessLookupError:
+                continue
+            # The id is that of this very child only if it was still there when the descriptor had been opened.
+            if pid in self._child_pids():
+                children.append(child)
+            else:
+                child.close()
+        return children
+
+    def _child_pids(self) -> list[int]:
+        try:
+            return [*map(int, Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split())]
+        except FileNotFoundError:
+            return []
+
+    def kill(self) -> int:
+        """End it with SIGKILL; return its exit status, which is another one if it had ended before."""
+        self._process.kill()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end; return its exit status."""
+        status = self._process.wait(WAIT_SECONDS)
+        self.read_log()
+        return status
+
+    def close(self) -> None:
+        """Let go of it. It has ended."""
+        os.close(self._log_file)
+        os.close(self.process_file)
+
+
+class Child:
+    """A process that is not ours to wait for. Raises ProcessLookupError where it has gone."""
+
+    def __init__(self, pid: int) -> None:
+        self._file = os.pidfd_open(pid)
+
+    def kill(self) -> None:
+        """End it with SIGKILL, unless it has ended."""
+        try:
+            signal.pidfd_send_signal(self._file, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        if not select.select([self._file], [], [], WAIT_SECONDS)[0]:
+            raise AssertionError("a compaction that was killed does not end")
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._file)

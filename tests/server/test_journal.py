@@ -1,0 +1,283 @@
+"""The journal that is being written: one write and one sync a commit, and what happens where either fails."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from scoop_core import NO_BATCH, JournalReader, Seal, encode_journal_header
+
+from scoop_server.data_directory import DataDirectory
+from scoop_server.journal import Fsync, Journal, JournalError, OutOfSpaceError, is_out_of_space
+
+from tests.core.journals import written
+from tests.server.faulty_files import FaultyFiles, contents_of, names_in
+
+COMMIT = ["write journal-1", "fdatasync journal-1"]
+
+BATCHES = [["INDEX|gmp|", "INDEX|isl|gmp"], ["REMOVE|isl|"], ["INDEX|gmp|gmp"]]
+
+
+@pytest.fixture
+def files() -> Iterator[FaultyFiles]:
+    faulty = FaultyFiles()
+    yield faulty
+    assert faulty.open_files == {}
+
+
+@pytest.fixture
+def directory(tmp_path: Path, files: FaultyFiles) -> DataDirectory:
+    return DataDirectory(str(tmp_path), files)
+
+
+@pytest.fixture
+def journal(directory: DataDirectory, files: FaultyFiles) -> Iterator[Journal]:
+    with closing(Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS)) as new:
+        files.taken_calls()
+        yield new
+
+
+def texts_in(path: Path) -> list[str]:
+    """Return the batches of a journal that has no tail."""
+    reader = JournalReader(path.read_bytes())
+    texts = list(reader)
+    assert reader.unsealed_bytes == 0
+    return texts
+
+
+def text_of(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+class TestBeginning:
+    def test_a_journal_appears_whole_and_durable(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        after = Seal(16, 0x5D1F00AA)
+        header, start = encode_journal_header(4, after)
+        with closing(Journal.create(directory, 4, after, Fsync.ALWAYS)) as journal:
+            assert files.calls == [
+                "create journal-4.unfinished",
+                "write journal-4.unfinished",
+                "fsync journal-4.unfinished",
+                "rename journal-4",
+                "fsync .",
+            ]
+            assert (tmp_path / "journal-4").read_bytes() == header
+            assert (journal.generation, journal.path) == (4, f"{tmp_path}/journal-4")
+            assert (journal.size, journal.head, journal.is_synced) == (len(header), start, True)
+
+    @pytest.mark.parametrize("failing", ["create", "write", "fsync", "rename"])
+    def test_what_fails_before_it_has_its_name_leaves_nothing(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, failing: str
+    ) -> None:
+        files.fail(rf"{failing} journal-1(\.unfinished)?", errno.ENOSPC)
+        with pytest.raises(OSError, match="No space left on device"):
+            Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS)
+        assert names_in(tmp_path) == set()
+
+    def test_a_process_without_a_descriptor_left_knows_that_there_is_no_journal(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        """Not even the directory can be listed then."""
+        files.fail(r"(create|open|listdir) .*", errno.EMFILE, times=100)
+        with pytest.raises(OSError, match="Too many open files"):
+            Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS)
+        assert names_in(tmp_path) == set()
+
+    @pytest.mark.parametrize(("failing", "verb"), [(r"fsync \.", "begin"), ("open journal-1", "open")])
+    def test_what_fails_when_it_has_its_name_ends_the_process(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, failing: str, verb: str
+    ) -> None:
+        """Were the journal before it continued, and this one there again after a power loss, they would not fit."""
+        files.fail(failing)
+        files.fail("listdir .*")
+        with pytest.raises(JournalError) as failed:
+            Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS)
+        assert str(failed.value) == (
+            f"cannot {verb} {tmp_path}/journal-1: Input/output error; the changes of this moment were not "
+            "acknowledged, so see to the disk, and start again"
+        )
+
+
+class TestResuming:
+    def test_what_stands_behind_the_last_seal_is_cut_off_for_good(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        before = written(BATCHES[:2])
+        (tmp_path / "journal-1").write_bytes(before.data + b"INDEX|half")
+        with closing(Journal.resume(directory, 1, len(before.data), before.head, Fsync.ALWAYS)) as journal:
+            assert files.taken_calls() == ["ftruncate journal-1", "fsync journal-1", "fsync ."]
+            assert (tmp_path / "journal-1").read_bytes() == before.data
+            assert (journal.size, journal.head, journal.is_synced) == (len(before.data), before.head, True)
+            journal.append(BATCHES[2])
+        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES, synced=lambda n: n - 1).data
+
+    @pytest.mark.parametrize("failing", ["open journal-1", "ftruncate journal-1", "fsync journal-1", r"fsync \."])
+    def test_an_error_names_the_file(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, failing: str
+    ) -> None:
+        (tmp_path / "journal-1").write_bytes(written(BATCHES).data)
+        files.fail(failing)
+        with pytest.raises(OSError, match="Input/output error") as failed:
+            Journal.resume(directory, 1, 10, NO_BATCH, Fsync.ALWAYS)
+        assert failed.value.filename == str(tmp_path if failing.endswith(".") else tmp_path / "journal-1")
+
+    def test_a_journal_that_has_gone_is_not_made_anew(self, directory: DataDirectory, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            Journal.resume(directory, 1, 10, NO_BATCH, Fsync.ALWAYS)
+        assert names_in(tmp_path) == set()
+
+
+class TestAppending:
+    def test_a_commit_is_one_write_and_one_sync(self, journal: Journal, files: FaultyFiles, tmp_path: Path) -> None:
+        for lines in BATCHES:
+            journal.append(lines)
+            assert files.taken_calls() == COMMIT
+            assert journal.is_synced
+        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES).data
+        assert (journal.size, journal.head) == (len(written(BATCHES).data), written(BATCHES).head)
+
+    def test_the_write_comes_first_and_holds_all(self, journal: Journal, files: FaultyFiles, tmp_path: Path) -> None:
+        sizes: list[int] = []
+        files.on_call = lambda _: sizes.append((tmp_path / "journal-1").stat().st_size)
+        before = journal.size
+        journal.append(BATCHES[0])
+        assert sizes == [before, journal.size]
+
+    def test_a_write_that_takes_a_part_is_completed(self, journal: Journal, files: FaultyFiles, tmp_path: Path) -> None:
+        files.piece_bytes_max = 40
+        journal.append(BATCHES[0])
+        batch = len(written(BATCHES[:1]).batches[0])
+        assert files.calls == ["write journal-1"] * -(-batch // 40) + ["fdatasync journal-1"]
+        assert texts_in(tmp_path / "journal-1") == [text_of(BATCHES[0])]
+
+    def test_never_leaves_syncing_to_the_system(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        with closing(Journal.create(directory, 1, NO_BATCH, Fsync.NEVER)) as journal:
+            files.taken_calls()
+            for lines in BATCHES:
+                journal.append(lines)
+                assert not journal.is_synced
+            assert files.taken_calls() == ["write journal-1"] * 3
+        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES, synced=lambda _: 0).data
+
+    def test_everysec_syncs_when_it_is_told_and_vouches_for_no_more(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        with closing(Journal.create(directory, 1, NO_BATCH, Fsync.EVERYSEC)) as journal:
+            files.taken_calls()
+            journal.append(BATCHES[0])
+            journal.append(BATCHES[1])
+            is_synced = [journal.is_synced]
+            journal.sync()
+            is_synced.append(journal.is_synced)
+            journal.sync()
+            journal.append(BATCHES[2])
+            is_synced.append(journal.is_synced)
+            assert is_synced == [False, True, False]
+            assert files.taken_calls() == [
+                "write journal-1",
+                "write journal-1",
+                "fdatasync journal-1",
+                "write journal-1",
+            ]
+        synced = {1: 0, 2: 0, 3: 2}
+        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES, synced=synced.__getitem__).data
+
+
+class TestNoSpace:
+    @pytest.mark.parametrize("left", [0, 1, 20, 97])
+    def test_the_journal_is_cut_back_to_its_last_seal_and_goes_on_when_there_is_space(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path, left: int
+    ) -> None:
+        journal.append(BATCHES[0])
+        sealed = (journal.size, journal.head)
+        before = contents_of(tmp_path)["journal-1"][0]
+        files.taken_calls()
+        for _ in range(2):
+            files.space_left = left
+            with pytest.raises(OutOfSpaceError) as failed:
+                journal.append(["INDEX|" + "n" * 255 + "|"])
+            assert str(failed.value) == f"cannot write to {tmp_path}/journal-1: No space left on device"
+            assert (tmp_path / "journal-1").read_bytes() == before
+            assert (journal.size, journal.head, journal.is_synced) == (*sealed, True)
+            assert files.taken_calls() == ["write journal-1"] * (1 + bool(left)) + ["ftruncate journal-1"]
+        files.space_left = None
+        journal.append(BATCHES[1])
+        assert files.calls == COMMIT
+        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES[:2]).data
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+    def test_disk_quota_and_allowed_size_are_all_space(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path, number: int
+    ) -> None:
+        files.fail("write journal-1", number)
+        with pytest.raises(OutOfSpaceError, match=re.escape(os.strerror(number))):
+            journal.append(BATCHES[0])
+        assert is_out_of_space(OSError(number, ""))
+        journal.append(BATCHES[0])
+        assert texts_in(tmp_path / "journal-1") == [text_of(BATCHES[0])]
+
+    def test_what_cannot_be_cut_back_ends_the_process(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        files.space_left = 10
+        files.fail("ftruncate journal-1")
+        with pytest.raises(JournalError) as failed:
+            journal.append(BATCHES[0])
+        assert str(failed.value).startswith(f"cannot cut back {tmp_path}/journal-1: Input/output error; ")
+
+    def test_what_has_not_been_synced_yet_is_still_to_be_synced(
+        self, directory: DataDirectory, files: FaultyFiles
+    ) -> None:
+        with closing(Journal.create(directory, 1, NO_BATCH, Fsync.EVERYSEC)) as journal:
+            journal.append(BATCHES[0])
+            files.space_left = 0
+            with pytest.raises(OutOfSpaceError):
+                journal.append(BATCHES[1])
+            assert not journal.is_synced
+
+
+class TestBrokenDisk:
+    @pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EBADF])
+    def test_a_write_that_fails_otherwise_ends_the_process(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path, number: int
+    ) -> None:
+        before = (tmp_path / "journal-1").read_bytes()
+        files.piece_bytes_max = 5
+        files.fail("write journal-1", number, after=1)
+        with pytest.raises(JournalError) as failed:
+            journal.append(BATCHES[0])
+        assert str(failed.value) == (
+            f"cannot write to {tmp_path}/journal-1: {os.strerror(number)}; the changes of this moment were not "
+            "acknowledged, so see to the disk, and start again"
+        )
+        assert not is_out_of_space(OSError(number, ""))
+        assert (tmp_path / "journal-1").read_bytes() == before
+
+    @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+    def test_a_sync_that_fails_ends_the_process_and_is_never_tried_again(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path, number: int
+    ) -> None:
+        """Also for lack of space: what the system has thrown away is not known."""
+        files.fail("fdatasync journal-1", number)
+        with pytest.raises(JournalError) as failed:
+            journal.append(BATCHES[0])
+        assert str(failed.value).startswith(f"cannot sync {tmp_path}/journal-1: {os.strerror(number)}; ")
+        assert files.calls == COMMIT
+        assert not journal.is_synced
+
+    def test_a_late_sync_that_fails_ends_the_process(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        with closing(Journal.create(directory, 1, NO_BATCH, Fsync.EVERYSEC)) as journal:
+            journal.append(BATCHES[0])
+            files.fail("fdatasync journal-1")
+            with pytest.raises(JournalError, match=f"cannot sync {tmp_path}/journal-1: Input/output error; "):
+                journal.sync()
