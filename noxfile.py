@@ -159,3 +159,33 @@ def mutants(session: nox.Session) -> None:
     """Show that the simulation fails without each rule of the durability contract; arguments go to the program."""
     session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
     session.run("python", "-m", "tests.simulation.mutants", *session.posargs)
+
+
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """Run 10,000 simulated lives of a data directory; arguments after ``--`` replace the number."""
+    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
+    session.run("python", "-m", "tests.simulation.run", *(session.posargs or ("--seeds", "10000")))
+
+
+@nox.session
+def crash(session: nox.Session) -> None:
+    """Kill 100 real servers, and look at what they leave; arguments after ``--`` replace the number."""
+    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
+    session.run("python", "-m", "tests.crash.run", *(session.posargs or ("--kills", "100")))
+
+
+# Figures are for those who ask for them, on a machine that does nothing else; that it all runs is one of the tests.
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure the server beside a floor, and Redis where it is installed; arguments go to ``python -m bench``."""
+    session.install("-e", str(CORE), "-e", str(SERVER))
+    session.run("python", "-m", "bench", *session.posargs)
+
+
+@nox.session(default=False)
+def bench_core(session: nox.Session) -> None:
+    """Measure the core by kind of message; arguments go to pytest."""
+    session.install("-e", str(CORE), *_group("bench"))
+    storage = "--benchmark-storage=file://build/bench/core"
+    session.run("pytest", "bench/test_core_speed.py", storage, *session.posargs)
