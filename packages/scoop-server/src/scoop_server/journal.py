@@ -9,8 +9,9 @@ from scoop_core import Seal, encode_batch, encode_journal_header
 
 from scoop_server.data_directory import DataDirectory, DataDirectoryError, NameNotDurableError, write_all
 
-_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What a write fails with when the disk, the quota or the allowed size of a file is used up."""
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE})
+"""What a call fails with when the disk, the quota, the allowed size of a file or, for a new file, the descriptors
+are used up: clients may hold them all, and will let go of some."""
 
 
 class Fsync(enum.StrEnum):

@@ -124,14 +124,18 @@ class JournalStore:
         return state
 
     def _resume(self, state: RecoveredState) -> Journal:
+        journal = Journal.resume(self._directory, state.journal_generation, state.sealed_bytes, state.head, self._fsync)
         if state.unsealed_bytes:
             log.warning(
                 "dropped the last %d bytes of %s: the rest of an interrupted write, never acknowledged",
                 state.unsealed_bytes,
-                self._directory.file("journal", state.journal_generation),
+                journal.path,
             )
-        journal = Journal.resume(self._directory, state.journal_generation, state.sealed_bytes, state.head, self._fsync)
-        self._directory.delete_before(state.snapshot_generation)
+        try:
+            self._directory.delete_before(state.snapshot_generation)
+        except OSError:
+            journal.close()
+            raise
         return journal
 
     def _tell_progress(self) -> Callable[[str, int, int], None]:
