@@ -1,0 +1,162 @@
+"""Figures as text and as charts."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from bench.measurements import Figures, Result
+from bench.plot import Series, line_chart
+from bench.sections import Start
+from bench.size import Growths, Turns
+
+LEGEND: Final = """\
+answers/s  ! where the load generator had nothing left of its processor, so that it, not the server, is the limit
+           ~ where other programs took more than 5% of the time from the server
+CPU us     microseconds of processor time that the server used for a message; neither of the two can blur it
+server     the share of one processor that the server used; load: the same of the load generator
+p50 ...    microseconds from sending a block, as many messages as the depth says, to the last of its answers
+max        the longest of all rounds; every other figure is the median of the rounds
+MiB        resident memory of the server after the last round"""
+
+_MEBIBYTE: Final = 1_048_576
+
+
+def marks(*of_all: Figures) -> str:
+    """Return what warns of the answers a second of any of these figures."""
+    limit = "!" if any(each.is_generator_limit for each in of_all) else ""
+    return limit + ("~" if any(each.is_disturbed for each in of_all) else "")
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as text, each column as wide as it must be, all but the first flushed right."""
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = [
+        "  " + "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
+    ]
+    return "\n".join([title, *texts, ""])
+
+
+def result_table(title: str, results: Sequence[Result], label: Callable[[Result], str] = lambda each: each.peer) -> str:
+    """Return the table of results under one load."""
+    head = ("", "answers/s  ", "CPU us", "server", "load", "p50", "p99", "p99.9", "max", "MiB")
+    return table(title, head, [(label(each), *_cells(each)) for each in results])
+
+
+def _cells(result: Result) -> Iterator[str]:
+    figures = result.median
+    yield f"{figures.answers_per_second:,.0f}{marks(figures):2}"
+    yield f"{figures.cpu_us_per_message:.3f}"
+    yield f"{figures.server_busy:.0%}"
+    yield f"{figures.generator_busy:.0%}"
+    for latency in (figures.p50_us, figures.p99_us, figures.p999_us, figures.max_us):
+        yield f"{latency:,.0f}"
+    yield f"{result.resident_bytes / _MEBIBYTE:.1f}"
+
+
+def idle_table(results: Sequence[Result]) -> str:
+    """Return the table of one peer with and without idle connections."""
+    return result_table(
+        f"{results[0].peer}, beside idle connections",
+        results,
+        lambda each: f"{each.shape}, {each.idle_clients:,} idle",
+    )
+
+
+def start_table(starts: Sequence[Start]) -> str:
+    """Return the table of starts."""
+    rows = [
+        (each.peer, f"{each.package_count:,}", f"{each.seconds * 1e3:.0f}", f"{each.resident_bytes / _MEBIBYTE:.1f}")
+        for each in starts
+    ]
+    return table("Start", ("", "packages", "ms", "MiB"), rows)
+
+
+def growth_tables(found: Growths) -> Iterator[str]:
+    """Yield the tables of a large index."""
+    head = ("", "INDEX/s", "CPU us", "at the end", "CPU us", "B/package", "peak", "stop s", "start s", "B/package")
+    rows = [
+        (
+            each.peer,
+            f"{each.index_per_second:,.0f}",
+            f"{each.index_cpu_us:.2f}",
+            f"{each.segments[-1][1].answers_per_second:,.0f}",
+            f"{each.segments[-1][1].cpu_us_per_message:.2f}",
+            f"{each.bytes_per_package:.0f}",
+            f"{each.peak_bytes_per_package:.0f}",
+            "" if each.stop_seconds is None else f"{each.stop_seconds:.2f}",
+            "" if each.start_seconds is None else f"{each.start_seconds:.2f}",
+            "" if each.restarted_bytes_per_package is None else f"{each.restarted_bytes_per_package:.0f}",
+        )
+        for each in found.growths
+    ]
+    count = found.growths[0].package_count
+    yield table(f"A growing index: {count:,} packages from one client at depth 100, then a restart", head, rows)
+    yield table(
+        "The same by size: CPU us of a message",
+        ("packages", *(f"{each.peer} {command}" for each in found.growths for command in ("INDEX", "QUERY"))),
+        list(_rows_by_size(found)),
+    )
+    yield result_table(
+        f"A small and a large index: {found.small_and_large[0].shape}",
+        found.small_and_large,
+        lambda each: f"{each.peer}, {each.package_count:,} packages",
+    )
+
+
+def _rows_by_size(found: Growths) -> Iterator[Sequence[str]]:
+    queries = {(each.peer, each.package_count): each.median.cpu_us_per_message for each in found.queries}
+    for number, (size, _) in enumerate(found.growths[0].segments):
+        cells = [f"{size:,}"]
+        for growth in found.growths:
+            cells.append(f"{growth.segments[number][1].cpu_us_per_message:.2f}")
+            cells.append(f"{queries[growth.peer, size]:.2f}")
+        yield cells
+
+
+def turn_table(found: Sequence[Turns]) -> str:
+    """Return the table of turns, in milliseconds."""
+    head = ("", "turns", "p50", "p99", "p99.9", "max", "max of CPU", "max but for growth", "collections", "too long")
+    rows = []
+    for each in found:
+        seconds, longest = each.report["seconds"], each.report["longest"]
+        ungrown = max((turn["seconds"] for turn in longest if not turn["has_table_grown"]), default=0.0)
+        times = [seconds["p50"], seconds["p99"], seconds["p99.9"], seconds["max"], each.report["cpu_seconds"]["max"]]
+        times += [ungrown, max(turn["garbage_collection_seconds"] for turn in longest)]
+        rows.append(
+            (
+                each.peer,
+                f"{each.report['turns']:,}",
+                *(f"{time * 1e3:.2f}" for time in times),
+                f"{each.report['long_turns']:,}",
+            )
+        )
+    return table(f"Turns in milliseconds, up to {found[0].package_count:,} packages", head, rows)
+
+
+# Charts
+
+
+def query_chart(title: str, x_label: str, results: Sequence[Result], x: Callable[[Result], float]) -> str:
+    """Return the chart of questions by peer, against what ``x`` says of a result."""
+    points = [(each.peer, x(each), each.median) for each in results]
+    return _rate_chart(title, x_label, points)
+
+
+def size_chart(found: Growths) -> str:
+    """Return the chart of INDEX and QUERY against the size of the index."""
+    points = [
+        (f"{growth.peer} INDEX", float(size), figures) for growth in found.growths for size, figures in growth.segments
+    ]
+    points += [(f"{each.peer} QUERY", float(each.package_count), each.median) for each in found.queries]
+    return _rate_chart("Throughput against index size", "packages in the index", points)
+
+
+def _rate_chart(title: str, x_label: str, points: Sequence[tuple[str, float, Figures]]) -> str:
+    series: list[Series] = []
+    for name in dict.fromkeys(name for name, _, _ in points):
+        own = [(x, figures) for each, x, figures in points if each == name]
+        series.append(Series(name, [(x, figures.answers_per_second) for x, figures in own]))
+        per_cpu_second = [(x, figures.answers_per_cpu_second) for x, figures in own]
+        series.append(Series(name, per_cpu_second, is_dashed=True))
+    subtitle = "solid: answers a second; dashed: answers per second of the server's processor"
+    return line_chart(title, subtitle, x_label, "answers a second", series)

@@ -1,0 +1,270 @@
+"""The servers that are measured: how each is started and ended, and what it has used."""
+
+import ctypes
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from bench.load_generator import REDIS, SCOOP, Address, Dialect
+
+WAIT_SECONDS: Final = 300.0
+"""How long a server may take to start or to end: a million packages on a busy machine, and much more."""
+
+CLIENTS_MAX: Final = 12_000
+"""How many connections a server is told to allow: more than any load opens."""
+
+REDIS_COMMAND: Final = "redis-server"
+
+_LOOK_SECONDS: Final = 0.001
+"""How often a start is looked at: what it adds to a time is nothing beside the start of an interpreter."""
+
+_HERE: Final = Path(__file__).parent
+
+
+class ServerError(Exception):
+    """A server could not be started or ended."""
+
+
+class Processors(NamedTuple):
+    """Which processor the servers run on, and which the load generator; None where there is only one for both."""
+
+    server: int | None
+    generator: int | None
+
+    @classmethod
+    def choose(cls) -> "Processors":
+        """Return the first two of those that this process may use."""
+        usable = sorted(os.sched_getaffinity(0))
+        return cls(usable[0], usable[1]) if len(usable) > 1 else cls(None, None)
+
+    def take_own(self) -> None:
+        """Move this process, which is the load generator, to its own."""
+        if self.generator is not None:
+            os.sched_setaffinity(0, {self.generator})
+
+
+class Server:
+    """A running server. Leaving the ``with`` block ends it."""
+
+    def __init__(self, command: Sequence[str], log_path: Path, processors: Processors) -> None:
+        self._command = command
+        self._log_path = log_path
+        self._started = time.perf_counter()
+        with log_path.open("wb") as log:
+            # A child inherits the processor, and so do all its threads and children.
+            if processors.server is not None:
+                os.sched_setaffinity(0, {processors.server})
+            try:
+                # In a session of its own: Ctrl-C is for the benchmark, which ends its servers itself.
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
+            except OSError as error:
+                raise ServerError(f"cannot run {command[0]}: {error.strerror}") from error
+            finally:
+                processors.take_own()
+        self.address: Address = ("127.0.0.1", 0)
+        self.start_seconds = 0.0
+        """From the start of the process until it could be connected to, and answered."""
+
+    def is_running(self) -> bool:
+        """Tell whether the process has not ended yet."""
+        return self._process.poll() is None
+
+    def wait_until_listening(self) -> None:
+        """Wait until the log says where the server listens."""
+        while not (found := re.search(r"listening on (\S+):(\d+)", self._log_path.read_text())):
+            self.wait_a_moment()
+        self.has_started((found[1].strip("[]"), int(found[2])))
+
+    def has_started(self, address: Address) -> None:
+        """Note that the server can be connected to."""
+        self.start_seconds = time.perf_counter() - self._started
+        self.address = address
+
+    def wait_a_moment(self) -> None:
+        """Let a server that is starting go on. Raises :exc:`ServerError` where it has ended, or takes too long."""
+        if not self.is_running():
+            raise self._error(f"has ended with status {self._process.returncode} instead of starting")
+        if time.perf_counter() - self._started > WAIT_SECONDS:
+            raise self._error(f"has not started within {WAIT_SECONDS:.0f} s")
+        time.sleep(_LOOK_SECONDS)
+
+    def _error(self, what: str) -> ServerError:
+        return ServerError(f"{' '.join(self._command)} {what}\n{self._log_path.read_text()}".rstrip())
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the process has used, in all its threads."""
+        return time.clock_gettime(_cpu_clock(self.pid))
+
+    def resident_bytes(self) -> int:
+        """Return the memory that it has now, resident."""
+        return self._memory("VmRSS")
+
+    def peak_bytes(self) -> int:
+        """Return the most memory that it has had, resident."""
+        return self._memory("VmHWM")
+
+    def _memory(self, field: str) -> int:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(rf"^{field}:\s*(\d+) kB$", status, re.MULTILINE)
+        return int(found[1]) * 1_024 if found else 0
+
+    def stop(self) -> float:
+        """End it by SIGTERM; return how many seconds that took."""
+        started = time.perf_counter()
+        self._process.terminate()
+        try:
+            self._process.wait(WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise self._error(f"has not ended within {WAIT_SECONDS:.0f} s") from None
+        return time.perf_counter() - started
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self.is_running():
+            return
+        try:
+            if kind is None:
+                self.stop()
+        finally:
+            self._process.kill()
+            self._process.wait()
+
+
+def _cpu_clock(process: int) -> int:
+    """Return the clock that ticks while ``process`` computes: in nanoseconds, where /proc counts in hundredths."""
+    clock = ctypes.c_int()
+    error: int = ctypes.CDLL(None).clock_getcpuclockid(process, ctypes.byref(clock))
+    if error:
+        raise OSError(error, os.strerror(error))
+    return clock.value
+
+
+def waiting_seconds_of(process: int) -> float:
+    """Return how long the main thread of ``process`` was ready to run while its processor ran something else."""
+    try:
+        return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
+    except FileNotFoundError:  # a kernel that does not count it
+        return 0.0
+
+
+class Peer(ABC):
+    """One of the programs that are compared."""
+
+    dialect: Dialect = SCOOP
+
+    def __init__(self, name: str, *, keeps_changes: bool = False, has_twin: bool = False) -> None:
+        self.name = name
+        self.keeps_changes = keeps_changes
+        """Whether a change that was answered is on disk, and there again after a restart."""
+        self.has_twin = has_twin
+        """Whether another peer is the same but for what it does with changes, so that this one can be left out
+        where nothing is changed."""
+
+    @abstractmethod
+    def running(self, directory: Path, processors: Processors) -> AbstractContextManager[Server]:
+        """Return the block in which it runs, and listens, with what ``directory`` holds of an earlier run."""
+
+
+class ScoopPeer(Peer):
+    """A Scoop: ``command``, which takes the options of scoop-server."""
+
+    def __init__(self, name: str, command: Sequence[str], *, keeps_changes: bool, has_twin: bool = False) -> None:
+        super().__init__(name, keeps_changes=keeps_changes, has_twin=has_twin)
+        self._command = command
+
+    @contextmanager
+    def running(self, directory: Path, processors: Processors) -> Iterator[Server]:
+        """See :meth:`Peer.running`."""
+        storage = ("--data-dir", str(directory / "data"), "--fsync", "always") if self.keeps_changes else ("--memory",)
+        command = [*self._command, "--port", "0", "--max-clients", str(CLIENTS_MAX), *storage]
+        with Server(command, directory / "log", processors) as server:
+            server.wait_until_listening()
+            yield server
+
+
+class FloorPeer(Peer):
+    """The floor, which keeps nothing and answers OK to everything."""
+
+    @contextmanager
+    def running(self, directory: Path, processors: Processors) -> Iterator[Server]:
+        """See :meth:`Peer.running`."""
+        with Server([sys.executable, str(_HERE / "floor.py")], directory / "log", processors) as server:
+            server.wait_until_listening()
+            yield server
+
+
+class RedisPeer(Peer):
+    """Redis, with the rules of the package index as functions; if it keeps changes, in an append-only file."""
+
+    dialect = REDIS
+
+    @contextmanager
+    def running(self, directory: Path, processors: Processors) -> Iterator[Server]:
+        """See :meth:`Peer.running`."""
+        # Redis does not look for a free port itself. If another program is faster, the start fails, and says why.
+        with socket.create_server(("127.0.0.1", 0)) as briefly:
+            port: int = briefly.getsockname()[1]
+        address = ("127.0.0.1", port)
+        data = directory / "data"
+        data.mkdir(exist_ok=True)
+        options = {
+            "bind": address[0],
+            "port": str(port),
+            "maxclients": str(CLIENTS_MAX),
+            "dir": str(data),
+            "save": "",
+            "appendonly": "yes" if self.keeps_changes else "no",
+            "appendfsync": "always",
+        }
+        command = [REDIS_COMMAND, *(word for option, value in options.items() for word in (f"--{option}", value))]
+        with Server(command, directory / "log", processors) as server:
+            while not _is_redis_ready(address):
+                server.wait_a_moment()
+            server.has_started(address)
+            function = (_HERE / "redis_index.lua").read_bytes()
+            load = b"*4\r\n$8\r\nFUNCTION\r\n$4\r\nLOAD\r\n$7\r\nREPLACE\r\n$%d\r\n%s\r\n" % (len(function), function)
+            answer = _ask_redis(address, load)
+            if not answer.startswith(b"$"):
+                raise ServerError(f"Redis does not take redis_index.lua: {answer.decode()}")
+            yield server
+
+
+def find_redis() -> str | None:
+    """Return the version of the Redis that is installed, None where there is none."""
+    if shutil.which(REDIS_COMMAND) is None:
+        return None
+    said = subprocess.run([REDIS_COMMAND, "--version"], capture_output=True, text=True, check=True).stdout
+    version = re.search(r"v=(\S+)", said)
+    return version[1] if version else said.strip()
+
+
+def _is_redis_ready(address: Address) -> bool:
+    """Tell whether it answers, and has read what it keeps; until then it says -LOADING."""
+    try:
+        return _ask_redis(address, b"*1\r\n$4\r\nPING\r\n") == b"+PONG\r\n"
+    except ConnectionError:
+        return False
+
+
+def _ask_redis(address: Address, question: bytes) -> bytes:
+    with socket.create_connection(address, WAIT_SECONDS) as connection:
+        connection.sendall(question)
+        return connection.recv(65_536)

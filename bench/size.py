@@ -1,0 +1,159 @@
+"""The sections of the benchmark that run on a large index, of random packages: how cost grows with it."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from bench.measurements import Contender, Figures, Laboratory, Result
+from bench.servers import Peer, ScoopPeer
+from bench.workloads import Packages, Workload, index_lines, mix, query, query_lines
+
+SMALL_INDEX: Final = 3_370
+"""How many packages a small index has, beside which the large one stands: as many as Homebrew's list."""
+
+QUERY_CLIENTS: Final = 50
+QUERY_DEPTH: Final = 16
+"""The load of questions at each size."""
+
+_SMALLEST_SIZE: Final = 1_000
+_SAMPLE: Final = 10_000
+"""How many packages are asked for after a restart, to see whether they are there."""
+
+_TIMED_SERVER: Final = Path(__file__).parent / "timed_server.py"
+
+
+@dataclass(slots=True, kw_only=True)
+class Growth:
+    """How one peer took a large index. Memory is resident, and less what the server had with nothing in it."""
+
+    peer: str
+    package_count: int
+    segments: list[tuple[int, Figures]] = field(default_factory=list)
+    """Up to which size the index had grown, and the figures of the INDEX messages since the size before."""
+    bytes_per_package: float = 0.0
+    peak_bytes_per_package: float = 0.0
+    stop_seconds: float | None = None
+    """From SIGTERM to the end of the process, where it keeps changes."""
+    start_seconds: float | None = None
+    """From the start of the process until it answered again."""
+    restarted_bytes_per_package: float | None = None
+
+    @property
+    def index_per_second(self) -> float:
+        """INDEX messages a second, from the first package to the last."""
+        return self.package_count / sum(count / figures.answers_per_second for count, figures in self._counted())
+
+    @property
+    def index_cpu_us(self) -> float:
+        """Processor time of an INDEX message, in microseconds, from the first package to the last."""
+        return sum(count * figures.cpu_us_per_message for count, figures in self._counted()) / self.package_count
+
+    def _counted(self) -> list[tuple[int, Figures]]:
+        """Return how many messages each segment has, and their figures."""
+        sizes = [0, *(size for size, _ in self.segments)]
+        return [
+            (after - before, figures)
+            for (before, after), (_, figures) in zip(pairwise(sizes), self.segments, strict=True)
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for a JSON file."""
+        totals = {"index_per_second": self.index_per_second, "index_cpu_us_per_message": self.index_cpu_us}
+        return asdict(self) | totals
+
+
+@dataclass(frozen=True, slots=True)
+class Growths:
+    """How all peers took it."""
+
+    growths: list[Growth]
+    queries: list[Result]
+    """QUERY at each size."""
+    small_and_large: list[Result]
+    """QUERY on a small and on the full index, in alternation."""
+
+
+def sizes_up_to(package_count: int) -> list[int]:
+    """Return the sizes at which a growing index is looked at: the powers of ten, and each tenth of the whole."""
+    sizes = {package_count * tenth // 10 for tenth in range(1, 11)}
+    size = _SMALLEST_SIZE
+    while size < package_count:
+        sizes.add(size)
+        size *= 10
+    return sorted(sizes)
+
+
+def measure_growth(
+    laboratory: Laboratory, peers: Sequence[Peer], packages: Packages, tell: Callable[[str], None]
+) -> Growths:
+    """Index all packages at each peer, segment by segment in alternation, and ask for them on the way."""
+    lines = index_lines(packages)
+    growths: list[Growth] = []
+    queries: list[Result] = []
+    with laboratory.contenders(peers, Workload("query", [], []), 0) as contenders:
+        empty_bytes = [each.server.resident_bytes() for each in contenders]
+        growths += [Growth(peer=each.peer.name, package_count=len(packages)) for each in contenders]
+        for before, after in pairwise([0, *sizes_up_to(len(packages))]):
+            for contender, growth in zip(contenders, growths, strict=True):
+                figures = contender.send_once(lines[before:after])
+                growth.segments.append((after, figures))
+                tell(f"{growth.peer}: {after:,} packages, {figures.answers_per_second:,.0f} INDEX/s")
+            asked = _holding(contenders, dict(islice(packages.items(), after)))
+            queries += laboratory.compare(asked, clients=QUERY_CLIENTS, depth=QUERY_DEPTH)
+        for contender, growth, empty in zip(contenders, growths, empty_bytes, strict=True):
+            growth.bytes_per_package = (contender.server.resident_bytes() - empty) / len(packages)
+            growth.peak_bytes_per_package = (contender.server.peak_bytes() - empty) / len(packages)
+        large = _holding(contenders, packages)
+        small_packages = dict(islice(packages.items(), SMALL_INDEX))
+        with laboratory.contenders(peers, query(small_packages), len(small_packages)) as small:
+            both = [each for pair in zip(small, large, strict=True) for each in pair]
+            small_and_large = laboratory.compare(both, clients=QUERY_CLIENTS, depth=QUERY_DEPTH)
+        for contender, growth, empty in zip(large, growths, empty_bytes, strict=True):
+            if contender.peer.keeps_changes:
+                tell(f"{growth.peer}: restart")
+                _restart(laboratory, contender, growth, empty)
+    return Growths(growths, queries, small_and_large)
+
+
+def _holding(contenders: Sequence[Contender], packages: Packages) -> list[Contender]:
+    """Return the contenders, which hold ``packages`` by now, to be asked for them."""
+    workload = Workload("query", query_lines(packages), [])
+    return [replace(each, workload=workload, package_count=len(packages)) for each in contenders]
+
+
+def _restart(laboratory: Laboratory, contender: Contender, growth: Growth, empty_bytes: int) -> None:
+    growth.stop_seconds = contender.server.stop()
+    with contender.peer.running(contender.directory, laboratory.processors) as server:
+        growth.start_seconds = server.start_seconds
+        growth.restarted_bytes_per_package = (server.resident_bytes() - empty_bytes) / growth.package_count
+        replace(contender, server=server).send_once(contender.workload.lines[:_SAMPLE])
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """How long the turns of a Scoop took while its index grew, and was then asked and changed."""
+
+    peer: str
+    package_count: int
+    report: dict[str, Any]
+    """What timed_server.py tells."""
+
+
+def measure_turns(laboratory: Laboratory, packages: Packages, *, keeps_changes: bool) -> Turns:
+    """Let the server that this Python imports time its turns: INDEX in order, QUERY, and a mix."""
+    path = laboratory.new_directory() / "turns.json"
+    peer = ScoopPeer(
+        "scoop" if keeps_changes else "scoop-memory",
+        [sys.executable, str(_TIMED_SERVER), str(path)],
+        keeps_changes=keeps_changes,
+    )
+    with laboratory.contenders([peer], query(packages), len(packages)) as [contender]:
+        laboratory.compare([contender], clients=QUERY_CLIENTS, depth=QUERY_DEPTH)
+        mixed = replace(contender, workload=mix(packages))
+        laboratory.compare([mixed], clients=QUERY_CLIENTS, depth=QUERY_DEPTH)
+        contender.server.stop()
+    return Turns(peer.name, len(packages), json.loads(path.read_text()))

@@ -1,0 +1,118 @@
+"""A Scoop that times its turns: run as a file, ``timed_server.py FILE OPTION...`` with the options of scoop-server.
+
+When it ends it writes to FILE, as JSON, how long its turns took: from the moment at which something was ready to
+the moment at which the last answer was sent, the commit and any garbage collection included.
+"""
+
+import gc
+import heapq
+import json
+import math
+import sys
+import time
+from array import array
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from unittest.mock import patch
+
+from scoop_server import command_line
+from scoop_server.event_loop import Server
+
+LONG_TURN_SECONDS: Final = 0.020
+"""A turn longer than this is counted."""
+
+_LONGEST_KEPT: Final = 20
+
+
+class Turn(NamedTuple):
+    """One turn, worth telling of. Times in seconds."""
+
+    seconds: float
+    cpu_seconds: float
+    """Processor time: what is missing to ``seconds`` went to the disk, or to other programs."""
+    garbage_collection_seconds: float
+    packages_before: int
+    packages_after: int
+    has_table_grown: bool
+    """Whether a dictionary of the graph outgrew its table, which CPython then builds anew, in one go."""
+
+
+class TimedServer(Server):
+    """The server, with a look at the clock behind each turn."""
+
+    def __init__(self, graph: Any, *rest: Any) -> None:
+        super().__init__(graph, *rest)
+        self._timed_graph = graph
+        self._garbage_collection_started = 0.0
+        self._garbage_collection_seconds = 0.0
+        gc.callbacks.append(self._note_garbage_collection)
+        self.turn_seconds = array("d")
+        self.turn_cpu_seconds = array("d")
+        self.longest: list[Turn] = []
+        instances.append(self)
+
+    def turn(self) -> None:
+        """Take a turn, and note how long it took."""
+        packages_before, table_bytes = len(self._timed_graph), self._table_bytes()
+        self._garbage_collection_seconds = 0.0
+        cpu_started = time.thread_time()
+        super().turn()
+        seconds = time.monotonic() - self._now  # the server's clock, read when something was ready
+        turn = Turn(
+            seconds,
+            time.thread_time() - cpu_started,
+            self._garbage_collection_seconds,
+            packages_before,
+            len(self._timed_graph),
+            self._table_bytes() > table_bytes,
+        )
+        self.turn_seconds.append(turn.seconds)
+        self.turn_cpu_seconds.append(turn.cpu_seconds)
+        if len(self.longest) < _LONGEST_KEPT:
+            heapq.heappush(self.longest, turn)
+        elif turn > self.longest[0]:
+            heapq.heapreplace(self.longest, turn)
+
+    def _table_bytes(self) -> int:
+        slots = (getattr(self._timed_graph, name) for name in type(self._timed_graph).__slots__)
+        return sum(sys.getsizeof(each) for each in slots if isinstance(each, dict))
+
+    def _note_garbage_collection(self, phase: str, _info: dict[str, int]) -> None:
+        now = time.monotonic()
+        if phase == "start":
+            self._garbage_collection_started = now
+        else:
+            self._garbage_collection_seconds += now - self._garbage_collection_started
+
+    def report(self) -> dict[str, Any]:
+        """Return what was noted, for a JSON file."""
+        return {
+            "turns": len(self.turn_seconds),
+            "long_turn_seconds": LONG_TURN_SECONDS,
+            "long_turns": sum(each > LONG_TURN_SECONDS for each in self.turn_seconds),
+            "seconds": _percentiles(self.turn_seconds),
+            "cpu_seconds": _percentiles(self.turn_cpu_seconds),
+            "longest": [turn._asdict() for turn in sorted(self.longest, reverse=True)],
+        }
+
+
+instances: Final[list[TimedServer]] = []
+
+
+def _percentiles(values: "array[float]") -> dict[str, float]:
+    ordered = sorted(values)
+    shares = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+    return {name: ordered[max(0, math.ceil(share * len(ordered)) - 1)] for name, share in shares.items()}
+
+
+def main() -> int:
+    """Run scoop-server until it ends; return its exit status."""
+    path, *arguments = sys.argv[1:]
+    with patch.object(command_line, "Server", TimedServer):
+        status = command_line.main(arguments)
+    Path(path).write_text(json.dumps(instances[0].report()))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""What the servers are asked: packages, and messages about them, as lines of the protocol without newline."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+Packages = Mapping[str, Sequence[str]]
+"""Each package with its dependencies, which come before it."""
+
+HOMEBREW: Final = Path(__file__).parents[1] / "tests" / "data" / "homebrew-2016.txt"
+"""A real list: lines of ``package: dependency dependency ...``."""
+
+MIX_LENGTH: Final = 50_000
+"""Messages of a mix before it repeats: enough for all of a few thousand packages to come up in every way."""
+
+MIX_PER_CENT: Final = {"QUERY": 80, "INDEX": 10, "REMOVE": 8, "broken": 2}
+"""The mix: mostly questions, and INDEX and REMOVE so balanced that the index neither fills up nor empties."""
+
+_SEED: Final = 1
+
+
+class Answer(StrEnum):
+    """How a message can be answered."""
+
+    OK = "OK"
+    FAIL = "FAIL"
+    ERROR = "ERROR"
+
+
+_ONLY_OK: Final = frozenset({Answer.OK})
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Messages in the order in which they are sent, and what must hold before and after."""
+
+    name: str
+    lines: Sequence[str]
+    preparation: Sequence[str]
+    """What a server that holds nothing is asked first."""
+    answers: frozenset[Answer] = _ONLY_OK
+    """The answers that can come."""
+    is_cycle: bool = False
+    """Whether only whole passes through the lines mean anything, because each leaves the index as it was."""
+
+
+def index_line(package: str, dependencies: Sequence[str]) -> str:
+    """Return the message that indexes ``package``."""
+    return f"INDEX|{package}|{','.join(dependencies)}"
+
+
+def index_lines(packages: Packages) -> list[str]:
+    """Return the messages that index everything."""
+    return [index_line(package, dependencies) for package, dependencies in packages.items()]
+
+
+def query_lines(packages: Packages) -> list[str]:
+    """Return one question for each package, shuffled."""
+    names = list(packages)
+    random.Random(_SEED).shuffle(names)
+    return [f"QUERY|{name}|" for name in names]
+
+
+def remove_lines(packages: Packages) -> list[str]:
+    """Return the messages that remove everything, dependents first."""
+    return [f"REMOVE|{package}|" for package in reversed(list(packages))]
+
+
+def mix_lines(packages: Packages) -> list[str]:
+    """Return a random mix of messages about random packages, in the shares of :data:`MIX_PER_CENT`."""
+    chance = random.Random(_SEED)
+    names = list(packages)
+    spell: dict[str, Callable[[str], str]] = {
+        "QUERY": lambda name: f"QUERY|{name}|",
+        "INDEX": lambda name: index_line(name, packages[name]),
+        "REMOVE": lambda name: f"REMOVE|{name}|",
+        "broken": lambda name: f"BLINDEX|{name}|",
+    }
+    kinds = chance.choices(list(MIX_PER_CENT), list(MIX_PER_CENT.values()), k=MIX_LENGTH)
+    return [spell[kind](chance.choice(names)) for kind in kinds]
+
+
+def query(packages: Packages) -> Workload:
+    """Questions for packages that are indexed."""
+    return Workload("query", query_lines(packages), index_lines(packages))
+
+
+def index(packages: Packages) -> Workload:
+    """Every package indexed again, as it is."""
+    lines = index_lines(packages)
+    return Workload("index", lines, lines)
+
+
+def cycle(packages: Packages) -> Workload:
+    """Every package indexed, and then every package removed: each message is a change."""
+    return Workload("cycle", [*index_lines(packages), *remove_lines(packages)], [], is_cycle=True)
+
+
+def mix(packages: Packages) -> Workload:
+    """All kinds of messages, in random order."""
+    return Workload("mix", mix_lines(packages), index_lines(packages), frozenset(Answer))
+
+
+WORKLOADS: Final[Mapping[str, Callable[[Packages], Workload]]] = {
+    "query": query,
+    "index": index,
+    "cycle": cycle,
+    "mix": mix,
+}
+"""The workloads by name."""
+
+
+def read_packages(path: Path, count: int | None = None) -> Packages:
+    """Return the packages of a list, dependencies first; of these the first ``count``, or all.
+
+    A name that appears as a dependency only is a package without dependencies. Raises ValueError where packages
+    depend on each other.
+    """
+    waiting: dict[str, tuple[str, ...]] = {}
+    for line in path.read_text().splitlines():
+        name, _, dependencies = line.partition(":")
+        waiting[name] = tuple(dict.fromkeys(dependencies.split()))
+    for dependencies_of_one in list(waiting.values()):
+        for name in dependencies_of_one:
+            waiting.setdefault(name, ())
+    ordered: dict[str, tuple[str, ...]] = {}
+    while waiting:
+        ready = [name for name, dependencies in waiting.items() if all(each in ordered for each in dependencies)]
+        if not ready:
+            raise ValueError(f"{path}: {len(waiting)} packages depend on each other")
+        for name in ready:
+            ordered[name] = waiting.pop(name)
+    return dict(islice(ordered.items(), count))
+
+
+def random_packages(count: int, dependencies_each: int = 5) -> Packages:
+    """Return ``count`` packages that each depend on so many random earlier ones, as far as there are so many."""
+    chance = random.Random(_SEED)
+    names = [f"package-{number}" for number in range(count)]
+    packages: dict[str, tuple[str, ...]] = {}
+    for position, name in enumerate(names):
+        wanted = min(dependencies_each, position)
+        chosen: set[int] = set()
+        while len(chosen) < wanted:  # much faster than a sample, and it nearly always takes one pass
+            chosen.update(chance.choices(range(position), k=wanted - len(chosen)))
+        packages[name] = tuple(names[each] for each in chosen)
+    return packages
