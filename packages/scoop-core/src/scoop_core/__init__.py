@@ -6,14 +6,24 @@ The rooms, in the order in which a message meets them: :mod:`~scoop_core.message
 Everything public is exported here; the modules' own names may move.
 """
 
-from scoop_core.connection import Connection, ConnectionState
+from scoop_core.connection import (
+    MAX_UNANSWERED,
+    ClientConnection,
+    ClientConnectionState,
+    Connection,
+    ConnectionState,
+)
 from scoop_core.errors import (
     InvalidName,
+    LimitExceeded,
     MalformedRequest,
     MalformedResponse,
+    PeerViolation,
     ProtocolError,
+    RequestRefused,
     ScoopError,
     TranscriptError,
+    UnknownPackage,
     UnsupportedFormat,
 )
 from scoop_core.graph import Changes, DependencyGraph
@@ -33,28 +43,41 @@ from scoop_core.messages import (
     parse_request,
     parse_response,
 )
+from scoop_core.refusals import BlockedByDependents, ClosesCycle, MissingDependencies, NotIndexed, Refusal
 from scoop_core.transcript import SNAPSHOT_VERSION, decode_snapshot, encode_snapshot
 
 __all__ = [
     "ENCODING",
     "MAX_LINE_LENGTH",
     "MAX_NAME_LENGTH",
+    "MAX_UNANSWERED",
     "NAME_CHARACTERS",
     "SNAPSHOT_VERSION",
+    "BlockedByDependents",
     "Changes",
+    "ClientConnection",
+    "ClientConnectionState",
+    "ClosesCycle",
     "Command",
     "Connection",
     "ConnectionState",
     "DependencyGraph",
     "InvalidName",
+    "LimitExceeded",
     "MalformedRequest",
     "MalformedResponse",
+    "MissingDependencies",
+    "NotIndexed",
     "PackageName",
+    "PeerViolation",
     "ProtocolError",
+    "Refusal",
     "Request",
+    "RequestRefused",
     "Response",
     "ScoopError",
     "TranscriptError",
+    "UnknownPackage",
     "UnsupportedFormat",
     "decode_snapshot",
     "encode_request",

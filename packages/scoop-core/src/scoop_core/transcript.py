@@ -8,7 +8,7 @@ A snapshot is text that a person can read and grep, and that any package indexer
     #end packages 2 lines 2 crc32 bf3a11ea
 
 - The header holds the version of the format.
-- Then come the lines of :meth:`~scoop_core.DependencyGraph.rebuild_lines`: INDEX requests, dependencies
+- Then come the lines of :meth:`DependencyGraph.rebuild_lines`: INDEX requests, dependencies
   first, the same bytes for equal graphs.
 - The trailer holds the number of packages, the number of lines (larger where there are cycles), and the
   CRC-32 (as ``zlib.crc32`` computes it, eight hexadecimal digits) of all bytes before its own digits.
@@ -66,8 +66,12 @@ def encode_snapshot(graph: DependencyGraph) -> Iterator[bytes]:
 def decode_snapshot(data: bytes, *, reject_cycles: bool = False) -> DependencyGraph:
     """Return the graph whose snapshot is ``data``.
 
-    Raises :exc:`~scoop_core.errors.UnsupportedFormat` for a version that is not known, and
-    :exc:`~scoop_core.errors.TranscriptError` where ``data`` is anything but one whole snapshot.
+    Raises :exc:`UnsupportedFormat` for a version that is not known, and
+    :exc:`TranscriptError` where ``data`` is anything but one whole snapshot.
+
+    >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
+    >>> decode_snapshot(b"".join(encode_snapshot(graph))) == graph
+    True
     """
     start = _read_header(data)
     end = data.rfind(b"#end packages ", max(start, len(data) - _MAX_TRAILER_LENGTH))
