@@ -449,6 +449,13 @@ _LINE_ENDS: Final = (
     ),
     ProtocolCase(
         rule="CR LF",
+        name="a second CR before the newline is not ignored",
+        setup=b"INDEX|a|\nINDEX|b|\n",
+        sent=b"QUERY|a|\r\r\nREMOVE|a|\r\r\nINDEX|a|\r\r\nREMOVE|a|b\r\r\nQUERY|missing|\r\r\nQUERY|a|\r\n",
+        answers=b"ERROR\n" * 5 + b"OK\n",
+    ),
+    ProtocolCase(
+        rule="CR LF",
         name="an empty line",
         sent=b"\r\n\r\n\r\r\n",
         answers=b"ERROR\nERROR\nERROR\n",

@@ -135,7 +135,8 @@ class Connection:
 
 def _parse_or_catch(line: str) -> Request | MalformedRequest:
     try:
-        return parse_request(line)
+        # The connection has taken away the one CR that is ignored: another is a part of the line.
+        return parse_request(f"{line}\r" if line.endswith("\r") else line)
     except MalformedRequest as error:
         return error
 

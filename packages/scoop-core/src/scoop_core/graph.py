@@ -22,7 +22,7 @@ from itertools import compress, islice
 from operator import contains
 from typing import Final, Self
 
-from scoop_core.errors import ProtocolError, RequestRefused
+from scoop_core.errors import InvalidName, RequestRefused
 from scoop_core.graph_queries import GraphQueries, same_names, split_names
 from scoop_core.messages import Command, Request, Response, listed_names, parse_name, parse_names, parse_request
 from scoop_core.refusals import ClosesCycle, MissingDependencies
@@ -207,8 +207,9 @@ class DependencyGraph(GraphQueries):
     def apply_lines(self, text: str, changes: Changes | None = None) -> str:
         r"""Answer every line of ``text`` in order; return the answers, each with its newline, in one text.
 
-        ``text`` is zero or more lines, each ended by one newline (:class:`Connection` makes
-        such text). A line that is no request is answered ERROR. What changed is appended to ``changes``, if given.
+        ``text`` is zero or more lines, each ended by a newline alone, as :class:`Connection` hands them on: a
+        CR is a part of the line here, and no name holds one. A line that is no request is answered ERROR. What
+        changed is appended to ``changes``, if given.
 
         This says the same as :func:`parse_request` and :meth:`apply` line by line, and is
         written for speed: it makes no object per message, and asks what a line is only as far as the
@@ -245,22 +246,23 @@ class DependencyGraph(GraphQueries):
                 # The very list that is indexed already: an unknown package has None, which equals no text.
                 answers.append(_OK)
                 continue
-            answers.append(self._apply_line(line, command, package, listed, changes))
+            answers.append(self._apply_line(command, package, listed, changes))
         return "".join(answers)
 
-    def _apply_line(self, line: str, command: str, package: str, listed: str, changes: Changes | None) -> str:
+    def _apply_line(self, command: str, package: str, listed: str, changes: Changes | None) -> str:
         """Answer the line ``command|package|listed``, whatever it is."""
         try:
             if command == "INDEX":
                 return f"{self._index(package, listed, changes).value}\n"
-            if command == "REMOVE" and not listed:
+            if listed:
+                parse_names(listed)  # the others ignore dependencies, unless one is no name
+            if command == "REMOVE":
                 return f"{self._remove(package, changes).value}\n"
-            request = parse_request(line)
-            if request.command is Command.REMOVE:
-                return f"{self._remove(package, changes).value}\n"
-            return f"{self.query(package).value}\n"
-        except ProtocolError:
-            return _ERROR
+            if command == "QUERY":
+                return f"{self.query(package).value}\n"
+        except InvalidName:
+            pass
+        return _ERROR
 
     def undo(self, changes: Changes) -> None:
         r"""Take ``changes`` back, the last one first, so that the graph is what it was before them.
@@ -484,7 +486,8 @@ class DependencyGraph(GraphQueries):
         packages: it looks up all dependencies in a few calls instead of one by one, and trusts that the
         names are names and that no list holds one twice, as :meth:`rebuild_lines` writes them. Cycles are
         accepted, with ``reject_cycles`` too, which then holds for what comes later. O(P + D). Raises
-        :exc:`RequestRefused` where a dependency is not among the packages.
+        :exc:`RequestRefused` where a dependency is not among the packages, or :exc:`InvalidName` where it is no
+        name either.
 
         >>> DependencyGraph.from_lists(["cloog", "gmp", "isl"], ["gmp,isl", "", "gmp"])
         <DependencyGraph: 3 packages: cloog, gmp, isl>

@@ -110,12 +110,13 @@ def _read_lines(data: bytes, offset: int, count: int, reject_cycles: bool) -> De
     text = data.decode(ENCODING)
     if text.count("\n") != count:
         raise TranscriptError(offset, f"{text.count(chr(10))} lines, where the trailer says {count}")
-    if not count:
+    if not text:
         return DependencyGraph(reject_cycles=reject_cycles)
     fields = text[len("INDEX|") : -1].replace("\nINDEX|", "|").split("|")
     packages = fields[0::2]
     is_sound = (
         text.startswith("INDEX|")
+        and text.endswith("\n")
         and text.count("\nINDEX|") == count - 1
         and len(fields) == 2 * count
         and not data.translate(None, _WHITE)

@@ -16,7 +16,7 @@ from typing import Final
 
 from scoop_core import DependencyGraph, TranscriptError, decode_snapshot, encode_snapshot
 
-_SNAPSHOT: Final = re.compile(r"snapshot-([0-9]{1,18})")
+_SNAPSHOT: Final = re.compile(r"snapshot-([1-9][0-9]{0,17})")
 _UNFINISHED_SUFFIX: Final = ".unfinished"
 
 
@@ -36,22 +36,33 @@ class DataDirectory:
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                self._take()
+            except BaseException:
+                os.close(self._lock)
+                raise
         except OSError as error:
             raise DataDirectoryError(
                 f"cannot use the data directory {path}: {error.strerror}; "
                 "name a writable one with --data-dir, or keep nothing on disk with --memory"
             ) from error
+
+    def _take(self) -> None:
+        """Lock the directory, and see that it can be written and listed. Raises OSError where it cannot."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._lock)
             raise DataDirectoryError(
-                f"the data directory {path} is in use by the server with process id {holder}; "
+                f"the data directory {self.path} is in use by the server with process id {holder}; "
                 "stop that one, or name another with --data-dir"
             ) from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
+        # A lock file that is there already can be opened where no snapshot could be written at the end.
+        trial = self.path / f"lock{_UNFINISHED_SUFFIX}"
+        trial.touch()
+        trial.unlink()
         self._generation = max(self._snapshots(), default=0)
 
     def _snapshots(self) -> list[int]:

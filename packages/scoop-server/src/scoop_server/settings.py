@@ -15,6 +15,9 @@ from scoop_server import __version__
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off", ""})
 
+_DIGITS_MAX: Final = 20
+"""The most digits that are read as a number: more than any setting needs, fewer than ``int`` refuses."""
+
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -55,7 +58,8 @@ class Option:
 
 def _whole_number(at_least: int, at_most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and at_least <= int(text[:20]) <= at_most):
+        is_number = text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX
+        if not is_number or not at_least <= int(text) <= at_most:
             raise ValueError(f"a whole number from {at_least} to {at_most} is wanted, not {text!r}")
         return int(text)
 

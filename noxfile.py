@@ -1,0 +1,154 @@
+"""The sessions that check Scoop: ``nox`` runs them all, ``nox --list`` tells what each is for.
+
+Every session makes its own environment under .nox, with uv where that is installed, else with pip.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import nox
+
+# The first release that passes over a pythonX.Y on the PATH that does not run, instead of failing on it.
+nox.needs_version = ">=2026.8"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+# A Python that is not here is skipped, and the summary says so; on a CI machine too, where nox would fail.
+nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
+
+SUPPORTED_PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
+RUNNING_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+CORE: Final = Path("packages/scoop-core")
+SERVER: Final = Path("packages/scoop-server")
+
+
+def _let_pyenv_run_every_version() -> None:
+    """Set PYENV_VERSION, if pyenv is here, so that each Python that it has installed can be started.
+
+    pyenv puts all of them on the PATH, but lets only those run that it is told to use.
+    """
+    pyenv = shutil.which("pyenv")
+    if pyenv is None or "PYENV_VERSION" in os.environ:
+        return
+    installed = subprocess.run([pyenv, "versions", "--bare"], capture_output=True, text=True, check=True).stdout.split()
+    supported = [version for version in installed if re.fullmatch(r"3\.1[1-4]\.[0-9]+", version)]
+    os.environ["PYENV_VERSION"] = ":".join([*supported, "system"])
+
+
+_let_pyenv_run_every_version()
+
+
+def _group(name: str) -> tuple[str, ...]:
+    """Return the requirements of a dependency group of pyproject.toml."""
+    return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
+
+
+# The Python that runs nox is always among them, so that there is never nothing to run.
+@nox.session(python=sorted({*SUPPORTED_PYTHONS, RUNNING_PYTHON}))
+def tests(session: nox.Session) -> None:
+    """Run the tests on every supported Python that is present; arguments after ``--`` go to pytest."""
+    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests, and fail unless every branch of scoop-core and 95% of all branches were taken."""
+    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "--parallel-mode", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", "--fail-under=95")
+    session.run("coverage", "report", "--fail-under=100", "--include=packages/scoop-core/*")
+
+
+@nox.session
+def core_alone(session: nox.Session) -> None:
+    """Install scoop-core without anything of the server, and run its tests."""
+    session.install("-e", str(CORE), *_group("test"))
+    is_server_here = "import importlib.util, sys; sys.exit(importlib.util.find_spec('scoop_server') is not None)"
+    session.run("python", "-c", is_server_here)
+    session.run("pytest", "tests/core", "tests/property", str(CORE / "src"), *session.posargs)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of everything, as the oldest and as the newest Python sees them."""
+    session.install(*_group("types"))
+    for version in (SUPPORTED_PYTHONS[0], SUPPORTED_PYTHONS[-1]):
+        session.run("mypy", "--python-version", version)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format, and which module may import which."""
+    session.install("-e", str(CORE), "-e", str(SERVER), *_group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build what would be published, look into it, and run the server from its wheel in a clean environment."""
+    session.install(*_group("build"))
+    work = Path(session.create_tmp()).resolve()
+    dist, clean = work / "dist", work / "clean"
+    shutil.rmtree(dist, ignore_errors=True)
+    for package in (CORE, SERVER):
+        # Without further options this makes the sdist, and then the wheel out of the sdist.
+        session.run("python", "-m", "build", "--outdir", str(dist), str(package))
+        _check_contents(session, package, dist)
+    session.run("twine", "check", "--strict", *map(str, sorted(dist.iterdir())))
+
+    session.run("python", "-m", "venv", "--clear", str(clean))
+    # No index: what the server needs is in the two wheels, or it is not installed.
+    session.run(
+        str(clean / "bin" / "pip"), "install", "--no-index", "--find-links", str(dist), "scoop-server", external=True
+    )
+    session.run(str(clean / "bin" / "scoop-server"), "--version", external=True)
+    session.run("python", "-m", "tests.smoke", str(clean / "bin" / "scoop-server"))
+
+
+def _check_contents(session: nox.Session, package: Path, dist: Path) -> None:
+    """Fail where wheel and sdist of ``package`` do not hold what they should: its sources, and its licence."""
+    name = package.name.replace("-", "_")
+    source_directory = package / "src"
+    sources = {
+        path.relative_to(source_directory).as_posix()
+        for path in source_directory.rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    }
+    if f"{name}/py.typed" not in sources:
+        session.error(f"{package} has no py.typed")
+    [wheel_path] = dist.glob(f"{name}-*.whl")
+    with zipfile.ZipFile(wheel_path) as wheel:
+        metadata, modules = _partition(wheel.namelist(), r"[^/]+\.dist-info/(.+)")
+    if modules != sources:
+        session.error(f"{wheel_path.name} and {source_directory} differ in {sorted(modules ^ sources)}")
+    if "licenses/LICENSE" not in metadata:
+        session.error(f"{wheel_path.name} has no licence")
+    [sdist_path] = dist.glob(f"{name}-*.tar.gz")
+    with tarfile.open(sdist_path) as sdist:
+        packed, _ = _partition(sdist.getnames(), r"[^/]+/(.+)")
+    # The build backend adds .gitignore: what it names stays out of a wheel built from the sdist too.
+    wanted = {".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml", *(f"src/{each}" for each in sources)}
+    if packed != wanted:
+        session.error(f"{sdist_path.name} differs from what it should hold in {sorted(packed ^ wanted)}")
+
+
+def _partition(names: list[str], pattern: str) -> tuple[set[str], set[str]]:
+    """Return group 1 of ``pattern`` for the names that match it whole, and the names that do not."""
+    matches = {name: re.fullmatch(pattern, name) for name in names}
+    return (
+        {match[1] for match in matches.values() if match},
+        {name for name, match in matches.items() if not match},
+    )

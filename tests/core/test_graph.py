@@ -1,0 +1,396 @@
+"""The dependency graph, rule by rule."""
+
+import copy
+import pickle
+from collections.abc import Callable
+
+import pytest
+
+from scoop_core import (
+    Changes,
+    Command,
+    DependencyGraph,
+    InvalidName,
+    MalformedRequest,
+    PackageName,
+    Request,
+    Response,
+    parse_name,
+    parse_request,
+)
+
+from tests.core.protocol_cases import PROTOCOL_CASES, ProtocolCase
+from tests.core.reference import reference_batch, reference_lines
+
+OK, FAIL = Response.OK, Response.FAIL
+
+
+def graph_of(*lines: str, reject_cycles: bool = False) -> DependencyGraph:
+    """Return the graph that some lines build, each of which must be answered OK."""
+    graph = DependencyGraph(reject_cycles=reject_cycles)
+    assert graph.apply_lines(as_batch(lines), Changes()) == "OK\n" * len(lines)
+    return graph
+
+
+def as_batch(lines: list[str] | tuple[str, ...]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def answer_one_by_one(graph: DependencyGraph, lines: list[str]) -> str:
+    """Return the answers of the one-message API."""
+    answers = []
+    for line in lines:
+        try:
+            answers.append(graph.apply(parse_request(line)).value)
+        except MalformedRequest:
+            answers.append("ERROR")
+    return as_batch(answers)
+
+
+class TestProtocol:
+    @pytest.mark.parametrize("case", PROTOCOL_CASES, ids=str)
+    def test_one_message_at_a_time(self, case: ProtocolCase) -> None:
+        graph = DependencyGraph(reject_cycles=case.reject_cycles)
+        setup_answers = answer_one_by_one(graph, reference_lines(case.setup, case.max_line_length))
+        assert set(setup_answers.split()) <= {"OK"}
+        assert answer_one_by_one(graph, reference_lines(case.sent, case.max_line_length)) == case.answers.decode()
+
+    @pytest.mark.parametrize("case", PROTOCOL_CASES, ids=str)
+    def test_a_batch_at_a_time(self, case: ProtocolCase) -> None:
+        graph = DependencyGraph(reject_cycles=case.reject_cycles)
+        setup_answers = graph.apply_lines(reference_batch(case.setup, case.max_line_length), Changes())
+        assert set(setup_answers.split()) <= {"OK"}
+        assert graph.apply_lines(reference_batch(case.sent, case.max_line_length), Changes()) == case.answers.decode()
+
+
+class TestOneRequest:
+    def test_index_remove_query(self) -> None:
+        graph = DependencyGraph()
+        assert graph.query("a") is FAIL
+        assert graph.index("a") is OK
+        assert graph.query("a") is OK
+        assert graph.index("b", ["a"]) is OK
+        assert graph.remove("a") is FAIL
+        assert graph.remove("b") is OK
+        assert graph.remove("a") is OK
+        assert graph.remove("a") is OK
+        assert graph.query("a") is FAIL
+
+    @pytest.mark.parametrize(
+        "dependencies", [["a", "b"], ("a", "b"), {"a": 1, "b": 2}, {"a": 1, "b": 2}.keys(), ["a", "b", "a"]]
+    )
+    def test_dependencies_are_any_iterable_of_names(self, dependencies: list[str]) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|b|")
+        assert graph.index("c", dependencies) is OK
+        assert graph.dependencies("c") == ("a", "b")
+
+    def test_one_text_is_not_an_iterable_of_names(self) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|b|")
+        with pytest.raises(TypeError, match="not the one text 'ab'"):
+            graph.index("c", "ab")
+        assert "c" not in graph
+
+    @pytest.mark.parametrize("name", ["", "a b", "a,b", "a|b", "a\n", "n" * 256])
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            lambda graph, name: graph.index(name),
+            lambda graph, name: graph.index("c", [name]),
+            lambda graph, name: graph.index("a", ["b", name]),
+            lambda graph, name: graph.index("a", ["missing", name]),
+            lambda graph, name: graph.index(name, ["missing"]),
+            lambda graph, name: graph.remove(name),
+            lambda graph, name: graph.query(name),
+        ],
+    )
+    def test_what_is_no_name_is_an_error_and_changes_nothing(
+        self, ask: Callable[[DependencyGraph, str], Response], name: str
+    ) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|b|")
+        with pytest.raises(InvalidName) as caught:
+            ask(graph, name)
+        assert caught.value.text == name
+        assert graph == graph_of("INDEX|a|", "INDEX|b|")
+
+    @pytest.mark.parametrize("command", Command)
+    def test_apply_does_what_the_command_says(self, command: Command) -> None:
+        one, other = graph_of("INDEX|a|", "INDEX|b|"), graph_of("INDEX|a|", "INDEX|b|")
+        answer = one.apply(Request(command, parse_name("a"), (parse_name("b"),)))
+        match command:
+            case Command.INDEX:
+                assert answer is other.index("a", ["b"])
+            case Command.REMOVE:
+                assert answer is other.remove("a")
+            case Command.QUERY:
+                assert answer is other.query("a")
+        assert one == other
+
+    def test_apply_checks_names_that_no_one_has_checked(self) -> None:
+        for command in Command:
+            with pytest.raises(InvalidName):
+                DependencyGraph().apply(Request(command, PackageName("a b")))
+
+    def test_dependencies_are_those_of_the_last_index_in_its_order(self) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|b|", "INDEX|c|a,b")
+        assert graph.dependencies("c") == ("a", "b")
+        assert graph.dependencies("a") == ()
+        graph.index("c", ["b", "a", "b"])
+        assert graph.dependencies("c") == ("b", "a")
+        graph.index("c", ["missing"])
+        assert graph.dependencies("c") == ("b", "a")
+        graph.index("c")
+        assert graph.dependencies("c") == ()
+
+    def test_what_is_not_indexed_has_no_dependencies(self) -> None:
+        with pytest.raises(KeyError, match="missing"):
+            DependencyGraph().dependencies("missing")
+
+    def test_names_that_hold_each_other_are_told_apart(self) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|aa|", "INDEX|aaa|", "INDEX|x|a,aaa", "INDEX|aa|a,aaa")
+        assert graph.remove("aa") is OK
+        assert graph.remove("a") is FAIL
+        # As long as the old list, and made of the same characters.
+        graph = graph_of("INDEX|a|", "INDEX|bc|", "INDEX|ab|", "INDEX|c|", "INDEX|x|a,bc")
+        assert graph.index("x", ["ab", "c"]) is OK
+        assert [graph.remove(name) for name in ("a", "bc", "ab", "c")] == [OK, OK, FAIL, FAIL]
+
+
+class TestCollection:
+    def test_it_is_sized_iterable_and_knows_its_members(self) -> None:
+        graph = DependencyGraph()
+        assert (len(graph), list(graph), "a" in graph) == (0, [], False)
+        graph = graph_of("INDEX|b|", "INDEX|a|b")
+        assert (len(graph), sorted(graph), "a" in graph, "c" in graph) == (2, ["a", "b"], True, False)
+        assert 1 not in graph
+        assert None not in graph
+
+    def test_its_repr_tells_how_much_is_in_it(self) -> None:
+        assert repr(graph_of("INDEX|b|", "INDEX|a|b")) == "<DependencyGraph: 2 packages: b, a>"
+
+    def test_graphs_are_equal_when_the_same_packages_need_the_same_packages(self) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|b|", "INDEX|c|a,b")
+        assert graph == graph_of("INDEX|b|", "INDEX|a|", "INDEX|c|b,a")
+        assert graph == graph_of("INDEX|b|", "INDEX|a|", "INDEX|c|b,a", reject_cycles=True)
+        assert graph == graph_of("INDEX|b|", "INDEX|a|", "INDEX|c|b,a", "INDEX|d|", "REMOVE|d|")
+        for other in (
+            graph_of("INDEX|a|", "INDEX|b|"),
+            graph_of("INDEX|a|", "INDEX|b|", "INDEX|c|a"),
+            graph_of("INDEX|a|", "INDEX|b|", "INDEX|d|a,b"),
+            graph_of("INDEX|a|", "INDEX|b|", "INDEX|c|a,b", "INDEX|d|"),
+            graph_of("INDEX|a|", "INDEX|b|a", "INDEX|c|a,b"),
+            graph_of("INDEX|a|", "INDEX|b|", "INDEX|c|a,b", "INDEX|c|a,c"),
+            DependencyGraph(),
+        ):
+            assert graph != other
+            assert other != graph
+
+    def test_a_graph_equals_nothing_else(self) -> None:
+        assert DependencyGraph() != {}
+        assert DependencyGraph() != 0
+        assert (DependencyGraph() == {}) is False
+
+    def test_a_graph_changes_so_it_has_no_hash(self) -> None:
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(DependencyGraph())
+
+    @pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda graph: pickle.loads(pickle.dumps(graph))])
+    def test_a_copy_is_equal_and_goes_its_own_way(self, twin_of: Callable[[DependencyGraph], DependencyGraph]) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|b|a")
+        twin = twin_of(graph)
+        assert twin == graph
+        assert twin.remove("b") is OK
+        assert graph.query("b") is OK
+        assert twin.remove("a") is OK
+        assert graph.remove("a") is FAIL
+
+
+class TestChanges:
+    @staticmethod
+    def changes_of(graph: DependencyGraph, *lines: str) -> tuple[str, Changes]:
+        changes = Changes()
+        return graph.apply_lines(as_batch(lines), changes), changes
+
+    @pytest.mark.parametrize(
+        ("line", "answer", "change", "previous"),
+        [
+            ("INDEX|new|", "OK", "INDEX|new|", None),
+            ("INDEX|new|b,a,b", "OK", "INDEX|new|b,a", None),
+            ("INDEX|top|a", "OK", "INDEX|top|a", "a,b"),
+            ("INDEX|top|a,a", "OK", "INDEX|top|a", "a,b"),
+            ("INDEX|top|top", "OK", "INDEX|top|top", "a,b"),
+            ("INDEX|top|", "OK", "INDEX|top|", "a,b"),
+            ("INDEX|a|top", "OK", "INDEX|a|top", ""),
+            ("REMOVE|top|", "OK", "REMOVE|top|", "a,b"),
+            ("REMOVE|top|b,missing", "OK", "REMOVE|top|", "a,b"),
+        ],
+    )
+    def test_a_change_is_told_in_wire_form_with_what_it_replaced(
+        self, line: str, answer: str, change: str, previous: str | None
+    ) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|b|", "INDEX|top|a,b")
+        answers, changes = self.changes_of(graph, line)
+        assert answers == f"{answer}\n"
+        assert (changes.lines, changes.previous) == ([change], [previous])
+        assert len(changes) == 1
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "QUERY|a|",
+            "QUERY|missing|",
+            "INDEX|top|a,b",
+            "INDEX|top|b,a",
+            "INDEX|top|a,b,a",
+            "INDEX|a|",
+            "INDEX|top|missing",
+            "INDEX|new|missing",
+            "INDEX|new|new",
+            "REMOVE|a|",
+            "REMOVE|missing|",
+            "REMOVE|missing|a",
+            "nonsense",
+            "INDEX|new|a=",
+            "REMOVE|top|a=",
+            "",
+        ],
+    )
+    def test_what_changes_nothing_is_no_change(self, line: str) -> None:
+        lines = ["INDEX|a|", "INDEX|b|", "INDEX|top|a,b"]
+        graph = graph_of(*lines)
+        _, changes = self.changes_of(graph, line)
+        assert len(changes) == 0
+        assert graph == graph_of(*lines)
+
+    def test_a_cycle_that_is_rejected_is_no_change(self) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|b|a", reject_cycles=True)
+        answers, changes = self.changes_of(graph, "INDEX|a|b")
+        assert (answers, len(changes)) == ("FAIL\n", 0)
+
+    def test_changes_stand_in_order_and_lead_an_equal_graph_to_an_equal_graph(self) -> None:
+        graph, twin = graph_of("INDEX|a|"), graph_of("INDEX|a|")
+        _, changes = self.changes_of(graph, "INDEX|b|a", "INDEX|c|", "INDEX|b|c", "QUERY|b|", "REMOVE|a|", "INDEX|a|b")
+        assert changes.lines == ["INDEX|b|a", "INDEX|c|", "INDEX|b|c", "REMOVE|a|", "INDEX|a|b"]
+        assert changes.previous == [None, None, "a", "", None]
+        assert twin.apply_lines(as_batch(changes.lines), Changes()) == "OK\n" * 5
+        assert twin == graph
+
+    def test_changes_are_appended_to_those_before(self) -> None:
+        graph, changes = DependencyGraph(), Changes()
+        graph.apply_lines("INDEX|a|\n", changes)
+        graph.apply_lines("INDEX|b|\n", changes)
+        assert changes.lines == ["INDEX|a|", "INDEX|b|"]
+        assert repr(changes) == "<Changes: 2>"
+        changes.clear()
+        assert (changes.lines, changes.previous, len(changes)) == ([], [], 0)
+
+    def test_undo_takes_the_last_change_back_first(self) -> None:
+        lines = ["INDEX|a|", "INDEX|b|a", "INDEX|c|b"]
+        graph = graph_of(*lines)
+        _, changes = self.changes_of(
+            graph,
+            "REMOVE|c|",
+            "INDEX|c|a",
+            "INDEX|c|b,c",
+            "INDEX|d|c,a",
+            "INDEX|a|d,a",
+            "INDEX|b|",
+            "INDEX|a|",
+            "REMOVE|d|",
+        )
+        assert len(changes) == 8
+        graph.undo(changes)
+        assert graph == graph_of(*lines)
+        assert graph._dependent_counts == {"a": 1, "b": 1, "c": 0}
+
+    def test_undo_of_nothing_changes_nothing(self) -> None:
+        graph = graph_of("INDEX|a|")
+        graph.undo(Changes())
+        assert graph == graph_of("INDEX|a|")
+
+    def test_an_empty_batch_has_no_answers(self) -> None:
+        assert DependencyGraph().apply_lines("", Changes()) == ""
+
+
+class TestRebuildLines:
+    @pytest.mark.parametrize(
+        ("lines", "rebuild_lines"),
+        [
+            ([], []),
+            (["INDEX|b|", "INDEX|a|"], ["INDEX|a|", "INDEX|b|"]),
+            (["INDEX|c|", "INDEX|b|c", "INDEX|a|c,b"], ["INDEX|c|", "INDEX|b|c", "INDEX|a|b,c"]),
+            (["INDEX|a|", "INDEX|a|a"], ["INDEX|a|", "INDEX|a|a"]),
+            (["INDEX|a|", "INDEX|b|a", "INDEX|a|b"], ["INDEX|b|", "INDEX|a|b", "INDEX|b|a"]),
+            (
+                ["INDEX|a|", "INDEX|b|a", "INDEX|c|b", "INDEX|a|a,c"],
+                ["INDEX|b|", "INDEX|c|b", "INDEX|a|c", "INDEX|b|a", "INDEX|a|a,c"],
+            ),
+        ],
+    )
+    def test_dependencies_come_first_and_cycles_are_closed_at_their_end(
+        self, lines: list[str], rebuild_lines: list[str]
+    ) -> None:
+        graph = graph_of(*lines)
+        assert list(graph.rebuild_lines()) == rebuild_lines
+        assert graph_of(*rebuild_lines) == graph
+
+
+class TestFromLists:
+    def test_the_graph_in_which_each_package_has_its_list(self) -> None:
+        graph = DependencyGraph.from_lists(["a", "b", "c"], ["", "a,b", "b,a,c"], reject_cycles=True)
+        assert graph == graph_of("INDEX|a|", "INDEX|b|", "INDEX|b|a,b", "INDEX|c|", "INDEX|c|a,b,c")
+        assert graph._dependent_counts == {"a": 2, "b": 1, "c": 0}
+        assert graph.reject_cycles
+
+    def test_nothing(self) -> None:
+        assert DependencyGraph.from_lists([], []) == DependencyGraph()
+        assert not DependencyGraph.from_lists([], []).reject_cycles
+
+    def test_a_package_given_twice_has_what_it_is_given_last(self) -> None:
+        graph = DependencyGraph.from_lists(["a", "b", "a"], ["", "a", "b"])
+        assert graph == graph_of("INDEX|a|", "INDEX|b|a", "INDEX|a|b")
+        assert graph._dependent_counts == {"a": 1, "b": 1}
+
+    def test_a_package_whose_name_only_stands_within_another_is_not_its_own_dependency(self) -> None:
+        graph = DependencyGraph.from_lists(["aa", "a", "b"], ["", "aa", "a,aa"])
+        assert graph._dependent_counts == {"aa": 2, "a": 1, "b": 0}
+
+    def test_more_lists_than_are_counted_at_once(self) -> None:
+        packages = [f"p{number}" for number in range(25_000)]
+        graph = DependencyGraph.from_lists(["hub", *packages], ["", *["hub"] * 25_000])
+        assert graph._dependent_counts["hub"] == 25_000
+        assert sum(graph._dependent_counts.values()) == 25_000
+
+    @pytest.mark.parametrize("listed", ["missing", "a,missing", "a,,b", ",", "a,"])
+    def test_a_dependency_that_is_not_among_the_packages_is_refused(self, listed: str) -> None:
+        with pytest.raises(ValueError, match=r"is not indexed|an empty name"):
+            DependencyGraph.from_lists(["a", "b"], ["", listed])
+
+    def test_a_list_too_many_or_too_few_is_refused(self) -> None:
+        for packages, listed in [(["a"], []), ([], [""])]:
+            with pytest.raises(ValueError, match="zip"):
+                DependencyGraph.from_lists(packages, listed)
+
+
+class TestRejectCycles:
+    def test_a_long_way_round_is_found_without_recursion(self) -> None:
+        graph = DependencyGraph(reject_cycles=True)
+        length = 100_000
+        graph.apply_lines(as_batch(["INDEX|0|", *(f"INDEX|{n}|{n - 1}" for n in range(1, length))]), Changes())
+        assert len(graph) == length
+        assert graph.index("0", [str(length - 1)]) is FAIL
+        assert graph.index("x", [str(length - 1)]) is OK
+        assert graph.index("0") is OK
+
+    def test_a_cycle_that_was_loaded_may_be_indexed_again(self) -> None:
+        graph = DependencyGraph.from_lists(["a", "b", "c"], ["b", "a", "c"], reject_cycles=True)
+        assert graph.index("a", ["b"]) is OK
+        assert graph.index("c", ["c"]) is OK
+        assert graph.index("c", ["c", "a"]) is OK
+        assert graph.index("a", ["b", "c"]) is FAIL
+        assert graph.index("a") is OK
+        assert graph.index("a", ["b"]) is FAIL
+
+    def test_a_way_that_leads_into_another_cycle_ends(self) -> None:
+        graph = DependencyGraph.from_lists(["a", "b", "c", "d"], ["b", "a", "", "c"], reject_cycles=True)
+        assert graph.index("c", ["a", "b"]) is OK
+        assert graph.index("b", ["a", "d"]) is FAIL

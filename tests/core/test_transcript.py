@@ -1,0 +1,345 @@
+"""The snapshot: equal graphs and equal bytes, there and back; anything but one whole snapshot is refused."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from scoop_core import (
+    SNAPSHOT_VERSION,
+    Changes,
+    Command,
+    DependencyGraph,
+    TranscriptError,
+    UnsupportedFormat,
+    decode_snapshot,
+    encode_snapshot,
+    parse_request,
+)
+
+HOMEBREW = Path(__file__).parents[1] / "data" / "homebrew-2016.txt"
+
+
+def snapshot_of(graph: DependencyGraph) -> bytes:
+    return b"".join(encode_snapshot(graph))
+
+
+def crafted(body: bytes, packages: int, lines: int, header: bytes = b"#scoop snapshot 1\n") -> bytes:
+    """Return what no encoder writes: a body of any kind, between a header and a trailer with the right checksum."""
+    data = header + body + b"#end packages %d lines %d crc32 " % (packages, lines)
+    return data + b"%08x\n" % crc32(data)
+
+
+def graph_of(dependencies: dict[str, list[str]], order: Iterable[str] | None = None) -> DependencyGraph:
+    """Return the graph with these dependencies, cycles included, indexed in the order given."""
+    graph = DependencyGraph()
+    for package in order or dependencies:
+        graph.index(package)
+    for package in order or dependencies:
+        graph.index(package, dependencies[package])
+    return graph
+
+
+SMALL = graph_of({"gmp": [], "isl": ["gmp"], "cloog": ["isl", "gmp"], "a": ["b"], "b": ["a", "b"]})
+SMALL_SNAPSHOT = (
+    b"#scoop snapshot 1\n"
+    b"INDEX|b|\n"
+    b"INDEX|a|b\n"
+    b"INDEX|b|a,b\n"
+    b"INDEX|gmp|\n"
+    b"INDEX|isl|gmp\n"
+    b"INDEX|cloog|gmp,isl\n"
+    b"#end packages 5 lines 6 crc32 %08x\n"
+)
+
+
+@st.composite
+def dependencies(draw: st.DrawFn) -> dict[str, list[str]]:
+    """Any graph of up to eight packages; half of the dependencies that could be are there, at the most."""
+    names = draw(st.lists(st.sampled_from(["a", "b", "aa", "a.b", "B", "0", "~", "n" * 255]), unique=True))
+    return {name: draw(st.lists(st.sampled_from(names), unique=True, max_size=4)) for name in names}
+
+
+bodies = st.lists(
+    st.sampled_from(
+        ["INDEX|a|\n", "INDEX|b|a\n", "INDEX|a|b,a\n", "INDEX|", "\nINDEX|", "a", "b", "|", ",", "\n", "REMOVE|", "="]
+    ),
+    max_size=6,
+).map("".join)
+
+
+class TestRoundTrip:
+    def test_how_a_snapshot_is_written(self) -> None:
+        before_checksum = SMALL_SNAPSHOT[: SMALL_SNAPSHOT.index(b"%")]
+        assert snapshot_of(SMALL) == SMALL_SNAPSHOT % crc32(before_checksum)
+        assert SNAPSHOT_VERSION == 1
+
+    def test_an_empty_graph(self) -> None:
+        data = snapshot_of(DependencyGraph())
+        assert data == crafted(b"", 0, 0)
+        assert decode_snapshot(data) == DependencyGraph()
+
+    @given(dependencies())
+    @example({"a": ["a"]})
+    @example({"a": ["b"], "b": ["c"], "c": ["a"]})
+    def test_any_graph_comes_back_equal(self, wanted: dict[str, list[str]]) -> None:
+        graph = graph_of(wanted)
+        twin = decode_snapshot(snapshot_of(graph))
+        assert twin == graph
+        assert twin._dependent_counts == graph._dependent_counts
+        assert {name: set(twin.dependencies(name)) for name in twin} == {name: set(wanted[name]) for name in wanted}
+
+    @given(wanted=dependencies(), data=st.data())
+    def test_equal_graphs_give_equal_bytes(self, wanted: dict[str, list[str]], data: st.DataObject) -> None:
+        order = data.draw(st.permutations(list(wanted)))
+        shuffled = {name: data.draw(st.permutations(names)) for name, names in wanted.items()}
+        assert snapshot_of(graph_of(wanted)) == snapshot_of(graph_of(shuffled, order))
+
+    @given(one=dependencies(), other=dependencies())
+    def test_graphs_that_differ_give_different_bytes(
+        self, one: dict[str, list[str]], other: dict[str, list[str]]
+    ) -> None:
+        assert (snapshot_of(graph_of(one)) == snapshot_of(graph_of(other))) is (graph_of(one) == graph_of(other))
+
+    @given(dependencies())
+    def test_the_lines_alone_rebuild_the_graph_in_any_indexer(self, wanted: dict[str, list[str]]) -> None:
+        graph, rebuilt = graph_of(wanted), DependencyGraph()
+        lines = [line for line in snapshot_of(graph).decode().splitlines() if not line.startswith("#")]
+        assert rebuilt.apply_lines("".join(f"{line}\n" for line in lines), Changes()) == "OK\n" * len(lines)
+        assert rebuilt == graph
+        assert list(graph.rebuild_lines()) == lines
+
+    @given(dependencies())
+    def test_a_package_is_written_once_and_again_only_on_a_cycle(self, wanted: dict[str, list[str]]) -> None:
+        requests = [parse_request(line) for line in graph_of(wanted).rebuild_lines()]
+        written: dict[str, tuple[str, ...]] = {}
+        for request in requests:
+            assert request.command is Command.INDEX
+            if request.package in written:
+                # Then it lacked something the first time, and lacks nothing now.
+                assert set(written[request.package]) < set(wanted[request.package]) == set(request.dependencies)
+                assert reaches(wanted, request.package, request.package)
+            written[request.package] = request.dependencies
+        assert {name: sorted(names) for name, names in wanted.items()} == {n: list(d) for n, d in written.items()}
+
+    def test_a_chain_of_100_000_needs_no_recursion(self) -> None:
+        length = 100_000
+        # The one that needs all others comes first in the order of names, so the way to the end is walked at once.
+        packages = [f"{number:06}" for number in range(length)]
+        graph = DependencyGraph.from_lists(packages, [*packages[1:], ""])
+        data = snapshot_of(graph)
+        assert data.startswith(b"#scoop snapshot 1\nINDEX|099999|\nINDEX|099998|099999\n")
+        assert decode_snapshot(data) == graph
+        graph.index(packages[-1], packages[:1])
+        data = snapshot_of(graph)
+        assert data.count(b"\n") == length + 1 + 2
+        assert decode_snapshot(data) == graph
+
+    def test_a_snapshot_comes_in_chunks(self) -> None:
+        packages = [f"package-{number:05}" for number in range(20_000)]
+        graph = DependencyGraph.from_lists(packages, [""] * len(packages))
+        chunks = list(encode_snapshot(graph))
+        assert max(map(len, chunks)) < 200_000
+        assert len(chunks) > 5
+        assert decode_snapshot(b"".join(chunks)) == graph
+
+    def test_a_graph_that_rejects_cycles_loads_those_that_are_there(self) -> None:
+        graph = decode_snapshot(snapshot_of(SMALL), reject_cycles=True)
+        assert graph == SMALL
+        assert graph.reject_cycles
+        assert not decode_snapshot(snapshot_of(SMALL)).reject_cycles
+        assert decode_snapshot(snapshot_of(DependencyGraph()), reject_cycles=True).reject_cycles
+
+    def test_homebrew(self) -> None:
+        wanted: dict[str, list[str]] = {}
+        for line in HOMEBREW.read_text("ascii").splitlines():
+            package, _, names = line.partition(":")
+            wanted[package] = names.split()
+        for name in {name for names in wanted.values() for name in names} - wanted.keys():
+            wanted[name] = []  # two are needed by others, and have no line of their own
+        assert len(wanted) > 3_000
+        graph = graph_of(wanted)
+        data = snapshot_of(graph)
+        twin = decode_snapshot(data)
+        assert twin == graph
+        assert {name: set(twin.dependencies(name)) for name in twin} == {name: set(wanted[name]) for name in wanted}
+        assert snapshot_of(twin) == data
+        assert snapshot_of(graph_of(wanted, sorted(wanted, reverse=True))) == data
+
+
+def reaches(wanted: dict[str, list[str]], start: str, goal: str) -> bool:
+    """Tell whether ``start`` needs ``goal``, directly or through others."""
+    reached: set[str] = set()
+    unexplored = list(wanted[start])
+    while unexplored:
+        name = unexplored.pop()
+        if name not in reached:
+            reached.add(name)
+            unexplored.extend(wanted[name])
+    return goal in reached
+
+
+class TestRefusal:
+    DATA = snapshot_of(SMALL)
+
+    def test_every_truncation_is_refused(self) -> None:
+        for length in range(len(self.DATA)):
+            with pytest.raises(TranscriptError):
+                decode_snapshot(self.DATA[:length])
+
+    def test_every_loss_of_bytes_at_the_start_is_refused(self) -> None:
+        for start in range(1, len(self.DATA)):
+            with pytest.raises(TranscriptError):
+                decode_snapshot(self.DATA[start:])
+
+    def test_every_change_of_one_byte_is_refused(self) -> None:
+        for position, original in enumerate(self.DATA):
+            changed = bytearray(self.DATA)
+            for byte in range(256):
+                if byte != original:
+                    changed[position] = byte
+                    with pytest.raises(TranscriptError):
+                        decode_snapshot(bytes(changed))
+
+    def test_every_byte_dropped_doubled_or_swapped_with_the_next_is_refused(self) -> None:
+        data = self.DATA
+        for position in range(len(data)):
+            before, byte, after = data[:position], data[position : position + 1], data[position + 1 :]
+            for changed in (before + after, before + byte + byte + after, before + after[:1] + byte + after[1:]):
+                if changed != data:
+                    with pytest.raises(TranscriptError):
+                        decode_snapshot(changed)
+
+    def test_every_line_dropped_or_doubled_or_swapped_with_the_next_is_refused(self) -> None:
+        lines = self.DATA.splitlines(keepends=True)
+        for position in range(len(lines)):
+            before, line, after = lines[:position], lines[position : position + 1], lines[position + 1 :]
+            for changed in (before + after, before + line + line + after, before + after[:1] + line + after[1:]):
+                if changed != lines:
+                    with pytest.raises(TranscriptError):
+                        decode_snapshot(b"".join(changed))
+
+    @pytest.mark.parametrize("more", [b"\n", b"\0", b"\0" * 4_096, b"INDEX|x|\n", DATA])
+    def test_anything_before_or_after_is_refused(self, more: bytes) -> None:
+        for data in (self.DATA + more, more + self.DATA):
+            with pytest.raises(TranscriptError):
+                decode_snapshot(data)
+
+    @given(st.binary(max_size=300))
+    def test_random_bytes_are_refused(self, data: bytes) -> None:
+        with pytest.raises(TranscriptError):
+            decode_snapshot(data)
+
+    @given(body=bodies, packages=st.integers(0, 3))
+    @example(body="", packages=0)
+    @example(body="INDEX|a|\nINDEX|b|a\n", packages=2)
+    @example(body="INDEX|a|\nINDEX|b|a\nINDEX|a|b,a\n", packages=2)
+    def test_a_crafted_body_is_refused_or_says_what_is_loaded(self, body: str, packages: int) -> None:
+        try:
+            graph = decode_snapshot(crafted(body.encode(), packages, body.count("\n")))
+        except TranscriptError:
+            return
+        assert len(graph) == packages
+        assert body == "" or body.endswith("\n")
+        requests = [parse_request(line) for line in body.splitlines()]
+        assert all(request.command is Command.INDEX for request in requests)
+        last = {request.package: set(request.dependencies) for request in requests}
+        assert {name: set(graph.dependencies(name)) for name in graph} == last
+
+    @pytest.mark.parametrize(
+        ("data", "offset", "reason"),
+        [
+            (b"", 0, "the snapshot is empty"),
+            (b"INDEX|a|\n", 0, "no snapshot: the first line is not a header"),
+            (b"#scoop snapshot 1", 0, "no snapshot: the first line is not a header"),
+            (b"#scoop snapshot one\n", 0, "no snapshot: the first line is not a header"),
+            (b"#scoop snapshot 1\n", 18, "the snapshot breaks off: its last line is not a trailer"),
+            (DATA[:60], 60, "the snapshot breaks off: its last line is not a trailer"),
+            (
+                b"#scoop snapshot 1\n#end packages 0 lines 0 crc32 00000000\n",
+                48,
+                "the checksum of the bytes before it is f179932a, not 00000000: one has changed",
+            ),
+        ],
+    )
+    def test_the_error_says_where_and_what(self, data: bytes, offset: int, reason: str) -> None:
+        with pytest.raises(TranscriptError) as caught:
+            decode_snapshot(data)
+        assert type(caught.value) is TranscriptError
+        assert (caught.value.offset, caught.value.reason) == (offset, reason)
+
+    @pytest.mark.parametrize("version", [b"0", b"2", b"10", b"999999999"])
+    def test_another_version_is_refused_plainly(self, version: bytes) -> None:
+        data = b"#scoop snapshot " + version + b"\nwhatever a later version may hold"
+        with pytest.raises(UnsupportedFormat) as caught:
+            decode_snapshot(data)
+        assert caught.value.reason == f"the snapshot has format {version.decode()}; this version reads format 1"
+
+    @pytest.mark.parametrize(
+        ("body", "packages", "lines", "offset", "reason"),
+        [
+            (b"INDEX|a|b\n", 1, 1, 18, "a cannot be indexed: b is not indexed"),
+            (b"INDEX|a|\nINDEX|b|a,c\n", 2, 2, 18, "b cannot be indexed: c is not indexed"),
+            (b"INDEX|a|\nINDEX|b|a,,a\n", 2, 2, 18, "an empty name: ''"),
+            (b"INDEX|a|,\n", 1, 1, 18, "an empty name: ''"),
+            (b"INDEX|a|\n", 1, 2, 18, "1 lines, where the trailer says 2"),
+            (b"INDEX|a|\n", 1, 0, 18, "1 lines, where the trailer says 0"),
+            (b"", 0, 1, 18, "0 lines, where the trailer says 1"),
+            (b"INDEX|a|\n", 2, 1, 27, "1 packages, where the trailer says 2"),
+            (b"INDEX|a|\n", 0, 1, 27, "1 packages, where the trailer says 0"),
+            (b"INDEX|a|\nINDEX|a|\n", 2, 2, 36, "1 packages, where the trailer says 2"),
+            (b"", 1, 0, 18, "0 packages, where the trailer says 1"),
+        ],
+    )
+    def test_counts_and_dependencies_must_be_right(
+        self, body: bytes, packages: int, lines: int, offset: int, reason: str
+    ) -> None:
+        with pytest.raises(TranscriptError) as caught:
+            decode_snapshot(crafted(body, packages, lines))
+        assert (caught.value.offset, caught.value.reason) == (offset, reason)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"REMOVE|a|\n",
+            b"QUERY|a|\n",
+            b"index|a|\n",
+            b"INDEX|a\n",
+            b"INDEX|a||\n",
+            b"INDEX|a|\nREMOVE|a|\n",
+            b"INDEX|a|\n\n",
+            b"\nINDEX|a|\n",
+            b"INDEX|a|\n#a note\n",
+            b"INDEX||\n",
+            b"INDEX||a\n",
+            b"INDEX|a b|\n",
+            b"INDEX|a,b|\n",
+            b"INDEX|a=|\n",
+            b"INDEX|a|\r\n",
+            b"INDEX|a\xff|\n",
+            b"INDEX|" + b"n" * 256 + b"|\n",
+            b"INDEX|a|\nINDEX|b|a b\n",
+            b"INDEX|a|\nINDEX|b|a\0\n",
+            b"INDEX|a\n|\n",
+            b"|a|\nINDEX\n",
+            b"INDEX|a|INDEX\n|b|\n",
+            b"junk",
+            b"INDEX|a|",
+            b"INDEX|a\n|X",
+            b"INDEX|a|\nINDEX|b|a",
+            b"INDEX|a|\nINDEX|b\n|aX",
+        ],
+    )
+    def test_a_line_that_is_not_an_index_request_is_refused(self, body: bytes) -> None:
+        for packages in range(3):
+            with pytest.raises(TranscriptError) as caught:
+                decode_snapshot(crafted(body, packages, body.count(b"\n")))
+            assert (caught.value.offset, caught.value.reason) == (18, "a line is not INDEX|package|dependencies")
+
+    def test_a_wrong_header_is_refused_whatever_the_checksum(self) -> None:
+        for header in (b"#scoop snapshot\n", b"#scoop journal 1\n", b"\n#scoop snapshot 1\n", b"#scoop snapshot 1\r\n"):
+            with pytest.raises(TranscriptError, match="not a header"):
+                decode_snapshot(crafted(b"INDEX|a|\n", 1, 1, header))

@@ -1,0 +1,281 @@
+"""The real server as a child process, and a blocking client for it.
+
+Nothing here sleeps: whoever waits, waits for a log line, for bytes or for the end of a process, and no
+longer than :data:`WAIT_SECONDS`.
+"""
+
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+WAIT_SECONDS: Final = 30.0
+"""How long a test waits for what must come; so long that a busy machine gets there, and only a bug does not."""
+
+MODULE_COMMAND: Final = (sys.executable, "-m", "scoop_server")
+
+_LINES_PER_ASK: Final = 1_000
+"""How many lines a client sends before it reads: their answers fit into any socket buffer."""
+
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+def server_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return this process's environment without settings of a server, and with ``variables``."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SCOOP_")}
+    return inherited | dict(variables or {})
+
+
+def run_to_end(
+    *arguments: str,
+    command: Sequence[str] = MODULE_COMMAND,
+    variables: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run the command where it is expected to end by itself; return its status and what it printed."""
+    return subprocess.run(
+        [*command, *arguments],
+        env=server_environment(variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+
+
+class BlockingClient:
+    """One connection to a server, for a test that says what it expects step by step."""
+
+    def __init__(self, address: tuple[str, int], receive_buffer_bytes: int | None = None) -> None:
+        self.socket = socket.socket()
+        try:
+            if receive_buffer_bytes is not None:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+            self.socket.settimeout(WAIT_SECONDS)
+            self.socket.connect(address)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except BaseException:
+            self.socket.close()
+            raise
+        self.name = f"127.0.0.1:{self.socket.getsockname()[1]}"
+        """What the server's log calls it."""
+        self._reader = self.socket.makefile("rb")
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.socket.sendall(data)
+
+    def read_answers(self, count: int) -> list[str]:
+        """Return the next ``count`` answers, without their newlines."""
+        answers: list[str] = []
+        for _ in range(count):
+            answer = self._reader.readline()
+            if not answer.endswith(b"\n"):
+                raise AssertionError(f"the connection ended after {len(answers)} of {count} answers, with {answer!r}")
+            answers.append(answer[:-1].decode("ascii"))
+        return answers
+
+    def ask(self, *lines: str) -> list[str]:
+        """Send the lines, pipelined, and return their answers."""
+        answers: list[str] = []
+        for start in range(0, len(lines), _LINES_PER_ASK):
+            some = lines[start : start + _LINES_PER_ASK]
+            self.send("".join(f"{line}\n" for line in some).encode())
+            answers += self.read_answers(len(some))
+        return answers
+
+    def ask_one_by_one(self, *lines: str) -> list[str]:
+        """Send each line when the one before it has its answer; return the answers."""
+        return [self.ask(line)[0] for line in lines]
+
+    def finish_sending(self) -> None:
+        """Shut the sending side."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def read_to_end(self) -> bytes:
+        """Return all that comes until the server ends the connection properly."""
+        return self._reader.read()
+
+    def wait_until_closed(self) -> None:
+        """Return when the server has closed the connection, by an end or by a reset."""
+        try:
+            rest = self.read_to_end()
+        except ConnectionResetError:
+            return
+        if rest:
+            raise AssertionError(f"the connection ended with {rest[:100]!r}")
+
+    def reset(self) -> None:
+        """Break the connection: the server gets a reset instead of an end."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._reader.close()
+        self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class ServerProcess:
+    """A server that listens on a free port of 127.0.0.1, from construction to the end of the ``with`` block.
+
+    Leaving the block ends it with SIGTERM, unless it has ended before, and asks for exit status 0: a server
+    that a test has broken fails that test. ``descriptors_max`` limits its file descriptors.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        command: Sequence[str] = MODULE_COMMAND,
+        variables: Mapping[str, str] | None = None,
+        working_directory: Path | None = None,
+        descriptors_max: int | None = None,
+    ) -> None:
+        limited: tuple[str, ...] = ()
+        if descriptors_max is not None:
+            limited = ("/bin/sh", "-c", f'ulimit -n {descriptors_max} && exec "$@"', "sh")
+        self._process = subprocess.Popen(
+            [*limited, *command, "--port", "0", *arguments],
+            env=server_environment(variables),
+            cwd=working_directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._log: list[str] = []
+        self._log_ended = False
+        self._log_grew = threading.Condition()
+        self._log_reader = threading.Thread(target=self._read_log, daemon=True)
+        self._log_reader.start()
+        self._status: int | None = None
+        try:
+            listening = self.wait_for_log(r"listening on (\S+):(\d+) with (\d+) packages")
+        except BaseException:
+            self.kill()
+            raise
+        self.host = listening[1].strip("[]")
+        self.port = int(listening[2])
+        self.package_count = int(listening[3])
+        """How many packages it started with, by its own account."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        return (self.host, self.port)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def log_lines(self) -> list[str]:
+        """What it has logged so far."""
+        with self._log_grew:
+            return list(self._log)
+
+    def wait_for_log(self, pattern: str, *, after: int = 0) -> re.Match[str]:
+        """Return the match of the first log line from number ``after`` on that holds ``pattern``; wait for it."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        searched = after
+        with self._log_grew:
+            while True:
+                for line in self._log[searched:]:
+                    if match := re.search(pattern, line):
+                        return match
+                searched = max(after, len(self._log))
+                if self._log_ended or not self._log_grew.wait(deadline - time.monotonic()):
+                    raise AssertionError("\n".join([f"no log line holds {pattern!r}:", *self._log]))
+
+    def _read_log(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            with self._log_grew:
+                self._log.append(line.rstrip("\n"))
+                self._log_grew.notify_all()
+        with self._log_grew:
+            self._log_ended = True
+            self._log_grew.notify_all()
+
+    def connect(self, *, receive_buffer_bytes: int | None = None) -> BlockingClient:
+        """Return a client of this server."""
+        return BlockingClient(self.address, receive_buffer_bytes)
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait until it has ended and all its log is read; return its exit status."""
+        if self._status is None:
+            self._status = self._process.wait(WAIT_SECONDS)
+            self._log_reader.join(WAIT_SECONDS)
+            assert self._process.stderr is not None
+            self._process.stderr.close()
+        return self._status
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it with a signal; return its exit status."""
+        self.send_signal(number)
+        return self.wait()
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        self._process.kill()
+        self.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            return
+        try:
+            status = self.stop()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        if status and kind is None:
+            raise AssertionError("\n".join([f"the server ended with status {status}:", *self.log_lines]))
+
+
+@contextmanager
+def connected(server: ServerProcess, count: int) -> Iterator[list[BlockingClient]]:
+    """Give ``count`` clients of ``server``, and close them."""
+    clients: list[BlockingClient] = []
+    try:
+        while len(clients) < count:
+            clients.append(server.connect())
+        yield clients
+    finally:
+        close_all(clients)
+
+
+def close_all(clients: Iterable[BlockingClient]) -> None:
+    """Close the connections of ``clients``."""
+    for client in clients:
+        client.close()
