@@ -59,7 +59,7 @@ class Connection:
             raise ValueError(f"a line limit of {max_line_length} bytes leaves no room for a message")
         self._max_line_length = max_line_length
         self._incomplete = bytearray()
-        self.state = ConnectionState.BETWEEN_LINES
+        self.state: ConnectionState = ConnectionState.BETWEEN_LINES
 
     def receive(self, data: bytes) -> str:
         r"""Take in bytes from the peer; return the batch of the lines that they complete, empty if none.
@@ -198,7 +198,7 @@ class ClientConnection:
         self._incomplete = b""
         self._unanswered: deque[Request] = deque()
         self._violation: PeerViolation | None = None
-        self.state = ClientConnectionState.IDLE
+        self.state: ClientConnectionState = ClientConnectionState.IDLE
 
     @property
     def unanswered(self) -> tuple[Request, ...]:

@@ -98,7 +98,7 @@ class DependencyGraph(GraphQueries):
     __slots__ = ("_dependencies", "_dependent_counts", "reject_cycles")
 
     def __init__(self, *, reject_cycles: bool = False) -> None:
-        self.reject_cycles = reject_cycles
+        self.reject_cycles: bool = reject_cycles
         self._dependent_counts: dict[str, int] = {}
         self._dependencies: dict[str, str] = {}
 
