@@ -114,15 +114,13 @@ class TestOneRequest:
 
     @pytest.mark.parametrize("command", Command)
     def test_apply_does_what_the_command_says(self, command: Command) -> None:
+        ask: dict[Command, Callable[[DependencyGraph], Response]] = {
+            Command.INDEX: lambda graph: graph.index("a", ["b"]),
+            Command.REMOVE: lambda graph: graph.remove("a"),
+            Command.QUERY: lambda graph: graph.query("a"),
+        }
         one, other = graph_of("INDEX|a|", "INDEX|b|"), graph_of("INDEX|a|", "INDEX|b|")
-        answer = one.apply(Request(command, parse_name("a"), (parse_name("b"),)))
-        match command:
-            case Command.INDEX:
-                assert answer is other.index("a", ["b"])
-            case Command.REMOVE:
-                assert answer is other.remove("a")
-            case Command.QUERY:
-                assert answer is other.query("a")
+        assert one.apply(Request(command, parse_name("a"), (parse_name("b"),))) is ask[command](other)
         assert one == other
 
     def test_apply_checks_names_that_no_one_has_checked(self) -> None:

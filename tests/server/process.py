@@ -85,6 +85,16 @@ class BlockingClient:
             answers.append(answer[:-1].decode("ascii"))
         return answers
 
+    def skip_answers(self, answer: bytes, count: int) -> None:
+        """Read ``count`` answers, all of which are ``answer``, its newline included."""
+        many = answer * 10_000
+        left = len(answer) * count
+        while left:
+            expected = many[: min(left, len(many))]
+            if self._reader.read(len(expected)) != expected:
+                raise AssertionError(f"not all of the answers are {answer!r}")
+            left -= len(expected)
+
     def ask(self, *lines: str) -> list[str]:
         """Send the lines, pipelined, and return their answers."""
         answers: list[str] = []
@@ -222,6 +232,13 @@ class ServerProcess:
         """Return the processor time that it has used."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def peak_memory_bytes(self) -> int:
+        """Return the most memory that it has had so far, resident."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert peak is not None
+        return int(peak[1]) * 1_024
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -199,7 +199,7 @@ class DependencyGraph(GraphQueries):
                 return self.index(request.package, request.dependencies)
             case Command.REMOVE:
                 return self.remove(request.package)
-            case Command.QUERY:
+            case _:  # QUERY, the only one left
                 return self.query(request.package)
 
     # A batch

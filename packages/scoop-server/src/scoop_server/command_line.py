@@ -96,6 +96,8 @@ def _bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise _CannotStart(f"cannot listen on {host}: {error.strerror}; name another address with --host") from error
+    except UnicodeError as error:
+        raise _CannotStart(f"cannot listen on {host}: it is no host name; name another address with --host") from error
     try:
         # A restart need not wait for the connections of the process before; a second server still cannot bind.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,6 +8,7 @@ client. No answer leaves before what it tells is committed, and one commit serve
 import enum
 import errno
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from selectors import EVENT_READ, BaseSelector, SelectorKey
@@ -83,6 +84,7 @@ class Server:
         self._accepting_resumes: float | None = None
         """When to accept again, while accepting rests."""
         self._drain_started = 0.0
+        self._drain_reads: Counter[Client] = Counter()
         self._now = clock()
         self._next_tick = self._now + limits.tick_seconds
         for listener in self._listeners:
@@ -101,6 +103,7 @@ class Server:
 
     def turn(self) -> None:
         """Wait until something is ready, and deal with all that is."""
+        was_draining = self.state is State.DRAINING
         events = self._selector.select(self._timeout())
         self._now = self._clock()
         changes = self._changes
@@ -109,8 +112,8 @@ class Server:
             self._store.commit(changes)
             changes.clear()
         self._reply(replies)
-        if self.state is State.DRAINING:
-            self._drain({key.data for key, mask in events if mask & EVENT_READ})
+        if was_draining:
+            self._drain({key.data for key, mask in events if mask & EVENT_READ or not key.events & EVENT_READ})
         if self._now >= self._next_tick:
             self._tick()
 
@@ -133,13 +136,13 @@ class Server:
                     self._close(client, error)
                     continue
                 replies.append((client, apply_lines(lines, changes) if lines else ""))
-                client.last_active = self._now
                 if client.is_in_line or client in self._line_started:
                     self._time_line(client, is_new_line=bool(lines))
         return replies
 
     def _reply(self, replies: list[tuple[Client, str]]) -> None:
         for client, answers in replies:
+            client.last_active = self._now  # it has sent something, or taken some of its answers
             try:
                 if not client.send(answers):
                     self._settle(client)
@@ -150,7 +153,7 @@ class Server:
 
     def _timeout(self) -> float | None:
         """How long to wait for something to be ready, in seconds; None is for ever."""
-        if self.state is State.DRAINING and any(client.may_ask for client in self._clients):
+        if self.state is State.DRAINING and (not self._clients or any(client.may_ask for client in self._clients)):
             return 0.0  # whoever is not ready at once had said all that it had to say
         has_deadlines = (
             self._line_started
@@ -164,9 +167,9 @@ class Server:
 
     def _accept(self, listener: ListeningSocket) -> None:
         """Take in the clients that wait at ``listener``."""
+        if self.state is not State.SERVING or self._accepting_resumes is not None:
+            return  # it was ready when the turn began
         for _ in range(self._limits.accepts_per_turn_max):
-            if self.state is not State.SERVING:
-                return
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
@@ -276,6 +279,8 @@ class Server:
             log.info("shutting down at once")
             self.state = State.STOPPED
             return
+        for listener in self._listeners:
+            self._accept(listener)  # who has connected by now may have asked as well
         log.info("shutting down: answering what has arrived from %d clients", len(self._clients))
         self.state = State.DRAINING
         self._drain_started = self._now
@@ -285,33 +290,40 @@ class Server:
             listener.close()
         self._accepting_resumes = None
 
-    def _drain(self, readable: set[object]) -> None:
-        """See off the clients that have nothing more to say, and those that do not come to an end."""
-        elapsed = self._now - self._drain_started
-        is_reading = elapsed < self._limits.drain_read_seconds_max
+    def _drain(self, unheard: set[object]) -> None:
+        """See off the clients that have nothing more to say, and those that do not come to an end.
+
+        ``unheard`` are the ones that were readable in this turn, or not watched for it.
+        """
+        now, limits = self._now, self._limits
         for client in list(self._clients):
             if client.phase is Phase.OPEN:
-                is_busy = client in readable or not client.may_ask
-                if is_busy and is_reading:
-                    continue
-                client.phase = Phase.FINISHING
-                if not is_busy and not client.wanted_events:
-                    self._close(client, "the server is shutting down")
-                    continue
-                try:
-                    self._settle(client)
-                except OSError as error:
-                    self._close(client, error)
-            elif (
-                client.phase is Phase.LINGERING
-                and self._now - client.last_active >= self._limits.drain_read_seconds_max
-            ):
+                self._drain_client(client, is_heard=client not in unheard)
+            elif client.phase is Phase.LINGERING and now - client.last_active >= limits.linger_seconds_max:
                 self._close(client, "the server is shutting down")
-        if elapsed >= self._limits.drain_seconds_max and self._clients:
+        elapsed = now - self._drain_started
+        if self._clients and elapsed >= limits.drain_seconds_max:
             log.warning("%d clients did not take their answers within %.0f s", len(self._clients), elapsed)
             self.state = State.STOPPED
         if not self._clients:
             self.state = State.STOPPED
+
+    def _drain_client(self, client: Client, *, is_heard: bool) -> None:
+        """Ask no more of an open client, unless something that it has said may still be unread."""
+        if not client.may_ask:
+            return  # it is read on as it takes its answers
+        if not is_heard:
+            self._drain_reads[client] += 1
+            if self._drain_reads[client] < self._limits.drain_reads_max:
+                return
+        client.phase = Phase.FINISHING
+        if is_heard and not client.wanted_events:
+            self._close(client, "the server is shutting down")
+            return
+        try:
+            self._settle(client)
+        except OSError as error:
+            self._close(client, error)
 
     def close(self) -> None:
         """Close whatever is still open."""

@@ -40,8 +40,9 @@ class Limits:
     accept_pause_seconds: float = 1.0
     """How long accepting rests when the process is out of file descriptors, unless a client leaves earlier."""
 
-    drain_read_seconds_max: float = 1.0
-    """How long a shutdown goes on answering clients that never stop sending."""
+    drain_reads_max: int = 1_024
+    """How often a shutdown goes on reading from a client that never stops sending: 64 MiB, and no system
+    keeps that much of one connection. So whatever had arrived is read, and a flood comes to an end."""
 
     linger_seconds_max: float = 1.0
     """How long a client that has all its answers may take to close its side."""

@@ -1,0 +1,95 @@
+"""DependencyGraph against a naive model, by random steps."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from scoop_core import (
+    Changes,
+    Command,
+    DependencyGraph,
+    Request,
+    decode_snapshot,
+    encode_snapshot,
+    parse_name,
+    parse_names,
+)
+
+from tests.property.naive_index import NaiveIndex, contents_of
+from tests.property.strategies import NAMES, batches, dependency_lists, names
+
+
+class GraphAgainstModel(RuleBasedStateMachine):
+    """Every step is taken by both, and both must say the same and hold the same after it."""
+
+    @initialize(reject_cycles=st.booleans())
+    def begin(self, reject_cycles: bool) -> None:
+        self.graph = DependencyGraph(reject_cycles=reject_cycles)
+        self.naive = NaiveIndex(reject_cycles=reject_cycles)
+
+    def twin(self) -> DependencyGraph:
+        """Return an equal graph that has had another life."""
+        return decode_snapshot(b"".join(encode_snapshot(self.graph)), reject_cycles=self.graph.reject_cycles)
+
+    @rule(package=names, dependencies=dependency_lists)
+    def index(self, package: str, dependencies: list[str]) -> None:
+        assert self.graph.index(package, dependencies).value == self.naive.index(package, frozenset(dependencies))
+
+    @rule(package=names, data=st.data())
+    def index_on_what_is_there(self, package: str, data: st.DataObject) -> None:
+        present = sorted(self.naive.state)
+        dependencies = data.draw(st.lists(st.sampled_from(present), max_size=4) if present else st.just([]))
+        assert self.graph.index(package, dependencies).value == self.naive.index(package, frozenset(dependencies))
+
+    @rule(package=names)
+    def remove(self, package: str) -> None:
+        assert self.graph.remove(package).value == self.naive.remove(package)
+
+    @rule(package=names)
+    def query(self, package: str) -> None:
+        assert self.graph.query(package).value == self.naive.query(package)
+
+    @rule(command=st.sampled_from(Command), package=names, dependencies=dependency_lists)
+    def apply(self, command: Command, package: str, dependencies: list[str]) -> None:
+        listed = ",".join(dependencies)
+        answer = self.graph.apply(Request(command, parse_name(package), parse_names(listed)))
+        assert answer.value == self.naive.answer(f"{command}|{package}|{listed}")
+
+    @rule(batch=batches)
+    def apply_batch(self, batch: str) -> None:
+        before, changes = self.twin(), Changes()
+        answers = self.graph.apply_lines(batch, changes)
+        assert answers.split() == [self.naive.answer(line) for line in batch.split("\n")[:-1]]
+        # The changes alone lead an equal graph to an equal graph, and each of them is one.
+        repeated = Changes()
+        assert before.apply_lines("".join(f"{line}\n" for line in changes.lines), repeated) == "OK\n" * len(changes)
+        assert repeated.lines == changes.lines
+        assert before == self.graph
+
+    @rule(batch=batches)
+    def apply_batch_and_undo(self, batch: str) -> None:
+        changes = Changes()
+        self.graph.apply_lines(batch, changes)
+        self.graph.undo(changes)
+
+    @rule()
+    def round_trip(self) -> None:
+        twin = self.twin()
+        assert twin == self.graph
+        self.graph = twin
+
+    @rule()
+    def rebuild(self) -> None:
+        rebuilt = DependencyGraph()
+        lines = [f"{line}\n" for line in self.graph.rebuild_lines()]
+        assert rebuilt.apply_lines("".join(lines), Changes()) == "OK\n" * len(lines)
+        assert rebuilt == self.graph
+
+    @invariant()
+    def both_hold_the_same(self) -> None:
+        assert contents_of(self.graph) == self.naive.contents()
+        assert len(self.graph) == len(self.naive.state)
+        assert [name in self.graph for name in NAMES] == [name in self.naive.state for name in NAMES]
+        assert all(len(set(listed)) == len(listed) for listed in map(self.graph.dependencies, self.graph))
+
+
+TestGraphAgainstModel = GraphAgainstModel.TestCase

@@ -1,0 +1,261 @@
+"""The command, as an operator meets it: real processes, their log, their one line when they cannot start."""
+
+import errno
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from scoop_core import DependencyGraph, encode_snapshot
+
+from scoop_server import __version__
+from scoop_server.command_line import main
+from scoop_server.settings import OPTIONS
+
+from tests.server.process import MODULE_COMMAND, ServerProcess, run_to_end
+
+CONSOLE_SCRIPT: Final = (str(Path(sys.executable).with_name("scoop-server")),)
+EITHER_COMMAND: Final = pytest.mark.parametrize("command", [MODULE_COMMAND, CONSOLE_SCRIPT], ids=["module", "script"])
+
+
+def refusal(*arguments: str) -> str:
+    """Return the one line with which the command refuses to start."""
+    ended = run_to_end(*arguments)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    return ended.stderr.rstrip("\n")
+
+
+# How it is started
+
+
+@EITHER_COMMAND
+def test_it_serves_once_its_log_says_where(command: Sequence[str]) -> None:
+    with ServerProcess("--memory", command=command) as server:
+        assert server.host == "127.0.0.1"
+        assert server.port > 0
+        assert server.package_count == 0
+        assert "(memory only)" in server.log_lines[0]
+        with server.connect() as client:
+            assert client.ask("INDEX|a|", "QUERY|a|") == ["OK", "OK"]
+        assert server.stop() == 0
+
+
+@EITHER_COMMAND
+def test_version(command: Sequence[str]) -> None:
+    ended = run_to_end("--version", command=command)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"scoop-server {__version__}\n", "")
+
+
+def test_help_tells_of_every_flag_whichever_way_it_is_asked_for() -> None:
+    by_module, by_script = (run_to_end("--help", command=command) for command in (MODULE_COMMAND, CONSOLE_SCRIPT))
+    assert by_module.returncode == by_script.returncode == 0
+    assert by_module.stdout == by_script.stdout
+    assert by_module.stderr == by_script.stderr == ""
+    assert by_module.stdout.startswith("usage: scoop-server ")
+    for flag in (*(option.flag for option in OPTIONS), "--version", "--help"):
+        assert re.search(rf"^  .*{flag}\b", by_module.stdout, re.MULTILINE), flag
+
+
+def test_a_bad_flag_is_one_line_and_status_2() -> None:
+    ended = run_to_end("--port", "http")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "scoop-server: --port: a whole number from 0 to 65535 is wanted, not 'http' (see scoop-server --help)\n"
+    )
+
+
+def test_variables_set_what_flags_do_not(tmp_path: Path) -> None:
+    variables = {"SCOOP_MAX_LINE": "12", "SCOOP_DATA_DIR": str(tmp_path / "by variable"), "SCOOP_PORT": "1"}
+    with ServerProcess(variables=variables) as server, server.connect() as client:
+        assert server.port != 1  # --port 0 is given as a flag
+        assert client.ask("QUERY|abcde|", "QUERY|abcdef|") == ["FAIL", "ERROR"]
+    assert (tmp_path / "by variable" / "lock").exists()
+    with ServerProcess("--max-line", "13", variables=variables) as server, server.connect() as client:
+        assert client.ask("QUERY|abcdef|", "QUERY|abcdefg|") == ["FAIL", "ERROR"]
+
+
+@pytest.mark.parametrize("variables", [{}, {"SCOOP_REJECT_CYCLES": "yes"}], ids=["flag", "variable"])
+def test_reject_cycles(variables: dict[str, str]) -> None:
+    flags = [] if variables else ["--reject-cycles"]
+    cycle = ("INDEX|a|", "INDEX|b|a", "INDEX|a|b")
+    with ServerProcess("--memory", *flags, variables=variables) as server, server.connect() as client:
+        assert client.ask(*cycle) == ["OK", "OK", "FAIL"]
+    with ServerProcess("--memory") as server, server.connect() as client:
+        assert client.ask(*cycle) == ["OK", "OK", "OK"]
+
+
+def test_memory_keeps_nothing_on_disk(tmp_path: Path) -> None:
+    with ServerProcess("--memory", working_directory=tmp_path) as server:
+        with server.connect() as client:
+            assert client.ask("INDEX|a|") == ["OK"]
+        assert server.stop() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_index_is_kept_in_scoop_data_unless_told_otherwise(tmp_path: Path) -> None:
+    with ServerProcess(working_directory=tmp_path) as server:
+        with server.connect() as client:
+            assert client.ask("INDEX|a|") == ["OK"]
+        assert "(data directory scoop-data" in server.log_lines[-1]
+        assert server.stop() == 0
+    assert (tmp_path / "scoop-data" / "lock").exists()
+    with ServerProcess(working_directory=tmp_path) as server:
+        assert server.package_count == 1
+
+
+# Its log
+
+
+def test_log_lines_begin_with_the_time_in_utc_and_the_level() -> None:
+    with ServerProcess("--memory", variables={"TZ": "Asia/Tokyo"}) as server:
+        match = server.wait_for_log(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})Z INFO listening on ")
+    logged = datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
+    assert abs(datetime.now(UTC) - logged) < timedelta(hours=1)  # Tokyo is nine hours away
+
+
+def test_debug_tells_of_every_connection_and_info_does_not() -> None:
+    for level, tells in (("debug", True), ("info", False)):
+        with ServerProcess("--memory", "--log-level", level) as server:
+            with server.connect() as client:
+                assert client.ask("QUERY|a|") == ["FAIL"]
+            assert server.stop() == 0
+            assert any(f"DEBUG {client.name} connected" in line for line in server.log_lines) == tells
+            assert any(f"DEBUG closed the connection of {client.name}: " in line for line in server.log_lines) == tells
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_tells_what_ended_it(number: signal.Signals) -> None:
+    with ServerProcess("--memory") as server:
+        assert server.stop(number) == 0
+        assert any(line.endswith(f" INFO received {number.name}") for line in server.log_lines)
+
+
+# When it cannot start
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        line = refusal("--data-dir", str(tmp_path / "data"), "--port", str(port))
+    assert line == (
+        f"scoop-server: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        "another process listens there; stop it, or name another port with --port"
+    )
+
+
+def test_the_port_of_another_server() -> None:
+    with ServerProcess("--memory") as server:
+        assert f"cannot listen on 127.0.0.1:{server.port}: Address already in use" in refusal(
+            "--memory", "--port", str(server.port)
+        )
+        with server.connect() as client:
+            assert client.ask("QUERY|a|") == ["FAIL"]
+
+
+def test_an_address_of_another_machine() -> None:
+    assert refusal("--memory", "--host", "192.0.2.1", "--port", "0") == (
+        f"scoop-server: cannot listen on 192.0.2.1:0: {os.strerror(errno.EADDRNOTAVAIL)}; "
+        "name another address with --host or --port"
+    )
+
+
+@pytest.mark.parametrize("host", ["two..dots", "x" * 64])
+def test_a_host_that_is_no_name(host: str) -> None:
+    assert refusal("--memory", "--host", host, "--port", "0") == (
+        f"scoop-server: cannot listen on {host}: it is no host name; name another address with --host"
+    )
+
+
+def test_a_host_that_is_not_known(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def not_known(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", not_known)
+    assert main(["--memory", "--host", "nowhere.invalid"]) == 1
+    assert capsys.readouterr().err == (
+        "scoop-server: cannot listen on nowhere.invalid: Name or service not known; name another address with --host\n"
+    )
+
+
+def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "data"
+    line = refusal("--data-dir", str(path), "--port", "0")
+    assert line.startswith(f"scoop-server: cannot use the data directory {path}: {os.strerror(errno.ENOTDIR)}; ")
+
+
+def test_a_directory_that_cannot_be_used_is_told_before_the_port_is_bound(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        line = refusal("--data-dir", str(tmp_path / "file"), "--port", str(other.getsockname()[1]))
+    assert "cannot use the data directory" in line
+
+
+def test_a_directory_in_use_is_refused_with_its_path_and_the_holder(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
+        assert client.ask("INDEX|a|") == ["OK"]
+        for _ in range(2):
+            assert refusal("--data-dir", str(path), "--port", "0") == (
+                f"scoop-server: the data directory {path} is in use by the server with process id {server.pid}; "
+                "stop that one, or name another with --data-dir"
+            )
+        assert client.ask("QUERY|a|") == ["OK"]
+
+
+def small_snapshot() -> bytes:
+    graph = DependencyGraph()
+    graph.index("gmp")
+    graph.index("isl", ["gmp"])
+    return b"".join(encode_snapshot(graph))
+
+
+SNAPSHOT: Final = small_snapshot()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "place"),
+    [
+        (b"", "byte 0: "),
+        (b"garbage\n", "byte 0: "),
+        (b"\0" * len(SNAPSHOT), "byte 0: "),
+        (SNAPSHOT[:-10], f"byte {len(SNAPSHOT) - 10}: "),
+        (SNAPSHOT.replace(b"INDEX|isl", b"INDEX|osl"), f"byte {len(SNAPSHOT) - 9}: "),
+        (SNAPSHOT.replace(b"#scoop snapshot 1\n", b"#scoop snapshot 999\n"), "byte 0: "),
+        (SNAPSHOT + SNAPSHOT, "byte "),
+    ],
+    ids=["empty", "garbage", "zeros", "cut", "changed", "newer", "twice"],
+)
+def test_a_snapshot_that_cannot_be_read_whole_is_never_an_empty_index(
+    tmp_path: Path, damaged: bytes, place: str
+) -> None:
+    snapshot = tmp_path / "snapshot-7"
+    snapshot.write_bytes(damaged)
+    for _ in range(2):
+        line = refusal("--data-dir", str(tmp_path), "--port", "0")
+        assert line.startswith(f"scoop-server: cannot read {snapshot}: {place}")
+    assert snapshot.read_bytes() == damaged
+
+
+# When it cannot save
+
+
+def test_a_directory_that_has_gone_is_an_error_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with ServerProcess("--data-dir", str(path)) as server:
+        shutil.rmtree(path)
+        assert server.stop() == 1
+        errors = [line for line in server.log_lines if line.startswith("scoop-server: ")]
+        assert len(errors) == 1
+        assert str(path) in errors[0]
+        assert "Traceback" not in "\n".join(server.log_lines)

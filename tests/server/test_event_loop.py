@@ -1,0 +1,1078 @@
+"""The event loop over real sockets and a real selector, with a clock that the test moves.
+
+A selector that never waits, and remembers how long it was asked to, makes each turn a step of the test.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from selectors import DefaultSelector, SelectorKey
+from typing import Self
+
+import pytest
+
+from scoop_core import Changes, DependencyGraph
+
+from scoop_server.client import StreamSocket
+from scoop_server.event_loop import Server, State, format_address
+from scoop_server.limits import Limits
+
+QUERY = b"QUERY|a|\n"
+ANSWER = b"FAIL\n"
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class PatientSelector(DefaultSelector):
+    """A selector that reports what is ready now, and remembers how long it should have waited for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timeouts: list[float | None] = []
+
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        self.timeouts.append(timeout)
+        return super().select(0)
+
+
+class Listener:
+    """A listening socket whose connections are made by :meth:`add`."""
+
+    def __init__(self) -> None:
+        self._readable, self._writable = socket.socketpair()
+        self._readable.setblocking(False)
+        self._waiting: deque[StreamSocket | OSError] = deque()
+        self._accepted = 0
+        self.error: OSError | None = None
+        """What keeps every connection from being accepted; they go on waiting."""
+
+    def add(self, waiting: StreamSocket | OSError) -> None:
+        """Have a connection wait, or one that is gone with an error when it is accepted."""
+        self._waiting.append(waiting)
+        self._writable.send(b"+")
+
+    def accept(self) -> tuple[StreamSocket, object]:
+        if self.error is not None:
+            raise self.error
+        if not self._waiting:
+            raise BlockingIOError
+        self._readable.recv(1)
+        accepted = self._waiting.popleft()
+        if isinstance(accepted, OSError):
+            raise accepted
+        self._accepted += 1
+        return accepted, ("192.0.2.1", self._accepted)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._readable.fileno() < 0
+
+    def close(self) -> None:
+        self._readable.close()
+        self._writable.close()
+        for waiting in self._waiting:
+            if not isinstance(waiting, OSError):
+                waiting.close()
+        self._waiting.clear()
+
+    def fileno(self) -> int:
+        return self._readable.fileno()
+
+
+class Store:
+    """A store that remembers each commit, and calls ``on_commit`` in the middle of it."""
+
+    def __init__(self) -> None:
+        self.commits: list[list[str]] = []
+        self.on_commit: Callable[[], None] = lambda: None
+
+    def commit(self, changes: Changes) -> None:
+        self.on_commit()
+        self.commits.append(list(changes.lines))
+
+
+class CountingSocket:
+    """A connected socket that counts the calls that cost most, and can be told to fail."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.received_sizes: list[int] = []
+        self.send_count = 0
+        self.error: OSError | None = None
+        self.shutdown_error: OSError | None = None
+
+    def _fail_if_told(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def recv(self, size: int, /) -> bytes:
+        self._fail_if_told()
+        data = self._socket.recv(size)
+        self.received_sizes.append(len(data))
+        return data
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        self._fail_if_told()
+        self.send_count += 1
+        return self._socket.send(data)
+
+    def shutdown(self, how: int, /) -> None:
+        if self.shutdown_error is not None:
+            raise self.shutdown_error
+        self._socket.shutdown(how)
+
+    def setblocking(self, flag: bool, /) -> None:
+        self._socket.setblocking(flag)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+
+class Peer:
+    """The far end of a connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        sock.setblocking(False)
+
+    def send(self, data: bytes) -> None:
+        assert self.socket.send(data) == len(data)
+
+    def send_all_that_fits(self, line: bytes) -> int:
+        """Send ``line`` until the system takes no more; return how often it was taken whole."""
+        piece = line * 100
+        sent = 0
+        while True:
+            try:
+                sent += self.socket.send(piece[sent % len(piece) :])
+            except BlockingIOError:
+                return sent // len(line)
+
+    def received(self) -> bytes:
+        """Return what has come and is not read yet. EOFError where there is no more to come."""
+        pieces: list[bytes] = []
+        while True:
+            try:
+                data = self.socket.recv(1_000_000)
+            except BlockingIOError:
+                return b"".join(pieces)
+            if not data:
+                break
+            pieces.append(data)
+        if not pieces:
+            raise EOFError
+        return b"".join(pieces)
+
+    def has_ended(self) -> bool:
+        """Whether the server has ended its side. What has come before is thrown away."""
+        try:
+            self.received()
+            self.received()
+        except (EOFError, ConnectionResetError):
+            return True
+        return False
+
+
+class Loop:
+    """A server, and everything around it that a test moves."""
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        listener_count: int = 1,
+    ) -> None:
+        self.graph = DependencyGraph()
+        self.clock = Clock()
+        self.store = Store()
+        self._resources = ExitStack()
+        self.selector = self._resources.enter_context(PatientSelector())
+        self.listeners = [Listener() for _ in range(listener_count)]
+        for listener in self.listeners:
+            self._resources.callback(listener.close)
+        self._signal_reader, self._signal_writer = (self._resources.enter_context(end) for end in socket.socketpair())
+        self.server = Server(self.graph, self.store, self.listeners, self.selector, self.clock, limits or Limits())
+        self.server.watch(self._signal_reader.fileno(), self._obey_signal)
+
+    def _obey_signal(self) -> None:
+        self._signal_reader.recv(1)
+        self.server.request_shutdown()
+
+    def state(self) -> State:
+        return self.server.state
+
+    def signal(self) -> None:
+        """Ask for a shutdown as a signal does: something to read, between the clients."""
+        self._signal_writer.send(b"!")
+
+    def pair(self, *, buffer_bytes: int = 0) -> tuple[socket.socket, Peer]:
+        near, far = (self._resources.enter_context(end) for end in socket.socketpair())
+        if buffer_bytes:
+            for end in (near, far):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+        return near, Peer(far)
+
+    def call(self, *, listener: int = 0, buffer_bytes: int = 0) -> Peer:
+        """Return the far end of a connection that waits to be accepted."""
+        near, peer = self.pair(buffer_bytes=buffer_bytes)
+        self.listeners[listener].add(near)
+        return peer
+
+    def connect(self, *, buffer_bytes: int = 0) -> Peer:
+        """Return the far end of an accepted connection."""
+        peer = self.call(buffer_bytes=buffer_bytes)
+        self.turn()
+        return peer
+
+    def connect_counting(self) -> tuple[Peer, CountingSocket]:
+        near, peer = self.pair()
+        counting = CountingSocket(near)
+        self.listeners[0].add(counting)
+        self.turn()
+        return peer, counting
+
+    def turn(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.server.turn()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and the server see it."""
+        self.clock.now += seconds
+        self.turn()
+
+    def run_down(self) -> None:
+        """Take turns until the server has stopped."""
+        for _ in range(10_000):
+            if self.state() is State.STOPPED:
+                return
+            self.turn()
+        raise AssertionError("the server does not stop")
+
+    @property
+    def wait(self) -> float | None:
+        """How long the server would have waited in its last turn."""
+        return self.selector.timeouts[-1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.close()
+        self._resources.close()
+
+
+@pytest.fixture(autouse=True)
+def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="scoop_server")
+
+
+# The turn
+
+
+def test_requests_are_answered_in_order() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        peer.send(b"QUERY|a|\nINDEX|a|\nQUERY|a|\nbroken\nREMOVE|a|\nQUERY|a|\n")
+        loop.turn()
+        assert peer.received() == b"FAIL\nOK\nOK\nERROR\nOK\nFAIL\n"
+
+
+def test_a_line_in_pieces_is_answered_when_it_is_whole() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        for byte in b"INDEX|a|\r":
+            peer.send(bytes([byte]))
+            loop.turn()
+            assert peer.received() == b""
+        peer.send(b"\n")
+        loop.turn()
+        assert peer.received() == b"OK\n"
+
+
+def test_clients_see_each_others_changes_in_the_order_of_the_turn() -> None:
+    with Loop() as loop:
+        first, second = loop.connect(), loop.connect()
+        first.send(b"INDEX|a|\n")
+        second.send(b"INDEX|b|a\nREMOVE|a|\n")
+        loop.turn()
+        assert (first.received(), second.received()) == (b"OK\n", b"OK\nFAIL\n")
+        assert loop.graph.dependencies("b") == ("a",)
+
+
+def test_one_commit_serves_all_clients_of_a_turn_and_comes_before_every_answer() -> None:
+    with Loop() as loop:
+        peers = [loop.connect() for _ in range(3)]
+        received: list[bytes] = []
+        loop.store.on_commit = lambda: received.extend(peer.received() for peer in peers)
+        for number, peer in enumerate(peers):
+            peer.send(b"INDEX|p%d|\nQUERY|p%d|\nINDEX|p%d|\n" % (number, number, number))
+        loop.turn()
+        assert loop.store.commits == [["INDEX|p0|", "INDEX|p1|", "INDEX|p2|"]]
+        assert received == [b"", b"", b""]
+        assert [peer.received() for peer in peers] == [b"OK\nOK\nOK\n"] * 3
+
+
+def test_a_turn_without_changes_commits_nothing() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        peer.send(b"INDEX|a|\n")
+        loop.turn()
+        peer.send(b"QUERY|a|\nINDEX|a|\nINDEX|b|c\nREMOVE|x|\nERROR\n")
+        loop.turn()
+        assert peer.received() == b"OK\nOK\nOK\nFAIL\nOK\nERROR\n"
+        assert loop.store.commits == [["INDEX|a|"]]
+
+
+def test_each_turn_commits_its_own_changes_only() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        for line in (b"INDEX|a|\n", b"INDEX|b|a\n", b"REMOVE|b|\n"):
+            peer.send(line)
+            loop.turn()
+        assert loop.store.commits == [["INDEX|a|"], ["INDEX|b|a"], ["REMOVE|b|"]]
+
+
+def test_a_client_costs_one_read_and_one_send_a_turn() -> None:
+    limits = Limits(read_bytes_max=10 * len(QUERY))
+    with Loop(limits) as loop:
+        peer, near = loop.connect_counting()
+        peer.send(QUERY * 25)
+        loop.turn()
+        assert near.received_sizes == [limits.read_bytes_max]
+        assert near.send_count == 1
+        assert peer.received() == ANSWER * 10
+
+
+def test_a_client_that_sends_without_pause_delays_another_by_one_batch_at_most() -> None:
+    limits = Limits(read_bytes_max=100 * len(QUERY))
+    with Loop(limits) as loop:
+        greedy, modest = loop.connect(), loop.connect()
+        greedy.send_all_that_fits(QUERY)
+        modest.send(QUERY)
+        loop.turn()
+        assert greedy.received() == ANSWER * 100
+        assert modest.received() == ANSWER
+
+
+def test_a_spurious_wake_up_changes_nothing() -> None:
+    with Loop() as loop:
+        peer, near = loop.connect_counting()
+        peer.send(QUERY)
+        near.error = BlockingIOError()
+        loop.turn()
+        near.error = None
+        loop.turn()
+        assert peer.received() == ANSWER
+
+
+@pytest.mark.parametrize("method", ["close", "shut the sending side"])
+def test_the_answers_to_complete_lines_come_before_the_end(method: str) -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        peer.send(b"INDEX|a|\nQUERY|a|\nQUERY|")
+        if method == "close":
+            peer.socket.close()
+            loop.turn(2)
+        else:
+            peer.socket.shutdown(socket.SHUT_WR)
+            loop.turn(2)
+            assert peer.received() == b"OK\nOK\n"
+            assert peer.has_ended()
+        assert "a" in loop.graph
+        assert loop.store.commits == [["INDEX|a|"]]
+
+
+def test_a_client_that_shuts_its_sending_side_and_reads_late_gets_all_its_answers() -> None:
+    with Loop() as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        count = peer.send_all_that_fits(b"\n")
+        peer.socket.shutdown(socket.SHUT_WR)
+        loop.turn(10)
+        assert loop.wait is None  # nothing is left to do until the client reads
+        answers = b""
+        while len(answers) < count * len(b"ERROR\n"):
+            answers += peer.received()
+            loop.turn()
+        assert answers == b"ERROR\n" * count
+        assert peer.has_ended()
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), OSError(errno.EHOSTUNREACH, "No route")])
+def test_a_connection_that_breaks_is_closed_and_the_others_go_on(error: OSError) -> None:
+    with Loop() as loop:
+        healthy = loop.connect()
+        peer, near = loop.connect_counting()
+        peer.send(QUERY)
+        near.error = error
+        healthy.send(QUERY)
+        loop.turn()
+        assert near.fileno() == -1
+        assert healthy.received() == ANSWER
+
+
+def test_a_connection_that_breaks_before_its_answer_keeps_its_change() -> None:
+    with Loop() as loop:
+        healthy = loop.connect()
+        peer, near = loop.connect_counting()
+        peer.send(b"INDEX|a|\n")
+
+        def break_connection() -> None:
+            near.error = ConnectionResetError()
+
+        loop.store.on_commit = break_connection
+        healthy.send(b"QUERY|b|\n")
+        loop.turn()
+        assert near.fileno() == -1
+        assert healthy.received() == b"FAIL\n"
+        assert loop.store.commits == [["INDEX|a|"]]
+        healthy.send(b"QUERY|a|\n")
+        loop.turn()
+        assert healthy.received() == b"OK\n"
+
+
+def test_a_server_with_nothing_to_do_waits_for_ever() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        peer.send(QUERY)
+        loop.turn(2)
+        assert loop.wait is None
+
+
+def test_run_takes_turns_until_the_server_has_stopped() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        peer.send(QUERY)
+        loop.signal()
+        loop.server.run()
+        assert loop.state() is State.STOPPED
+        assert peer.received() == ANSWER
+
+
+# Backpressure
+
+
+def test_a_client_that_does_not_take_its_answers_is_not_read_and_costs_the_others_nothing() -> None:
+    limits = Limits(output_bytes_high_water=20_000, read_bytes_max=1_000)
+    with Loop(limits) as loop:
+        healthy = loop.connect()
+        peer = loop.connect(buffer_bytes=5_000)
+        sent = 0
+        for _ in range(200):
+            sent += peer.send_all_that_fits(b"\n")
+            loop.turn()
+        assert peer.send_all_that_fits(b"\n") == 0  # neither the server nor the system takes any more
+        healthy.send(QUERY)
+        loop.turn()
+        assert healthy.received() == ANSWER
+        assert loop.wait is None  # it does not spin either
+        # Once the client takes its answers it is read again, and has lost nothing.
+        answers = b""
+        for _ in range(10_000):
+            answers += peer.received()
+            loop.turn()
+            if len(answers) == sent * len(b"ERROR\n"):
+                break
+        assert answers == b"ERROR\n" * sent
+        peer.send(QUERY)
+        loop.turn()
+        assert peer.received() == ANSWER
+
+
+def test_a_client_that_does_not_take_its_answers_holds_a_bounded_number_of_them() -> None:
+    limits = Limits(output_bytes_high_water=20_000, read_bytes_max=1_000)
+    with Loop(limits) as loop:
+        near, peer = loop.pair(buffer_bytes=5_000)
+        counting = CountingSocket(near)
+        loop.listeners[0].add(counting)
+        for _ in range(200):
+            peer.send_all_that_fits(b"\n")
+            loop.turn()
+        answers_bytes = sum(counting.received_sizes) * len(b"ERROR\n")
+        in_the_system_bytes = len(peer.received())
+        held_bytes = answers_bytes - in_the_system_bytes
+        assert limits.output_bytes_high_water < held_bytes
+        assert held_bytes <= limits.output_bytes_high_water + limits.read_bytes_max * len(b"ERROR\n")
+
+
+def test_a_client_above_the_hard_limit_of_unsent_answers_is_disconnected(caplog: pytest.LogCaptureFixture) -> None:
+    limits = Limits(output_bytes_high_water=1_000_000, output_bytes_max=20_000, read_bytes_max=1_000)
+    with Loop(limits) as loop:
+        healthy = loop.connect()
+        peer = loop.connect(buffer_bytes=5_000)
+        for _ in range(50):
+            if "unsent" not in caplog.text:
+                peer.send_all_that_fits(b"\n")
+            loop.turn()
+        assert peer.has_ended()
+        assert "bytes of answers are unsent" in caplog.text
+        healthy.send(QUERY)
+        loop.turn()
+        assert healthy.received() == ANSWER
+
+
+def test_a_client_that_breaks_while_it_is_not_read_is_closed() -> None:
+    limits = Limits(output_bytes_high_water=1_000)
+    with Loop(limits) as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        for _ in range(50):
+            peer.send_all_that_fits(b"\n")
+            loop.turn()
+        peer.socket.close()
+        loop.turn()
+        loop.signal()
+        loop.turn(2)
+        assert loop.state() is State.STOPPED  # no client is left
+
+
+# Deadlines
+
+
+def test_a_line_may_stay_incomplete_for_as_long_as_the_limit_says(caplog: pytest.LogCaptureFixture) -> None:
+    limits = Limits(incomplete_line_seconds_max=30.0)
+    with Loop(limits) as loop:
+        healthy, peer = loop.connect(), loop.connect()
+        peer.send(b"QUERY|a")
+        loop.turn()
+        for _ in range(29):
+            loop.pass_time(1.0)
+            assert loop.wait is not None
+            assert loop.wait <= limits.tick_seconds
+        peer.send(b"b")  # a byte now and then is no way round the limit
+        loop.turn()
+        assert peer.received() == b""
+        assert not peer.has_ended()
+        loop.pass_time(1.0)
+        assert peer.has_ended()
+        assert "INFO" in caplog.text
+        assert "closed the connection of 192.0.2.1:2: a line was incomplete for 30 s" in caplog.text
+        healthy.send(QUERY)
+        loop.turn(2)
+        assert healthy.received() == ANSWER
+        assert loop.wait is None
+
+
+def test_each_line_has_its_own_time() -> None:
+    with Loop(Limits(incomplete_line_seconds_max=30.0)) as loop:
+        peer = loop.connect()
+        for _ in range(5):
+            peer.send(b"QUERY|")
+            loop.turn()
+            loop.pass_time(20.0)
+            peer.send(b"a|\n")
+            loop.turn()
+            assert peer.received() == ANSWER
+        loop.pass_time(100.0)
+        peer.send(b"QUERY|a|\nQUERY|")
+        loop.turn()
+        loop.pass_time(20.0)
+        peer.send(b"a|\nQUERY|")  # a new line begins with the last bytes of the old one
+        loop.turn()
+        loop.pass_time(20.0)
+        assert peer.received() == ANSWER * 2
+        loop.pass_time(10.0)
+        assert peer.has_ended()
+
+
+def test_the_clients_whose_lines_are_too_old_are_closed_and_only_they() -> None:
+    with Loop(Limits(incomplete_line_seconds_max=30.0)) as loop:
+        peers = [loop.connect() for _ in range(4)]
+        for peer in peers:
+            peer.send(b"QUERY|")
+            loop.turn()
+            loop.pass_time(10.0)
+        assert [peer.has_ended() for peer in peers] == [True, True, False, False]
+        loop.pass_time(10.0)
+        assert [peer.has_ended() for peer in peers] == [True, True, True, False]
+
+
+def test_a_line_over_the_limit_stays_open_no_longer_than_another() -> None:
+    with Loop(Limits(line_bytes_max=100, incomplete_line_seconds_max=30.0)) as loop:
+        peer = loop.connect()
+        peer.send(b"x" * 101)
+        loop.turn()
+        assert peer.received() == b"ERROR\n"
+        for _ in range(29):
+            peer.send(b"x" * 101)
+            loop.pass_time(1.0)
+            assert peer.received() == b""
+        loop.pass_time(1.0)
+        assert peer.has_ended()
+
+
+def test_a_line_that_the_server_does_not_read_is_not_timed() -> None:
+    limits = Limits(output_bytes_high_water=20_000, incomplete_line_seconds_max=30.0)
+    with Loop(limits) as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        sent = 0
+        for _ in range(100):
+            sent += peer.send_all_that_fits(b"\n")
+            loop.turn()
+        loop.pass_time(1_000.0)
+        answers = b""
+        for _ in range(1_000):
+            answers += peer.received()
+            loop.turn()
+        assert answers == b"ERROR\n" * sent
+
+
+def test_time_spent_unread_does_not_count_against_a_line_begun_before() -> None:
+    limits = Limits(output_bytes_high_water=20_000, read_bytes_max=4_003, incomplete_line_seconds_max=30.0)
+    with Loop(limits) as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        # Each read ends in the middle of a line, so the server stops reading there.
+        line = b"\n" * 999 + b"x\n"
+        for _ in range(100):
+            peer.send_all_that_fits(line)
+            loop.turn()
+        loop.pass_time(1_000.0)
+        loop.pass_time(1_000.0)
+        assert peer.received() != b""
+        loop.turn()
+        assert not peer.has_ended()
+
+
+def test_silence_is_allowed_for_ever_unless_it_is_limited() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        loop.pass_time(1e9)
+        peer.send(QUERY)
+        loop.turn()
+        assert peer.received() == ANSWER
+
+
+def test_a_silent_client_is_closed_after_the_idle_timeout(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(Limits(idle_seconds_max=60.0)) as loop:
+        silent, talking = loop.connect(), loop.connect()
+        for _ in range(3):
+            loop.pass_time(19.0)
+            talking.send(QUERY)
+            loop.turn()
+            assert talking.received() == ANSWER
+        assert loop.wait is not None
+        assert not silent.has_ended()
+        loop.pass_time(3.0)
+        assert silent.has_ended()
+        assert "closed the connection of 192.0.2.1:1: it was silent for 60 s" in caplog.text
+        talking.send(QUERY)
+        loop.turn()
+        assert talking.received() == ANSWER
+
+
+def test_a_client_that_takes_its_answers_is_not_silent() -> None:
+    limits = Limits(idle_seconds_max=60.0, output_bytes_high_water=20_000)
+    with Loop(limits) as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        for _ in range(100):
+            peer.send_all_that_fits(b"\n")
+            loop.turn()
+        for _ in range(4):
+            loop.pass_time(40.0)
+            assert peer.received()
+            loop.turn()
+        assert not peer.has_ended()
+
+
+def test_a_client_that_does_not_take_its_answers_is_silent() -> None:
+    limits = Limits(idle_seconds_max=60.0, output_bytes_high_water=20_000)
+    with Loop(limits) as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        for _ in range(100):
+            peer.send_all_that_fits(b"\n")
+            loop.turn()
+        loop.pass_time(61.0)
+        assert peer.has_ended()
+
+
+# Accepting
+
+
+def test_many_connections_are_accepted_over_several_turns() -> None:
+    with Loop(Limits(accepts_per_turn_max=4)) as loop:
+        peers = [loop.call() for _ in range(10)]
+        for peer in peers:
+            peer.send(QUERY)
+        loop.turn()
+        loop.turn()
+        assert [peer.received() for peer in peers] == [ANSWER] * 4 + [b""] * 6
+        loop.turn(3)
+        assert [peer.received() for peer in peers] == [b""] * 4 + [ANSWER] * 6
+
+
+def test_past_the_most_clients_a_connection_is_closed_with_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(Limits(clients_max=2)) as loop:
+        peers = [loop.connect() for _ in range(3)]
+        assert [peer.has_ended() for peer in peers] == [False, False, True]
+        assert "closed the connection of 192.0.2.1:3: 2 clients are connected, the most allowed" in caplog.messages
+        peers[0].socket.close()
+        loop.turn()
+        late = loop.connect()
+        for peer in (peers[1], late):
+            peer.send(QUERY)
+        loop.turn()
+        assert [peers[1].received(), late.received()] == [ANSWER, ANSWER]
+
+
+def test_a_connection_that_is_gone_before_it_is_accepted_does_not_hold_up_the_next() -> None:
+    with Loop() as loop:
+        loop.listeners[0].add(ConnectionAbortedError())
+        peer = loop.connect()
+        peer.send(QUERY)
+        loop.turn()
+        assert peer.received() == ANSWER
+
+
+OUT_OF_DESCRIPTORS = [
+    OSError(number, os.strerror(number)) for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_DESCRIPTORS, ids=lambda error: errno.errorcode[error.errno])
+def test_out_of_descriptors_accepting_rests_and_resumes(error: OSError, caplog: pytest.LogCaptureFixture) -> None:
+    limits = Limits(accept_pause_seconds=1.0)
+    with Loop(limits) as loop:
+        healthy = loop.connect()
+        loop.listeners[0].error = error
+        waiting = loop.call()
+        waiting.send(QUERY)
+        loop.turn()
+        assert error.strerror is not None
+        assert f"cannot accept a connection ({error.strerror}), with 1 clients connected" in caplog.text
+        for _ in range(5):
+            loop.turn()
+            assert loop.wait is not None
+            assert loop.wait > 0  # the connection that waits wakes no one
+        assert len(caplog.records) == 2
+        healthy.send(QUERY)
+        loop.turn()
+        assert healthy.received() == ANSWER
+        loop.pass_time(1.0)  # time is over, and it is no better
+        loop.turn()
+        assert len(caplog.records) == 3
+        loop.listeners[0].error = None
+        loop.pass_time(1.0)
+        loop.turn(2)
+        assert waiting.received() == ANSWER
+
+
+def test_accepting_resumes_as_soon_as_a_client_leaves() -> None:
+    with Loop() as loop:
+        leaving = loop.connect()
+        loop.listeners[0].error = OUT_OF_DESCRIPTORS[0]
+        waiting = loop.call()
+        loop.turn()
+        loop.listeners[0].error = None
+        waiting.send(QUERY)
+        leaving.socket.close()
+        loop.turn(3)
+        assert waiting.received() == ANSWER
+
+
+def test_out_of_descriptors_all_listeners_rest() -> None:
+    with Loop(listener_count=2) as loop:
+        waiting = [loop.call(listener=number) for number in (0, 1)]
+        for listener, peer in zip(loop.listeners, waiting, strict=True):
+            listener.error = OUT_OF_DESCRIPTORS[0]
+            peer.send(QUERY)
+        loop.turn(2)
+        for listener in loop.listeners:
+            listener.error = None
+        loop.pass_time(1.0)
+        loop.turn(2)
+        assert [peer.received() for peer in waiting] == [ANSWER, ANSWER]
+
+
+# Shutdown
+
+
+def test_without_clients_a_shutdown_is_immediate() -> None:
+    with Loop() as loop:
+        loop.signal()
+        loop.run_down()
+        assert all(wait in (None, 0.0) for wait in loop.selector.timeouts)
+        assert loop.listeners[0].is_closed
+
+
+def test_a_client_with_nothing_to_say_sees_a_proper_end() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        loop.signal()
+        loop.run_down()
+        with pytest.raises(EOFError):
+            peer.received()
+        assert all(wait in (None, 0.0) for wait in loop.selector.timeouts)
+
+
+def test_what_had_arrived_whole_is_answered_however_much_it_is() -> None:
+    limits = Limits(read_bytes_max=10 * len(QUERY))
+    with Loop(limits) as loop:
+        peers = [loop.connect() for _ in range(5)]
+        for peer in peers:
+            peer.send(QUERY * 100 + b"QUERY|")
+        loop.signal()
+        loop.turn(20)
+        for peer in peers:
+            assert peer.received() == ANSWER * 100
+            assert peer.has_ended()
+            peer.socket.close()
+        loop.run_down()
+        assert loop.clock.now == 1_000.0
+
+
+@pytest.mark.parametrize("first", ["connection", "signal"])
+def test_who_had_connected_before_is_answered_as_well(first: str) -> None:
+    with Loop() as loop:
+        if first == "signal":
+            loop.signal()
+        peer = loop.call()
+        peer.send(QUERY)
+        if first == "connection":
+            loop.signal()
+        loop.turn(5)
+        assert peer.received() == ANSWER
+        assert peer.has_ended()
+        peer.socket.close()
+        loop.run_down()
+
+
+def test_changes_of_a_shutdown_are_committed_before_their_answers() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        received: list[bytes] = []
+        loop.store.on_commit = lambda: received.append(peer.received())
+        peer.send(b"INDEX|a|\n")
+        loop.signal()
+        loop.turn(3)
+        assert loop.store.commits == [["INDEX|a|"]]
+        assert received == [b""]
+        assert peer.received() == b"OK\n"
+
+
+def test_a_shutdown_accepts_no_one() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        peer.send(QUERY)
+        loop.signal()
+        loop.turn()
+        assert loop.state() is State.DRAINING
+        assert loop.listeners[0].is_closed
+
+
+def test_a_shutdown_while_accepting_rests() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        loop.listeners[0].error = OUT_OF_DESCRIPTORS[0]
+        loop.call()
+        loop.turn()
+        peer.send(QUERY)
+        loop.signal()
+        loop.turn(3)
+        assert peer.received() == ANSWER
+        peer.socket.close()
+        loop.run_down()
+
+
+def test_a_shutdown_for_which_descriptors_are_missing() -> None:
+    with Loop(listener_count=2) as loop:
+        loop.listeners[0].error = OUT_OF_DESCRIPTORS[0]
+        loop.signal()
+        loop.call()
+        loop.run_down()
+        assert all(listener.is_closed for listener in loop.listeners)
+
+
+def test_a_client_that_never_stops_sending_is_answered_for_a_while_and_then_seen_off() -> None:
+    limits = Limits(read_bytes_max=1_000, linger_seconds_max=2.0)
+    with Loop(limits) as loop:
+        peer = loop.connect()
+        peer.send_all_that_fits(QUERY)
+        loop.signal()
+        answered = 0
+        for _ in range(10_000):
+            peer.send_all_that_fits(QUERY)
+            loop.turn()
+            try:
+                answered += len(peer.received())
+            except EOFError:
+                break
+        else:
+            pytest.fail("the sender is not seen off")
+        assert answered > 0
+        for _ in range(100):  # what it still sends is thrown away, so that the end does not become a reset
+            peer.send_all_that_fits(QUERY)
+            loop.turn()
+        assert loop.state() is State.DRAINING
+        loop.pass_time(2.0)
+        loop.run_down()
+        assert loop.clock.now == 1_002.0
+
+
+def test_a_client_that_takes_its_answers_slowly_still_gets_all_that_it_had_asked_for() -> None:
+    limits = Limits(read_bytes_max=1_000, output_bytes_high_water=20_000, drain_seconds_max=10.0)
+    with Loop(limits) as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        sent = 0
+        for _ in range(200):
+            sent += peer.send_all_that_fits(b"\n")
+            loop.turn()
+        loop.signal()
+        answers = b""
+        for _ in range(1_000):
+            loop.pass_time(9.0 / 1_000)
+            try:
+                answers += peer.socket.recv(1_000)
+            except BlockingIOError:
+                continue
+        assert answers == b"ERROR\n" * sent
+        assert peer.has_ended()
+
+
+def behind_with_answers(loop: Loop) -> Peer:
+    """Return a client that has asked for more than it has taken, and has not been asked to take it yet."""
+    peer = loop.connect(buffer_bytes=5_000)
+    for _ in range(20):
+        peer.send(b"\n" * 100)
+        loop.turn()
+    return peer
+
+
+def test_a_client_that_was_behind_with_its_answers_is_given_time_to_close_first() -> None:
+    with Loop(Limits(linger_seconds_max=5.0)) as loop:
+        peer = behind_with_answers(loop)
+        loop.signal()
+        loop.turn(3)
+        answers = b""
+        while len(answers) < 20 * 100 * len(b"ERROR\n"):
+            answers += peer.received()
+            loop.turn()
+        assert peer.has_ended()
+        peer.send(QUERY)  # it has not seen the end yet, and this does not turn the end into a reset
+        loop.turn()
+        loop.pass_time(4.9)
+        assert loop.state() is State.DRAINING
+        loop.pass_time(0.2)
+        assert loop.state() is State.STOPPED
+
+
+def test_a_client_that_closes_is_not_waited_for() -> None:
+    with Loop() as loop:
+        peer = behind_with_answers(loop)
+        loop.signal()
+        loop.turn(3)
+        while not peer.has_ended():
+            loop.turn()
+        assert loop.state() is State.DRAINING
+        peer.socket.close()
+        loop.turn()
+        assert loop.state() is State.STOPPED
+
+
+@pytest.mark.parametrize("when", ["before its answers are sent", "before its end is sent", "while it lingers"])
+def test_a_client_that_breaks_during_the_shutdown_is_not_waited_for(when: str) -> None:
+    with Loop() as loop:
+        near, peer = loop.pair(buffer_bytes=5_000)
+        counting = CountingSocket(near)
+        loop.listeners[0].add(counting)
+        for _ in range(20):
+            peer.send(b"\n" * 100)
+            loop.turn()
+        loop.signal()
+        loop.turn(3)
+        if when == "before its end is sent":
+            counting.shutdown_error = BrokenPipeError()
+        if when != "before its answers are sent":
+            for _ in range(10):
+                loop.turn()
+                with contextlib.suppress(EOFError):
+                    peer.received()
+        if when == "while it lingers":
+            assert loop.state() is State.DRAINING
+            peer.send(QUERY)
+        counting.error = ConnectionResetError()
+        with contextlib.suppress(EOFError):
+            peer.received()
+        loop.turn()
+        assert loop.state() is State.STOPPED
+
+
+def test_a_client_that_is_in_the_middle_of_a_line_is_not_waited_for() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        peer.send(b"INDEX|a")
+        loop.turn()
+        loop.signal()
+        loop.turn(3)
+        assert peer.has_ended()
+        assert len(loop.graph) == 0
+
+
+def test_a_client_that_does_not_take_its_answers_holds_a_shutdown_no_longer_than_the_limit(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limits = Limits(output_bytes_high_water=20_000, drain_seconds_max=10.0)
+    with Loop(limits) as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        for _ in range(50):
+            peer.send_all_that_fits(b"\n")
+            loop.turn()
+        loop.signal()
+        loop.turn()
+        for _ in range(79):
+            loop.pass_time(0.125)
+            loop.turn()
+        assert loop.state() is State.DRAINING
+        assert loop.wait is not None
+        assert 0 < loop.wait <= limits.tick_seconds
+        loop.pass_time(0.125)
+        assert loop.state() is State.STOPPED
+        assert "1 clients did not take their answers within 10 s" in caplog.text
+
+
+def test_a_second_request_hurries() -> None:
+    with Loop(Limits(output_bytes_high_water=20_000)) as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        for _ in range(50):
+            peer.send_all_that_fits(b"\n")
+            loop.turn()
+        loop.signal()
+        loop.turn(3)
+        assert loop.state() is State.DRAINING
+        loop.signal()
+        loop.turn()
+        assert loop.state() is State.STOPPED
+
+
+def test_close_closes_everything() -> None:
+    with Loop() as loop:
+        peers = [loop.connect() for _ in range(3)]
+        loop.server.close()
+        assert all(peer.has_ended() for peer in peers)
+        assert loop.listeners[0].is_closed
+        loop.server.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (("127.0.0.1", 8080), "127.0.0.1:8080"),
+        (("::1", 8080, 0, 0), "[::1]:8080"),
+        ("/run/scoop", "/run/scoop"),
+    ],
+)
+def test_an_address_is_written_as_people_write_it(address: Sequence[object], text: str) -> None:
+    assert format_address(address) == text

@@ -1,0 +1,263 @@
+"""Each limit against a real server: a hostile client, and beside it a healthy one that must not notice.
+
+What takes longer than a test may take, as the time of an incomplete line, is shown by the tests of the event
+loop, whose clock a test moves.
+"""
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scoop_core import MAX_LINE_LENGTH, MAX_NAME_LENGTH
+
+from scoop_server.limits import Limits
+
+from tests.server.process import BlockingClient, ServerProcess, close_all, connected
+
+SILENT_CLIENTS = 200
+MEBIBYTE = 1_048_576
+
+
+def is_served(client: BlockingClient) -> bool:
+    """Tell whether ``client`` gets the answers that it should."""
+    return client.ask("INDEX|healthy|", "QUERY|healthy|", "REMOVE|healthy|", "QUERY|healthy|") == [
+        "OK",
+        "OK",
+        "OK",
+        "FAIL",
+    ]
+
+
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[ServerProcess]:
+    with ServerProcess("--memory", "--max-line", "1000") as server:
+        yield server
+
+
+@pytest.fixture
+def healthy(shared_server: ServerProcess) -> Iterator[BlockingClient]:
+    """Give a client that is served before, and must be served after."""
+    with shared_server.connect() as client:
+        assert is_served(client)
+        yield client
+        assert is_served(client)
+
+
+def test_the_limits_are_the_documented_ones() -> None:
+    assert MAX_NAME_LENGTH == 255
+    assert Limits() == Limits(
+        line_bytes_max=MAX_LINE_LENGTH,
+        clients_max=10_000,
+        idle_seconds_max=0.0,
+        incomplete_line_seconds_max=30.0,
+        read_bytes_max=65_536,
+        output_bytes_high_water=MEBIBYTE,
+        output_bytes_max=16 * MEBIBYTE,
+        drain_seconds_max=10.0,
+    )
+    assert MAX_LINE_LENGTH == 65_536
+
+
+# The line
+
+
+def test_a_client_that_never_sends_a_newline_gets_one_error_and_stays_connected(
+    shared_server: ServerProcess, healthy: BlockingClient
+) -> None:
+    with shared_server.connect() as hostile:
+        for _ in range(100):
+            hostile.send(b"x" * 100_000)
+            assert is_served(healthy)
+        assert hostile.read_answers(1) == ["ERROR"]
+        hostile.send(b"\n")
+        assert is_served(hostile)  # the next answers are those of the next lines
+
+
+def test_the_rest_of_an_endless_line_is_not_kept(shared_server: ServerProcess, healthy: BlockingClient) -> None:
+    with shared_server.connect() as hostile:
+        hostile.send(b"x" * MEBIBYTE + b"\n")
+        assert hostile.read_answers(1) == ["ERROR"]
+        before = shared_server.peak_memory_bytes()
+        for _ in range(32):
+            hostile.send(b"x" * MEBIBYTE)
+        hostile.send(b"\nQUERY|nothing|\n")
+        assert hostile.read_answers(2) == ["ERROR", "FAIL"]
+        assert shared_server.peak_memory_bytes() - before < 2 * MEBIBYTE
+        assert is_served(healthy)
+
+
+def test_a_client_that_dies_in_the_middle_of_a_line_has_not_sent_it(
+    shared_server: ServerProcess, healthy: BlockingClient
+) -> None:
+    for number in range(20):
+        with shared_server.connect() as dying:
+            assert dying.ask(f"INDEX|half-{number}-a|") == ["OK"]
+            dying.send(f"REMOVE|half-{number}-a|\nINDEX|half-{number}-b|".encode())
+            if number % 2:
+                assert dying.read_answers(1) == ["OK"]
+                dying.reset()
+            else:
+                dying.finish_sending()
+                assert dying.read_to_end() == b"OK\n"
+        assert healthy.ask(f"QUERY|half-{number}-a|", f"QUERY|half-{number}-b|") == ["FAIL", "FAIL"]
+
+
+# Clients that come, say nothing, and go
+
+
+def test_clients_that_connect_and_say_nothing_are_kept_and_cost_the_others_nothing(
+    shared_server: ServerProcess, healthy: BlockingClient
+) -> None:
+    with connected(shared_server, SILENT_CLIENTS) as silent:
+        assert is_served(silent[-1])  # so all have been accepted
+        assert is_served(healthy)
+        assert all(is_served(client) for client in silent)
+
+
+@pytest.mark.parametrize("said", [b"", b"QUERY|", b"QUERY|a|\n", b"INDEX|reset|\nREMOVE|reset|\n" * 1_000])
+def test_a_client_that_resets_its_connection_is_gone(
+    shared_server: ServerProcess, healthy: BlockingClient, said: bytes
+) -> None:
+    for _ in range(20):
+        hostile = shared_server.connect()
+        hostile.send(said)
+        hostile.reset()
+        assert is_served(healthy)
+
+
+def test_clients_that_come_and_go_leave_no_descriptor_behind(
+    shared_server: ServerProcess, healthy: BlockingClient
+) -> None:
+    descriptors = Path(f"/proc/{shared_server.pid}/fd")
+    assert is_served(healthy)
+    before = len(list(descriptors.iterdir()))
+    for number in range(60):
+        with shared_server.connect() as client:
+            assert is_served(client)
+            if number % 3 == 0:
+                client.reset()
+            elif number % 3 == 1:
+                client.finish_sending()
+                assert client.read_to_end() == b""
+            else:
+                client.close()
+    with shared_server.connect() as last:
+        assert is_served(last)
+        assert is_served(healthy)
+        assert len(list(descriptors.iterdir())) <= before + 1
+
+
+# Answers that no one takes
+
+
+def test_a_client_that_never_reads_its_answers_is_not_read_any_more(
+    shared_server: ServerProcess, healthy: BlockingClient
+) -> None:
+    count = 4_000_000
+    turns_to_read_them_all = count * len(b"QUERY|a|\n") // Limits().read_bytes_max
+    with shared_server.connect(receive_buffer_bytes=4_096) as hostile:
+        assert hostile.ask("INDEX|a|") == ["OK"]
+        assert hostile.ask(*["QUERY|a|"] * 10_000) == ["OK"] * 10_000
+        before = shared_server.peak_memory_bytes()
+        sender = threading.Thread(target=hostile.send, args=(b"QUERY|a|\n" * count,))
+        sender.start()
+        try:
+            # Each answer to a healthy client is a turn of the server, so that it could have read everything.
+            for _ in range(turns_to_read_them_all + 100):
+                assert is_served(healthy)
+            assert sender.is_alive()
+            assert shared_server.peak_memory_bytes() - before < 4 * MEBIBYTE
+            # Once the client takes its answers, they are all there.
+            hostile.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MEBIBYTE)
+            hostile.skip_answers(b"OK\n", count)
+        finally:
+            if sender.is_alive():
+                hostile.socket.shutdown(socket.SHUT_RDWR)
+            sender.join()
+        assert hostile.ask("REMOVE|a|") == ["OK"]
+
+
+# Flags
+
+
+def test_an_idle_client_is_closed_and_a_talking_one_is_not() -> None:
+    with ServerProcess("--memory", "--idle-timeout", "0.5") as server, server.connect() as talking:
+        with server.connect() as idle:
+            idle.socket.settimeout(0.05)
+            while True:
+                assert is_served(talking)
+                try:
+                    assert idle.socket.recv(1) == b""
+                except TimeoutError:
+                    continue
+                break
+            server.wait_for_log(rf"INFO closed the connection of {idle.name}: it was silent for \d+ s")
+        assert is_served(talking)
+
+
+def test_past_the_most_clients_a_connection_is_closed_with_a_log_line() -> None:
+    with ServerProcess("--memory", "--max-clients", "3") as server, connected(server, 3) as clients:
+        assert all(is_served(client) for client in clients)
+        for _ in range(5):
+            with server.connect() as late:
+                late.wait_until_closed()
+                server.wait_for_log(
+                    f"WARNING closed the connection of {late.name}: 3 clients are connected, the most allowed"
+                )
+            assert all(is_served(client) for client in clients)
+        clients.pop().reset()
+        # Its place is free as soon as the server has seen that it has gone, which a client that stays may wait for.
+        assert is_served(clients[0])
+        with server.connect() as late:
+            assert is_served(late)
+
+
+def test_the_line_limit_is_the_one_of_the_flag() -> None:
+    with ServerProcess("--memory", "--max-line", "20") as server, server.connect() as client:
+        assert client.ask("INDEX|" + 13 * "a" + "|", "INDEX|" + 14 * "a" + "|") == ["OK", "ERROR"]
+
+
+# File descriptors
+
+DESCRIPTORS_MAX = 32
+MORE_CLIENTS_THAN_DESCRIPTORS = 40
+SHORTAGE = r"WARNING cannot accept a connection \(Too many open files\), with (\d+) clients connected"
+
+
+def test_out_of_descriptors_the_server_neither_dies_nor_spins_and_serves_again_when_some_return() -> None:
+    with ServerProcess("--memory", descriptors_max=DESCRIPTORS_MAX) as server, server.connect() as healthy:
+        assert is_served(healthy)
+        with connected(server, MORE_CLIENTS_THAN_DESCRIPTORS) as clients:
+            accepted = int(server.wait_for_log(SHORTAGE)[1]) - 1
+            assert 0 < accepted < DESCRIPTORS_MAX
+            logged, before = len(server.log_lines), server.cpu_seconds()
+            server.wait_for_log(SHORTAGE, after=logged)
+            # A server that spins would have used all of the second between the two lines.
+            assert server.cpu_seconds() - before < 0.3
+            assert is_served(healthy)
+            assert all(is_served(client) for client in clients[:accepted])
+            # Each client that leaves makes room for one that waits.
+            for leaving, waiting in zip(clients[:accepted], clients[accepted:], strict=False):
+                leaving.close()
+                assert is_served(waiting)
+            assert is_served(healthy)
+            close_all(clients)
+        with connected(server, accepted) as clients:
+            assert all(is_served(client) for client in clients)
+        assert is_served(healthy)
+
+
+def test_out_of_descriptors_the_server_still_shuts_down_and_saves(tmp_path: Path) -> None:
+    with (
+        ServerProcess("--data-dir", str(tmp_path / "data"), descriptors_max=DESCRIPTORS_MAX) as server,
+        connected(server, MORE_CLIENTS_THAN_DESCRIPTORS) as clients,
+    ):
+        assert clients[0].ask("INDEX|a|") == ["OK"]
+        server.wait_for_log(SHORTAGE)
+        assert server.stop(signal.SIGTERM) == 0
+    with ServerProcess("--data-dir", str(tmp_path / "data")) as server, server.connect() as client:
+        assert client.ask("QUERY|a|") == ["OK"]

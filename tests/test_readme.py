@@ -1,0 +1,200 @@
+"""The documents are true: their examples run, their tables say what the code says, their links lead somewhere."""
+
+import ast
+import re
+import subprocess
+import sys
+from argparse import SUPPRESS
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+from scoop_core import Changes, Command, Connection, DependencyGraph, Response, decode_snapshot, encode_snapshot
+
+from scoop_server.settings import OPTIONS, Settings, build_parser
+
+from tests.server.process import WAIT_SECONDS, ServerProcess
+
+ROOT: Final = Path(__file__).parents[1]
+README: Final = ROOT / "README.md"
+PROTOCOL: Final = ROOT / "docs" / "protocol.md"
+ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
+CONTRIBUTING: Final = ROOT / "CONTRIBUTING.md"
+PACKAGE_READMES: Final = sorted(ROOT.glob("packages/*/README.md"))
+DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *PACKAGE_READMES])
+
+
+def _name(value: object) -> str | None:
+    return str(value.relative_to(ROOT)) if isinstance(value, Path) else None
+
+
+# What stands in a document
+
+
+def code_blocks(document: Path, language: str) -> list[str]:
+    """Return the fenced blocks in ``language``."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def prose(document: Path) -> str:
+    """Return the text without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def table_rows(document: Path, *header: str) -> list[list[str]]:
+    """Return the cells of all tables under this header, row by row."""
+    rows: list[list[str]] = []
+    for table in re.findall(r"(?:^\|.*\|\n)+", prose(document), re.MULTILINE):
+        cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in table.splitlines()]
+        found, _, *body = [[cell.strip().replace(r"\|", "|") for cell in row] for row in cells]
+        if found == list(header):
+            rows += body
+    return rows
+
+
+def code_spans(cell: str) -> list[str]:
+    """Return what stands between backquotes."""
+    return re.findall(r"`([^`]*)`", cell)
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the names under which headings can be linked to."""
+    headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# Examples
+
+
+@pytest.mark.parametrize("document", [README, *(path for path in PACKAGE_READMES if "core" in str(path))], ids=_name)
+def test_the_library_examples_print_what_they_say(document: Path) -> None:
+    examples = code_blocks(document, "python")
+    assert examples
+    for example in examples:
+        promised = re.findall(r"^print\(.*\)  # (.+)$", example, re.MULTILINE)
+        assert len(promised) == example.count("print(") > 0
+        finished = subprocess.run(
+            [sys.executable, "-c", example], capture_output=True, text=True, timeout=WAIT_SECONDS, check=True
+        )
+        assert finished.stdout.splitlines() == promised
+
+
+@pytest.mark.parametrize("document", [README, *(path for path in PACKAGE_READMES if "server" in str(path))], ids=_name)
+def test_the_conversation_with_nc_is_a_real_one(document: Path) -> None:
+    [conversation] = code_blocks(document, "console")
+    command, *lines = conversation.splitlines()
+    assert command == "$ nc 127.0.0.1 8080"
+    typed, answered = lines[0::2], lines[1::2]
+    with ServerProcess("--memory") as server, server.connect() as client:
+        assert client.ask_one_by_one(*typed) == answered
+
+
+class Example(NamedTuple):
+    """One row of docs/protocol.md."""
+
+    case: str
+    messages: list[str]
+    answers: list[str]
+    reject_cycles: bool
+
+
+def _protocol_examples() -> Iterator[Example]:
+    for header, reject_cycles in (("case", False), ("case, with `--reject-cycles`", True)):
+        for case, messages, answers, _ in table_rows(PROTOCOL, header, "messages", "answers", "why"):
+            spelled = [message.replace("␍", "\r").replace("␊", "") for message in code_spans(messages)]
+            yield Example(case, spelled, code_spans(answers), reject_cycles)
+
+
+PROTOCOL_EXAMPLES: Final = tuple(_protocol_examples())
+
+
+@pytest.mark.parametrize("example", PROTOCOL_EXAMPLES, ids=lambda example: str(example.case))
+def test_the_examples_of_the_protocol_are_answered_as_they_say(example: Example) -> None:
+    graph, connection = DependencyGraph(reject_cycles=example.reject_cycles), Connection()
+    setup = code_blocks(PROTOCOL, "text")[0]
+    assert set(graph.apply_lines(setup, Changes()).split()) == {"OK"}
+    sent = "".join(f"{message}\n" for message in example.messages)
+    assert graph.apply_lines(connection.receive(sent.encode()), Changes()).split() == example.answers
+    assert len(example.messages) == len(example.answers) > 0
+
+
+def test_the_protocol_has_examples_for_every_answer_to_every_command() -> None:
+    shown = {
+        (message.split("|")[0], answer)
+        for example in PROTOCOL_EXAMPLES
+        for message, answer in zip(example.messages, example.answers, strict=True)
+    }
+    every_answer = {(command, answer) for command in Command for answer in Response}
+    assert shown >= every_answer
+
+
+def test_the_snapshots_in_the_architecture_are_snapshots() -> None:
+    snapshots = [block.encode() for block in code_blocks(ARCHITECTURE, "text") if block.startswith("#scoop snapshot")]
+    assert snapshots
+    for snapshot in snapshots:
+        assert b"".join(encode_snapshot(decode_snapshot(snapshot))) == snapshot
+
+
+# Tables
+
+
+def test_the_table_of_options_is_that_of_the_parser() -> None:
+    documented = [
+        (*(" ".join(code_spans(cell)) for cell in (flag, variable)), default.strip("`"), meaning)
+        for flag, variable, default, meaning in table_rows(README, "flag", "variable", "default", "meaning")
+    ]
+    options = {option.flag: option for option in OPTIONS}
+    real = []
+    for action in build_parser()._actions:
+        flag = action.option_strings[-1]
+        usage = f"{flag} {action.metavar}" if action.metavar else flag
+        if flag in options:
+            option, value = options[flag], getattr(Settings(), options[flag].name)
+            default = "no" if value is False else f"{value:g}" if isinstance(value, float) else str(value)
+            real.append((usage, option.variable, default, option.help))
+        else:
+            assert action.default == SUPPRESS, f"{flag} is an option like the others, but not in OPTIONS"
+            real.append((usage, "", "", str(action.help)))
+    assert sorted(documented) == sorted(real)
+
+
+def test_the_table_of_sessions_is_that_of_the_noxfile() -> None:
+    real = {
+        node.name
+        for node in ast.parse((ROOT / "noxfile.py").read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.decorator_list
+    }
+    documented = [name.strip("`") for name, _ in table_rows(CONTRIBUTING, "session", "what it does")]
+    assert sorted(documented) == sorted(real)
+
+
+# Commands and links
+
+
+def test_the_quick_start_has_two_commands_and_ci_runs_the_second() -> None:
+    run, test = (block.removesuffix("\n") for block in code_blocks(README, "sh"))
+    assert run.endswith("scoop-server")
+    assert test in (ROOT / ".ci" / "run").read_text().splitlines()
+    for command in (run, test):
+        assert "\n" not in command
+        for path in re.findall(r"(?<= \./)\S+", command):
+            assert (ROOT / path / "pyproject.toml").is_file()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (document.parent / path).resolve() if path else document
+        assert linked.is_relative_to(ROOT), f"{target} leads out of the project"
+        assert linked.exists(), f"{target} leads nowhere"
+        assert not anchor or anchor in anchors(linked), f"{target} names a heading that is not there"
+
+
+@pytest.mark.parametrize("document", PACKAGE_READMES, ids=_name)
+def test_the_readme_of_a_package_stands_on_its_own(document: Path) -> None:
+    assert not re.search(r"\]\((?!https://)", prose(document)), "published, it has nothing beside it to link to"
