@@ -22,6 +22,7 @@ from scoop_core import (
     ConnectionState,
     DependencyGraph,
     InvalidName,
+    JournalReader,
     LimitExceeded,
     MalformedRequest,
     MissingDependencies,
@@ -34,6 +35,7 @@ from scoop_core import (
     RequestRefused,
     Response,
     ScoopError,
+    Seal,
     TranscriptError,
     UnknownPackage,
     decode_snapshot,
@@ -103,6 +105,18 @@ def sample_graph() -> None:
     assert_type(changes.lines, list[str])
     assert_type(changes.previous, list[str | None])
     graph.undo(changes)
+
+
+def sample_journal() -> None:
+    header, start = scoop_core.encode_journal_header(1, after=scoop_core.NO_BATCH)
+    assert_type(header, bytes)
+    assert_type(start, Seal)
+    batch, end = scoop_core.encode_batch(["INDEX|gmp|"], after=start, synced=0)
+    reader = JournalReader(header + batch)
+    assert_type(list(reader), list[str])
+    assert_type(reader.generation + reader.sealed_bytes + reader.unsealed_bytes + end.number, int)
+    version: int = scoop_core.JOURNAL_VERSION
+    assert (reader.after, reader.head, version) == (scoop_core.NO_BATCH, end, 1)
 
 
 class AuditedGraph(DependencyGraph):

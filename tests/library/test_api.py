@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -92,3 +93,9 @@ def test_no_example_needs_anything_private() -> None:
                 assert {alias.name for alias in node.names} <= set(scoop_core.__all__), source.name
             if isinstance(node, ast.Import):
                 assert not any(alias.name.startswith("scoop_core.") for alias in node.names), source.name
+
+
+def test_the_reference_lists_every_public_name() -> None:
+    index = Path(__file__).parent.parent.parent / "docs" / "reference" / "index.rst"
+    listed = re.findall(r"^\.\. (?:auto|py:)\w+:: (\w+)$", index.read_text("utf-8"), flags=re.MULTILINE)
+    assert sorted(listed) == sorted(scoop_core.__all__)

@@ -208,7 +208,7 @@ def test_a_directory_in_use_is_refused_with_its_path_and_the_holder(tmp_path: Pa
         for _ in range(2):
             assert refusal("--data-dir", str(path), "--port", "0") == (
                 f"scoop-server: the data directory {path} is in use by the server with process id {server.pid}; "
-                "stop that one, or name another with --data-dir"
+                "stop that one, or name another directory"
             )
         assert client.ask("QUERY|a|") == ["OK"]
 

@@ -42,10 +42,15 @@ class PatientSelector(DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.timeouts: list[float | None] = []
+        self.clock: Clock | None = None
+        """The clock to move by the time that a wait in vain would have taken, if one is to be moved."""
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         self.timeouts.append(timeout)
-        return super().select(0)
+        ready = super().select(0)
+        if not ready and timeout and self.clock is not None:
+            self.clock.now += timeout
+        return ready
 
 
 class Listener:
@@ -96,12 +101,17 @@ class Store:
     """A store that remembers each commit, and calls ``on_commit`` in the middle of it."""
 
     def __init__(self) -> None:
+        self.wants_tick = False
+        self.ticks = 0
         self.commits: list[list[str]] = []
         self.on_commit: Callable[[], None] = lambda: None
 
     def commit(self, changes: Changes) -> None:
         self.on_commit()
         self.commits.append(list(changes.lines))
+
+    def tick(self) -> None:
+        self.ticks += 1
 
 
 class CountingSocket:
@@ -1040,6 +1050,22 @@ def test_a_client_that_does_not_take_its_answers_holds_a_shutdown_no_longer_than
         assert 0 < loop.wait <= limits.tick_seconds
         loop.pass_time(0.125)
         assert loop.state() is State.STOPPED
+        assert "1 clients did not take their answers within 10 s" in caplog.text
+
+
+def test_a_shutdown_waits_for_its_deadline_and_not_for_the_next_tick(caplog: pytest.LogCaptureFixture) -> None:
+    limits = Limits(output_bytes_high_water=20_000, drain_seconds_max=10.0, tick_seconds=4.0)
+    with Loop(limits) as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        for _ in range(50):
+            peer.send_all_that_fits(b"\n")
+            loop.turn()
+        loop.signal()
+        loop.turn()
+        loop.selector.clock = loop.clock
+        loop.run_down()
+        assert loop.clock.now == 1_010.0
+        assert max(wait for wait in loop.selector.timeouts if wait is not None) == 4.0
         assert "1 clients did not take their answers within 10 s" in caplog.text
 
 

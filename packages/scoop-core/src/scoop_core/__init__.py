@@ -44,14 +44,26 @@ from scoop_core.messages import (
     parse_response,
 )
 from scoop_core.refusals import BlockedByDependents, ClosesCycle, MissingDependencies, NotIndexed, Refusal
-from scoop_core.transcript import SNAPSHOT_VERSION, decode_snapshot, encode_snapshot
+from scoop_core.transcript import (
+    JOURNAL_VERSION,
+    NO_BATCH,
+    SNAPSHOT_VERSION,
+    JournalReader,
+    Seal,
+    decode_snapshot,
+    encode_batch,
+    encode_journal_header,
+    encode_snapshot,
+)
 
 __all__ = [
     "ENCODING",
+    "JOURNAL_VERSION",
     "MAX_LINE_LENGTH",
     "MAX_NAME_LENGTH",
     "MAX_UNANSWERED",
     "NAME_CHARACTERS",
+    "NO_BATCH",
     "SNAPSHOT_VERSION",
     "BlockedByDependents",
     "Changes",
@@ -63,6 +75,7 @@ __all__ = [
     "ConnectionState",
     "DependencyGraph",
     "InvalidName",
+    "JournalReader",
     "LimitExceeded",
     "MalformedRequest",
     "MalformedResponse",
@@ -76,10 +89,13 @@ __all__ = [
     "RequestRefused",
     "Response",
     "ScoopError",
+    "Seal",
     "TranscriptError",
     "UnknownPackage",
     "UnsupportedFormat",
     "decode_snapshot",
+    "encode_batch",
+    "encode_journal_header",
     "encode_request",
     "encode_response",
     "encode_snapshot",

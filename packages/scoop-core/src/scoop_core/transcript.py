@@ -1,6 +1,9 @@
-"""How a graph is written down: the codec of the snapshot, bytes to graph and back.
+"""How a graph is written down: the codec of the snapshot and of the journal, values to bytes and back.
 
-A snapshot is text that a person can read and grep, and that any package indexer can be fed::
+Both are text that a person can read and grep, and whose requests any package indexer can be fed. A line
+that begins with ``#`` is a note, not a request.
+
+A **snapshot** is a whole graph::
 
     #scoop snapshot 1
     INDEX|gmp|
@@ -11,15 +14,33 @@ A snapshot is text that a person can read and grep, and that any package indexer
 - Then come the lines of :meth:`DependencyGraph.rebuild_lines`: INDEX requests, dependencies
   first, the same bytes for equal graphs.
 - The trailer holds the number of packages, the number of lines (larger where there are cycles), and the
-  CRC-32 (as ``zlib.crc32`` computes it, eight hexadecimal digits) of all bytes before its own digits.
+  checksum of all bytes before its own digits.
 
-A line that begins with ``#`` is a note, not a request.
+A **journal** is what happened after a snapshot, batch by batch::
+
+    #scoop journal 1 generation 4 batch 16 after 5d1f00aa crc32 91b2c3d4
+    INDEX|cloog|isl
+    REMOVE|make|
+    #seal 17 lines 2 bytes 29 synced 16 after 91b2c3d4 crc32 0a1b2c3d
+
+- The header holds the journal's generation, the number and the checksum of the batch before its first one,
+  and the checksum of the header itself.
+- A batch is some INDEX and REMOVE requests, each of which changed the graph, and then its seal: the batch's
+  number, how many lines and bytes it has, the number of the last batch that was known to be on disk when it
+  was written, the checksum of the seal before it (of the header, for the first), and the checksum of its lines
+  and of the seal itself.
+
+So every batch can be verified alone; batches form a chain through all journals, in which none can be missing,
+doubled or left over from another time; and it can be told whether a broken one matters: a later batch that
+vouches for it (``synced``) proves that it had been whole on disk.
+
+Checksums are CRC-32 as ``zlib.crc32`` computes it, written as eight hexadecimal digits.
 """
 
 import re
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from scoop_core.errors import TranscriptError, UnsupportedFormat
@@ -27,15 +48,16 @@ from scoop_core.graph import DependencyGraph
 from scoop_core.messages import ENCODING, MAX_NAME_LENGTH, NAME_CHARACTERS
 
 SNAPSHOT_VERSION: Final = 1
+JOURNAL_VERSION: Final = 1
 
-_HEADER: Final = re.compile(rb"#scoop snapshot ([0-9]{1,9})\n")
+_HEADER: Final = re.compile(rb"#scoop (snapshot|journal) ([0-9]{1,9})(?: .*)?\n")
 _TRAILER: Final = re.compile(rb"#end packages ([0-9]{1,18}) lines ([0-9]{1,18}) crc32 ([0-9a-f]{8})\n")
 _MAX_TRAILER_LENGTH: Final = 100
 
 _LINES_PER_CHUNK: Final = 4_096
 """How many lines a snapshot is encoded at a time: some 200 kB, so that writing needs little memory beside the graph."""
 
-_WHITE: Final = NAME_CHARACTERS.encode(ENCODING) + b",|\n"
+_LINE_CHARACTERS: Final = NAME_CHARACTERS.encode(ENCODING) + b",|\n"
 
 
 def encode_snapshot(graph: DependencyGraph) -> Iterator[bytes]:
@@ -73,7 +95,7 @@ def decode_snapshot(data: bytes, *, reject_cycles: bool = False) -> DependencyGr
     >>> decode_snapshot(b"".join(encode_snapshot(graph))) == graph
     True
     """
-    start = _read_header(data)
+    start = _check_header(data, b"snapshot", SNAPSHOT_VERSION)
     end = data.rfind(b"#end packages ", max(start, len(data) - _MAX_TRAILER_LENGTH))
     trailer = _TRAILER.fullmatch(data, end) if end > 0 else None
     if trailer is None:
@@ -91,14 +113,16 @@ def decode_snapshot(data: bytes, *, reject_cycles: bool = False) -> DependencyGr
     return graph
 
 
-def _read_header(data: bytes) -> int:
-    """Return where the header ends."""
+def _check_header(data: bytes, kind: bytes, version: int) -> int:
+    """Return where the first line ends, which must be the header of a ``kind`` in a format that is known."""
     header = _HEADER.match(data)
-    if header is None:
-        raise TranscriptError(0, "no snapshot: the first line is not a header" if data else "the snapshot is empty")
-    version = int(header[1])
-    if version != SNAPSHOT_VERSION:
-        raise UnsupportedFormat(0, f"the snapshot has format {version}; this version reads format {SNAPSHOT_VERSION}")
+    if header is None or header[1] != kind:
+        name = kind.decode()
+        raise TranscriptError(0, f"no {name}: the first line is not a header" if data else f"the {name} is empty")
+    if int(header[2]) != version:
+        raise UnsupportedFormat(
+            0, f"the {kind.decode()} has format {int(header[2])}; this version reads format {version}"
+        )
     return header.end()
 
 
@@ -119,7 +143,7 @@ def _read_lines(data: bytes, offset: int, count: int, reject_cycles: bool) -> De
         and text.endswith("\n")
         and text.count("\nINDEX|") == count - 1
         and len(fields) == 2 * count
-        and not data.translate(None, _WHITE)
+        and not data.translate(None, _LINE_CHARACTERS)
         and min(map(len, packages)) > 0
         and max(map(len, packages)) <= MAX_NAME_LENGTH
         and "," not in "".join(packages)
@@ -130,3 +154,147 @@ def _read_lines(data: bytes, offset: int, count: int, reject_cycles: bool) -> De
         return DependencyGraph.from_lists(packages, fields[1::2], reject_cycles=reject_cycles)
     except ValueError as error:
         raise TranscriptError(offset, str(error)) from error
+
+
+class Seal(NamedTuple):
+    """Where a chain of batches stands: after the batch with this number, at the seal or header with this checksum.
+
+    >>> NO_BATCH
+    Seal(number=0, checksum=0)
+    """
+
+    number: int
+    checksum: int
+
+
+NO_BATCH: Final = Seal(0, 0)
+"""Where a chain begins."""
+
+_JOURNAL_HEADER: Final = re.compile(
+    rb"#scoop journal [0-9]+ generation ([0-9]{1,18}) batch ([0-9]{1,18}) after ([0-9a-f]{8}) crc32 ([0-9a-f]{8})\n"
+)
+_SEAL: Final = re.compile(
+    rb"#seal ([0-9]{1,18}) lines ([0-9]{1,18}) bytes ([0-9]{1,18}) synced ([0-9]{1,18})"
+    rb" after ([0-9a-f]{8}) crc32 ([0-9a-f]{8})\n"
+)
+
+
+def encode_journal_header(generation: int, after: Seal) -> tuple[bytes, Seal]:
+    """Return the first line of a journal that continues the chain at ``after``, and where the chain stands then.
+
+    >>> header, seal = encode_journal_header(1, after=NO_BATCH)
+    >>> print(header.decode(), end="")
+    #scoop journal 1 generation 1 batch 0 after 00000000 crc32 c766f94b
+    """
+    header = b"#scoop journal %d generation %d batch %d after %08x crc32 " % (
+        JOURNAL_VERSION,
+        generation,
+        after.number,
+        after.checksum,
+    )
+    checksum = crc32(header)
+    return header + b"%08x\n" % checksum, Seal(after.number, checksum)
+
+
+def encode_batch(lines: list[str], after: Seal, synced: int) -> tuple[bytes, Seal]:
+    """Return ``lines``, requests without newline, as the batch that follows ``after``; and its seal.
+
+    ``synced`` is the number of the last batch that is known to be on disk.
+
+    >>> batch, seal = encode_batch(["INDEX|gmp|", "INDEX|isl|gmp"], after=NO_BATCH, synced=0)
+    >>> print(batch.decode(), end="")
+    INDEX|gmp|
+    INDEX|isl|gmp
+    #seal 1 lines 2 bytes 25 synced 0 after 00000000 crc32 e7ef5224
+    """
+    body = ("\n".join(lines) + "\n").encode(ENCODING)
+    seal = b"#seal %d lines %d bytes %d synced %d after %08x crc32 " % (
+        after.number + 1,
+        len(lines),
+        len(body),
+        synced,
+        after.checksum,
+    )
+    checksum = crc32(seal, crc32(body))
+    return b"%s%s%08x\n" % (body, seal, checksum), Seal(after.number + 1, checksum)
+
+
+class JournalReader:
+    r"""Reads a journal batch by batch.
+
+    Iterating yields the text of each sealed batch, its lines with their newlines, in order, until the data
+    or what is whole of it ends. ``generation`` and ``after`` are the header's; ``head`` is where the chain stands
+    behind the batch that was yielded last, and ``sealed_bytes`` is where that batch ends in the data. What stands
+    behind it when the iteration has ended is a tail that was never vouched for, to be dropped: the rest of an
+    interrupted write.
+
+    Raises :exc:`UnsupportedFormat` for a version that is not known, and
+    :exc:`TranscriptError` for a broken header; while iterating, also for a broken batch
+    that a later one vouches for: that one had been on disk, so something has damaged it since.
+
+    >>> header, start = encode_journal_header(1, after=NO_BATCH)
+    >>> batch, _ = encode_batch(["INDEX|gmp|"], after=start, synced=0)
+    >>> reader = JournalReader(header + batch + b"INDEX|isl|gm")
+    >>> list(reader), reader.head.number, reader.unsealed_bytes
+    (['INDEX|gmp|\n'], 1, 12)
+    """
+
+    def __init__(self, data: bytes) -> None:
+        end = _check_header(data, b"journal", JOURNAL_VERSION)
+        header = _JOURNAL_HEADER.fullmatch(data, 0, end)
+        if header is None or b"%08x" % crc32(data[: header.start(4)]) != header[4]:
+            raise TranscriptError(0, "the header of the journal is broken")
+        self.generation = int(header[1])
+        self.after = Seal(int(header[2]), int(header[3], 16))
+        self.head = Seal(self.after.number, int(header[4], 16))
+        self.sealed_bytes = end
+        self._data = data
+
+    def __iter__(self) -> Iterator[str]:
+        while (end := self._find_seal()) is not None:
+            body = self._data[self.sealed_bytes : end.start()].decode(ENCODING)
+            self.head = Seal(int(end[1]), int(end[6], 16))
+            self.sealed_bytes = end.end()
+            yield body
+        self._refuse_a_gap()
+
+    @property
+    def unsealed_bytes(self) -> int:
+        """How many bytes stand behind the last batch that has been read.
+
+        >>> header, _ = encode_journal_header(1, after=NO_BATCH)
+        >>> JournalReader(header).unsealed_bytes
+        0
+        """
+        return len(self._data) - self.sealed_bytes
+
+    def _find_seal(self) -> re.Match[bytes] | None:
+        """Return the seal of the next batch, None where it is not whole or not the next."""
+        data, start = self._data, self.sealed_bytes
+        # No request holds a "#", so the first one ends the batch.
+        seal = _SEAL.match(data, max(data.find(b"#", start), start))
+        if (
+            seal is None
+            or int(seal[1]) != self.head.number + 1
+            or int(seal[5], 16) != self.head.checksum
+            or int(seal[2]) != data.count(b"\n", start, seal.start())
+            or int(seal[3]) != seal.start() - start
+            or not _is_whole(data, seal)
+        ):
+            return None
+        return seal
+
+    def _refuse_a_gap(self) -> None:
+        """Raise where a later batch vouches for the one that could not be read."""
+        number, start = self.head.number + 1, self.sealed_bytes
+        for seal in _SEAL.finditer(self._data, start):
+            if int(seal[4]) >= number and seal.start() - int(seal[3]) >= start and _is_whole(self._data, seal):
+                raise TranscriptError(
+                    start, f"batch {number} is broken, and batch {int(seal[1])} tells that it had been whole on disk"
+                )
+
+
+def _is_whole(data: bytes, seal: re.Match[bytes]) -> bool:
+    """Tell whether ``seal`` and the bytes of its batch are what they were."""
+    start = seal.start() - int(seal[3])
+    return b"%08x" % crc32(memoryview(data)[start : seal.start(6)]) == seal[6]

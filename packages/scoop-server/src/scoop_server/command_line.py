@@ -12,46 +12,53 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from typing import Final
 
-from scoop_core import Changes, DependencyGraph
+from scoop_core import DependencyGraph
 
+from scoop_server import maintenance
+from scoop_server.compaction import CompactionProcess
 from scoop_server.data_directory import DataDirectory, DataDirectoryError
 from scoop_server.event_loop import Server, format_address
 from scoop_server.limits import Limits
+from scoop_server.lock import DirectoryLock
 from scoop_server.settings import Settings, read_settings
+from scoop_server.store import JournalStore, MemoryStore
 
 log: Final = logging.getLogger("scoop_server")
 
 _BACKLOG: Final = 4_096
 """Connections that wait to be accepted: a burst of thousands is taken in a few turns, and the system caps it."""
 
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
 
 class _CannotStart(Exception):
     """What the command line asks for cannot be had; the message is one line for the operator."""
 
 
-class _NothingToCommit:
-    """The store of a server that keeps its changes in memory only, until it shuts down."""
-
-    def commit(self, changes: Changes) -> None:
-        """Promise nothing."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``scoop-server``; return its exit status."""
-    settings = read_settings(sys.argv[1:] if arguments is None else arguments, os.environ)
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments and arguments[0] in maintenance.COMMAND_NAMES:
+            return maintenance.main(arguments)
+        settings = read_settings(arguments, os.environ)
+        _set_up_logging(settings.log_level)
         serve(settings)
     except (_CannotStart, DataDirectoryError) as error:
         print(f"scoop-server: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _set_up_logging(level: str) -> None:
+    """Have one line an event on stderr, with the time in UTC."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
 
 
 def serve(settings: Settings) -> None:
@@ -60,15 +67,19 @@ def serve(settings: Settings) -> None:
     Raises :exc:`DataDirectoryError` or :exc:`_CannotStart` where that is not possible.
     """
     with ExitStack() as resources:
-        directory = None
         if not settings.memory:
-            directory = resources.enter_context(closing(DataDirectory(settings.data_dir)))
+            resources.enter_context(closing(DirectoryLock(str(settings.data_dir))))
         listener = resources.enter_context(_bind(settings.host, settings.port))
         signals = resources.enter_context(closing(_SignalPipe()))
-        if directory is None:
-            graph, place = DependencyGraph(reject_cycles=settings.reject_cycles), "memory only"
+        if settings.memory:
+            store, graph, place = None, DependencyGraph(), "memory only"
         else:
-            graph, place = directory.load(reject_cycles=settings.reject_cycles), f"data directory {directory.path}"
+            directory = DataDirectory(str(settings.data_dir))
+            store = resources.enter_context(
+                closing(JournalStore(directory, settings.fsync, time.monotonic, CompactionProcess))
+            )
+            graph, place = store.graph, f"data directory {directory.path}, fsync {settings.fsync}"
+        graph.reject_cycles = settings.reject_cycles
         limits = Limits(
             line_bytes_max=settings.max_line,
             clients_max=settings.max_clients,
@@ -77,14 +88,14 @@ def serve(settings: Settings) -> None:
         selector = resources.enter_context(selectors.DefaultSelector())
         # Only now: whoever connects is served at once.
         listener.listen(_BACKLOG)
-        server = Server(graph, _NothingToCommit(), [listener], selector, time.monotonic, limits)
+        server = Server(graph, store or MemoryStore(), [listener], selector, time.monotonic, limits)
         resources.enter_context(closing(server))
-        server.watch(signals.fileno(), lambda: _obey(server, signals))
+        server.watch(signals.fileno(), lambda: _obey(signals, server, store))
         log.info("listening on %s with %d packages (%s)", format_address(listener.getsockname()), len(graph), place)
         server.run()
         server.close()
-        if directory is not None:
-            log.info("saved %d packages in %s", len(graph), directory.save(graph))
+        if store is not None:
+            store.save()
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -115,14 +126,14 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 class _SignalPipe:
-    """Signals as something a selector can wait for: SIGTERM and SIGINT put a byte into it."""
+    """Signals as something a selector can wait for: SIGTERM, SIGINT and SIGUSR1 put a byte into it."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._handlers = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
 
     def fileno(self) -> int:
         return self._reader.fileno()
@@ -140,7 +151,10 @@ class _SignalPipe:
         self._writer.close()
 
 
-def _obey(server: Server, signals: _SignalPipe) -> None:
+def _obey(signals: _SignalPipe, server: Server, store: JournalStore | None) -> None:
     for number in signals.read():
         log.info("received %s", signal.Signals(number).name)
-        server.request_shutdown()
+        if number != signal.SIGUSR1:
+            server.request_shutdown()
+        elif store is not None:
+            store.request_compaction()

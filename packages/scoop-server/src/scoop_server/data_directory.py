@@ -1,23 +1,25 @@
-"""The data directory: a lock, and the index on disk.
+"""The files of a data directory: their names, reading them whole, and writing them whole or not at all.
 
-``lock``        held with ``flock`` while a server uses the directory; holds that server's process id
-``snapshot-N``  the whole index; the largest N counts
+``lock``        held while a server uses the directory; see :mod:`scoop_server.lock`
+``snapshot-N``  the whole index at some moment; N is its generation, and the largest counts
+``journal-N``   what happened since snapshot N was taken, up to the moment of snapshot N + 1
 
-A snapshot appears whole or not at all: it is written under another name, synced, renamed, and the
-directory synced, before older ones are deleted.
+A journal is begun before its snapshot is taken, so the largest snapshot never stands without the journal that
+continues it; only in a new directory it is the other way round.
 """
 
 import contextlib
-import fcntl
 import os
 import re
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Final
 
-from scoop_core import DependencyGraph, TranscriptError, decode_snapshot, encode_snapshot
+from scoop_server.files import FileSystem
 
-_SNAPSHOT: Final = re.compile(r"snapshot-([1-9][0-9]{0,17})")
-_UNFINISHED_SUFFIX: Final = ".unfinished"
+_FILE: Final = re.compile(r"(snapshot|journal)-([1-9][0-9]{0,17})(\.unfinished-[0-9]+)?")
+
+_READ_BYTES: Final = 16 * 1_048_576
+"""A read that is large beside what a call costs, and small beside the memory that the index takes anyway."""
 
 
 class DataDirectoryError(Exception):
@@ -25,102 +27,82 @@ class DataDirectoryError(Exception):
 
 
 class DataDirectory:
-    """A directory that this process alone uses, from construction to :meth:`close`.
+    """The directory ``path``, which exists, on ``files``. Every method raises OSError where a call fails."""
 
-    Raises :exc:`DataDirectoryError` where it cannot be created, written or locked.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str, files: FileSystem = os) -> None:
         self.path = path
+        self.files = files
+
+    def generations(self, kind: str) -> list[int]:
+        """Return the generations of which there is a ``"snapshot"`` or a ``"journal"``, in order."""
+        return sorted(int(match[2]) for match in self._listing() if match[1] == kind and not match[3])
+
+    def _listing(self) -> list[re.Match[str]]:
+        return [match for name in sorted(self.files.listdir(self.path)) if (match := _FILE.fullmatch(name))]
+
+    def file(self, kind: str, generation: int) -> str:
+        """Return the path of a file."""
+        return os.path.join(self.path, f"{kind}-{generation}")
+
+    def read(self, kind: str, generation: int) -> bytes:
+        """Return all bytes of a file."""
+        descriptor = self.files.open(self.file(kind, generation), os.O_RDONLY)
         try:
-            with contextlib.suppress(FileExistsError):
-                path.mkdir(mode=0o700)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                self._take()
-            except BaseException:
-                os.close(self._lock)
-                raise
-        except OSError as error:
-            raise DataDirectoryError(
-                f"cannot use the data directory {path}: {error.strerror}; "
-                "name a writable one with --data-dir, or keep nothing on disk with --memory"
-            ) from error
-
-    def _take(self) -> None:
-        """Lock the directory, and see that it can be written and listed. Raises OSError where it cannot."""
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            raise DataDirectoryError(
-                f"the data directory {self.path} is in use by the server with process id {holder}; "
-                "stop that one, or name another with --data-dir"
-            ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
-        # A lock file that is there already can be opened where no snapshot could be written at the end.
-        trial = self.path / f"lock{_UNFINISHED_SUFFIX}"
-        trial.touch()
-        trial.unlink()
-        self._generation = max(self._snapshots(), default=0)
-
-    def _snapshots(self) -> list[int]:
-        """Return the numbers of the snapshots."""
-        return [int(match[1]) for name in os.listdir(self.path) if (match := _SNAPSHOT.fullmatch(name))]
-
-    def _snapshot_path(self, generation: int) -> Path:
-        return self.path / f"snapshot-{generation}"
-
-    def load(self, *, reject_cycles: bool) -> DependencyGraph:
-        """Return the index as it was saved last; an empty one in a new directory.
-
-        Raises :exc:`DataDirectoryError` where the snapshot cannot be read whole.
-        """
-        if not self._generation:
-            return DependencyGraph(reject_cycles=reject_cycles)
-        path = self._snapshot_path(self._generation)
-        try:
-            return decode_snapshot(path.read_bytes(), reject_cycles=reject_cycles)
-        except (OSError, TranscriptError) as error:
-            raise DataDirectoryError(
-                f"cannot read {path}: {error}; restore it from a backup, or name another directory with --data-dir"
-            ) from error
-
-    def save(self, graph: DependencyGraph) -> Path:
-        """Write a snapshot of ``graph``, and delete the ones before it; return its path.
-
-        Raises :exc:`DataDirectoryError` where it cannot be written; the ones before it are kept then.
-        """
-        generation = self._generation + 1
-        path = self._snapshot_path(generation)
-        unfinished = path.with_name(path.name + _UNFINISHED_SUFFIX)
-        try:
-            with unfinished.open("wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.writelines(encode_snapshot(graph))
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.rename(path)
-            self._sync()
-        except OSError as error:
-            raise DataDirectoryError(
-                f"cannot write {path}: {error.strerror}; the snapshot before it is kept"
-            ) from error
-        self._generation = generation
-        for older in self._snapshots():
-            if older < generation:
-                self._snapshot_path(older).unlink()
-        return path
-
-    def _sync(self) -> None:
-        """Make the names in the directory durable."""
-        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
+            parts = []
+            while part := self.files.read(descriptor, _READ_BYTES):
+                parts.append(part)
+            return b"".join(parts)
         finally:
-            os.close(directory)
+            self.files.close(descriptor)
 
-    def close(self) -> None:
-        """Let go of the directory."""
-        os.close(self._lock)
+    def size(self, kind: str, generation: int) -> int:
+        """Return how many bytes a file has."""
+        descriptor = self.files.open(self.file(kind, generation), os.O_RDONLY)
+        try:
+            return self.files.lseek(descriptor, 0, os.SEEK_END)
+        finally:
+            self.files.close(descriptor)
+
+    def write(self, kind: str, generation: int, chunks: Iterable[bytes]) -> int:
+        """Write a file, which appears whole and durable or not at all; return its size in bytes."""
+        path = self.file(kind, generation)
+        # Another process may be writing the same generation: a compaction that has outlived its server.
+        unfinished = f"{path}.unfinished-{os.getpid()}"
+        size = 0
+        descriptor = self.files.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            try:
+                for chunk in chunks:
+                    write_all(self.files, descriptor, chunk)
+                    size += len(chunk)
+                self.files.fsync(descriptor)
+            finally:
+                self.files.close(descriptor)
+            self.files.rename(unfinished, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.files.unlink(unfinished)
+            raise
+        self.sync()
+        return size
+
+    def sync(self) -> None:
+        """Make the names in the directory durable."""
+        descriptor = self.files.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self.files.fsync(descriptor)
+        finally:
+            self.files.close(descriptor)
+
+    def delete_before(self, generation: int) -> None:
+        """Delete what snapshot ``generation``, which is durable, has made superfluous, and all unfinished files."""
+        for match in self._listing():
+            if match[3] or int(match[2]) < generation:
+                self.files.unlink(os.path.join(self.path, match[0]))
+
+
+def write_all(files: FileSystem, descriptor: int, data: bytes) -> None:
+    """Write all of ``data``, in as many calls as it takes. Raises OSError where a call fails."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[files.write(descriptor, rest) :]

@@ -17,7 +17,9 @@ from typing import Final, Protocol
 from scoop_core import Changes, ConnectionState, DependencyGraph
 
 from scoop_server.client import Client, Phase, StreamSocket
+from scoop_server.journal import OutOfSpaceError
 from scoop_server.limits import Limits
+from scoop_server.store import Store
 
 log: Final = logging.getLogger("scoop_server")
 
@@ -37,13 +39,6 @@ class ListeningSocket(Protocol):
         """Return the descriptor."""
 
 
-class Store(Protocol):
-    """Where changes are made to last."""
-
-    def commit(self, changes: Changes) -> None:
-        """Return when ``changes`` are as durable as was promised."""
-
-
 class State(enum.Enum):
     """How far the server has come on its way out."""
 
@@ -52,6 +47,10 @@ class State(enum.Enum):
     """It accepts no one; clients get the answers to what had arrived."""
     STOPPED = enum.auto()
     """No client is left."""
+
+
+Reply = tuple[Client, str, str]
+"""A client, the lines that it sent in this turn, and the answers to them."""
 
 
 class Server:
@@ -109,7 +108,10 @@ class Server:
         changes = self._changes
         replies = self._read_and_apply(events, changes)
         if changes.lines:
-            self._store.commit(changes)
+            try:
+                self._store.commit(changes)
+            except OutOfSpaceError:
+                replies = self._take_back(replies, changes)
             changes.clear()
         self._reply(replies)
         if was_draining:
@@ -117,16 +119,16 @@ class Server:
         if self._now >= self._next_tick:
             self._tick()
 
-    def _read_and_apply(self, events: list[tuple[SelectorKey, int]], changes: Changes) -> list[tuple[Client, str]]:
+    def _read_and_apply(self, events: list[tuple[SelectorKey, int]], changes: Changes) -> list[Reply]:
         """Read each ready client once, and answer what it asks; return the answers, which must wait for the commit."""
         apply_lines = self._graph.apply_lines
-        replies: list[tuple[Client, str]] = []
+        replies: list[Reply] = []
         for key, mask in events:
             client = key.data
             if type(client) is not Client:
                 client()  # a listener, or a descriptor that something else watches
             elif not mask & EVENT_READ:
-                replies.append((client, ""))
+                replies.append((client, "", ""))
             elif client.phase is Phase.LINGERING:
                 self._discard(client)
             else:
@@ -135,13 +137,32 @@ class Server:
                 except OSError as error:
                     self._close(client, error)
                     continue
-                replies.append((client, apply_lines(lines, changes) if lines else ""))
+                replies.append((client, lines, apply_lines(lines, changes) if lines else ""))
                 if client.is_in_line or client in self._line_started:
                     self._time_line(client, is_new_line=bool(lines))
         return replies
 
-    def _reply(self, replies: list[tuple[Client, str]]) -> None:
-        for client, answers in replies:
+    def _take_back(self, replies: list[Reply], changes: Changes) -> list[Reply]:
+        """Undo the turn's changes, which could not be committed; return the answers that may be given all the same.
+
+        Each client's lines are answered again, alone, by the graph as it was before the turn. Whoever would
+        change it is disconnected, because its change can be neither confirmed nor called wrong; the others
+        get answers that have seen nothing of what was undone.
+        """
+        self._graph.undo(changes)
+        given: list[Reply] = []
+        for client, lines, _ in replies:
+            refused = Changes()
+            answers = self._graph.apply_lines(lines, refused)
+            if refused:
+                self._graph.undo(refused)
+                self._close(client, "its changes cannot be kept")
+            else:
+                given.append((client, lines, answers))
+        return given
+
+    def _reply(self, replies: list[Reply]) -> None:
+        for client, _, answers in replies:
             client.last_active = self._now  # it has sent something, or taken some of its answers
             try:
                 if not client.send(answers):
@@ -160,8 +181,12 @@ class Server:
             or self._limits.idle_seconds_max
             or self._accepting_resumes is not None
             or self.state is State.DRAINING
+            or self._store.wants_tick
         )
-        return max(0.0, self._next_tick - self._now) if has_deadlines else None
+        next_look = self._next_tick
+        if self.state is State.DRAINING:
+            next_look = min(next_look, self._drain_started + self._limits.drain_seconds_max)
+        return max(0.0, next_look - self._now) if has_deadlines else None
 
     # Clients coming and going
 
@@ -258,6 +283,7 @@ class Server:
 
     def _tick(self) -> None:
         """Look at the deadlines."""
+        self._store.tick()
         now, limits = self._now, self._limits
         self._next_tick = now + limits.tick_seconds
         if self._accepting_resumes is not None and now >= self._accepting_resumes:
@@ -301,9 +327,10 @@ class Server:
                 self._drain_client(client, is_heard=client not in unheard)
             elif client.phase is Phase.LINGERING and now - client.last_active >= limits.linger_seconds_max:
                 self._close(client, "the server is shutting down")
-        elapsed = now - self._drain_started
-        if self._clients and elapsed >= limits.drain_seconds_max:
-            log.warning("%d clients did not take their answers within %.0f s", len(self._clients), elapsed)
+        if self._clients and now >= self._drain_started + limits.drain_seconds_max:
+            log.warning(
+                "%d clients did not take their answers within %.0f s", len(self._clients), limits.drain_seconds_max
+            )
             self.state = State.STOPPED
         if not self._clients:
             self.state = State.STOPPED

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from scoop_server import __version__
+from scoop_server.journal import Fsync
 
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off", ""})
@@ -29,6 +30,7 @@ class Settings:
     port: int = 8080
     data_dir: Path = Path("scoop-data")
     memory: bool = False
+    fsync: Fsync = Fsync.ALWAYS
     max_line: int = 65_536
     max_clients: int = 10_000
     idle_timeout: float = 0.0
@@ -89,6 +91,12 @@ def _log_level(text: str) -> str:
     return text.lower()
 
 
+def _fsync(text: str) -> Fsync:
+    if text.lower() not in set(Fsync):
+        raise ValueError(f"one of {', '.join(Fsync)} is wanted, not {text!r}")
+    return Fsync(text.lower())
+
+
 def _text(text: str) -> str:
     if not text:
         raise ValueError("it is empty")
@@ -104,6 +112,7 @@ OPTIONS: Final = (
     Option("port", _whole_number(0, 65_535), "PORT", "TCP port to listen on; 0 takes a free one"),
     Option("data_dir", _path, "DIR", "directory that keeps the index; created if missing"),
     Option("memory", _yes_or_no, "", "keep nothing on disk"),
+    Option("fsync", _fsync, "WHEN", "when an answered change is on disk: always, everysec or never (up to the system)"),
     Option("max_line", _whole_number(1, 2**30), "BYTES", "longest message before its newline"),
     Option("max_clients", _whole_number(1, 1_000_000), "N", "most connections at a time"),
     Option("idle_timeout", _seconds, "SECONDS", "close a connection that is silent this long; 0 never does"),
@@ -126,7 +135,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Serve a package index: nothing is indexed before its dependencies, "
         "and nothing is removed while another package depends on it.",
         epilog="Each option can be set by an environment variable as well: SCOOP_PORT for --port, and so on. "
-        "A flag on the command line wins.",
+        "A flag on the command line wins. To look after a data directory: scoop-server check DIR, "
+        "scoop-server dump DIR, scoop-server restore DIR < LINES; each has a --help.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )

@@ -1,0 +1,135 @@
+"""The journal that is being written: one batch a commit, sealed, and on disk before anyone hears of it."""
+
+import enum
+import errno
+import os
+from typing import Final
+
+from scoop_core import Seal, encode_batch, encode_journal_header
+
+from scoop_server.data_directory import DataDirectory, DataDirectoryError, write_all
+
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a write fails with when the disk, the quota or the allowed size of a file is used up."""
+
+
+class Fsync(enum.StrEnum):
+    """When a commit waits for the disk. Whatever is chosen survives the death of the process."""
+
+    ALWAYS = "always"
+    """Every commit does: what has been answered survives a power loss."""
+    EVERYSEC = "everysec"
+    """Once a second: a power loss may take back the last second."""
+    NEVER = "never"
+    """The operating system decides."""
+
+
+class OutOfSpaceError(Exception):
+    """A batch could not be written for lack of space, and nothing of it was left behind."""
+
+
+class JournalError(DataDirectoryError):
+    """What has been written may not be on disk, and no one can tell: the process must end."""
+
+
+class Journal:
+    """The journal of one generation, open for appending after its last sealed batch.
+
+    ``size`` is where that batch ends, in bytes; ``head`` is its seal.
+    """
+
+    def __init__(self, directory: DataDirectory, generation: int, size: int, head: Seal, fsync: Fsync) -> None:
+        self.generation = generation
+        self.path = directory.file("journal", generation)
+        self.size = size
+        self.head = head
+        self.is_synced = True
+        """Whether all that has been written is known to be on disk."""
+        self._files = directory.files
+        self._fsync = fsync
+        self._synced = head.number
+        self._file = self._files.open(self.path, os.O_WRONLY | os.O_APPEND)
+
+    @classmethod
+    def create(cls, directory: DataDirectory, generation: int, head: Seal, fsync: Fsync) -> "Journal":
+        """Begin the journal of ``generation``, where the one before it ends with ``head``.
+
+        Raises OSError, and then there is no such journal; :exc:`JournalError` where that is not certain.
+        """
+        try:
+            header, start = encode_journal_header(generation, head)
+            return cls(directory, generation, directory.write("journal", generation, [header]), start, fsync)
+        except OSError as error:
+            if generation not in directory.generations("journal"):
+                raise
+            raise _untrustworthy("begin", directory.file("journal", generation), error) from error
+
+    @classmethod
+    def resume(cls, directory: DataDirectory, generation: int, size: int, head: Seal, fsync: Fsync) -> "Journal":
+        """Continue a journal behind its last sealed batch, and drop what stands there. Raises OSError.
+
+        What was read may never have been synced, because of the policy that it was written under.
+        """
+        journal = cls(directory, generation, size, head, fsync)
+        journal._files.ftruncate(journal._file, size)
+        journal._files.fsync(journal._file)
+        directory.sync()
+        return journal
+
+    def append(self, lines: list[str]) -> None:
+        """Append one batch, and have it on disk if the policy says so.
+
+        Raises :exc:`OutOfSpaceError` where there is no room for it, and :exc:`JournalError` where the disk
+        cannot be trusted any more.
+        """
+        data, head = encode_batch(lines, self.head, self._synced)
+        try:
+            write_all(self._files, self._file, data)
+        except OSError as error:
+            self._cut_back(error)
+            if is_out_of_space(error):
+                raise OutOfSpaceError(f"cannot write to {self.path}: {error.strerror}") from error
+            raise _untrustworthy("write to", self.path, error) from error
+        self.size += len(data)
+        self.head = head
+        self.is_synced = False
+        if self._fsync is Fsync.ALWAYS:
+            self.sync()
+
+    def _cut_back(self, reason: OSError) -> None:
+        """Remove what a failed write has left behind the last seal."""
+        try:
+            self._files.ftruncate(self._file, self.size)
+        except OSError as error:
+            raise _untrustworthy("cut back", self.path, error) from reason
+
+    def sync(self) -> None:
+        """Have all that was appended on disk, if it is not yet. Raises :exc:`JournalError`.
+
+        A failure is final: the system may have thrown away what it could not write, so a second attempt
+        would succeed and prove nothing.
+        """
+        if self.is_synced:
+            return
+        try:
+            self._files.fdatasync(self._file)
+        except OSError as error:
+            raise _untrustworthy("sync", self.path, error) from error
+        self.is_synced = True
+        self._synced = self.head.number
+
+    def close(self) -> None:
+        """Close the file."""
+        self._files.close(self._file)
+
+
+def is_out_of_space(error: OSError) -> bool:
+    """Tell whether a call has failed for lack of space, so that it may succeed later."""
+    return error.errno in _NO_SPACE
+
+
+def _untrustworthy(what: str, path: str, error: OSError) -> JournalError:
+    return JournalError(
+        f"cannot {what} {path}: {error.strerror}; the changes of this moment were not acknowledged, "
+        "so see to the disk, and start again"
+    )

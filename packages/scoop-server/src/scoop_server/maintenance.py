@@ -1,0 +1,215 @@
+"""What an operator does with a data directory while no server runs on it, or beside one that does.
+
+``scoop-server check DIR``            verify every file, and change nothing
+``scoop-server dump DIR``             print the index as protocol lines; a server may be running on it
+``scoop-server restore DIR < lines``  make a new data directory from such lines
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import islice
+from typing import BinaryIO, Final, TextIO
+
+from scoop_core import (
+    ENCODING,
+    Changes,
+    DependencyGraph,
+    JournalReader,
+    Response,
+    TranscriptError,
+    decode_snapshot,
+    encode_response,
+)
+
+from scoop_server.data_directory import DataDirectory, DataDirectoryError
+from scoop_server.lock import DirectoryLock, locked_for_reading
+from scoop_server.recovery import RecoveredState, recover
+from scoop_server.store import begin
+
+EXIT_SOUND: Final = 0
+EXIT_BROKEN: Final = 1
+EXIT_WOULD_DROP: Final = 3
+
+_DUMP_ATTEMPTS: Final = 5
+"""A running server may replace its files while they are read; it does so rarely."""
+
+_LINES_AT_ONCE: Final = 4_096
+
+_OK: Final = encode_response(Response.OK)
+
+
+def check(path: str, out: TextIO) -> int:
+    """Verify every file in the data directory ``path``, say on ``out`` what is there, and return an exit status.
+
+    0: all is sound. 1: something is broken, and a server would refuse to start. 3: sound, but for an
+    interrupted write at the end, which a server would drop. Nothing is changed, but no server may be running.
+    Raises :exc:`DataDirectoryError` where the directory cannot be looked at.
+    """
+    directory = _existing(path)
+    with locked_for_reading(path):
+        is_sound = True
+        for kind, describe in (("snapshot", _describe_snapshot), ("journal", _describe_journal)):
+            for generation in directory.generations(kind):
+                file = directory.file(kind, generation)
+                try:
+                    print(f"{file}: {describe(directory.read(kind, generation))}", file=out)
+                except (OSError, TranscriptError) as error:
+                    print(f"{file}: BROKEN: {error}", file=out)
+                    is_sound = False
+        try:
+            state = recover(directory)
+        except DataDirectoryError as error:
+            print(f"a server would refuse to start: {error}", file=out)
+            return EXIT_BROKEN
+    if state is None:
+        print(f"{path}: empty; a server would start with no package", file=out)
+        return EXIT_SOUND
+    print(
+        f"a server would start with {len(state.graph)} packages: snapshot {state.snapshot_generation} "
+        f"and {state.batches} batches after it, up to batch {state.head.number}",
+        file=out,
+    )
+    if state.unsealed_bytes:
+        file = directory.file("journal", state.journal_generation)
+        print(f"it would drop the last {state.unsealed_bytes} bytes of {file}, never acknowledged", file=out)
+        return EXIT_WOULD_DROP
+    return EXIT_SOUND if is_sound else EXIT_BROKEN
+
+
+def _describe_snapshot(data: bytes) -> str:
+    graph = decode_snapshot(data)
+    rebuilt = DependencyGraph()
+    body = data[data.index(b"\n") + 1 : data.rindex(b"#end")].decode(ENCODING)
+    answers = rebuilt.apply_lines(body, Changes())
+    if answers != _OK * body.count("\n") or rebuilt != graph:
+        raise TranscriptError(0, "its lines, indexed one by one, do not lead to the same index")
+    return f"{len(graph)} packages, {len(data)} bytes, crc32 {data[-9:-1].decode(ENCODING)}"
+
+
+def _describe_journal(data: bytes) -> str:
+    reader = JournalReader(data)
+    first, changes = reader.head.number + 1, sum(text.count("\n") for text in reader)
+    found = f"batches {first} to {reader.head.number}, {changes} changes" if changes else "no batch"
+    tail = f", and {reader.unsealed_bytes} bytes that are not sealed" if reader.unsealed_bytes else ""
+    return f"{found}, {reader.sealed_bytes} bytes, crc32 {reader.head.checksum:08x}{tail}"
+
+
+def dump(path: str, out: BinaryIO) -> int:
+    """Write the index in the data directory ``path`` to ``out`` as INDEX lines, dependencies first; return 0.
+
+    A server may be running on it: then it is the index of this moment, or of one shortly before.
+    Raises :exc:`DataDirectoryError` where it cannot be read.
+    """
+    state = _recover_beside_a_server(_existing(path))
+    if state is not None:
+        lines = state.graph.rebuild_lines()
+        while some := list(islice(lines, _LINES_AT_ONCE)):
+            out.write(("\n".join(some) + "\n").encode(ENCODING))
+    out.flush()
+    return EXIT_SOUND
+
+
+def _recover_beside_a_server(directory: DataDirectory) -> RecoveredState | None:
+    for _ in range(_DUMP_ATTEMPTS - 1):
+        with contextlib.suppress(DataDirectoryError):
+            return recover(directory)
+    return recover(directory)
+
+
+def restore(path: str, lines: BinaryIO) -> int:
+    """Make the data directory ``path``, new or empty, hold the index that ``lines`` lead to; return 0.
+
+    ``lines`` are requests as :func:`dump` writes them; each must be answered OK. Lines that begin with ``#``
+    are passed over. Nothing is written before all have been read, and an empty input is refused, because it
+    is more likely a dump that failed than an index of nothing.
+    Raises :exc:`DataDirectoryError` where a line is not OK, or the directory is not empty.
+    """
+    _refuse_to_overwrite(path)
+    graph = DependencyGraph()
+    changes = Changes()
+    number = 0
+    for number, line in enumerate(lines, 1):
+        text = line.decode(ENCODING)
+        if text.startswith("#"):
+            continue
+        if not text.endswith("\n"):
+            raise DataDirectoryError(f"line {number} breaks off; nothing was restored, so get the input whole")
+        answer = graph.apply_lines(text.replace("\r\n", "\n"), changes)
+        if answer != _OK:
+            raise DataDirectoryError(
+                f"line {number} is answered {answer.strip()}: {text.rstrip()[:80]!a}; nothing was restored, "
+                "so mend the input"
+            )
+        changes.clear()
+    if not number:
+        raise DataDirectoryError("there was not one line to restore from; give the output of: scoop-server dump")
+    with closing(DirectoryLock(path)):
+        _refuse_to_overwrite(path)
+        try:
+            begin(DataDirectory(path), graph)
+        except OSError as error:
+            raise DataDirectoryError(
+                f"cannot write {error.filename or path}: {error.strerror}; delete {path}, and restore elsewhere"
+            ) from error
+    print(f"restored {len(graph)} packages into {path}", file=sys.stderr)
+    return EXIT_SOUND
+
+
+def _refuse_to_overwrite(path: str) -> None:
+    """Raise where ``path`` is there and holds anything but a lock."""
+    try:
+        names = set(os.listdir(path))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataDirectoryError(f"cannot look into {path}: {error.strerror}; name a directory") from error
+    if names - {"lock"}:
+        raise DataDirectoryError(f"{path} is not empty; restore into a new directory")
+
+
+def _existing(path: str) -> DataDirectory:
+    if not os.path.isdir(path):
+        raise DataDirectoryError(f"there is no directory {path}; name a data directory")
+    return DataDirectory(path)
+
+
+_COMMANDS: Final[dict[str, tuple[Callable[[str], int], str]]] = {
+    "check": (
+        lambda path: check(path, sys.stdout),
+        (
+            "Verify every file of a data directory on which no server runs, and change nothing. Exit status: 0 sound, "
+            "1 broken, 3 sound but for the rest of an interrupted write, which the next start drops."
+        ),
+    ),
+    "dump": (
+        lambda path: dump(path, sys.stdout.buffer),
+        "Print the index in a data directory as protocol lines, dependencies first. A server may be running on it.",
+    ),
+    "restore": (
+        lambda path: restore(path, sys.stdin.buffer),
+        "Make a new data directory from protocol lines on standard input, as 'scoop-server dump' prints them.",
+    ),
+}
+
+COMMAND_NAMES: Final = frozenset(_COMMANDS)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``scoop-server check``, ``dump`` or ``restore``; return the exit status.
+
+    Raises :exc:`DataDirectoryError` with the line for the operator.
+    """
+    run, description = _COMMANDS[arguments[0]]
+    parser = argparse.ArgumentParser(prog=f"scoop-server {arguments[0]}", description=description)
+    parser.add_argument("directory", metavar="DIR", help="the data directory")
+    path: str = parser.parse_args(arguments[1:]).directory
+    try:
+        return run(path)
+    except BrokenPipeError:
+        # Whoever read the output has heard enough. Python's last flush would complain of the same.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN
