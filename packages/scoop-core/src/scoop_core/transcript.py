@@ -244,10 +244,10 @@ class JournalReader:
         header = _JOURNAL_HEADER.fullmatch(data, 0, end)
         if header is None or b"%08x" % crc32(data[: header.start(4)]) != header[4]:
             raise TranscriptError(0, "the header of the journal is broken")
-        self.generation = int(header[1])
-        self.after = Seal(int(header[2]), int(header[3], 16))
-        self.head = Seal(self.after.number, int(header[4], 16))
-        self.sealed_bytes = end
+        self.generation: int = int(header[1])
+        self.after: Seal = Seal(int(header[2]), int(header[3], 16))
+        self.head: Seal = Seal(self.after.number, int(header[4], 16))
+        self.sealed_bytes: int = end
         self._data = data
 
     def __iter__(self) -> Iterator[str]:
