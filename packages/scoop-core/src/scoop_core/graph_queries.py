@@ -197,18 +197,16 @@ class GraphQueries:
         >>> graph.explain(Request.of(Command.REMOVE, "isl"))
         """
         package = request.package
-        match request.command:
-            case Command.INDEX:
-                if missing := self.missing_dependencies(package, request.dependencies):
-                    return MissingDependencies(package, missing)
-                if self.reject_cycles and (cycle := self.closed_cycle(package, request.dependencies)):
-                    return ClosesCycle(package, cycle)
-            case Command.REMOVE:
-                if blockers := self.blocking_dependents(package):
-                    return BlockedByDependents(package, blockers)
-            case Command.QUERY:
-                if not self._is_indexed(package):
-                    return NotIndexed(package)
+        if request.command is Command.INDEX:
+            if missing := self.missing_dependencies(package, request.dependencies):
+                return MissingDependencies(package, missing)
+            if self.reject_cycles and (cycle := self.closed_cycle(package, request.dependencies)):
+                return ClosesCycle(package, cycle)
+        elif request.command is Command.REMOVE:
+            if blockers := self.blocking_dependents(package):
+                return BlockedByDependents(package, blockers)
+        elif not self._is_indexed(package):
+            return NotIndexed(package)
         return None
 
     def missing_dependencies(self, package: str, dependencies: Iterable[str]) -> tuple[str, ...]:

@@ -181,11 +181,10 @@ def _count_bars(fields: list[str]) -> str:
 
 def _locate(line: str, error: InvalidName, package: str, names: str) -> MalformedRequest:
     """Return what ``error`` says of a name as an error of the line, with the column of the line."""
-    start = line.index("|") + 1  # of the name at hand; one character stands between each two
-    for name in (package, *names.split(",")):
-        if name == error.text:
-            break
-        start += len(name) + 1
+    fields = [package, *names.split(",")]
+    before = fields[: fields.index(error.text)]
+    # One character stands before each name: a bar or a comma.
+    start = line.index("|") + 1 + sum(len(name) + 1 for name in before)
     fault, column = _find_fault(error.text)
     column = start + max(column, 1)
     return MalformedRequest(line, f"{fault} at column {column} of the line", column)
