@@ -156,6 +156,13 @@ def _partition(names: list[str], pattern: str) -> tuple[set[str], set[str]]:
     )
 
 
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Show that the simulation fails without each rule of the durability contract; arguments go to the program."""
+    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
+    session.run("python", "-m", "tests.simulation.mutants", *session.posargs)
+
+
 # What a user of scoop-core as a library relies on.
 
 
@@ -223,7 +230,6 @@ _MUTMUT_SETTINGS: Final = """
 source_paths=src
 also_copy=
     tests
-    conftest.py
 pytest_add_cli_args_test_selection=tests/core
 pytest_add_cli_args=
     --import-mode=importlib
@@ -251,7 +257,7 @@ def mutation(session: nox.Session) -> None:
     session.install("build", *_group("test"), *_group("mutation"))
     _unpack_sdist(session)
     # Mutants are found by plain examples first of all, and there are more than a thousand: a short search is enough.
-    Path("conftest.py").write_text(_SHORT_SEARCH, "utf-8")
+    Path("tests/conftest.py").write_text(_SHORT_SEARCH, "utf-8")
     Path("setup.cfg").write_text(_MUTMUT_SETTINGS, "utf-8")
     session.run("mutmut", "run", *session.posargs, success_codes=[0, 1])
     session.run("mutmut", "results")

@@ -13,6 +13,7 @@ import pytest
 
 from scoop_core import Changes, Command, Connection, DependencyGraph, Response, decode_snapshot, encode_snapshot
 
+from scoop_server.maintenance import COMMAND_NAMES
 from scoop_server.settings import OPTIONS, Settings, build_parser
 
 from tests.server.process import WAIT_SECONDS, ServerProcess
@@ -158,6 +159,19 @@ def test_the_table_of_options_is_that_of_the_parser() -> None:
             assert action.default == SUPPRESS, f"{flag} is an option like the others, but not in OPTIONS"
             real.append((usage, "", "", str(action.help)))
     assert sorted(documented) == sorted(real)
+
+
+def test_the_table_of_commands_is_that_of_the_server() -> None:
+    documented = [code_spans(command)[0].split()[:2] for command, _ in table_rows(README, "command", "what it does")]
+    assert sorted(documented) == [["scoop-server", name] for name in sorted(COMMAND_NAMES)]
+
+
+def test_the_tables_of_modules_are_those_of_the_packages() -> None:
+    core = table_rows(ARCHITECTURE, "module", "holds", "must never hold")
+    server = table_rows(ARCHITECTURE, "module", "holds")
+    for package, rows in (("scoop_core", core), ("scoop_server", server)):
+        real = {path.stem for path in ROOT.glob(f"packages/*/src/{package}/*.py")} - {"__init__", "__main__"}
+        assert {row[0].strip("`") for row in rows} == real
 
 
 def test_the_table_of_sessions_is_that_of_the_noxfile() -> None:

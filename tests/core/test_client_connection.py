@@ -1,6 +1,7 @@
 """The client's side of a connection: questions out, answers matched in order, and a peer that does not keep to it."""
 
 import pickle
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from scoop_core import (
     ClientConnectionState,
     Command,
     Connection,
+    ConnectionState,
     DependencyGraph,
     LimitExceeded,
     MalformedRequest,
@@ -151,8 +153,13 @@ def test_a_stream_that_ends_too_early_is_a_violation(questions: list[Request], d
 def test_nothing_comes_after_the_end() -> None:
     client = ClientConnection()
     client.receive_end()
-    for call in (lambda: client.receive(b""), client.receive_end, lambda: client.send(QUERY_B)):
-        with pytest.raises(RuntimeError, match="after the end of the stream"):
+    calls: dict[str, Callable[[], object]] = {
+        "bytes": lambda: client.receive(b""),
+        "an end": client.receive_end,
+        "a request": lambda: client.send(QUERY_B),
+    }
+    for what, call in calls.items():
+        with pytest.raises(RuntimeError, match=f"^{what} after the end of the stream$"):
             call()
 
 
@@ -163,6 +170,7 @@ def test_a_line_over_the_limit_is_not_sent() -> None:
     with pytest.raises(LimitExceeded) as caught:
         client.send(Request.of(Command.QUERY, "aa"))
     assert (caught.value.actual, caught.value.limit) == (exact + 1, exact)
+    assert caught.value.args == (exact + 1, exact, "bytes in a line")
     assert str(caught.value) == "9 bytes in a line, where 8 are the most"
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert client.unanswered == (QUERY_A,)
@@ -184,6 +192,16 @@ def test_the_limits_are_named_and_leave_room() -> None:
         with pytest.raises(ValueError, match="leave nothing to send"):
             ClientConnection(**limits)
     ClientConnection(max_line_length=1, max_unanswered=1)
+
+
+def test_a_servers_connection_stands_between_lines_before_the_first_and_after_each() -> None:
+    connection = Connection(max_line_length=8)
+    states = [connection.state]
+    for data in (b"QUERY|", b"a|\n", b"QUERY|far|", b"too long\n"):
+        connection.receive(data)
+        states.append(connection.state)
+    between, within, skipping, _ = ConnectionState
+    assert states == [between, within, between, skipping, between]
 
 
 class TestReceiveRequests:
@@ -226,3 +244,13 @@ class MatchesMalformed:
         return isinstance(other, MalformedRequest) and other.text == self.text
 
     __hash__ = None  # type: ignore[assignment]  # equal by content of something mutable
+
+
+@pytest.mark.parametrize(
+    ("line", "column"),
+    [("", 0), ("QUERY|a", 0), ("LIZARD|a|", 1), ("QUERY||", 7), ("INDEX|a|b,,c", 11), ("INDEX|a|b,c,d e", 14)],
+)
+def test_a_malformed_request_knows_the_column_of_the_line(line: str, column: int) -> None:
+    [error] = Connection().receive_requests(f"{line}\n".encode())
+    assert isinstance(error, MalformedRequest)
+    assert error.column == column

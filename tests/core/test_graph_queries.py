@@ -322,6 +322,13 @@ class TestExplanations:
         assert letters(graph.closed_cycle("x", ["x"])) == "xx"
         assert graph.closed_cycle("a", ["x"]) == ()
 
+    def test_a_cycle_that_exists_below_does_not_hold_up_the_search_for_a_new_one(self) -> None:
+        graph = graph_of("a:b b:a x: y:x")
+        graph.reject_cycles = True
+        assert graph.index("x", ["a"]) is Response.OK
+        assert graph.closed_cycle("x", ["b"]) == ()
+        assert graph.index("x", ["b"]) is Response.OK
+
     @pytest.mark.parametrize("bad", ["a b", "", "n" * 256])
     def test_a_name_that_is_none_is_an_error(self, bad: str) -> None:
         graph = graph_of(RING)
@@ -359,6 +366,7 @@ def test_a_package_that_is_not_indexed_is_an_error_with_its_name(
     with pytest.raises(UnknownPackage, match=r"^the package 'x' is not indexed$") as caught:
         query(graph_of("a:"), "x")
     assert caught.value.package == "x"
+    assert caught.value.args == ("x",)
     assert isinstance(caught.value, (ScoopError, KeyError))
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
@@ -370,6 +378,7 @@ class TestFromOneGraphToAnother:
             (TOOLCHAIN, TOOLCHAIN, []),
             ("", "a:b b:", ["INDEX|b|", "INDEX|a|b"]),
             ("a:b b:", "", ["REMOVE|a|", "REMOVE|b|"]),
+            ("a:b b:", "b:", ["REMOVE|a|"]),
             ("a:b b: c:", "a:c b: c:", ["INDEX|a|c"]),
             ("a:b b:", "a: b:a", ["INDEX|a|", "INDEX|b|a"]),
             ("", "a:b b:a", ["INDEX|b|", "INDEX|a|b", "INDEX|b|a"]),
@@ -430,6 +439,7 @@ class TestMaking:
             graph_of("z: a:bzc b:x")
         assert caught.value.refusal == MissingDependencies("a", ("c",))
         assert str(caught.value) == "a cannot be indexed: c is not indexed"
+        assert caught.value.args == (caught.value.refusal,)
         assert pickle.loads(pickle.dumps(caught.value)).refusal == caught.value.refusal
 
     def test_unless_it_is_to_be_added(self) -> None:

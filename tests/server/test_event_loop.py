@@ -42,12 +42,15 @@ class PatientSelector(DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.timeouts: list[float | None] = []
+        self.ready_count = 0
+        """How many descriptors the last turn was woken for."""
         self.clock: Clock | None = None
         """The clock to move by the time that a wait in vain would have taken, if one is to be moved."""
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         self.timeouts.append(timeout)
         ready = super().select(0)
+        self.ready_count = len(ready)
         if not ready and timeout and self.clock is not None:
             self.clock.now += timeout
         return ready
@@ -122,6 +125,7 @@ class CountingSocket:
         self.received_sizes: list[int] = []
         self.send_count = 0
         self.error: OSError | None = None
+        self.send_error: OSError | None = None
         self.shutdown_error: OSError | None = None
 
     def _fail_if_told(self) -> None:
@@ -136,6 +140,8 @@ class CountingSocket:
 
     def send(self, data: bytes | bytearray, /) -> int:
         self._fail_if_told()
+        if self.send_error is not None:
+            raise self.send_error
         self.send_count += 1
         return self._socket.send(data)
 
@@ -499,6 +505,8 @@ def test_a_client_that_does_not_take_its_answers_is_not_read_and_costs_the_other
             if len(answers) == sent * len(b"ERROR\n"):
                 break
         assert answers == b"ERROR\n" * sent
+        loop.turn()
+        assert loop.selector.ready_count == 0  # room for answers wakes no one when there are none
         peer.send(QUERY)
         loop.turn()
         assert peer.received() == ANSWER
@@ -595,6 +603,7 @@ def test_each_line_has_its_own_time() -> None:
         loop.turn()
         loop.pass_time(20.0)
         assert peer.received() == ANSWER * 2
+        assert not peer.has_ended()
         loop.pass_time(10.0)
         assert peer.has_ended()
 
@@ -642,19 +651,24 @@ def test_a_line_that_the_server_does_not_read_is_not_timed() -> None:
 
 
 def test_time_spent_unread_does_not_count_against_a_line_begun_before() -> None:
-    limits = Limits(output_bytes_high_water=20_000, read_bytes_max=4_003, incomplete_line_seconds_max=30.0)
+    limits = Limits(output_bytes_high_water=0, incomplete_line_seconds_max=30.0)
     with Loop(limits) as loop:
-        peer = loop.connect(buffer_bytes=5_000)
-        # Each read ends in the middle of a line, so the server stops reading there.
-        line = b"\n" * 999 + b"x\n"
-        for _ in range(100):
-            peer.send_all_that_fits(line)
-            loop.turn()
-        loop.pass_time(1_000.0)
-        loop.pass_time(1_000.0)
-        assert peer.received() != b""
+        peer, near = loop.connect_counting()
+        near.send_error = BlockingIOError()
+        peer.send(b"\nQUERY|")
         loop.turn()
+        loop.pass_time(1_000.0)
+        near.send_error = None
+        loop.turn()
+        assert peer.received() == b"ERROR\n"
+        loop.pass_time(29.0)
+        peer.send(b"a|\nQUERY|")
+        loop.turn()
+        assert peer.received() == ANSWER
+        loop.pass_time(29.0)
         assert not peer.has_ended()
+        loop.pass_time(1.0)
+        assert peer.has_ended()
 
 
 def test_silence_is_allowed_for_ever_unless_it_is_limited() -> None:
@@ -1017,6 +1031,16 @@ def test_a_client_that_breaks_during_the_shutdown_is_not_waited_for(when: str) -
         with contextlib.suppress(EOFError):
             peer.received()
         loop.turn()
+        assert loop.state() is State.STOPPED
+
+
+def test_a_sender_that_breaks_as_it_is_seen_off_is_not_waited_for() -> None:
+    with Loop(Limits(read_bytes_max=len(QUERY), drain_reads_max=2)) as loop:
+        peer, near = loop.connect_counting()
+        peer.send(QUERY * 10)
+        near.shutdown_error = BrokenPipeError()
+        loop.signal()
+        loop.turn(3)
         assert loop.state() is State.STOPPED
 
 

@@ -16,6 +16,9 @@ DIRECTORY: Final = "data"
 
 _FIRST_DESCRIPTOR: Final = 100
 
+_STALE_WRITES: Final = 12
+"""How many of the last writes may show up where they do not belong."""
+
 
 class PowerLossError(BaseException):
     """The machine stops here: what is only in the cache is at risk."""
@@ -201,7 +204,7 @@ class SimulatedDisk:
         if fate == "garbage":
             return self._random.randbytes(len(data))
         if fate == "stale":  # blocks that held something else before
-            return self._random.choice(self._written)[: len(data)].ljust(len(data), b"\0")
+            return self._random.choice(self._written[-_STALE_WRITES:])[: len(data)].ljust(len(data), b"\0")
         return data
 
     def _call(self, name: str, detail: str = "") -> None:

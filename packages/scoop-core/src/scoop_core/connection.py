@@ -38,6 +38,10 @@ class ConnectionState(enum.Enum):
     """The peer will send no more."""
 
 
+_BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
+"""A global name is found faster than a member of an enum, and this one is asked for with every read."""
+
+
 class Connection:
     r"""The server's side of one connection.
 
@@ -294,6 +298,5 @@ class ClientConnection:
 
     def _break_off(self, line: bytes, reason: str) -> PeerViolation:
         self._violation = PeerViolation(line.decode(ENCODING), reason)
-        self._incomplete = b""
         self.state = ClientConnectionState.BROKEN
         return self._violation

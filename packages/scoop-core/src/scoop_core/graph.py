@@ -224,7 +224,10 @@ class DependencyGraph(GraphQueries):
         # Nothing but QUERYs for indexed packages, the most common batch by far: cut at what stands between
         # two names. No key holds a bar or a newline, so where each piece is a key, each line was well formed.
         if text.startswith("QUERY|") and text.endswith("|\n"):
-            names = text[6:-2].split("|\nQUERY|")
+            name = text[6:-2]
+            if name in counts:
+                return _OK
+            names = name.split("|\nQUERY|")
             if all(map(counts.__contains__, names)):
                 return _OK * len(names)
 

@@ -4,7 +4,7 @@ import contextlib
 import enum
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
-from typing import Protocol
+from typing import Final, Protocol
 
 from scoop_core import ENCODING, Connection, ConnectionState
 
@@ -47,10 +47,26 @@ class Phase(enum.Enum):
     """The socket is closed."""
 
 
+_OPEN: Final = Phase.OPEN
+"""A global name is found faster than a member of an enum, and this one is asked for with every answer."""
+
+
 class Client:
     """One accepted connection."""
 
-    __slots__ = ("_limits", "_unsent", "connection", "last_active", "name", "phase", "registered_events", "socket")
+    __slots__ = (
+        "_limits",
+        "_read_bytes_max",
+        "_recv",
+        "_send",
+        "_unsent",
+        "connection",
+        "last_active",
+        "name",
+        "phase",
+        "registered_events",
+        "socket",
+    )
 
     def __init__(self, sock: StreamSocket, name: str, limits: Limits, now: float) -> None:
         self.socket = sock
@@ -62,6 +78,10 @@ class Client:
         """What the selector has been told to watch for; the event loop keeps it."""
         self.last_active = now
         self._limits = limits
+        # What every message needs is looked up once.
+        self._read_bytes_max = limits.read_bytes_max
+        self._recv = sock.recv
+        self._send = sock.send
         self._unsent = bytearray()
 
     @property
@@ -89,19 +109,19 @@ class Client:
         connection is broken.
         """
         try:
-            data = self.socket.recv(self._limits.read_bytes_max)
+            data = self._recv(self._read_bytes_max)
         except (BlockingIOError, InterruptedError):
             return ""
-        if not data:
-            self.connection.receive_end()
-            self.phase = Phase.FINISHING
-            return ""
-        return self.connection.receive(data)
+        if data:
+            return self.connection.receive(data)
+        self.connection.receive_end()
+        self.phase = Phase.FINISHING
+        return ""
 
     def discard(self) -> bool:
         """Read once and throw it away; return whether more may come. Raises OSError as :meth:`receive` does."""
         try:
-            return bool(self.socket.recv(self._limits.read_bytes_max))
+            return bool(self._recv(self._read_bytes_max))
         except (BlockingIOError, InterruptedError):
             return True
 
@@ -117,17 +137,17 @@ class Client:
             return self._send_unsent()
         if data:
             try:
-                sent = self.socket.send(data)
+                sent = self._send(data)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             if sent < len(data):
                 self._unsent += data[sent:]
                 return False
-        return self.phase is Phase.OPEN
+        return self.phase is _OPEN
 
     def _send_unsent(self) -> bool:
         with contextlib.suppress(BlockingIOError, InterruptedError):  # then nothing of it was taken
-            del self._unsent[: self.socket.send(self._unsent)]
+            del self._unsent[: self._send(self._unsent)]
         if len(self._unsent) > self._limits.output_bytes_max:
             raise ConnectionAbortedError(f"{len(self._unsent):,} bytes of answers are unsent")
         return not self._unsent and self.phase is Phase.OPEN

@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import selectors
 import signal
 import socket
 import sys
@@ -20,6 +19,7 @@ from scoop_server.data_directory import DataDirectory, DataDirectoryError
 from scoop_server.event_loop import Server, format_address
 from scoop_server.limits import Limits
 from scoop_server.lock import DirectoryLock
+from scoop_server.selector import best_selector
 from scoop_server.settings import Settings, read_settings
 from scoop_server.store import JournalStore, MemoryStore
 
@@ -85,7 +85,7 @@ def serve(settings: Settings) -> None:
             clients_max=settings.max_clients,
             idle_seconds_max=settings.idle_timeout,
         )
-        selector = resources.enter_context(selectors.DefaultSelector())
+        selector = resources.enter_context(best_selector())
         # Only now: whoever connects is served at once.
         listener.listen(_BACKLOG)
         server = Server(graph, store or MemoryStore(), [listener], selector, time.monotonic, limits)

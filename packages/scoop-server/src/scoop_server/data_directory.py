@@ -11,7 +11,7 @@ continues it; only in a new directory it is the other way round.
 import contextlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from scoop_server.files import FileSystem
@@ -46,22 +46,16 @@ class DataDirectory:
 
     def read(self, kind: str, generation: int) -> bytes:
         """Return all bytes of a file."""
-        descriptor = self.files.open(self.file(kind, generation), os.O_RDONLY)
-        try:
+        with self._opened(self.file(kind, generation), os.O_RDONLY) as descriptor:
             parts = []
             while part := self.files.read(descriptor, _READ_BYTES):
                 parts.append(part)
             return b"".join(parts)
-        finally:
-            self.files.close(descriptor)
 
     def size(self, kind: str, generation: int) -> int:
         """Return how many bytes a file has."""
-        descriptor = self.files.open(self.file(kind, generation), os.O_RDONLY)
-        try:
+        with self._opened(self.file(kind, generation), os.O_RDONLY) as descriptor:
             return self.files.lseek(descriptor, 0, os.SEEK_END)
-        finally:
-            self.files.close(descriptor)
 
     def write(self, kind: str, generation: int, chunks: Iterable[bytes]) -> int:
         """Write a file, which appears whole and durable or not at all; return its size in bytes."""
@@ -69,36 +63,43 @@ class DataDirectory:
         # Another process may be writing the same generation: a compaction that has outlived its server.
         unfinished = f"{path}.unfinished-{os.getpid()}"
         size = 0
-        descriptor = self.files.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
+        with self._opened(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as descriptor:
             try:
                 for chunk in chunks:
                     write_all(self.files, descriptor, chunk)
                     size += len(chunk)
                 self.files.fsync(descriptor)
-            finally:
-                self.files.close(descriptor)
-            self.files.rename(unfinished, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                self.files.unlink(unfinished)
-            raise
+                self.files.rename(unfinished, path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self.files.unlink(unfinished)
+                raise
         self.sync()
         return size
 
     def sync(self) -> None:
         """Make the names in the directory durable."""
-        descriptor = self.files.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
+        with self._opened(self.path, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
             self.files.fsync(descriptor)
-        finally:
-            self.files.close(descriptor)
 
     def delete_before(self, generation: int) -> None:
         """Delete what snapshot ``generation``, which is durable, has made superfluous, and all unfinished files."""
         for match in self._listing():
             if match[3] or int(match[2]) < generation:
                 self.files.unlink(os.path.join(self.path, match[0]))
+
+    @contextlib.contextmanager
+    def _opened(self, path: str, flags: int) -> Iterator[int]:
+        """Open a file for its owner alone, and close it; an error names it, also where a call knew its number only."""
+        try:
+            descriptor = self.files.open(path, flags, 0o600)
+            try:
+                yield descriptor
+            finally:
+                self.files.close(descriptor)
+        except OSError as error:
+            error.filename = error.filename or path
+            raise
 
 
 def write_all(files: FileSystem, descriptor: int, data: bytes) -> None:

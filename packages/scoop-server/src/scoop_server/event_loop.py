@@ -23,6 +23,8 @@ from scoop_server.store import Store
 
 log: Final = logging.getLogger("scoop_server")
 
+_BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
+
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -122,24 +124,25 @@ class Server:
     def _read_and_apply(self, events: list[tuple[SelectorKey, int]], changes: Changes) -> list[Reply]:
         """Read each ready client once, and answer what it asks; return the answers, which must wait for the commit."""
         apply_lines = self._graph.apply_lines
+        line_started = self._line_started
         replies: list[Reply] = []
         for key, mask in events:
             client = key.data
             if type(client) is not Client:
-                client()  # a listener, or a descriptor that something else watches
-            elif not mask & EVENT_READ:
-                replies.append((client, "", ""))
-            elif client.phase is Phase.LINGERING:
-                self._discard(client)
-            else:
+                client()  # a listener, a client that lingers, or a descriptor that something else watches
+                continue
+            lines = answers = ""
+            if mask & EVENT_READ:
                 try:
                     lines = client.receive()
                 except OSError as error:
                     self._close(client, error)
                     continue
-                replies.append((client, lines, apply_lines(lines, changes) if lines else ""))
-                if client.is_in_line or client in self._line_started:
+                if lines:
+                    answers = apply_lines(lines, changes)
+                if line_started or client.connection.state is not _BETWEEN_LINES:
                     self._time_line(client, is_new_line=bool(lines))
+            replies.append((client, lines, answers))
         return replies
 
     def _take_back(self, replies: list[Reply], changes: Changes) -> list[Reply]:
@@ -246,7 +249,7 @@ class Server:
         else:
             client.linger()
             client.last_active = self._now
-            self._watch_client(client, client.wanted_events)
+            self._selector.modify(client.socket, EVENT_READ, partial(self._discard, client))
 
     def _watch_client(self, client: Client, events: int) -> None:
         self._selector.modify(client.socket, events, client)

@@ -47,7 +47,7 @@ class Store(Protocol):
 
     @property
     def wants_tick(self) -> bool:
-        """Whether :meth:`tick` has something to do, now or later."""
+        """Whether :meth:`tick` has something to do, now or later. It is asked for in every turn."""
 
     def tick(self) -> None:
         """Do what time brings. Called about once a second."""
@@ -110,6 +110,9 @@ class JournalStore:
         self._earlier_bytes = state.journal_bytes - state.sealed_bytes
         """The size of the journals since the snapshot, but for the one that is being written."""
         self._compact_at = max(state.snapshot_bytes, journal_bytes_min)
+        self.wants_tick = False
+        """See :meth:`Store.wants_tick`."""
+        self._look_ahead()
 
     # Opening
 
@@ -163,6 +166,7 @@ class JournalStore:
         if self._is_out_of_space:
             log.info("there is room again for %s; changes are taken", self._journal.path)
             self._is_out_of_space = False
+        self._look_ahead()
 
     def _leave_resumed_journal(self) -> None:
         """Begin a journal of this process's own before its first batch.
@@ -179,10 +183,9 @@ class JournalStore:
                 f"cannot begin a journal in {self._directory.path}: {error.strerror}; see to the disk, and start again"
             ) from error
 
-    @property
-    def wants_tick(self) -> bool:
-        """See :meth:`Store.wants_tick`."""
-        return (
+    def _look_ahead(self) -> None:
+        """Settle :attr:`wants_tick` anew, after anything that it depends on."""
+        self.wants_tick = (
             self._compaction is not None
             or self._compaction_wanted
             or self._earlier_bytes + self._journal.size > self._compact_at
@@ -197,10 +200,12 @@ class JournalStore:
             self._look_after_compaction(self._compaction)
         elif self._compaction_wanted or self._earlier_bytes + self._journal.size > self._compact_at:
             self._compact()
+        self._look_ahead()
 
     def request_compaction(self) -> None:
         """Have the journals folded into a new snapshot soon, however small they are."""
         self._compaction_wanted = True
+        self._look_ahead()
 
     def _compact(self) -> None:
         """Turn to a new journal, and have the ones before it compacted."""

@@ -1,0 +1,81 @@
+"""Journals for the tests of the codec: how they are written, and the chain that several of them make."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+from scoop_core import NO_BATCH, JournalReader, Seal, TranscriptError, encode_batch, encode_journal_header
+
+Batch = Sequence[str]
+"""The requests of one batch, without newline."""
+
+
+def synced_by_every_commit(number: int) -> int:
+    """Return what the seal of batch ``number`` vouches for, where each commit waits for the disk."""
+    return number - 1
+
+
+@dataclass(frozen=True)
+class Written:
+    """A journal, and where its parts are."""
+
+    data: bytes
+    ends: list[int]
+    """Where the header ends, and then each batch."""
+    texts: list[str]
+    """What a reader yields."""
+    head: Seal
+
+    @property
+    def batches(self) -> list[bytes]:
+        """The bytes of each batch, its seal included."""
+        return [self.data[start:end] for start, end in zip(self.ends, self.ends[1:], strict=False)]
+
+    @property
+    def header(self) -> bytes:
+        """The bytes of the first line."""
+        return self.data[: self.ends[0]]
+
+
+def written(
+    batches: Sequence[Batch],
+    *,
+    generation: int = 1,
+    after: Seal = NO_BATCH,
+    synced: Callable[[int], int] = synced_by_every_commit,
+) -> Written:
+    """Return the journal of ``batches``; ``synced`` gives what the seal of a batch with some number vouches for."""
+    data, head = encode_journal_header(generation, after)
+    ends = [len(data)]
+    for lines in batches:
+        batch, head = encode_batch(list(lines), head, synced(head.number + 1))
+        data += batch
+        ends.append(len(data))
+    return Written(data, ends, ["".join(f"{line}\n" for line in lines) for lines in batches], head)
+
+
+def read(*journals: bytes) -> list[str]:
+    """Return the texts of all batches of journals that follow each other; only the last one may have a tail.
+
+    Raises TranscriptError where they are no chain.
+    """
+    texts: list[str] = []
+    head: Seal | None = None
+    for number, data in enumerate(journals, 1):
+        reader = JournalReader(data)
+        if head is not None and reader.after != head:
+            raise TranscriptError(0, "another chain")
+        texts += reader
+        if reader.unsealed_bytes and number < len(journals):
+            raise TranscriptError(reader.sealed_bytes, "a tail in the middle")
+        head = reader.head
+    return texts
+
+
+def sealed(body: bytes, number: int, lines: int, length: int, synced: int, after: int) -> bytes:
+    """Return ``body`` under a seal that says what it is told to, right or wrong, with the right checksum of both.
+
+    The checksum covers the last ``length`` bytes of ``body``.
+    """
+    seal = b"#seal %d lines %d bytes %d synced %d after %08x crc32 " % (number, lines, length, synced, after)
+    return body + seal + b"%08x\n" % crc32(seal, crc32(body[len(body) - length :]))

@@ -1,0 +1,295 @@
+"""The journal: batches under seals, in a chain; what a later seal vouches for is never dropped, the rest is a tail."""
+
+from collections.abc import Callable
+from zlib import crc32
+
+import pytest
+
+from scoop_core import (
+    JOURNAL_VERSION,
+    NO_BATCH,
+    SNAPSHOT_VERSION,
+    Changes,
+    DependencyGraph,
+    JournalReader,
+    Seal,
+    TranscriptError,
+    UnsupportedFormat,
+    encode_batch,
+    encode_journal_header,
+    encode_snapshot,
+)
+
+from tests.core.journals import Written, read, sealed, written
+
+BATCHES = [["INDEX|gmp|", "INDEX|isl|gmp"], ["REMOVE|isl|"], ["INDEX|gmp|gmp"], ["INDEX|a|", "INDEX|b|a", "REMOVE|b|"]]
+
+FOUR = written(BATCHES)
+
+
+def refusal(data: bytes) -> TranscriptError:
+    """Return the error with which a journal is refused, however far it was read before."""
+    with pytest.raises(TranscriptError) as refused:
+        list(JournalReader(data))
+    return refused.value
+
+
+def header(body: bytes) -> bytes:
+    """Return a header that says ``body``, with the right checksum."""
+    return body + b"%08x\n" % crc32(body)
+
+
+def broken(journal: Written, *numbers: int) -> bytes:
+    """Return a journal in which a byte of each of these batches is another."""
+    data = bytearray(journal.data)
+    for number in numbers:
+        data[journal.ends[number - 1]] ^= 1
+    return bytes(data)
+
+
+class TestHeader:
+    def test_how_it_is_written(self) -> None:
+        data, seal = encode_journal_header(4, Seal(16, 0x5D1F00AA))
+        before_checksum = b"#scoop journal 1 generation 4 batch 16 after 5d1f00aa crc32 "
+        assert data == before_checksum + b"%08x\n" % crc32(before_checksum)
+        assert seal == Seal(16, crc32(before_checksum))
+        assert JOURNAL_VERSION == 1
+
+    def test_a_chain_begins_with_no_batch(self) -> None:
+        assert Seal(number=0, checksum=0) == NO_BATCH
+        assert encode_journal_header(1, NO_BATCH)[0].startswith(
+            b"#scoop journal 1 generation 1 batch 0 after 00000000 "
+        )
+
+    @pytest.mark.parametrize("after", [NO_BATCH, Seal(16, 0x5D1F00AA), Seal(10**18 - 1, 0xFFFFFFFF), Seal(1, 0xA)])
+    @pytest.mark.parametrize("generation", [1, 10**18 - 1])
+    def test_what_is_written_is_read(self, generation: int, after: Seal) -> None:
+        data, seal = encode_journal_header(generation, after)
+        reader = JournalReader(data)
+        assert (reader.generation, reader.after, reader.head) == (generation, after, seal)
+        assert (reader.sealed_bytes, reader.unsealed_bytes) == (len(data), 0)
+        assert list(reader) == []
+        assert reader.head == seal
+
+    @pytest.mark.parametrize(
+        ("data", "reason"),
+        [
+            (b"", "the journal is empty"),
+            (b"\n", "no journal: the first line is not a header"),
+            (b"\0" * 100, "no journal: the first line is not a header"),
+            (FOUR.header[:-1], "no journal: the first line is not a header"),
+            (FOUR.data[1:], "no journal: the first line is not a header"),
+            (b"\n" + FOUR.data, "no journal: the first line is not a header"),
+            (FOUR.batches[0], "no journal: the first line is not a header"),
+            (b"".join(encode_snapshot(DependencyGraph())), "no journal: the first line is not a header"),
+            (b"#scoop journal 1\n", "the header of the journal is broken"),
+            (FOUR.header.replace(b"generation 1", b"generation 2"), "the header of the journal is broken"),
+            (FOUR.header.upper().replace(b"#SCOOP JOURNAL 1", b"#scoop journal 1"), "the header of the journal is"),
+            (FOUR.header.replace(b"\n", b" \n"), "the header of the journal is broken"),
+            (FOUR.header.replace(b"\n", b"\r\n"), "the header of the journal is broken"),
+            (
+                header(b"#scoop journal 1 generation 1 batch 0 after 0 crc32 "),
+                "the header of the journal is broken",
+            ),
+            (
+                header(b"#scoop journal 1 generation %d batch 0 after 00000000 crc32 " % 10**18),
+                "the header of the journal is broken",
+            ),
+            (
+                header(b"#scoop journal 1 generation -1 batch 0 after 00000000 crc32 "),
+                "the header of the journal is broken",
+            ),
+        ],
+    )
+    def test_anything_else_is_refused_at_its_first_byte(self, data: bytes, reason: str) -> None:
+        error = refusal(data)
+        assert (error.offset, type(error)) == (0, TranscriptError)
+        assert error.reason.startswith(reason)
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"#scoop journal 2\n",
+            b"#scoop journal 2 and what follows is for a later version to know\n\0\xff",
+            header(b"#scoop journal 2 generation 1 batch 0 after 00000000 crc32 ") + FOUR.batches[0],
+            b"#scoop journal 0\n",
+            b"#scoop journal 999999999\n",
+        ],
+    )
+    def test_another_format_is_told_from_damage(self, data: bytes) -> None:
+        error = refusal(data)
+        assert type(error) is UnsupportedFormat
+        assert error.offset == 0
+        version = int(data.split()[2])
+        assert str(error) == f"byte 0: the journal has format {version}; this version reads format 1"
+
+    def test_snapshot_and_journal_have_versions_of_their_own(self) -> None:
+        assert b"".join(encode_snapshot(DependencyGraph())).startswith(b"#scoop snapshot %d\n" % SNAPSHOT_VERSION)
+        assert FOUR.header.startswith(b"#scoop journal %d " % JOURNAL_VERSION)
+
+
+class TestBatch:
+    def test_how_it_is_written(self) -> None:
+        data, seal = encode_batch(["INDEX|cloog|isl", "REMOVE|make|"], Seal(16, 0x91B2C3D4), 15)
+        before_checksum = b"INDEX|cloog|isl\nREMOVE|make|\n#seal 17 lines 2 bytes 29 synced 15 after 91b2c3d4 crc32 "
+        assert data == before_checksum + b"%08x\n" % crc32(before_checksum)
+        assert seal == Seal(17, crc32(before_checksum))
+
+    def test_batches_are_read_one_by_one(self) -> None:
+        reader = JournalReader(FOUR.data)
+        places = []
+        for number, text in enumerate(reader, 1):
+            assert text == FOUR.texts[number - 1]
+            assert reader.head.number == number
+            places.append((reader.sealed_bytes, reader.unsealed_bytes))
+        assert places == [(end, len(FOUR.data) - end) for end in FOUR.ends[1:]]
+        assert reader.head == FOUR.head
+        assert reader.unsealed_bytes == 0
+
+    def test_the_lines_alone_are_requests_that_any_indexer_takes(self) -> None:
+        lines = "".join(f"{line}\n" for line in FOUR.data.decode().splitlines() if not line.startswith("#"))
+        assert lines == "".join(FOUR.texts)
+        graph = DependencyGraph()
+        assert graph.apply_lines(lines, Changes()) == "OK\n" * lines.count("\n")
+        assert sorted(graph) == ["a", "gmp"]
+
+    def test_names_of_every_allowed_character_and_length(self) -> None:
+        lines = ["INDEX|a_-+.@/:~Z9|", f"INDEX|{'n' * 255}|a_-+.@/:~Z9"]
+        assert read(written([lines]).data) == ["".join(f"{line}\n" for line in lines)]
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"number": 1},
+            {"number": 3},
+            {"lines": 1},
+            {"lines": 3},
+            {"length": 20},
+            {"length": 27},
+            {"after": NO_BATCH.checksum},
+        ],
+    )
+    def test_a_seal_must_be_right_in_every_field_and_not_only_in_its_checksum(self, changed: dict[str, int]) -> None:
+        first = written(BATCHES[:1])
+        body = b"INDEX|cloog|isl\nINDEX|make|\n"
+        fields = {"number": 2, "lines": 2, "length": len(body), "synced": 1, "after": first.head.checksum}
+        assert read(first.data + sealed(body, **fields)) == [*first.texts, body.decode()]
+        assert read(first.data + sealed(body, **(fields | changed))) == first.texts
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            (b"#seal ", b"#SEAL "),
+            (b"#seal ", b"# seal "),
+            (b" lines ", b" line "),
+            (b" synced ", b" "),
+            (b"\n#seal", b"\r\n#seal"),
+            (b"#seal 1 ", b"#seal 01 "),
+        ],
+    )
+    def test_a_seal_in_other_words_is_none(self, old: bytes, new: bytes) -> None:
+        data = written(BATCHES[:1]).data
+        assert old in data
+        assert read(data.replace(old, new)) == []
+
+
+class TestChain:
+    def test_batches_are_numbered_through_all_journals(self) -> None:
+        first = written(BATCHES[:2], generation=7)
+        second = written(BATCHES[2:], generation=8, after=first.head)
+        reader = JournalReader(second.data)
+        assert (reader.generation, reader.after) == (8, first.head)
+        assert read(first.data, second.data) == FOUR.texts
+        assert reader.head.number == 2
+        list(reader)
+        assert reader.head == second.head
+        assert second.head.number == 4
+
+    def test_a_journal_without_a_batch_hands_the_chain_on(self) -> None:
+        first = written(BATCHES[:2])
+        empty = written([], generation=2, after=first.head)
+        second = written(BATCHES[2:], generation=3, after=empty.head)
+        assert read(first.data, empty.data, second.data) == FOUR.texts
+        assert empty.head.number == 2
+
+    def test_the_same_batches_in_another_journal_are_other_bytes(self) -> None:
+        # So that what was dropped from one journal, and left on the disk, is never read as a part of another.
+        one, other = written(BATCHES, generation=1), written(BATCHES, generation=2)
+        assert all(a != b for a, b in zip(one.batches, other.batches, strict=True))
+        for count in range(4):
+            assert read(other.header + b"".join(other.batches[:count]) + one.batches[count]) == other.texts[:count]
+
+    @pytest.mark.parametrize("change", [lambda head: Seal(head.number + 1, head.checksum), lambda _: NO_BATCH])
+    def test_journals_that_do_not_fit_are_no_chain(self, change: Callable[[Seal], Seal]) -> None:
+        first = written(BATCHES[:2])
+        second = written(BATCHES[2:], generation=2, after=change(first.head))
+        with pytest.raises(TranscriptError):
+            read(first.data, second.data)
+
+
+class TestWhatIsNotSealed:
+    """A tail was never acknowledged; a batch that a later one vouches for had been on disk."""
+
+    @pytest.mark.parametrize("number", [1, 2, 3])
+    def test_a_broken_batch_that_a_later_one_vouches_for_is_refused_where_it_begins(self, number: int) -> None:
+        error = refusal(broken(FOUR, number))
+        assert error.offset == FOUR.ends[number - 1]
+        assert error.reason == (
+            f"batch {number} is broken, and batch {number + 1} tells that it had been whole on disk"
+        )
+        assert type(error) is TranscriptError
+
+    def test_the_last_batch_may_be_broken_because_no_one_vouches_for_it(self) -> None:
+        reader = JournalReader(broken(FOUR, 4))
+        assert list(reader) == FOUR.texts[:3]
+        assert reader.sealed_bytes == FOUR.ends[3]
+        assert reader.unsealed_bytes == len(FOUR.batches[3])
+        assert reader.head.number == 3
+
+    def test_what_no_one_vouches_for_is_a_tail_however_much_follows_it(self) -> None:
+        journal = written(BATCHES, synced=lambda _: 0)
+        for number in range(1, 5):
+            assert read(broken(journal, number)) == journal.texts[: number - 1]
+
+    @pytest.mark.parametrize("synced", [[0, 0, 0, 2], [0, 0, 2, 2], [0, 1, 1, 3], [0, 0, 0, 0], [0, 0, 1, 1]])
+    def test_only_what_was_synced_is_vouched_for(self, synced: list[int]) -> None:
+        """As it is where the disk is waited for once a second: seals vouch for what is some batches back."""
+        journal = written(BATCHES, synced=lambda number: synced[number - 1])
+        for number in range(1, 5):
+            voucher = next((later for later in range(number + 1, 5) if synced[later - 1] >= number), None)
+            if voucher is None:
+                assert read(broken(journal, number)) == journal.texts[: number - 1]
+            else:
+                error = refusal(broken(journal, number))
+                assert error.offset == journal.ends[number - 1]
+                assert f"batch {number} is broken, and batch {voucher} tells" in error.reason
+
+    def test_a_broken_batch_vouches_for_nothing(self) -> None:
+        assert read(broken(FOUR, 3, 4)) == FOUR.texts[:2]
+        assert refusal(broken(FOUR, 2, 3)).offset == FOUR.ends[1]
+
+    def test_a_batch_that_is_missing_is_as_good_as_broken(self) -> None:
+        without_second = FOUR.header + FOUR.batches[0] + FOUR.batches[2] + FOUR.batches[3]
+        error = refusal(without_second)
+        assert error.offset == FOUR.ends[1]
+        assert "batch 2 is broken, and batch 3 tells" in error.reason
+
+    def test_a_batch_vouches_only_for_what_stands_before_it(self) -> None:
+        """A seal over bytes that have been read already, or that begin before the file does, is no later batch."""
+        two = written(BATCHES[:2])
+        for length in (1, len(two.batches[1]), len(two.data), 1_000_000):
+            assert read(sealed(two.data, 9, 1, length, 8, 0)) == two.texts
+
+    def test_all_that_was_read_before_the_gap_is_given_out_first(self) -> None:
+        reader = JournalReader(broken(FOUR, 3))
+        texts = iter(reader)
+        assert [next(texts), next(texts)] == FOUR.texts[:2]
+        with pytest.raises(TranscriptError):
+            next(texts)
+        assert (reader.head.number, reader.sealed_bytes) == (2, FOUR.ends[2])
+
+    def test_a_journal_that_holds_only_a_tail(self) -> None:
+        reader = JournalReader(FOUR.header + b"INDEX|a|\n")
+        assert list(reader) == []
+        assert reader.unsealed_bytes == 9
+        assert reader.sealed_bytes == len(FOUR.header)

@@ -1,0 +1,224 @@
+"""The files of a data directory: which ones count, and that each is there whole and durable, or not at all."""
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scoop_server.data_directory import DataDirectory, write_all
+
+from tests.server.faulty_files import FaultyFiles, contents_of, names_in
+
+
+@pytest.fixture
+def files() -> Iterator[FaultyFiles]:
+    faulty = FaultyFiles()
+    yield faulty
+    assert faulty.open_files == {}
+
+
+@pytest.fixture
+def directory(tmp_path: Path, files: FaultyFiles) -> DataDirectory:
+    return DataDirectory(str(tmp_path), files)
+
+
+NEW_FILE = ["create snapshot-7.unfinished", "write snapshot-7.unfinished", "fsync snapshot-7.unfinished"]
+
+
+class TestGenerations:
+    def test_they_come_in_the_order_of_their_numbers(self, directory: DataDirectory, tmp_path: Path) -> None:
+        for name in ("journal-9", "snapshot-10", "journal-10", "snapshot-9", "journal-123456789012345678"):
+            (tmp_path / name).touch()
+        assert directory.generations("snapshot") == [9, 10]
+        assert directory.generations("journal") == [9, 10, 123_456_789_012_345_678]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "snapshot",
+            "snapshot-",
+            "snapshot-0",
+            "snapshot-01",
+            "snapshot-+1",
+            "snapshot--1",
+            "snapshot-1 ",
+            "snapshot-1\n",
+            "snapshot-1.bak",
+            "snapshot-1.unfinished",
+            "snapshot-1.unfinished-",
+            "snapshot-1.unfinished-77",
+            "Snapshot-1",
+            "my-snapshot-1",
+            "snapshot-1234567890123456789",
+            "snapshot-\N{ARABIC-INDIC DIGIT ONE}",
+            "lock",
+        ],
+    )
+    def test_other_names_do_not_count(self, directory: DataDirectory, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).touch()
+        assert directory.generations("snapshot") == []
+        assert directory.generations("journal") == []
+
+    def test_where_a_file_is(self, directory: DataDirectory, tmp_path: Path) -> None:
+        assert directory.file("journal", 12) == f"{tmp_path}/journal-12"
+
+
+class TestReading:
+    @pytest.mark.parametrize("piece", [None, 1, 3])
+    def test_a_file_is_read_whole_in_as_many_pieces_as_it_takes(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, piece: int | None
+    ) -> None:
+        (tmp_path / "journal-1").write_bytes(b"0123456789\0\n")
+        files.piece_bytes_max = piece
+        assert directory.read("journal", 1) == b"0123456789\0\n"
+        assert directory.size("journal", 1) == 12
+        assert files.calls == []
+
+    def test_an_empty_file(self, directory: DataDirectory, tmp_path: Path) -> None:
+        (tmp_path / "journal-1").touch()
+        assert (directory.read("journal", 1), directory.size("journal", 1)) == (b"", 0)
+
+    @pytest.mark.parametrize("call", ["open", "read", "lseek"])
+    def test_an_error_names_the_file(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, call: str
+    ) -> None:
+        (tmp_path / "journal-1").touch()
+        files.fail(f"{call} journal-1")
+        look = directory.size if call == "lseek" else directory.read
+        with pytest.raises(OSError, match="Input/output error") as failed:
+            look("journal", 1)
+        assert (failed.value.errno, failed.value.filename) == (errno.EIO, str(tmp_path / "journal-1"))
+
+    def test_a_missing_file(self, directory: DataDirectory, tmp_path: Path) -> None:
+        for look in (directory.read, directory.size):
+            with pytest.raises(FileNotFoundError) as missing:
+                look("journal", 1)
+            assert missing.value.filename == str(tmp_path / "journal-1")
+
+    def test_a_directory_in_place_of_a_file(self, directory: DataDirectory, tmp_path: Path) -> None:
+        (tmp_path / "journal-1").mkdir()
+        with pytest.raises(IsADirectoryError) as failed:
+            directory.read("journal", 1)
+        assert failed.value.filename == str(tmp_path / "journal-1")
+
+
+class TestWriting:
+    def test_a_file_has_its_name_when_it_is_on_disk_and_the_name_is_kept_before_anyone_hears_of_it(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        assert directory.write("snapshot", 7, [b"abc", b"", b"defg"]) == 7
+        assert files.calls == [
+            "create snapshot-7.unfinished",
+            "write snapshot-7.unfinished",
+            "write snapshot-7.unfinished",
+            "fsync snapshot-7.unfinished",
+            "rename snapshot-7",
+            "fsync .",
+        ]
+        assert names_in(tmp_path) == {"snapshot-7"}
+        assert directory.read("snapshot", 7) == b"abcdefg"
+
+    def test_a_file_is_its_owners_alone(self, directory: DataDirectory, tmp_path: Path) -> None:
+        before = os.umask(0)
+        try:
+            directory.write("snapshot", 7, [b"abc"])
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "snapshot-7").stat().st_mode) == 0o600
+
+    def test_a_file_of_that_name_is_replaced(self, directory: DataDirectory, tmp_path: Path) -> None:
+        (tmp_path / "snapshot-7").write_bytes(b"something longer")
+        (tmp_path / f"snapshot-7.unfinished-{os.getpid()}").write_bytes(b"left by a process of the same number")
+        directory.write("snapshot", 7, [b"abc"])
+        assert names_in(tmp_path) == {"snapshot-7"}
+        assert directory.read("snapshot", 7) == b"abc"
+
+    def test_what_another_process_is_writing_is_left_alone(self, directory: DataDirectory, tmp_path: Path) -> None:
+        other = tmp_path / f"snapshot-7.unfinished-{os.getppid()}"
+        other.write_bytes(b"half")
+        directory.write("snapshot", 7, [b"abc"])
+        assert other.read_bytes() == b"half"
+
+    def test_short_writes_are_completed(self, directory: DataDirectory, files: FaultyFiles) -> None:
+        files.piece_bytes_max = 4
+        assert directory.write("snapshot", 7, [b"abcdefghij", b"klm"]) == 13
+        assert files.calls.count("write snapshot-7.unfinished") == 4
+        assert directory.read("snapshot", 7) == b"abcdefghijklm"
+
+    @pytest.mark.parametrize("failing", [*NEW_FILE, "rename snapshot-7"])
+    @pytest.mark.parametrize("is_new", [True, False])
+    def test_what_fails_leaves_everything_as_it_was(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, failing: str, is_new: bool
+    ) -> None:
+        if not is_new:
+            (tmp_path / "snapshot-7").write_bytes(b"as it was")
+        before = contents_of(tmp_path)
+        files.fail(re.escape(failing), errno.ENOSPC)
+        with pytest.raises(OSError, match="No space left on device") as failed:
+            directory.write("snapshot", 7, [b"abc"])
+        assert failed.value.errno == errno.ENOSPC
+        assert contents_of(tmp_path) == before
+        assert directory.write("snapshot", 7, [b"abc"]) == 3
+
+    def test_no_space_in_the_middle_leaves_nothing(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        files.space_left = 5
+        with pytest.raises(OSError, match="No space left on device"):
+            directory.write("snapshot", 7, [b"abc", b"defg"])
+        assert names_in(tmp_path) == set()
+
+    def test_an_error_names_the_file(self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path) -> None:
+        files.fail("fsync snapshot-7.unfinished")
+        with pytest.raises(OSError, match="Input/output error") as failed:
+            directory.write("snapshot", 7, [b"abc"])
+        assert str(failed.value.filename).startswith(str(tmp_path / "snapshot-7"))
+
+    def test_a_name_that_may_not_last_is_an_error_though_the_file_is_there(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        files.fail(r"fsync \.")
+        with pytest.raises(OSError, match="Input/output error") as failed:
+            directory.write("snapshot", 7, [b"abc"])
+        assert failed.value.filename == str(tmp_path)
+        assert names_in(tmp_path) == {"snapshot-7"}
+
+    def test_the_first_error_is_told_where_cleaning_up_fails_too(
+        self, directory: DataDirectory, files: FaultyFiles
+    ) -> None:
+        files.fail("write snapshot-7.unfinished", errno.ENOSPC)
+        files.fail("unlink snapshot-7.unfinished", errno.EROFS)
+        with pytest.raises(OSError, match="No space left on device"):
+            directory.write("snapshot", 7, [b"abc"])
+        assert files.calls[-1] == "unlink snapshot-7.unfinished"
+
+    def test_write_all_goes_on_until_all_is_written(self, files: FaultyFiles, tmp_path: Path) -> None:
+        files.piece_bytes_max = 3
+        descriptor = files.open(str(tmp_path / "file"), os.O_WRONLY | os.O_CREAT)
+        write_all(files, descriptor, b"0123456789")
+        write_all(files, descriptor, b"")
+        files.close(descriptor)
+        assert (tmp_path / "file").read_bytes() == b"0123456789"
+        assert files.calls.count("write file") == 4
+
+
+class TestDeleting:
+    def test_only_what_is_superfluous_goes(self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path) -> None:
+        superfluous = {"snapshot-1", "journal-1", "journal-2", "snapshot-9.unfinished-12", "journal-3.unfinished-1"}
+        kept = {"snapshot-3", "journal-3", "journal-4", "snapshot-10", "notes", "snapshot-1.bak", "journal-01"}
+        for name in (*superfluous, *kept, "lock"):
+            (tmp_path / name).write_bytes(b"something")
+        directory.delete_before(3)
+        assert names_in(tmp_path) == kept
+        assert (tmp_path / "lock").exists()
+        assert len(files.calls) == len(superfluous)
+
+    def test_a_failure_is_told(self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path) -> None:
+        (tmp_path / "journal-1").touch()
+        files.fail("unlink journal-1", errno.EROFS)
+        with pytest.raises(OSError, match="Read-only file system"):
+            directory.delete_before(2)

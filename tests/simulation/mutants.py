@@ -1,0 +1,260 @@
+"""Is the simulation able to fail? Each mutant takes one rule of the durability contract away; each must be found.
+
+``python -m tests.simulation.mutants`` runs every mutant until a seed fails, and prints which one did. The exit
+status is 0 when all were found. A proof that cannot fail proves nothing.
+"""
+
+import argparse
+import contextlib
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+from unittest.mock import patch
+
+from scoop_core import Changes, DependencyGraph, JournalReader, transcript
+
+from scoop_server import recovery
+from scoop_server.data_directory import DataDirectory
+from scoop_server.event_loop import Server
+from scoop_server.journal import Fsync, Journal
+from scoop_server.store import JournalStore
+
+from tests.simulation.simulation import Simulation
+
+SEEDS_MAX: Final = 10_000
+"""How many seeds a mutant may survive before it counts as not found; most fall within the first hundred."""
+
+Mutation = Callable[[], contextlib.AbstractContextManager[object]]
+
+
+def _no_fsync_before_the_answer() -> Any:
+    """A commit returns when the batch is written, whatever the policy."""
+
+    def append(self: Journal, lines: list[str]) -> None:
+        fsync, self._fsync = self._fsync, Fsync.NEVER
+        try:
+            original(self, lines)
+        finally:
+            self._fsync = fsync
+
+    original = Journal.append
+    return patch.object(Journal, "append", append)
+
+
+def _no_fsync_of_a_new_file() -> Any:
+    """A snapshot or a journal header gets its name before its bytes are on disk."""
+
+    def write(self: DataDirectory, kind: str, generation: int, chunks: Any) -> int:
+        with patch.object(type(self.files), "fsync", _sync_directories_only(type(self.files).fsync)):
+            return original(self, kind, generation, chunks)
+
+    original = DataDirectory.write
+    return patch.object(DataDirectory, "write", write)
+
+
+def _sync_directories_only(fsync: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
+    def sync(self: Any, fd: int) -> None:
+        if self._open[fd][0] is None:
+            fsync(self, fd)
+
+    return sync
+
+
+def _no_fsync_of_the_directory() -> Any:
+    """A new name is taken for durable as soon as it is there."""
+    return patch.object(DataDirectory, "sync", lambda _: None)
+
+
+def _no_checksum() -> Any:
+    """A batch counts as whole when its seal has the right form."""
+    return patch.object(transcript, "_is_whole", lambda _data, _seal: True)
+
+
+def _no_chain() -> Any:
+    """A batch counts wherever it stands: neither its number nor the seal before it is looked at."""
+
+    def find_seal(self: JournalReader) -> re.Match[bytes] | None:
+        data, start = self._data, self.sealed_bytes
+        seal = transcript._SEAL.match(data, max(data.find(b"#", start), start))
+        if seal is None or int(seal[3]) != seal.start() - start or not transcript._is_whole(data, seal):
+            return None
+        return seal
+
+    return patch.object(JournalReader, "_find_seal", find_seal)
+
+
+def _no_cut_back() -> Any:
+    """What a write without space has left behind stays in the journal."""
+    return patch.object(Journal, "_cut_back", lambda _self, _error: None)
+
+
+def _no_undo() -> Any:
+    """What could not be written is refused, and stays in the graph."""
+    return patch.object(DependencyGraph, "undo", lambda _self, _changes: None)
+
+
+def _no_second_answer() -> Any:
+    """Where there is no space, the others get answers that saw what was undone."""
+
+    def take_back(self: Server, replies: Any, changes: Changes) -> Any:
+        given = {client for client, _, _ in original(self, replies, changes)}
+        return [reply for reply in replies if reply[0] in given]
+
+    original = Server._take_back
+    return patch.object(Server, "_take_back", take_back)
+
+
+def _reply_before_commit() -> Any:
+    """Answers leave as soon as they are known."""
+
+    def read_and_apply(self: Server, events: Any, changes: Changes) -> Any:
+        replies = original(self, events, changes)
+        self._reply(replies)
+        return []
+
+    original = Server._read_and_apply
+    return patch.object(Server, "_read_and_apply", read_and_apply)
+
+
+def _no_seal() -> Any:
+    """A batch is written line by line, and recovered as far as it came."""
+
+    def append(self: Journal, lines: list[str]) -> None:
+        for line in lines:
+            original(self, [line])
+
+    original = Journal.append
+    return patch.object(Journal, "append", append)
+
+
+def _tail_is_kept() -> Any:
+    """Recovery leaves a tail where it is, and appends behind it."""
+
+    @contextlib.contextmanager
+    def mutation() -> Iterator[None]:
+        def resume(
+            _: type[Journal], directory: DataDirectory, generation: int, size: int, head: Any, fsync: Fsync
+        ) -> Journal:
+            return Journal(directory, generation, size, head, fsync)
+
+        with patch.object(Journal, "resume", classmethod(resume)):
+            yield
+
+    return mutation()
+
+
+def _recovered_is_not_synced() -> Any:
+    """Recovery trusts what it reads, although no one has synced it."""
+
+    def resume(
+        _: type[Journal], directory: DataDirectory, generation: int, size: int, head: Any, fsync: Fsync
+    ) -> Journal:
+        journal = Journal(directory, generation, size, head, fsync)
+        directory.files.ftruncate(journal._file, size)
+        return journal
+
+    return patch.object(Journal, "resume", classmethod(resume))
+
+
+def _journal_of_an_earlier_process() -> Any:
+    """A process goes on writing the journal of the one before it."""
+    return patch.object(JournalStore, "_leave_resumed_journal", lambda _: None)
+
+
+def _old_files_go_first() -> Any:
+    """Old generations are deleted when a compaction begins."""
+
+    def compact(self: JournalStore) -> None:
+        original(self)
+        if self._compaction is not None:
+            self._directory.delete_before(self._journal.generation)
+
+    original = JournalStore._compact
+    return patch.object(JournalStore, "_compact", compact)
+
+
+def _retry_of_a_failed_sync() -> Any:
+    """A sync that has failed is tried once more, and believed."""
+
+    def sync(self: Journal) -> None:
+        with contextlib.suppress(OSError):
+            self._files.fdatasync(self._file)
+        self.is_synced = True
+        self._synced = self.head.number
+
+    return patch.object(Journal, "sync", sync)
+
+
+def _rules_are_not_replayed() -> Any:
+    """Recovery takes the newest snapshot, and forgets the journals."""
+
+    def replay(self: Any, path: str, reader: JournalReader, **_: object) -> None:
+        del path
+        for _text in reader:
+            self._batches += 1
+        self._head = reader.head
+
+    return patch.object(recovery._Recovery, "_replay", replay)
+
+
+def _short_writes_are_ignored() -> Any:
+    """A write that took only a part of the bytes counts as whole."""
+    return patch("scoop_server.journal.write_all", lambda files, descriptor, data: files.write(descriptor, data))
+
+
+MUTANTS: Final[tuple[Mutation, ...]] = (
+    _no_fsync_before_the_answer,
+    _no_fsync_of_a_new_file,
+    _no_fsync_of_the_directory,
+    _no_checksum,
+    _no_chain,
+    _no_seal,
+    _no_cut_back,
+    _no_undo,
+    _no_second_answer,
+    _reply_before_commit,
+    _tail_is_kept,
+    _recovered_is_not_synced,
+    _journal_of_an_earlier_process,
+    _old_files_go_first,
+    _retry_of_a_failed_sync,
+    _rules_are_not_replayed,
+    _short_writes_are_ignored,
+)
+
+
+def first_failure(mutant: Mutation, seeds: range) -> tuple[int, Exception] | None:
+    """Return the first of ``seeds`` that finds ``mutant``, and how; None where none does."""
+    for seed in seeds:
+        try:
+            with mutant():
+                Simulation(seed).run()
+        except Exception as error:
+            return seed, error
+    return None
+
+
+def main() -> int:
+    """Hunt all mutants."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=SEEDS_MAX, help=f"how many for each (default: {SEEDS_MAX})")
+    seeds = range(parser.parse_args().seeds)
+    logging.disable()
+    survivors = 0
+    for mutant in MUTANTS:
+        name = mutant.__name__.strip("_").replace("_", " ")
+        found = first_failure(mutant, seeds)
+        if found is None:
+            survivors += 1
+            print(f"{name}: SURVIVED {len(seeds)} seeds")
+        else:
+            seed, error = found
+            print(f"{name}: found by seed {seed}: {type(error).__name__}: {str(error)[:100]}")
+    print(f"{len(MUTANTS) - survivors} passed, {survivors} failed")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

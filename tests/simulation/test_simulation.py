@@ -1,0 +1,71 @@
+"""A bounded share of the simulation; ``nox -s simulate`` and ``nox -s mutants`` run the whole of it."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.simulation import run
+from tests.simulation.mutants import MUTANTS, Mutation, first_failure
+from tests.simulation.simulation import Simulation
+
+ROOT = Path(__file__).parents[2]
+
+SEEDS = 300
+BLOCKS = 10
+
+QUICKLY_FOUND = [
+    mutant for mutant in MUTANTS if mutant.__name__ not in {"_no_checksum", "_journal_of_an_earlier_process"}
+]
+"""The mutants that fall to the seeds of this share; the session hunts the others for longer."""
+
+
+@pytest.fixture(autouse=True)
+def _silence() -> Iterator[None]:
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_every_life_is_as_it_must_be(block: int) -> None:
+    for seed in range(block * SEEDS // BLOCKS, (block + 1) * SEEDS // BLOCKS):
+        try:
+            Simulation(seed).run()
+        except Exception as error:
+            error.add_note(f"to repeat it: python -m tests.simulation.run --seed {seed} --trace")
+            raise
+
+
+def test_a_seed_repeats_itself_under_any_hash_seed() -> None:
+    outputs = set()
+    for hash_seed in ("1", "2"):
+        command = [sys.executable, "-m", "tests.simulation.run", "--seed", "17"]
+        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        outputs.add(done.stdout.splitlines()[0])
+    assert len(outputs) == 1
+    assert "digest" in outputs.pop()
+
+
+def test_the_command_says_which_seed_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Simulation) -> None:
+        raise AssertionError("something was lost")
+
+    monkeypatch.setattr(Simulation, "run", fail)
+    monkeypatch.setattr(sys, "argv", ["run", "--first", "40", "--seeds", "2"])
+    assert run.main() == 1
+    assert "python -m tests.simulation.run --seed 40 --trace" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mutant", QUICKLY_FOUND, ids=lambda mutant: mutant.__name__.strip("_"))
+def test_the_simulation_fails_without(mutant: Mutation) -> None:
+    assert first_failure(mutant, range(500)) is not None
