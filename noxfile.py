@@ -141,6 +141,8 @@ def _check_contents(session: nox.Session, package: Path, dist: Path) -> None:
         packed, _ = _partition(sdist.getnames(), r"[^/]+/(.+)")
     # The build backend adds .gitignore: what it names stays out of a wheel built from the sdist too.
     wanted = {".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml", *(f"src/{each}" for each in sources)}
+    if package == CORE:  # it can be tested where it is unpacked; the session sdist does
+        packed = {each for each in packed if not each.startswith("tests/")}
     if packed != wanted:
         session.error(f"{sdist_path.name} differs from what it should hold in {sorted(packed ^ wanted)}")
 
@@ -189,3 +191,114 @@ def bench_core(session: nox.Session) -> None:
     session.install("-e", str(CORE), *_group("bench"))
     storage = "--benchmark-storage=file://build/bench/core"
     session.run("pytest", "bench/test_core_speed.py", storage, *session.posargs)
+
+
+# What a user of scoop-core as a library relies on.
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Ask pyright what a consumer of the installed scoop-core sees: all types known, and the samples of the API."""
+    session.install(str(CORE), *_group("typing"))
+    session.run("pyright", "--verifytypes", "scoop_core", "--ignoreexternal")
+    session.run("pyright", "tests/library/api_samples.py")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the reference pages of scoop-core from its docstrings; a warning is an error."""
+    session.install("-e", str(CORE), *_group("docs"))
+    pages = Path(session.create_tmp()).resolve() / "reference"
+    session.run("sphinx-build", "-q", "-E", "-W", "--keep-going", "-n", "-b", "html", "docs/reference", str(pages))
+    session.log(f"{pages / 'index.html'}")
+
+
+WHEEL_BYTES_MAX: Final = 40_000
+IMPORT_MS_MAX: Final = 30.0
+
+_TIME_THE_IMPORT: Final = """
+import subprocess, sys
+program = "import time; start = time.process_time(); import scoop_core; print(time.process_time() - start)"
+# The shortest of many: what else the machine does only ever adds to it. The first run writes the bytecode.
+runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, check=True) for _ in range(20)]
+print(min(float(run.stdout) for run in runs) * 1_000)
+"""
+
+
+@nox.session
+def figures(session: nox.Session) -> None:
+    """Fail where the wheel of scoop-core is larger, or importing it takes longer, than is promised."""
+    session.install("build")
+    dist = Path(session.create_tmp()).resolve()
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), str(CORE), silent=True)
+    [wheel] = dist.glob("*.whl")
+    session.install("--force-reinstall", str(wheel))
+    printed = session.run("python", "-c", _TIME_THE_IMPORT, silent=True, env={"PYTHONDONTWRITEBYTECODE": None})
+    import_ms = float(str(printed))
+    session.log(f"the wheel has {wheel.stat().st_size:,} bytes, of {WHEEL_BYTES_MAX:,}")
+    session.log(f"importing takes {import_ms:.1f} ms of a processor, of {IMPORT_MS_MAX}")
+    if wheel.stat().st_size > WHEEL_BYTES_MAX or import_ms > IMPORT_MS_MAX:
+        session.error("that is more than is promised")
+
+
+_TESTS_OF_THE_SDIST: Final = ("--import-mode=importlib", "--doctest-modules", "-q", "tests", "src")
+
+_SHORT_SEARCH: Final = """
+from hypothesis import HealthCheck, settings
+settings.register_profile(
+    "short", max_examples=10, stateful_step_count=20, deadline=None, derandomize=True, database=None,
+    suppress_health_check=list(HealthCheck),
+)
+settings.load_profile("short")
+"""
+
+# Left out are the tests that only show that nothing recurses, because they are slow, and the one that reads the
+# sources, because mutmut changes their imports.
+_MUTMUT_SETTINGS: Final = """
+[mutmut]
+source_paths=src
+also_copy=
+    tests
+pytest_add_cli_args_test_selection=tests/core
+pytest_add_cli_args=
+    --import-mode=importlib
+    -k
+    not chain and not long_way and not pure
+"""
+
+
+@nox.session
+def sdist(session: nox.Session) -> None:
+    """Unpack the sdist of scoop-core, install it, and run the tests that it brings along."""
+    session.install("build", *_group("test"))
+    _unpack_sdist(session)
+    session.install(".")
+    session.run("python", "-m", "pytest", *_TESTS_OF_THE_SDIST, *session.posargs)
+
+
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Change scoop-core in every small way that mutmut knows, and tell how many changes the tests notice.
+
+    Arguments after ``--`` go to ``mutmut run``: names of mutants, as ``scoop_core.graph*``. Runs for half an hour
+    on two cores, so it only runs when it is asked for.
+    """
+    session.install("build", *_group("test"), *_group("mutation"))
+    _unpack_sdist(session)
+    # Mutants are found by plain examples first of all, and there are more than a thousand: a short search is enough.
+    Path("tests/conftest.py").write_text(_SHORT_SEARCH, "utf-8")
+    Path("setup.cfg").write_text(_MUTMUT_SETTINGS, "utf-8")
+    session.run("mutmut", "run", *session.posargs, success_codes=[0, 1])
+    session.run("mutmut", "results")
+
+
+def _unpack_sdist(session: nox.Session) -> None:
+    """Build the sdist of scoop-core, and go where it is unpacked."""
+    work = Path(session.create_tmp()).resolve()
+    shutil.rmtree(work, ignore_errors=True)
+    session.run("python", "-m", "build", "--sdist", "--outdir", str(work), str(CORE), silent=True)
+    [archive] = work.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(work, filter="data")
+    session.chdir(work / archive.name.removesuffix(".tar.gz"))

@@ -163,7 +163,7 @@ class TestCollection:
         assert None not in graph
 
     def test_its_repr_tells_how_much_is_in_it(self) -> None:
-        assert repr(graph_of("INDEX|b|", "INDEX|a|b")) == "<DependencyGraph: 2 packages>"
+        assert repr(graph_of("INDEX|b|", "INDEX|a|b")) == "<DependencyGraph: 2 packages: b, a>"
 
     def test_graphs_are_equal_when_the_same_packages_need_the_same_packages(self) -> None:
         graph = graph_of("INDEX|a|", "INDEX|b|", "INDEX|c|a,b")
@@ -357,6 +357,21 @@ class TestFromLists:
     ) -> None:
         with pytest.raises(ValueError, match="zip"):
             DependencyGraph.from_lists(packages, listed, counts)
+
+    def test_dependents_are_counted_where_no_counts_are_given(self) -> None:
+        graph = DependencyGraph.from_lists(["aa", "a", "b"], ["", "aa", "a,aa,b"])
+        assert graph._dependent_counts == {"aa": 2, "a": 1, "b": 0}
+
+    def test_more_lists_than_are_counted_at_once(self) -> None:
+        packages = [f"p{number}" for number in range(25_000)]
+        graph = DependencyGraph.from_lists(["hub", *packages], ["", *["hub"] * 25_000])
+        assert graph._dependent_counts["hub"] == 25_000
+        assert sum(graph._dependent_counts.values()) == 25_000
+
+    @pytest.mark.parametrize("listed", ["missing", "a,missing", "a,,b", ",", "a,"])
+    def test_a_dependency_that_is_not_among_the_packages_is_refused(self, listed: str) -> None:
+        with pytest.raises(ValueError, match=r"is not indexed|an empty name"):
+            DependencyGraph.from_lists(["a", "b"], ["", listed])
 
 
 def test_the_count_of_dependents_leaves_out_the_package_itself() -> None:

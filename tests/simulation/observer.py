@@ -114,8 +114,9 @@ class Observer(DependencyGraph):
 
     # What the server calls
 
-    def apply_lines(self, text: str, changes: Changes) -> str:
+    def apply_lines(self, text: str, changes: Changes | None = None) -> str:
         """Apply the lines, and hold the answers against the naive index."""
+        assert changes is not None, "a server must learn what to write down"
         before = len(changes)
         answers = super().apply_lines(text, changes)
         if not text:

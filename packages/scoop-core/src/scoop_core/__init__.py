@@ -6,14 +6,24 @@ The rooms, in the order in which a message meets them: :mod:`~scoop_core.message
 Everything public is exported here; the modules' own names may move.
 """
 
-from scoop_core.connection import Connection, ConnectionState
+from scoop_core.connection import (
+    MAX_UNANSWERED,
+    ClientConnection,
+    ClientConnectionState,
+    Connection,
+    ConnectionState,
+)
 from scoop_core.errors import (
     InvalidName,
+    LimitExceeded,
     MalformedRequest,
     MalformedResponse,
+    PeerViolation,
     ProtocolError,
+    RequestRefused,
     ScoopError,
     TranscriptError,
+    UnknownPackage,
     UnsupportedFormat,
 )
 from scoop_core.graph import Changes, DependencyGraph
@@ -33,6 +43,7 @@ from scoop_core.messages import (
     parse_request,
     parse_response,
 )
+from scoop_core.refusals import BlockedByDependents, ClosesCycle, MissingDependencies, NotIndexed, Refusal
 from scoop_core.transcript import (
     JOURNAL_VERSION,
     NO_BATCH,
@@ -50,25 +61,37 @@ __all__ = [
     "JOURNAL_VERSION",
     "MAX_LINE_LENGTH",
     "MAX_NAME_LENGTH",
+    "MAX_UNANSWERED",
     "NAME_CHARACTERS",
     "NO_BATCH",
     "SNAPSHOT_VERSION",
+    "BlockedByDependents",
     "Changes",
+    "ClientConnection",
+    "ClientConnectionState",
+    "ClosesCycle",
     "Command",
     "Connection",
     "ConnectionState",
     "DependencyGraph",
     "InvalidName",
     "JournalReader",
+    "LimitExceeded",
     "MalformedRequest",
     "MalformedResponse",
+    "MissingDependencies",
+    "NotIndexed",
     "PackageName",
+    "PeerViolation",
     "ProtocolError",
+    "Refusal",
     "Request",
+    "RequestRefused",
     "Response",
     "ScoopError",
     "Seal",
     "TranscriptError",
+    "UnknownPackage",
     "UnsupportedFormat",
     "decode_snapshot",
     "encode_batch",

@@ -12,15 +12,29 @@ Two dictionaries hold everything, and both have every indexed package as a key:
 
 A package that depends on itself is not counted among its own dependents: it never blocks its own REMOVE.
 
-Whatever is a key has been checked by :func:`~scoop_core.messages.parse_name`, so a dependency that is
+Whatever is a key has been checked by :func:`parse_name`, so a dependency that is
 indexed needs no further check, and only names that are *not* indexed are ever looked at by characters.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress, islice
+from operator import contains
 from typing import Final, Self
 
-from scoop_core.errors import InvalidName
-from scoop_core.messages import Command, Request, Response, encode_response, parse_name, parse_names
+from scoop_core.errors import InvalidName, RequestRefused
+from scoop_core.graph_queries import GraphQueries, same_names, split_names
+from scoop_core.messages import (
+    Command,
+    Request,
+    Response,
+    encode_response,
+    listed_names,
+    parse_name,
+    parse_names,
+    parse_request,
+)
+from scoop_core.refusals import ClosesCycle, MissingDependencies
 
 _OK: Final = encode_response(Response.OK)
 _FAIL: Final = encode_response(Response.FAIL)
@@ -29,11 +43,17 @@ _RESPONSES: Final = {encode_response(response): response for response in Respons
 
 
 class Changes:
-    """What a batch of requests changed, in order: enough to repeat it, and enough to take it back.
+    r"""What a batch of requests changed, in order: enough to repeat it, and enough to take it back.
 
     ``lines[i]`` is the request that made change ``i``, in its wire form without newline;
     ``previous[i]`` is the dependency list that it replaced, as text, or None where the package was not
     indexed before. Applied to an equal graph, the lines lead to an equal graph.
+
+    >>> changes = Changes()
+    >>> DependencyGraph().apply_lines("INDEX|gmp|\nINDEX|isl|gmp\nINDEX|gcc|mpfr\nREMOVE|isl|\n", changes)
+    'OK\nOK\nFAIL\nOK\n'
+    >>> list(zip(changes.lines, changes.previous))
+    [('INDEX|gmp|', None), ('INDEX|isl|gmp', None), ('REMOVE|isl|', 'gmp')]
     """
 
     __slots__ = ("lines", "previous")
@@ -49,16 +69,28 @@ class Changes:
         return f"<Changes: {len(self.lines)}>"
 
     def clear(self) -> None:
-        """Forget all changes."""
+        r"""Forget all changes.
+
+        >>> DependencyGraph().apply_lines("INDEX|gmp|\n", changes := Changes())
+        'OK\n'
+        >>> changes.clear()
+        >>> len(changes)
+        0
+        """
         self.lines.clear()
         self.previous.clear()
 
 
-class DependencyGraph:
+class DependencyGraph(GraphQueries):
     """Which packages are indexed, and what each depends on.
 
     With ``reject_cycles``, an INDEX that would close a cycle of dependencies fails; a package that
     depends on itself is a cycle of one.
+
+    A graph is a collection of names: ``name in graph`` and ``len(graph)`` are O(1), iteration is in the order
+    in which the packages came, and two graphs are equal when the same packages depend on the same packages,
+    in whatever order. It can be copied and pickled. It has no lock: threads that share one take turns, as
+    they would with a dictionary that takes several steps to change.
 
     >>> graph = DependencyGraph()
     >>> graph.index("gmp")
@@ -67,14 +99,16 @@ class DependencyGraph:
     <Response.OK: 'OK'>
     >>> graph.remove("gmp")
     <Response.FAIL: 'FAIL'>
-    >>> graph.dependencies("isl")
-    ('gmp',)
+    >>> graph
+    <DependencyGraph: 2 packages: gmp, isl>
+    >>> "isl" in graph, len(graph), list(graph), graph == graph.copy()
+    (True, 2, ['gmp', 'isl'], True)
     """
 
     __slots__ = ("_dependencies", "_dependent_counts", "reject_cycles")
 
     def __init__(self, *, reject_cycles: bool = False) -> None:
-        self.reject_cycles = reject_cycles
+        self.reject_cycles: bool = reject_cycles
         self._dependent_counts: dict[str, int] = {}
         self._dependencies: dict[str, str] = {}
 
@@ -95,18 +129,28 @@ class DependencyGraph:
             return NotImplemented
         if self._dependencies.keys() != other._dependencies.keys():
             return False
-        return all(_same_names(text, other._dependencies[name]) for name, text in self._dependencies.items())
+        return all(same_names(text, other._dependencies[name]) for name, text in self._dependencies.items())
 
     def __repr__(self) -> str:
-        return f"<DependencyGraph: {len(self)} packages>"
+        packages = f"{len(self):,} package{'s' * (len(self) != 1)}"
+        names = [*islice(self, _NAMES_IN_REPR), *["..."] * (len(self) > _NAMES_IN_REPR)]
+        return f"<DependencyGraph: {packages}{': ' * bool(names)}{', '.join(names)}>"
 
-    def dependencies(self, package: str) -> tuple[str, ...]:
-        """Return what ``package`` depends on directly. Raises KeyError where it is not indexed."""
-        return tuple(_split(self._dependencies[package]))
+    def copy(self) -> Self:
+        """Return a graph of its own that is equal and treats cycles alike. O(P), and shares the texts.
 
-    def dependent_count(self, package: str) -> int:
-        """Return how many other packages depend on ``package`` directly. Raises KeyError where it is not indexed."""
-        return self._dependent_counts[package]
+        >>> graph = DependencyGraph()
+        >>> graph.copy().index("gmp")
+        <Response.OK: 'OK'>
+        >>> "gmp" in graph
+        False
+        """
+        twin = type(self)(reject_cycles=self.reject_cycles)
+        twin._dependent_counts = self._dependent_counts.copy()
+        twin._dependencies = self._dependencies.copy()
+        return twin
+
+    __copy__ = copy
 
     # One request
 
@@ -114,11 +158,16 @@ class DependencyGraph:
         """Index ``package``, or replace the dependencies that it is indexed with.
 
         FAIL, and nothing changes, where a dependency is not indexed. Raises
-        :exc:`~scoop_core.errors.InvalidName` where a name that is not indexed is no name.
+        :exc:`InvalidName` where a name that is not indexed is no name. O(dependencies), the old ones and the
+        new; where the graph rejects cycles, also what the new ones need.
+
+        >>> graph = DependencyGraph()
+        >>> graph.index("isl", ["gmp"])
+        <Response.FAIL: 'FAIL'>
+        >>> graph.index("gmp"), graph.index("isl", ["gmp"])
+        (<Response.OK: 'OK'>, <Response.OK: 'OK'>)
         """
-        if isinstance(dependencies, str):
-            raise TypeError(f"dependencies are an iterable of names, not the one text {dependencies!r}")
-        names = list(dependencies)
+        names = list(listed_names(dependencies))
         for name in names:
             if name not in self._dependent_counts:
                 parse_name(name)
@@ -127,19 +176,31 @@ class DependencyGraph:
     def remove(self, package: str) -> Response:
         """Remove ``package``: FAIL while another package depends on it, OK also where it is not indexed.
 
-        Raises :exc:`~scoop_core.errors.InvalidName` where it is no name.
+        Raises :exc:`InvalidName` where it is no name. O(its dependencies).
+
+        >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
+        >>> graph.remove("gmp"), graph.remove("isl"), graph.remove("gmp")
+        (<Response.FAIL: 'FAIL'>, <Response.OK: 'OK'>, <Response.OK: 'OK'>)
         """
         return _RESPONSES[self._remove(package, "", None)]
 
     def query(self, package: str) -> Response:
         """Return OK where ``package`` is indexed, else FAIL.
 
-        Raises :exc:`~scoop_core.errors.InvalidName` where it is no name.
+        Raises :exc:`InvalidName` where it is no name. O(1).
+
+        >>> DependencyGraph().query("gmp")
+        <Response.FAIL: 'FAIL'>
         """
         return _RESPONSES[self._query(package, "")]
 
     def apply(self, request: Request) -> Response:
-        """Answer one request."""
+        """Answer one request, as :meth:`index`, :meth:`remove` or :meth:`query` do.
+
+        >>> graph = DependencyGraph()
+        >>> graph.apply(Request.of(Command.INDEX, "isl", ["gmp"]))
+        <Response.FAIL: 'FAIL'>
+        """
         match request.command:
             case Command.INDEX:
                 return self.index(request.package, request.dependencies)
@@ -150,14 +211,14 @@ class DependencyGraph:
 
     # A batch
 
-    def apply_lines(self, text: str, changes: Changes) -> str:
+    def apply_lines(self, text: str, changes: Changes | None = None) -> str:
         r"""Answer every line of ``text`` in order; return the answers, each with its newline, in one text.
 
-        ``text`` is zero or more lines, each ended by a newline alone, as :class:`~scoop_core.Connection` hands
-        them on: a CR is a part of the line here, and no name holds one. A line that is no request is answered
-        ERROR. What changed is appended to ``changes``.
+        ``text`` is zero or more lines, each ended by a newline alone, as :class:`Connection` hands them on: a
+        CR is a part of the line here, and no name holds one. A line that is no request is answered ERROR. What
+        changed is appended to ``changes``, if given.
 
-        This says the same as :func:`~scoop_core.parse_request` and :meth:`apply` line by line, and is
+        This says the same as :func:`parse_request` and :meth:`apply` line by line, and is
         written for speed: it makes no object per message, and asks what a line is only as far as the
         dictionaries cannot tell.
 
@@ -203,7 +264,15 @@ class DependencyGraph:
         return "".join(answers)
 
     def undo(self, changes: Changes) -> None:
-        """Take ``changes`` back, the last one first, so that the graph is what it was before them."""
+        r"""Take ``changes`` back, the last one first, so that the graph is what it was before them.
+
+        >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
+        >>> graph.apply_lines("REMOVE|isl|\nREMOVE|gmp|\n", changes := Changes())
+        'OK\nOK\n'
+        >>> graph.undo(changes)
+        >>> graph
+        <DependencyGraph: 2 packages: gmp, isl>
+        """
         for line, previous in zip(reversed(changes.lines), reversed(changes.previous), strict=True):
             package = line.split("|")[1]
             if previous is None:
@@ -241,7 +310,7 @@ class DependencyGraph:
                 counts[name] += 1
         else:
             previous = self._dependencies[package]
-            if _same_names(previous, listed):
+            if same_names(previous, listed):
                 self._dependencies[package] = listed  # so that the same line, next time, is one comparison
                 return _OK
             if self.reject_cycles and self._would_close_cycle(package, names):
@@ -270,18 +339,18 @@ class DependencyGraph:
     def _replace(self, package: str, listed: str) -> None:
         """Give ``package``, which may be new, the dependencies ``listed``: all indexed, each once."""
         counts = self._dependent_counts
-        for name in _split(self._dependencies.get(package, "")):
+        for name in split_names(self._dependencies.get(package, "")):
             counts[name] -= name != package
         self._dependencies[package] = listed
         counts.setdefault(package, 0)
-        for name in _split(listed):
+        for name in split_names(listed):
             counts[name] += name != package
 
     def _forget(self, package: str) -> str:
         """Drop ``package``, on which nothing else depends; return the dependencies that it had."""
         counts = self._dependent_counts
         listed = self._dependencies.pop(package)
-        for name in _split(listed):
+        for name in split_names(listed):
             counts[name] -= 1
         del counts[package]  # last, because the package may be one of the names
         return listed
@@ -292,14 +361,14 @@ class DependencyGraph:
         Linear in the packages and dependencies that the new names need. An old dependency cannot close
         anything: a cycle through it exists already.
         """
-        unexplored = list(set(names).difference(_split(self._dependencies[package])))
+        unexplored = list(set(names).difference(split_names(self._dependencies[package])))
         if package in unexplored:
             return True
         if not self._dependent_counts[package]:
             return False
         explored = set(unexplored)
         while unexplored:
-            for name in _split(self._dependencies[unexplored.pop()]):
+            for name in split_names(self._dependencies[unexplored.pop()]):
                 if name == package:
                     return True
                 if name not in explored:
@@ -317,17 +386,28 @@ class DependencyGraph:
         them comes first without the dependencies that are still to come, and a second time, whole, once
         they have come. Takes time in proportion to packages and dependencies, but for the sorting, and no
         recursion. The graph must not change meanwhile.
+
+        >>> list(DependencyGraph.from_mapping({"a": ["b"], "b": ["a", "c"], "c": []}).rebuild_lines())
+        ['INDEX|c|', 'INDEX|b|c', 'INDEX|a|b', 'INDEX|b|a,c']
         """
         written: set[str] = set()
         for package in sorted(self._dependencies):
             if package in written:
                 continue
-            names = sorted(_split(self._dependencies[package]))
+            names = sorted(split_names(self._dependencies[package]))
             if written.issuperset(names):
                 written.add(package)
                 yield _index_line(package, names)
             else:
                 yield from self._lines_up_to(package, names, written)
+
+    def requests(self) -> tuple[Request, ...]:
+        """Return the requests of :meth:`rebuild_lines`, all at once. O(P log P + D log D).
+
+        >>> DependencyGraph.from_mapping({"gmp": []}).requests()
+        (Request(command=<Command.INDEX: 'INDEX'>, package='gmp', dependencies=()),)
+        """
+        return tuple(map(parse_request, self.rebuild_lines()))
 
     def _lines_up_to(self, package: str, names: list[str], written: set[str]) -> Iterator[str]:
         """Yield the lines of ``package`` and of all that it needs, but for what is ``written``; add them to it."""
@@ -339,7 +419,7 @@ class DependencyGraph:
             for name in unvisited:
                 if name not in written and name not in entered:
                     entered.add(name)
-                    next_names = sorted(_split(self._dependencies[name]))
+                    next_names = sorted(split_names(self._dependencies[name]))
                     path.append((name, next_names, iter(next_names)))
                     break
             else:
@@ -353,35 +433,118 @@ class DependencyGraph:
             yield _index_line(package, names)
 
     @classmethod
+    def from_requests(cls, requests: Iterable[Request], *, reject_cycles: bool = False) -> Self:
+        """Return the graph that ``requests`` lead to, applied in order to an empty one.
+
+        Raises :exc:`RequestRefused` for the first that is not answered OK.
+
+        >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
+        >>> DependencyGraph.from_requests(graph.requests()) == graph
+        True
+        """
+        graph = cls(reject_cycles=reject_cycles)
+        for request in requests:
+            if graph.apply(request) is Response.FAIL and (refusal := graph.explain(request)):
+                raise RequestRefused(refusal)
+        return graph
+
+    @classmethod
+    def from_lines(cls, lines: Iterable[str], *, reject_cycles: bool = False) -> Self:
+        r"""Return the graph that a transcript of request lines leads to, with or without newlines.
+
+        Lines that begin with ``#`` are notes. Raises :exc:`MalformedRequest` for a line that is no request,
+        and :exc:`RequestRefused` for the first that is not answered OK. A snapshot can be read in this way
+        too, but only :func:`~scoop_core.decode_snapshot` verifies that it is whole.
+
+        >>> DependencyGraph.from_lines(["INDEX|gmp|\n", "INDEX|isl|gmp\n"])
+        <DependencyGraph: 2 packages: gmp, isl>
+        """
+        requests = (parse_request(line.removesuffix("\n")) for line in lines if not line.startswith("#"))
+        return cls.from_requests(requests, reject_cycles=reject_cycles)
+
+    @classmethod
+    def from_mapping(
+        cls, mapping: Mapping[str, Iterable[str]], *, add_missing: bool = False, reject_cycles: bool = False
+    ) -> Self:
+        """Return the graph in which each key of ``mapping`` is a package that depends on the names of its value.
+
+        The packages may come in any order and depend on each other in cycles. A name that is only a
+        dependency, and no key, is an error, because it is often a slip of the pen; with ``add_missing`` it
+        becomes a package without dependencies. O(P + D). Raises :exc:`InvalidName` where a name is none, and
+        :exc:`RequestRefused` where a dependency is missing, or where ``reject_cycles`` forbids a cycle.
+
+        >>> DependencyGraph.from_mapping({"isl": ["gmp"]}, add_missing=True)
+        <DependencyGraph: 2 packages: isl, gmp>
+        """
+        requests = [Request.of(Command.INDEX, package, names) for package, names in mapping.items()]
+        lists = {request.package: request.dependencies for request in requests}
+        if add_missing:
+            for name in dict.fromkeys(name for names in lists.values() for name in names):
+                lists.setdefault(name, ())
+        graph = cls.from_lists(list(lists), map(",".join, lists.values()), reject_cycles=reject_cycles)
+        if reject_cycles and (cycles := graph.cycles()):
+            package = cycles[0][0]
+            raise RequestRefused(ClosesCycle(package, graph.why(package, package)))
+        return graph
+
+    @classmethod
     def from_lists(
         cls,
         packages: Sequence[str],
         listed: Iterable[str],
-        dependent_counts: Iterable[int],
+        dependent_counts: Iterable[int] | None = None,
         *,
         reject_cycles: bool = False,
     ) -> Self:
-        """Return the graph in which package ``i`` has the dependency list ``i``, a text, and as many dependents.
+        """Return the graph in which package ``i`` has the dependency list ``i``, a comma-separated text.
 
-        A package given twice has what it is given last. This is the way in for a snapshot of millions of
-        packages, and it believes what it is told: names that are names, lists that hold none of them twice, all
-        of them indexed, and counts that are right, as :meth:`rebuild_lines` and :meth:`dependent_count` tell
-        them. To look up every dependency again would take longer than all the rest of a start.
-        Raises ValueError where the three are not of one length.
+        A package given twice has what it is given last. This is the way in for millions of packages: it trusts
+        that the names are names and that no list holds one twice, as :meth:`rebuild_lines` writes them. With
+        ``dependent_counts``, how many other packages depend on package ``i``, it trusts these too, and looks up
+        no dependency at all, which would take longer than all the rest. Cycles are accepted, with
+        ``reject_cycles`` too, which then holds for what comes later. O(P + D). Raises ValueError where the lists
+        differ in length; without ``dependent_counts`` also :exc:`RequestRefused` where a dependency is not among
+        the packages, or :exc:`InvalidName` where it is no name either.
+
+        >>> DependencyGraph.from_lists(["cloog", "gmp", "isl"], ["gmp,isl", "", "gmp"])
+        <DependencyGraph: 3 packages: cloog, gmp, isl>
         """
         graph = cls(reject_cycles=reject_cycles)
         graph._dependencies.update(zip(packages, listed, strict=True))
-        graph._dependent_counts.update(zip(packages, dependent_counts, strict=True))
+        if dependent_counts is None:
+            graph._count_dependents()
+        else:
+            graph._dependent_counts.update(zip(packages, dependent_counts, strict=True))
         return graph
 
+    def _count_dependents(self) -> None:
+        """Fill the counts from the lists, in a few calls instead of one a dependency."""
+        dependencies = self._dependencies
+        counts = Counter(dict.fromkeys(dependencies, 0))
+        texts = list(filter(None, dependencies.values()))
+        for start in range(0, len(texts), _LISTS_COUNTED_AT_ONCE):
+            counts.update(",".join(texts[start : start + _LISTS_COUNTED_AT_ONCE]).split(","))
+        if len(counts) > len(dependencies):
+            raise RequestRefused(self._first_missing())
+        # A package that depends on itself does not count itself; first a cheap test that errs to one side.
+        holds_own_name = map(contains, dependencies.values(), dependencies)
+        for package in list(compress(dependencies, holds_own_name)):
+            counts[package] -= package in dependencies[package].split(",")
+        self._dependent_counts = dict(counts)
 
-def _split(listed: str) -> list[str]:
-    return listed.split(",") if listed else []
+    def _first_missing(self) -> MissingDependencies:
+        """Return what a graph misses that is being made, and in which not every dependency is a package."""
+        misses = (
+            MissingDependencies(package, self.missing_dependencies(package, split_names(listed)))
+            for package, listed in self._dependencies.items()
+        )
+        return next(each for each in misses if each.missing)
 
 
-def _same_names(listed: str, other: str) -> bool:
-    """Tell whether two lists, neither of which holds a name twice, hold the same names."""
-    return listed == other or (len(listed) == len(other) and set(listed.split(",")) == set(other.split(",")))
+_NAMES_IN_REPR: Final = 3
+
+_LISTS_COUNTED_AT_ONCE: Final = 10_000
+"""Bounds the names that exist twice while a graph is loaded; more at once gains nothing."""
 
 
 def _index_line(package: str, names: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ A **snapshot** is a whole graph::
     #end packages 2 lines 2 crc32 e260d6f2
 
 - The header holds the version of the format.
-- Then come the lines of :meth:`~scoop_core.DependencyGraph.rebuild_lines`: INDEX requests, dependencies
+- Then come the lines of :meth:`DependencyGraph.rebuild_lines`: INDEX requests, dependencies
   first, the same bytes for equal graphs.
 - Notes tell for each of these lines, in order and up to 4,096 a note, how many other packages depend on its
   package, so that a reader need not count: of a million packages, that takes longer than all the rest.
@@ -105,9 +105,13 @@ def _snapshot_chunks(graph: DependencyGraph) -> Iterator[tuple[int, bytes]]:
 def decode_snapshot(data: bytes, *, reject_cycles: bool = False) -> DependencyGraph:
     """Return the graph whose snapshot is ``data``.
 
-    Raises :exc:`~scoop_core.errors.UnsupportedFormat` for a version that is not known, and
-    :exc:`~scoop_core.errors.TranscriptError` where ``data`` is anything but one whole snapshot. What the
-    checksum vouches for is believed: that each dependency is indexed, and how many dependents a package has.
+    Raises :exc:`UnsupportedFormat` for a version that is not known, and
+    :exc:`TranscriptError` where ``data`` is anything but one whole snapshot. What the checksum vouches for is
+    believed: that each dependency is indexed, and how many dependents a package has.
+
+    >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
+    >>> decode_snapshot(b"".join(encode_snapshot(graph))) == graph
+    True
     """
     start = _check_header(data, b"snapshot", SNAPSHOT_VERSION)
     end = data.rfind(b"#end packages ", max(start, len(data) - _MAX_TRAILER_LENGTH))
@@ -184,7 +188,11 @@ def _read_notes(data: bytes, offset: int, count: int) -> list[int]:
 
 
 class Seal(NamedTuple):
-    """Where a chain of batches stands: after the batch with this number, at the seal or header with this checksum."""
+    """Where a chain of batches stands: after the batch with this number, at the seal or header with this checksum.
+
+    >>> NO_BATCH
+    Seal(number=0, checksum=0)
+    """
 
     number: int
     checksum: int
@@ -203,7 +211,12 @@ _SEAL: Final = re.compile(
 
 
 def encode_journal_header(generation: int, after: Seal) -> tuple[bytes, Seal]:
-    """Return the first line of a journal that continues the chain at ``after``, and where the chain stands then."""
+    """Return the first line of a journal that continues the chain at ``after``, and where the chain stands then.
+
+    >>> header, seal = encode_journal_header(1, after=NO_BATCH)
+    >>> print(header.decode(), end="")
+    #scoop journal 1 generation 1 batch 0 after 00000000 crc32 c766f94b
+    """
     header = b"#scoop journal %d generation %d batch %d after %08x crc32 " % (
         JOURNAL_VERSION,
         generation,
@@ -218,6 +231,12 @@ def encode_batch(lines: list[str], after: Seal, synced: int) -> tuple[bytes, Sea
     """Return ``lines``, requests without newline, as the batch that follows ``after``; and its seal.
 
     ``synced`` is the number of the last batch that is known to be on disk.
+
+    >>> batch, seal = encode_batch(["INDEX|gmp|", "INDEX|isl|gmp"], after=NO_BATCH, synced=0)
+    >>> print(batch.decode(), end="")
+    INDEX|gmp|
+    INDEX|isl|gmp
+    #seal 1 lines 2 bytes 25 synced 0 after 00000000 crc32 e7ef5224
     """
     body = ("\n".join(lines) + "\n").encode(ENCODING)
     seal = b"#seal %d lines %d bytes %d synced %d after %08x crc32 " % (
@@ -232,7 +251,7 @@ def encode_batch(lines: list[str], after: Seal, synced: int) -> tuple[bytes, Sea
 
 
 class JournalReader:
-    """Reads a journal batch by batch.
+    r"""Reads a journal batch by batch.
 
     Iterating yields the text of each sealed batch, its lines with their newlines, in order, until the data
     or what is whole of it ends. ``generation`` and ``after`` are the header's; ``head`` is where the chain stands
@@ -240,9 +259,15 @@ class JournalReader:
     behind it when the iteration has ended is a tail that was never vouched for, to be dropped: the rest of an
     interrupted write.
 
-    Raises :exc:`~scoop_core.errors.UnsupportedFormat` for a version that is not known, and
-    :exc:`~scoop_core.errors.TranscriptError` for a broken header; while iterating, also for a broken batch
+    Raises :exc:`UnsupportedFormat` for a version that is not known, and
+    :exc:`TranscriptError` for a broken header; while iterating, also for a broken batch
     that a later one vouches for: that one had been on disk, so something has damaged it since.
+
+    >>> header, start = encode_journal_header(1, after=NO_BATCH)
+    >>> batch, _ = encode_batch(["INDEX|gmp|"], after=start, synced=0)
+    >>> reader = JournalReader(header + batch + b"INDEX|isl|gm")
+    >>> list(reader), reader.head.number, reader.unsealed_bytes
+    (['INDEX|gmp|\n'], 1, 12)
     """
 
     def __init__(self, data: bytes) -> None:
@@ -250,10 +275,10 @@ class JournalReader:
         header = _JOURNAL_HEADER.fullmatch(data, 0, end)
         if header is None or b"%08x" % crc32(data[: header.start(4)]) != header[4]:
             raise TranscriptError(0, "the header of the journal is broken")
-        self.generation = int(header[1])
-        self.after = Seal(int(header[2]), int(header[3], 16))
-        self.head = Seal(self.after.number, int(header[4], 16))
-        self.sealed_bytes = end
+        self.generation: int = int(header[1])
+        self.after: Seal = Seal(int(header[2]), int(header[3], 16))
+        self.head: Seal = Seal(self.after.number, int(header[4], 16))
+        self.sealed_bytes: int = end
         self._data = data
 
     def __iter__(self) -> Iterator[str]:
@@ -266,7 +291,12 @@ class JournalReader:
 
     @property
     def unsealed_bytes(self) -> int:
-        """How many bytes stand behind the last batch that has been read."""
+        """How many bytes stand behind the last batch that has been read.
+
+        >>> header, _ = encode_journal_header(1, after=NO_BATCH)
+        >>> JournalReader(header).unsealed_bytes
+        0
+        """
         return len(self._data) - self.sealed_bytes
 
     def _find_seal(self) -> re.Match[bytes] | None:

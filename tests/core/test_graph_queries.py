@@ -1,0 +1,550 @@
+"""What can be asked of a graph: each query by example, and by a property against the plainest definition."""
+
+import copy
+import itertools
+import pickle
+from collections.abc import Callable
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from scoop_core import (
+    BlockedByDependents,
+    ClosesCycle,
+    DependencyGraph,
+    InvalidName,
+    MissingDependencies,
+    NotIndexed,
+    Request,
+    RequestRefused,
+    Response,
+    ScoopError,
+    UnknownPackage,
+    decode_snapshot,
+    encode_snapshot,
+    parse_request,
+)
+
+from tests.core.graph_strategies import NAMES, Edges, closure, edges, graphs, requests
+
+
+def graph_of(text: str, **options: bool) -> DependencyGraph:
+    """Return the graph that a text like ``"a:bc b:c c:"`` describes, whose names have one letter each."""
+    pairs = (item.split(":") for item in text.split())
+    return DependencyGraph.from_mapping({name: list(names) for name, names in pairs}, **options)
+
+
+def letters(names: tuple[str, ...]) -> str:
+    return "".join(names)
+
+
+TOOLCHAIN = "a:bc b:d c:d d: e:"  # a diamond, and one that has nothing to do with it
+RING = "a:b b:c c:ad d: e:a"  # a cycle of three, one below it and one above
+LOOP = "a:ab b: c:a"  # a package that depends on itself
+
+
+class TestNeighbours:
+    def test_dependencies_come_in_the_order_in_which_they_were_indexed(self) -> None:
+        assert letters(graph_of("x:cab a: b: c:").dependencies("x")) == "cab"
+
+    @pytest.mark.parametrize(
+        ("text", "package", "expected"),
+        [
+            (TOOLCHAIN, "d", "bc"),
+            (TOOLCHAIN, "a", ""),
+            (TOOLCHAIN, "e", ""),
+            (RING, "a", "ce"),
+            (LOOP, "a", "ac"),
+            (LOOP, "b", "a"),
+            ("a:a", "a", "a"),
+        ],
+    )
+    def test_dependents_are_sorted_and_know_who_depends_on_itself(self, text: str, package: str, expected: str) -> None:
+        assert letters(graph_of(text).dependents(package)) == expected
+
+    def test_a_name_within_a_name_is_no_dependent(self) -> None:
+        graph = DependencyGraph.from_mapping({"gcc": ["libgmp", "gmp++"], "libgmp": [], "gmp++": [], "gmp": []})
+        assert graph.dependents("gmp") == ()
+        graph.index("isl", ["gmp"])
+        assert graph.dependents("gmp") == ("isl",)
+
+    @given(edges())
+    def test_both_directions_agree_with_the_edges(self, edges: Edges) -> None:
+        graph = DependencyGraph.from_mapping(edges)
+        turned = {name: {other for other in edges if name in edges[other]} for name in edges}
+        for name in edges:
+            assert set(graph.dependencies(name)) == edges[name]
+            assert graph.dependents(name) == tuple(sorted(turned[name]))
+        assert {name: frozenset(names) for name, names in graph.dependencies_by_package().items()} == edges
+        assert graph.dependents_by_package() == {name: tuple(sorted(names)) for name, names in turned.items()}
+
+    def test_the_mappings_are_copies_that_cannot_be_changed(self) -> None:
+        graph = graph_of("a:b b:")
+        before = (graph.dependencies_by_package(), graph.dependents_by_package())
+        graph.index("c", ["a"])
+        for mapping in before:
+            assert set(mapping) == {"a", "b"}
+            with pytest.raises(TypeError):
+                mapping["a"] = ()  # type: ignore[index]  # that it cannot be set is what this shows
+
+
+class TestClosures:
+    @pytest.mark.parametrize(
+        ("text", "package", "expected"),
+        [
+            (TOOLCHAIN, "a", "dbc"),
+            (TOOLCHAIN, "d", ""),
+            (RING, "e", "dcba"),
+            (RING, "a", "dcb"),
+            (LOOP, "a", "b"),
+            ("a:a", "a", ""),
+        ],
+    )
+    def test_requirements_can_be_installed_in_their_order(self, text: str, package: str, expected: str) -> None:
+        assert letters(graph_of(text).requirements(package)) == expected
+
+    @pytest.mark.parametrize(
+        ("text", "package", "expected"),
+        [
+            (TOOLCHAIN, "d", "bca"),
+            (TOOLCHAIN, "a", ""),
+            (RING, "d", "cbae"),
+            (RING, "a", "cbe"),
+            (LOOP, "a", "c"),
+            ("a:a", "a", ""),
+        ],
+    )
+    def test_the_impact_can_be_built_again_in_its_order(self, text: str, package: str, expected: str) -> None:
+        assert letters(graph_of(text).impact(package)) == expected
+
+    @given(edges())
+    def test_requirements_are_the_closure_and_impact_is_its_reverse(self, edges: Edges) -> None:
+        graph = DependencyGraph.from_mapping(edges)
+        for name in edges:
+            requirements, impact = graph.requirements(name), graph.impact(name)
+            assert len(set(requirements)) == len(requirements)
+            assert len(set(impact)) == len(impact)
+            assert set(requirements) == closure(edges, name) - {name}
+            assert set(impact) == {other for other in edges if name in closure(edges, other)} - {name}
+            for order in (requirements, impact):
+                assert_respects_edges(order, edges)
+
+    @given(graphs(acyclic=True), st.data())
+    def test_requirements_can_really_be_indexed_and_the_impact_really_be_removed(
+        self, graph: DependencyGraph, data: st.DataObject
+    ) -> None:
+        assume(len(graph))
+        package = data.draw(st.sampled_from(sorted(graph)))
+        fresh = DependencyGraph()
+        for name in (*graph.requirements(package), package):
+            assert fresh.index(name, graph.dependencies(name)) is Response.OK
+        for name in (*reversed(graph.impact(package)), package):
+            assert graph.remove(name) is Response.OK
+
+    @given(edges(), st.sampled_from(NAMES), st.sampled_from(NAMES))
+    def test_why_is_a_shortest_path(self, edges: Edges, start: str, goal: str) -> None:
+        assume({start, goal} <= edges.keys())
+        path = DependencyGraph.from_mapping(edges).why(start, goal)
+        if goal not in closure(edges, start):
+            assert path == ()
+            return
+        assert (path[0], path[-1]) == (start, goal)
+        assert all(following in edges[name] for name, following in itertools.pairwise(path))
+        assert len(path) - 1 == distance(edges, start, goal)
+
+    def test_why_a_package_needs_itself_is_a_cycle(self) -> None:
+        assert letters(graph_of(RING).why("a", "a")) == "abca"
+        assert letters(graph_of(LOOP).why("a", "a")) == "aa"
+        assert graph_of(LOOP).why("b", "b") == ()
+
+    def test_the_first_of_several_shortest_paths_is_taken(self) -> None:
+        assert letters(graph_of("a:cb b:d c:d d:").why("a", "d")) == "abd"
+
+
+class TestOrders:
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [("", ""), (TOOLCHAIN, "dbcae"), (RING, "dcbae"), (LOOP, "bac"), ("c: b: a:", "abc")],
+    )
+    def test_in_dependency_order(self, text: str, expected: str) -> None:
+        assert letters(graph_of(text).in_dependency_order()) == expected
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("", []),
+            (TOOLCHAIN, ["de", "bc", "a"]),
+            (RING, ["d", "abc", "e"]),
+            (LOOP, ["b", "a", "c"]),
+            ("a:b b: c:", ["bc", "a"]),
+        ],
+    )
+    def test_layers(self, text: str, expected: list[str]) -> None:
+        assert list(map(letters, graph_of(text).layers())) == expected
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("", []),
+            (TOOLCHAIN, []),
+            (RING, ["abc"]),
+            (LOOP, ["a"]),
+            ("a:b b:a c:d d:c e:ac", ["ab", "cd"]),
+            ("z:y y:z a:zz b:b", ["b", "yz"]),
+        ],
+    )
+    def test_cycles(self, text: str, expected: list[str]) -> None:
+        assert list(map(letters, graph_of(text).cycles())) == expected
+
+    @given(edges())
+    def test_the_order_respects_every_edge_that_is_not_on_a_cycle(self, edges: Edges) -> None:
+        order = DependencyGraph.from_mapping(edges).in_dependency_order()
+        assert sorted(order) == sorted(edges)
+        assert_respects_edges(order, edges)
+
+    @given(edges())
+    def test_the_order_is_that_of_the_lines_that_rebuild_the_graph(self, edges: Edges) -> None:
+        graph = DependencyGraph.from_mapping(edges)
+        assert graph.in_dependency_order() == tuple(dict.fromkeys(request.package for request in graph.requests()))
+
+    @given(edges())
+    def test_edges_lead_to_earlier_layers_and_no_package_could_be_in_an_earlier_one(self, edges: Edges) -> None:
+        layers = DependencyGraph.from_mapping(edges).layers()
+        layer_of = {name: number for number, layer in enumerate(layers) for name in layer}
+        assert sorted(itertools.chain(*layers)) == sorted(edges)
+        assert all(layer == tuple(sorted(layer)) for layer in layers)
+        for name in edges:
+            group = {name, *(other for other in edges if are_on_one_cycle(edges, name, other))}
+            below = set().union(*(edges[member] for member in group)) - group
+            assert layer_of[name] == max((layer_of[other] for other in below), default=-1) + 1
+
+    @given(edges())
+    def test_cycles_are_the_packages_that_reach_each_other(self, edges: Edges) -> None:
+        groups = {
+            tuple(sorted(other for other in edges if are_on_one_cycle(edges, name, other)))
+            for name in edges
+            if name in closure(edges, name)
+        }
+        assert DependencyGraph.from_mapping(edges).cycles() == tuple(sorted(groups))
+
+    @given(edges())
+    def test_equal_graphs_answer_equally(self, edges: Edges) -> None:
+        shuffled = dict(sorted(edges.items(), reverse=True))
+        one, other = (
+            DependencyGraph.from_mapping({name: sorted(names, reverse=turn) for name, names in each.items()})
+            for each, turn in ((edges, False), (shuffled, True))
+        )
+        assert one == other
+        for query in WHOLE_GRAPH_QUERIES:
+            assert query(one) == query(other)
+        for name in edges:
+            for ask in (DependencyGraph.requirements, DependencyGraph.impact, DependencyGraph.dependents):
+                assert ask(one, name) == ask(other, name)
+
+
+WHOLE_GRAPH_QUERIES: list[Callable[[DependencyGraph], object]] = [
+    DependencyGraph.in_dependency_order,
+    DependencyGraph.layers,
+    DependencyGraph.cycles,
+    DependencyGraph.requests,
+    DependencyGraph.dependents_by_package,
+]
+
+
+class TestExplanations:
+    @pytest.mark.parametrize(
+        ("line", "refusal", "text"),
+        [
+            ("INDEX|x|a,y,z,y", MissingDependencies("x", ("y", "z")), "x cannot be indexed: y, z are not indexed"),
+            ("INDEX|x|x", MissingDependencies("x", ("x",)), "x cannot be indexed: x is not indexed"),
+            ("REMOVE|a|", BlockedByDependents("a", ("c", "e")), "a cannot be removed: 2 packages depend on it: c, e"),
+            ("REMOVE|d|", BlockedByDependents("d", ("c",)), "d cannot be removed: 1 package depends on it: c"),
+            ("QUERY|x|", NotIndexed("x"), "x is not indexed"),
+            (
+                "INDEX|d|b",
+                ClosesCycle("d", tuple("dbcd")),
+                "d cannot be indexed: it would close the cycle d -> b -> c -> d",
+            ),
+            ("INDEX|d|d", ClosesCycle("d", tuple("dd")), "d cannot be indexed: it would close the cycle d -> d"),
+        ],
+    )
+    def test_a_refusal_has_the_names_and_says_them(self, line: str, refusal: object, text: str) -> None:
+        graph = graph_of(RING)
+        graph.reject_cycles = True
+        assert graph.explain(parse_request(line)) == refusal
+        assert str(refusal) == text
+        assert graph.apply(parse_request(line)) is Response.FAIL
+
+    @pytest.mark.parametrize("line", ["INDEX|x|a", "INDEX|a|b", "INDEX|a|", "REMOVE|e|", "REMOVE|x|", "QUERY|a|"])
+    def test_what_is_answered_ok_needs_no_explanation(self, line: str) -> None:
+        graph = graph_of(RING)
+        graph.reject_cycles = True
+        assert graph.explain(parse_request(line)) is None
+
+    def test_a_line_for_a_person_names_five_packages_and_counts_the_rest(self) -> None:
+        five, six = tuple("abcde"), tuple("abcdef")
+        assert str(BlockedByDependents("x", five)) == "x cannot be removed: 5 packages depend on it: a, b, c, d, e"
+        assert str(MissingDependencies("x", six)) == "x cannot be indexed: a, b, c, d, e and 1 more are not indexed"
+
+    @given(graphs(), requests(), st.booleans())
+    def test_an_explanation_comes_exactly_with_a_fail_and_changes_nothing(
+        self, graph: DependencyGraph, request: Request, reject_cycles: bool
+    ) -> None:
+        graph.reject_cycles = reject_cycles
+        before = graph.copy()
+        refusal = graph.explain(request)
+        assert graph == before
+        assert graph.apply(request) is (Response.OK if refusal is None else Response.FAIL)
+
+    @given(graphs(), requests())
+    def test_the_parts_of_an_explanation_can_be_asked_for(self, graph: DependencyGraph, request: Request) -> None:
+        package, names = request.package, request.dependencies
+        assert graph.missing_dependencies(package, names) == tuple(name for name in names if name not in graph)
+        blockers = graph.blocking_dependents(package)
+        assert blockers == tuple(
+            sorted(name for name in graph if name != package and package in graph.dependencies(name))
+        )
+        cycle = graph.closed_cycle(package, names)
+        if cycle:
+            assert cycle[0] == cycle[-1] == package
+            assert cycle[1] in set(names)
+            assert all(following in graph.dependencies(name) for name, following in itertools.pairwise(cycle[1:]))
+
+    def test_a_shortest_cycle_is_told_and_one_that_exists_is_not(self) -> None:
+        graph = graph_of("a:b b:c c: d:ac")
+        assert letters(graph.closed_cycle("c", ["d", "a", "b"])) == "cdc"
+        assert letters(graph.closed_cycle("c", ["d", "c"])) == "cc"
+        graph.index("c", ["b"])
+        assert graph.closed_cycle("c", ["b"]) == ()
+        assert letters(graph.closed_cycle("c", ["b", "a"])) == "cabc"
+        assert graph.closed_cycle("x", ["a"]) == ()
+        assert letters(graph.closed_cycle("x", ["x"])) == "xx"
+        assert graph.closed_cycle("a", ["x"]) == ()
+
+    def test_a_cycle_that_exists_below_does_not_hold_up_the_search_for_a_new_one(self) -> None:
+        graph = graph_of("a:b b:a x: y:x")
+        graph.reject_cycles = True
+        assert graph.index("x", ["a"]) is Response.OK
+        assert graph.closed_cycle("x", ["b"]) == ()
+        assert graph.index("x", ["b"]) is Response.OK
+
+    @pytest.mark.parametrize("bad", ["a b", "", "n" * 256])
+    def test_a_name_that_is_none_is_an_error(self, bad: str) -> None:
+        graph = graph_of(RING)
+        calls: list[Callable[[], object]] = [
+            lambda: graph.missing_dependencies(bad, []),
+            lambda: graph.missing_dependencies("a", [bad]),
+            lambda: graph.blocking_dependents(bad),
+            lambda: graph.closed_cycle(bad, []),
+            lambda: graph.closed_cycle("a", [bad]),
+        ]
+        for call in calls:
+            with pytest.raises(InvalidName):
+                call()
+
+    def test_one_text_is_no_list_of_names(self) -> None:
+        for ask in (DependencyGraph.missing_dependencies, DependencyGraph.closed_cycle):
+            with pytest.raises(TypeError, match="not the one text 'gmp'"):
+                ask(DependencyGraph(), "isl", "gmp")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        DependencyGraph.dependencies,
+        DependencyGraph.dependents,
+        DependencyGraph.requirements,
+        DependencyGraph.impact,
+        lambda graph, name: graph.why(name, "a"),
+        lambda graph, name: graph.why("a", name),
+    ],
+)
+def test_a_package_that_is_not_indexed_is_an_error_with_its_name(
+    query: Callable[[DependencyGraph, str], object],
+) -> None:
+    with pytest.raises(UnknownPackage, match=r"^the package 'x' is not indexed$") as caught:
+        query(graph_of("a:"), "x")
+    assert caught.value.package == "x"
+    assert caught.value.args == ("x",)
+    assert isinstance(caught.value, (ScoopError, KeyError))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+class TestFromOneGraphToAnother:
+    @pytest.mark.parametrize(
+        ("current", "target", "lines"),
+        [
+            (TOOLCHAIN, TOOLCHAIN, []),
+            ("", "a:b b:", ["INDEX|b|", "INDEX|a|b"]),
+            ("a:b b:", "", ["REMOVE|a|", "REMOVE|b|"]),
+            ("a:b b:", "b:", ["REMOVE|a|"]),
+            ("a:b b: c:", "a:c b: c:", ["INDEX|a|c"]),
+            ("a:b b:", "a: b:a", ["INDEX|a|", "INDEX|b|a"]),
+            ("", "a:b b:a", ["INDEX|b|", "INDEX|a|b", "INDEX|b|a"]),
+            ("a:b b:a", "", ["INDEX|b|", "REMOVE|a|", "REMOVE|b|"]),
+            ("", "a:a", ["INDEX|a|", "INDEX|a|a"]),
+            ("a:a", "", ["REMOVE|a|"]),
+            ("a:b b:", "a:c c:", ["INDEX|c|", "INDEX|a|c", "REMOVE|b|"]),
+            ("a:", "a:b b:a", ["INDEX|b|a", "INDEX|a|b"]),
+            ("a:bc b: c:", "a:cb b: c:", []),
+        ],
+    )
+    def test_a_diff_has_no_more_requests_than_it_needs(self, current: str, target: str, lines: list[str]) -> None:
+        assert list(map(parse_request, lines)) == list(graph_of(current).diff(graph_of(target)))
+
+    @given(graphs(), graphs())
+    def test_each_request_of_a_diff_is_answered_ok_and_all_lead_to_the_target(
+        self, graph: DependencyGraph, target: DependencyGraph
+    ) -> None:
+        for request in graph.diff(target):
+            assert graph.apply(request) is Response.OK
+        assert graph == target
+
+    @given(graphs(acyclic=True), graphs(acyclic=True))
+    def test_a_graph_that_rejects_cycles_takes_a_diff_to_one_without(
+        self, graph: DependencyGraph, target: DependencyGraph
+    ) -> None:
+        graph.reject_cycles = True
+        for request in graph.diff(target):
+            assert graph.apply(request) is Response.OK
+        assert graph == target
+
+    @given(graphs(), graphs(acyclic=True))
+    def test_also_where_it_has_cycles_that_go(self, graph: DependencyGraph, target: DependencyGraph) -> None:
+        graph.reject_cycles = True
+        for request in graph.diff(target):
+            assert graph.apply(request) is Response.OK
+        assert graph == target
+
+    @given(graphs())
+    def test_a_graph_does_not_differ_from_its_copy(self, graph: DependencyGraph) -> None:
+        assert graph.diff(graph.copy()) == ()
+
+    @given(graphs())
+    def test_the_requests_rebuild_the_graph(self, graph: DependencyGraph) -> None:
+        assert DependencyGraph.from_requests(graph.requests()) == graph
+        assert DependencyGraph.from_lines(graph.rebuild_lines()) == graph
+
+
+class TestMaking:
+    def test_a_mapping_may_come_in_any_order_and_hold_cycles(self) -> None:
+        graph = DependencyGraph.from_mapping({"a": ["b", "b"], "b": iter(["c", "a"]), "c": {"c"}})
+        assert graph.cycles() == (("a", "b"), ("c",))
+        assert graph.dependencies("a") == ("b",)
+        assert [graph.remove(name) for name in "abc"] == [Response.FAIL] * 3
+
+    def test_a_name_that_is_only_a_dependency_is_an_error(self) -> None:
+        with pytest.raises(RequestRefused) as caught:
+            graph_of("z: a:bzc b:x")
+        assert caught.value.refusal == MissingDependencies("a", ("c",))
+        assert str(caught.value) == "a cannot be indexed: c is not indexed"
+        assert caught.value.args == (caught.value.refusal,)
+        assert pickle.loads(pickle.dumps(caught.value)).refusal == caught.value.refusal
+
+    def test_unless_it_is_to_be_added(self) -> None:
+        graph = graph_of("a:bc b:xc", add_missing=True)
+        assert letters(tuple(graph)) == "abcx"
+        assert graph == graph_of("a:bc b:xc c: x:")
+
+    def test_a_mapping_with_a_cycle_is_refused_where_cycles_are(self) -> None:
+        with pytest.raises(RequestRefused) as caught:
+            graph_of("z:a a:b b:c c:ab", reject_cycles=True)
+        assert caught.value.refusal == ClosesCycle("a", tuple("abca"))
+        assert graph_of("a:b b:", reject_cycles=True).reject_cycles
+
+    @pytest.mark.parametrize("mapping", [{"a b": []}, {"a": ["b c"]}, {"": []}, {"a": [""]}])
+    def test_a_name_that_is_none_is_an_error(self, mapping: dict[str, list[str]]) -> None:
+        with pytest.raises(InvalidName):
+            DependencyGraph.from_mapping(mapping, add_missing=True)
+
+    def test_one_text_is_no_list_of_names(self) -> None:
+        with pytest.raises(TypeError, match="not the one text 'gmp'"):
+            DependencyGraph.from_mapping({"isl": "gmp"})
+
+    def test_the_first_request_that_is_refused_is_an_error(self) -> None:
+        lines = ["INDEX|a|", "INDEX|b|a", "REMOVE|a|", "QUERY|x|"]
+        with pytest.raises(RequestRefused) as caught:
+            DependencyGraph.from_lines(lines)
+        assert caught.value.refusal == BlockedByDependents("a", ("b",))
+        assert letters(tuple(DependencyGraph.from_lines(lines[:2]))) == "ab"
+
+    def test_requests_can_be_refused_for_a_cycle(self) -> None:
+        lines = ["INDEX|a|", "INDEX|b|a", "INDEX|a|b"]
+        assert DependencyGraph.from_lines(lines).cycles() == (("a", "b"),)
+        with pytest.raises(RequestRefused):
+            DependencyGraph.from_lines(lines, reject_cycles=True)
+
+    @given(graphs())
+    def test_a_snapshot_is_also_a_transcript_of_lines(self, graph: DependencyGraph) -> None:
+        snapshot = b"".join(encode_snapshot(graph))
+        assert DependencyGraph.from_lines(snapshot.decode().splitlines(keepends=True)) == graph
+        assert decode_snapshot(snapshot) == graph
+
+    @pytest.mark.parametrize(
+        "through", [copy.copy, copy.deepcopy, DependencyGraph.copy, lambda graph: pickle.loads(pickle.dumps(graph))]
+    )
+    def test_a_copy_is_equal_and_a_graph_of_its_own(
+        self, through: Callable[[DependencyGraph], DependencyGraph]
+    ) -> None:
+        graph = graph_of(RING)
+        graph.reject_cycles = True
+        twin = through(graph)
+        assert type(twin) is DependencyGraph
+        assert twin == graph
+        assert twin.reject_cycles
+        assert twin.remove("e") is Response.OK
+        assert "e" in graph
+        assert graph.remove("a") is Response.FAIL
+        assert twin != graph
+
+    @pytest.mark.parametrize(
+        ("count", "text"),
+        [
+            (0, "<DependencyGraph: 0 packages>"),
+            (1, "<DependencyGraph: 1 package: p0>"),
+            (3, "<DependencyGraph: 3 packages: p0, p1, p2>"),
+            (4, "<DependencyGraph: 4 packages: p0, p1, p2, ...>"),
+            (1_234, "<DependencyGraph: 1,234 packages: p0, p1, p2, ...>"),
+        ],
+    )
+    def test_its_repr_tells_how_many_packages_and_some_of_them(self, count: int, text: str) -> None:
+        assert repr(DependencyGraph.from_mapping({f"p{number}": () for number in range(count)})) == text
+
+
+def test_a_chain_longer_than_any_recursion_limit() -> None:
+    length = 20_000
+    names = [f"p{number:05}" for number in range(length)]
+    chain = {name: [following] for name, following in itertools.pairwise(names)} | {names[-1]: []}
+    graph = DependencyGraph.from_mapping(chain)
+    assert graph.requirements(names[0]) == tuple(reversed(names[1:]))
+    assert graph.impact(names[-1]) == tuple(reversed(names[:-1]))
+    assert graph.why(names[0], names[-1]) == tuple(names)
+    assert graph.in_dependency_order() == tuple(reversed(names))
+    assert graph.layers() == tuple((name,) for name in reversed(names))
+    assert graph.cycles() == ()
+    assert graph.closed_cycle(names[-1], [names[0]]) == (names[-1], *names)
+    assert len(graph.diff(DependencyGraph())) == length
+    graph.index(names[-1], [names[0]])
+    assert graph.cycles() == (tuple(names),)
+    assert len(graph.diff(DependencyGraph())) == length + 1
+
+
+def distance(edges: Edges, start: str, goal: str) -> int:
+    """Return how many edges lead from ``start`` to ``goal``, which is reachable: one step at a time."""
+    reached, steps = set(edges[start]), 1
+    while goal not in reached:
+        reached = reached.union(*(edges[name] for name in reached))
+        steps += 1
+    return steps
+
+
+def are_on_one_cycle(edges: Edges, one: str, other: str) -> bool:
+    return one in closure(edges, other) and other in closure(edges, one)
+
+
+def assert_respects_edges(order: tuple[str, ...], edges: Edges) -> None:
+    place = {name: number for number, name in enumerate(order)}
+    for name in order:
+        for dependency in edges[name] & place.keys():
+            assert place[dependency] < place[name] or are_on_one_cycle(edges, name, dependency)

@@ -1,0 +1,199 @@
+# pyright: strict
+"""Samples of the public API as a consumer writes it, with the types that a type checker must see.
+
+mypy (strict) and pyright (strict) both check this file, and test_api.py runs it.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import assert_type
+
+import pytest
+
+import scoop_core
+from scoop_core import (
+    BlockedByDependents,
+    Changes,
+    ClientConnection,
+    ClientConnectionState,
+    ClosesCycle,
+    Command,
+    Connection,
+    ConnectionState,
+    DependencyGraph,
+    InvalidName,
+    JournalReader,
+    LimitExceeded,
+    MalformedRequest,
+    MissingDependencies,
+    NotIndexed,
+    PackageName,
+    PeerViolation,
+    ProtocolError,
+    Refusal,
+    Request,
+    RequestRefused,
+    Response,
+    ScoopError,
+    Seal,
+    TranscriptError,
+    UnknownPackage,
+    decode_snapshot,
+    encode_request,
+    encode_response,
+    encode_snapshot,
+    parse_name,
+    parse_names,
+    parse_request,
+    parse_response,
+)
+
+
+def sample_messages() -> None:
+    assert_type(parse_name("gmp"), PackageName)
+    assert_type(parse_names("gmp,isl"), tuple[PackageName, ...])
+    request = parse_request("INDEX|isl|gmp")
+    assert_type(request, Request)
+    assert_type(request.command, Command)
+    assert_type(request.package, PackageName)
+    assert_type(request.dependencies, tuple[PackageName, ...])
+    command, package, dependencies = request
+    assert request == Request(command, package, dependencies) == Request.of(Command.INDEX, "isl", ["gmp"])
+    assert_type(encode_request(request), str)
+    assert_type(encode_response(parse_response("OK")), str)
+    limits: list[int] = [scoop_core.MAX_NAME_LENGTH, scoop_core.MAX_LINE_LENGTH, scoop_core.MAX_UNANSWERED]
+    texts: list[str] = [scoop_core.NAME_CHARACTERS, scoop_core.ENCODING]
+    version: int = scoop_core.SNAPSHOT_VERSION
+    assert all([*limits, *texts, version])
+    assert_type(scoop_core.__version__, str)
+
+
+def sample_graph() -> None:
+    mapping: Mapping[str, list[str]] = {"cloog": ["isl"], "isl": ["gmp"], "gmp": []}
+    graph = DependencyGraph.from_mapping(mapping)
+    assert_type(graph, DependencyGraph)
+    assert_type(graph.copy(), DependencyGraph)
+    assert_type(copy.copy(graph), DependencyGraph)
+    assert_type(graph.index("mpfr", ("gmp",)), Response)
+    assert_type(graph.index("mpfr", {"gmp": 1}), Response)
+    assert_type(graph.remove("mpfr"), Response)
+    assert_type(graph.query("mpfr"), Response)
+    assert_type(graph.apply(Request.of(Command.QUERY, "gmp")), Response)
+    assert_type("gmp" in graph, bool)
+    assert_type(len(graph), int)
+    assert_type(iter(graph), Iterator[str])
+    assert_type(graph.dependencies("isl"), tuple[str, ...])
+    assert_type(graph.dependents("gmp"), tuple[str, ...])
+    assert_type(graph.requirements("cloog"), tuple[str, ...])
+    assert_type(graph.impact("gmp"), tuple[str, ...])
+    assert_type(graph.why("cloog", "gmp"), tuple[str, ...])
+    assert_type(graph.in_dependency_order(), tuple[str, ...])
+    assert_type(graph.layers(), tuple[tuple[str, ...], ...])
+    assert_type(graph.cycles(), tuple[tuple[str, ...], ...])
+    assert_type(graph.dependencies_by_package(), Mapping[str, tuple[str, ...]])
+    assert_type(graph.dependents_by_package(), Mapping[str, tuple[str, ...]])
+    assert_type(graph.missing_dependencies("gcc", ["mpc"]), tuple[str, ...])
+    assert_type(graph.blocking_dependents("gmp"), tuple[str, ...])
+    assert_type(graph.closed_cycle("gmp", ["isl"]), tuple[str, ...])
+    assert_type(graph.diff(DependencyGraph(reject_cycles=True)), tuple[Request, ...])
+    assert_type(graph.requests(), tuple[Request, ...])
+    assert_type(graph.rebuild_lines(), Iterator[str])
+    assert_type(decode_snapshot(b"".join(encode_snapshot(graph)), reject_cycles=True), DependencyGraph)
+    assert DependencyGraph.from_requests(graph.requests()) == DependencyGraph.from_lines(graph.rebuild_lines())
+    changes = Changes()
+    assert_type(graph.apply_lines("INDEX|gcc|gmp\n", changes), str)
+    assert_type(changes.lines, list[str])
+    assert_type(changes.previous, list[str | None])
+    graph.undo(changes)
+
+
+def sample_journal() -> None:
+    header, start = scoop_core.encode_journal_header(1, after=scoop_core.NO_BATCH)
+    assert_type(header, bytes)
+    assert_type(start, Seal)
+    batch, end = scoop_core.encode_batch(["INDEX|gmp|"], after=start, synced=0)
+    reader = JournalReader(header + batch)
+    assert_type(list(reader), list[str])
+    assert_type(reader.generation + reader.sealed_bytes + reader.unsealed_bytes + end.number, int)
+    version: int = scoop_core.JOURNAL_VERSION
+    assert (reader.after, reader.head, version) == (scoop_core.NO_BATCH, end, 1)
+
+
+class AuditedGraph(DependencyGraph):
+    """A consumer's own kind of graph, which the constructors return."""
+
+
+def sample_subclass() -> None:
+    graph = AuditedGraph.from_mapping({"gmp": ()})
+    assert_type(graph, AuditedGraph)
+    assert_type(graph.copy(), AuditedGraph)
+    assert_type(AuditedGraph.from_lists(["gmp"], [""]), AuditedGraph)
+    assert type(copy.copy(graph)) is AuditedGraph
+
+
+def say_why(refusal: Refusal) -> str:
+    match refusal:
+        case MissingDependencies(package, missing):
+            return f"{package} misses {len(missing)}"
+        case BlockedByDependents(package, dependents):
+            return f"{package} is needed by {dependents[0]}"
+        case ClosesCycle(cycle=cycle):
+            return "-".join(cycle)
+        case NotIndexed(package):
+            return package
+
+
+def sample_explanations() -> None:
+    graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}, add_missing=False, reject_cycles=True)
+    assert_type(graph.explain(Request.of(Command.QUERY, "gmp")), Refusal | None)
+    lines = ["INDEX|gcc|mpc", "REMOVE|gmp|", "INDEX|gmp|isl", "QUERY|gcc|", "QUERY|gmp|"]
+    refusals = [graph.explain(parse_request(line)) for line in lines]
+    said = [say_why(refusal) for refusal in refusals if refusal]
+    assert said == [
+        "gcc misses 1",
+        "gmp is needed by isl",
+        "gmp-isl-gmp",
+        "gcc",
+    ]
+
+
+def sample_connections() -> None:
+    server, client = Connection(max_line_length=1_000), ClientConnection(max_line_length=1_000, max_unanswered=10)
+    assert_type(client.send(Request.of(Command.QUERY, "gmp")), bytes)
+    assert_type(server.receive(b"QUERY|gmp|\n"), str)
+    assert_type(server.receive_requests(b"QUERY|gmp|\n"), list[Request | MalformedRequest])
+    assert_type(client.unanswered, tuple[Request, ...])
+    assert_type(client.receive(b"FAIL\n"), list[tuple[Request, Response]])
+    server.receive_end()
+    client.receive_end()
+    server_state: ConnectionState = server.state
+    client_state: ClientConnectionState = client.state
+    assert (server_state, client_state) == (ConnectionState.ENDED, ClientConnectionState.ENDED)
+
+
+def describe(error: ScoopError) -> tuple[object, ...]:
+    match error:
+        case PeerViolation() | InvalidName() | ProtocolError():
+            assert_type(error.column, int)
+            return (error.text, error.reason, error.column)
+        case LimitExceeded():
+            return (error.actual, error.limit, error.unit)
+        case UnknownPackage():
+            return (error.package,)
+        case RequestRefused():
+            assert_type(error.refusal, Refusal)
+            return (error.refusal,)
+        case TranscriptError():
+            return (error.offset, error.reason)
+        case _:
+            return ()
+
+
+def sample_errors() -> None:
+    with pytest.raises(ScoopError) as malformed:
+        parse_request("INDEX|emacs elisp|")
+    assert describe(malformed.value) == ("INDEX|emacs elisp|", "a space at column 12 of the line", 12)
+    with pytest.raises(KeyError) as unknown:
+        DependencyGraph().why("gmp", "isl")
+    assert isinstance(unknown.value, UnknownPackage)
+    assert describe(unknown.value) == ("gmp",)
