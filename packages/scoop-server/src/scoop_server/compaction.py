@@ -46,7 +46,10 @@ class CompactionProcess:
     def __init__(self, directory: DataDirectory, generation: int) -> None:
         command = [sys.executable, "-m", "scoop_server.compaction", directory.path, str(generation)]
         self._process = subprocess.Popen(  # noqa: S603  # this package's own module and its own two arguments
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            process_group=0,  # what is typed at a terminal is for the server, which ends its compaction itself
         )
 
     def poll(self) -> int | None:

@@ -92,11 +92,16 @@ class DataDirectory:
         with self._opened(self.path, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
             self.files.fsync(descriptor)
 
+    def superfluous(self, generation: int) -> list[str]:
+        """Return the paths of the files that are older than snapshot ``generation``, and of all unfinished ones."""
+        return [
+            os.path.join(self.path, match[0]) for match in self._listing() if match[3] or int(match[2]) < generation
+        ]
+
     def delete_before(self, generation: int) -> None:
         """Delete what snapshot ``generation``, which is durable, has made superfluous, and all unfinished files."""
-        for match in self._listing():
-            if match[3] or int(match[2]) < generation:
-                self.files.unlink(os.path.join(self.path, match[0]))
+        for path in self.superfluous(generation):
+            self.files.unlink(path)
 
     @contextlib.contextmanager
     def _opened(self, path: str, flags: int) -> Iterator[int]:

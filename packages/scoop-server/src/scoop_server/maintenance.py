@@ -45,39 +45,51 @@ _OK: Final = encode_response(Response.OK)
 def check(path: str, out: TextIO) -> int:
     """Verify every file in the data directory ``path``, say on ``out`` what is there, and return an exit status.
 
-    0: all is sound. 1: something is broken, and a server would refuse to start. 3: sound, but for an
-    interrupted write at the end, which a server would drop. Nothing is changed, but no server may be running.
+    0: all is sound. 1: something is broken. 3: sound, but for an interrupted write at the end, which a server
+    would drop. Nothing is changed, but no server may be running.
     Raises :exc:`DataDirectoryError` where the directory cannot be looked at.
     """
     directory = _existing(path)
     with locked_for_reading(path):
-        is_sound = True
-        for kind, describe in (("snapshot", _describe_snapshot), ("journal", _describe_journal)):
-            for generation in directory.generations(kind):
-                file = directory.file(kind, generation)
-                try:
-                    print(f"{file}: {describe(directory.read(kind, generation))}", file=out)
-                except (OSError, TranscriptError) as error:
-                    print(f"{file}: BROKEN: {error}", file=out)
-                    is_sound = False
+        try:
+            files = {kind: directory.generations(kind) for kind in ("snapshot", "journal")}
+        except OSError as error:
+            raise DataDirectoryError(f"cannot look into {path}: {error.strerror}; see to its permissions") from error
+        broken = [number for kind in files for number in files[kind] if not _check_file(directory, kind, number, out)]
         try:
             state = recover(directory)
         except DataDirectoryError as error:
             print(f"a server would refuse to start: {error}", file=out)
             return EXIT_BROKEN
+        superfluous = directory.superfluous(state.snapshot_generation if state else 1)
     if state is None:
         print(f"{path}: empty; a server would start with no package", file=out)
-        return EXIT_SOUND
-    print(
-        f"a server would start with {len(state.graph)} packages: snapshot {state.snapshot_generation} "
-        f"and {state.batches} batches after it, up to batch {state.head.number}",
-        file=out,
-    )
-    if state.unsealed_bytes:
+    else:
+        print(
+            f"a server would start with {len(state.graph)} packages: snapshot {state.snapshot_generation} "
+            f"and {state.batches} batches after it, up to batch {state.head.number}",
+            file=out,
+        )
+    for file in superfluous:
+        print(f"it would delete {file}, which is superfluous or was never finished", file=out)
+    if state is not None and state.unsealed_bytes:
         file = directory.file("journal", state.journal_generation)
         print(f"it would drop the last {state.unsealed_bytes} bytes of {file}, never acknowledged", file=out)
-        return EXIT_WOULD_DROP
-    return EXIT_SOUND if is_sound else EXIT_BROKEN
+        return EXIT_BROKEN if broken else EXIT_WOULD_DROP
+    return EXIT_BROKEN if broken else EXIT_SOUND
+
+
+def _check_file(directory: DataDirectory, kind: str, generation: int, out: TextIO) -> bool:
+    """Look at a file by itself, and say on ``out`` what it holds; return whether it is whole."""
+    describe = _describe_snapshot if kind == "snapshot" else _describe_journal
+    try:
+        found, is_whole = describe(directory.read(kind, generation)), True
+    except OSError as error:
+        found, is_whole = f"BROKEN: {error.strerror}", False
+    except TranscriptError as error:
+        found, is_whole = f"BROKEN: {error}", False
+    print(f"{directory.file(kind, generation)}: {found}", file=out)
+    return is_whole
 
 
 def _describe_snapshot(data: bytes) -> str:
@@ -127,20 +139,21 @@ def restore(path: str, lines: BinaryIO) -> int:
     """Make the data directory ``path``, new or empty, hold the index that ``lines`` lead to; return 0.
 
     ``lines`` are requests as :func:`dump` writes them; each must be answered OK. Lines that begin with ``#``
-    are passed over. Nothing is written before all have been read, and an empty input is refused, because it
+    are passed over. Nothing is written before all have been read, and input without a request is refused, because it
     is more likely a dump that failed than an index of nothing.
     Raises :exc:`DataDirectoryError` where a line is not OK, or the directory is not empty.
     """
     _refuse_to_overwrite(path)
     graph = DependencyGraph()
     changes = Changes()
-    number = 0
+    is_empty = True
     for number, line in enumerate(lines, 1):
         text = line.decode(ENCODING)
-        if text.startswith("#"):
-            continue
         if not text.endswith("\n"):
             raise DataDirectoryError(f"line {number} breaks off; nothing was restored, so get the input whole")
+        if text.startswith("#"):
+            continue
+        is_empty = False
         answer = graph.apply_lines(text.replace("\r\n", "\n"), changes)
         if answer != _OK:
             raise DataDirectoryError(
@@ -148,8 +161,8 @@ def restore(path: str, lines: BinaryIO) -> int:
                 "so mend the input"
             )
         changes.clear()
-    if not number:
-        raise DataDirectoryError("there was not one line to restore from; give the output of: scoop-server dump")
+    if is_empty:
+        raise DataDirectoryError("there was not one request to restore from; give the output of: scoop-server dump")
     with closing(DirectoryLock(path)):
         _refuse_to_overwrite(path)
         try:
@@ -211,8 +224,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("directory", metavar="DIR", help="the data directory")
     path: str = parser.parse_args(arguments[1:]).directory
     try:
-        return run(path)
+        status = run(path)
+        sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has heard enough. Python's last flush would complain of the same.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_output()  # whoever read it has heard enough
         return EXIT_BROKEN
+    except OSError as error:
+        _let_go_of_output()
+        raise DataDirectoryError(
+            f"cannot {arguments[0]} {path}: {error.strerror}; see to what standard input and output are"
+        ) from error
+    return status
+
+
+def _let_go_of_output() -> None:
+    """Have what is still unwritten go nowhere: Python's last flush would fail as the one before has."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
