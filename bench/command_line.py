@@ -310,7 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 benchmark.conclude()
             finally:
                 benchmark.save(options.output)
-    except (ServerError, LoadError) as error:
+    except (ServerError, LoadError, ConnectionError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     return 0

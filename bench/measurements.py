@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from bench.load_generator import Load, connected, iterate_blocks, make_blocks
+from bench.load_generator import Load, LoadError, connected, iterate_blocks, make_blocks
 from bench.servers import Peer, Processors, Server, waiting_seconds_of
 from bench.workloads import WORKLOADS, Workload
 
@@ -118,10 +118,13 @@ class Contender:
     """How many others are connected, and silent."""
 
     def measure(self, run: Callable[[], Load]) -> Figures:
-        """Return the figures of what ``run`` puts on this server, and on no other."""
+        """Return the figures of what ``run`` puts on this server, and on no other. Raises :exc:`LoadError`."""
         cpu_seconds, waiting_seconds = self.server.cpu_seconds(), waiting_seconds_of(self.server.pid)
         generator_waiting_seconds = waiting_seconds_of(os.getpid())
-        load = run()
+        try:
+            load = run()
+        except (LoadError, ConnectionError) as error:
+            raise LoadError(f"{self.peer.name}: {error}") from error
         cpu_seconds = self.server.cpu_seconds() - cpu_seconds
         return Figures(
             answers_per_second=load.messages / load.seconds,
