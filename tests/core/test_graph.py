@@ -381,6 +381,47 @@ def test_the_count_of_dependents_leaves_out_the_package_itself() -> None:
         graph.dependent_count("missing")
 
 
+class CountedLookUps(dict[str, str]):
+    """A dictionary that fails when more is looked up in it than twice as often as it has entries."""
+
+    def __init__(self, entries: dict[str, str]) -> None:
+        super().__init__(entries)
+        self.left = 2 * len(entries)
+
+    def __getitem__(self, name: str) -> str:
+        self.left -= 1
+        assert self.left >= 0
+        return super().__getitem__(name)
+
+
+class TestTime:
+    """On a ladder each rung doubles the ways down, so that whoever walks every way never comes to an end."""
+
+    LENGTH = 200
+
+    def ladder(self) -> DependencyGraph:
+        rungs = [
+            f"INDEX|{side}{n}|left{n - 1},right{n - 1}" for n in range(1, self.LENGTH) for side in ("left", "right")
+        ]
+        graph = graph_of("INDEX|left0|", "INDEX|right0|", *rungs, reject_cycles=True)
+        graph._dependencies = CountedLookUps(graph._dependencies)
+        return graph
+
+    def test_a_cycle_is_looked_for_in_linear_time(self) -> None:
+        graph = self.ladder()
+        assert graph.index("x") is OK
+        assert graph.index("x", [f"left{self.LENGTH - 1}"]) is OK
+        assert graph.index("y", ["x"]) is OK
+        # What it needs is walked down to the end, because the way back to it is not there.
+        assert graph.index("x", [f"right{self.LENGTH - 1}"]) is OK
+        graph._dependencies = CountedLookUps(graph._dependencies)
+        assert graph.index("right0", ["y"]) is FAIL
+
+    def test_a_graph_is_written_down_in_linear_time(self) -> None:
+        graph = self.ladder()
+        assert len(list(graph.rebuild_lines())) == 2 * self.LENGTH
+
+
 class TestRejectCycles:
     def test_a_long_way_round_is_found_without_recursion(self) -> None:
         graph = DependencyGraph(reject_cycles=True)

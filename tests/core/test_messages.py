@@ -215,6 +215,7 @@ class TestRequests:
         assert hash(request) == hash(parse_request("INDEX|a|b"))
         assert request != parse_request("INDEX|a|")
         assert pickle.loads(pickle.dumps(request)) == request
+        assert not hasattr(request, "__dict__")  # millions of them stay small
         with pytest.raises(AttributeError):
             request.package = parse_name("b")  # type: ignore[misc]  # that it cannot be set is what this shows
 
