@@ -1,0 +1,495 @@
+"""An OK is on disk: the real process, killed, out of space, on a disk that fails; and the operator's commands."""
+
+import errno
+import os
+import re
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from scoop_core import DependencyGraph
+
+from scoop_server.data_directory import DataDirectory
+from scoop_server.recovery import recover
+from scoop_server.store import begin
+
+from tests.server.faulty_files import contents_of, names_in
+from tests.server.process import (
+    MODULE_COMMAND,
+    WAIT_SECONDS,
+    BlockingClient,
+    ServerProcess,
+    connected,
+    run_to_end,
+    server_environment,
+)
+
+SYNC_WATCH: Final = """
+import errno, os, sys
+from scoop_server.command_line import main
+
+calls = 0
+fails_at = int(sys.argv.pop(1))
+
+def fdatasync(descriptor, real=os.fdatasync):
+    global calls
+    calls += 1
+    print("fdatasync", calls, file=sys.stderr, flush=True)
+    if calls == fails_at:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    real(descriptor)
+
+os.fdatasync = fdatasync
+sys.exit(main())
+"""
+"""A server that tells of each fdatasync; the one with the number of the first argument fails."""
+
+
+def watched(fails_at: int = 0) -> Sequence[str]:
+    return (sys.executable, "-c", SYNC_WATCH, str(fails_at))
+
+
+def sync_count(server: ServerProcess) -> int:
+    return sum(line.startswith("fdatasync ") for line in server.log_lines)
+
+
+def run_tool(*arguments: str, lines: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run check, dump or restore on the bytes ``lines``."""
+    return subprocess.run(
+        [*MODULE_COMMAND, *arguments],
+        env=server_environment(),
+        input=lines,
+        capture_output=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+
+
+def set_file_size_limit(server: ServerProcess, limit: int) -> None:
+    """Let no file of the server, nor of its compactions, grow above ``limit`` bytes: that is all the space it has."""
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+
+def found(path: Path) -> DependencyGraph:
+    state = recover(DataDirectory(str(path)))
+    assert state is not None
+    return state.graph
+
+
+def index_chain(client: BlockingClient, prefix: str, count: int) -> None:
+    """Index packages, each of which depends on the one before it."""
+    lines = [f"INDEX|{prefix}0|", *(f"INDEX|{prefix}{number}|{prefix}{number - 1}" for number in range(1, count))]
+    assert client.ask(*lines) == ["OK"] * count
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+# Killed
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec", "never"])
+def test_what_was_answered_survives_a_kill(path: Path, fsync: str) -> None:
+    arguments = ("--data-dir", str(path), "--fsync", fsync)
+    with ServerProcess(*arguments) as server, connected(server, 5) as clients:
+        for number, client in enumerate(clients):
+            index_chain(client, f"c{number}-", 20)
+        assert clients[0].ask("REMOVE|c0-19|", "INDEX|c0-0|c0-0,c1-0") == ["OK", "OK"]
+        assert f", fsync {fsync})" in server.log_lines[0]
+        server.kill()
+    with ServerProcess(*arguments) as server, server.connect() as client:
+        assert server.package_count == 99
+        expected = ["OK"] * 19 + ["FAIL"]
+        for number in range(5):
+            assert client.ask(*(f"QUERY|c{number}-{package}|" for package in range(20))) == (
+                expected if number == 0 else ["OK"] * 20
+            )
+        assert client.ask("REMOVE|c1-19|", "REMOVE|c1-0|", "INDEX|new|") == ["OK", "FAIL", "OK"]
+        server.kill()
+    graph = found(path)
+    assert len(graph) == 99
+    assert graph.dependencies("c0-0") == ("c0-0", "c1-0")
+
+
+def test_always_syncs_before_each_answer(path: Path) -> None:
+    with ServerProcess("--data-dir", str(path), command=watched()) as server, server.connect() as client:
+        for number in range(1, 6):
+            assert client.ask(f"INDEX|{number}|") == ["OK"]
+            server.wait_for_log(rf"^fdatasync {number}$")
+            assert client.ask(f"QUERY|{number}|", f"INDEX|{number}|", "broken") == ["OK", "OK", "ERROR"]
+        assert sync_count(server) == 5
+        server.kill()
+
+
+def test_everysec_syncs_soon_and_never_does_not(path: Path) -> None:
+    arguments = ("--data-dir", str(path), "--fsync")
+    with ServerProcess(*arguments, "everysec", command=watched()) as server, server.connect() as client:
+        assert client.ask("INDEX|a|", "INDEX|b|") == ["OK", "OK"]
+        server.wait_for_log(r"^fdatasync 1$")
+        server.kill()
+    with ServerProcess(*arguments, "never", command=watched()) as server, server.connect() as client:
+        assert client.ask("INDEX|c|", "INDEX|d|") == ["OK", "OK"]
+        server.kill()
+        assert sync_count(server) == 0
+    assert sorted(found(path)) == ["a", "b", "c", "d"]
+
+
+def test_the_rest_of_an_interrupted_write_is_dropped_with_a_line(path: Path) -> None:
+    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
+        assert client.ask("INDEX|a|") == ["OK"]
+        server.kill()
+    with (path / "journal-1").open("ab") as journal:
+        journal.write(b"INDEX|b|a\n" + b"\0" * 500)
+    with ServerProcess("--data-dir", str(path)) as server:
+        assert server.package_count == 1
+        assert f"dropped the last 510 bytes of {path}/journal-1: " in server.log_lines[0]
+
+
+def test_damage_is_a_refusal_to_start_before_anyone_can_connect(path: Path) -> None:
+    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
+        assert client.ask("INDEX|a|") == ["OK"]
+        assert client.ask("INDEX|b|") == ["OK"]
+        server.kill()
+    journal = path / "journal-1"
+    journal.write_bytes(journal.read_bytes().replace(b"INDEX|a|", b"INDEX|x|"))
+    before = contents_of(path)
+    ended = run_to_end("--data-dir", str(path), "--port", "0")
+    assert ended.returncode == 1
+    assert re.fullmatch(
+        rf"scoop-server: cannot read {journal}: byte \d+: batch 1 is broken, and batch 2 tells that it had been whole "
+        rf"on disk; restore the directory from a backup, or see what is left with: scoop-server check {path}\n",
+        ended.stderr,
+    )
+    del before["lock"]
+    assert {name: held for name, held in contents_of(path).items() if name != "lock"} == before
+
+
+# A disk that fails
+
+
+@pytest.mark.parametrize("fails_at", [1, 3])
+def test_a_sync_that_fails_ends_the_process_with_one_line_and_without_an_answer(path: Path, fails_at: int) -> None:
+    with ServerProcess("--data-dir", str(path), command=watched(fails_at)) as server, connected(server, 3) as clients:
+        for number in range(1, fails_at):
+            assert clients[0].ask(f"INDEX|{number}|") == ["OK"]
+        assert clients[1].ask("QUERY|1|") == ["OK" if fails_at > 1 else "FAIL"]
+        clients[0].send(b"QUERY|1|\nINDEX|last|\nQUERY|last|\n")
+        for client in clients:
+            client.wait_until_closed()
+        assert server.wait() == 1
+        assert sync_count(server) == fails_at
+        errors = [line for line in server.log_lines if not re.match(r"fdatasync |20\d\d-.* INFO ", line)]
+        assert errors == [
+            (
+                f"scoop-server: cannot sync {path}/journal-1: Input/output error; the changes of this moment were not "
+                "acknowledged, so see to the disk, and start again"
+            )
+        ]
+    # The change that no one was told of may be there or not; what was answered is.
+    packages = set(found(path))
+    assert packages - {"last"} == {str(number) for number in range(1, fails_at)}
+    with ServerProcess("--data-dir", str(path)) as server:
+        assert server.package_count == len(packages)
+
+
+def test_a_late_sync_that_fails_ends_the_process_too(path: Path) -> None:
+    with (
+        ServerProcess("--data-dir", str(path), "--fsync", "everysec", command=watched(1)) as server,
+        server.connect() as client,
+    ):
+        assert client.ask("INDEX|a|") == ["OK"]
+        client.wait_until_closed()
+        assert server.wait() == 1
+        assert server.log_lines[-1].startswith(f"scoop-server: cannot sync {path}/journal-1: Input/output error; ")
+
+
+# No space left
+
+
+def test_no_space_left(path: Path) -> None:
+    with ServerProcess("--data-dir", str(path)) as server, server.connect() as reader:
+        assert reader.ask("INDEX|base|", "INDEX|top|base") == ["OK", "OK"]
+        journal = path / "journal-1"
+        before = journal.read_bytes()
+        set_file_size_limit(server, len(before) + 50)
+        for requests in (b"INDEX|new|\n", b"REMOVE|top|\n", b"QUERY|base|\nINDEX|top|\nQUERY|base|\n"):
+            with server.connect() as changer:
+                changer.send(requests)
+                changer.wait_until_closed()
+            assert reader.ask("QUERY|base|", "QUERY|top|", "QUERY|new|") == ["OK", "OK", "FAIL"]
+            assert reader.ask("INDEX|top|base", "INDEX|x|new", "REMOVE|base|", "?") == ["OK", "FAIL", "FAIL", "ERROR"]
+            assert journal.read_bytes() == before
+        set_file_size_limit(server, resource.RLIM_INFINITY)
+        assert reader.ask("INDEX|new|base", "QUERY|new|") == ["OK", "OK"]
+        server.wait_for_log("there is room again")
+        told = [line.partition("Z ")[2] for line in server.log_lines if "room again" in line]
+        assert told == [
+            (
+                f"ERROR cannot write to {journal}: {os.strerror(errno.EFBIG)}; changes are refused, and queries "
+                "answered, until there is room again"
+            ),
+            f"INFO there is room again for {journal}; changes are taken",
+        ]
+        server.kill()
+    assert sorted(found(path)) == ["base", "new", "top"]
+
+
+def test_many_clients_and_no_space_left(path: Path) -> None:
+    """Whoever reads, reads on; whoever would change something is disconnected, and never gets a wrong answer."""
+    with ServerProcess("--data-dir", str(path)) as server, connected(server, 20) as readers:
+        assert readers[0].ask("INDEX|base|") == ["OK"]
+        set_file_size_limit(server, (path / "journal-1").stat().st_size + 10)
+        with connected(server, 20) as changers:
+            for number, (changer, reader) in enumerate(zip(changers, readers, strict=True)):
+                changer.send(b"INDEX|%d|base\n" % number)
+                reader.send(b"QUERY|base|\nQUERY|%d|\nINDEX|x|%d\nREMOVE|%d|\n" % (number, number, number))
+            for changer in changers:
+                changer.wait_until_closed()
+            assert [reader.read_answers(4) for reader in readers] == [["OK", "FAIL", "FAIL", "OK"]] * 20
+        set_file_size_limit(server, resource.RLIM_INFINITY)
+        assert readers[0].ask("REMOVE|base|") == ["OK"]
+
+
+def test_no_space_for_the_snapshot_of_a_shutdown_loses_nothing(path: Path) -> None:
+    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
+        index_chain(client, "package-", 200)
+        set_file_size_limit(server, 1_000)
+        assert server.stop() == 1
+        assert server.log_lines[-1] == (
+            f"scoop-server: cannot save a snapshot in {path}: {os.strerror(errno.EFBIG)}; the journal holds every "
+            "change, so see to the disk, and check the directory with: scoop-server check"
+        )
+    with ServerProcess("--data-dir", str(path)) as server:
+        assert server.package_count == 200
+
+
+def test_no_descriptor_left_for_a_journal_is_no_room_and_not_the_end(path: Path) -> None:
+    """A process that has resumed a directory opens a file at its first change; clients may hold all descriptors."""
+    begin_at(path, DependencyGraph())
+    with ServerProcess("--data-dir", str(path), descriptors_max=20) as server:
+        with connected(server, 30) as clients:
+            server.wait_for_log("cannot accept a connection")
+            assert clients[0].ask("QUERY|a|") == ["FAIL"]
+            clients[0].send(b"INDEX|a|\n")
+            clients[0].wait_until_closed()
+            server.wait_for_log("cannot begin a journal in .*: Too many open files; changes are refused")
+            assert clients[1].ask("QUERY|a|") == ["FAIL"]
+        with server.connect() as client:
+            assert client.ask("QUERY|a|", "INDEX|a|") == ["FAIL", "OK"]
+        assert server.stop() == 0
+    assert sorted(found(path)) == ["a"]
+
+
+# Compaction
+
+
+def test_clients_go_on_while_a_compaction_runs(path: Path) -> None:
+    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
+        index_chain(client, "old-", 300)
+        server.send_signal(signal.SIGUSR1)
+        server.wait_for_log("received SIGUSR1")
+        count = 0
+        while not any("is complete" in line for line in server.log_lines):
+            assert client.ask_one_by_one(f"INDEX|new-{count}|old-299", f"QUERY|old-{count % 300}|") == ["OK", "OK"]
+            count += 1
+        server.wait_for_log(f"compaction into {path}/snapshot-2 has begun")
+        server.wait_for_log(f"compaction into {path}/snapshot-2 is complete")
+        assert names_in(path) == {"snapshot-2", "journal-2"}
+        assert client.ask("REMOVE|old-299|") == ["FAIL" if count else "OK"]
+        server.kill()
+    with ServerProcess("--data-dir", str(path)) as server:
+        assert server.package_count == 300 + count
+
+
+def test_a_compaction_that_fails_leaves_everything_as_it_was_and_can_be_asked_for_again(path: Path) -> None:
+    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
+        index_chain(client, "package-", 200)
+        set_file_size_limit(server, 1_000)  # enough for a new journal, too little for the snapshot
+        server.send_signal(signal.SIGUSR1)
+        server.wait_for_log(
+            rf"^scoop-server: compaction: cannot write {path}/snapshot-2\.unfinished-\d+: File too large"
+        )
+        server.wait_for_log("ERROR compaction ended with status 1; the journals go on")
+        assert names_in(path) == {"snapshot-1", "journal-1", "journal-2"}
+        set_file_size_limit(server, resource.RLIM_INFINITY)
+        assert client.ask("INDEX|another|") == ["OK"]
+        server.send_signal(signal.SIGUSR1)
+        server.wait_for_log(f"compaction into {path}/snapshot-3 is complete")
+        assert names_in(path) == {"snapshot-3", "journal-3"}
+        server.kill()
+    with ServerProcess("--data-dir", str(path)) as server:
+        assert server.package_count == 201
+
+
+def test_in_memory_there_is_nothing_to_compact() -> None:
+    with ServerProcess("--memory") as server, server.connect() as client:
+        server.send_signal(signal.SIGUSR1)
+        server.wait_for_log("received SIGUSR1")
+        assert client.ask("INDEX|a|") == ["OK"]
+
+
+# The operator's commands
+
+
+def begin_at(path: Path, graph: DependencyGraph) -> None:
+    """Make a data directory that holds ``graph``."""
+    path.mkdir()
+    begin(DataDirectory(str(path)), graph)
+
+
+def chain_of(count: int) -> DependencyGraph:
+    graph = DependencyGraph()
+    for number in range(count):
+        graph.index(f"package-{number}", [f"package-{number - 1}"] if number else [])
+    return graph
+
+
+def test_check_tells_by_its_status_and_changes_nothing(path: Path) -> None:
+    begin_at(path, chain_of(3))
+    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
+        assert client.ask("INDEX|a|") == ["OK"]
+        ended = run_tool("check", str(path))
+        assert ended.returncode == 1
+        assert f"in use by the server with process id {server.pid}; ".encode() in ended.stderr
+        server.kill()
+    journal = path / "journal-2"
+    sealed = journal.read_bytes()
+    for data, status, last in (
+        (sealed, 0, b"a server would start with 4 packages: snapshot 1 and 1 batches after it, up to batch 1"),
+        (sealed + b"half", 3, b"it would drop the last 4 bytes of %s, never acknowledged" % bytes(journal)),
+        (b"half", 1, b"a server would refuse to start: cannot read %s: byte 0: no journal: " % bytes(journal)),
+    ):
+        journal.write_bytes(data)
+        copy = path.with_name("copy")
+        shutil.copytree(path, copy)
+        for each in (*copy.iterdir(), copy):
+            each.chmod(stat.S_IREAD | (stat.S_IEXEC if each == copy else 0))
+        before = contents_of(copy)
+        ended = run_tool("check", str(copy))
+        assert (ended.returncode, ended.stderr) == (status, b"")
+        assert ended.stdout.splitlines()[-1].replace(bytes(copy), bytes(path)).startswith(last)
+        assert contents_of(copy) == before
+        copy.chmod(0o700)
+        shutil.rmtree(copy)
+
+
+def test_a_dump_can_be_restored(path: Path, tmp_path: Path) -> None:
+    begin_at(path, chain_of(1_000))
+    dumped = run_tool("dump", str(path))
+    assert (dumped.returncode, dumped.stderr) == (0, b"")
+    assert dumped.stdout.count(b"\n") == 1_000
+    new = tmp_path / "new"
+    restored = run_tool("restore", str(new), lines=dumped.stdout)
+    assert (restored.returncode, restored.stdout) == (0, b"")
+    assert restored.stderr == f"restored 1000 packages into {new}\n".encode()
+    assert run_tool("dump", str(new)).stdout == dumped.stdout
+    with ServerProcess("--data-dir", str(new)) as server, server.connect() as client:
+        assert server.package_count == 1_000
+        assert client.ask("REMOVE|package-0|", "REMOVE|package-999|") == ["FAIL", "OK"]
+
+
+def test_a_dump_beside_a_server_that_works_and_compacts(path: Path) -> None:
+    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
+        index_chain(client, "package-", 500)
+        server.send_signal(signal.SIGUSR1)
+        count = 500
+        while not any("is complete" in line for line in server.log_lines):
+            assert client.ask(f"INDEX|package-{count}|package-{count - 1}") == ["OK"]
+            count += 1
+            client.send(b"".join(b"INDEX|x%d|\nREMOVE|x%d|\n" % (number, number) for number in range(200)))
+            dumped = run_tool("dump", str(path))
+            assert client.read_answers(400) == ["OK"] * 400
+            assert (dumped.returncode, dumped.stderr) == (0, b"")
+            packages = {line.split(b"|")[1].decode() for line in dumped.stdout.splitlines()}
+            assert {f"package-{number}" for number in range(count)} <= packages
+            assert all(name.startswith("x") for name in packages - {f"package-{number}" for number in range(count)})
+
+
+@pytest.mark.parametrize("name", ["check", "dump"])
+def test_whoever_reads_may_have_heard_enough(path: Path, name: str) -> None:
+    """As in ``scoop-server dump DIR | head -1``."""
+    begin_at(path, chain_of(20_000))
+    with subprocess.Popen(
+        [*MODULE_COMMAND, name, str(path)], env=server_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        if name == "dump":
+            assert process.stdout.readline() == b"INDEX|package-0|\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(WAIT_SECONDS) == 1
+
+
+@pytest.mark.parametrize("name", ["check", "dump"])
+def test_output_that_cannot_be_written_is_one_line(path: Path, name: str) -> None:
+    begin_at(path, chain_of(3))
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [*MODULE_COMMAND, name, str(path)],
+            env=server_environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert (
+        ended.stderr
+        == (
+            f"scoop-server: cannot {name} {path}: No space left on device; see to what standard input and output are\n"
+        ).encode()
+    )
+
+
+def test_input_that_cannot_be_read_is_one_line(path: Path) -> None:
+    with open(os.devnull, "wb") as only_for_writing:
+        ended = subprocess.run(
+            [*MODULE_COMMAND, "restore", str(path)],
+            env=server_environment(),
+            stdin=only_for_writing,
+            capture_output=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert (
+        ended.stderr
+        == (
+            f"scoop-server: cannot restore {path}: Bad file descriptor; see to what standard input and output are\n"
+        ).encode()
+    )
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (b"", "there was not one request to restore from; give the output of: scoop-server dump"),
+        (b"INDEX|a|\nINDEX|b|x\n", "line 2 is answered FAIL: 'INDEX|b|x'; nothing was restored, so mend the input"),
+        (b"INDEX|a|\nINDEX|b", "line 2 breaks off; nothing was restored, so get the input whole"),
+    ],
+)
+def test_restore_refuses_what_is_not_whole_and_writes_nothing(path: Path, lines: bytes, reason: str) -> None:
+    ended = run_tool("restore", str(path), lines=lines)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, b"", f"scoop-server: {reason}\n".encode())
+    assert not path.exists()
+
+
+def test_restore_overwrites_nothing(path: Path) -> None:
+    begin_at(path, chain_of(3))
+    before = contents_of(path)
+    ended = run_tool("restore", str(path), lines=b"INDEX|a|\n")
+    assert ended.returncode == 1
+    assert ended.stderr == f"scoop-server: {path} is not empty; restore into a new directory\n".encode()
+    assert contents_of(path) == before
