@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from scoop_server import __version__
+from scoop_server.journal import Fsync
 from scoop_server.limits import Limits
 from scoop_server.settings import LOG_LEVELS, OPTIONS, Settings, build_parser, read_settings
 
@@ -31,6 +32,7 @@ def test_without_flags_and_variables_the_defaults_hold() -> None:
         idle_timeout=0.0,
         reject_cycles=False,
         log_level="info",
+        fsync=Fsync.ALWAYS,
     )
 
 
@@ -48,6 +50,7 @@ ALL_FLAGS = {
     "--max-line": "1",
     "--max-clients": "1000000",
     "--idle-timeout": "2.5",
+    "--fsync": "never",
     "--log-level": "debug",
 }
 ALL_SETTINGS = Settings(
@@ -60,6 +63,7 @@ ALL_SETTINGS = Settings(
     idle_timeout=2.5,
     reject_cycles=True,
     log_level="debug",
+    fsync=Fsync.NEVER,
 )
 
 
@@ -96,6 +100,15 @@ def test_words_that_switch_off(text: str) -> None:
     assert not read_settings([], {"SCOOP_MEMORY": text}).memory
 
 
+@pytest.mark.parametrize("fsync", Fsync)
+def test_fsync_is_read_in_any_case(fsync: Fsync) -> None:
+    assert read_settings(["--fsync", fsync.value.upper()], {}).fsync is fsync
+
+
+def test_every_flag_is_tried() -> None:
+    assert {*ALL_FLAGS, "--memory", "--reject-cycles"} == {option.flag for option in OPTIONS}
+
+
 @pytest.mark.parametrize("level", LOG_LEVELS)
 def test_log_levels_are_read_in_any_case(level: str) -> None:
     assert read_settings(["--log-level", level.upper()], {}).log_level == level
@@ -122,6 +135,7 @@ def test_log_levels_are_read_in_any_case(level: str) -> None:
             ("--idle-timeout", text, f"a number of seconds is wanted, not {text!r}")
             for text in ("-1", "", "soon", "nan", "inf", "1e9")
         ),
+        ("--fsync", "sometimes", "one of always, everysec, never is wanted, not 'sometimes'"),
         ("--log-level", "loud", "one of debug, info, warning, error is wanted, not 'loud'"),
     ],
 )
