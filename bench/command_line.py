@@ -108,7 +108,9 @@ class Benchmark:
         """QUERY at one depth after the other."""
         shapes = [(DEPTHS_CLIENTS, depth) for depth in self._scale.depths]
         title = f"Throughput against pipeline depth, QUERY, {DEPTHS_CLIENTS} clients"
-        self._sweep("depths", title, "messages on their way for each client", shapes, lambda each: each.shape.depth)
+        self._sweep(
+            "depths", title, "depth: messages on their way for each client", shapes, lambda each: each.shape.depth
+        )
 
     def clients(self) -> None:
         """QUERY from more and more clients."""
@@ -151,7 +153,7 @@ class Benchmark:
         found = measure_growth(self._laboratory, peers, packages, lambda text: print(text, flush=True))
         for text in report.growth_tables(found):
             self.tell(text)
-        self.charts["size"] = report.size_chart(found)
+        self.charts |= report.size_charts(found)
         self.data["size"] = {
             "growths": [each.as_json() for each in found.growths],
             "queries": [each.as_json() for each in found.queries],

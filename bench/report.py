@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from bench.measurements import Figures, Result
+from bench.measurements import ORDERLY_DEPTH, Figures, Result
 from bench.plot import Series, line_chart
 from bench.sections import Start
-from bench.size import Growths, Turns
+from bench.size import QUERY_CLIENTS, QUERY_DEPTH, Growths, Turns
 
 LEGEND: Final = """\
 answers/s  ! where the load generator had nothing left of its processor, so that it, not the server, is the limit
@@ -90,7 +90,9 @@ def growth_tables(found: Growths) -> Iterator[str]:
         for each in found.growths
     ]
     count = found.growths[0].package_count
-    yield table(f"A growing index: {count:,} packages from one client at depth 100, then a restart", head, rows)
+    yield table(
+        f"A growing index: {count:,} packages from 1 client at depth {ORDERLY_DEPTH}, then a restart", head, rows
+    )
     yield table(
         "The same by size: CPU us of a message",
         ("packages", *(f"{each.peer} {command}" for each in found.growths for command in ("INDEX", "QUERY"))),
@@ -142,13 +144,15 @@ def query_chart(title: str, x_label: str, results: Sequence[Result], x: Callable
     return _rate_chart(title, x_label, points)
 
 
-def size_chart(found: Growths) -> str:
-    """Return the chart of INDEX and QUERY against the size of the index."""
-    points = [
-        (f"{growth.peer} INDEX", float(size), figures) for growth in found.growths for size, figures in growth.segments
-    ]
-    points += [(f"{each.peer} QUERY", float(each.package_count), each.median) for each in found.queries]
-    return _rate_chart("Throughput against index size", "packages in the index", points)
+def size_charts(found: Growths) -> dict[str, str]:
+    """Return the charts of INDEX and of QUERY against the size of the index, by name."""
+    index = [(growth.peer, float(size), figures) for growth in found.growths for size, figures in growth.segments]
+    query = [(each.peer, float(each.package_count), each.median) for each in found.queries]
+    title, x_label = "Throughput against index size", "packages in the index"
+    return {
+        "size-index": _rate_chart(f"{title}, INDEX, 1 client, depth {ORDERLY_DEPTH}", x_label, index),
+        "size-query": _rate_chart(f"{title}, QUERY, {QUERY_CLIENTS} clients, depth {QUERY_DEPTH}", x_label, query),
+    }
 
 
 def _rate_chart(title: str, x_label: str, points: Sequence[tuple[str, float, Figures]]) -> str:

@@ -40,6 +40,7 @@ from scoop_core import Changes, DependencyGraph
 ROOT: Final = Path(__file__).parents[1]
 SCOOP_COMMAND: Final = (sys.executable, "-m", "scoop_server")
 WAIT_SECONDS: Final = 300.0
+CHARTS: Final = ("depths", "clients", "size-index", "size-query")
 NO_PINS: Final = Processors(None, None)
 
 needs_redis: Final = pytest.mark.skipif(find_redis() is None, reason="redis-server is not installed")
@@ -94,7 +95,7 @@ def test_every_section_runs_and_leaves_its_results_and_nothing_else(tmp_path: Pa
     finished = run_bench(tmp_path, "--peers", "scoop,scoop-memory,floor")
     assert finished.returncode == 0, finished.stderr
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"results.txt", "results.json", "depths.svg", "clients.svg", "size.svg"}
+    assert names == {"results.txt", "results.json"} | {f"{name}.svg" for name in CHARTS}
     assert finished.stdout.endswith(report.LEGEND + "\n")
     assert (tmp_path / "results.txt").read_text().endswith(report.LEGEND + "\n")
     for chart in tmp_path.glob("*.svg"):
