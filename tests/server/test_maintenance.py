@@ -481,3 +481,21 @@ class TestTheCommand:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TestRestore.LINES)))
         assert main(["restore", str(tmp_path / "new")]) == 0
         assert dumped(tmp_path / "new") == TestRestore.LINES
+
+    @pytest.mark.parametrize("name", ["check", "dump"])
+    def test_whoever_reads_may_have_heard_enough(self, path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "w", encoding="ascii") as output:
+            monkeypatch.setattr(sys, "stdout", output)
+            assert main([name, str(path)]) == 1  # and nothing is left that could fail when the output is closed
+
+    @pytest.mark.parametrize("name", ["check", "dump"])
+    def test_output_that_cannot_be_written_is_one_line(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        with open("/dev/full", "w", encoding="ascii") as output:
+            monkeypatch.setattr(sys, "stdout", output)
+            assert refusal(lambda: main([name, str(path)])) == (
+                f"cannot {name} {path}: No space left on device; see to what standard input and output are"
+            )
