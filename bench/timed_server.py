@@ -22,6 +22,7 @@ LONG_TURN_SECONDS: Final = 0.020
 """A turn longer than this is counted."""
 
 _LONGEST_KEPT: Final = 20
+"""Of those in which a table has grown, and of the others."""
 
 
 class Turn(NamedTuple):
@@ -48,7 +49,7 @@ class TimedServer(Server):
         gc.callbacks.append(self._note_garbage_collection)
         self.turn_seconds = array("d")
         self.turn_cpu_seconds = array("d")
-        self.longest: list[Turn] = []
+        self._longest: dict[bool, list[Turn]] = {False: [], True: []}
         instances.append(self)
 
     def turn(self) -> None:
@@ -68,10 +69,10 @@ class TimedServer(Server):
         )
         self.turn_seconds.append(turn.seconds)
         self.turn_cpu_seconds.append(turn.cpu_seconds)
-        if len(self.longest) < _LONGEST_KEPT:
-            heapq.heappush(self.longest, turn)
-        elif turn > self.longest[0]:
-            heapq.heapreplace(self.longest, turn)
+        longest = self._longest[turn.has_table_grown]
+        heapq.heappush(longest, turn)
+        if len(longest) > _LONGEST_KEPT:
+            heapq.heappop(longest)
 
     def _table_bytes(self) -> int:
         slots = (getattr(self._timed_graph, name) for name in type(self._timed_graph).__slots__)
@@ -92,7 +93,8 @@ class TimedServer(Server):
             "long_turns": sum(each > LONG_TURN_SECONDS for each in self.turn_seconds),
             "seconds": _percentiles(self.turn_seconds),
             "cpu_seconds": _percentiles(self.turn_cpu_seconds),
-            "longest": [turn._asdict() for turn in sorted(self.longest, reverse=True)],
+            "longest": [turn._asdict() for turn in sorted(self._longest[False], reverse=True)],
+            "longest_with_table_growth": [turn._asdict() for turn in sorted(self._longest[True], reverse=True)],
         }
 
 

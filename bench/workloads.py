@@ -117,23 +117,25 @@ WORKLOADS: Final[Mapping[str, Callable[[Packages], Workload]]] = {
 def read_packages(path: Path, count: int | None = None) -> Packages:
     """Return the packages of a list, dependencies first; of these the first ``count``, or all.
 
-    A name that appears as a dependency only is a package without dependencies. Raises ValueError where packages
-    depend on each other.
+    A name that appears as a dependency only is a package without dependencies. Raises ValueError where there is a
+    cycle.
     """
-    waiting: dict[str, tuple[str, ...]] = {}
+    listed: dict[str, tuple[str, ...]] = {}
     for line in path.read_text().splitlines():
         name, _, dependencies = line.partition(":")
-        waiting[name] = tuple(dict.fromkeys(dependencies.split()))
-    for dependencies_of_one in list(waiting.values()):
-        for name in dependencies_of_one:
-            waiting.setdefault(name, ())
+        listed[name] = tuple(dict.fromkeys(dependencies.split()))
     ordered: dict[str, tuple[str, ...]] = {}
-    while waiting:
-        ready = [name for name, dependencies in waiting.items() if all(each in ordered for each in dependencies)]
-        if not ready:
-            raise ValueError(f"{path}: {len(waiting)} packages depend on each other")
-        for name in ready:
-            ordered[name] = waiting.pop(name)
+    for package in listed:
+        waiting = [package]  # each of them for the one behind it
+        while waiting:
+            name = waiting[-1]
+            missing = next((each for each in listed.get(name, ()) if each not in ordered), None)
+            if missing is None:
+                ordered[waiting.pop()] = listed.get(name, ())
+            elif missing in waiting:
+                raise ValueError(f"{path}: {missing} depends on itself, by way of {name}")
+            else:
+                waiting.append(missing)
     return dict(islice(ordered.items(), count))
 
 

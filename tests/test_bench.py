@@ -39,7 +39,7 @@ from scoop_core import Changes, DependencyGraph
 
 ROOT: Final = Path(__file__).parents[1]
 SCOOP_COMMAND: Final = (sys.executable, "-m", "scoop_server")
-WAIT_SECONDS: Final = 300.0
+WAIT_SECONDS: Final = 120.0
 CHARTS: Final = ("depths", "clients", "size-index", "size-query")
 NO_PINS: Final = Processors(None, None)
 
@@ -124,8 +124,10 @@ def test_every_section_runs_and_leaves_its_results_and_nothing_else(tmp_path: Pa
     assert growths["scoop-memory"]["start_seconds"] is None
     for turns in data["turns"]:
         assert turns["report"]["turns"] >= 2_000 / 100
-        assert turns["report"]["longest"][0]["seconds"] == turns["report"]["seconds"]["max"]
-        assert any(turn["has_table_grown"] for turn in turns["report"]["longest"])
+        longest, grown = turns["report"]["longest"], turns["report"]["longest_with_table_growth"]
+        assert longest
+        assert grown  # an index that fills up grows its tables
+        assert max(longest[0]["seconds"], grown[0]["seconds"]) == turns["report"]["seconds"]["max"]
     assert data["goals"]
 
 
@@ -181,7 +183,7 @@ def test_what_cannot_be_measured_is_refused(tmp_path: Path, arguments: list[str]
 
 
 def test_ended_by_a_signal_it_ends_its_servers(tmp_path: Path) -> None:
-    arguments = ("loads", "--rows", "1/1/query", "--peers", "scoop,floor", "--seconds", str(WAIT_SECONDS))
+    arguments = ("loads", "--rows", "1/1/query", "--peers", "scoop,floor", "--seconds", "1000")
     with subprocess.Popen(bench_command(tmp_path, *arguments), cwd=ROOT, env=environment_of(tmp_path)) as process:
         deadline = time.monotonic() + WAIT_SECONDS
         while sum("listening" in log.read_text() for log in tmp_path.glob("servers-*/server-*/log")) < 2:
@@ -190,7 +192,10 @@ def test_ended_by_a_signal_it_ends_its_servers(tmp_path: Path) -> None:
             time.sleep(0.01)  # a file says nothing of itself
         assert len(processes_of(tmp_path)) == 3
         process.send_signal(signal.SIGTERM)
-        assert process.wait(WAIT_SECONDS) == 128 + signal.SIGTERM
+        try:
+            assert process.wait(WAIT_SECONDS) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
     assert processes_of(tmp_path) == []
     assert list(tmp_path.glob("servers-*")) == []
 
@@ -306,6 +311,16 @@ def test_workloads_are_answered_as_they_say(packages: Packages) -> None:
             answers = graph.apply_lines("".join(f"{line}\n" for line in lines), Changes()).split()
             assert set(answers) <= possible
         assert len(graph) == 0 if workload.is_cycle else len(graph) > 0
+
+
+def test_the_first_packages_of_a_list_are_the_ones_that_they_depend_on_too(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_text("a: c b\nb: d\nc: d d\n")
+    assert list(read_packages(path).items()) == [("d", ()), ("c", ("d",)), ("b", ("d",)), ("a", ("c", "b"))]
+    assert list(read_packages(path, 2)) == ["d", "c"]
+    path.write_text("a: b\nb: a\n")
+    with pytest.raises(ValueError, match="depends on itself"):
+        read_packages(path)
 
 
 def test_random_packages_depend_on_so_many_others() -> None:
