@@ -209,8 +209,10 @@ def _exchange(channels: dict[int, _Channel], end: float) -> list[float]:
                 keep(data)
                 left = unanswered[number] - data.count(b"\n")
                 if left:
-                    if not data or left < 0:
-                        raise LoadError("the server has closed a connection, or answered what was not asked")
+                    if not data:
+                        raise LoadError("the server has closed a connection")
+                    if left < 0:
+                        raise LoadError("the server has answered what it was not asked")
                     unanswered[number] = left
                     continue
                 time_now = now()

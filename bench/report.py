@@ -11,7 +11,8 @@ from bench.size import QUERY_CLIENTS, QUERY_DEPTH, Growths, Turns
 LEGEND: Final = """\
 answers/s  ! where the load generator had nothing left of its processor, so that it, not the server, is the limit
            ~ where other programs took more than 5% of the time from the server
-CPU us     microseconds of processor time that the server used for a message; neither of the two can blur it
+CPU us     microseconds of processor time that the server used for a message; neither of the two can blur it much
+least      the same of the round in which it was least: where other programs are at work, compare this
 server     the share of one processor that the server used; load: the same of the load generator
 p50 ...    microseconds from sending a block, as many messages as the depth says, to the last of its answers
 max        the longest of all rounds; every other figure is the median of the rounds
@@ -38,7 +39,7 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 def result_table(title: str, results: Sequence[Result], label: Callable[[Result], str] = lambda each: each.peer) -> str:
     """Return the table of results under one load."""
-    head = ("", "answers/s  ", "CPU us", "server", "load", "p50", "p99", "p99.9", "max", "MiB")
+    head = ("", "answers/s  ", "CPU us", "least", "server", "load", "p50", "p99", "p99.9", "max", "MiB")
     return table(title, head, [(label(each), *_cells(each)) for each in results])
 
 
@@ -46,6 +47,7 @@ def _cells(result: Result) -> Iterator[str]:
     figures = result.median
     yield f"{figures.answers_per_second:,.0f}{marks(figures):2}"
     yield f"{figures.cpu_us_per_message:.3f}"
+    yield f"{min(each.cpu_us_per_message for each in result.rounds):.3f}"
     yield f"{figures.server_busy:.0%}"
     yield f"{figures.generator_busy:.0%}"
     for latency in (figures.p50_us, figures.p99_us, figures.p999_us, figures.max_us):

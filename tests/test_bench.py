@@ -260,21 +260,28 @@ def server_that_answers(*answers: bytes) -> Iterator[Address]:
 
 
 @pytest.mark.parametrize(
-    "answers",
+    ("answers", "reason"),
     [
-        pytest.param([b"OK\n", b"OK\nOK\nOK\n"], id="one answer too many"),
-        pytest.param([b"OK\n", b"OK\n"], id="one answer, and the end"),
-        pytest.param([b"OK\n"], id="no answer, but the end"),
-        pytest.param([b"OK\n", b"OK\nNO\n"], id="an unknown answer"),
+        ([b"OK\n", b"OK\nOK\nOK\n"], "answered what it was not asked"),
+        ([b"OK\n", b"OK\n"], "closed a connection"),
+        ([b"OK\n"], "closed a connection"),
+        ([b"OK\n", b"OK\nNO\n"], "2 messages were answered 1 OK"),
     ],
+    ids=["one answer too many", "one too few", "none", "an unknown one"],
 )
-def test_whoever_breaks_the_protocol_is_not_measured(answers: list[bytes]) -> None:
-    with server_that_answers(*answers) as address, connected(address, 1, SCOOP) as client, pytest.raises(LoadError):
-        client.run_once(iter(make_blocks(["QUERY|a|", "QUERY|b|"], 2, SCOOP)))
+def test_whoever_breaks_the_protocol_is_not_measured(answers: list[bytes], reason: str) -> None:
+    blocks = make_blocks(["QUERY|a|", "QUERY|b|"], 2, SCOOP)
+    with (
+        server_that_answers(*answers) as address,
+        connected(address, 1, SCOOP) as client,
+        pytest.raises(LoadError, match=reason),
+    ):
+        client.run_once(iter(blocks))
 
 
 def test_whoever_is_not_let_in_is_not_measured() -> None:
-    with server_that_answers() as address, pytest.raises(LoadError), connected(address, 1, SCOOP):
+    refused = pytest.raises(LoadError, match="closed the connection of a client that asks")
+    with server_that_answers() as address, refused, connected(address, 1, SCOOP):
         pass
 
 
