@@ -9,7 +9,9 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -76,6 +78,17 @@ def run_tool(*arguments: str, lines: bytes = b"") -> subprocess.CompletedProcess
 def set_file_size_limit(server: ServerProcess, limit: int) -> None:
     """Let no file of the server, nor of its compactions, grow above ``limit`` bytes: that is all the space it has."""
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+
+def until_logged(server: ServerProcess, text: str) -> Iterator[int]:
+    """Count up until the server has logged ``text``, and no longer than a test may wait."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    for number in count():
+        if any(text in line for line in server.log_lines):
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError("\n".join([f"no log line holds {text!r}:", *server.log_lines]))
+        yield number
 
 
 def found(path: Path) -> DependencyGraph:
@@ -298,17 +311,17 @@ def test_clients_go_on_while_a_compaction_runs(path: Path) -> None:
         index_chain(client, "old-", 300)
         server.send_signal(signal.SIGUSR1)
         server.wait_for_log("received SIGUSR1")
-        count = 0
-        while not any("is complete" in line for line in server.log_lines):
-            assert client.ask_one_by_one(f"INDEX|new-{count}|old-299", f"QUERY|old-{count % 300}|") == ["OK", "OK"]
-            count += 1
+        indexed = 0
+        for number in until_logged(server, "is complete"):
+            assert client.ask_one_by_one(f"INDEX|new-{number}|old-299", f"QUERY|old-{number % 300}|") == ["OK", "OK"]
+            indexed = number + 1
         server.wait_for_log(f"compaction into {path}/snapshot-2 has begun")
         server.wait_for_log(f"compaction into {path}/snapshot-2 is complete")
         assert names_in(path) == {"snapshot-2", "journal-2"}
-        assert client.ask("REMOVE|old-299|") == ["FAIL" if count else "OK"]
+        assert client.ask("REMOVE|old-299|") == ["FAIL" if indexed else "OK"]
         server.kill()
     with ServerProcess("--data-dir", str(path)) as server:
-        assert server.package_count == 300 + count
+        assert server.package_count == 300 + indexed
 
 
 def test_a_compaction_that_fails_leaves_everything_as_it_was_and_can_be_asked_for_again(path: Path) -> None:
@@ -402,17 +415,16 @@ def test_a_dump_beside_a_server_that_works_and_compacts(path: Path) -> None:
     with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
         index_chain(client, "package-", 500)
         server.send_signal(signal.SIGUSR1)
-        count = 500
-        while not any("is complete" in line for line in server.log_lines):
-            assert client.ask(f"INDEX|package-{count}|package-{count - 1}") == ["OK"]
-            count += 1
-            client.send(b"".join(b"INDEX|x%d|\nREMOVE|x%d|\n" % (number, number) for number in range(200)))
+        for number in until_logged(server, "is complete"):
+            assert client.ask(f"INDEX|package-{500 + number}|package-{499 + number}") == ["OK"]
+            client.send(b"".join(b"INDEX|x%d|\nREMOVE|x%d|\n" % (each, each) for each in range(200)))
             dumped = run_tool("dump", str(path))
             assert client.read_answers(400) == ["OK"] * 400
             assert (dumped.returncode, dumped.stderr) == (0, b"")
+            acknowledged = {f"package-{each}" for each in range(501 + number)}
             packages = {line.split(b"|")[1].decode() for line in dumped.stdout.splitlines()}
-            assert {f"package-{number}" for number in range(count)} <= packages
-            assert all(name.startswith("x") for name in packages - {f"package-{number}" for number in range(count)})
+            assert acknowledged <= packages
+            assert all(name.startswith("x") for name in packages - acknowledged)
 
 
 @pytest.mark.parametrize("name", ["check", "dump"])

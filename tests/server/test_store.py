@@ -761,6 +761,21 @@ def test_a_compaction_that_dies_leaves_everything_and_the_next_one_makes_up_for_
         assert store.graph == expected
 
 
+def test_a_compaction_that_fails_is_not_tried_again_and_again(bench: Bench) -> None:
+    with bench.open(journal_bytes_min=500) as store:
+        number = 0
+        for generation in range(2, 5):
+            while not wants_tick(store):
+                commit(store, f"INDEX|{number}|")
+                number += 1
+            size = sum(each.stat().st_size for each in bench.path.glob("journal-*"))
+            assert size > 500 * (generation - 1)
+            store.tick()
+            assert bench.compactions[-1].generation == generation
+            bench.compactions[-1].status = 1
+            store.tick()
+
+
 def test_a_compaction_that_leaves_nothing_is_not_believed(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     with bench.open() as store:
         commit(store, "INDEX|a|")
