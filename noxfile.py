@@ -26,6 +26,9 @@ nox.options.download_python = "never"
 SUPPORTED_PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 RUNNING_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
+# Many tests wait for a process or a socket, so more of them at a time than there are processors end sooner.
+IN_PARALLEL: Final = ("-n", str(2 * (os.cpu_count() or 1)))
+
 CORE: Final = Path("packages/scoop-core")
 SERVER: Final = Path("packages/scoop-server")
 
@@ -56,7 +59,7 @@ def _group(name: str) -> tuple[str, ...]:
 def tests(session: nox.Session) -> None:
     """Run the tests on every supported Python that is present; arguments after ``--`` go to pytest."""
     session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *IN_PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -64,7 +67,7 @@ def coverage(session: nox.Session) -> None:
     """Run the tests, and fail unless every branch of scoop-core and 95% of all branches were taken."""
     session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
     session.run("coverage", "erase")
-    session.run("coverage", "run", "--parallel-mode", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "--parallel-mode", "-m", "pytest", *IN_PARALLEL, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", "--fail-under=95")
     session.run("coverage", "report", "--fail-under=100", "--include=packages/scoop-core/*")
@@ -76,7 +79,7 @@ def core_alone(session: nox.Session) -> None:
     session.install("-e", str(CORE), *_group("test"))
     is_server_here = "import importlib.util, sys; sys.exit(importlib.util.find_spec('scoop_server') is not None)"
     session.run("python", "-c", is_server_here)
-    session.run("pytest", "tests/core", "tests/property", str(CORE / "src"), *session.posargs)
+    session.run("pytest", *IN_PARALLEL, "tests/core", "tests/property", str(CORE / "src"), *session.posargs)
 
 
 @nox.session
@@ -274,7 +277,7 @@ def sdist(session: nox.Session) -> None:
     session.install("build", *_group("test"))
     _unpack_sdist(session)
     session.install(".")
-    session.run("python", "-m", "pytest", *_TESTS_OF_THE_SDIST, *session.posargs)
+    session.run("python", "-m", "pytest", *IN_PARALLEL, *_TESTS_OF_THE_SDIST, *session.posargs)
 
 
 @nox.session(default=False)
