@@ -6,6 +6,7 @@ longer than :data:`WAIT_SECONDS`.
 
 import os
 import re
+import resource
 import signal
 import socket
 import struct
@@ -146,7 +147,8 @@ class ServerProcess:
     """A server that listens on a free port of 127.0.0.1, from construction to the end of the ``with`` block.
 
     Leaving the block ends it with SIGTERM, unless it has ended before, and asks for exit status 0: a server
-    that a test has broken fails that test. ``descriptors_max`` limits its file descriptors.
+    that a test has broken fails that test. ``descriptors_max`` limits its file
+    descriptors once it listens, when it has already looked how many it may have.
     """
 
     def __init__(
@@ -157,11 +159,8 @@ class ServerProcess:
         working_directory: Path | None = None,
         descriptors_max: int | None = None,
     ) -> None:
-        limited: tuple[str, ...] = ()
-        if descriptors_max is not None:
-            limited = ("/bin/sh", "-c", f'ulimit -n {descriptors_max} && exec "$@"', "sh")
         self._process = subprocess.Popen(
-            [*limited, *command, "--port", "0", *arguments],
+            [*command, "--port", "0", *arguments],
             env=server_environment(variables),
             cwd=working_directory,
             stdin=subprocess.DEVNULL,
@@ -184,6 +183,8 @@ class ServerProcess:
         self.port = int(listening[2])
         self.package_count = int(listening[3])
         """How many packages it started with, by its own account."""
+        if descriptors_max is not None:
+            resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (descriptors_max, descriptors_max))
 
     @property
     def address(self) -> tuple[str, int]:

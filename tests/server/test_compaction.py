@@ -105,6 +105,15 @@ def wait_for(process: CompactionProcess) -> int:
 
 
 class TestTheProcess:
+    def test_nothing_is_imported_from_the_working_directory(
+        self, directory: DataDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("scoop_core", "scoop_server"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "__init__.py").write_text("raise SystemExit(7)")
+        monkeypatch.chdir(tmp_path)
+        assert wait_for(CompactionProcess(directory, 3)) == 0
+
     def test_it_ends_with_0_when_the_snapshot_is_there(self, directory: DataDirectory) -> None:
         process = CompactionProcess(directory, 3)
         assert wait_for(process) == 0

@@ -4,6 +4,7 @@ What takes longer than a test may take, as the time of an incomplete line, is sh
 loop, whose clock a test moves.
 """
 
+import resource
 import signal
 import socket
 import threading
@@ -16,7 +17,7 @@ from scoop_core import MAX_LINE_LENGTH, MAX_NAME_LENGTH
 
 from scoop_server.limits import Limits
 
-from tests.server.process import BlockingClient, ServerProcess, close_all, connected
+from tests.server.process import MODULE_COMMAND, BlockingClient, ServerProcess, close_all, connected
 
 SILENT_CLIENTS = 200
 MEBIBYTE = 1_048_576
@@ -225,11 +226,12 @@ def test_the_line_limit_is_the_one_of_the_flag() -> None:
 
 DESCRIPTORS_MAX = 32
 MORE_CLIENTS_THAN_DESCRIPTORS = 40
-SHORTAGE = r"WARNING cannot accept a connection \(Too many open files\), with (\d+) clients connected"
+SHORTAGE = r"(?:WARNING|DEBUG) cannot accept a connection \(Too many open files\), with (\d+) clients connected"
 
 
 def test_out_of_descriptors_the_server_neither_dies_nor_spins_and_serves_again_when_some_return() -> None:
-    with ServerProcess("--memory", descriptors_max=DESCRIPTORS_MAX) as server, server.connect() as healthy:
+    arguments = ("--memory", "--log-level", "debug")
+    with ServerProcess(*arguments, descriptors_max=DESCRIPTORS_MAX) as server, server.connect() as healthy:
         assert is_served(healthy)
         with connected(server, MORE_CLIENTS_THAN_DESCRIPTORS) as clients:
             accepted = int(server.wait_for_log(SHORTAGE)[1]) - 1
@@ -245,6 +247,7 @@ def test_out_of_descriptors_the_server_neither_dies_nor_spins_and_serves_again_w
                 leaving.close()
                 assert is_served(waiting)
             assert is_served(healthy)
+            assert sum("WARNING cannot accept" in line for line in server.log_lines) == 1
             close_all(clients)
         with connected(server, accepted) as clients:
             assert all(is_served(client) for client in clients)
@@ -261,3 +264,25 @@ def test_out_of_descriptors_the_server_still_shuts_down_and_saves(tmp_path: Path
         assert server.stop(signal.SIGTERM) == 0
     with ServerProcess("--data-dir", str(tmp_path / "data")) as server, server.connect() as client:
         assert client.ask("QUERY|a|") == ["OK"]
+
+
+def test_more_clients_than_there_can_be_descriptors_are_not_promised() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limited = ("/bin/sh", "-c", 'ulimit -n 40 && exec "$@"', "sh", *MODULE_COMMAND)
+    with ServerProcess("--memory", command=limited) as server, connected(server, 20) as clients:
+        server.wait_for_log(
+            r"WARNING at most 8 clients at a time: the limit of open files is 40; raise it with ulimit -n"
+        )
+        server.wait_for_log(r"8 clients are connected, the most allowed")
+        assert all(is_served(client) for client in clients[:8])
+    assert (soft, hard) == resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def test_a_soft_limit_is_raised_as_far_as_the_clients_need() -> None:
+    limited = ("/bin/sh", "-c", 'ulimit -Sn 40 && exec "$@"', "sh", *MODULE_COMMAND)
+    with (
+        ServerProcess("--memory", "--max-clients", "100", command=limited) as server,
+        connected(server, 60) as clients,
+    ):
+        assert all(is_served(client) for client in clients)
+        assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[0] == 132

@@ -107,7 +107,7 @@ class TestCheck:
         assert status == 3
         assert lines[2].endswith(", and 10 bytes that are not sealed")
         assert lines[-2].startswith("a server would start with 3 packages: ")
-        assert lines[-1] == "it would drop the last 10 bytes of journal-2, never acknowledged"
+        assert lines[-1] == "it would drop the last 10 bytes of journal-2, not known to be on disk"
 
     def test_what_the_next_start_would_delete(self, path: Path) -> None:
         graph = found(path)
@@ -205,13 +205,18 @@ class TestCheck:
         assert check(str(path), out) == 1
         assert f"{path}/journal-2: BROKEN: No such file or directory\n" in out.getvalue()
 
-    @pytest.mark.parametrize("files", [{}, {"snapshot-1": EMPTY_SNAPSHOT}, {"journal-1.unfinished-7": b"half"}])
+    def test_a_directory_that_is_none_of_ours(self, tmp_path: Path) -> None:
+        (tmp_path / "notes").touch()
+        with pytest.raises(DataDirectoryError, match=r"holds no index; name a data directory"):
+            check(str(tmp_path), io.StringIO())
+
+    @pytest.mark.parametrize("files", [{"snapshot-1": EMPTY_SNAPSHOT}, {"journal-1.unfinished-7": b"half"}])
     def test_a_directory_in_which_nothing_was_ever_kept(self, tmp_path: Path, files: dict[str, bytes]) -> None:
         for name, data in files.items():
             (tmp_path / name).write_bytes(data)
         status, lines = checked(tmp_path)
         assert status == 0
-        assert "DIR: empty; a server would start with no package" in lines
+        assert "DIR: begun, and never finished; a server would start with no package" in lines
         deleted = "it would delete journal-1.unfinished-7, which is superfluous or was never finished"
         assert (deleted in lines) == ("journal-1.unfinished-7" in files)
 
@@ -257,7 +262,8 @@ class TestDump:
         assert contents_and_access(path) == before
 
     def test_an_index_of_nothing_is_no_line(self, tmp_path: Path) -> None:
-        assert dumped(tmp_path) == b""
+        with pytest.raises(DataDirectoryError, match=r"holds no index; name a data directory"):
+            dump(str(tmp_path), io.BytesIO())  # a typing error must not become a backup of nothing
         begin(DataDirectory(str(tmp_path)), DependencyGraph())
         assert dumped(tmp_path) == b""
 
@@ -457,7 +463,9 @@ class TestTheCommand:
         with pytest.raises(SystemExit) as ended:
             main([name, *arguments])
         assert ended.value.code == 2
-        assert f"scoop-server {name}: error: " in capsys.readouterr().err
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"scoop-server {name}: ")
+        assert line.endswith(f"(see scoop-server {name} --help)")
 
     @pytest.mark.parametrize("name", ["check", "dump"])
     def test_a_directory_that_is_not_there(self, tmp_path: Path, name: str) -> None:

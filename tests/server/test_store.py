@@ -206,7 +206,7 @@ def test_a_tail_is_dropped_and_logged(bench: Bench, caplog: pytest.LogCaptureFix
         [record] = caplog.records
         assert record.levelname == "WARNING"
         assert record.message == (
-            f"dropped the last {len(tail)} bytes of {journal}: the rest of an interrupted write, never acknowledged"
+            f"dropped the last {len(tail)} bytes of {journal}: the rest of a write that was not known to be on disk"
         )
         assert journal.read_bytes() == sealed
 

@@ -4,6 +4,7 @@ import errno
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -29,6 +30,12 @@ log: Final = logging.getLogger("scoop_server")
 _BACKLOG: Final = 4_096
 """Connections that wait to be accepted: a burst of thousands is taken in a few turns, and the system caps it."""
 
+_STATUS_INTERRUPTED: Final = 128 + signal.SIGINT
+"""What a shell reports for a program that Ctrl-C has ended."""
+
+_RESERVED_DESCRIPTORS: Final = 32
+"""Kept from clients: standard streams, lock, journal and its successor, a compaction, the selector, signals."""
+
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
@@ -48,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (_CannotStart, DataDirectoryError) as error:
         print(f"scoop-server: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before the server listens to signals, or in a command that is none
+        return _STATUS_INTERRUPTED
     return 0
 
 
@@ -83,7 +92,7 @@ def serve(settings: Settings) -> None:
         graph.reject_cycles = settings.reject_cycles
         limits = Limits(
             line_bytes_max=settings.max_line,
-            clients_max=settings.max_clients,
+            clients_max=_allow_descriptors(settings.max_clients),
             idle_seconds_max=settings.idle_timeout,
         )
         selector = resources.enter_context(best_selector())
@@ -127,6 +136,21 @@ def _bind(host: str, port: int) -> socket.socket:
             way_out = "name another address with --host or --port"
         raise _CannotStart(f"cannot listen on {format_address(address)}: {error.strerror}; {way_out}") from error
     return listener
+
+
+def _allow_descriptors(clients: int) -> int:
+    """Raise the limit of open files as far as ``clients`` connections need; return how many it leaves room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = clients + _RESERVED_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            clients = max(1, soft - _RESERVED_DESCRIPTORS)
+            log.warning(
+                "at most %d clients at a time: the limit of open files is %d; raise it with ulimit -n", clients, soft
+            )
+    return clients
 
 
 class _SignalPipe:

@@ -44,7 +44,8 @@ class CompactionProcess:
     """A compaction in a process of its own. Raises OSError where none can be started."""
 
     def __init__(self, directory: DataDirectory, generation: int) -> None:
-        command = [sys.executable, "-m", "scoop_server.compaction", directory.path, str(generation)]
+        # -P: the working directory may hold anything, and nothing of it is to be imported.
+        command = [sys.executable, "-P", "-m", "scoop_server.compaction", directory.path, str(generation)]
         self._process = subprocess.Popen(  # noqa: S603  # this package's own module and its own two arguments
             command,
             stdin=subprocess.DEVNULL,

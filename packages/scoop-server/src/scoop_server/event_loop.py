@@ -84,6 +84,8 @@ class Server:
         """When the incomplete line of a client began to arrive; the oldest comes first."""
         self._accepting_resumes: float | None = None
         """When to accept again, while accepting rests."""
+        self._is_short_of_resources = False
+        """Whether some wait who could not be accepted: a shortage is one warning, however often it is tried again."""
         self._drain_started = 0.0
         self._drain_reads: Counter[Client] = Counter()
         self._now = clock()
@@ -201,6 +203,7 @@ class Server:
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
+                self._is_short_of_resources = False  # all who waited are in
                 return
             except OSError as error:
                 if error.errno in _OUT_OF_RESOURCES:
@@ -227,11 +230,13 @@ class Server:
         for listener in self._listeners:
             self._selector.unregister(listener)
         self._accepting_resumes = self._now + self._limits.accept_pause_seconds
-        log.warning(
+        log.log(
+            logging.DEBUG if self._is_short_of_resources else logging.WARNING,
             "cannot accept a connection (%s), with %d clients connected; new ones wait until a client leaves",
             error.strerror,
             len(self._clients),
         )
+        self._is_short_of_resources = True
 
     def _resume_accepting(self) -> None:
         self._accepting_resumes = None

@@ -5,7 +5,6 @@
 ``scoop-server restore DIR < lines``  make a new data directory from such lines
 """
 
-import argparse
 import contextlib
 import os
 import sys
@@ -28,6 +27,7 @@ from scoop_core import (
 from scoop_server.data_directory import DataDirectory, DataDirectoryError
 from scoop_server.lock import DirectoryLock, locked_for_reading
 from scoop_server.recovery import RecoveredState, recover
+from scoop_server.settings import OneLineParser
 from scoop_server.store import begin
 
 EXIT_SOUND: Final = 0
@@ -63,7 +63,9 @@ def check(path: str, out: TextIO) -> int:
             return EXIT_BROKEN
         superfluous = directory.superfluous(state.snapshot_generation if state else 1)
     if state is None:
-        print(f"{path}: empty; a server would start with no package", file=out)
+        if not any(files.values()) and not superfluous:
+            raise _no_index(path)
+        print(f"{path}: begun, and never finished; a server would start with no package", file=out)
     else:
         print(
             f"a server would start with {len(state.graph)} packages: snapshot {state.snapshot_generation} "
@@ -74,7 +76,7 @@ def check(path: str, out: TextIO) -> int:
         print(f"it would delete {file}, which is superfluous or was never finished", file=out)
     if state is not None and state.unsealed_bytes:
         file = directory.file("journal", state.journal_generation)
-        print(f"it would drop the last {state.unsealed_bytes} bytes of {file}, never acknowledged", file=out)
+        print(f"it would drop the last {state.unsealed_bytes} bytes of {file}, not known to be on disk", file=out)
         return EXIT_BROKEN if broken else EXIT_WOULD_DROP
     return EXIT_BROKEN if broken else EXIT_SOUND
 
@@ -117,13 +119,14 @@ def dump(path: str, out: BinaryIO) -> int:
     """Write the index in the data directory ``path`` to ``out`` as INDEX lines, dependencies first; return 0.
 
     A server may be running on it: then it is the index of this moment, or of one shortly before.
-    Raises :exc:`DataDirectoryError` where it cannot be read.
+    Raises :exc:`DataDirectoryError` where it cannot be read or holds no index.
     """
     state = _recover_beside_a_server(_existing(path))
-    if state is not None:
-        lines = state.graph.rebuild_lines()
-        while some := list(islice(lines, _LINES_AT_ONCE)):
-            out.write(("\n".join(some) + "\n").encode(ENCODING))
+    if state is None:
+        raise _no_index(path)  # rather than a backup of nothing
+    lines = state.graph.rebuild_lines()
+    while some := list(islice(lines, _LINES_AT_ONCE)):
+        out.write(("\n".join(some) + "\n").encode(ENCODING))
     out.flush()
     return EXIT_SOUND
 
@@ -187,6 +190,10 @@ def _refuse_to_overwrite(path: str) -> None:
         raise DataDirectoryError(f"{path} is not empty; restore into a new directory")
 
 
+def _no_index(path: str) -> DataDirectoryError:
+    return DataDirectoryError(f"{path} holds no index; name a data directory")
+
+
 def _existing(path: str) -> DataDirectory:
     if not os.path.isdir(path):
         raise DataDirectoryError(f"there is no directory {path}; name a data directory")
@@ -220,7 +227,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises :exc:`DataDirectoryError` with the line for the operator.
     """
     run, description = _COMMANDS[arguments[0]]
-    parser = argparse.ArgumentParser(prog=f"scoop-server {arguments[0]}", description=description)
+    parser = OneLineParser(prog=f"scoop-server {arguments[0]}", description=description)
     parser.add_argument("directory", metavar="DIR", help="the data directory")
     path: str = parser.parse_args(arguments[1:]).directory
     try:

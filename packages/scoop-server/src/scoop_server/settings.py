@@ -121,16 +121,17 @@ OPTIONS: Final = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
+class OneLineParser(argparse.ArgumentParser):
     """One line an error, as for every other bad input of an operator."""
 
     def error(self, message: str) -> NoReturn:
+        """Print the line, and exit with status 2."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``scoop-server``. What is not given stays out of the namespace."""
-    parser = _Parser(
+    parser = OneLineParser(
         prog="scoop-server",
         description="Serve a package index: nothing is indexed before its dependencies, "
         "and nothing is removed while another package depends on it.",

@@ -127,7 +127,7 @@ class JournalStore:
         journal = Journal.resume(self._directory, state.journal_generation, state.sealed_bytes, state.head, self._fsync)
         if state.unsealed_bytes:
             log.warning(
-                "dropped the last %d bytes of %s: the rest of an interrupted write, never acknowledged",
+                "dropped the last %d bytes of %s: the rest of a write that was not known to be on disk",
                 state.unsealed_bytes,
                 journal.path,
             )
