@@ -75,7 +75,7 @@ def start_table(starts: Sequence[Start]) -> str:
 
 def growth_tables(found: Growths) -> Iterator[str]:
     """Yield the tables of a large index."""
-    head = ("", "INDEX/s", "CPU us", "at the end", "CPU us", "B/package", "peak", "stop s", "start s", "B/package")
+    count = found.growths[0].package_count
     rows = [
         (
             each.peer,
@@ -85,16 +85,30 @@ def growth_tables(found: Growths) -> Iterator[str]:
             f"{each.segments[-1][1].cpu_us_per_message:.2f}",
             f"{each.bytes_per_package:.0f}",
             f"{each.peak_bytes_per_package:.0f}",
-            "" if each.stop_seconds is None else f"{each.stop_seconds:.2f}",
-            "" if each.start_seconds is None else f"{each.start_seconds:.2f}",
-            "" if each.restarted_bytes_per_package is None else f"{each.restarted_bytes_per_package:.0f}",
         )
         for each in found.growths
     ]
-    count = found.growths[0].package_count
     yield table(
-        f"A growing index: {count:,} packages from 1 client at depth {ORDERLY_DEPTH}, then a restart", head, rows
+        f"A growing index: {count:,} packages from 1 client at depth {ORDERLY_DEPTH}",
+        ("", "INDEX/s", "CPU us", "at the end", "CPU us", "B/package", "at peak"),
+        rows,
     )
+    restarts = [(each.peer, each.restart) for each in found.growths if each.restart]
+    if restarts:
+        yield table(
+            "Its restart",
+            ("", "stop s", "start s", "of CPU", "B/package"),
+            [
+                (
+                    peer,
+                    f"{each.stop_seconds:.2f}",
+                    f"{each.start_seconds:.2f}",
+                    f"{each.start_cpu_seconds:.2f}",
+                    f"{each.bytes_per_package:.0f}",
+                )
+                for peer, each in restarts
+            ],
+        )
     yield table(
         "The same by size: CPU us of a message",
         ("packages", *(f"{each.peer} {command}" for each in found.growths for command in ("INDEX", "QUERY"))),

@@ -26,6 +26,20 @@ _SAMPLE: Final = 10_000
 _TIMED_SERVER: Final = Path(__file__).parent / "timed_server.py"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """How a peer ended and began again with a large index."""
+
+    stop_seconds: float
+    """From SIGTERM to the end of the process."""
+    start_seconds: float
+    """From the start of the process until it answered."""
+    start_cpu_seconds: float
+    """The processor time of that."""
+    bytes_per_package: float
+    """Resident memory then, less what the server had with nothing in it when it was new."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Growth:
     """How one peer took a large index. Memory is resident, and less what the server had with nothing in it."""
@@ -36,11 +50,8 @@ class Growth:
     """Up to which size the index had grown, and the figures of the INDEX messages since the size before."""
     bytes_per_package: float = 0.0
     peak_bytes_per_package: float = 0.0
-    stop_seconds: float | None = None
-    """From SIGTERM to the end of the process, where it keeps changes."""
-    start_seconds: float | None = None
-    """From the start of the process until it answered again."""
-    restarted_bytes_per_package: float | None = None
+    restart: Restart | None = None
+    """Where it keeps changes."""
 
     @property
     def index_per_second(self) -> float:
@@ -115,7 +126,7 @@ def measure_growth(
         for contender, growth, empty in zip(large, growths, empty_bytes, strict=True):
             if contender.peer.keeps_changes:
                 tell(f"{growth.peer}: restart")
-                _restart(laboratory, contender, growth, empty)
+                growth.restart = _restart(laboratory, contender, empty)
     return Growths(growths, queries, small_and_large)
 
 
@@ -125,12 +136,17 @@ def _holding(contenders: Sequence[Contender], packages: Packages) -> list[Conten
     return [replace(each, workload=workload, package_count=len(packages)) for each in contenders]
 
 
-def _restart(laboratory: Laboratory, contender: Contender, growth: Growth, empty_bytes: int) -> None:
-    growth.stop_seconds = contender.server.stop()
+def _restart(laboratory: Laboratory, contender: Contender, empty_bytes: int) -> Restart:
+    stop_seconds = contender.server.stop()
     with contender.peer.running(contender.directory, laboratory.processors) as server:
-        growth.start_seconds = server.start_seconds
-        growth.restarted_bytes_per_package = (server.resident_bytes() - empty_bytes) / growth.package_count
+        restart = Restart(
+            stop_seconds=stop_seconds,
+            start_seconds=server.start_seconds,
+            start_cpu_seconds=server.cpu_seconds(),
+            bytes_per_package=(server.resident_bytes() - empty_bytes) / contender.package_count,
+        )
         replace(contender, server=server).send_once(contender.workload.lines[:_SAMPLE])
+    return restart
 
 
 @dataclass(frozen=True, slots=True)
