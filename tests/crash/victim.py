@@ -5,6 +5,7 @@ import re
 import select
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -17,8 +18,7 @@ _READ_BYTES: Final = 65_536
 class Victim:
     """A server on a data directory, from its first instruction on: it may be killed before it listens.
 
-    Nothing here waits, except for the end of a process that has been killed or told to end. Its log is read by
-    whoever waits for ``fileno()`` to become readable.
+    Its log is read by whoever waits for ``fileno()`` to become readable.
     """
 
     def __init__(self, command: Sequence[str], *arguments: str) -> None:
@@ -62,6 +62,20 @@ class Victim:
             self.log_has_ended = True
         except BlockingIOError:
             pass
+
+    def wait_for_log(self, text: str, seconds_max: float = WAIT_SECONDS) -> None:
+        """Wait until ``text`` has been logged."""
+        deadline = time.monotonic() + seconds_max
+        while text not in self.log:
+            if self.log_has_ended or not select.select([self], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise AssertionError(f"{text!r} was not logged, but:\n{self.log}")
+            self.read_log()
+
+    def peak_memory_bytes(self) -> int:
+        """Return the most memory that it has had so far, resident."""
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self._process.pid}/status").read_text())
+        assert peak is not None
+        return int(peak[1]) * 1_024
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -1,0 +1,81 @@
+"""A server that tells on stderr what its turns and its calls on files take: run it as scoop-server."""
+
+import os
+import sys
+import time
+from selectors import SelectorKey
+from typing import Any, Final, Self
+from unittest.mock import patch
+
+from scoop_server import command_line
+from scoop_server.compaction import CompactionProcess
+from scoop_server.data_directory import DataDirectory
+from scoop_server.selector import best_selector
+
+_TIMED: Final = frozenset({"open", "write", "fsync", "fdatasync", "rename", "unlink", "close", "listdir"})
+
+
+class TimedFiles:
+    """Module :mod:`os`, with a line ``timed CALL SECONDS`` for each call on files."""
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(os, name)
+        return timed(name, function) if name in _TIMED else function
+
+
+class TimedSelector:
+    """A selector with a line ``timed turn SECONDS`` for what is done between two calls, and one for its CPU time."""
+
+    def __init__(self) -> None:
+        self._selector = best_selector()
+        self._turn_started: tuple[float, float] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._selector, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        """Tell what the last turn took, and wait for the next one."""
+        if self._turn_started is not None:
+            started, cpu_started = self._turn_started
+            tell("turn", time.perf_counter() - started)
+            tell("turn-cpu", time.thread_time() - cpu_started)
+        ready = self._selector.select(timeout)
+        self._turn_started = (time.perf_counter(), time.thread_time())
+        return ready
+
+
+def tell(what: str, seconds: float) -> None:
+    """Print what was measured."""
+    sys.stderr.write(f"timed {what} {seconds:.6f}\n")
+
+
+def timed(name: str, function: Any) -> Any:
+    """Return ``function``, which will tell what it takes."""
+
+    def call(*arguments: Any) -> Any:
+        started = time.perf_counter()
+        result = function(*arguments)
+        tell(name, time.perf_counter() - started)
+        return result
+
+    return call
+
+
+def main() -> int:
+    """Run the server."""
+    with (
+        patch.object(command_line, "DataDirectory", lambda path: DataDirectory(path, TimedFiles())),
+        patch.object(command_line, "best_selector", TimedSelector),
+        patch.object(command_line, "CompactionProcess", timed("start", CompactionProcess)),
+    ):
+        return command_line.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
