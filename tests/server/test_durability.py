@@ -75,6 +75,11 @@ def run_tool(*arguments: str, lines: bytes = b"") -> subprocess.CompletedProcess
     )
 
 
+LONG_PREFIX: Final = "long-" * 40
+LESS_THAN_THEIR_SNAPSHOT: Final = 500_000
+"""Of 2,000 packages with this prefix the snapshot has 800 kB; a new journal fits, and what measures coverage."""
+
+
 def set_file_size_limit(server: ServerProcess, limit: int) -> None:
     """Let no file of the server, nor of its compactions, grow above ``limit`` bytes: that is all the space it has."""
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -275,15 +280,17 @@ def test_many_clients_and_no_space_left(path: Path) -> None:
 
 def test_no_space_for_the_snapshot_of_a_shutdown_loses_nothing(path: Path) -> None:
     with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
-        index_chain(client, "package-", 200)
-        set_file_size_limit(server, 1_000)
+        index_chain(client, LONG_PREFIX, 2_000)
+        set_file_size_limit(server, LESS_THAN_THEIR_SNAPSHOT)
         assert server.stop() == 1
-        assert server.log_lines[-1] == (
-            f"scoop-server: cannot save a snapshot in {path}: {os.strerror(errno.EFBIG)}; the journal holds every "
-            "change, so see to the disk, and check the directory with: scoop-server check"
-        )
+        assert [line for line in server.log_lines if line.startswith("scoop-server: ")] == [
+            (
+                f"scoop-server: cannot save a snapshot in {path}: {os.strerror(errno.EFBIG)}; the journal holds every "
+                "change, so see to the disk, and check the directory with: scoop-server check"
+            )
+        ]
     with ServerProcess("--data-dir", str(path)) as server:
-        assert server.package_count == 200
+        assert server.package_count == 2_000
 
 
 def test_no_descriptor_left_for_a_journal_is_no_room_and_not_the_end(path: Path) -> None:
@@ -326,8 +333,8 @@ def test_clients_go_on_while_a_compaction_runs(path: Path) -> None:
 
 def test_a_compaction_that_fails_leaves_everything_as_it_was_and_can_be_asked_for_again(path: Path) -> None:
     with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
-        index_chain(client, "package-", 200)
-        set_file_size_limit(server, 1_000)  # enough for a new journal, too little for the snapshot
+        index_chain(client, LONG_PREFIX, 2_000)
+        set_file_size_limit(server, LESS_THAN_THEIR_SNAPSHOT)
         server.send_signal(signal.SIGUSR1)
         server.wait_for_log(
             rf"^scoop-server: compaction: cannot write {path}/snapshot-2\.unfinished-\d+: File too large"
@@ -341,7 +348,7 @@ def test_a_compaction_that_fails_leaves_everything_as_it_was_and_can_be_asked_fo
         assert names_in(path) == {"snapshot-3", "journal-3"}
         server.kill()
     with ServerProcess("--data-dir", str(path)) as server:
-        assert server.package_count == 201
+        assert server.package_count == 2_001
 
 
 def test_in_memory_there_is_nothing_to_compact() -> None:
