@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-WAIT_SECONDS: Final = 30.0
+WAIT_SECONDS: Final = 120.0
 """How long a test waits for what must come; so long that a busy machine gets there, and only a bug does not."""
 
 MODULE_COMMAND: Final = (sys.executable, "-m", "scoop_server")
