@@ -1,0 +1,52 @@
+"""docs/durability.md describes the files so that a person can write a reader: the one on the page reads real ones."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from scoop_core import Changes
+
+from scoop_server.compaction import CompactionProcess
+from scoop_server.data_directory import DataDirectory
+from scoop_server.journal import Fsync
+from scoop_server.store import JournalStore
+
+from tests.server.process import WAIT_SECONDS
+
+PAGE = Path(__file__).parents[1] / "docs" / "durability.md"
+
+
+def read_with_the_page(directory: Path) -> list[str]:
+    reader = re.search(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert reader is not None
+    command = [sys.executable, "-c", reader[1], str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=WAIT_SECONDS)
+    return done.stdout.splitlines()
+
+
+def open_store(path: Path) -> JournalStore:
+    return JournalStore(DataDirectory(str(path)), Fsync.ALWAYS, lambda: 0.0, CompactionProcess)
+
+
+def commit(store: JournalStore, *lines: str) -> None:
+    changes = Changes()
+    store.graph.apply_lines("".join(f"{line}\n" for line in lines), changes)
+    store.commit(changes)
+
+
+def test_the_reader_of_the_page_reads_what_a_server_writes(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    commit(store, "INDEX|gmp|", "INDEX|isl|gmp", "INDEX|gmp|gmp,isl")
+    commit(store, "INDEX|make|")
+    store.save()
+    assert read_with_the_page(tmp_path) == ["gmp: gmp isl", "isl: gmp", "make:"]
+    commit(store, "REMOVE|make|", "INDEX|cloog|isl,gmp")
+    store.close()
+    store = open_store(tmp_path)  # another process, and so another journal
+    commit(store, "INDEX|gmp|")
+    store.close()
+    last = max(tmp_path.glob("journal-*"), key=lambda path: int(path.name.partition("-")[2]))
+    with last.open("ab") as journal:
+        journal.write(b"INDEX|half|")
+    assert read_with_the_page(tmp_path) == ["cloog: gmp isl", "gmp:", "isl: gmp"]
