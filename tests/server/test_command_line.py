@@ -259,3 +259,32 @@ def test_a_directory_that_has_gone_is_an_error_at_the_end(tmp_path: Path) -> Non
         assert len(errors) == 1
         assert str(path) in errors[0]
         assert "Traceback" not in "\n".join(server.log_lines)
+
+
+def test_a_port_that_another_has_taken_since_it_was_bound_is_one_line(tmp_path: Path) -> None:
+    """Two servers may bind one port before either listens; the second to listen is refused."""
+    program = """
+import socket, sys
+from scoop_server import command_line
+real = command_line._allow_descriptors
+def meanwhile(clients):
+    global other
+    other = socket.socket()
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    other.bind(("127.0.0.1", int(sys.argv[2])))
+    other.listen()
+    return real(clients)
+command_line._allow_descriptors = meanwhile
+sys.exit(command_line.main(sys.argv[1:]))
+"""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    done = run_to_end(
+        "--port", str(port), "--data-dir", str(tmp_path / "data"), command=[sys.executable, "-c", program]
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"scoop-server: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        "another process listens there; stop it, or name another port with --port\n"
+    )

@@ -99,8 +99,7 @@ def serve(settings: Settings) -> None:
         # What has been loaded stays: the collector need not look at it again in any turn.
         gc.collect()
         gc.freeze()
-        # Only now: whoever connects is served at once.
-        listener.listen(_BACKLOG)
+        _listen(listener)
         server = Server(graph, store or MemoryStore(), [listener], selector, time.monotonic, limits)
         resources.enter_context(closing(server))
         server.watch(signals.fileno(), lambda: _obey(signals, server, store))
@@ -123,7 +122,7 @@ def _bind(host: str, port: int) -> socket.socket:
     except UnicodeError as error:
         raise _CannotStart(f"cannot listen on {host}: it is no host name; name another address with --host") from error
     try:
-        # A restart need not wait for the connections of the process before; a second server still cannot bind.
+        # A restart need not wait for the connections of the process before; a second server still cannot listen.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Answers are short and complete: they leave at once. Accepted sockets inherit it.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -131,11 +130,23 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        way_out = "another process listens there; stop it, or name another port with --port"
-        if error.errno != errno.EADDRINUSE:
-            way_out = "name another address with --host or --port"
-        raise _CannotStart(f"cannot listen on {format_address(address)}: {error.strerror}; {way_out}") from error
+        raise _cannot_listen(address, error) from error
     return listener
+
+
+def _listen(listener: socket.socket) -> None:
+    """Begin to listen, when whoever connects is served at once. Another server may have come first since the bind."""
+    try:
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        raise _cannot_listen(listener.getsockname(), error) from error
+
+
+def _cannot_listen(address: object, error: OSError) -> _CannotStart:
+    way_out = "name another address with --host or --port"
+    if error.errno == errno.EADDRINUSE:
+        way_out = "another process listens there; stop it, or name another port with --port"
+    return _CannotStart(f"cannot listen on {format_address(address)}: {error.strerror}; {way_out}")
 
 
 def _allow_descriptors(clients: int) -> int:
