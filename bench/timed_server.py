@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
-from scoop_server import command_line
+from scoop_server import command_line, service
 from scoop_server.event_loop import Server
 
 LONG_TURN_SECONDS: Final = 0.020
@@ -110,7 +110,7 @@ def _percentiles(values: "array[float]") -> dict[str, float]:
 def main() -> int:
     """Run scoop-server until it ends; return its exit status."""
     path, *arguments = sys.argv[1:]
-    with patch.object(command_line, "Server", TimedServer):
+    with patch.object(service, "Server", TimedServer):
         status = command_line.main(arguments)
     Path(path).write_text(json.dumps(instances[0].report()))
     return status

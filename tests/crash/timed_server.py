@@ -7,7 +7,7 @@ from selectors import SelectorKey
 from typing import Any, Final, Self
 from unittest.mock import patch
 
-from scoop_server import command_line
+from scoop_server import command_line, service
 from scoop_server.compaction import CompactionProcess
 from scoop_server.data_directory import DataDirectory
 from scoop_server.selector import best_selector
@@ -70,9 +70,9 @@ def timed(name: str, function: Any) -> Any:
 def main() -> int:
     """Run the server."""
     with (
-        patch.object(command_line, "DataDirectory", lambda path: DataDirectory(path, TimedFiles())),
-        patch.object(command_line, "best_selector", TimedSelector),
-        patch.object(command_line, "CompactionProcess", timed("start", CompactionProcess)),
+        patch.object(service, "DataDirectory", lambda path: DataDirectory(path, TimedFiles())),
+        patch.object(service, "best_selector", TimedSelector),
+        patch.object(service, "CompactionProcess", timed("start", CompactionProcess)),
     ):
         return command_line.main()
 

@@ -265,8 +265,8 @@ def test_a_port_that_another_has_taken_since_it_was_bound_is_one_line(tmp_path: 
     """Two servers may bind one port before either listens; the second to listen is refused."""
     program = """
 import socket, sys
-from scoop_server import command_line
-real = command_line._allow_descriptors
+from scoop_server import command_line, service
+real = service._allow_descriptors
 def meanwhile(clients):
     global other
     other = socket.socket()
@@ -274,7 +274,7 @@ def meanwhile(clients):
     other.bind(("127.0.0.1", int(sys.argv[2])))
     other.listen()
     return real(clients)
-command_line._allow_descriptors = meanwhile
+service._allow_descriptors = meanwhile
 sys.exit(command_line.main(sys.argv[1:]))
 """
     with socket.socket() as probe:

@@ -1077,6 +1077,18 @@ def test_a_client_that_does_not_take_its_answers_holds_a_shutdown_no_longer_than
         assert "1 clients did not take their answers within 10 s" in caplog.text
 
 
+def test_what_wants_every_tick_gets_it_while_nothing_else_happens() -> None:
+    with Loop() as loop:
+        ticks: list[float] = []
+        loop.server.on_tick(lambda: ticks.append(loop.clock.now))
+        started = loop.clock.now
+        for seconds in (1.0, 2.0, 2.5):
+            loop.clock.now = started + seconds
+            loop.turn()
+            assert loop.wait is not None
+        assert ticks == [started + 1.0, started + 2.0]
+
+
 def test_a_shutdown_waits_for_its_deadline_and_not_for_the_next_tick(caplog: pytest.LogCaptureFixture) -> None:
     limits = Limits(output_bytes_high_water=20_000, drain_seconds_max=10.0, tick_seconds=4.0)
     with Loop(limits) as loop:

@@ -90,12 +90,17 @@ class Server:
         self._drain_reads: Counter[Client] = Counter()
         self._now = clock()
         self._next_tick = self._now + limits.tick_seconds
+        self._tick_callbacks: list[Callable[[], None]] = []
         for listener in self._listeners:
             selector.register(listener, EVENT_READ, partial(self._accept, listener))
 
     def watch(self, file: int, callback: Callable[[], None]) -> None:
         """Have ``callback`` called in each turn in which the descriptor ``file`` can be read."""
         self._selector.register(file, EVENT_READ, callback)
+
+    def on_tick(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called in each tick, about once a second, also while nothing else happens."""
+        self._tick_callbacks.append(callback)
 
     def run(self) -> None:
         """Take turns until the server has stopped."""
@@ -183,6 +188,7 @@ class Server:
             return 0.0  # whoever is not ready at once had said all that it had to say
         has_deadlines = (
             self._line_started
+            or self._tick_callbacks
             or self._limits.idle_seconds_max
             or self._accepting_resumes is not None
             or self.state is State.DRAINING
@@ -292,6 +298,8 @@ class Server:
     def _tick(self) -> None:
         """Look at the deadlines."""
         self._store.tick()
+        for callback in self._tick_callbacks:
+            callback()
         now, limits = self._now, self._limits
         self._next_tick = now + limits.tick_seconds
         if self._accepting_resumes is not None and now >= self._accepting_resumes:

@@ -1,0 +1,91 @@
+"""One run of the server: put the parts together, serve, save."""
+
+import gc
+import logging
+import resource
+import signal
+import time
+from contextlib import ExitStack, closing
+from typing import Final
+
+from scoop_core import DependencyGraph
+
+from scoop_server.compaction import CompactionProcess
+from scoop_server.data_directory import DataDirectory
+from scoop_server.event_loop import Server, format_address
+from scoop_server.limits import Limits
+from scoop_server.listening import bind, listen
+from scoop_server.lock import DirectoryLock
+from scoop_server.selector import best_selector
+from scoop_server.settings import Settings
+from scoop_server.signals import SignalPipe
+from scoop_server.store import JournalStore, MemoryStore
+
+log: Final = logging.getLogger("scoop_server")
+
+_RESERVED_DESCRIPTORS: Final = 32
+"""Kept from clients: standard streams, lock, journal and its successor, a compaction, the selector, signals."""
+
+
+def serve(settings: Settings) -> None:
+    """Serve as ``settings`` say until a signal ends it.
+
+    Raises :exc:`~scoop_server.data_directory.DataDirectoryError` or
+    :exc:`~scoop_server.listening.CannotListenError` where that is not possible.
+    """
+    with ExitStack() as resources:
+        if not settings.memory:
+            resources.enter_context(closing(DirectoryLock(str(settings.data_dir))))
+        listener = resources.enter_context(bind(settings.host, settings.port))
+        signals = resources.enter_context(closing(SignalPipe()))
+        if settings.memory:
+            store, graph, place = None, DependencyGraph(), "memory only"
+        else:
+            directory = DataDirectory(str(settings.data_dir))
+            store = resources.enter_context(
+                closing(JournalStore(directory, settings.fsync, time.monotonic, CompactionProcess))
+            )
+            graph, place = store.graph, f"data directory {directory.path}, fsync {settings.fsync}"
+        graph.reject_cycles = settings.reject_cycles
+        limits = Limits(
+            line_bytes_max=settings.max_line,
+            clients_max=_allow_descriptors(settings.max_clients),
+            idle_seconds_max=settings.idle_timeout,
+        )
+        selector = resources.enter_context(best_selector())
+        # What has been loaded stays: the collector need not look at it again in any turn.
+        gc.collect()
+        gc.freeze()
+        listen(listener)
+        server = Server(graph, store or MemoryStore(), [listener], selector, time.monotonic, limits)
+        resources.enter_context(closing(server))
+        server.watch(signals.fileno(), lambda: _obey(signals, server, store))
+        log.info("listening on %s with %d packages (%s)", format_address(listener.getsockname()), len(graph), place)
+        server.run()
+        server.close()
+        if store is not None:
+            store.save()
+
+
+def _allow_descriptors(clients: int) -> int:
+    """Raise the limit of open files as far as ``clients`` connections need; return how many it leaves room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = clients + _RESERVED_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            clients = max(1, soft - _RESERVED_DESCRIPTORS)
+            log.warning(
+                "at most %d clients at a time: the limit of open files is %d; raise it with ulimit -n", clients, soft
+            )
+    return clients
+
+
+def _obey(signals: SignalPipe, server: Server, store: JournalStore | None) -> None:
+    for number in signals.read():
+        log.info("received %s", signal.Signals(number).name)
+        if number != signal.SIGUSR1:
+            server.request_shutdown()
+        elif store is not None:
+            store.request_compaction()

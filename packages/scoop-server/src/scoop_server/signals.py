@@ -1,0 +1,34 @@
+"""Signals, handled between turns: they interrupt nothing."""
+
+import signal
+import socket
+from typing import Final
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class SignalPipe:
+    """Signals as something a selector can wait for: SIGTERM, SIGINT and SIGUSR1 put a byte into it."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._handlers = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+
+    def fileno(self) -> int:
+        """Return the descriptor that can be read when a signal has come."""
+        return self._reader.fileno()
+
+    def read(self) -> bytes:
+        """Return the numbers of the signals that came, one a byte."""
+        return self._reader.recv(4_096)
+
+    def close(self) -> None:
+        """Put everything back as it was."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._reader.close()
+        self._writer.close()

@@ -1,0 +1,93 @@
+"""What a run of the server counts, as plain numbers: the thread that serves writes them, others only read.
+
+Each is one attribute or one item, replaced as a whole, so that a reader in another thread never sees half of it.
+"""
+
+import enum
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+TURN_SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
+"""Upper bounds for the duration of a turn: from a turn for one client to one that everybody notices."""
+
+COMMIT_SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
+"""Upper bounds for the duration of a commit: from a fast disk to one that is about to fail."""
+
+BATCH_CHANGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000)
+"""Upper bounds for the number of changes that one commit makes durable."""
+
+
+class Stage(enum.StrEnum):
+    """How far a run of the server has come."""
+
+    LOADING = "loading"
+    """The index is being read; no client is served yet."""
+    SERVING = "serving"
+    """Clients are served."""
+    DRAINING = "draining"
+    """The last answers leave."""
+    SAVING = "saving"
+    """The index is being written; no client is left."""
+
+
+class Histogram:
+    """How many observations fell under each of ``bounds``, ascending, and above all of them."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(bounds) + 1)
+        """``counts[i]`` fell under ``bounds[i]``, or were equal to it, and not under the bound before."""
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count ``value``.
+
+        >>> batches = Histogram([1, 10])
+        >>> for size in (1, 2, 10, 11):
+        ...     batches.observe(size)
+        >>> batches.counts, batches.sum
+        ([1, 2, 1], 24.0)
+        """
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class Statistics:
+    """The numbers of one run, since its start. Sizes are in bytes, times in seconds."""
+
+    __slots__ = (
+        "answers",
+        "bytes_received",
+        "bytes_sent",
+        "commit_changes",
+        "commit_seconds",
+        "connections_accepted",
+        "connections_closed",
+        "connections_now",
+        "is_read_only",
+        "recovery_seconds",
+        "stage",
+        "turn_seconds",
+    )
+
+    def __init__(self) -> None:
+        self.stage = Stage.LOADING
+        self.is_read_only = False
+        """Whether changes are refused, because there is no room for them on the disk."""
+        self.recovery_seconds: float | None = None
+        """How long reading the index took; None until it has been read."""
+        self.connections_now = 0
+        self.connections_accepted = 0
+        self.connections_closed: Counter[str] = Counter()
+        """By reason: a word or two, from a fixed set."""
+        self.answers: Counter[tuple[str, str]] = Counter()
+        """By command and response; a line without a known command counts as ``("unknown", "ERROR")``."""
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.turn_seconds = Histogram(TURN_SECONDS)
+        self.commit_seconds = Histogram(COMMIT_SECONDS)
+        self.commit_changes = Histogram(BATCH_CHANGES)
