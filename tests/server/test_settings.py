@@ -6,7 +6,8 @@ import pytest
 from scoop_server import __version__
 from scoop_server.journal import Fsync
 from scoop_server.limits import Limits
-from scoop_server.settings import LOG_LEVELS, OPTIONS, Settings, build_parser, read_settings
+from scoop_server.logs import LOG_LEVELS
+from scoop_server.settings import OPTIONS, Settings, build_parser, read_settings
 
 
 def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str], environment: dict[str, str]) -> str:
@@ -32,6 +33,8 @@ def test_without_flags_and_variables_the_defaults_hold() -> None:
         idle_timeout=0.0,
         reject_cycles=False,
         log_level="info",
+        log_format="text",
+        access_log=False,
         fsync=Fsync.ALWAYS,
     )
 
@@ -52,6 +55,7 @@ ALL_FLAGS = {
     "--idle-timeout": "2.5",
     "--fsync": "never",
     "--log-level": "debug",
+    "--log-format": "json",
 }
 ALL_SETTINGS = Settings(
     host="::1",
@@ -63,18 +67,23 @@ ALL_SETTINGS = Settings(
     idle_timeout=2.5,
     reject_cycles=True,
     log_level="debug",
+    log_format="json",
+    access_log=True,
     fsync=Fsync.NEVER,
 )
 
 
 def test_every_setting_has_a_flag() -> None:
     arguments = [word for pair in ALL_FLAGS.items() for word in pair]
-    assert read_settings([*arguments, "--memory", "--reject-cycles"], {}) == ALL_SETTINGS
+    assert read_settings([*arguments, "--memory", "--reject-cycles", "--access-log"], {}) == ALL_SETTINGS
 
 
 def test_every_setting_has_an_environment_variable() -> None:
     environment = {f"SCOOP_{flag[2:].replace('-', '_').upper()}": text for flag, text in ALL_FLAGS.items()}
-    assert read_settings([], environment | {"SCOOP_MEMORY": "1", "SCOOP_REJECT_CYCLES": "yes"}) == ALL_SETTINGS
+    assert (
+        read_settings([], environment | dict.fromkeys(("SCOOP_MEMORY", "SCOOP_REJECT_CYCLES", "SCOOP_ACCESS_LOG"), "1"))
+        == ALL_SETTINGS
+    )
 
 
 def test_every_field_of_the_settings_has_an_option() -> None:
@@ -106,7 +115,7 @@ def test_fsync_is_read_in_any_case(fsync: Fsync) -> None:
 
 
 def test_every_flag_is_tried() -> None:
-    assert {*ALL_FLAGS, "--memory", "--reject-cycles"} == {option.flag for option in OPTIONS}
+    assert {*ALL_FLAGS, "--memory", "--reject-cycles", "--access-log"} == {option.flag for option in OPTIONS}
 
 
 @pytest.mark.parametrize("level", LOG_LEVELS)
@@ -137,6 +146,7 @@ def test_log_levels_are_read_in_any_case(level: str) -> None:
         ),
         ("--fsync", "sometimes", "one of always, everysec, never is wanted, not 'sometimes'"),
         ("--log-level", "loud", "one of debug, info, warning, error is wanted, not 'loud'"),
+        ("--log-format", "xml", "one of text, json is wanted, not 'xml'"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line_that_names_its_flag_or_variable(

@@ -1,6 +1,14 @@
 """What a run counts."""
 
+from collections.abc import Iterator
+
+import pytest
+
+from scoop_server.journal import OutOfSpaceError
+from scoop_server.limits import Limits
 from scoop_server.statistics import BATCH_CHANGES, COMMIT_SECONDS, TURN_SECONDS, Histogram, Stage, Statistics
+
+from tests.server.test_event_loop import Loop
 
 
 def test_a_histogram_counts_what_equals_a_bound_under_it() -> None:
@@ -22,3 +30,78 @@ def test_a_run_begins_by_loading_and_has_counted_nothing() -> None:
     assert statistics.recovery_seconds is None
     assert not statistics.answers
     assert sum(statistics.turn_seconds.counts) == 0
+
+
+# What the event loop counts of connections
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    with Loop(Limits(clients_max=1, idle_seconds_max=60)) as each:
+        yield each
+
+
+def closed(loop: Loop) -> dict[str, int]:
+    """Return the connections closed by reason, and have it hold that none is lost or counted twice."""
+    statistics = loop.statistics
+    assert statistics.connections_accepted == statistics.connections_now + sum(statistics.connections_closed.values())
+    return {str(reason): count for reason, count in statistics.connections_closed.items()}
+
+
+def test_a_connection_is_counted_while_it_lasts(loop: Loop) -> None:
+    loop.connect()
+    assert (loop.statistics.connections_accepted, loop.statistics.connections_now, closed(loop)) == (1, 1, {})
+
+
+def test_a_connection_that_its_client_ends(loop: Loop) -> None:
+    peer = loop.connect()
+    peer.socket.close()
+    loop.turn(2)
+    assert closed(loop) == {"ended": 1}
+
+
+def test_a_connection_that_breaks(loop: Loop) -> None:
+    peer, near = loop.connect_counting()
+    near.error = ConnectionResetError()
+    peer.send(b"QUERY|a|\n")
+    loop.turn()
+    assert closed(loop) == {"broken": 1}
+
+
+def test_a_connection_that_is_one_too_many(loop: Loop) -> None:
+    loop.connect()
+    loop.connect()
+    assert closed(loop) == {"too_many_clients": 1}
+
+
+def test_a_connection_that_is_idle(loop: Loop) -> None:
+    loop.connect()
+    loop.pass_time(60)
+    assert closed(loop) == {"idle": 1}
+
+
+def test_a_connection_whose_line_does_not_end(loop: Loop) -> None:
+    loop.connect().send(b"QUERY")
+    loop.turn()
+    loop.pass_time(30)
+    assert closed(loop) == {"incomplete_line": 1}
+
+
+def test_a_connection_whose_change_finds_no_space(loop: Loop) -> None:
+    def fail() -> None:
+        raise OutOfSpaceError
+
+    loop.store.on_commit = fail
+    loop.connect().send(b"INDEX|a|\n")
+    loop.turn()
+    assert closed(loop) == {"out_of_space": 1}
+
+
+def test_a_connection_that_a_shutdown_ends(loop: Loop) -> None:
+    loop.connect()
+    loop.signal()
+    loop.turn(2)
+    assert loop.statistics.stage is Stage.DRAINING
+    loop.run_down()
+    loop.server.close()
+    assert closed(loop) == {"shutdown": 1}

@@ -19,9 +19,9 @@ from scoop_core import Changes, ConnectionState, DependencyGraph
 from scoop_server.client import Client, Phase, StreamSocket
 from scoop_server.journal import OutOfSpaceError
 from scoop_server.limits import Limits
+from scoop_server.logs import RepeatLimit, access_log, log, log_errors, log_requests
+from scoop_server.statistics import CloseReason, Stage, Statistics
 from scoop_server.store import Store
-
-log: Final = logging.getLogger("scoop_server")
 
 _BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
 
@@ -59,7 +59,7 @@ class Server:
     """Serves ``graph`` to the clients of ``listeners``, until :meth:`request_shutdown`.
 
     It owns the graph while it runs. Selector, listeners, store and clock (seconds, monotonic) come from
-    outside, so that a test can put others in their place.
+    outside, so that a test can put others in their place. ``statistics`` is where it counts.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Server:
         selector: BaseSelector,
         clock: Callable[[], float],
         limits: Limits,
+        statistics: Statistics | None = None,
     ) -> None:
         self.state = State.SERVING
         self._graph = graph
@@ -78,6 +79,8 @@ class Server:
         self._selector = selector
         self._clock = clock
         self._limits = limits
+        self._statistics = statistics or Statistics()
+        self._repeat_limit = RepeatLimit(clock)
         self._clients: dict[Client, None] = {}  # a set that keeps its order, so that a simulation can be repeated
         self._changes = Changes()
         self._line_started: dict[Client, float] = {}
@@ -123,6 +126,7 @@ class Server:
                 replies = self._take_back(replies, changes)
             changes.clear()
         self._reply(replies)
+        self._log_replies(replies)
         if was_draining:
             self._drain({key.data for key, mask in events if mask & EVENT_READ or not key.events & EVENT_READ})
         if self._now >= self._next_tick:
@@ -166,7 +170,7 @@ class Server:
             answers = self._graph.apply_lines(lines, refused)
             if refused:
                 self._graph.undo(refused)
-                self._close(client, "its changes cannot be kept")
+                self._close(client, "its changes cannot be kept", reason=CloseReason.OUT_OF_SPACE)
             else:
                 given.append((client, lines, answers))
         return given
@@ -182,6 +186,12 @@ class Server:
             except OSError as error:
                 self._close(client, error)
 
+    def _log_replies(self, replies: list[Reply]) -> None:
+        if access_log.isEnabledFor(logging.INFO):
+            log_requests(replies)
+        if log.isEnabledFor(logging.INFO):
+            log_errors(replies, self._repeat_limit)
+
     def _timeout(self) -> float | None:
         """How long to wait for something to be ready, in seconds; None is for ever."""
         if self.state is State.DRAINING and (not self._clients or any(client.may_ask for client in self._clients)):
@@ -193,6 +203,7 @@ class Server:
             or self._accepting_resumes is not None
             or self.state is State.DRAINING
             or self._store.wants_tick
+            or self._repeat_limit.is_counting
         )
         next_look = self._next_tick
         if self.state is State.DRAINING:
@@ -217,19 +228,22 @@ class Server:
                     return
                 log.debug("a connection was gone before it was accepted: %s", error)
                 continue
+            self._statistics.connections_accepted += 1
             if len(self._clients) >= self._limits.clients_max:
                 sock.close()
-                log.warning(
-                    "closed the connection of %s: %d clients are connected, the most allowed",
-                    format_address(address),
-                    self._limits.clients_max,
+                self._statistics.connections_closed[CloseReason.TOO_MANY_CLIENTS] += 1
+                self._repeat_limit.log(
+                    logging.WARNING,
+                    "closed the connection of %(peer)s: %(clients)d clients are connected, the most allowed",
+                    {"peer": format_address(address), "clients": self._limits.clients_max},
                 )
                 continue
             sock.setblocking(False)
             client = Client(sock, format_address(address), self._limits, self._now)
             self._selector.register(sock, client.registered_events, client)
             self._clients[client] = None
-            log.debug("%s connected", client.name)
+            self._statistics.connections_now = len(self._clients)
+            log.debug("%(peer)s connected", {"peer": client.name})
 
     def _rest_from_accepting(self, error: OSError) -> None:
         """Leave the waiting connections to the kernel, rather than be woken for them again and again."""
@@ -256,7 +270,7 @@ class Server:
             if events != client.registered_events:
                 self._watch_client(client, events)
         elif client.connection.state is ConnectionState.ENDED:
-            self._close(client, "it ended the connection")
+            self._close(client, "it ended the connection", reason=CloseReason.ENDED)
         else:
             client.linger()
             client.last_active = self._now
@@ -280,16 +294,26 @@ class Server:
     def _discard(self, client: Client) -> None:
         try:
             if not client.discard():
-                self._close(client, "it ended the connection")
+                self._close(client, "it ended the connection", reason=CloseReason.ENDED)
         except OSError as error:
             self._close(client, error)
 
-    def _close(self, client: Client, reason: object, level: int = logging.DEBUG) -> None:
+    def _close(
+        self,
+        client: Client,
+        why: object,
+        level: int = logging.DEBUG,
+        *,
+        reason: CloseReason = CloseReason.BROKEN,
+    ) -> None:
         self._selector.unregister(client.socket)
         client.close()
         del self._clients[client]
         self._line_started.pop(client, None)
-        log.log(level, "closed the connection of %s: %s", client.name, reason)
+        self._statistics.connections_now = len(self._clients)
+        self._statistics.connections_closed[reason] += 1
+        fields = {"peer": client.name, "why": why, "reason": reason.value}
+        log.log(level, "closed the connection of %(peer)s: %(why)s", fields)
         if self._accepting_resumes is not None and self.state is State.SERVING:
             self._resume_accepting()
 
@@ -298,6 +322,7 @@ class Server:
     def _tick(self) -> None:
         """Look at the deadlines."""
         self._store.tick()
+        self._repeat_limit.flush()
         for callback in self._tick_callbacks:
             callback()
         now, limits = self._now, self._limits
@@ -308,10 +333,12 @@ class Server:
             client, started = next(iter(self._line_started.items()))
             if now - started < limits.incomplete_line_seconds_max:
                 break
-            self._close(client, f"a line was incomplete for {now - started:.0f} s", logging.INFO)
+            why = f"a line was incomplete for {now - started:.0f} s"
+            self._close(client, why, logging.INFO, reason=CloseReason.INCOMPLETE_LINE)
         if limits.idle_seconds_max:
             for client in [each for each in self._clients if now - each.last_active >= limits.idle_seconds_max]:
-                self._close(client, f"it was silent for {now - client.last_active:.0f} s", logging.INFO)
+                why = f"it was silent for {now - client.last_active:.0f} s"
+                self._close(client, why, logging.INFO, reason=CloseReason.IDLE)
 
     # The end
 
@@ -325,6 +352,7 @@ class Server:
             self._accept(listener)  # who has connected by now may have asked as well
         log.info("shutting down: answering what has arrived from %d clients", len(self._clients))
         self.state = State.DRAINING
+        self._statistics.stage = Stage.DRAINING
         self._drain_started = self._now
         for listener in self._listeners:
             if self._accepting_resumes is None:
@@ -342,7 +370,7 @@ class Server:
             if client.phase is Phase.OPEN:
                 self._drain_client(client, is_heard=client not in unheard)
             elif client.phase is Phase.LINGERING and now - client.last_active >= limits.linger_seconds_max:
-                self._close(client, "the server is shutting down")
+                self._close(client, "the server is shutting down", reason=CloseReason.SHUTDOWN)
         if self._clients and now >= self._drain_started + limits.drain_seconds_max:
             log.warning(
                 "%d clients did not take their answers within %.0f s", len(self._clients), limits.drain_seconds_max
@@ -361,7 +389,7 @@ class Server:
                 return
         client.phase = Phase.FINISHING
         if is_heard and not client.wanted_events:
-            self._close(client, "the server is shutting down")
+            self._close(client, "the server is shutting down", reason=CloseReason.SHUTDOWN)
             return
         try:
             self._settle(client)
@@ -371,9 +399,10 @@ class Server:
     def close(self) -> None:
         """Close whatever is still open."""
         for client in list(self._clients):
-            self._close(client, "the server has stopped")
+            self._close(client, "the server has stopped", reason=CloseReason.SHUTDOWN)
         for listener in self._listeners:
             listener.close()
+        self._repeat_limit.flush(at_once=True)
 
 
 def format_address(address: object) -> str:

@@ -1,7 +1,6 @@
 """One run of the server: put the parts together, serve, save."""
 
 import gc
-import logging
 import resource
 import signal
 import time
@@ -16,12 +15,12 @@ from scoop_server.event_loop import Server, format_address
 from scoop_server.limits import Limits
 from scoop_server.listening import bind, listen
 from scoop_server.lock import DirectoryLock
+from scoop_server.logs import log
 from scoop_server.selector import best_selector
 from scoop_server.settings import Settings
 from scoop_server.signals import SignalPipe
+from scoop_server.statistics import Stage, Statistics
 from scoop_server.store import JournalStore, MemoryStore
-
-log: Final = logging.getLogger("scoop_server")
 
 _RESERVED_DESCRIPTORS: Final = 32
 """Kept from clients: standard streams, lock, journal and its successor, a compaction, the selector, signals."""
@@ -33,11 +32,13 @@ def serve(settings: Settings) -> None:
     Raises :exc:`~scoop_server.data_directory.DataDirectoryError` or
     :exc:`~scoop_server.listening.CannotListenError` where that is not possible.
     """
+    statistics = Statistics()
     with ExitStack() as resources:
         if not settings.memory:
             resources.enter_context(closing(DirectoryLock(str(settings.data_dir))))
         listener = resources.enter_context(bind(settings.host, settings.port))
         signals = resources.enter_context(closing(SignalPipe()))
+        started = time.monotonic()
         if settings.memory:
             store, graph, place = None, DependencyGraph(), "memory only"
         else:
@@ -46,6 +47,7 @@ def serve(settings: Settings) -> None:
                 closing(JournalStore(directory, settings.fsync, time.monotonic, CompactionProcess))
             )
             graph, place = store.graph, f"data directory {directory.path}, fsync {settings.fsync}"
+        statistics.recovery_seconds = time.monotonic() - started
         graph.reject_cycles = settings.reject_cycles
         limits = Limits(
             line_bytes_max=settings.max_line,
@@ -57,12 +59,14 @@ def serve(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         listen(listener)
-        server = Server(graph, store or MemoryStore(), [listener], selector, time.monotonic, limits)
+        server = Server(graph, store or MemoryStore(), [listener], selector, time.monotonic, limits, statistics)
         resources.enter_context(closing(server))
         server.watch(signals.fileno(), lambda: _obey(signals, server, store))
         log.info("listening on %s with %d packages (%s)", format_address(listener.getsockname()), len(graph), place)
+        statistics.stage = Stage.SERVING
         server.run()
         server.close()
+        statistics.stage = Stage.SAVING
         if store is not None:
             store.save()
 

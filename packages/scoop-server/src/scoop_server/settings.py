@@ -5,21 +5,20 @@ from it. ``--max-line 1000`` and ``SCOOP_MAX_LINE=1000`` say the same, and the f
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from scoop_server import __version__
 from scoop_server.journal import Fsync
+from scoop_server.logs import FORMATTERS, LOG_LEVELS
 
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off", ""})
 
 _DIGITS_MAX: Final = 20
 """The most digits that are read as a number: more than any setting needs, fewer than ``int`` refuses."""
-
-LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +35,8 @@ class Settings:
     idle_timeout: float = 0.0
     reject_cycles: bool = False
     log_level: str = "info"
+    log_format: str = "text"
+    access_log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,13 @@ def _yes_or_no(text: str) -> bool:
     return word in _YES
 
 
-def _log_level(text: str) -> str:
-    if text.lower() not in LOG_LEVELS:
-        raise ValueError(f"one of {', '.join(LOG_LEVELS)} is wanted, not {text!r}")
-    return text.lower()
+def _one_of(words: Collection[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"one of {', '.join(words)} is wanted, not {text!r}")
+        return text.lower()
+
+    return read
 
 
 def _fsync(text: str) -> Fsync:
@@ -117,7 +121,9 @@ OPTIONS: Final = (
     Option("max_clients", _whole_number(1, 1_000_000), "N", "most connections at a time"),
     Option("idle_timeout", _seconds, "SECONDS", "close a connection that is silent this long; 0 never does"),
     Option("reject_cycles", _yes_or_no, "", "answer FAIL to an INDEX that would close a cycle of dependencies"),
-    Option("log_level", _log_level, "LEVEL", f"least severe log line to print: {', '.join(LOG_LEVELS)}"),
+    Option("log_level", _one_of(LOG_LEVELS), "LEVEL", f"least severe log line to print: {', '.join(LOG_LEVELS)}"),
+    Option("log_format", _one_of(FORMATTERS), "FORMAT", "how to print log lines: text, or json, an object a line"),
+    Option("access_log", _yes_or_no, "", "log each request with its client and its answer"),
 )
 
 

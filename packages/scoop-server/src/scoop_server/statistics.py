@@ -32,6 +32,25 @@ class Stage(enum.StrEnum):
     """The index is being written; no client is left."""
 
 
+class CloseReason(enum.StrEnum):
+    """Why a connection was closed."""
+
+    ENDED = "ended"
+    """The client has ended it."""
+    BROKEN = "broken"
+    """A call on its socket has failed: a reset, most often."""
+    TOO_MANY_CLIENTS = "too_many_clients"
+    """As many clients as are allowed were connected already."""
+    IDLE = "idle"
+    """It was silent for too long."""
+    INCOMPLETE_LINE = "incomplete_line"
+    """A line was incomplete for too long."""
+    OUT_OF_SPACE = "out_of_space"
+    """There was no room on the disk for what it wanted to change."""
+    SHUTDOWN = "shutdown"
+    """The server has stopped."""
+
+
 class Histogram:
     """How many observations fell under each of ``bounds``, ascending, and above all of them."""
 

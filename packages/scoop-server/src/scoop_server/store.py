@@ -5,7 +5,6 @@ each turn's changes to the journal, and has a compaction fold the journals into 
 have outgrown it.
 """
 
-import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -14,9 +13,8 @@ from scoop_core import NO_BATCH, Changes, DependencyGraph, encode_snapshot
 from scoop_server.compaction import Compaction
 from scoop_server.data_directory import DataDirectory, DataDirectoryError
 from scoop_server.journal import Fsync, Journal, JournalError, OutOfSpaceError, is_out_of_space
+from scoop_server.logs import log
 from scoop_server.recovery import RecoveredState, recover
-
-log: Final = logging.getLogger("scoop_server")
 
 JOURNAL_BYTES_MIN: Final = 64 * 1_048_576
 """The journal before compaction: smaller, a compaction would save no one anything; recovery reads this much in
