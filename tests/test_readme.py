@@ -14,7 +14,7 @@ import pytest
 from scoop_core import Changes, Command, Connection, DependencyGraph, Response, decode_snapshot, encode_snapshot
 
 from scoop_server.maintenance import COMMAND_NAMES
-from scoop_server.settings import OPTIONS, Settings, build_parser
+from scoop_server.settings import OPTIONS, build_parser
 
 from tests.server.process import WAIT_SECONDS, ServerProcess
 
@@ -146,18 +146,15 @@ def test_the_table_of_options_is_that_of_the_parser() -> None:
         (*(" ".join(code_spans(cell)) for cell in (flag, variable)), default.strip("`"), meaning)
         for flag, variable, default, meaning in table_rows(README, "flag", "variable", "default", "meaning")
     ]
-    options = {option.flag: option for option in OPTIONS}
     real = []
     for action in build_parser()._actions:
-        flag = action.option_strings[-1]
-        usage = f"{flag} {action.metavar}" if action.metavar else flag
-        if flag in options:
-            option, value = options[flag], getattr(Settings(), options[flag].name)
-            default = "no" if value is False else f"{value:g}" if isinstance(value, float) else str(value)
-            real.append((usage, option.variable, default, option.help))
+        option = next((each for each in OPTIONS if each.flag in action.option_strings), None)
+        if option is None:
+            assert action.default == SUPPRESS, f"{action.dest} is an option like the others, but not in OPTIONS"
+            real.append((action.option_strings[-1], "", "", str(action.help)))
         else:
-            assert action.default == SUPPRESS, f"{flag} is an option like the others, but not in OPTIONS"
-            real.append((usage, "", "", str(action.help)))
+            usage = f"--[no-]{option.flag[2:]}" if option.is_switch else f"{option.flag} {option.metavar}"
+            real.append((usage, option.variable, option.default_text, option.help))
     assert sorted(documented) == sorted(real)
 
 

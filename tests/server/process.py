@@ -159,8 +159,9 @@ class ServerProcess:
         working_directory: Path | None = None,
         descriptors_max: int | None = None,
     ) -> None:
+        free_port = () if "--listen" in arguments else ("--port", "0")
         self._process = subprocess.Popen(
-            [*command, "--port", "0", *arguments],
+            [*command, *free_port, *arguments],
             env=server_environment(variables),
             cwd=working_directory,
             stdin=subprocess.DEVNULL,

@@ -931,7 +931,7 @@ def test_a_shutdown_for_which_descriptors_are_missing() -> None:
 
 
 def test_a_client_that_never_stops_sending_is_answered_for_a_while_and_then_seen_off() -> None:
-    limits = Limits(read_bytes_max=1_000, linger_seconds_max=2.0)
+    limits = Limits(read_bytes_max=1_000, drain_bytes_max=1_000_000, linger_seconds_max=2.0)
     with Loop(limits) as loop:
         peer = loop.connect()
         peer.send_all_that_fits(QUERY)
@@ -1045,7 +1045,7 @@ def test_a_client_that_breaks_during_the_shutdown_is_not_waited_for(when: str) -
 
 
 def test_a_sender_that_breaks_as_it_is_seen_off_is_not_waited_for() -> None:
-    with Loop(Limits(read_bytes_max=len(QUERY), drain_reads_max=2)) as loop:
+    with Loop(Limits(read_bytes_max=len(QUERY), drain_bytes_max=2 * len(QUERY))) as loop:
         peer, near = loop.connect_counting()
         peer.send(QUERY * 10)
         near.shutdown_error = BrokenPipeError()

@@ -16,7 +16,8 @@ from scoop_core import Changes, DependencyGraph, JournalReader, encode_snapshot
 from scoop_server.compaction import Compaction, compact
 from scoop_server.data_directory import DataDirectory, DataDirectoryError
 from scoop_server.journal import Fsync, JournalError, OutOfSpaceError
-from scoop_server.store import JOURNAL_BYTES_MIN, JournalStore, MemoryStore, begin
+from scoop_server.limits import JOURNAL_BYTES_MIN
+from scoop_server.store import JournalStore, MemoryStore, begin
 
 from tests.core.journals import written
 from tests.server.faulty_files import FaultyFiles, contents_of, names_in

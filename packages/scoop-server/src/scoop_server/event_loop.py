@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from scoop_core import Changes, ConnectionState, DependencyGraph
 
+from scoop_server.addresses import format_host_and_port
 from scoop_server.client import Client, Phase, StreamSocket
 from scoop_server.journal import OutOfSpaceError
 from scoop_server.limits import Limits
@@ -413,6 +414,6 @@ def format_address(address: object) -> str:
     """
     match address:
         case (str(host), int(port), *_):
-            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            return format_host_and_port(host, port)
         case _:
             return str(address)

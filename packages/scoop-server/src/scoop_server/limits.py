@@ -1,8 +1,13 @@
 """Every limit of the server, with its reason. The line and name limits are the protocol's: scoop_core.messages."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from scoop_core import MAX_LINE_LENGTH
+
+JOURNAL_BYTES_MIN: Final = 67_108_864
+"""The journal before compaction: smaller, a compaction would save no one anything; recovery reads this much in
+seconds. Above it, a journal as large as its snapshot doubles the time that recovery takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +28,10 @@ class Limits:
     """How long a line may take to arrive: far longer than any network needs, short enough that
     abandoned halves of lines do not add up."""
 
+    handshake_seconds_max: float = 10.0
+    """How long a TLS handshake may take: a few round trips, so seconds are many, and until it is done
+    no one knows who holds the connection."""
+
     read_bytes_max: int = 65_536
     """What one turn reads from one client, so that a client that sends without pause delays the others
     by one such batch at most. Larger reads gain nothing: a batch this long amortises every fixed cost."""
@@ -40,9 +49,9 @@ class Limits:
     accept_pause_seconds: float = 1.0
     """How long accepting rests when the process is out of file descriptors, unless a client leaves earlier."""
 
-    drain_reads_max: int = 1_024
-    """How often a shutdown goes on reading from a client that never stops sending: 64 MiB, and no system
-    keeps that much of one connection. So whatever had arrived is read, and a flood comes to an end."""
+    drain_bytes_max: int = 67_108_864
+    """How much a shutdown goes on reading from a client that never stops sending: no system keeps that much
+    of one connection. So whatever had arrived is read, and a flood comes to an end."""
 
     linger_seconds_max: float = 1.0
     """How long a client that has all its answers may take to close its side."""
@@ -50,5 +59,13 @@ class Limits:
     drain_seconds_max: float = 10.0
     """How long a shutdown waits for clients that do not take their answers."""
 
+    journal_bytes_min: int = JOURNAL_BYTES_MIN
+    """See :data:`JOURNAL_BYTES_MIN`."""
+
     tick_seconds: float = 1.0
     """How often the deadlines above are looked at, while there is any."""
+
+    @property
+    def drain_reads_max(self) -> int:
+        """How many reads of full length :attr:`drain_bytes_max` is."""
+        return -(-self.drain_bytes_max // self.read_bytes_max)

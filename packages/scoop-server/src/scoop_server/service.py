@@ -3,17 +3,19 @@
 import gc
 import resource
 import signal
+import socket
 import time
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Final
 
 from scoop_core import DependencyGraph
 
+from scoop_server.addresses import Address, InternetAddress
 from scoop_server.compaction import CompactionProcess
 from scoop_server.data_directory import DataDirectory
 from scoop_server.event_loop import Server, format_address
-from scoop_server.limits import Limits
-from scoop_server.listening import bind, listen
+from scoop_server.listening import CannotListenError, bind, listen
 from scoop_server.lock import DirectoryLock
 from scoop_server.logs import log
 from scoop_server.selector import best_selector
@@ -36,7 +38,7 @@ def serve(settings: Settings) -> None:
     with ExitStack() as resources:
         if not settings.memory:
             resources.enter_context(closing(DirectoryLock(str(settings.data_dir))))
-        listener = resources.enter_context(bind(settings.host, settings.port))
+        listeners = [resources.enter_context(_bind(address)) for address in settings.addresses]
         signals = resources.enter_context(closing(SignalPipe()))
         started = time.monotonic()
         if settings.memory:
@@ -44,31 +46,45 @@ def serve(settings: Settings) -> None:
         else:
             directory = DataDirectory(str(settings.data_dir))
             store = resources.enter_context(
-                closing(JournalStore(directory, settings.fsync, time.monotonic, CompactionProcess))
+                closing(
+                    JournalStore(
+                        directory,
+                        settings.fsync,
+                        time.monotonic,
+                        CompactionProcess,
+                        settings.limits.journal_bytes_min,
+                    )
+                )
             )
             graph, place = store.graph, f"data directory {directory.path}, fsync {settings.fsync}"
         statistics.recovery_seconds = time.monotonic() - started
         graph.reject_cycles = settings.reject_cycles
-        limits = Limits(
-            line_bytes_max=settings.max_line,
-            clients_max=_allow_descriptors(settings.max_clients),
-            idle_seconds_max=settings.idle_timeout,
-        )
+        limits = replace(settings.limits, clients_max=_allow_descriptors(settings.limits.clients_max))
         selector = resources.enter_context(best_selector())
         # What has been loaded stays: the collector need not look at it again in any turn.
         gc.collect()
         gc.freeze()
-        listen(listener)
-        server = Server(graph, store or MemoryStore(), [listener], selector, time.monotonic, limits, statistics)
+        for listener in listeners:
+            listen(listener)
+        server = Server(graph, store or MemoryStore(), listeners, selector, time.monotonic, limits, statistics)
         resources.enter_context(closing(server))
         server.watch(signals.fileno(), lambda: _obey(signals, server, store))
-        log.info("listening on %s with %d packages (%s)", format_address(listener.getsockname()), len(graph), place)
+        where = ", ".join(format_address(listener.getsockname()) for listener in listeners)
+        log.info("listening on %s with %d packages (%s)", where, len(graph), place)
         statistics.stage = Stage.SERVING
         server.run()
         server.close()
         statistics.stage = Stage.SAVING
         if store is not None:
             store.save()
+
+
+def _bind(address: Address) -> socket.socket:
+    match address:
+        case InternetAddress(host, port, is_tls=False):
+            return bind(host, port)
+        case _:
+            raise CannotListenError(f"cannot listen on {address}: only tcp:HOST:PORT is served; name such an address")
 
 
 def _allow_descriptors(clients: int) -> int:

@@ -13,12 +13,9 @@ from scoop_core import NO_BATCH, Changes, DependencyGraph, encode_snapshot
 from scoop_server.compaction import Compaction
 from scoop_server.data_directory import DataDirectory, DataDirectoryError
 from scoop_server.journal import Fsync, Journal, JournalError, OutOfSpaceError, is_out_of_space
+from scoop_server.limits import JOURNAL_BYTES_MIN
 from scoop_server.logs import log
 from scoop_server.recovery import RecoveredState, recover
-
-JOURNAL_BYTES_MIN: Final = 64 * 1_048_576
-"""The journal before compaction: smaller, a compaction would save no one anything; recovery reads this much in
-seconds. Above it, a journal as large as its snapshot doubles the time that recovery takes."""
 
 PROGRESS_SECONDS: Final = 1.0
 """How often a recovery that takes longer tells how far it has come."""
