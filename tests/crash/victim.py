@@ -6,7 +6,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ class Victim:
     Its log is read by whoever waits for ``fileno()`` to become readable.
     """
 
-    def __init__(self, command: Sequence[str], *arguments: str) -> None:
+    def __init__(self, command: Sequence[str], *arguments: str, variables: Mapping[str, str] | None = None) -> None:
         self.log = ""
         self.log_has_ended = False
         self._log_file, log_writer = os.pipe()
@@ -29,7 +29,7 @@ class Victim:
         try:
             self._process = subprocess.Popen(
                 [*command, "--port", "0", *arguments],
-                env=server_environment(),
+                env=server_environment(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log_writer,

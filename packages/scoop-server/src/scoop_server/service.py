@@ -1,10 +1,12 @@
 """One run of the server: put the parts together, serve, save."""
 
 import gc
+import os
 import resource
 import signal
 import socket
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Final
@@ -19,6 +21,7 @@ from scoop_server.listening import CannotListenError, bind, listen
 from scoop_server.lock import DirectoryLock
 from scoop_server.logs import log
 from scoop_server.selector import best_selector
+from scoop_server.service_manager import ServiceManager
 from scoop_server.settings import Settings
 from scoop_server.signals import SignalPipe
 from scoop_server.statistics import Stage, Statistics
@@ -36,6 +39,7 @@ def serve(settings: Settings) -> None:
     """
     statistics = Statistics()
     with ExitStack() as resources:
+        manager = resources.enter_context(closing(ServiceManager(os.environ)))
         if not settings.memory:
             resources.enter_context(closing(DirectoryLock(str(settings.data_dir))))
         listeners = [resources.enter_context(_bind(address)) for address in settings.addresses]
@@ -53,13 +57,18 @@ def serve(settings: Settings) -> None:
                         time.monotonic,
                         CompactionProcess,
                         settings.limits.journal_bytes_min,
+                        manager.loading,
                     )
                 )
             )
             graph, place = store.graph, f"data directory {directory.path}, fsync {settings.fsync}"
         statistics.recovery_seconds = time.monotonic() - started
         graph.reject_cycles = settings.reject_cycles
-        limits = replace(settings.limits, clients_max=_allow_descriptors(settings.limits.clients_max))
+        limits = replace(
+            settings.limits,
+            clients_max=_allow_descriptors(settings.limits.clients_max),
+            tick_seconds=manager.tick_seconds(settings.limits.tick_seconds),
+        )
         selector = resources.enter_context(best_selector())
         # What has been loaded stays: the collector need not look at it again in any turn.
         gc.collect()
@@ -68,15 +77,27 @@ def serve(settings: Settings) -> None:
             listen(listener)
         server = Server(graph, store or MemoryStore(), listeners, selector, time.monotonic, limits, statistics)
         resources.enter_context(closing(server))
-        server.watch(signals.fileno(), lambda: _obey(signals, server, store))
+
+        def status() -> str:
+            doing = "read-only" if statistics.is_read_only else statistics.stage
+            return f"{doing}: {len(graph):,} packages, {statistics.connections_now:,} clients"
+
+        def stop() -> None:
+            server.request_shutdown()
+            manager.stopping(status())
+
+        server.watch(signals.fileno(), lambda: _obey(signals, stop, store))
+        if manager.is_present:
+            server.on_tick(lambda: manager.tick(status()))
         where = ", ".join(format_address(listener.getsockname()) for listener in listeners)
         log.info("listening on %s with %d packages (%s)", where, len(graph), place)
         statistics.stage = Stage.SERVING
+        manager.ready(status())
         server.run()
         server.close()
         statistics.stage = Stage.SAVING
         if store is not None:
-            store.save()
+            store.save(manager.saving)
 
 
 def _bind(address: Address) -> socket.socket:
@@ -102,10 +123,10 @@ def _allow_descriptors(clients: int) -> int:
     return clients
 
 
-def _obey(signals: SignalPipe, server: Server, store: JournalStore | None) -> None:
+def _obey(signals: SignalPipe, stop: Callable[[], None], store: JournalStore | None) -> None:
     for number in signals.read():
         log.info("received %s", signal.Signals(number).name)
         if number != signal.SIGUSR1:
-            server.request_shutdown()
+            stop()
         elif store is not None:
             store.request_compaction()

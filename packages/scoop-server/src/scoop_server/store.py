@@ -5,7 +5,7 @@ each turn's changes to the journal, and has a compaction fold the journals into 
 have outgrown it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
 from scoop_core import NO_BATCH, Changes, DependencyGraph, encode_snapshot
@@ -15,7 +15,7 @@ from scoop_server.data_directory import DataDirectory, DataDirectoryError
 from scoop_server.journal import Fsync, Journal, JournalError, OutOfSpaceError, is_out_of_space
 from scoop_server.limits import JOURNAL_BYTES_MIN
 from scoop_server.logs import log
-from scoop_server.recovery import RecoveredState, recover
+from scoop_server.recovery import Progress, RecoveredState, recover
 
 PROGRESS_SECONDS: Final = 1.0
 """How often a recovery that takes longer tells how far it has come."""
@@ -65,7 +65,8 @@ class JournalStore:
 
     ``graph`` is what was recovered; the event loop changes it, and commits the changes here. ``clock`` gives
     seconds, ``start_compaction`` starts what folds the journals before a generation into its snapshot, and the
-    journals are compacted when they are larger than the snapshot and than ``journal_bytes_min``.
+    journals are compacted when they are larger than the snapshot and than ``journal_bytes_min``. ``progress`` is told
+    how far the recovery has come.
     Raises :exc:`~scoop_server.data_directory.DataDirectoryError` where the directory cannot be read or written.
     """
 
@@ -76,6 +77,7 @@ class JournalStore:
         clock: Callable[[], float],
         start_compaction: Callable[[DataDirectory, int], Compaction],
         journal_bytes_min: int = JOURNAL_BYTES_MIN,
+        progress: Progress = lambda _path, _done, _size: None,
     ) -> None:
         self._directory = directory
         self._fsync = fsync
@@ -86,7 +88,7 @@ class JournalStore:
         self._compaction_wanted = False
         self._is_out_of_space = False
         try:
-            state = recover(directory, progress=self._tell_progress())
+            state = recover(directory, progress=self._tell_progress(progress))
             self._is_resumed = state is not None
             """Whether the journal that is open was begun by an earlier process."""
             state = state or self._create()
@@ -133,11 +135,12 @@ class JournalStore:
             raise
         return journal
 
-    def _tell_progress(self) -> Callable[[str, int, int], None]:
+    def _tell_progress(self, progress: Progress) -> Progress:
         last = self._clock()
 
         def tell(path: str, done: int, size: int) -> None:
             nonlocal last
+            progress(path, done, size)
             now = self._clock()
             if now - last >= PROGRESS_SECONDS:
                 last = now
@@ -266,9 +269,10 @@ class JournalStore:
 
     # Closing
 
-    def save(self) -> None:
+    def save(self, progress: Callable[[str, int], None] = lambda _path, _done: None) -> None:
         """Write a snapshot of the graph, if anything has changed since the last one.
 
+        ``progress`` is called with the path of the file that is being written, and how many bytes it has so far.
         Raises :exc:`~scoop_server.data_directory.DataDirectoryError` where it cannot be written; every
         committed change is in the journal then.
         """
@@ -279,7 +283,9 @@ class JournalStore:
                 log.info("nothing has changed since %s", self._snapshot_path)
                 return
             self._rotate()
-            self._directory.write("snapshot", self._journal.generation, encode_snapshot(self.graph))
+            generation = self._journal.generation
+            path = self._directory.file("snapshot", generation)
+            self._directory.write("snapshot", generation, _told(encode_snapshot(self.graph), path, progress))
             self._adopt_snapshot()
         except OSError as error:
             raise DataDirectoryError(
@@ -297,3 +303,13 @@ class JournalStore:
         """Let go of the files, as they are."""
         self._stop_compaction()
         self._journal.close()
+
+
+def _told(chunks: Iterable[bytes], path: str, progress: Callable[[str, int], None]) -> Iterator[bytes]:
+    """Yield ``chunks``, and tell how many bytes have been taken, before each of them and at their end."""
+    done = 0
+    for chunk in chunks:
+        progress(path, done)
+        yield chunk
+        done += len(chunk)
+    progress(path, done)

@@ -1,0 +1,70 @@
+"""A server that is held up at one place until a test lets it go on.
+
+Run as ``python tests/server/held_server.py PLACE FIFO ARGUMENTS``. At that place it logs "held", and opens FIFO for
+reading, which returns when the test opens it for writing.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+from scoop_core import Changes, DependencyGraph, decode_snapshot, encode_snapshot
+
+from scoop_server import command_line, recovery, store
+
+Hold = Callable[[], None]
+
+
+def while_loading(hold: Hold) -> Any:
+    """Hold it when it has read a snapshot, and not decoded it."""
+
+    def decode(data: bytes) -> DependencyGraph:
+        hold()
+        return decode_snapshot(data)
+
+    return patch.object(recovery, "decode_snapshot", decode)
+
+
+def while_saving(hold: Hold) -> Any:
+    """Hold it when it has written the first piece of a snapshot."""
+
+    def encode(graph: DependencyGraph) -> Iterator[bytes]:
+        chunks = encode_snapshot(graph)
+        yield next(chunks)
+        hold()
+        yield from chunks
+
+    return patch.object(store, "encode_snapshot", encode)
+
+
+def while_serving(hold: Hold) -> Any:
+    """Hold it in the turn in which it is asked about the package ``stuck``."""
+    apply_lines = DependencyGraph.apply_lines
+
+    def apply(self: DependencyGraph, lines: str, changes: Changes) -> str:
+        if "QUERY|stuck|" in lines:
+            hold()
+        return apply_lines(self, lines, changes)
+
+    return patch.object(DependencyGraph, "apply_lines", apply)
+
+
+PLACES: Final = {"loading": while_loading, "saving": while_saving, "serving": while_serving}
+
+
+def main(place: str, fifo: str, arguments: list[str]) -> int:
+    """Run the server."""
+
+    def hold() -> None:
+        print("held", file=sys.stderr, flush=True)
+        with Path(fifo).open("rb"):
+            pass
+
+    with PLACES[place](hold):
+        return command_line.main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

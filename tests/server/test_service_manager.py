@@ -1,0 +1,379 @@
+"""The test plays systemd's part: a datagram socket that the server tells how it fares."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from scoop_server.service_manager import STATUS_SECONDS, WORD_SECONDS, ServiceManager
+
+from tests.crash.victim import Victim
+from tests.server import held_server
+from tests.server.process import WAIT_SECONDS, BlockingClient, ServerProcess
+
+Message = dict[str, str]
+
+WATCHDOG_SECONDS = 0.4
+"""Short, so that a test sees beats soon; the server ticks as often as that takes."""
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class NotifySocket:
+    """The socket at which systemd listens."""
+
+    def __init__(self, address: str | Path) -> None:
+        self.name = str(address).replace("\0", "@")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(address))
+
+    def receive(self) -> Message:
+        """Return the next message; wait for it."""
+        self._socket.settimeout(WAIT_SECONDS)
+        return self._parse(self._socket.recv(65_536))
+
+    def receive_now(self) -> list[Message]:
+        """Return all messages that have come and not been looked at yet."""
+        self._socket.setblocking(False)
+        messages = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                messages.append(self._parse(self._socket.recv(65_536)))
+        return messages
+
+    def receive_until(self, name: str) -> list[Message]:
+        """Return the messages up to the first one that assigns ``name``; wait for it."""
+        messages = [self.receive()]
+        while name not in messages[-1]:
+            messages.append(self.receive())
+        return messages
+
+    def wait_in_vain(self, seconds: float) -> bool:
+        """Return whether nothing comes for so long."""
+        self._socket.settimeout(seconds)
+        try:
+            self._socket.recv(65_536)
+        except TimeoutError:
+            return True
+        return False
+
+    def fill(self) -> None:
+        """Leave no room for another message."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(BlockingIOError):
+            sender.setblocking(False)
+            sender.connect(self._socket.getsockname())
+            while True:
+                sender.send(b"X_FILL=1")
+
+    @staticmethod
+    def _parse(data: bytes) -> Message:
+        return dict(line.split("=", 1) for line in data.decode().split("\n"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[NotifySocket]:
+    with NotifySocket(tmp_path / "notify") as notify_socket:
+        yield notify_socket
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def manager(systemd: NotifySocket, clock: Clock, **variables: str) -> contextlib.closing[ServiceManager]:
+    return contextlib.closing(ServiceManager({"NOTIFY_SOCKET": systemd.name, **variables}, clock))
+
+
+# The messages
+
+
+def test_without_a_service_manager_nothing_is_sent_and_nothing_opened() -> None:
+    descriptors = len(os.listdir("/proc/self/fd"))
+    nobody = ServiceManager({"WATCHDOG_USEC": "1000000"})
+    nobody.ready("serving")
+    nobody.tick("serving")
+    nobody.loading("snapshot-1", 0, 10)
+    nobody.reloading()
+    nobody.stopping("stopping")
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert not nobody.is_present
+    assert nobody.watchdog_seconds is None
+    assert nobody.tick_seconds(1.0) == 1.0
+    nobody.close()
+
+
+def test_the_variables_are_taken_out_of_the_environment(systemd: NotifySocket) -> None:
+    environment = {
+        "NOTIFY_SOCKET": systemd.name,
+        "WATCHDOG_USEC": "1000000",
+        "WATCHDOG_PID": str(os.getpid()),
+        "PATH": "/bin",
+    }
+    with contextlib.closing(ServiceManager(environment)) as present:
+        assert present.watchdog_seconds == 1.0
+    assert environment == {"PATH": "/bin"}
+
+
+def test_an_abstract_socket_is_reached(clock: Clock) -> None:
+    with NotifySocket(f"\0scoop-test-{os.getpid()}-{time.monotonic_ns()}") as systemd, manager(systemd, clock) as it:
+        it.ready("serving")
+        assert systemd.receive() == {"READY": "1", "STATUS": "serving"}
+
+
+def test_a_reload_is_told_with_its_time_and_ends_with_ready(systemd: NotifySocket, clock: Clock) -> None:
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
+    with manager(systemd, clock) as it:
+        it.reloading()
+        it.ready("serving")
+    message = systemd.receive()
+    after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
+    assert message.keys() == {"RELOADING", "MONOTONIC_USEC"}
+    assert before <= int(message["MONOTONIC_USEC"]) <= after
+    assert systemd.receive()["READY"] == "1"
+
+
+def test_the_status_is_told_when_it_has_changed_and_not_too_often(systemd: NotifySocket, clock: Clock) -> None:
+    with manager(systemd, clock) as it:
+        it.ready("1 package")
+        it.tick("1 package")
+        assert [each.get("STATUS") for each in systemd.receive_now()] == ["1 package"]
+        it.tick("2 packages")
+        it.tick("3 packages")
+        assert systemd.receive_now() == [{"STATUS": "2 packages"}]
+        clock.now += STATUS_SECONDS
+        it.tick("4 packages")
+        clock.now += STATUS_SECONDS
+        it.tick("4 packages")
+        assert systemd.receive_now() == [{"STATUS": "4 packages"}]
+
+
+def test_more_time_is_asked_for_while_files_are_read_and_written(systemd: NotifySocket, clock: Clock) -> None:
+    with manager(systemd, clock) as it:
+        it.loading("data/snapshot-1", 0, 10_000_000)
+        it.loading("data/snapshot-1", 5_000_000, 10_000_000)
+        clock.now += WORD_SECONDS
+        it.loading("data/journal-1", 7, 10)
+        clock.now += WORD_SECONDS
+        it.saving("data/snapshot-2", 1_234)
+        messages = systemd.receive_now()
+    assert [each["STATUS"] for each in messages] == [
+        "loading snapshot-1: 0 of 10,000,000 bytes",
+        "loading journal-1: 7 of 10 bytes",
+        "saving snapshot-2: 1,234 bytes",
+    ]
+    asked = [int(each["EXTEND_TIMEOUT_USEC"]) for each in messages]
+    assert asked[0] == asked[1] + 9_999_990
+    assert all(usec > 2e6 * WORD_SECONDS for usec in asked)
+
+
+# The watchdog
+
+
+def test_the_watchdog_is_told_twice_in_its_time(systemd: NotifySocket, clock: Clock) -> None:
+    with manager(systemd, clock, WATCHDOG_USEC="30000000") as it:
+        it.tick("")
+        assert systemd.receive_now() == [{"WATCHDOG": "1"}]
+        for seconds, beats in ((14.9, 0), (0.1, 1), (14.9, 0), (0.1, 1)):
+            clock.now += seconds
+            it.tick("")
+            assert len(systemd.receive_now()) == beats
+
+
+@pytest.mark.parametrize("pid", ["1", "not a number"])
+def test_the_watchdog_of_another_process_is_not_served(systemd: NotifySocket, clock: Clock, pid: str) -> None:
+    with manager(systemd, clock, WATCHDOG_USEC="30000000", WATCHDOG_PID=pid) as it:
+        assert it.watchdog_seconds is None
+        it.tick("")
+        assert systemd.receive_now() == []
+
+
+@pytest.mark.parametrize("usec", ["", "0", "-1", "1s"])
+def test_a_watchdog_without_a_time_is_none(systemd: NotifySocket, clock: Clock, usec: str) -> None:
+    with manager(systemd, clock, WATCHDOG_USEC=usec) as it:
+        assert it.watchdog_seconds is None
+
+
+@pytest.mark.parametrize(("watchdog_usec", "tick_seconds"), [("60000000", 1.0), ("2000000", 0.5), ("1", 0.01)])
+def test_a_short_watchdog_makes_ticks_more_frequent(
+    systemd: NotifySocket, clock: Clock, watchdog_usec: str, tick_seconds: float
+) -> None:
+    with manager(systemd, clock, WATCHDOG_USEC=watchdog_usec) as it:
+        assert it.tick_seconds(1.0) == tick_seconds
+
+
+# What can go wrong
+
+
+def test_a_socket_that_is_not_there_is_one_warning(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing = str(tmp_path / "missing")
+    with contextlib.closing(ServiceManager({"NOTIFY_SOCKET": missing, "WATCHDOG_USEC": "1000000"}, clock)) as it:
+        it.ready("serving")
+        it.tick("serving")
+        it.stopping("stopping")
+    [message] = caplog.messages
+    assert message.startswith(f"cannot tell the service manager at {missing}: No such file or directory;")
+
+
+def test_a_beat_for_which_there_was_no_room_is_sent_with_the_next_tick(
+    systemd: NotifySocket, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    with manager(systemd, clock, WATCHDOG_USEC="30000000") as it:
+        systemd.fill()
+        it.tick("")
+        systemd.receive_now()
+        it.tick("")
+        assert systemd.receive_now() == [{"WATCHDOG": "1"}]
+    assert len(caplog.messages) == 1
+
+
+# The real process
+
+
+def test_a_life_is_told_from_ready_to_stopping(systemd: NotifySocket, tmp_path: Path) -> None:
+    arguments = ("--data-dir", str(tmp_path / "data"))
+    with ServerProcess(*arguments) as server, server.connect() as client:
+        assert client.ask("INDEX|gmp|", "INDEX|isl|gmp") == ["OK", "OK"]
+    with ServerProcess(*arguments, variables={"NOTIFY_SOCKET": systemd.name}) as server:
+        *loading, ready = systemd.receive_until("READY")
+        assert [message["STATUS"].partition(":")[0] for message in loading] == ["loading snapshot-2"]
+        assert int(loading[0]["EXTEND_TIMEOUT_USEC"]) > 0
+        assert ready == {"READY": "1", "STATUS": "serving: 2 packages, 0 clients"}
+        with server.connect() as client:
+            assert client.ask("INDEX|cloog|gmp,isl") == ["OK"]
+            assert systemd.receive() == {"STATUS": "serving: 3 packages, 1 clients"}
+        assert server.stop() == 0
+        *_, stopping = systemd.receive_until("STOPPING")
+        assert stopping["STATUS"].startswith("draining: 3 packages")
+        [saving] = [message for message in systemd.receive_now() if "EXTEND_TIMEOUT_USEC" in message]
+        assert saving["STATUS"].startswith("saving snapshot-")
+
+
+class HeldServer:
+    """A server that is held up at ``place``, from its start to the end of the ``with`` block."""
+
+    def __init__(self, place: str, path: Path, *arguments: str, **variables: str) -> None:
+        self._fifo = path / "fifo"
+        os.mkfifo(self._fifo)
+        command = (sys.executable, str(held_server.__file__), place, str(self._fifo))
+        self.process = Victim(command, *arguments, variables=variables)
+
+    def connect(self) -> BlockingClient:
+        """Return a client of it, when it listens."""
+        self.process.wait_for_log("listening on")
+        assert self.process.address is not None
+        return BlockingClient(self.process.address)
+
+    def wait_until_held(self) -> None:
+        """Return when it has come to that place."""
+        self.process.wait_for_log("held\n")
+
+    def let_go(self) -> None:
+        """Have it go on."""
+        self.wait_until_held()
+        with self._fifo.open("wb"):
+            pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.close()
+
+
+def test_a_server_that_loads_is_not_ready(systemd: NotifySocket, tmp_path: Path) -> None:
+    arguments = ("--data-dir", str(tmp_path / "data"))
+    with ServerProcess(*arguments) as server, server.connect() as client:
+        assert client.ask("INDEX|gmp|") == ["OK"]
+    with HeldServer("loading", tmp_path, *arguments, NOTIFY_SOCKET=systemd.name) as held:
+        held.wait_until_held()
+        [message] = systemd.receive_now()
+        assert message["STATUS"].startswith("loading snapshot-2: 0 of ")
+        assert int(message["EXTEND_TIMEOUT_USEC"]) > 0
+        held.let_go()
+        systemd.receive_until("READY")
+
+
+def test_a_server_that_saves_asks_for_time_before_it_has_ended(systemd: NotifySocket, tmp_path: Path) -> None:
+    arguments = ("--data-dir", str(tmp_path / "data"))
+    with ServerProcess(*arguments) as server, server.connect() as client:
+        assert client.ask("INDEX|gmp|") == ["OK"]
+    with HeldServer("saving", tmp_path, *arguments, NOTIFY_SOCKET=systemd.name) as held:
+        with held.connect() as client:
+            assert client.ask("REMOVE|gmp|") == ["OK"]
+        held.process.send_signal(signal.SIGTERM)
+        held.wait_until_held()
+        systemd.receive_until("STOPPING")
+        *_, saving = systemd.receive_until("EXTEND_TIMEOUT_USEC")
+        assert saving["STATUS"].startswith("saving snapshot-")
+        assert held.process.status is None
+        held.let_go()
+        assert held.process.wait() == 0
+
+
+def test_the_watchdog_hears_from_a_server_that_turns_and_not_from_one_that_is_stuck(
+    systemd: NotifySocket, tmp_path: Path
+) -> None:
+    variables = {"NOTIFY_SOCKET": systemd.name, "WATCHDOG_USEC": str(round(WATCHDOG_SECONDS * 1e6))}
+    with HeldServer("serving", tmp_path, "--memory", **variables) as held:
+        systemd.receive_until("READY")
+        for _ in range(3):
+            systemd.receive_until("WATCHDOG")
+        with held.connect() as client:
+            client.send(b"QUERY|stuck|\n")
+            held.wait_until_held()
+            systemd.receive_now()
+            assert systemd.wait_in_vain(3 * WATCHDOG_SECONDS)
+            held.let_go()
+            assert client.read_answers(1) == ["FAIL"]
+            systemd.receive_until("WATCHDOG")
+
+
+def test_a_service_manager_that_cannot_be_reached_keeps_no_one_from_being_served(tmp_path: Path) -> None:
+    variables = {"NOTIFY_SOCKET": str(tmp_path / "missing"), "WATCHDOG_USEC": "100000"}
+    with ServerProcess("--memory", variables=variables) as server, server.connect() as client:
+        assert client.ask("INDEX|gmp|") == ["OK"]
+    assert sum("cannot tell the service manager" in line for line in server.log_lines) == 1
+
+
+def test_a_compaction_does_not_speak_to_the_service_manager(systemd: NotifySocket, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\n"
+        f"with open({str(seen)!r}, 'a') as seen:\n"
+        "    seen.write(os.environ.get('NOTIFY_SOCKET', 'nothing') + '\\n')\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    variables = {"NOTIFY_SOCKET": systemd.name, "PYTHONPATH": path}
+    with ServerProcess("--data-dir", str(tmp_path / "data"), variables=variables) as server:
+        with server.connect() as client:
+            assert client.ask("INDEX|gmp|") == ["OK"]
+        server.send_signal(signal.SIGUSR1)
+        server.wait_for_log("compaction into .* is complete")
+    assert seen.read_text().split() == [systemd.name, "nothing"]
