@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from scoop_server import __version__
-from scoop_server.addresses import InternetAddress, parse_address
+from scoop_server.addresses import Address, InternetAddress, UnixAddress, parse_address
 from scoop_server.journal import Fsync
 from scoop_server.limits import Limits
 from scoop_server.logs import LOG_LEVELS
@@ -50,6 +50,7 @@ FLAGS = {
     "--max-line": "1",
     "--max-clients": "1000000",
     "--idle-timeout": "2.5",
+    "--admin": "127.0.0.1:9180",
     "--log-level": "debug",
     "--log-format": "json",
 }
@@ -65,6 +66,7 @@ ALL_SETTINGS = Settings(
     memory=True,
     fsync=Fsync.NEVER,
     reject_cycles=True,
+    admin=InternetAddress("127.0.0.1", 9180),
     log_level="debug",
     log_format="json",
     access_log=True,
@@ -125,6 +127,18 @@ def test_words_that_switch_off(text: str) -> None:
 @pytest.mark.parametrize("fsync", Fsync)
 def test_fsync_is_read_in_any_case(fsync: Fsync) -> None:
     assert read_settings(["--fsync", fsync.value.upper()], {}).fsync is fsync
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("[::1]:9180", InternetAddress("::1", 9180)),
+        ("tcp:localhost:0", InternetAddress("localhost", 0)),
+        ("unix:/run/admin.sock", UnixAddress("/run/admin.sock")),
+    ],
+)
+def test_the_address_of_the_admin_endpoint_needs_no_scheme(text: str, address: Address) -> None:
+    assert read_settings(["--admin", text], {}).admin == address
 
 
 def test_every_flag_is_tried() -> None:
@@ -203,6 +217,8 @@ def test_log_levels_are_read_in_any_case(level: str) -> None:
             for text in ("-1", "", "soon", "nan", "inf", "1e9")
         ),
         ("--fsync", "sometimes", "one of always, everysec, never is wanted, not 'sometimes'"),
+        ("--admin", "tls:h:1", "HOST:PORT or unix:PATH is wanted, not 'tls:h:1': it speaks plain HTTP"),
+        ("--admin", "9180", "HOST:PORT is wanted, with an IPv6 address in brackets, not '9180'"),
         ("--log-level", "loud", "one of debug, info, warning, error is wanted, not 'loud'"),
         ("--log-format", "xml", "one of text, json is wanted, not 'xml'"),
     ],

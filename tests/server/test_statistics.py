@@ -3,10 +3,22 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scoop_core import Changes, DependencyGraph
 
 from scoop_server.journal import OutOfSpaceError
 from scoop_server.limits import Limits
-from scoop_server.statistics import BATCH_CHANGES, COMMIT_SECONDS, TURN_SECONDS, Histogram, Stage, Statistics
+from scoop_server.statistics import (
+    BATCH_CHANGES,
+    COMMIT_SECONDS,
+    TURN_SECONDS,
+    Histogram,
+    Stage,
+    Statistics,
+    added_dependencies,
+)
 
 from tests.server.test_event_loop import Loop
 
@@ -30,6 +42,43 @@ def test_a_run_begins_by_loading_and_has_counted_nothing() -> None:
     assert statistics.recovery_seconds is None
     assert not statistics.answers
     assert sum(statistics.turn_seconds.counts) == 0
+
+
+LINES = st.lists(
+    st.builds(
+        lambda command, package, names: f"{command}|{package}|{','.join(names)}\n",
+        st.sampled_from(["INDEX", "INDEX", "INDEX", "REMOVE", "QUERY", "WHAT"]),
+        st.sampled_from("abcd"),
+        st.lists(st.sampled_from("abcd"), max_size=4),
+    ),
+    max_size=30,
+)
+
+
+@given(st.lists(LINES, max_size=5))
+def test_dependencies_are_counted_change_by_change_as_they_are_all_at_once(batches: list[list[str]]) -> None:
+    graph = DependencyGraph()
+    total = 0
+    for lines in batches:
+        changes = Changes()
+        graph.apply_lines("".join(lines), changes)
+        total += added_dependencies(changes)
+        assert total == graph.dependency_total()
+
+
+def test_the_event_loop_counts_dependencies_that_are_kept(loop: Loop) -> None:
+    peer = loop.connect()
+    peer.send(b"INDEX|a|\nINDEX|b|a\nINDEX|c|a,b\nREMOVE|b|\n")
+    loop.turn()
+    assert loop.statistics.dependency_edges == 3
+
+    def fail() -> None:
+        raise OutOfSpaceError
+
+    loop.store.on_commit = fail
+    peer.send(b"REMOVE|c|\n")
+    loop.turn()
+    assert loop.statistics.dependency_edges == 3
 
 
 # What the event loop counts of connections

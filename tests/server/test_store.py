@@ -17,7 +17,7 @@ from scoop_server.compaction import Compaction, compact
 from scoop_server.data_directory import DataDirectory, DataDirectoryError
 from scoop_server.journal import Fsync, JournalError, OutOfSpaceError
 from scoop_server.limits import JOURNAL_BYTES_MIN
-from scoop_server.store import JournalStore, MemoryStore, begin
+from scoop_server.store import PROBE_BYTES, JournalStore, MemoryStore, begin
 
 from tests.core.journals import written
 from tests.server.faulty_files import FaultyFiles, contents_of, names_in
@@ -107,6 +107,10 @@ def refuse(store: JournalStore, *lines: str) -> None:
     with pytest.raises(OutOfSpaceError):
         store.commit(changes)
     store.graph.undo(changes)
+
+
+def is_out_of_space(store: JournalStore) -> bool:
+    return store.is_out_of_space
 
 
 def wants_tick(store: JournalStore) -> bool:
@@ -450,6 +454,41 @@ def test_without_space_nothing_is_kept_and_with_space_it_goes_on(
     bench.files.space_left = None
     with bench.open() as store:
         assert store.graph == graph_of("a", "c", "d")
+
+
+def test_without_space_each_tick_looks_whether_there_is_some_again(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    with bench.open() as store:
+        commit(store, "INDEX|a|")
+        assert not wants_tick(store)
+        bench.files.space_left = 0
+        refuse(store, "INDEX|b|")
+        before = contents_of(bench.path)
+        for space_left in (0, 30, PROBE_BYTES - 1):
+            bench.files.space_left = space_left
+            store.tick()
+            assert is_out_of_space(store)
+            assert wants_tick(store)
+            assert contents_of(bench.path) == before, "it leaves nothing behind"
+        bench.files.space_left = PROBE_BYTES
+        store.tick()
+        assert not is_out_of_space(store)
+        assert not wants_tick(store)
+        assert contents_of(bench.path) == before
+    assert caplog.messages[-1] == f"there is room again for {bench.path}/journal-1; changes are taken"
+
+
+def test_what_a_kill_leaves_of_looking_for_space_is_deleted_by_the_next_server(bench: Bench) -> None:
+    with bench.open() as store:
+        bench.files.space_left = 0
+        refuse(store, "INDEX|a|")
+        bench.files.fail("unlink journal-2.unfinished")
+        store.tick()
+        assert names_in(bench.path) == {"snapshot-1", "journal-1", f"journal-2.unfinished-{os.getpid()}"}
+    bench.files.space_left = None
+    with bench.open():
+        assert names_in(bench.path) == {"snapshot-1", "journal-1"}
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE])

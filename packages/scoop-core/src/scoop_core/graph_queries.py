@@ -79,6 +79,16 @@ class GraphQueries:
         """
         return self._dependent_counts[self._known(package)]
 
+    def dependency_total(self) -> int:
+        """Return how many dependencies all packages have together. O(P).
+
+        >>> from scoop_core import DependencyGraph
+        >>> DependencyGraph.from_mapping({"isl": ["gmp", "isl"], "cloog": ["gmp"], "gmp": []}).dependency_total()
+        3
+        """
+        texts = list(filter(None, self._dependencies.values()))
+        return sum(text.count(",") for text in texts) + len(texts)
+
     def dependencies_by_package(self) -> Mapping[str, tuple[str, ...]]:
         """Return the whole graph as a mapping from each package to its dependencies: a copy, in no special order.
 

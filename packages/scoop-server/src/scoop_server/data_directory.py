@@ -87,6 +87,19 @@ class DataDirectory:
             raise NameNotDurableError(error.errno, error.strerror, error.filename) from error
         return size
 
+    def has_room(self, generation: int, size: int) -> bool:
+        """Tell whether ``size`` bytes can be written, by writing them to an unfinished journal ``generation``."""
+        probe = f"{self.file('journal', generation)}.unfinished-{os.getpid()}"
+        try:
+            with self._opened(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as descriptor:
+                try:
+                    write_all(self.files, descriptor, bytes(size))
+                finally:
+                    self.files.unlink(probe)
+        except OSError:
+            return False
+        return True
+
     def sync(self) -> None:
         """Make the names in the directory durable."""
         with self._opened(self.path, os.O_RDONLY | os.O_DIRECTORY) as descriptor:

@@ -21,7 +21,7 @@ from scoop_server.client import Client, Phase, StreamSocket
 from scoop_server.journal import OutOfSpaceError
 from scoop_server.limits import Limits
 from scoop_server.logs import RepeatLimit, access_log, log, log_errors, log_requests
-from scoop_server.statistics import CloseReason, Stage, Statistics
+from scoop_server.statistics import CloseReason, Stage, Statistics, added_dependencies
 from scoop_server.store import Store
 
 _BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
@@ -125,6 +125,8 @@ class Server:
                 self._store.commit(changes)
             except OutOfSpaceError:
                 replies = self._take_back(replies, changes)
+            else:
+                self._statistics.dependency_edges += added_dependencies(changes)
             changes.clear()
         self._reply(replies)
         self._log_replies(replies)
@@ -351,9 +353,9 @@ class Server:
             return
         for listener in self._listeners:
             self._accept(listener)  # who has connected by now may have asked as well
-        log.info("shutting down: answering what has arrived from %d clients", len(self._clients))
         self.state = State.DRAINING
         self._statistics.stage = Stage.DRAINING
+        log.info("shutting down: answering what has arrived from %d clients", len(self._clients))
         self._drain_started = self._now
         for listener in self._listeners:
             if self._accepting_resumes is None:

@@ -24,11 +24,12 @@ from scoop_server.selector import best_selector
 from scoop_server.service_manager import ServiceManager
 from scoop_server.settings import Settings
 from scoop_server.signals import SignalPipe
-from scoop_server.statistics import Stage, Statistics
+from scoop_server.statistics import Stage, Statistics, WatchedRun
 from scoop_server.store import JournalStore, MemoryStore
 
-_RESERVED_DESCRIPTORS: Final = 32
-"""Kept from clients: standard streams, lock, journal and its successor, a compaction, the selector, signals."""
+_RESERVED_DESCRIPTORS: Final = 80
+"""Kept from clients: standard streams, lock, journal and its successor, a compaction, the selector, signals, and the
+admin endpoint with its connections."""
 
 
 def serve(settings: Settings) -> None:
@@ -37,12 +38,16 @@ def serve(settings: Settings) -> None:
     Raises :exc:`~scoop_server.data_directory.DataDirectoryError` or
     :exc:`~scoop_server.listening.CannotListenError` where that is not possible.
     """
-    statistics = Statistics()
+    run = WatchedRun(statistics := Statistics())
     with ExitStack() as resources:
         manager = resources.enter_context(closing(ServiceManager(os.environ)))
         if not settings.memory:
             resources.enter_context(closing(DirectoryLock(str(settings.data_dir))))
         listeners = [resources.enter_context(_bind(address)) for address in settings.addresses]
+        if settings.admin is not None:
+            from scoop_server.admin import AdminEndpoint  # noqa: PLC0415  # asyncio is not loaded for nothing
+
+            resources.enter_context(closing(AdminEndpoint(settings.admin, run)))
         signals = resources.enter_context(closing(SignalPipe()))
         started = time.monotonic()
         if settings.memory:
@@ -63,6 +68,8 @@ def serve(settings: Settings) -> None:
             )
             graph, place = store.graph, f"data directory {directory.path}, fsync {settings.fsync}"
         statistics.recovery_seconds = time.monotonic() - started
+        statistics.dependency_edges = graph.dependency_total() if settings.admin is not None else 0
+        run.index, run.storage = graph, store
         graph.reject_cycles = settings.reject_cycles
         limits = replace(
             settings.limits,
@@ -79,7 +86,7 @@ def serve(settings: Settings) -> None:
         resources.enter_context(closing(server))
 
         def status() -> str:
-            doing = "read-only" if statistics.is_read_only else statistics.stage
+            doing = "read-only" if run.is_read_only else statistics.stage
             return f"{doing}: {len(graph):,} packages, {statistics.connections_now:,} clients"
 
         def stop() -> None:

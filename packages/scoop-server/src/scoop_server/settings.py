@@ -39,6 +39,7 @@ class Settings:
     memory: bool = False
     fsync: Fsync = Fsync.ALWAYS
     reject_cycles: bool = False
+    admin: Address | None = None
     log_level: str = "info"
     log_format: str = "text"
     access_log: bool = False
@@ -154,6 +155,13 @@ def _path(text: str) -> Path:
     return Path(_text(text))
 
 
+def _admin_address(text: str) -> Address:
+    scheme = text.partition(":")[0]
+    if scheme == "tls":
+        raise ValueError(f"HOST:PORT or unix:PATH is wanted, not {text!r}: it speaks plain HTTP")
+    return parse_address(text if scheme in {"tcp", "unix"} else f"tcp:{text}")
+
+
 _GROUPS: Final = {
     "listening": (
         Option(
@@ -204,6 +212,14 @@ _GROUPS: Final = {
             "SECONDS",
             "close a connection that is silent this long; 0 never does",
             "idle_seconds_max",
+        ),
+    ),
+    "watching": (
+        Option(
+            "admin",
+            _admin_address,
+            "ADDRESS",
+            "where to answer /livez, /readyz, /metrics and /version over HTTP: HOST:PORT or unix:PATH",
         ),
     ),
     "logging": (

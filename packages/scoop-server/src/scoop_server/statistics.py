@@ -6,8 +6,11 @@ Each is one attribute or one item, replaced as a whole, so that a reader in anot
 import enum
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from scoop_core import Changes
 
 TURN_SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 """Upper bounds for the duration of a turn: from a turn for one client to one that everybody notices."""
@@ -87,7 +90,7 @@ class Statistics:
         "connections_accepted",
         "connections_closed",
         "connections_now",
-        "is_read_only",
+        "dependency_edges",
         "recovery_seconds",
         "stage",
         "turn_seconds",
@@ -95,8 +98,6 @@ class Statistics:
 
     def __init__(self) -> None:
         self.stage = Stage.LOADING
-        self.is_read_only = False
-        """Whether changes are refused, because there is no room for them on the disk."""
         self.recovery_seconds: float | None = None
         """How long reading the index took; None until it has been read."""
         self.connections_now = 0
@@ -105,8 +106,67 @@ class Statistics:
         """By reason: a word or two, from a fixed set."""
         self.answers: Counter[tuple[str, str]] = Counter()
         """By command and response; a line without a known command counts as ``("unknown", "ERROR")``."""
+        self.dependency_edges = 0
+        """How many dependencies all packages have together."""
         self.bytes_received = 0
         self.bytes_sent = 0
         self.turn_seconds = Histogram(TURN_SECONDS)
         self.commit_seconds = Histogram(COMMIT_SECONDS)
         self.commit_changes = Histogram(BATCH_CHANGES)
+
+
+def added_dependencies(changes: Changes) -> int:
+    r"""Return how many more dependencies there are after ``changes``; fewer are a negative number.
+
+    It is counted in whole texts, in a few calls however many changes there are.
+
+    >>> from scoop_core import DependencyGraph
+    >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
+    >>> graph.apply_lines("INDEX|gcc|gmp,isl\nINDEX|isl|\nINDEX|gmp|gmp\n", changes := Changes())
+    'OK\nOK\nOK\n'
+    >>> added_dependencies(changes)
+    2
+    """
+    lines = "\n".join([*changes.lines, ""])
+    replaced = ",".join(filter(None, changes.previous))
+    # A list has one dependency more than commas, unless it is empty: then a bar ends the line.
+    return lines.count(",") + len(changes) - lines.count("|\n") - (replaced.count(",") + bool(replaced))
+
+
+class Storage(Protocol):
+    """What can be told of the files of an index, from any thread."""
+
+    @property
+    def is_out_of_space(self) -> bool:
+        """Whether changes are refused, because there is no room for them."""
+
+    @property
+    def journal_bytes(self) -> int:
+        """The size of the journals that a recovery would read."""
+
+    @property
+    def snapshot_path(self) -> str:
+        """The newest snapshot."""
+
+
+@dataclass(slots=True)
+class WatchedRun:
+    """What a watcher in another thread may look at: no more than a few numbers at a time, and no package."""
+
+    statistics: Statistics
+    index: Sized | None = None
+    """The graph; None until it has been read."""
+    storage: Storage | None = None
+    """None until the index has been read, and for an index that is in memory only."""
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether changes are refused, because there is no room for them on the disk."""
+        return self.storage is not None and self.storage.is_out_of_space
+
+    @property
+    def why_not_ready(self) -> str:
+        """In a word why clients are not served, or not all of what they ask; empty where they are."""
+        if self.statistics.stage is not Stage.SERVING:
+            return self.statistics.stage.value
+        return "read-only" if self.is_read_only else ""

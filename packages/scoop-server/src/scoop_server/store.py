@@ -17,6 +17,10 @@ from scoop_server.limits import JOURNAL_BYTES_MIN
 from scoop_server.logs import log
 from scoop_server.recovery import Progress, RecoveredState, recover
 
+PROBE_BYTES: Final = 1_048_576
+"""What must fit on a full disk before changes are taken again: more than nearly any turn writes, so that it does not
+go back and forth between the two."""
+
 PROGRESS_SECONDS: Final = 1.0
 """How often a recovery that takes longer tells how far it has come."""
 
@@ -86,7 +90,8 @@ class JournalStore:
         self._journal_bytes_min = journal_bytes_min
         self._compaction: Compaction | None = None
         self._compaction_wanted = False
-        self._is_out_of_space = False
+        self.is_out_of_space = False
+        """Whether the last commit found no room, and none has been seen since."""
         try:
             state = recover(directory, progress=self._tell_progress(progress))
             self._is_resumed = state is not None
@@ -149,8 +154,14 @@ class JournalStore:
         return tell
 
     @property
-    def _snapshot_path(self) -> str:
+    def snapshot_path(self) -> str:
+        """The snapshot that a recovery would begin with. May be read in another thread."""
         return self._directory.file("snapshot", self._snapshot_generation)
+
+    @property
+    def journal_bytes(self) -> int:
+        """The size of the journals since the snapshot. May be read in another thread."""
+        return self._earlier_bytes + self._journal.size
 
     # Serving
 
@@ -161,14 +172,18 @@ class JournalStore:
                 self._leave_resumed_journal()
             self._journal.append(changes.lines)
         except OutOfSpaceError as error:
-            if not self._is_out_of_space:
+            if not self.is_out_of_space:
                 log.error("%s; changes are refused, and queries answered, until there is room again", error)
-            self._is_out_of_space = True
+            self.is_out_of_space = True
+            self._look_ahead()
             raise
-        if self._is_out_of_space:
-            log.info("there is room again for %s; changes are taken", self._journal.path)
-            self._is_out_of_space = False
+        if self.is_out_of_space:
+            self._take_changes_again()
         self._look_ahead()
+
+    def _take_changes_again(self) -> None:
+        self.is_out_of_space = False
+        log.info("there is room again for %s; changes are taken", self._journal.path)
 
     def _leave_resumed_journal(self) -> None:
         """Begin a journal of this process's own before its first batch.
@@ -188,19 +203,23 @@ class JournalStore:
     def _look_ahead(self) -> None:
         """Settle :attr:`wants_tick` anew, after anything that it depends on."""
         self.wants_tick = (
-            self._compaction is not None
+            self.is_out_of_space
+            or self._compaction is not None
             or self._compaction_wanted
             or self._earlier_bytes + self._journal.size > self._compact_at
             or (self._fsync is Fsync.EVERYSEC and not self._journal.is_synced)
         )
 
     def tick(self) -> None:
-        """See :meth:`Store.tick`: sync once a second, and keep the journals from growing without end."""
+        """See :meth:`Store.tick`: sync, look for room on a full disk, keep the journals from growing without end."""
         if self._fsync is Fsync.EVERYSEC and not self._journal.is_synced:
             self._journal.sync()
+        # Who sends changes only to a server that takes them would otherwise never send one again.
+        if self.is_out_of_space and self._directory.has_room(self._journal.generation + 1, PROBE_BYTES):
+            self._take_changes_again()
         if self._compaction is not None:
             self._look_after_compaction(self._compaction)
-        elif self._compaction_wanted or self._earlier_bytes + self._journal.size > self._compact_at:
+        elif self._compaction_wanted or self.journal_bytes > self._compact_at:
             self._compact()
         self._look_ahead()
 
@@ -213,7 +232,7 @@ class JournalStore:
         """Turn to a new journal, and have the ones before it compacted."""
         self._compaction_wanted = False
         if self._journal.head.number == self._snapshot_batch:
-            log.info("nothing to compact: %s holds everything", self._snapshot_path)
+            log.info("nothing to compact: %s holds everything", self.snapshot_path)
             return
         try:
             self._rotate()
@@ -246,7 +265,7 @@ class JournalStore:
         except OSError as error:
             self._postpone_compaction(f"left no readable {error.filename}: {error.strerror}")
             return
-        log.info("compaction into %s is complete", self._snapshot_path)
+        log.info("compaction into %s is complete", self.snapshot_path)
 
     def _adopt_snapshot(self) -> None:
         """Rely on the snapshot that the journal continues, and delete what it has made superfluous.
@@ -264,7 +283,7 @@ class JournalStore:
             log.warning("cannot delete %s, which is superfluous: %s", error.filename, error.strerror)
 
     def _postpone_compaction(self, reason: str) -> None:
-        self._compact_at = self._earlier_bytes + self._journal.size + self._journal_bytes_min
+        self._compact_at = self.journal_bytes + self._journal_bytes_min
         log.error("compaction %s; the journals go on, and it is tried again when they have grown", reason)
 
     # Closing
@@ -280,7 +299,7 @@ class JournalStore:
         try:
             if self._journal.head.number == self._snapshot_batch:
                 self._directory.size("snapshot", self._snapshot_generation)  # it is still there
-                log.info("nothing has changed since %s", self._snapshot_path)
+                log.info("nothing has changed since %s", self.snapshot_path)
                 return
             self._rotate()
             generation = self._journal.generation
@@ -292,7 +311,7 @@ class JournalStore:
                 f"cannot save a snapshot in {self._directory.path}: {error.strerror}; the journal holds every change, "
                 "so see to the disk, and check the directory with: scoop-server check"
             ) from error
-        log.info("saved %d packages in %s", len(self.graph), self._snapshot_path)
+        log.info("saved %d packages in %s", len(self.graph), self.snapshot_path)
 
     def _stop_compaction(self) -> None:
         if self._compaction is not None:

@@ -1,0 +1,215 @@
+"""The metrics, read as Prometheus reads them, against what has happened."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from scoop_server import __version__
+from scoop_server.metrics import metrics_of
+from scoop_server.statistics import CloseReason, Stage, Statistics, WatchedRun
+
+from tests.server.process import ServerProcess
+from tests.server.test_admin import get, place_of
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def parsed(text: str) -> list[Metric]:
+    return list(text_string_to_metric_families(text))
+
+
+def samples_of(text: str) -> Samples:
+    """Return each sample by its name and its labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in parsed(text)
+        for sample in family.samples
+    }
+
+
+def scraped(run: WatchedRun) -> str:
+    _, render = metrics_of(run)
+    return render().decode()
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    return samples[name, frozenset(labels.items())]
+
+
+def names(samples: Samples) -> set[str]:
+    return {name for name, _ in samples}
+
+
+class Files:
+    """Storage with a journal of known size and a real snapshot."""
+
+    is_out_of_space = False
+    journal_bytes = 123
+
+    def __init__(self, snapshot: Path) -> None:
+        self.snapshot_path = str(snapshot)
+
+
+@pytest.fixture
+def run() -> WatchedRun:
+    return WatchedRun(Statistics())
+
+
+# A run that is made up
+
+
+def test_build_info(run: WatchedRun) -> None:
+    [(_, labels)] = [key for key in samples_of(scraped(run)) if key[0] == "scoop_build_info"]
+    assert dict(labels)["version"] == __version__
+
+
+def test_what_is_not_known_yet_is_not_there(run: WatchedRun) -> None:
+    loading = names(samples_of(scraped(run)))
+    assert not loading & {"scoop_packages", "scoop_dependency_edges", "scoop_recovery_seconds", "scoop_journal_bytes"}
+    assert {"scoop_ready", "scoop_connections", "process_resident_memory_bytes", "python_info"} <= loading
+
+
+def test_every_count_that_may_come_is_there_from_the_beginning_as_zero(run: WatchedRun) -> None:
+    samples = samples_of(scraped(run))
+    for reason in CloseReason:
+        assert value(samples, "scoop_connections_closed_total", reason=reason.value) == 0
+    for command in ("INDEX", "REMOVE", "QUERY"):
+        for response in ("OK", "FAIL", "ERROR"):
+            assert value(samples, "scoop_requests_total", command=command, response=response) == 0
+    assert value(samples, "scoop_requests_total", command="unknown", response="ERROR") == 0
+
+
+def test_counts(run: WatchedRun) -> None:
+    statistics = run.statistics
+    statistics.answers["INDEX", "OK"] = 7
+    statistics.connections_closed[CloseReason.IDLE] = 3
+    statistics.connections_now, statistics.connections_accepted = 2, 5
+    statistics.bytes_received, statistics.bytes_sent = 2**60, 17
+    samples = samples_of(scraped(run))
+    assert value(samples, "scoop_requests_total", command="INDEX", response="OK") == 7
+    assert value(samples, "scoop_connections_closed_total", reason="idle") == 3
+    assert value(samples, "scoop_connections") == 2
+    assert value(samples, "scoop_connections_accepted_total") == 5
+    assert value(samples, "scoop_received_bytes_total") == 2**60
+    assert value(samples, "scoop_sent_bytes_total") == 17
+
+
+def test_a_histogram_is_cumulative(run: WatchedRun) -> None:
+    for changes in (1, 2, 2, 30_000):
+        run.statistics.commit_changes.observe(changes)
+    samples = samples_of(scraped(run))
+    buckets = {
+        float(dict(labels)["le"]): count
+        for (name, labels), count in samples.items()
+        if name == "scoop_commit_changes_bucket"
+    }
+    assert (buckets[1.0], buckets[2.0], buckets[20_000.0], buckets[float("inf")]) == (1, 3, 3, 4)
+    assert (value(samples, "scoop_commit_changes_count"), value(samples, "scoop_commit_changes_sum")) == (4, 30_005)
+
+
+def test_a_run_is_ready_and_writable(run: WatchedRun, tmp_path: Path) -> None:
+    files = Files(tmp_path / "snapshot-1")
+    run.statistics.stage, run.storage = Stage.SERVING, files
+    samples = samples_of(scraped(run))
+    assert (value(samples, "scoop_ready"), value(samples, "scoop_read_only")) == (1, 0)
+    files.is_out_of_space = True
+    samples = samples_of(scraped(run))
+    assert (value(samples, "scoop_ready"), value(samples, "scoop_read_only")) == (0, 1)
+
+
+def test_files(run: WatchedRun, tmp_path: Path) -> None:
+    snapshot = tmp_path / "snapshot-7"
+    snapshot.write_bytes(b"x" * 1_000)
+    os.utime(snapshot, (1_000_000.5, 1_000_000.5))
+    run.storage = Files(snapshot)
+    samples = samples_of(scraped(run))
+    assert value(samples, "scoop_journal_bytes") == 123
+    assert value(samples, "scoop_snapshot_bytes") == 1_000
+    assert value(samples, "scoop_snapshot_timestamp_seconds") == 1_000_000.5
+    snapshot.unlink()  # as when a newer one takes its place at this very moment
+    assert "scoop_snapshot_bytes" not in names(samples_of(scraped(run)))
+
+
+METRICS = {
+    "scoop_build_info": "gauge",
+    "scoop_ready": "gauge",
+    "scoop_read_only": "gauge",
+    "scoop_packages": "gauge",
+    "scoop_dependency_edges": "gauge",
+    "scoop_recovery_seconds": "gauge",
+    "scoop_requests": "counter",
+    "scoop_received_bytes": "counter",
+    "scoop_sent_bytes": "counter",
+    "scoop_connections": "gauge",
+    "scoop_connections_accepted": "counter",
+    "scoop_connections_closed": "counter",
+    "scoop_turn_duration_seconds": "histogram",
+    "scoop_commit_duration_seconds": "histogram",
+    "scoop_commit_changes": "histogram",
+    "scoop_journal_bytes": "gauge",
+    "scoop_snapshot_bytes": "gauge",
+    "scoop_snapshot_timestamp_seconds": "gauge",
+}
+
+
+def test_names_and_types_stay_as_dashboards_know_them(run: WatchedRun, tmp_path: Path) -> None:
+    (tmp_path / "snapshot-1").touch()
+    run.index, run.storage, run.statistics.recovery_seconds = [], Files(tmp_path / "snapshot-1"), 1.0
+    families = [family for family in parsed(scraped(run)) if family.name.startswith("scoop_")]
+    assert {family.name: family.type for family in families} == METRICS
+    for family in families:
+        if family.type == "counter":
+            assert {sample.name for sample in family.samples} == {f"{family.name}_total"}
+
+
+def labels_of(families: Iterable[Metric]) -> set[str]:
+    return {label for family in families for sample in family.samples for label in sample.labels}
+
+
+# A real one
+
+
+def test_what_a_client_did(tmp_path: Path) -> None:
+    arguments = ("--data-dir", str(tmp_path / "data"), "--admin", "127.0.0.1:0")
+    with ServerProcess(*arguments) as server, server.connect() as client:
+        asked = [
+            "INDEX|a|",
+            "INDEX|b|a",
+            "INDEX|c|a,b,b",
+            "INDEX|d|x",
+            "REMOVE|a|",
+            "QUERY|x|",
+            "QUERY|a|",
+            "WHAT|",
+            "INDEX|b|",
+        ]
+        answers = client.ask_one_by_one(*asked)
+        assert answers == ["OK", "OK", "OK", "FAIL", "FAIL", "FAIL", "OK", "ERROR", "OK"]
+        with server.connect() as another:
+            assert another.ask("REMOVE|c|") == ["OK"]
+        server.wait_for_log("listening")
+        place = place_of(server)
+        text = get(place, "/metrics")[1]
+        samples = samples_of(text)
+        assert value(samples, "scoop_packages") == 2
+        assert value(samples, "scoop_dependency_edges") == 0
+        assert value(samples, "scoop_connections_accepted_total") == 2
+        assert value(samples, "scoop_ready") == 1
+        assert value(samples, "scoop_journal_bytes") == (tmp_path / "data" / "journal-1").stat().st_size
+        assert value(samples, "scoop_snapshot_bytes") == (tmp_path / "data" / "snapshot-1").stat().st_size
+        assert value(samples, "scoop_snapshot_timestamp_seconds") == (tmp_path / "data" / "snapshot-1").stat().st_mtime
+        assert value(samples, "scoop_recovery_seconds") >= 0
+        assert client.ask("INDEX|secret-name|a") == ["OK"]
+        text = get(place, "/metrics")[1]
+        assert "secret-name" not in text
+        assert labels_of(parsed(text)) <= {
+            *("command", "response", "reason", "le", "version"),
+            *("python", "implementation", "major", "minor", "patchlevel", "generation"),
+        }
+    with ServerProcess(*arguments) as server:
+        samples = samples_of(get(place_of(server), "/metrics")[1])
+        assert (value(samples, "scoop_packages"), value(samples, "scoop_dependency_edges")) == (3, 1)
