@@ -14,6 +14,7 @@ import pytest
 from scoop_core import Changes, Command, Connection, DependencyGraph, Response, decode_snapshot, encode_snapshot
 
 from scoop_server.maintenance import COMMAND_NAMES
+from scoop_server.setting_sources import CONFIG_VARIABLE
 from scoop_server.settings import OPTIONS, build_parser
 
 from tests.server.process import WAIT_SECONDS, ServerProcess
@@ -151,7 +152,8 @@ def test_the_table_of_options_is_that_of_the_parser() -> None:
         option = next((each for each in OPTIONS if each.flag in action.option_strings), None)
         if option is None:
             assert action.default == SUPPRESS, f"{action.dest} is an option like the others, but not in OPTIONS"
-            real.append((action.option_strings[-1], "", "", str(action.help)))
+            usage = " ".join(filter(None, (action.option_strings[-1], str(action.metavar or ""))))
+            real.append((usage, CONFIG_VARIABLE if action.dest == "config" else "", "", str(action.help)))
         else:
             usage = f"--[no-]{option.flag[2:]}" if option.is_switch else f"{option.flag} {option.metavar}"
             real.append((usage, option.variable, option.default_text, option.help))

@@ -7,18 +7,10 @@ from scoop_server.addresses import Address, InternetAddress, UnixAddress, parse_
 from scoop_server.journal import Fsync
 from scoop_server.limits import Limits
 from scoop_server.logs import LOG_LEVELS
-from scoop_server.settings import OPTIONS, Option, Settings, build_parser, read_settings
+from scoop_server.setting_sources import read_settings
+from scoop_server.settings import OPTIONS, Option, Settings, build_parser
 
-
-def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str], environment: dict[str, str]) -> str:
-    """Return the one line with which the settings are refused."""
-    with pytest.raises(SystemExit) as ended:
-        read_settings(arguments, environment)
-    printed = capsys.readouterr()
-    assert ended.value.code == 2
-    assert printed.out == ""
-    assert printed.err.count("\n") == 1
-    return printed.err.rstrip("\n")
+from tests.server.refusals import refusal
 
 
 def test_without_flags_and_variables_the_defaults_hold() -> None:
@@ -47,10 +39,18 @@ FLAGS = {
     "--tls-handshake-timeout": "0.5",
     "--data-dir": "somewhere/else",
     "--fsync": "never",
+    "--compaction-threshold": "0",
     "--max-line": "1",
     "--max-clients": "1000000",
+    "--max-accepts": "2",
+    "--max-read": "3",
+    "--output-high-water": "0",
+    "--max-output": "1441792",
+    "--output-timeout": "0.25",
+    "--line-timeout": "1e3",
     "--idle-timeout": "2.5",
     "--admin": "127.0.0.1:9180",
+    "--drain-timeout": "4",
     "--log-level": "debug",
     "--log-format": "json",
 }
@@ -70,7 +70,20 @@ ALL_SETTINGS = Settings(
     log_level="debug",
     log_format="json",
     access_log=True,
-    limits=Limits(handshake_seconds_max=0.5, line_bytes_max=1, clients_max=1_000_000, idle_seconds_max=2.5),
+    limits=Limits(
+        handshake_seconds_max=0.5,
+        journal_bytes_min=0,
+        line_bytes_max=1,
+        clients_max=1_000_000,
+        accepts_per_turn_max=2,
+        read_bytes_max=3,
+        output_bytes_high_water=0,
+        output_bytes_max=1_441_792,
+        output_seconds_max=0.25,
+        incomplete_line_seconds_max=1_000.0,
+        idle_seconds_max=2.5,
+        drain_seconds_max=4.0,
+    ),
 )
 
 
@@ -105,15 +118,6 @@ def test_every_field_of_the_settings_has_an_option() -> None:
     assert {option.name for option in OPTIONS if not option.limit} == fields
 
 
-def test_a_flag_wins_over_its_variable() -> None:
-    settings = read_settings(["--port", "1", "--memory"], {"SCOOP_PORT": "2", "SCOOP_MEMORY": "no", "SCOOP_HOST": "h"})
-    assert (settings.port, settings.memory, settings.host) == (1, True, "h")
-
-
-def test_a_flag_wins_over_a_variable_that_could_not_be_read() -> None:
-    assert read_settings(["--port", "1"], {"SCOOP_PORT": "many"}).port == 1
-
-
 @pytest.mark.parametrize("text", ["1", "true", "YES", "On"])
 def test_words_that_switch_on(text: str) -> None:
     assert read_settings([], {"SCOOP_MEMORY": text}).memory
@@ -145,50 +149,6 @@ def test_every_flag_is_tried() -> None:
     assert {*FLAGS, *SWITCHES} == {option.flag for option in OPTIONS}
 
 
-def test_a_switch_can_be_undone_by_a_higher_source() -> None:
-    environment = {"SCOOP_MEMORY": "yes", "SCOOP_REJECT_CYCLES": "yes"}
-    settings = read_settings(["--no-memory", "--no-reject-cycles"], environment)
-    assert (settings.memory, settings.reject_cycles) == (False, False)
-
-
-A, B = parse_address("tcp:127.0.0.1:1"), parse_address("unix:b")
-
-
-def test_listen_may_be_given_several_times() -> None:
-    assert read_settings(["--listen", str(A), "--listen", str(B)], {}).listen == (A, B)
-
-
-@pytest.mark.parametrize("text", [f"{A},{B}", f"{A} {B}", f" {A} ,\n {B}, "])
-def test_the_addresses_of_a_variable_are_separated_by_commas_or_spaces(text: str) -> None:
-    assert read_settings([], {"SCOOP_LISTEN": text}).listen == (A, B)
-
-
-def test_listen_takes_the_place_of_host_and_port() -> None:
-    environment = {"SCOOP_HOST": "::1", "SCOOP_PORT": "2"}
-    assert read_settings([], environment).addresses == (InternetAddress("::1", 2),)
-    assert read_settings(["--listen", str(A)], environment).addresses == (A,)
-    assert read_settings([], environment | {"SCOOP_LISTEN": ""}).addresses == (InternetAddress("::1", 2),)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "environment", "line"),
-    [
-        (["--listen", "unix:s", "--port", "1"], {}, "--port has no effect beside --listen; give one of them"),
-        (["--host", "h"], {"SCOOP_LISTEN": "unix:s"}, "--host has no effect beside SCOOP_LISTEN; give one of them"),
-        (["--memory", "--data-dir", "d"], {}, "--data-dir has no effect beside --memory; give one of them"),
-        (["--fsync", "never"], {"SCOOP_MEMORY": "1"}, "--fsync has no effect beside SCOOP_MEMORY; give one of them"),
-    ],
-)
-def test_a_flag_without_effect_is_refused(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], environment: dict[str, str], line: str
-) -> None:
-    assert refusal(capsys, arguments, environment) == f"scoop-server: {line} (see scoop-server --help)"
-
-
-def test_a_variable_without_effect_is_passed_over() -> None:
-    assert read_settings(["--memory"], {"SCOOP_DATA_DIR": "d", "SCOOP_FSYNC": "never"}).memory
-
-
 @pytest.mark.parametrize("level", LOG_LEVELS)
 def test_log_levels_are_read_in_any_case(level: str) -> None:
     assert read_settings(["--log-level", level.upper()], {}).log_level == level
@@ -215,6 +175,11 @@ def test_log_levels_are_read_in_any_case(level: str) -> None:
         *(
             ("--idle-timeout", text, f"a number of seconds is wanted, not {text!r}")
             for text in ("-1", "", "soon", "nan", "inf", "1e9")
+        ),
+        *(
+            (flag, text, f"a number of seconds above 0 is wanted, not {text!r}")
+            for flag in ("--line-timeout", "--output-timeout", "--drain-timeout", "--tls-handshake-timeout")
+            for text in ("0", "-1", "nan")
         ),
         ("--fsync", "sometimes", "one of always, everysec, never is wanted, not 'sometimes'"),
         ("--admin", "tls:h:1", "HOST:PORT or unix:PATH is wanted, not 'tls:h:1': it speaks plain HTTP"),

@@ -11,7 +11,7 @@ from scoop_server.data_directory import DataDirectoryError
 from scoop_server.listening import CannotListenError
 from scoop_server.logs import log, set_up_logging
 from scoop_server.service import serve
-from scoop_server.settings import read_settings
+from scoop_server.setting_sources import read_settings
 
 _STATUS_INTERRUPTED: Final = 128 + signal.SIGINT
 """What a shell reports for a program that Ctrl-C has ended."""

@@ -43,6 +43,10 @@ class Limits:
     """Unsent answers of one client above which it is disconnected. Reading stops long before, so only an
     error in the server could get here; the limit keeps such an error from taking the memory of all."""
 
+    output_seconds_max: float = 60.0
+    """How long a client may take nothing of its unsent answers: a minute is longer than a network is ever silent
+    that will speak again, and what is unsent is memory that others may need."""
+
     accepts_per_turn_max: int = 256
     """New connections a turn takes, so that a flood of them does not hold back the answers of the others."""
 

@@ -1,12 +1,11 @@
-"""The settings of a server: flags over environment variables over defaults.
+"""What can be set: each option stands once, in :data:`OPTIONS`.
 
-Each option stands once, in :data:`OPTIONS`; the parser, the environment variables and ``--help`` are made
-from it. ``--max-line 1000`` and ``SCOOP_MAX_LINE=1000`` say the same, and the flag wins.
+The parser, the environment variables, the keys of a configuration file and ``--help`` are made from it:
+``--max-line 1000``, ``SCOOP_MAX_LINE=1000`` and ``max_line = 1000`` say the same.
 """
 
 import argparse
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -22,6 +21,13 @@ _NO: Final = frozenset({"0", "false", "no", "off", ""})
 
 _DIGITS_MAX: Final = 20
 """The most digits that are read as a number: more than any setting needs, fewer than ``int`` refuses."""
+
+
+_SECONDS_MAX: Final = 1e9
+"""Thirty years: who wants more means for ever."""
+
+_BYTES_MAX: Final = 2**40
+"""More than any machine should hold for a client, and less than any number that overflows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +119,19 @@ def _whole_number(at_least: int, at_most: int) -> Callable[[str], int]:
     return read
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 1e9:
-        raise ValueError(f"a number of seconds is wanted, not {text!r}")
-    return seconds
+def _seconds(*, or_never: bool = False) -> Callable[[str], float]:
+    """Read a time above 0; with ``or_never`` it may be 0 as well, which stands for never."""
+
+    def read(text: str) -> float:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds < _SECONDS_MAX or not (seconds or or_never):
+            raise ValueError(f"a number of seconds{'' if or_never else ' above 0'} is wanted, not {text!r}")
+        return seconds
+
+    return read
 
 
 def _yes_or_no(text: str) -> bool:
@@ -189,7 +200,7 @@ _GROUPS: Final = {
         ),
         Option(
             "tls_handshake_timeout",
-            _seconds,
+            _seconds(),
             "SECONDS",
             "close a connection whose TLS handshake takes this long",
             limit="handshake_seconds_max",
@@ -201,17 +212,69 @@ _GROUPS: Final = {
         Option(
             "fsync", _fsync, "WHEN", "when an answered change is on disk: always, everysec or never (up to the system)"
         ),
+        Option(
+            "compaction_threshold",
+            _whole_number(0, _BYTES_MAX),
+            "BYTES",
+            "size of the journal below which it is not yet folded into a new snapshot",
+            "journal_bytes_min",
+        ),
         Option("reject_cycles", _yes_or_no, "", "answer FAIL to an INDEX that would close a cycle of dependencies"),
     ),
     "limits": (
         Option("max_line", _whole_number(1, 2**30), "BYTES", "longest message before its newline", "line_bytes_max"),
         Option("max_clients", _whole_number(1, 1_000_000), "N", "most connections at a time", "clients_max"),
         Option(
+            "max_accepts", _whole_number(1, 1_000_000), "N", "most new connections in one turn", "accepts_per_turn_max"
+        ),
+        Option(
+            "max_read",
+            _whole_number(1, 2**30),
+            "BYTES",
+            "most that is read from one client in one turn",
+            "read_bytes_max",
+        ),
+        Option(
+            "output_high_water",
+            _whole_number(0, _BYTES_MAX),
+            "BYTES",
+            "unsent answers of a client above which nothing more is read from it",
+            "output_bytes_high_water",
+        ),
+        Option(
+            "max_output",
+            _whole_number(0, _BYTES_MAX),
+            "BYTES",
+            "unsent answers of a client above which its connection is closed",
+            "output_bytes_max",
+        ),
+        Option(
+            "output_timeout",
+            _seconds(),
+            "SECONDS",
+            "close a connection that takes nothing of its unsent answers for this long",
+            "output_seconds_max",
+        ),
+        Option(
+            "line_timeout",
+            _seconds(),
+            "SECONDS",
+            "close a connection that has begun a message and not ended it for this long",
+            "incomplete_line_seconds_max",
+        ),
+        Option(
             "idle_timeout",
-            _seconds,
+            _seconds(or_never=True),
             "SECONDS",
             "close a connection that is silent this long; 0 never does",
             "idle_seconds_max",
+        ),
+        Option(
+            "drain_timeout",
+            _seconds(),
+            "SECONDS",
+            "longest wait at the end for clients that do not take their answers",
+            "drain_seconds_max",
         ),
     ),
     "watching": (
@@ -232,11 +295,6 @@ _GROUPS: Final = {
 OPTIONS: Final = tuple(option for group in _GROUPS.values() for option in group)
 
 
-_TAKES_THE_PLACE_OF: Final = {"listen": ("host", "port"), "memory": ("data_dir", "fsync")}
-"""Settings that leave others without effect. A flag without effect is refused, because someone has just typed it;
-a variable or a file may say what holds at another time."""
-
-
 class OneLineParser(argparse.ArgumentParser):
     """One line an error, as for every other bad input of an operator."""
 
@@ -251,8 +309,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="scoop-server",
         description="Serve a package index: nothing is indexed before its dependencies, "
         "and nothing is removed while another package depends on it.",
-        epilog="Each option can be set by an environment variable as well: SCOOP_PORT for --port, and so on. "
-        "A flag on the command line wins. To look after a data directory: scoop-server check DIR, "
+        epilog="Each option can be set by an environment variable as well, SCOOP_PORT for --port, and in the file "
+        "that --config or SCOOP_CONFIG names, as port = 8080. A flag wins over a variable, and a variable over the "
+        "file. To look after a data directory: scoop-server check DIR, "
         "scoop-server dump DIR, scoop-server restore DIR < LINES; each has a --help.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
@@ -266,47 +325,11 @@ def build_parser() -> argparse.ArgumentParser:
             else:
                 action = "append" if option.is_repeatable else "store"
                 group.add_argument(option.flag, action=action, metavar=option.metavar, help=help_line)
+    parser.add_argument("--config", metavar="FILE", help="TOML file with settings: port = 8080, and so on")
+    parser.add_argument(
+        "--show-config",
+        action="store_true",
+        help="print what holds, and where each value comes from, as such a file, and exit",
+    )
     parser.add_argument("--version", action="version", version=f"scoop-server {__version__}")
     return parser
-
-
-def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """Return the settings that a command line and an environment spell.
-
-    Exits with status 2 and one line on stderr where they spell none, and with 0 after --help or --version.
-    """
-    parser = build_parser()
-    flags = vars(parser.parse_args(arguments))
-    sources: dict[str, str] = {}
-    values: dict[str, Any] = {}
-    limits: dict[str, Any] = {}
-    for option in OPTIONS:
-        if option.name in flags:
-            source, given = option.flag, flags[option.name]
-        elif option.variable in environment:
-            source, given = option.variable, environment[option.variable]
-        else:
-            continue
-        try:
-            value = _read(option, given)
-        except ValueError as error:
-            parser.error(f"{source}: {error}")
-        sources[option.name] = source
-        if option.limit:
-            limits[option.limit] = value
-        else:
-            values[option.name] = value
-    for winner, losers in _TAKES_THE_PLACE_OF.items():
-        for loser in losers:
-            if values.get(winner) and loser in flags:
-                parser.error(f"{sources[loser]} has no effect beside {sources[winner]}; give one of them")
-    return Settings(**values, limits=Limits(**limits))
-
-
-def _read(option: Option, given: str | bool | list[str]) -> Any:
-    """Return the setting that a flag or a variable gives. Raises ValueError with one line that says what is wrong."""
-    if isinstance(given, bool):
-        return given
-    if isinstance(given, str) and option.is_repeatable:
-        given = [text for text in re.split(r"[,\s]+", given) if text]
-    return tuple(map(option.read, given)) if isinstance(given, list) else option.read(given)
