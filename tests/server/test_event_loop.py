@@ -21,7 +21,7 @@ from scoop_core import Changes, DependencyGraph
 from scoop_server.client import StreamSocket
 from scoop_server.event_loop import Server, State, format_address
 from scoop_server.limits import Limits
-from scoop_server.statistics import Statistics
+from scoop_server.statistics import CloseReason, Statistics
 
 QUERY = b"QUERY|a|\n"
 ANSWER = b"FAIL\n"
@@ -506,7 +506,7 @@ def test_a_client_that_does_not_take_its_answers_is_not_read_and_costs_the_other
         healthy.send(QUERY)
         loop.turn()
         assert healthy.received() == ANSWER
-        assert loop.wait is None  # it does not spin either
+        assert loop.wait == limits.tick_seconds  # it does not spin either, and minds only how long this takes
         # Once the client takes its answers it is read again, and has lost nothing.
         answers = b""
         for _ in range(10_000):
@@ -644,8 +644,40 @@ def test_a_line_over_the_limit_stays_open_no_longer_than_another() -> None:
         assert peer.has_ended()
 
 
+def test_a_line_that_passes_the_limit_gets_no_new_time() -> None:
+    with Loop(Limits(line_bytes_max=100, incomplete_line_seconds_max=30.0)) as loop:
+        peer = loop.connect()
+        peer.send(QUERY + b"x" * 60)
+        loop.turn()
+        loop.pass_time(20.0)
+        peer.send(b"x" * 60)
+        loop.turn()
+        assert peer.received() == ANSWER + b"ERROR\n"
+        loop.pass_time(9.0)
+        assert not peer.has_ended()
+        loop.pass_time(1.0)
+        assert peer.has_ended()
+
+
+@pytest.mark.parametrize("first", [b"", b"x" * 60, b"x" * 101], ids=["between lines", "in a line", "over the limit"])
+@pytest.mark.parametrize("rest", [b"QUERY|", b"x" * 101], ids=["a line", "another over the limit"])
+def test_a_line_after_one_over_the_limit_has_its_own_time(first: bytes, rest: bytes) -> None:
+    with Loop(Limits(line_bytes_max=100, incomplete_line_seconds_max=30.0)) as loop:
+        peer = loop.connect()
+        peer.send(first)
+        loop.turn()
+        loop.pass_time(20.0)
+        peer.send(b"x" * 60 + b"\n" + rest)
+        loop.turn()
+        assert peer.received()
+        loop.pass_time(29.0)
+        assert not peer.has_ended()
+        loop.pass_time(1.0)
+        assert peer.has_ended()
+
+
 def test_a_line_that_the_server_does_not_read_is_not_timed() -> None:
-    limits = Limits(output_bytes_high_water=20_000, incomplete_line_seconds_max=30.0)
+    limits = Limits(output_bytes_high_water=20_000, output_seconds_max=2_000.0, incomplete_line_seconds_max=30.0)
     with Loop(limits) as loop:
         peer = loop.connect(buffer_bytes=5_000)
         sent = 0
@@ -661,7 +693,7 @@ def test_a_line_that_the_server_does_not_read_is_not_timed() -> None:
 
 
 def test_time_spent_unread_does_not_count_against_a_line_begun_before() -> None:
-    limits = Limits(output_bytes_high_water=0, incomplete_line_seconds_max=30.0)
+    limits = Limits(output_bytes_high_water=0, output_seconds_max=2_000.0, incomplete_line_seconds_max=30.0)
     with Loop(limits) as loop:
         peer, near = loop.connect_counting()
         near.send_error = BlockingIOError()
@@ -731,6 +763,48 @@ def test_a_client_that_does_not_take_its_answers_is_silent() -> None:
             loop.turn()
         loop.pass_time(61.0)
         assert peer.has_ended()
+
+
+def test_a_client_that_takes_nothing_of_its_answers_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="scoop_server")
+    with Loop(Limits(output_seconds_max=60.0)) as loop:
+        healthy, peer = loop.connect(), loop.connect(buffer_bytes=5_000)
+        for _ in range(10):
+            peer.send_all_that_fits(QUERY)
+            loop.turn()
+        loop.pass_time(59.0)
+        assert loop.wait is not None
+        peer.send_all_that_fits(QUERY)  # to ask for more is no way round the limit
+        loop.turn()
+        assert loop.statistics.connections_now == 2
+        loop.pass_time(1.0)
+        assert loop.statistics.connections_closed == {CloseReason.UNREAD_OUTPUT: 1}
+        assert "INFO" in caplog.text
+        assert "closed the connection of 192.0.2.1:2: it took nothing of its answers for 60 s" in caplog.text
+        healthy.send(QUERY)
+        loop.turn(2)
+        assert healthy.received() == ANSWER
+        assert loop.wait is None
+
+
+def test_a_client_that_takes_some_of_its_answers_now_and_then_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="scoop_server")  # errors are not counted for the log, then
+    limits = Limits(output_seconds_max=60.0)
+    with Loop(limits) as loop:
+        peer = loop.connect(buffer_bytes=5_000)
+        sent = 0
+        for _ in range(100):
+            sent += peer.send_all_that_fits(b"\n")
+            loop.turn()
+        answers = b""
+        while len(answers) < len(b"ERROR\n") * sent:
+            loop.pass_time(50.0)
+            answers += peer.received()
+        assert answers == b"ERROR\n" * sent
+        loop.turn()
+        assert loop.wait is None  # nothing is unsent
+        loop.pass_time(1_000.0)
+        assert not peer.has_ended()
 
 
 # Accepting

@@ -184,8 +184,8 @@ def test_a_file_that_cannot_be_read(capsys: pytest.CaptureFixture[str], argument
         (
             ["--max-output", "1441791"],
             (
-                "max_output (flag --max-output) is 1441791, and must be at least 1441792: output_high_water (default) and "
-                "the answers to one read, 6 times max_read (default)"
+                "max_output (flag --max-output) is 1441791, and must be at least 1441792: output_high_water (default) "
+                "and the answers to one read, 6 times max_read (default)"
             ),
         ),
         (

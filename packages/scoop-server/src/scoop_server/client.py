@@ -60,6 +60,7 @@ class Client:
         "_recv",
         "_send",
         "_unsent",
+        "bytes_taken_late",
         "connection",
         "last_active",
         "name",
@@ -77,6 +78,8 @@ class Client:
         self.registered_events = EVENT_READ
         """What the selector has been told to watch for; the event loop keeps it."""
         self.last_active = now
+        self.bytes_taken_late = 0
+        """How much it has taken of what could not be sent at once: it grows as long as a slow client goes on."""
         self._limits = limits
         # What every message needs is looked up once.
         self._read_bytes_max = limits.read_bytes_max
@@ -147,7 +150,9 @@ class Client:
 
     def _send_unsent(self) -> bool:
         with contextlib.suppress(BlockingIOError, InterruptedError):  # then nothing of it was taken
-            del self._unsent[: self._send(self._unsent)]
+            taken = self._send(self._unsent)
+            del self._unsent[:taken]
+            self.bytes_taken_late += taken
         if len(self._unsent) > self._limits.output_bytes_max:
             raise ConnectionAbortedError(f"{len(self._unsent):,} bytes of answers are unsent")
         return not self._unsent and self.phase is Phase.OPEN

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
-from selectors import EVENT_READ, BaseSelector, SelectorKey
+from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from typing import Final, Protocol
 
 from scoop_core import Changes, ConnectionState, DependencyGraph
@@ -84,8 +84,10 @@ class Server:
         self._repeat_limit = RepeatLimit(clock)
         self._clients: dict[Client, None] = {}  # a set that keeps its order, so that a simulation can be repeated
         self._changes = Changes()
-        self._line_started: dict[Client, float] = {}
-        """When the incomplete line of a client began to arrive; the oldest comes first."""
+        self._line_started: dict[Client, tuple[float, ConnectionState]] = {}
+        """When the incomplete line of a client began to arrive, and how far it has come; the oldest comes first."""
+        self._output_taken: dict[Client, tuple[float, int]] = {}
+        """When a client that has unsent answers was last seen to have taken some, and how many bytes of them."""
         self._accepting_resumes: float | None = None
         """When to accept again, while accepting rests."""
         self._is_short_of_resources = False
@@ -155,7 +157,7 @@ class Server:
                 if lines:
                     answers = apply_lines(lines, changes)
                 if line_started or client.connection.state is not _BETWEEN_LINES:
-                    self._time_line(client, is_new_line=bool(lines))
+                    self._time_line(client, lines)
             replies.append((client, lines, answers))
         return replies
 
@@ -201,6 +203,7 @@ class Server:
             return 0.0  # whoever is not ready at once had said all that it had to say
         has_deadlines = (
             self._line_started
+            or self._output_taken
             or self._tick_callbacks
             or self._limits.idle_seconds_max
             or self._accepting_resumes is not None
@@ -285,14 +288,32 @@ class Server:
         # A line does not stand incomplete by the client's doing while nothing is read from it.
         self._line_started.pop(client, None)
         if events & EVENT_READ and client.is_in_line:
-            self._line_started[client] = self._now
+            self._line_started[client] = (self._now, client.connection.state)
+        if events & EVENT_WRITE:
+            self._output_taken.setdefault(client, (self._now, client.bytes_taken_late))
+        else:
+            self._output_taken.pop(client, None)
 
-    def _time_line(self, client: Client, *, is_new_line: bool) -> None:
-        """Note since when ``client`` has been sending the line that it is in, if it is in one."""
+    def _time_line(self, client: Client, lines: str) -> None:
+        """Note since when ``client`` has been sending the line that it is in, if it is in one.
+
+        ``lines`` are those that have just become complete. One that passes the limit is among them when it does, and
+        goes on to its newline.
+        """
+        state = client.connection.state
+        started, before = self._line_started.get(client, (self._now, _BETWEEN_LINES))
+        match before, state:
+            case ConnectionState.IN_LINE, ConnectionState.SKIPPING:
+                is_new_line = lines.count("\n") > 1
+            case ConnectionState.SKIPPING, ConnectionState.IN_LINE:
+                is_new_line = True
+            case _:
+                is_new_line = bool(lines)
         if is_new_line or not client.is_in_line:
             self._line_started.pop(client, None)
+            started = self._now
         if client.is_in_line:
-            self._line_started.setdefault(client, self._now)
+            self._line_started[client] = (started, state)
 
     def _discard(self, client: Client) -> None:
         try:
@@ -313,6 +334,7 @@ class Server:
         client.close()
         del self._clients[client]
         self._line_started.pop(client, None)
+        self._output_taken.pop(client, None)
         self._statistics.connections_now = len(self._clients)
         self._statistics.connections_closed[reason] += 1
         fields = {"peer": client.name, "why": why, "reason": reason.value}
@@ -333,11 +355,17 @@ class Server:
         if self._accepting_resumes is not None and now >= self._accepting_resumes:
             self._resume_accepting()
         while self._line_started:
-            client, started = next(iter(self._line_started.items()))
+            client, (started, _) = next(iter(self._line_started.items()))
             if now - started < limits.incomplete_line_seconds_max:
                 break
             why = f"a line was incomplete for {now - started:.0f} s"
             self._close(client, why, logging.INFO, reason=CloseReason.INCOMPLETE_LINE)
+        for client, (since, taken) in list(self._output_taken.items()):
+            if client.bytes_taken_late != taken:
+                self._output_taken[client] = (now, client.bytes_taken_late)
+            elif now - since >= limits.output_seconds_max:
+                why = f"it took nothing of its answers for {now - since:.0f} s"
+                self._close(client, why, logging.INFO, reason=CloseReason.UNREAD_OUTPUT)
         if limits.idle_seconds_max:
             for client in [each for each in self._clients if now - each.last_active >= limits.idle_seconds_max]:
                 why = f"it was silent for {now - client.last_active:.0f} s"

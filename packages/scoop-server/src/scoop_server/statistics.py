@@ -48,6 +48,8 @@ class CloseReason(enum.StrEnum):
     """It was silent for too long."""
     INCOMPLETE_LINE = "incomplete_line"
     """A line was incomplete for too long."""
+    UNREAD_OUTPUT = "unread_output"
+    """It took nothing of its answers for too long."""
     OUT_OF_SPACE = "out_of_space"
     """There was no room on the disk for what it wanted to change."""
     SHUTDOWN = "shutdown"
