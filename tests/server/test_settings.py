@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from scoop_server import __version__
-from scoop_server.addresses import Address, InternetAddress, UnixAddress, parse_address
+from scoop_server.addresses import Address, InternetAddress, UnixAddress
 from scoop_server.journal import Fsync
 from scoop_server.limits import Limits
 from scoop_server.logs import LOG_LEVELS
