@@ -180,6 +180,20 @@ def crash(session: nox.Session) -> None:
     session.run("python", "-m", "tests.crash.run", *(session.posargs or ("--kills", "100")))
 
 
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Have clients of all kinds come and go for ten minutes, and look whether the server stays as it was."""
+    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
+    session.run("python", "-m", "tests.soak.run", *(session.posargs or ("--seconds", "600")))
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Throw bytes of all kinds at a real server for five minutes; arguments after ``--`` replace the time."""
+    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
+    session.run("python", "-m", "tests.fuzz.run", *(session.posargs or ("--seconds", "300")))
+
+
 # Figures are for those who ask for them, on a machine that does nothing else; that it all runs is one of the tests.
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:

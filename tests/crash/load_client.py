@@ -54,6 +54,11 @@ class OwnPackages:
         self._pending: deque[Pending] = deque()
 
     @property
+    def acknowledged(self) -> State:
+        """The packages after the last request that was answered."""
+        return self._acknowledged
+
+    @property
     def unanswered(self) -> int:
         """How many requests wait for their answer."""
         return len(self._pending)

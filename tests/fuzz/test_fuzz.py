@@ -1,0 +1,52 @@
+"""A moment of what ``python -m tests.fuzz.run`` does, and that it would notice."""
+
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.fuzz import run, streams, unsound_server
+from tests.fuzz.fuzz import Fuzz
+
+ROUNDS = 300
+
+
+def test_hostile_clients_get_right_answers_and_disturb_no_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--rounds", "200", "--seed", "1"]) == 0
+    assert "200 hostile connections" in capsys.readouterr().out
+
+
+def test_a_seed_plans_the_same_streams() -> None:
+    first, second = ([streams.stream(Random(f"7 {number}")) for number in range(50)] for _ in range(2))
+    assert first == second
+    assert len(set(first)) == 50
+
+
+def test_the_pieces_of_a_stream_are_the_stream() -> None:
+    for seed in range(200):
+        data = streams.stream(Random(seed))
+        assert b"".join(streams.cut(data, Random(seed))) == data
+
+
+@pytest.mark.parametrize(
+    ("fault", "what"),
+    [
+        ("die", "[Cc]onnection"),
+        ("answer-wrongly", "was answered b'FAIL'"),
+        ("disturb-others", "the healthy client"),
+        ("keep-otherwise", "the server holds|cannot be read"),
+    ],
+)
+def test_a_fault_that_some_input_shows_is_found_out(tmp_path: Path, fault: str, what: str) -> None:
+    fuzz = Fuzz(tmp_path, 1, command=[sys.executable, str(unsound_server.__file__), fault])
+
+    def run_rounds() -> None:
+        for number in range(ROUNDS):
+            fuzz.round(number)
+
+    try:
+        with pytest.raises((AssertionError, OSError), match=what):
+            run_rounds()
+    finally:
+        fuzz.close()

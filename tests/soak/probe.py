@@ -1,0 +1,51 @@
+"""A well-behaved client in a process of its own, which tells once a second how long its answers took.
+
+``python -m tests.soak.probe ADDRESS`` asks until its standard input ends. Each second it prints a line of JSON:
+how many answers came, and their latency. The last line holds its packages as they must be from then on. A wrong
+answer, or none, ends it with a traceback and status 1.
+"""
+
+import json
+import select
+import sys
+import time
+from random import Random
+from typing import Final
+
+from tests.crash.load_client import OwnPackages
+from tests.soak.connectors import connector
+from tests.soak.visits import read_lines
+
+PAUSE_SECONDS: Final = 0.02
+NUMBER: Final = 1_000
+"""It asks about packages that no visitor knows."""
+
+
+def main(address: str) -> None:
+    """Ask until standard input ends."""
+    packages = OwnPackages(NUMBER, {}, Random(NUMBER))
+    seconds: list[float] = []
+    next_report = time.monotonic() + 1.0
+    with connector(address)() as sock:
+        while not select.select([sys.stdin], [], [], PAUSE_SECONDS)[0]:
+            line = f"{packages.submit()}\n".encode()
+            started = time.perf_counter()
+            sock.sendall(line)
+            answer = read_lines(sock, 1)
+            seconds.append(time.perf_counter() - started)
+            packages.take_answer(answer.decode("latin-1").removesuffix("\n"))
+            if time.monotonic() >= next_report:
+                next_report += 1.0
+                seconds.sort()
+                report = {
+                    "answers": len(seconds),
+                    "p50_ms": round(1_000 * seconds[len(seconds) // 2], 3),
+                    "p99_ms": round(1_000 * seconds[len(seconds) * 99 // 100], 3),
+                }
+                print(json.dumps(report), flush=True)
+                seconds.clear()
+    print(json.dumps({name: sorted(needed) for name, needed in packages.acknowledged.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

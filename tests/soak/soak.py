@@ -1,0 +1,235 @@
+"""Many clients of all kinds on one server for a while, and what that does to the server."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from io import BytesIO
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Final
+
+from scoop_server import maintenance
+
+from tests.crash.load_client import NotAsPromisedError, OwnPackages, State
+from tests.crash.scene import parse_dump
+from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
+from tests.soak.connectors import connector
+from tests.soak.visits import VISITS, Visit, Visitor
+
+EARLY: Final = (0.2, 0.4)
+LATE: Final = (0.8, 1.0)
+"""The shares of the run whose medians are compared; before the early one, buffers and caches fill."""
+
+MEMORY_GROWTH_MAX: Final = 0.05
+MEMORY_GROWTH_BYTES_MAX: Final = 1_048_576
+"""How much more memory the late median may have than the early one: a share of it, and what the allocator keeps."""
+
+DESCRIPTORS_GROWTH_MAX: Final = 10
+"""Visits come and go, so the number of connections differs from moment to moment."""
+
+_COMPACTIONS: Final = 5
+
+_SETTLED_SAMPLES: Final = 5
+"""When the visits are over, and so many samples show as many descriptors, the server will close no more of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The server at one moment, and the probe's last second."""
+
+    second: float
+    resident_bytes: int
+    descriptors: int
+    threads: int
+    answers: int
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(slots=True)
+class Record:
+    """What has been seen."""
+
+    samples: list[Sample] = field(default_factory=list)
+    visits: Counter[str] = field(default_factory=Counter)
+    descriptors_before: int = 0
+    descriptors_after: int = 0
+    """With the probe alone connected."""
+
+    def window(self, name: str, share: tuple[float, float]) -> float:
+        """Return the median of what the samples call ``name`` over a share of the run."""
+        end = self.samples[-1].second
+        values = [getattr(each, name) for each in self.samples if share[0] * end <= each.second <= share[1] * end]
+        return float(median(values))
+
+    def check(self) -> None:
+        """Raise :exc:`NotAsPromisedError` unless the server was at the end as it was at the start."""
+        if len({each.threads for each in self.samples}) != 1:
+            raise NotAsPromisedError(f"threads have come or gone: {[each.threads for each in self.samples]}")
+        early, late = (self.window("resident_bytes", share) for share in (EARLY, LATE))
+        if late > early * (1 + MEMORY_GROWTH_MAX) + MEMORY_GROWTH_BYTES_MAX:
+            raise NotAsPromisedError(f"memory has grown from {early:,.0f} to {late:,.0f} bytes")
+        early, late = (self.window("descriptors", share) for share in (EARLY, LATE))
+        if late > early + DESCRIPTORS_GROWTH_MAX:
+            raise NotAsPromisedError(f"descriptors have grown from {early:.0f} to {late:.0f}")
+        if self.descriptors_after != self.descriptors_before:
+            raise NotAsPromisedError(
+                f"{self.descriptors_after} descriptors are open after all visits, {self.descriptors_before} before them"
+            )
+
+    def to_json(self) -> str:
+        """Return all of it."""
+        return json.dumps(asdict(self) | {"visits": dict(self.visits)}, indent=1)
+
+    def __str__(self) -> str:
+        lines = [f"{self.visits.total():,} visits ({', '.join(f'{n:,} {name}' for name, n in self.visits.items())})"]
+        for name, unit in (("resident_bytes", " bytes"), ("descriptors", ""), ("p50_ms", " ms"), ("p99_ms", " ms")):
+            early, late = (self.window(name, share) for share in (EARLY, LATE))
+            lines.append(f"{name}: {early:,.10g}{unit} early, {late:,.10g}{unit} late, ratio {late / early:.2f}")
+        return "\n".join(lines)
+
+
+class Soak:
+    """One server on the directory ``path``, and the visits to it, planned by ``seed``."""
+
+    def __init__(self, path: Path, seed: int, *, command: Sequence[str] = MODULE_COMMAND) -> None:
+        self.record = Record()
+        self._data = path / "data"
+        self._arguments = ("--data-dir", str(self._data))
+        self._command = command
+        self._random = Random(seed)
+        self._stop = threading.Event()
+        self._failures: list[BaseException] = []
+        self._owners: list[OwnPackages] = []
+
+    def run(self, seconds: float) -> None:
+        """Have visits for so long, stop the server, and start it again. Raises :exc:`NotAsPromisedError`."""
+        with ServerProcess(*self._arguments, command=self._command) as server:
+            address = f"tcp:{server.host}:{server.port}"
+            with _probe(address) as probe:
+                self._sample(server, probe)  # so it is connected
+                self.record.descriptors_before = _descriptors(server.pid)
+                visitors = self._start_visits([address])
+                try:
+                    self._watch(server, probe, seconds)
+                finally:
+                    self._stop.set()
+                    for visitor in visitors:
+                        visitor.join(WAIT_SECONDS)
+                self._raise_failures()
+                self._wait_until_alone(server, probe)
+                probed = _end(probe)
+            if server.stop() != 0:
+                raise NotAsPromisedError("\n".join(["the server did not end well:", *server.log_lines]))
+        self._check_kept(probed)
+        self.record.check()
+
+    # The visits
+
+    def _start_visits(self, addresses: Sequence[str]) -> list[threading.Thread]:
+        visitors = []
+        for visit, pause in VISITS:
+            for address in addresses:
+                owner = OwnPackages(len(self._owners), {}, Random(self._random.random()))
+                self._owners.append(owner)
+                visitor = Visitor(connector(address), owner, Random(self._random.random()), self._stop)
+                thread = threading.Thread(target=self._visit, args=(visitor, visit, pause), name=visit.__name__)
+                thread.start()
+                visitors.append(thread)
+        return visitors
+
+    def _visit(self, visitor: Visitor, visit: Visit, pause: float) -> None:
+        try:
+            while not self._stop.wait(pause):
+                visit(visitor)
+                self.record.visits[visit.__name__] += 1
+        except BaseException as error:  # whatever it is, the run has failed, and says so
+            self._failures.append(error)
+            self._stop.set()
+
+    def _raise_failures(self) -> None:
+        if self._failures:
+            raise NotAsPromisedError(f"a visit failed: {self._failures[0]!r}") from self._failures[0]
+
+    # What is seen
+
+    def _watch(self, server: ServerProcess, probe: "subprocess.Popen[str]", seconds: float) -> None:
+        started = time.monotonic()
+        compactions = 0
+        while (passed := time.monotonic() - started) < seconds and not self._stop.is_set():
+            self.record.samples.append(self._sample(server, probe, passed))
+            if passed > (compactions + 1) * seconds / (_COMPACTIONS + 1):
+                compactions += 1
+                server.send_signal(signal.SIGUSR1)
+
+    @staticmethod
+    def _sample(server: ServerProcess, probe: "subprocess.Popen[str]", second: float = 0.0) -> Sample:
+        """Wait for the probe's next word, and look at the server."""
+        assert probe.stdout is not None
+        line = probe.stdout.readline()
+        if not line:
+            raise NotAsPromisedError(f"the probe ended with status {probe.wait(WAIT_SECONDS)}")
+        status = Path(f"/proc/{server.pid}/status").read_text()
+        resident, threads = (
+            int(found[1]) for found in re.finditer(r"^(?:VmRSS|Threads):\s+(\d+)", status, re.MULTILINE)
+        )
+        return Sample(round(second, 1), resident * 1_024, _descriptors(server.pid), threads, **json.loads(line))
+
+    def _wait_until_alone(self, server: ServerProcess, probe: "subprocess.Popen[str]") -> None:
+        """Wait until the server has closed the connections of all visits; note how many descriptors are left."""
+        seen: list[int] = []
+        while (descriptors := self._sample(server, probe).descriptors) > self.record.descriptors_before:
+            seen.append(descriptors)
+            if seen[-_SETTLED_SAMPLES:] == [descriptors] * _SETTLED_SAMPLES:
+                break
+        self.record.descriptors_after = descriptors
+
+    # What is kept
+
+    def _check_kept(self, probed: State) -> None:
+        """Start the server again; raise unless it has just what was acknowledged."""
+        with ServerProcess(*self._arguments) as server:
+            out = BytesIO()
+            maintenance.dump(str(self._data), out)
+            found = parse_dump(out.getvalue())
+            if server.package_count != len(found):
+                raise NotAsPromisedError(f"the server tells of {server.package_count} packages, dump of {len(found)}")
+        for owner in self._owners:
+            owner.check(found)
+        expected = [probed, *(owner.acknowledged for owner in self._owners)]
+        if found != {name: needed for packages in expected for name, needed in packages.items()}:
+            raise NotAsPromisedError("what is there after a restart is not what was acknowledged")
+
+
+def _descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+@contextmanager
+def _probe(address: str) -> "Iterator[subprocess.Popen[str]]":
+    command = [sys.executable, "-m", "tests.soak.probe", address]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as probe:
+        try:
+            yield probe
+        finally:
+            with contextlib.suppress(OSError):
+                probe.kill()
+
+
+def _end(probe: "subprocess.Popen[str]") -> State:
+    """End the probe; return its packages."""
+    printed, _ = probe.communicate(timeout=WAIT_SECONDS)
+    if probe.returncode:
+        raise NotAsPromisedError(f"the probe ended with status {probe.returncode}")
+    return {name: frozenset(needed) for name, needed in json.loads(printed.splitlines()[-1]).items()}

@@ -1,0 +1,39 @@
+"""A moment of what ``python -m tests.soak.run`` does, and that it would notice."""
+
+import json
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.crash.load_client import NotAsPromisedError
+from tests.soak import run, unsound_server
+from tests.soak.soak import Soak
+from tests.soak.visits import VISITS
+
+SECONDS = 6.0
+
+
+def test_a_server_is_at_the_end_what_it_was_at_the_start(tmp_path: Path) -> None:
+    assert run.main(["--seconds", str(SECONDS), "--out", str(tmp_path / "out")]) == 0
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["samples"]
+    assert record["visits"].keys() == {visit.__name__ for visit, _ in VISITS}
+    ET.parse(tmp_path / "out" / "record.svg")
+
+
+@pytest.mark.parametrize(
+    ("fault", "what"),
+    [
+        ("leak-descriptors", "descriptors (have grown|are open)"),
+        ("leak-memory", "memory has grown"),
+        ("leak-threads", "threads have come"),
+        ("answer-wrongly", "a visit failed|the probe ended"),
+        ("forget", "was found|what is there after a restart"),
+    ],
+)
+def test_a_fault_that_shows_over_time_is_found_out(tmp_path: Path, fault: str, what: str) -> None:
+    command = [sys.executable, str(unsound_server.__file__), fault]
+    with pytest.raises(NotAsPromisedError, match=what):
+        Soak(tmp_path, 1, command=command).run(SECONDS)

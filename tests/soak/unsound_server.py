@@ -1,0 +1,86 @@
+"""A server with one fault that shows only over time, to see that a soak finds it out.
+
+Run as ``python tests/soak/unsound_server.py FAULT ARGUMENTS``.
+"""
+
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Final
+from unittest.mock import patch
+
+from scoop_core import Changes, DependencyGraph
+
+from scoop_server import command_line
+from scoop_server.client import Client
+from scoop_server.store import JournalStore
+
+_LEAK_BYTES: Final = 200_000
+
+_kept: list[bytearray] = []
+
+
+def _before_each_close(do: Callable[[], object]) -> None:
+    close = Client.close
+
+    def close_and_more(self: Client) -> None:
+        do()
+        close(self)
+
+    patch.object(Client, "close", close_and_more).start()
+
+
+def leak_descriptors() -> None:
+    """Leave a descriptor open for each connection."""
+    _before_each_close(lambda: os.open(os.devnull, os.O_RDONLY))
+
+
+def leak_memory() -> None:
+    """Keep something of each connection."""
+    _before_each_close(lambda: _kept.append(bytearray(os.urandom(1)) * _LEAK_BYTES))
+
+
+def leak_threads() -> None:
+    """Leave a thread behind each connection."""
+    forever = threading.Event()
+    _before_each_close(lambda: threading.Thread(target=forever.wait, daemon=True).start())
+
+
+def answer_wrongly() -> None:
+    """Turn the answers of one batch in a hundred round."""
+    apply_lines = DependencyGraph.apply_lines
+    count = itertools.count(1)
+
+    def apply(self: DependencyGraph, text: str, changes: Changes | None = None) -> str:
+        answers = apply_lines(self, text, changes)
+        return answers if next(count) % 100 else answers.replace("OK", "FAIL")
+
+    patch.object(DependencyGraph, "apply_lines", apply).start()
+
+
+def forget() -> None:
+    """Keep nothing of what comes after the first changes."""
+    commit = JournalStore.commit
+    count = itertools.count(1)
+
+    def commit_at_first(self: JournalStore, changes: Changes) -> None:
+        if next(count) < 100:
+            commit(self, changes)
+
+    patch.object(JournalStore, "commit", commit_at_first).start()
+    patch.object(JournalStore, "save", lambda *_: None).start()
+
+
+FAULTS: Final[dict[str, Callable[[], None]]] = {
+    "leak-descriptors": leak_descriptors,
+    "leak-memory": leak_memory,
+    "leak-threads": leak_threads,
+    "answer-wrongly": answer_wrongly,
+    "forget": forget,
+}
+
+if __name__ == "__main__":
+    FAULTS[sys.argv[1]]()
+    sys.exit(command_line.main(sys.argv[2:]))
