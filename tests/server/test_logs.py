@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from scoop_server.logs import (
 )
 
 from tests.server.process import ServerProcess, connected, run_to_end
+from tests.server.test_durability import LESS_THAN_THEIR_SNAPSHOT, LONG_PREFIX, index_chain, set_file_size_limit
 from tests.server.test_event_loop import Clock, Loop
 
 FORMATTERS: Final = pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
@@ -343,6 +345,19 @@ def test_the_last_line_of_a_json_log_says_why_there_is_no_server(tmp_path: Path)
     last = json.loads(ended.stderr)
     assert last["level"] == "error"
     assert str(tmp_path / "file") in last["message"]
+
+
+def test_a_compaction_logs_as_its_server_does(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    with ServerProcess("--log-format", "json", "--data-dir", str(directory)) as server, server.connect() as client:
+        index_chain(client, LONG_PREFIX, 2_000)
+        set_file_size_limit(server, LESS_THAN_THEIR_SNAPSHOT)
+        server.send_signal(signal.SIGUSR1)
+        server.wait_for_log("compaction ended with status 1")
+        server.kill()
+    events = [json.loads(line) for line in server.log_lines]
+    [problem] = [each["message"] for each in events if each["message"].startswith("compaction: ")]
+    assert f"cannot write {directory}/snapshot-2" in problem
 
 
 def test_text_escapes_what_a_client_sends_and_what_a_path_holds(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from scoop_server import maintenance
 from scoop_server.data_directory import DataDirectoryError
 from scoop_server.listening import CannotListenError
-from scoop_server.logs import log, set_up_logging
+from scoop_server.logs import set_up_logging, tell_problem
 from scoop_server.service import serve
 from scoop_server.setting_sources import read_settings
 
@@ -29,10 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)
         serve(settings)
     except (CannotListenError, DataDirectoryError) as error:
-        if log_format == "json":
-            log.error("%s", error)  # a program reads these lines: each is an object, the last one too
-        else:
-            print(f"scoop-server: {error}", file=sys.stderr)
+        tell_problem(str(error), log_format)
         return 1
     except KeyboardInterrupt:  # before the server listens to signals, or in a command that is none
         return _STATUS_INTERRUPTED

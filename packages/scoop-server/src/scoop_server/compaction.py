@@ -1,7 +1,7 @@
 """Compaction: snapshot N and the journals that follow it become a later snapshot.
 
 A function of files that no one changes any more, run by a process of its own
-(``python -m scoop_server.compaction DIR GENERATION``), while the server appends to the next journal. The
+(``python -m scoop_server.compaction DIR GENERATION LOG_FORMAT``), while the server appends to the next journal. The
 server's memory is not copied, its turns are not held up, and a compaction that dies leaves all as it was.
 """
 
@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from scoop_core import encode_snapshot
 
 from scoop_server.data_directory import DataDirectory, DataDirectoryError
+from scoop_server.logs import set_up_logging, tell_problem
 from scoop_server.recovery import recover
 
 _NICENESS: Final = 10
@@ -41,12 +42,12 @@ class Compaction(Protocol):
 
 
 class CompactionProcess:
-    """A compaction in a process of its own. Raises OSError where none can be started."""
+    """A compaction in a process of its own, which logs as the server does. Raises OSError where none can be started."""
 
-    def __init__(self, directory: DataDirectory, generation: int) -> None:
+    def __init__(self, directory: DataDirectory, generation: int, log_format: str = "text") -> None:
         # -P: the working directory may hold anything, and nothing of it is to be imported.
-        command = [sys.executable, "-P", "-m", "scoop_server.compaction", directory.path, str(generation)]
-        self._process = subprocess.Popen(  # noqa: S603  # this package's own module and its own two arguments
+        command = [sys.executable, "-P", "-m", "scoop_server.compaction", directory.path, str(generation), log_format]
+        self._process = subprocess.Popen(  # noqa: S603  # this package's own module and its own arguments
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -63,19 +64,20 @@ class CompactionProcess:
         self._process.wait()
 
 
-def main(path: str, generation: str) -> int:
+def main(path: str, generation: str, log_format: str = "text") -> int:
     """Run one compaction; return the exit status."""
     os.nice(_NICENESS)
     try:
         compact(DataDirectory(path), int(generation))
     except DataDirectoryError as error:
-        print(f"scoop-server: compaction: {error}", file=sys.stderr)
+        tell_problem(f"compaction: {error}", log_format)
         return 1
     except OSError as error:
-        print(f"scoop-server: compaction: cannot write {error.filename or path}: {error.strerror}", file=sys.stderr)
+        tell_problem(f"compaction: cannot write {error.filename or path}: {error.strerror}", log_format)
         return 1
     return 0
 
 
 if __name__ == "__main__":
+    set_up_logging("info", sys.argv[-1])
     sys.exit(main(*sys.argv[1:]))

@@ -74,6 +74,14 @@ def set_up_logging(level: str, log_format: str, *, with_access: bool = False) ->
     access_log.setLevel(logging.INFO if with_access else logging.CRITICAL)
 
 
+def tell_problem(problem: str, log_format: str) -> None:
+    """Say in one line on stderr why a process ends: as commands do, or as the last object of a JSON log."""
+    if log_format == "json":
+        log.error("%(problem)s", {"problem": problem})
+    else:
+        print(f"scoop-server: {problem}", file=sys.stderr)
+
+
 def set_log_level(level: str) -> None:
     """Log events that are at least as severe as ``level``, one of :data:`LOG_LEVELS`, from now on."""
     logging.getLogger().setLevel(level.upper())

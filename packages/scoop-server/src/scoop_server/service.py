@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from scoop_core import DependencyGraph
@@ -60,7 +61,7 @@ def serve(settings: Settings) -> None:
                         directory,
                         settings.fsync,
                         time.monotonic,
-                        CompactionProcess,
+                        partial(CompactionProcess, log_format=settings.log_format),
                         settings.limits.journal_bytes_min,
                         manager.loading,
                     )
