@@ -28,6 +28,8 @@ from tests.server.test_service_manager import HeldServer
 
 WHERE: Final = r"the admin endpoint is http://([\w.:\[\]]+)"
 
+PATHS: Final = ("/livez", "/readyz", "/metrics", "/version")
+
 WITHOUT_PROMETHEUS_CLIENT: Final = (
     sys.executable,
     "-c",
@@ -157,7 +159,7 @@ def test_metrics_are_what_prometheus_reads(client: RawClient) -> None:
 
 
 def test_another_path_is_answered_with_those_that_there_are(place: str) -> None:
-    assert get(place, "/") == (404, "Not Found: there are /livez, /readyz, /metrics, /version\n")
+    assert get(place, "/") == (404, f"Not Found: there are {', '.join(PATHS)}\n")
 
 
 # HTTP

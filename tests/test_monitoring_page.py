@@ -1,0 +1,206 @@
+"""docs/monitoring.md, the dashboard and the alert rules speak of what the server really has."""
+
+import ast
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from prometheus_client.metrics_core import Metric
+
+from scoop_server.statistics import CloseReason, Statistics, WatchedRun
+
+from tests.server.test_admin import PATHS
+from tests.server.test_metrics import Files, parsed, scraped
+from tests.test_readme import ROOT, code_spans, table_rows
+
+PAGE: Final = ROOT / "docs" / "monitoring.md"
+DASHBOARD: Final = ROOT / "contrib" / "grafana" / "scoop.json"
+ALERTS: Final = ROOT / "contrib" / "prometheus" / "scoop-alerts.yml"
+SOURCES: Final = sorted(ROOT.glob("packages/scoop-server/src/scoop_server/*.py"))
+
+GRID_WIDTH: Final = 24
+"""Columns of a Grafana dashboard."""
+
+LOG_METHODS: Final = {"info", "warning", "error", "log"}
+
+
+@pytest.fixture
+def families(tmp_path: Path) -> list[Metric]:
+    """What is exposed when all is known that can be."""
+    (tmp_path / "snapshot-1").touch()
+    run = WatchedRun(Statistics(), [], Files(tmp_path / "snapshot-1"))
+    run.statistics.recovery_seconds = 1.0
+    return parsed(scraped(run))
+
+
+# The endpoint and its metrics
+
+
+def test_the_table_of_paths_is_that_of_the_endpoint() -> None:
+    assert [code_spans(path) for path, _, _ in table_rows(PAGE, "path", "answers", "for")] == [[path] for path in PATHS]
+
+
+def test_the_table_of_metrics_is_what_is_exposed(families: list[Metric]) -> None:
+    documented = {
+        code_spans(name)[0]: (kind, set(code_spans(labels)))
+        for name, kind, labels, _ in table_rows(PAGE, "metric", "type", "labels", "what it tells")
+    }
+    real = {
+        f"{family.name}_total" if family.type == "counter" else family.name: (
+            family.type,
+            {label for sample in family.samples for label in sample.labels} - {"le"},
+        )
+        for family in families
+        if family.name.startswith("scoop_")
+    }
+    assert documented == real
+
+
+def test_the_table_of_reasons_is_that_of_the_server() -> None:
+    documented = [
+        code_spans(reason)[0] for reason, _ in table_rows(PAGE, "reason", "the connection was closed because")
+    ]
+    assert sorted(documented) == sorted(CloseReason)
+
+
+# The dashboard and the alerts
+
+
+def panels() -> list[dict[str, Any]]:
+    board: dict[str, list[dict[str, Any]]] = json.loads(DASHBOARD.read_text())
+    return board["panels"]
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+
+def expressions() -> Iterator[str]:
+    """Yield all that is asked of Prometheus."""
+    yield from (target["expr"] for panel in panels() for target in panel.get("targets", ()))
+    yield from (rule["expr"] for rule in rules())
+
+
+def labels_in(expression: str) -> set[str]:
+    """Return the labels that are selected, or grouped by."""
+    selected = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", expression)
+    grouped = [name.strip() for names in re.findall(r"\bby \(([^)]*)\)", expression) for name in names.split(",")]
+    return {*selected, *grouped}
+
+
+def test_dashboard_and_alerts_ask_for_nothing_that_is_not_exposed(families: list[Metric]) -> None:
+    exposed = {sample.name for family in families for sample in family.samples} | {"up"}
+    labels = {label for family in families for sample in family.samples for label in sample.labels} | {
+        "job",
+        "instance",
+    }
+    asked: set[str] = set()
+    for expression in expressions():
+        metrics = set(re.findall(r"\b(?:scoop|process|python)_\w+|\bup\b", expression))
+        assert metrics, expression
+        assert metrics <= exposed, expression
+        assert labels_in(expression) <= labels, expression
+        asked |= metrics
+    # And what is exposed is looked at: what no one asks for need not be there.
+    families_asked = {re.sub(r"_(total|bucket|sum|count|info)$", "", name) for name in asked}
+    families_exposed = {re.sub("_info$", "", each.name) for each in families if each.name.startswith("scoop_")}
+    assert families_exposed <= families_asked
+
+
+def test_dashboard_and_alerts_ask_for_values_of_labels_that_there_are(families: list[Metric]) -> None:
+    known = {value for family in families for sample in family.samples for value in sample.labels.values()}
+    for expression in expressions():
+        for _, values in re.findall(r"\b(command|response|reason)=~?\"([^\"]*)\"", expression):
+            assert set(values.split("|")) <= known, expression
+
+
+def test_the_dashboard_is_one_that_grafana_can_import() -> None:
+    board = json.loads(DASHBOARD.read_text())
+    assert board["title"]
+    assert board["uid"]
+    assert board["schemaVersion"] >= 39
+    assert board.get("id") is None, "an id is Grafana's to give"
+    variables = {variable["name"] for variable in board["templating"]["list"]}
+    ids = [panel["id"] for panel in panels()]
+    assert len(set(ids)) == len(ids)
+    for panel in panels():
+        assert panel["title"]
+        if panel["type"] == "row":
+            assert panel["title"].endswith("?"), "a row answers a question"
+            continue
+        assert panel["type"] in {"timeseries", "stat"}
+        assert panel["description"].endswith(".")
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert panel["targets"]
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+        for target in panel["targets"]:
+            assert target["datasource"] == panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+            used = set(re.findall(r"\$\{?(\w+)", target["expr"])) - {"__rate_interval"}
+            assert used <= variables
+            assert {"job", "instance"} <= used, "it shows the servers that were chosen"
+
+
+def test_no_panel_lies_over_another() -> None:
+    places = [(each["x"], each["y"], each["w"], each["h"]) for each in (panel["gridPos"] for panel in panels())]
+    for x, _, width, _ in places:
+        assert 0 <= x < x + width <= GRID_WIDTH
+    for (x1, y1, w1, h1), (x2, y2, w2, h2) in itertools.combinations(places, 2):
+        assert x1 + w1 <= x2 or x2 + w2 <= x1 or y1 + h1 <= y2 or y2 + h2 <= y1
+
+
+def test_alert_rules_have_what_prometheus_wants_and_nothing_else() -> None:
+    for rule in rules():
+        assert (
+            {"alert", "expr", "labels", "annotations"} <= set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+        )
+        assert re.fullmatch(r"Scoop[A-Za-z]+", rule["alert"])
+        assert re.fullmatch(r"[0-9]+m", rule.get("for", "0m"))
+        assert "{{ $labels.instance }}" in rule["annotations"]["summary"]
+
+
+def test_the_table_of_alerts_is_that_of_the_rules() -> None:
+    documented = [
+        (code_spans(alert)[0], severity)
+        for alert, severity, _, _ in table_rows(PAGE, "alert", "severity", "what has happened", "what to do")
+    ]
+    assert documented == [(rule["alert"], rule["labels"]["severity"]) for rule in rules()]
+
+
+# The log
+
+
+def log_lines() -> Iterator[tuple[str, str | None]]:
+    """Yield each template of a log line above debug, with `…` for what is filled in, and its level if that is fixed."""
+    calls = (node for path in SOURCES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    for call in calls:
+        if not (isinstance(call.func, ast.Attribute) and call.func.attr in LOG_METHODS):
+            continue
+        if not ast.unparse(call.func.value).endswith(("log", "limit")):
+            continue
+        texts = [each.value for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+        for text in texts:
+            line = re.sub(r"%(\(\w+\))?[.0-9]*[a-z]", "…", text)
+            if re.search("[a-z]", line):
+                yield line, None if call.func.attr == "log" else call.func.attr
+
+
+def test_the_table_of_log_lines_has_every_one_of_them() -> None:
+    documented = {
+        code_spans(line)[0]: set(levels.split(", "))
+        for line, levels, _, _ in table_rows(PAGE, "line", "level", "what it means", "what to do")
+    }
+    real = dict(log_lines())
+    assert set(documented) == set(real), "docs/monitoring.md has a row for each line that is logged, and no other"
+    for line, level in real.items():
+        assert level is None or documented[line] == {level}, line
+
+
+def test_every_warning_and_error_has_something_to_do() -> None:
+    for line, levels, meaning, what_to_do in table_rows(PAGE, "line", "level", "what it means", "what to do"):
+        assert meaning
+        assert what_to_do or not {"warning", "error"} & set(levels.split(", ")), line
