@@ -26,6 +26,8 @@ class FaultyFiles:
         """Is called with what is noted, before the call is carried out; it may raise."""
         self.space_left: int | None = None
         """How many bytes can still be written before there is no space left; None is without end."""
+        self.has_room_to_set_aside = False
+        """Whether room can be set aside ahead of what is written, as some disks cannot."""
         self.piece_bytes_max: int | None = None
         """How much one write takes, or one read gives; None is all."""
 
@@ -100,6 +102,14 @@ class FaultyFiles:
         if self.space_left is not None:
             self.space_left -= taken
         return taken
+
+    def posix_fallocate(self, fd: int, offset: int, length: int, /) -> None:
+        if not self.has_room_to_set_aside:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        self._note("posix_fallocate", self.open_files[fd])
+        if self.space_left is not None and offset + length - os.fstat(fd).st_size > self.space_left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.posix_fallocate(fd, offset, length)
 
     def ftruncate(self, fd: int, length: int, /) -> None:
         self._note("ftruncate", self.open_files[fd])

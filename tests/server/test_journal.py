@@ -11,6 +11,7 @@ import pytest
 
 from scoop_core import NO_BATCH, JournalReader, Seal, encode_journal_header
 
+from scoop_server import journal as journal_module
 from scoop_server.data_directory import DataDirectory
 from scoop_server.journal import Fsync, Journal, JournalError, OutOfSpaceError, is_out_of_space
 
@@ -242,6 +243,89 @@ class TestNoSpace:
             with pytest.raises(OutOfSpaceError):
                 journal.append(BATCHES[1])
             assert not journal.is_synced
+
+
+class TestRoomSetAside:
+    """A batch that finds room behind the one before leaves the length of the file as it is."""
+
+    ROOM = 200
+
+    @pytest.fixture(autouse=True)
+    def little_room(self, files: FaultyFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(journal_module, "ROOM_BYTES", self.ROOM)
+        files.has_room_to_set_aside = True
+
+    def test_it_is_set_aside_for_many_batches_at_once_and_given_back_at_the_end(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "journal-1"
+        journal = Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS)
+        lengths = set()
+        with closing(journal):
+            files.taken_calls()
+            start = journal.size
+            journal.append(BATCHES[1])
+            assert files.taken_calls() == ["posix_fallocate journal-1", *COMMIT]
+            while journal.size < start + self.ROOM - 100:
+                lengths.add(path.stat().st_size)
+                journal.append(BATCHES[1])
+                assert files.taken_calls() == COMMIT
+            assert lengths == {start + self.ROOM}
+            head = journal.head
+            before_close = path.read_bytes()
+        assert path.read_bytes() == before_close.rstrip(b"\0")
+        for data in (before_close, path.read_bytes()):
+            reader = JournalReader(data)
+            assert len(list(reader)) == head.number
+            assert (reader.head, reader.unsealed_bytes) == (head, 0)
+
+    def test_a_batch_larger_than_it_gets_as_much_as_it_needs(self, journal: Journal, tmp_path: Path) -> None:
+        journal.append([f"INDEX|{'n' * 250}|"])
+        assert (tmp_path / "journal-1").stat().st_size == journal.size
+
+    def test_a_server_that_is_killed_leaves_it_and_the_next_one_drops_it(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        killed = Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS)
+        killed.append(BATCHES[0])
+        size, head = killed.size, killed.head
+        files.close(killed._file)
+        assert (tmp_path / "journal-1").stat().st_size > size
+        with closing(Journal.resume(directory, 1, size, head, Fsync.ALWAYS)):
+            assert (tmp_path / "journal-1").stat().st_size == size
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EOPNOTSUPP, errno.EINVAL])
+    def test_where_there_is_none_it_goes_without(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path, number: int
+    ) -> None:
+        files.fail("posix_fallocate journal-1", number)
+        files.fail("ftruncate journal-1")  # nor does it matter whether what little there was can be given back
+        for lines in BATCHES:
+            journal.append(lines)
+        assert files.calls.count("posix_fallocate journal-1") == 1
+        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES).data
+
+    def test_a_disk_that_is_too_full_for_it_may_still_have_space_for_a_batch(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        files.space_left = self.ROOM - 1
+        journal.append(BATCHES[0])
+        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES[:1]).data
+
+    def test_it_goes_when_a_failed_write_is_cut_back_and_is_set_aside_anew(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        journal.append(BATCHES[0])
+        files.piece_bytes_max = 5
+        files.fail("write journal-1", errno.ENOSPC, after=1)
+        with pytest.raises(OutOfSpaceError):
+            journal.append(BATCHES[1])
+        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES[:1]).data
+        files.taken_calls()
+        files.piece_bytes_max = None
+        journal.append(BATCHES[1])
+        assert files.taken_calls() == ["posix_fallocate journal-1", *COMMIT]
+        assert (tmp_path / "journal-1").read_bytes().rstrip(b"\0") == written(BATCHES[:2]).data
 
 
 class TestBrokenDisk:

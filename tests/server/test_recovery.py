@@ -214,7 +214,7 @@ def test_a_broken_batch_in_the_middle_names_the_byte(tmp_path: Path) -> None:
 
 def test_a_broken_end_is_refused_where_another_journal_follows(tmp_path: Path) -> None:
     first, second = journals_of(BATCHES[:2], BATCHES[2:])
-    for broken in (first.data[:-1], first.data + b"\0", first.data + first.batches[0]):
+    for broken in (first.data[:-1], first.data + b"\1", first.data + first.batches[0]):
         fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=broken, journal_2=second.data)
         place = first.ends[1] if len(broken) < len(first.data) else first.ends[2]
         assert refusal(tmp_path) == (
@@ -304,11 +304,22 @@ def test_only_what_is_before_a_generation_is_read_for_its_snapshot(tmp_path: Pat
     assert found(tmp_path, before=2).graph == graph_after(*BATCHES[:1])
 
 
-@pytest.mark.parametrize("tail", [b"\0", b"INDEX|x|\n"])
+@pytest.mark.parametrize("tail", [b"\1\0", b"INDEX|x|\n"])
 def test_a_journal_that_is_to_be_compacted_must_be_sealed_to_its_end(tmp_path: Path, tail: bytes) -> None:
     first, second = journals_of(BATCHES[:2], BATCHES[2:])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data + tail, journal_2=second.data)
     assert f"journal-1: byte {len(first.data)}: a batch is broken, and another" in refusal(tmp_path, before=2)
+
+
+def test_room_that_was_set_aside_and_never_filled_is_no_tail(tmp_path: Path) -> None:
+    """A server that is killed may leave it behind its last journal, and behind the one before."""
+    first, second = journals_of(BATCHES[:2], BATCHES[2:])
+    fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data + bytes(1_000), journal_2=second.data + bytes(100))
+    state = found(tmp_path)
+    assert state.graph == graph_after(*BATCHES)
+    assert (state.sealed_bytes, state.unsealed_bytes) == (len(second.data), 0)
+    assert state.journal_bytes == len(first.data) + len(second.data)
+    assert found(tmp_path, before=2).graph == graph_after(*BATCHES[:2])
 
 
 def test_a_generation_for_which_nothing_is_there(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_a_tail_is_dropped_and_logged(bench: Bench, caplog: pytest.LogCaptureFix
         commit(store, "INDEX|a|")
     journal = bench.path / "journal-1"
     sealed = journal.read_bytes()
-    for tail in (b"INDEX|b|a\n", b"\0" * 4_096, os.urandom(100), sealed[-60:]):
+    for tail in (b"INDEX|b|a\n", b"\0" * 4_096 + b"?", b"\1" + os.urandom(100) + b"\1", sealed[-60:]):
         journal.write_bytes(sealed + tail)
         caplog.clear()
         with bench.open() as store:

@@ -91,27 +91,42 @@ class SimulatedDisk:
         return data
 
     def lseek(self, fd: int, position: int, whence: int, /) -> int:
-        """See :func:`os.lseek`; only to the end."""
-        assert (position, whence) == (0, os.SEEK_END)
-        return len(self._file(fd)[0].content)
+        """See :func:`os.lseek`; to the end, or to a place."""
+        file, place = self._file(fd)
+        assert whence == os.SEEK_SET or (position, whence) == (0, os.SEEK_END)
+        place[0] = position if whence == os.SEEK_SET else len(file.content)
+        return place[0]
+
+    def posix_fallocate(self, fd: int, offset: int, length: int, /) -> None:
+        """See :func:`os.posix_fallocate`; always from the last byte that was written, as the server does."""
+        self._call("posix_fallocate", str(length))
+        file, _ = self._file(fd)
+        missing = offset + length - len(file.content)
+        if self.space_left is not None and missing > self.space_left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if missing > 0:
+            self._overwrite(file, len(file.content), bytes(missing))
 
     def write(self, fd: int, data: bytes | memoryview, /) -> int:
-        """See :func:`os.write`; always at the end, as the server writes."""
-        file, _ = self._file(fd)
+        """See :func:`os.write`."""
+        file, position = self._file(fd)
         piece = bytes(data)
         if self.writes_short and len(piece) > 1 and self._random.random() < 0.3:
             piece = piece[: self._random.randrange(1, len(piece))]
         if self.space_left is not None:
-            if self.space_left <= 0:
+            room = max(0, len(file.content) - position[0]) + self.space_left
+            if room <= 0:
                 self._call("write: no space")
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            piece = piece[: self.space_left]
+            piece = piece[:room]
         try:
             self._call("write", str(len(piece)))
         except BaseException:
-            self._append(file, piece[: self._random.randrange(len(piece) + 1)])  # it stops in the middle of the write
+            # It stops in the middle of the write.
+            self._overwrite(file, position[0], piece[: self._random.randrange(len(piece) + 1)])
             raise
-        self._append(file, piece)
+        self._overwrite(file, position[0], piece)
+        position[0] += len(piece)
         return len(piece)
 
     def ftruncate(self, fd: int, length: int, /) -> None:
@@ -226,13 +241,16 @@ class SimulatedDisk:
         assert file is not None
         return file, position
 
-    def _append(self, file: File, data: bytes) -> None:
+    def _overwrite(self, file: File, place: int, data: bytes) -> None:
         if data:
-            file.unsynced.append((len(file.content), data))
-            file.content += data
-            self._written.append(data)
+            length = len(file.content)
+            assert place <= length
+            file.unsynced.append((place, data))
+            file.content[place : place + len(data)] = data
+            if any(data):
+                self._written.append(data)
             if self.space_left is not None:
-                self.space_left -= len(data)
+                self.space_left -= len(file.content) - length
 
     def _cut(self, file: File, length: int) -> None:
         if self.space_left is not None:

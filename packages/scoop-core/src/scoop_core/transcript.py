@@ -257,7 +257,7 @@ class JournalReader:
     or what is whole of it ends. ``generation`` and ``after`` are the header's; ``head`` is where the chain stands
     behind the batch that was yielded last, and ``sealed_bytes`` is where that batch ends in the data. What stands
     behind it when the iteration has ended is a tail that was never vouched for, to be dropped: the rest of an
-    interrupted write.
+    interrupted write. Zeros at the end of the data are no part of it, but room that was set aside for batches.
 
     Raises :exc:`UnsupportedFormat` for a version that is not known, and
     :exc:`TranscriptError` for a broken header; while iterating, also for a broken batch
@@ -280,6 +280,7 @@ class JournalReader:
         self.head: Seal = Seal(self.after.number, int(header[4], 16))
         self.sealed_bytes: int = end
         self._data = data
+        self._end = len(data.rstrip(b"\0"))
 
     def __iter__(self) -> Iterator[str]:
         while (end := self._find_seal()) is not None:
@@ -291,13 +292,13 @@ class JournalReader:
 
     @property
     def unsealed_bytes(self) -> int:
-        """How many bytes stand behind the last batch that has been read.
+        r"""How many bytes stand behind the last batch that has been read, but for zeros at the end.
 
         >>> header, _ = encode_journal_header(1, after=NO_BATCH)
-        >>> JournalReader(header).unsealed_bytes
-        0
+        >>> JournalReader(header + b"INDEX|is\0\0\0").unsealed_bytes
+        8
         """
-        return len(self._data) - self.sealed_bytes
+        return self._end - self.sealed_bytes
 
     def _find_seal(self) -> re.Match[bytes] | None:
         """Return the seal of the next batch, None where it is not whole or not the next."""

@@ -24,6 +24,9 @@ class FileSystem(Protocol):
     def write(self, fd: int, data: bytes | memoryview, /) -> int:
         """Write; return how many bytes of ``data`` were taken."""
 
+    def posix_fallocate(self, fd: int, offset: int, length: int, /) -> None:
+        """Set room aside from ``offset`` on, as a part of the file; what was not there before reads as zeros."""
+
     def ftruncate(self, fd: int, length: int, /) -> None:
         """Cut the file to ``length`` bytes."""
 
