@@ -1,6 +1,7 @@
 """One data directory, and the servers that are killed on it, one after the other."""
 
 import enum
+import os
 import selectors
 import signal
 import time
@@ -90,17 +91,22 @@ def _listed(counter: Mapping[Moment, int] | Mapping[Fsync, int]) -> str:
 
 
 class Tail:
-    """Bytes at the end of a journal that no server has sealed."""
+    """Bytes at the end of a journal that no server has sealed. ``size`` is what a server tells of them."""
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, data: bytes) -> None:
         self.path = path
-        self.size = size
-        self._sealed_size = path.stat().st_size
+        self._sealed_size = len(path.read_bytes().rstrip(b"\0"))  # the rest is room that was set aside
+        with path.open("r+b") as file:
+            file.truncate(self._sealed_size)
+            file.seek(0, os.SEEK_END)
+            file.write(data)
+        self.size = len(data.rstrip(b"\0"))
+        self._file_size = self._sealed_size + len(data)
 
     def is_gone(self) -> bool:
         """Tell whether a start has dropped them. Raises where it has done anything else."""
         size = self.path.stat().st_size
-        if size not in {self._sealed_size, self._sealed_size + self.size}:
+        if size not in {self._sealed_size, self._file_size}:
             raise NotAsPromisedError(f"{self.path} has {size} bytes, of which {self._sealed_size} were sealed")
         return size == self._sealed_size
 
@@ -376,10 +382,8 @@ class Scene:
             return
         random = self._random
         length = random.randint(1, 10_000)
-        data = random.choice((bytes(length), random.randbytes(length), b"INDEX|never-submitted|\nINDEX|nev"))
-        self._tail = Tail(max(journals, key=lambda each: int(each.name.removeprefix("journal-"))), len(data))
-        with self._tail.path.open("ab") as file:
-            file.write(data)
+        data = random.choice((bytes(length) + b"?", random.randbytes(length), b"INDEX|never-submitted|\nINDEX|nev"))
+        self._tail = Tail(max(journals, key=lambda each: int(each.name.removeprefix("journal-"))), data)
         self._tally.added_tails += 1
 
     def _journals(self) -> list[Path]:

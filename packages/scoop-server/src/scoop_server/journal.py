@@ -1,7 +1,7 @@
 """The journal that is being written: one batch a commit, sealed, and on disk before anyone hears of it.
 
 Room is set aside ahead of the batches, because a sync that has to record a new length of the file as well takes
-about twice as long. Until a batch fills it, such room reads as zeros, which no reader takes for a batch.
+half as long again. Until a batch fills it, such room reads as zeros, which no reader takes for a batch.
 """
 
 import contextlib
