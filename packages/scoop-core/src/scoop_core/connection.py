@@ -76,7 +76,7 @@ class Connection:
         'QUERY|a|\n\n'
         """
         # What nearly always arrives: whole lines, after whole lines.
-        if self.state is ConnectionState.BETWEEN_LINES and data.endswith(b"\n") and len(data) <= self._max_line_length:
+        if self.state is _BETWEEN_LINES and data.endswith(b"\n") and len(data) <= self._max_line_length:
             text = data.decode(ENCODING)
             return text.replace("\r\n", "\n") if "\r" in text else text
         return self._receive_in_pieces(data)
