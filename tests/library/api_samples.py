@@ -36,6 +36,7 @@ from scoop_core import (
     Response,
     ScoopError,
     Seal,
+    Tally,
     TranscriptError,
     UnknownPackage,
     decode_snapshot,
@@ -102,6 +103,11 @@ def sample_graph() -> None:
     assert DependencyGraph.from_requests(graph.requests()) == DependencyGraph.from_lines(graph.rebuild_lines())
     changes = Changes()
     assert_type(graph.apply_lines("INDEX|gcc|gmp\n", changes), str)
+    tally = Tally()
+    assert_type(graph.apply_lines("INDEX|gcc|gmp\n", tally=tally), str)
+    assert_type(tally.errors, int)
+    for counted in tally:
+        assert_type(counted, tuple[str, Response, int])
     assert_type(changes.lines, list[str])
     assert_type(changes.previous, list[str | None])
     graph.undo(changes)

@@ -7,7 +7,7 @@ state after each change, so that a recovered graph can be found among them.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scoop_core import Changes, DependencyGraph
+from scoop_core import Changes, DependencyGraph, Tally
 
 from tests.simulation.network import SimulatedSocket
 
@@ -114,11 +114,11 @@ class Observer(DependencyGraph):
 
     # What the server calls
 
-    def apply_lines(self, text: str, changes: Changes | None = None) -> str:
+    def apply_lines(self, text: str, changes: Changes | None = None, tally: Tally | None = None) -> str:
         """Apply the lines, and hold the answers against the naive index."""
         assert changes is not None, "a server must learn what to write down"
         before = len(changes)
-        answers = super().apply_lines(text, changes)
+        answers = super().apply_lines(text, changes, tally)
         if not text:
             return answers
         state = self.history[-1]

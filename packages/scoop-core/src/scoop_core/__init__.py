@@ -44,6 +44,7 @@ from scoop_core.messages import (
     parse_response,
 )
 from scoop_core.refusals import BlockedByDependents, ClosesCycle, MissingDependencies, NotIndexed, Refusal
+from scoop_core.tally import Tally
 from scoop_core.transcript import (
     JOURNAL_VERSION,
     NO_BATCH,
@@ -90,6 +91,7 @@ __all__ = [
     "Response",
     "ScoopError",
     "Seal",
+    "Tally",
     "TranscriptError",
     "UnknownPackage",
     "UnsupportedFormat",

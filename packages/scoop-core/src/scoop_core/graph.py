@@ -18,11 +18,11 @@ indexed needs no further check, and only names that are *not* indexed are ever l
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import compress, islice
+from itertools import compress, islice, takewhile
 from operator import contains
 from typing import Final, Self
 
-from scoop_core.errors import InvalidName, RequestRefused
+from scoop_core.errors import RequestRefused
 from scoop_core.graph_queries import GraphQueries, same_names, split_names
 from scoop_core.messages import (
     Command,
@@ -35,6 +35,7 @@ from scoop_core.messages import (
     parse_request,
 )
 from scoop_core.refusals import ClosesCycle, MissingDependencies
+from scoop_core.tally import UNKNOWN, Tally
 
 _OK: Final = encode_response(Response.OK)
 _FAIL: Final = encode_response(Response.FAIL)
@@ -211,12 +212,12 @@ class DependencyGraph(GraphQueries):
 
     # A batch
 
-    def apply_lines(self, text: str, changes: Changes | None = None) -> str:
+    def apply_lines(self, text: str, changes: Changes | None = None, tally: Tally | None = None) -> str:
         r"""Answer every line of ``text`` in order; return the answers, each with its newline, in one text.
 
         ``text`` is zero or more lines, each ended by a newline alone, as :class:`Connection` hands them on: a
         CR is a part of the line here, and no name holds one. A line that is no request is answered ERROR. What
-        changed is appended to ``changes``, if given.
+        changed is appended to ``changes``, and each answer is counted in ``tally``, if given.
 
         This says the same as :func:`parse_request` and :meth:`apply` line by line, and is
         written for speed: it makes no object per message, and asks what a line is only as far as the
@@ -233,35 +234,54 @@ class DependencyGraph(GraphQueries):
         if text.startswith("QUERY|") and text.endswith("|\n"):
             name = text[6:-2]
             if name in counts:
+                if tally is not None:
+                    tally.present_queries += 1
                 return _OK
             names = name.split("|\nQUERY|")
             if all(map(counts.__contains__, names)):
+                if tally is not None:
+                    tally.present_queries += len(names)
                 return _OK * len(names)
-
-        dependencies = self._dependencies
-        answers: list[str] = []
         lines = text.split("\n")
         lines.pop()  # what stands after the last newline: nothing
+        return "".join(self._apply_each(lines, changes, tally))
+
+    def _apply_each(self, lines: list[str], changes: Changes | None, tally: Tally | None) -> list[str]:
+        """Answer ``lines`` one by one."""
+        counts = self._dependent_counts
+        dependencies = self._dependencies
+        answers: list[str] = []
+        refused: list[tuple[str, str]] = []
+        indexes = removes = 0
         for line in lines:
+            command = UNKNOWN  # unless there are three fields
             try:
                 command, package, listed = line.split("|")
-            except ValueError:
-                answers.append(_ERROR)
-                continue
-            try:
                 if command == "QUERY":
-                    answer = _OK if package in counts and not listed else self._query(package, listed)
+                    if not listed and package in counts:
+                        answers.append(_OK)
+                        continue
+                    answer = self._query(package, listed)
                 elif command == "INDEX":
+                    indexes += 1
                     # Most often the very list that is indexed already: an unknown package has None, equal to no text.
-                    answer = _OK if dependencies.get(package) == listed else self._index(package, listed, changes)
+                    if dependencies.get(package) == listed:
+                        answers.append(_OK)
+                        continue
+                    answer = self._index(package, listed, changes)
                 elif command == "REMOVE":
+                    removes += 1
                     answer = self._remove(package, listed, changes)
                 else:
-                    answer = _ERROR
-            except InvalidName:
+                    command, answer = UNKNOWN, _ERROR
+            except ValueError:  # not three fields, or a name that is none
                 answer = _ERROR
             answers.append(answer)
-        return "".join(answers)
+            if answer is not _OK:
+                refused.append((command, answer))
+        if tally is not None:
+            tally._count(len(answers), indexes, removes, refused)
+        return answers
 
     def undo(self, changes: Changes) -> None:
         r"""Take ``changes`` back, the last one first, so that the graph is what it was before them.
@@ -296,19 +316,21 @@ class DependencyGraph(GraphQueries):
         is_new = package not in counts
         if is_new:
             parse_name(package)
-        if not all(map(counts.__contains__, names)):
-            parse_names(listed)  # an invalid name is an error, a missing one a refusal
-            return _FAIL
         if len(set(names)) < len(names):
+            parse_names(listed)  # it is an error if any is no name
             names = list(dict.fromkeys(names))
             listed = ",".join(names)
         if is_new:
             previous = None
+            if not self._count_dependent_on(names):
+                parse_names(listed)  # an invalid name is an error, a missing one a refusal
+                return _FAIL
             self._dependencies[package] = listed
             counts[package] = 0
-            for name in names:
-                counts[name] += 1
         else:
+            if not all(map(counts.__contains__, names)):
+                parse_names(listed)
+                return _FAIL
             previous = self._dependencies[package]
             if same_names(previous, listed):
                 self._dependencies[package] = listed  # so that the same line, next time, is one comparison
@@ -320,6 +342,21 @@ class DependencyGraph(GraphQueries):
             changes.lines.append(f"INDEX|{package}|{listed}")
             changes.previous.append(previous)
         return _OK
+
+    def _count_dependent_on(self, names: list[str]) -> bool:
+        """Count a package that depends on ``names``, each there once; do nothing and return False where one is missing.
+
+        Most often none is, so each is looked up once.
+        """
+        counts = self._dependent_counts
+        try:
+            for name in names:
+                counts[name] += 1
+        except KeyError:
+            for name in takewhile(counts.__contains__, names):
+                counts[name] -= 1
+            return False
+        return True
 
     def _remove(self, package: str, listed: str, changes: Changes | None) -> str:
         if listed:

@@ -1,0 +1,74 @@
+"""How often which command had which response, for whoever watches an index."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Final
+
+from scoop_core.messages import Command, Response, encode_response
+
+_OK: Final = encode_response(Response.OK)
+_ERROR: Final = encode_response(Response.ERROR)
+
+_QUERY_OK: Final = ("QUERY", _OK)
+_INDEX_OK: Final = ("INDEX", _OK)
+_REMOVE_OK: Final = ("REMOVE", _OK)
+
+UNKNOWN: Final = "unknown"
+"""Stands in a tally for the command of a line that has none, or none that is known."""
+
+
+class Tally:
+    r"""How many requests of each command had each response.
+
+    One thread may read while another counts: what is read is then of one moment or the next.
+
+    >>> from scoop_core import DependencyGraph
+    >>> tally = Tally()
+    >>> answers = DependencyGraph().apply_lines("INDEX|a|\nQUERY|a|\nQUERY|b|\nBLINDEX|a|\n", tally=tally)
+    >>> for command, response, count in tally:
+    ...     if count:
+    ...         print(command, response, count)
+    INDEX OK 1
+    QUERY OK 1
+    QUERY FAIL 1
+    unknown ERROR 1
+    """
+
+    __slots__ = ("_counts", "errors", "present_queries")
+
+    def __init__(self) -> None:
+        # All that can occur is a key from the start, so that whoever iterates meets no change of size.
+        self._counts = {(str(command), encode_response(each)): 0 for command, each in product(Command, Response)}
+        self._counts[UNKNOWN, _ERROR] = 0
+        self.present_queries = 0
+        """Queries that found their package, as far as whole batches of them were answered at once."""
+        self.errors = 0
+        """How many lines were no request."""
+
+    def __iter__(self) -> Iterator[tuple[str, Response, int]]:
+        """Yield each command, ``"unknown"`` last, with each response that it can have, and how often it had it."""
+        for (command, answer), count in self._counts.items():
+            is_batched = (command, answer) == _QUERY_OK
+            yield command, Response(answer[:-1]), count + self.present_queries * is_batched
+
+    def __repr__(self) -> str:
+        return f"<Tally: {sum(count for _, _, count in self):,} requests, {self.errors:,} errors>"
+
+    def _count(self, requests: int, indexes: int, removes: int, refused: list[tuple[str, str]]) -> None:
+        """Count ``requests``, of which as many as told are INDEX and REMOVE, and all but ``refused`` answered OK.
+
+        ``refused`` holds the command and the answer of each of the others.
+        """
+        counts = self._counts
+        if not refused and requests == 1:
+            counts[_INDEX_OK if indexes else _REMOVE_OK if removes else _QUERY_OK] += 1
+            return
+        commands = []
+        for key in refused:
+            counts[key] += 1
+            commands.append(key[0])
+            self.errors += key[1] == _ERROR
+        queries = requests - indexes - removes - commands.count(UNKNOWN)
+        counts[_QUERY_OK] += queries - commands.count("QUERY")
+        counts[_INDEX_OK] += indexes - commands.count("INDEX")
+        counts[_REMOVE_OK] += removes - commands.count("REMOVE")

@@ -1,0 +1,62 @@
+"""Counting requests by command and response."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scoop_core import DependencyGraph, Tally
+
+LINES = st.lists(
+    st.one_of(
+        st.builds(
+            "{}|{}|{}".format,
+            st.sampled_from(["INDEX", "REMOVE", "QUERY", "BLINDEX"]),
+            st.sampled_from("abc "),
+            st.sampled_from(["", "a", "b,c", "a,,b"]),
+        ),
+        st.sampled_from(["", "QUERY|a", "|||", "QUERY|a|", "QUERY|a|"]),
+    )
+)
+
+
+def counted(tally: Tally) -> Counter[tuple[str, str]]:
+    return +Counter({(command, str(response)): count for command, response, count in tally})
+
+
+def test_an_empty_tally_names_all_that_can_occur() -> None:
+    tally = Tally()
+    assert counted(tally) == Counter()
+    assert tally.errors == 0
+    assert [(command, str(response)) for command, response, _ in tally] == [
+        *((command, response) for command in ("INDEX", "REMOVE", "QUERY") for response in ("OK", "FAIL", "ERROR")),
+        ("unknown", "ERROR"),
+    ]
+    assert repr(tally) == "<Tally: 0 requests, 0 errors>"
+
+
+@given(LINES, st.integers(1, 5))
+def test_batches_are_counted_as_their_lines_one_by_one(lines: list[str], size: int) -> None:
+    graph, tally = DependencyGraph(), Tally()
+    expected: Counter[tuple[str, str]] = Counter()
+    for start in range(0, len(lines), size):
+        batch = lines[start : start + size]
+        answers = graph.apply_lines("".join(f"{line}\n" for line in batch), tally=tally).split()
+        for line, answer in zip(batch, answers, strict=True):
+            command = line.split("|")[0] if line.count("|") == 2 else "unknown"
+            expected[command if command in {"INDEX", "REMOVE", "QUERY"} else "unknown", answer] += 1
+    assert counted(tally) == expected
+    assert tally.errors == sum(count for (_, answer), count in expected.items() if answer == "ERROR")
+
+
+def test_a_batch_of_queries_that_all_find_their_package_counts_each() -> None:
+    graph, tally = DependencyGraph.from_mapping({"a": [], "b": []}), Tally()
+    graph.apply_lines("QUERY|a|\nQUERY|b|\nQUERY|a|\n", tally=tally)
+    graph.apply_lines("QUERY|b|\n", tally=tally)
+    assert counted(tally) == {("QUERY", "OK"): 4}
+    assert repr(tally) == "<Tally: 4 requests, 0 errors>"
+
+
+def test_counting_changes_no_answer() -> None:
+    text = "INDEX|a|\nINDEX|b|a\nREMOVE|a|\nQUERY|b|\nQUERY|c|\nINDEX|c|d\nINDEX|c| \n\nREMOVE|b|\n"
+    assert DependencyGraph().apply_lines(text, tally=Tally()) == DependencyGraph().apply_lines(text)
