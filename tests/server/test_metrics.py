@@ -8,6 +8,8 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from scoop_core import DependencyGraph
+
 from scoop_server import __version__
 from scoop_server.metrics import metrics_of
 from scoop_server.statistics import CloseReason, Stage, Statistics, WatchedRun
@@ -85,7 +87,7 @@ def test_every_count_that_may_come_is_there_from_the_beginning_as_zero(run: Watc
 
 def test_counts(run: WatchedRun) -> None:
     statistics = run.statistics
-    statistics.answers["INDEX", "OK"] = 7
+    DependencyGraph().apply_lines("INDEX|a|\n" * 7, tally=statistics.tally)
     statistics.connections_closed[CloseReason.IDLE] = 3
     statistics.connections_now, statistics.connections_accepted = 2, 5
     statistics.bytes_received, statistics.bytes_sent = 2**60, 17
@@ -199,7 +201,8 @@ def test_what_a_client_did(tmp_path: Path) -> None:
         assert value(samples, "scoop_dependency_edges") == 0
         assert value(samples, "scoop_connections_accepted_total") == 2
         assert value(samples, "scoop_ready") == 1
-        assert value(samples, "scoop_journal_bytes") == (tmp_path / "data" / "journal-1").stat().st_size
+        journal = (tmp_path / "data" / "journal-1").read_bytes().rstrip(b"\0")  # but for the room set aside
+        assert value(samples, "scoop_journal_bytes") == len(journal)
         assert value(samples, "scoop_snapshot_bytes") == (tmp_path / "data" / "snapshot-1").stat().st_size
         assert value(samples, "scoop_snapshot_timestamp_seconds") == (tmp_path / "data" / "snapshot-1").stat().st_mtime
         assert value(samples, "scoop_recovery_seconds") >= 0

@@ -6,7 +6,7 @@ import socket
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final, Protocol
 
-from scoop_core import ENCODING, Connection, ConnectionState
+from scoop_core import Connection, ConnectionState
 
 from scoop_server.limits import Limits
 
@@ -105,8 +105,8 @@ class Client:
         state = self.connection.state
         return state is ConnectionState.IN_LINE or state is ConnectionState.SKIPPING
 
-    def receive(self) -> str:
-        """Read once; return the batch of complete lines that arrived with it, empty if none.
+    def read(self) -> bytes:
+        """Read once; return what has arrived, for the connection to take in, or nothing.
 
         At the end of the peer's stream an open client becomes a finishing one. Raises OSError where the
         connection is broken.
@@ -114,12 +114,11 @@ class Client:
         try:
             data = self._recv(self._read_bytes_max)
         except (BlockingIOError, InterruptedError):
-            return ""
-        if data:
-            return self.connection.receive(data)
-        self.connection.receive_end()
-        self.phase = Phase.FINISHING
-        return ""
+            return b""
+        if not data:
+            self.connection.receive_end()
+            self.phase = Phase.FINISHING
+        return data
 
     def discard(self) -> bool:
         """Read once and throw it away; return whether more may come. Raises OSError as :meth:`receive` does."""
@@ -134,7 +133,7 @@ class Client:
         Returns whether the client can simply go on: it is open and nothing is unsent. Raises OSError where
         the connection is broken or more is unsent than a client may leave.
         """
-        data = answers.encode(ENCODING)
+        data = answers.encode()
         if self._unsent:
             self._unsent += data
             return self._send_unsent()

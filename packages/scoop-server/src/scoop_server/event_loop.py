@@ -21,7 +21,7 @@ from scoop_server.client import Client, Phase, StreamSocket
 from scoop_server.journal import OutOfSpaceError
 from scoop_server.limits import Limits
 from scoop_server.logs import RepeatLimit, access_log, log, log_errors, log_requests
-from scoop_server.statistics import CloseReason, Stage, Statistics, added_dependencies
+from scoop_server.statistics import CloseReason, Stage, Statistics
 from scoop_server.store import Store
 
 _BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
@@ -81,6 +81,7 @@ class Server:
         self._clock = clock
         self._limits = limits
         self._statistics = statistics or Statistics()
+        self._tally = self._statistics.tally
         self._repeat_limit = RepeatLimit(clock)
         self._clients: dict[Client, None] = {}  # a set that keeps its order, so that a simulation can be repeated
         self._changes = Changes()
@@ -119,29 +120,27 @@ class Server:
         """Wait until something is ready, and deal with all that is."""
         was_draining = self.state is State.DRAINING
         events = self._selector.select(self._timeout())
-        self._now = self._clock()
-        changes = self._changes
-        replies = self._read_and_apply(events, changes)
-        if changes.lines:
-            try:
-                self._store.commit(changes)
-            except OutOfSpaceError:
-                replies = self._take_back(replies, changes)
-            else:
-                self._statistics.dependency_edges += added_dependencies(changes)
-            changes.clear()
+        started = self._now = self._clock()
+        errors = self._tally.errors
+        replies = self._read_and_apply(events, self._changes)
+        if self._changes.lines:
+            replies = self._commit(replies, self._changes)
         self._reply(replies)
-        self._log_replies(replies)
+        if self._tally.errors > errors or access_log.isEnabledFor(logging.INFO):
+            self._log_replies(replies)
         if was_draining:
             self._drain({key.data for key, mask in events if mask & EVENT_READ or not key.events & EVENT_READ})
-        if self._now >= self._next_tick:
+        if started >= self._next_tick:
             self._tick()
+        if self._statistics.is_watched:
+            self._statistics.turn_seconds.observe(self._clock() - started)
 
     def _read_and_apply(self, events: list[tuple[SelectorKey, int]], changes: Changes) -> list[Reply]:
         """Read each ready client once, and answer what it asks; return the answers, which must wait for the commit."""
-        apply_lines = self._graph.apply_lines
+        apply_lines, tally = self._graph.apply_lines, self._tally
         line_started = self._line_started
         replies: list[Reply] = []
+        received = 0
         for key, mask in events:
             client = key.data
             if type(client) is not Client:
@@ -150,15 +149,32 @@ class Server:
             lines = answers = ""
             if mask & EVENT_READ:
                 try:
-                    lines = client.receive()
+                    data = client.read()
                 except OSError as error:
                     self._close(client, error)
                     continue
-                if lines:
-                    answers = apply_lines(lines, changes)
+                if data:
+                    received += len(data)
+                    lines = client.connection.receive(data)
+                    if lines:
+                        answers = apply_lines(lines, changes, tally)
                 if line_started or client.connection.state is not _BETWEEN_LINES:
                     self._time_line(client, lines)
             replies.append((client, lines, answers))
+        self._statistics.bytes_received += received
+        return replies
+
+    def _commit(self, replies: list[Reply], changes: Changes) -> list[Reply]:
+        """Have the turn's changes made to last; return the answers that may be given then."""
+        started = self._clock()
+        try:
+            self._store.commit(changes)
+        except OutOfSpaceError:
+            replies = self._take_back(replies, changes)
+        else:
+            if self._statistics.is_watched:
+                self._statistics.count_commit(changes, self._clock() - started)
+        changes.clear()
         return replies
 
     def _take_back(self, replies: list[Reply], changes: Changes) -> list[Reply]:
@@ -181,8 +197,11 @@ class Server:
         return given
 
     def _reply(self, replies: list[Reply]) -> None:
+        now = self._now
+        sent = 0
         for client, _, answers in replies:
-            client.last_active = self._now  # it has sent something, or taken some of its answers
+            client.last_active = now  # it has sent something, or taken some of its answers
+            sent += len(answers)
             try:
                 if not client.send(answers):
                     self._settle(client)
@@ -190,6 +209,7 @@ class Server:
                     self._watch_client(client, EVENT_READ)
             except OSError as error:
                 self._close(client, error)
+        self._statistics.bytes_sent += sent
 
     def _log_replies(self, replies: list[Reply]) -> None:
         if access_log.isEnabledFor(logging.INFO):

@@ -24,8 +24,6 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from scoop_core import Command, Response
-
 from scoop_server import __version__
 from scoop_server.statistics import CloseReason, Histogram, WatchedRun
 
@@ -88,11 +86,9 @@ class RunCollector(Collector):
         yield from self._storage()
 
     def _requests(self) -> Metric:
-        answers = dict(self._run.statistics.answers)  # a copy that no turn can change meanwhile
         family = CounterMetricFamily("scoop_requests", "Requests by their answer.", labels=["command", "response"])
-        known = [(command.value, response.value) for command in Command for response in Response]
-        for labels in dict.fromkeys([*known, ("unknown", Response.ERROR.value), *answers]):
-            family.add_metric(labels, answers.get(labels, 0))
+        for command, response, count in self._run.statistics.tally:
+            family.add_metric([command, response], count)
         return family
 
     def _closed_connections(self) -> Metric:

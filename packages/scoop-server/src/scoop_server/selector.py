@@ -8,7 +8,10 @@ comprehension; only events other than the plain "can be read" are translated. be
 import select
 from collections.abc import Mapping
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, DefaultSelector, SelectorKey
-from typing import Any
+from typing import Any, Final
+
+_READABLE: Final = getattr(select, "EPOLLIN", 0)  # a global name is found faster, and this one is asked for each event
+_READ: Final = EVENT_READ
 
 
 class EpollSelector(BaseSelector):
@@ -49,7 +52,7 @@ class EpollSelector(BaseSelector):
         """See :meth:`selectors.BaseSelector.select`; all that is ready, so that what is missing was not ready."""
         keys = self._keys
         return [
-            (keys[descriptor], EVENT_READ if event == select.EPOLLIN else _from_epoll(event, keys[descriptor].events))
+            (keys[descriptor], _READ if event == _READABLE else _from_epoll(event, keys[descriptor].events))
             for descriptor, event in self._epoll.poll(timeout, len(keys) or 1)
         ]
 

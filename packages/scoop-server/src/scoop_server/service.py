@@ -69,7 +69,8 @@ def serve(settings: Settings) -> None:
             )
             graph, place = store.graph, f"data directory {directory.path}, fsync {settings.fsync}"
         statistics.recovery_seconds = time.monotonic() - started
-        statistics.dependency_edges = graph.dependency_total() if settings.admin is not None else 0
+        statistics.is_watched = settings.admin is not None
+        statistics.dependency_edges = graph.dependency_total() if statistics.is_watched else 0
         run.index, run.storage = graph, store
         graph.reject_cycles = settings.reject_cycles
         limits = replace(

@@ -10,7 +10,7 @@ from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from scoop_core import Changes
+from scoop_core import Changes, Tally
 
 TURN_SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 """Upper bounds for the duration of a turn: from a turn for one client to one that everybody notices."""
@@ -84,7 +84,6 @@ class Statistics:
     """The numbers of one run, since its start. Sizes are in bytes, times in seconds."""
 
     __slots__ = (
-        "answers",
         "bytes_received",
         "bytes_sent",
         "commit_changes",
@@ -93,8 +92,10 @@ class Statistics:
         "connections_closed",
         "connections_now",
         "dependency_edges",
+        "is_watched",
         "recovery_seconds",
         "stage",
+        "tally",
         "turn_seconds",
     )
 
@@ -106,15 +107,24 @@ class Statistics:
         self.connections_accepted = 0
         self.connections_closed: Counter[str] = Counter()
         """By reason: a word or two, from a fixed set."""
-        self.answers: Counter[tuple[str, str]] = Counter()
-        """By command and response; a line without a known command counts as ``("unknown", "ERROR")``."""
+        self.tally = Tally()
+        """Requests, by command and response."""
+        self.is_watched = False
+        """Whether turns and commits are timed, and dependencies counted: not for nothing."""
         self.dependency_edges = 0
         """How many dependencies all packages have together."""
         self.bytes_received = 0
         self.bytes_sent = 0
+        """Bytes of answers, those included that a client has not taken yet."""
         self.turn_seconds = Histogram(TURN_SECONDS)
         self.commit_seconds = Histogram(COMMIT_SECONDS)
         self.commit_changes = Histogram(BATCH_CHANGES)
+
+    def count_commit(self, changes: Changes, seconds: float) -> None:
+        """Count one commit of ``changes`` that took so long."""
+        self.commit_seconds.observe(seconds)
+        self.commit_changes.observe(len(changes))
+        self.dependency_edges += added_dependencies(changes)
 
 
 def added_dependencies(changes: Changes) -> int:
