@@ -1,0 +1,195 @@
+"""The files in contrib/container: they fit each other and the server, and the health check tells how it is."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from scoop_server.addresses import InternetAddress
+from scoop_server.limits import Limits
+from scoop_server.setting_sources import read_settings
+from scoop_server.settings import OPTIONS
+
+from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
+
+ROOT: Final = Path(__file__).parents[2]
+CONTAINER: Final = ROOT / "contrib" / "container"
+HEALTH_CHECK: Final = CONTAINER / "healthcheck.py"
+
+PINNED: Final = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}")
+"""An image by an exact version, and by what it holds."""
+
+_CAN_BE_PROCESS_1: Final = (
+    shutil.which("unshare") is not None
+    and subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode == 0
+)
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Return the instructions of the Dockerfile, each with what follows it, on one line."""
+    text = (CONTAINER / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(name, " ".join(rest.split())) for name, _, rest in (line.partition(" ") for line in lines)]
+
+
+def final(name: str) -> list[str]:
+    """Return what the last stage says under an instruction."""
+    given = instructions()
+    last_stage = max(number for number, (each, _) in enumerate(given) if each == "FROM")
+    return [rest for each, rest in given[last_stage:] if each == name]
+
+
+def variables() -> dict[str, str]:
+    """Return the environment of the container."""
+    return dict(assignment.split("=", 1) for line in final("ENV") for assignment in line.split())
+
+
+def load(name: str) -> Any:
+    """Return what a YAML file holds."""
+    return yaml.safe_load((CONTAINER / name).read_text())
+
+
+# The image
+
+
+def test_each_base_image_is_pinned() -> None:
+    bases = [rest.split()[0] for name, rest in instructions() if name == "FROM"]
+    assert len(bases) == 2
+    assert len(set(bases)) == 1
+    assert all(PINNED.fullmatch(base) for base in bases)
+
+
+def test_what_is_copied_is_there() -> None:
+    copied = [rest.split()[0] for name, rest in instructions() if name == "COPY" and not rest.startswith("--from")]
+    assert copied == ["packages", "contrib/container/healthcheck.py"]
+    assert all((ROOT / path).exists() for path in copied)
+    [install] = [
+        json.loads(rest) for name, rest in instructions() if name == "RUN" and '"install", "--no-cache' in rest
+    ]
+    for source in (word for word in install if word.startswith("/source/")):
+        path, _, extra = source.removeprefix("/source/").rstrip("]").partition("[")
+        project = (ROOT / "packages" / path / "pyproject.toml").read_text()
+        assert not extra or re.search(rf"^{extra} = \[", project, re.MULTILINE)
+
+
+def test_no_shell_stands_between_the_runtime_and_the_server() -> None:
+    for name, rest in instructions():
+        if name in {"RUN", "ENTRYPOINT", "CMD"}:
+            assert isinstance(json.loads(rest), list)
+    [health_check] = final("HEALTHCHECK")
+    assert isinstance(json.loads(health_check.partition("CMD ")[2]), list)
+    assert final("STOPSIGNAL") == ["SIGTERM"]
+
+
+def test_the_server_runs_as_nobody_in_particular_and_owns_its_volume() -> None:
+    [user] = final("USER")
+    number, group = user.split(":")
+    assert int(number) > 0
+    [volume] = final("VOLUME")
+    [made] = [json.loads(rest) for rest in final("RUN")]
+    assert {f"--owner={number}", f"--group={group}", volume} <= set(made)
+    assert variables()["SCOOP_DATA_DIR"] == volume
+
+
+def test_the_environment_is_made_of_settings_and_the_ports_are_theirs() -> None:
+    given = variables()
+    assert given.keys() <= {option.variable for option in OPTIONS}
+    settings = read_settings([], given)
+    assert isinstance(settings.admin, InternetAddress)
+    assert final("EXPOSE") == [f"{settings.port} {settings.admin.port}"]
+
+
+def test_the_arguments_of_the_entry_point_are_those_of_the_server() -> None:
+    [entry_point] = final("ENTRYPOINT")
+    program, *arguments = json.loads(entry_point)
+    assert Path(program).name == "scoop-server"
+    read_settings(arguments, {})
+
+
+# Being well
+
+
+def check_health(admin: str) -> int:
+    """Run the health check as the container does; return its exit status."""
+    done = subprocess.run(
+        [sys.executable, str(HEALTH_CHECK)],
+        env=os.environ | {"SCOOP_ADMIN": admin},
+        capture_output=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    return done.returncode
+
+
+def test_the_health_check_tells_a_server_that_serves_from_one_that_does_not(tmp_path: Path) -> None:
+    inside = variables() | {"SCOOP_HOST": "127.0.0.1", "SCOOP_ADMIN": "127.0.0.1:0", "SCOOP_DATA_DIR": str(tmp_path)}
+    with ServerProcess(variables=inside) as server:
+        admin = server.wait_for_log(r"the admin endpoint is http://127\.0\.0\.1:(\d+)")
+        assert check_health(f"0.0.0.0:{admin[1]}") == 0
+        with server.connect() as client:
+            assert client.ask("INDEX|gmp|") == ["OK"]
+    assert check_health(f"0.0.0.0:{admin[1]}") == 1
+
+
+@pytest.mark.skipif(not _CAN_BE_PROCESS_1, reason="a process namespace of its own is not allowed here")
+def test_a_server_that_is_process_1_ends_at_sigterm(tmp_path: Path) -> None:
+    command = ["unshare", "--pid", "--fork", *MODULE_COMMAND]
+    with ServerProcess("--data-dir", str(tmp_path / "data"), command=command) as server:
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
+        assert "NSpid:" in (status := Path(f"/proc/{int(children)}/status").read_text())
+        assert re.search(r"^NSpid:.*\t1$", status, re.MULTILINE)
+        os.kill(int(children), signal.SIGTERM)
+        assert server.wait() == 0
+    assert any("received SIGTERM" in line for line in server.log_lines)
+
+
+# The services around it
+
+
+def test_the_services_are_pinned_and_reached_from_this_machine_alone() -> None:
+    services = load("compose.yaml")["services"]
+    assert services.keys() == {"scoop", "prometheus", "grafana"}
+    for name, each in services.items():
+        assert name == "scoop" or PINNED.fullmatch(each["image"])
+        assert all(port.startswith("127.0.0.1:") for port in each["ports"])
+
+
+def test_the_files_and_volumes_of_the_services_are_there() -> None:
+    compose = load("compose.yaml")
+    for each in compose["services"].values():
+        for source in (volume.split(":")[0] for volume in each["volumes"]):
+            assert (CONTAINER / source).is_file() if source.startswith(".") else source in compose["volumes"]
+    build = compose["services"]["scoop"]["build"]
+    assert (CONTAINER / build["context"]).resolve() == ROOT
+    assert (ROOT / build["dockerfile"]).is_file()
+
+
+def test_a_stop_is_given_more_time_than_the_server_takes_to_answer() -> None:
+    period = load("compose.yaml")["services"]["scoop"]["stop_grace_period"]
+    assert 60 * int(period.removesuffix("m")) >= 2 * Limits().drain_seconds_max
+
+
+def test_prometheus_scrapes_the_admin_endpoint_and_has_the_rules() -> None:
+    prometheus = load("prometheus.yml")
+    [job] = prometheus["scrape_configs"]
+    admin_port = variables()["SCOOP_ADMIN"].rpartition(":")[2]
+    assert job == {"job_name": "scoop", "static_configs": [{"targets": [f"scoop:{admin_port}"]}]}
+    mounted = [volume.split(":")[1] for volume in load("compose.yaml")["services"]["prometheus"]["volumes"]]
+    assert set(prometheus["rule_files"]) <= set(mounted)
+
+
+def test_grafana_finds_prometheus_and_the_dashboard() -> None:
+    services = load("compose.yaml")["services"]
+    [source] = load("grafana-datasource.yml")["datasources"]
+    assert source["url"] == f"http://prometheus:{services['prometheus']['ports'][0].rpartition(':')[2]}"
+    [provider] = load("grafana-dashboards.yml")["providers"]
+    mounted = [Path(volume.split(":")[1]) for volume in services["grafana"]["volumes"]]
+    assert Path(provider["options"]["path"]) in [path.parent for path in mounted if path.suffix == ".json"]

@@ -1,0 +1,167 @@
+"""The units in contrib/systemd say what the server does, and leave it what it needs."""
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from scoop_server import listening, service, signals
+from scoop_server.limits import Limits
+from scoop_server.setting_sources import read_settings
+from scoop_server.settings import Settings, build_parser
+
+from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
+
+UNITS: Final = Path(__file__).parents[2] / "contrib" / "systemd"
+SERVICE: Final = UNITS / "scoop.service"
+SOCKET: Final = UNITS / "scoop.socket"
+
+EXPOSURE_MAX: Final = 15
+"""In tenths of what ``systemd-analyze security`` tells: 0 is a service that can do no harm, 100 one that can do any."""
+
+needs_systemd_analyze: Final = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
+needs_strace: Final = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
+def values(unit: Path, name: str) -> list[str]:
+    """Return what ``unit`` assigns to ``name``, in order."""
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
+
+
+def value(unit: Path, name: str) -> str:
+    """Return what ``unit`` assigns to ``name``, once."""
+    [only] = values(unit, name)
+    return only
+
+
+def seconds(text: str) -> float:
+    """Return a time span of systemd's, as far as these units write them."""
+    found = re.fullmatch(r"(\d+)(s|min)", text)
+    assert found is not None
+    return float(found[1]) * {"s": 1, "min": 60}[found[2]]
+
+
+def arguments() -> list[str]:
+    """Return the arguments that the service gives the server."""
+    program, *rest = value(SERVICE, "ExecStart").replace("%S", "/var/lib").split()
+    assert Path(program).name == "scoop-server"
+    return rest
+
+
+def analyze(*words: str) -> str:
+    """Run systemd-analyze; return what it prints. Raises where it finds fault."""
+    done = subprocess.run(
+        ["systemd-analyze", *words], capture_output=True, text=True, timeout=WAIT_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@needs_systemd_analyze
+def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
+    for unit in (SERVICE, SOCKET):
+        # The program that it starts is one that is here.
+        text = re.sub(r"^(ExecStart=)\S+", rf"\1{sys.executable}", unit.read_text(), flags=re.MULTILINE)
+        (tmp_path / unit.name).write_text(text)
+    printed = analyze("verify", "--man=no", *(str(tmp_path / unit.name) for unit in (SERVICE, SOCKET)))
+    assert "scoop." not in printed
+
+
+@needs_systemd_analyze
+def test_the_service_is_exposed_as_little_as_promised() -> None:
+    analyze("security", "--offline=yes", f"--threshold={EXPOSURE_MAX}", str(SERVICE))
+
+
+def test_the_service_gives_flags_that_there_are() -> None:
+    known = {flag for action in build_parser()._actions for flag in action.option_strings}
+    given = {argument for argument in arguments() if argument.startswith("-")}
+    assert given
+    assert given <= known
+
+
+def test_the_service_keeps_the_index_where_systemd_lets_it_write() -> None:
+    given = arguments()
+    assert given[given.index("--data-dir") + 1] == f"/var/lib/{value(SERVICE, 'StateDirectory')}"
+
+
+def test_the_signals_are_those_that_the_server_obeys() -> None:
+    assert values(SERVICE, "KillSignal") == []  # so it is SIGTERM
+    assert signal.SIGTERM in signals._SIGNALS
+
+
+def test_the_times_are_longer_than_what_the_server_takes_without_a_word() -> None:
+    limits = Limits()
+    assert seconds(value(SERVICE, "TimeoutStopSec")) >= 2 * (limits.drain_seconds_max + limits.linger_seconds_max)
+    assert seconds(value(SERVICE, "WatchdogSec")) >= 4 * limits.tick_seconds
+
+
+def test_the_limit_of_open_files_leaves_room_for_all_clients() -> None:
+    assert int(value(SERVICE, "LimitNOFILE")) >= Limits().clients_max + service._RESERVED_DESCRIPTORS
+
+
+def test_settings_that_are_wrong_are_not_tried_again() -> None:
+    with pytest.raises(SystemExit) as wrong:
+        read_settings(["--port", "none"], {})
+    assert value(SERVICE, "RestartPreventExitStatus") == str(wrong.value.code)
+
+
+def test_the_socket_is_where_the_server_would_listen() -> None:
+    assert value(SOCKET, "ListenStream") == f"{Settings().host}:{Settings().port}"
+    assert int(value(SOCKET, "Backlog")) == listening._BACKLOG
+    assert value(SOCKET, "NoDelay") == "yes"
+
+
+def test_the_kinds_of_addresses_are_those_that_the_server_opens() -> None:
+    allowed = value(SERVICE, "RestrictAddressFamilies").split()
+    assert sorted(allowed) == sorted(family.name for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX))
+
+
+def allowed_system_calls() -> set[str]:
+    """Return the system calls that the service leaves the server."""
+    groups: dict[str, set[str]] = {}
+    members: set[str] = set()
+    for line in analyze("syscall-filter").splitlines():
+        if line.startswith("@"):
+            members = groups.setdefault(line.strip(), set())
+        elif line.strip() and not line.strip().startswith("#"):
+            members.add(line.strip())
+
+    def expand(name: str) -> Iterator[str]:
+        if name.startswith("@"):
+            for member in groups[name]:
+                yield from expand(member)
+        else:
+            yield name
+
+    allowed: set[str] = set()
+    for names in values(SERVICE, "SystemCallFilter"):
+        calls = {call for name in names.removeprefix("~").split() for call in expand(name)}
+        allowed = allowed - calls if names.startswith("~") else allowed | calls
+    return allowed
+
+
+@needs_strace
+@needs_systemd_analyze
+def test_a_whole_life_makes_no_system_call_that_the_service_forbids(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    # -D: the server is the child, and the tracer a process beside it, so that signals reach the server.
+    command = ["strace", "-D", "-f", "-qq", "-o", str(trace), *MODULE_COMMAND]
+    with ServerProcess("--data-dir", str(tmp_path / "data"), "--max-clients", "100", command=command) as server:
+        with server.connect() as client:
+            assert client.ask("INDEX|gmp|", "QUERY|gmp|", "WRONG") == ["OK", "OK", "ERROR"]
+        server.send_signal(signal.SIGUSR1)
+        server.wait_for_log("compaction into .* is complete")
+        with server.connect() as client:
+            assert client.ask("REMOVE|gmp|") == ["OK"]
+    made = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
+    assert {"accept4", "fdatasync", "rename"} <= made
+    assert made - allowed_system_calls() == set()
