@@ -252,7 +252,7 @@ class Server:
                 if error.errno in _OUT_OF_RESOURCES:
                     self._rest_from_accepting(error)
                     return
-                log.debug("a connection was gone before it was accepted: %s", error)
+                log.debug("a connection was gone before it was accepted: %(why)s", {"why": error})
                 continue
             self._statistics.connections_accepted += 1
             if len(self._clients) >= self._limits.clients_max:
@@ -278,9 +278,9 @@ class Server:
         self._accepting_resumes = self._now + self._limits.accept_pause_seconds
         log.log(
             logging.DEBUG if self._is_short_of_resources else logging.WARNING,
-            "cannot accept a connection (%s), with %d clients connected; new ones wait until a client leaves",
-            error.strerror,
-            len(self._clients),
+            "cannot accept a connection (%(why)s), with %(clients)d clients connected; "
+            "new ones wait until a client leaves",
+            {"why": error.strerror, "clients": len(self._clients)},
         )
         self._is_short_of_resources = True
 
@@ -403,7 +403,7 @@ class Server:
             self._accept(listener)  # who has connected by now may have asked as well
         self.state = State.DRAINING
         self._statistics.stage = Stage.DRAINING
-        log.info("shutting down: answering what has arrived from %d clients", len(self._clients))
+        log.info("shutting down: answering what has arrived from %(clients)d clients", {"clients": len(self._clients)})
         self._drain_started = self._now
         for listener in self._listeners:
             if self._accepting_resumes is None:
@@ -424,7 +424,8 @@ class Server:
                 self._close(client, "the server is shutting down", reason=CloseReason.SHUTDOWN)
         if self._clients and now >= self._drain_started + limits.drain_seconds_max:
             log.warning(
-                "%d clients did not take their answers within %.0f s", len(self._clients), limits.drain_seconds_max
+                "%(clients)d clients did not take their answers within %(seconds).0f s",
+                {"clients": len(self._clients), "seconds": limits.drain_seconds_max},
             )
             self.state = State.STOPPED
         if not self._clients:

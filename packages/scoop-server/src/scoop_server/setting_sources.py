@@ -43,20 +43,38 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
     parser = build_parser()
     flags = vars(parser.parse_args(arguments))
     try:
-        given = _from_file(flags["config"] if "config" in flags else environment.get(CONFIG_VARIABLE) or None)
-        for option in OPTIONS:
-            if option.name in flags:
-                given[option.name] = _read_given(option, flags[option.name], option.flag, f"flag {option.flag}")
-            elif option.variable in environment:
-                text, variable = environment[option.variable], option.variable
-                given[option.name] = _read_given(option, text, variable, f"variable {variable}")
-            else:
-                given.setdefault(option.name, _Given(option.default, "default"))
-        _check_together(given, flags)
+        given = _from_all(flags, environment)
     except ValueError as error:
         parser.error(str(error))
     if "show_config" in flags:
         sys.exit(print_all(_show(given)))
+    return _settings(given)
+
+
+def reread_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Return what :func:`read_settings`, which has read the same arguments before, would return now.
+
+    Raises ValueError with one line where the configuration file, which may have changed, cannot be read any more.
+    """
+    return _settings(_from_all(vars(build_parser().parse_args(arguments)), environment))
+
+
+def _from_all(flags: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, _Given]:
+    """Return what each option is set to. Raises ValueError with one line for the operator."""
+    given = _from_file(flags["config"] if "config" in flags else environment.get(CONFIG_VARIABLE) or None)
+    for option in OPTIONS:
+        if option.name in flags:
+            given[option.name] = _read_given(option, flags[option.name], option.flag, f"flag {option.flag}")
+        elif option.variable in environment:
+            text, variable = environment[option.variable], option.variable
+            given[option.name] = _read_given(option, text, variable, f"variable {variable}")
+        else:
+            given.setdefault(option.name, _Given(option.default, "default"))
+    _check_together(given, flags)
+    return given
+
+
+def _settings(given: Mapping[str, _Given]) -> Settings:
     return Settings(
         **{option.name: given[option.name].value for option in OPTIONS if not option.limit},
         limits=Limits(**{option.limit: given[option.name].value for option in OPTIONS if option.limit}),

@@ -129,9 +129,8 @@ class JournalStore:
         journal = Journal.resume(self._directory, state.journal_generation, state.sealed_bytes, state.head, self._fsync)
         if state.unsealed_bytes:
             log.warning(
-                "dropped the last %d bytes of %s: the rest of a write that was not known to be on disk",
-                state.unsealed_bytes,
-                journal.path,
+                "dropped the last %(bytes)d bytes of %(file)s: the rest of a write that was not known to be on disk",
+                {"bytes": state.unsealed_bytes, "file": journal.path},
             )
         try:
             self._directory.delete_before(state.snapshot_generation)
@@ -149,7 +148,9 @@ class JournalStore:
             now = self._clock()
             if now - last >= PROGRESS_SECONDS:
                 last = now
-                log.info("recovering: %s, %d of %d bytes", path, done, size)
+                log.info(
+                    "recovering: %(file)s, %(done)d of %(bytes)d bytes", {"file": path, "done": done, "bytes": size}
+                )
 
         return tell
 
@@ -173,7 +174,10 @@ class JournalStore:
             self._journal.append(changes.lines)
         except OutOfSpaceError as error:
             if not self.is_out_of_space:
-                log.error("%s; changes are refused, and queries answered, until there is room again", error)
+                log.error(
+                    "%(problem)s; changes are refused, and queries answered, until there is room again",
+                    {"problem": error},
+                )
             self.is_out_of_space = True
             self._look_ahead()
             raise
@@ -183,7 +187,7 @@ class JournalStore:
 
     def _take_changes_again(self) -> None:
         self.is_out_of_space = False
-        log.info("there is room again for %s; changes are taken", self._journal.path)
+        log.info("there is room again for %(file)s; changes are taken", {"file": self._journal.path})
 
     def _leave_resumed_journal(self) -> None:
         """Begin a journal of this process's own before its first batch.
@@ -232,7 +236,7 @@ class JournalStore:
         """Turn to a new journal, and have the ones before it compacted."""
         self._compaction_wanted = False
         if self._journal.head.number == self._snapshot_batch:
-            log.info("nothing to compact: %s holds everything", self.snapshot_path)
+            log.info("nothing to compact: %(file)s holds everything", {"file": self.snapshot_path})
             return
         try:
             self._rotate()
@@ -240,7 +244,8 @@ class JournalStore:
         except OSError as error:
             self._postpone_compaction(f"cannot begin: {error.filename or self._directory.path}: {error.strerror}")
             return
-        log.info("compaction into %s has begun", self._directory.file("snapshot", self._journal.generation))
+        snapshot = self._directory.file("snapshot", self._journal.generation)
+        log.info("compaction into %(file)s has begun", {"file": snapshot})
 
     def _rotate(self) -> None:
         """Seal the journal for good, and begin that of the next generation. Raises OSError; then all is as before."""
@@ -265,7 +270,7 @@ class JournalStore:
         except OSError as error:
             self._postpone_compaction(f"left no readable {error.filename}: {error.strerror}")
             return
-        log.info("compaction into %s is complete", self.snapshot_path)
+        log.info("compaction into %(file)s is complete", {"file": self.snapshot_path})
 
     def _adopt_snapshot(self) -> None:
         """Rely on the snapshot that the journal continues, and delete what it has made superfluous.
@@ -280,11 +285,17 @@ class JournalStore:
         try:
             self._directory.delete_before(generation)
         except OSError as error:
-            log.warning("cannot delete %s, which is superfluous: %s", error.filename, error.strerror)
+            log.warning(
+                "cannot delete %(file)s, which is superfluous: %(why)s",
+                {"file": error.filename, "why": error.strerror},
+            )
 
     def _postpone_compaction(self, reason: str) -> None:
         self._compact_at = self.journal_bytes + self._journal_bytes_min
-        log.error("compaction %s; the journals go on, and it is tried again when they have grown", reason)
+        log.error(
+            "compaction %(problem)s; the journals go on, and it is tried again when they have grown",
+            {"problem": reason},
+        )
 
     # Closing
 
@@ -299,7 +310,7 @@ class JournalStore:
         try:
             if self._journal.head.number == self._snapshot_batch:
                 self._directory.size("snapshot", self._snapshot_generation)  # it is still there
-                log.info("nothing has changed since %s", self.snapshot_path)
+                log.info("nothing has changed since %(file)s", {"file": self.snapshot_path})
                 return
             self._rotate()
             generation = self._journal.generation
@@ -311,7 +322,7 @@ class JournalStore:
                 f"cannot save a snapshot in {self._directory.path}: {error.strerror}; the journal holds every change, "
                 "so see to the disk, and check the directory with: scoop-server check"
             ) from error
-        log.info("saved %d packages in %s", len(self.graph), self.snapshot_path)
+        log.info("saved %(packages)d packages in %(file)s", {"packages": len(self.graph), "file": self.snapshot_path})
 
     def _stop_compaction(self) -> None:
         if self._compaction is not None:
