@@ -1,6 +1,7 @@
 """The metrics, read as Prometheus reads them, against what has happened."""
 
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from scoop_server import __version__
 from scoop_server.metrics import metrics_of
 from scoop_server.statistics import CloseReason, Stage, Statistics, WatchedRun
 
-from tests.server.process import ServerProcess
+from tests.server.process import WAIT_SECONDS, ServerProcess
 from tests.server.test_admin import get, place_of
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -175,39 +176,71 @@ def labels_of(families: Iterable[Metric]) -> set[str]:
 # A real one
 
 
+def settled(place: str, sent_bytes: int) -> str:
+    """Return the metrics once ``sent_bytes`` are counted: that comes last in a turn, when the client has its answer."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        text = get(place, "/metrics")[1]
+        if value(samples_of(text), "scoop_sent_bytes_total") == sent_bytes:
+            return text
+        assert time.monotonic() < deadline, text
+
+
 def test_what_a_client_did(tmp_path: Path) -> None:
     arguments = ("--data-dir", str(tmp_path / "data"), "--admin", "127.0.0.1:0")
+    conversation = {
+        "INDEX|a|": "OK",
+        "INDEX|b|a": "OK",
+        "INDEX|c|a,b,b": "OK",
+        "INDEX|d|x": "FAIL",
+        "INDEX|e|x y": "ERROR",
+        "REMOVE|a|": "FAIL",
+        "REMOVE|c|": "OK",
+        "REMOVE||": "ERROR",
+        "QUERY|x|": "FAIL",
+        "QUERY|a|": "OK",
+        "QUERY|a,b|": "ERROR",
+        "WHAT|a|": "ERROR",
+        "INDEX|secret-name|a": "OK",
+    }
     with ServerProcess(*arguments) as server, server.connect() as client:
-        asked = [
-            "INDEX|a|",
-            "INDEX|b|a",
-            "INDEX|c|a,b,b",
-            "INDEX|d|x",
-            "REMOVE|a|",
-            "QUERY|x|",
-            "QUERY|a|",
-            "WHAT|",
-            "INDEX|b|",
-        ]
-        answers = client.ask_one_by_one(*asked)
-        assert answers == ["OK", "OK", "OK", "FAIL", "FAIL", "FAIL", "OK", "ERROR", "OK"]
-        with server.connect() as another:
-            assert another.ask("REMOVE|c|") == ["OK"]
-        server.wait_for_log("listening")
         place = place_of(server)
-        text = get(place, "/metrics")[1]
+        assert client.ask_one_by_one(*conversation) == list(conversation.values())
+        with server.connect() as another:
+            assert another.ask("QUERY|a|", "QUERY|b|") == ["OK", "OK"]
+        text = settled(place, sum(len(answer) + 1 for answer in conversation.values()) + 2 * len("OK\n"))
         samples = samples_of(text)
-        assert value(samples, "scoop_packages") == 2
-        assert value(samples, "scoop_dependency_edges") == 0
+        requests = {
+            (dict(labels)["command"], dict(labels)["response"]): int(count)
+            for (name, labels), count in samples.items()
+            if name == "scoop_requests_total"
+        }
+        assert requests == {
+            ("INDEX", "OK"): 4,
+            ("INDEX", "FAIL"): 1,
+            ("INDEX", "ERROR"): 1,
+            ("REMOVE", "OK"): 1,
+            ("REMOVE", "FAIL"): 1,
+            ("REMOVE", "ERROR"): 1,
+            ("QUERY", "OK"): 3,
+            ("QUERY", "FAIL"): 1,
+            ("QUERY", "ERROR"): 1,
+            ("unknown", "ERROR"): 1,
+        }
+        received = sum(len(request) + 1 for request in conversation) + 2 * len("QUERY|a|\n")
+        assert value(samples, "scoop_received_bytes_total") == received
+        assert value(samples, "scoop_commit_duration_seconds_count") == 5
+        assert value(samples, "scoop_commit_changes_count") == value(samples, "scoop_commit_changes_sum") == 5
+        assert value(samples, "scoop_turn_duration_seconds_count") >= len(conversation)
+        assert value(samples, "scoop_packages") == 3
+        assert value(samples, "scoop_dependency_edges") == 2
         assert value(samples, "scoop_connections_accepted_total") == 2
         assert value(samples, "scoop_ready") == 1
-        journal = (tmp_path / "data" / "journal-1").read_bytes().rstrip(b"\0")  # but for the room set aside
-        assert value(samples, "scoop_journal_bytes") == len(journal)
-        assert value(samples, "scoop_snapshot_bytes") == (tmp_path / "data" / "snapshot-1").stat().st_size
-        assert value(samples, "scoop_snapshot_timestamp_seconds") == (tmp_path / "data" / "snapshot-1").stat().st_mtime
-        assert value(samples, "scoop_recovery_seconds") >= 0
-        assert client.ask("INDEX|secret-name|a") == ["OK"]
-        text = get(place, "/metrics")[1]
+        snapshot = (tmp_path / "data" / "snapshot-1").stat()
+        assert value(samples, "scoop_snapshot_bytes") == snapshot.st_size
+        assert value(samples, "scoop_snapshot_timestamp_seconds") == snapshot.st_mtime
+        journal = (tmp_path / "data" / "journal-1").read_bytes()
+        assert value(samples, "scoop_journal_bytes") == len(journal.rstrip(b"\0")), "without the room set aside"
         assert "secret-name" not in text
         assert labels_of(parsed(text)) <= {
             *("command", "response", "reason", "le", "version"),
@@ -215,4 +248,5 @@ def test_what_a_client_did(tmp_path: Path) -> None:
         }
     with ServerProcess(*arguments) as server:
         samples = samples_of(get(place_of(server), "/metrics")[1])
-        assert (value(samples, "scoop_packages"), value(samples, "scoop_dependency_edges")) == (3, 1)
+        assert (value(samples, "scoop_packages"), value(samples, "scoop_dependency_edges")) == (3, 2)
+        assert value(samples, "scoop_recovery_seconds") > 0

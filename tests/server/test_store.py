@@ -581,7 +581,7 @@ def test_everysec_goes_on_to_sync_where_there_is_no_space_for_more(bench: Bench)
         bench.files.taken_calls()
         assert wants_tick(store)
         store.tick()
-        assert bench.files.calls == ["fdatasync journal-1"]
+        assert [call for call in bench.files.calls if "sync" in call] == ["fdatasync journal-1"]
 
 
 @pytest.mark.parametrize("fsync", [Fsync.ALWAYS, Fsync.NEVER])
