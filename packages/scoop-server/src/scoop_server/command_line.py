@@ -11,7 +11,7 @@ from scoop_server.data_directory import DataDirectoryError
 from scoop_server.listening import CannotListenError
 from scoop_server.logs import set_up_logging, tell_problem
 from scoop_server.service import serve
-from scoop_server.setting_sources import read_settings
+from scoop_server.setting_sources import read_settings, reread_settings
 
 _STATUS_INTERRUPTED: Final = 128 + signal.SIGINT
 """What a shell reports for a program that Ctrl-C has ended."""
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = read_settings(arguments, os.environ)
         log_format = settings.log_format
         set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)
-        serve(settings)
+        serve(settings, lambda: reread_settings(arguments, os.environ))
     except (CannotListenError, DataDirectoryError) as error:
         tell_problem(str(error), log_format)
         return 1

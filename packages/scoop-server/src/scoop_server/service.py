@@ -20,7 +20,7 @@ from scoop_server.data_directory import DataDirectory
 from scoop_server.event_loop import Server, format_address
 from scoop_server.listening import CannotListenError, bind, listen
 from scoop_server.lock import DirectoryLock
-from scoop_server.logs import log
+from scoop_server.logs import log, set_log_level
 from scoop_server.selector import best_selector
 from scoop_server.service_manager import ServiceManager
 from scoop_server.settings import Settings
@@ -33,8 +33,8 @@ _RESERVED_DESCRIPTORS: Final = 80
 admin endpoint with its connections."""
 
 
-def serve(settings: Settings) -> None:
-    """Serve as ``settings`` say until a signal ends it.
+def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
+    """Serve as ``settings`` say until a signal ends it; ``reread`` gives them as they are when SIGHUP comes.
 
     Raises :exc:`~scoop_server.data_directory.DataDirectoryError` or
     :exc:`~scoop_server.listening.CannotListenError` where that is not possible.
@@ -95,11 +95,14 @@ def serve(settings: Settings) -> None:
             server.request_shutdown()
             manager.stopping(status())
 
-        server.watch(signals.fileno(), lambda: _obey(signals, stop, store))
+        server.watch(signals.fileno(), lambda: _obey(signals, stop, store, reread))
         if manager.is_present:
             server.on_tick(lambda: manager.tick(status()))
         where = ", ".join(format_address(listener.getsockname()) for listener in listeners)
-        log.info("listening on %s with %d packages (%s)", where, len(graph), place)
+        log.info(
+            "listening on %(address)s with %(packages)d packages (%(place)s)",
+            {"address": where, "packages": len(graph), "place": place},
+        )
         statistics.stage = Stage.SERVING
         manager.ready(status())
         server.run()
@@ -127,15 +130,33 @@ def _allow_descriptors(clients: int) -> int:
         if soft < needed:
             clients = max(1, soft - _RESERVED_DESCRIPTORS)
             log.warning(
-                "at most %d clients at a time: the limit of open files is %d; raise it with ulimit -n", clients, soft
+                "at most %(clients)d clients at a time: the limit of open files is %(files)d; raise it with ulimit -n",
+                {"clients": clients, "files": soft},
             )
     return clients
 
 
-def _obey(signals: SignalPipe, stop: Callable[[], None], store: JournalStore | None) -> None:
+def _obey(
+    signals: SignalPipe, stop: Callable[[], None], store: JournalStore | None, reread: Callable[[], Settings]
+) -> None:
     for number in signals.read():
-        log.info("received %s", signal.Signals(number).name)
-        if number != signal.SIGUSR1:
-            stop()
-        elif store is not None:
-            store.request_compaction()
+        log.info("received %(signal)s", {"signal": signal.Signals(number).name})
+        match number:
+            case signal.SIGHUP:
+                _reload(reread)
+            case signal.SIGUSR1:
+                if store is not None:
+                    store.request_compaction()
+            case _:
+                stop()
+
+
+def _reload(reread: Callable[[], Settings]) -> None:
+    """Apply what can change while the server runs: the log level."""
+    try:
+        settings = reread()
+    except ValueError as error:
+        log.error("cannot read the settings again: %(why)s; those from before stay", {"why": error})
+        return
+    set_log_level(settings.log_level)
+    log.info("the log level is %(log_level)s", {"log_level": settings.log_level})

@@ -4,11 +4,11 @@ import signal
 import socket
 from typing import Final
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
 class SignalPipe:
-    """Signals as something a selector can wait for: SIGTERM, SIGINT and SIGUSR1 put a byte into it."""
+    """Signals as something a selector can wait for: SIGTERM, SIGINT, SIGHUP and SIGUSR1 put a byte into it."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
