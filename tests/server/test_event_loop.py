@@ -571,24 +571,22 @@ def test_a_client_that_breaks_while_it_is_not_read_is_closed() -> None:
 # What is counted
 
 
-def test_bytes_and_answers_are_counted_and_turns_only_for_someone_who_watches() -> None:
+def test_bytes_are_counted_and_answers_and_turns_for_someone_who_watches() -> None:
     with Loop() as loop:
         statistics = loop.server._statistics
         peer = loop.connect()
         for is_watched in (False, True):
             statistics.is_watched = is_watched
-            peer.send(b"INDEX|a|\nQUERY|b|\nQU")
-            loop.turn()
-            assert sum(statistics.turn_seconds.counts) == is_watched
-            peer.send(b"ERY|a|\r\n?\n")
-            loop.turn()
+            for data in (b"INDEX|a|\nQUERY|b|\nQU", b"ERY|a|\r\n?\n"):
+                peer.send(data)
+                loop.turn()
         assert peer.received() == b"OK\nFAIL\nOK\nERROR\n" * 2
         assert (statistics.bytes_received, statistics.bytes_sent) == (2 * 30, 2 * 17)
         assert {(command, str(response)): count for command, response, count in statistics.tally if count} == {
-            ("INDEX", "OK"): 2,
-            ("QUERY", "OK"): 2,
-            ("QUERY", "FAIL"): 2,
-            ("unknown", "ERROR"): 2,
+            ("INDEX", "OK"): 1,
+            ("QUERY", "OK"): 1,
+            ("QUERY", "FAIL"): 1,
+            ("unknown", "ERROR"): 1,
         }
         assert sum(statistics.turn_seconds.counts) == 2
         assert sum(statistics.commit_seconds.counts) == 0  # the second INDEX changed nothing

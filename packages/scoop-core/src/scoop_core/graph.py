@@ -22,7 +22,7 @@ from itertools import compress, islice, takewhile
 from operator import contains
 from typing import Final, Self
 
-from scoop_core.errors import RequestRefused
+from scoop_core.errors import InvalidName, RequestRefused
 from scoop_core.graph_queries import GraphQueries, same_names, split_names
 from scoop_core.messages import (
     Command,
@@ -248,39 +248,37 @@ class DependencyGraph(GraphQueries):
 
     def _apply_each(self, lines: list[str], changes: Changes | None, tally: Tally | None) -> list[str]:
         """Answer ``lines`` one by one."""
-        counts = self._dependent_counts
-        dependencies = self._dependencies
+        counts, dependencies = self._dependent_counts, self._dependencies
         answers: list[str] = []
-        refused: list[tuple[str, str]] = []
+        failed: list[str] = []  # the commands that were answered so
+        broken: list[str] = []
         indexes = removes = 0
         for line in lines:
-            command = UNKNOWN  # unless there are three fields
             try:
                 command, package, listed = line.split("|")
-                if command == "QUERY":
-                    if not listed and package in counts:
-                        answers.append(_OK)
-                        continue
-                    answer = self._query(package, listed)
-                elif command == "INDEX":
-                    indexes += 1
-                    # Most often the very list that is indexed already: an unknown package has None, equal to no text.
-                    if dependencies.get(package) == listed:
-                        answers.append(_OK)
-                        continue
-                    answer = self._index(package, listed, changes)
-                elif command == "REMOVE":
-                    removes += 1
-                    answer = self._remove(package, listed, changes)
-                else:
-                    command, answer = UNKNOWN, _ERROR
-            except ValueError:  # not three fields, or a name that is none
-                answer = _ERROR
+            except ValueError:
+                command, answer = UNKNOWN, _ERROR
+            else:
+                try:
+                    if command == "QUERY":
+                        answer = _OK if not listed and package in counts else self._query(package, listed)
+                    elif command == "INDEX":
+                        indexes += 1
+                        # Most often the very list that is indexed already: an unknown package has None, equal to none.
+                        is_known = dependencies.get(package) == listed
+                        answer = _OK if is_known else self._index(package, listed, changes)
+                    elif command == "REMOVE":
+                        removes += 1
+                        answer = self._remove(package, listed, changes)
+                    else:
+                        command, answer = UNKNOWN, _ERROR
+                except InvalidName:
+                    answer = _ERROR
             answers.append(answer)
             if answer is not _OK:
-                refused.append((command, answer))
+                (failed if answer is _FAIL else broken).append(command)
         if tally is not None:
-            tally._count(len(answers), indexes, removes, refused)
+            tally._count(len(answers), indexes, removes, failed, broken)
         return answers
 
     def undo(self, changes: Changes) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from scoop_core.messages import Command, Response, encode_response
 
 _OK: Final = encode_response(Response.OK)
+_FAIL: Final = encode_response(Response.FAIL)
 _ERROR: Final = encode_response(Response.ERROR)
 
 _QUERY_OK: Final = ("QUERY", _OK)
@@ -34,7 +35,7 @@ class Tally:
     unknown ERROR 1
     """
 
-    __slots__ = ("_counts", "errors", "present_queries")
+    __slots__ = ("_counts", "present_queries")
 
     def __init__(self) -> None:
         # All that can occur is a key from the start, so that whoever iterates meets no change of size.
@@ -42,8 +43,6 @@ class Tally:
         self._counts[UNKNOWN, _ERROR] = 0
         self.present_queries = 0
         """Queries that found their package, as far as whole batches of them were answered at once."""
-        self.errors = 0
-        """How many lines were no request."""
 
     def __iter__(self) -> Iterator[tuple[str, Response, int]]:
         """Yield each command, ``"unknown"`` last, with each response that it can have, and how often it had it."""
@@ -52,23 +51,26 @@ class Tally:
             yield command, Response(answer[:-1]), count + self.present_queries * is_batched
 
     def __repr__(self) -> str:
-        return f"<Tally: {sum(count for _, _, count in self):,} requests, {self.errors:,} errors>"
+        return f"<Tally: {sum(count for _, _, count in self):,} requests>"
 
-    def _count(self, requests: int, indexes: int, removes: int, refused: list[tuple[str, str]]) -> None:
-        """Count ``requests``, of which as many as told are INDEX and REMOVE, and all but ``refused`` answered OK.
+    def _count(self, requests: int, indexes: int, removes: int, failed: list[str], broken: list[str]) -> None:
+        """Count ``requests``, of which as many as told are INDEX and REMOVE.
 
-        ``refused`` holds the command and the answer of each of the others.
+        ``failed`` and ``broken`` are the commands of those that were answered FAIL and ERROR; the others had OK.
         """
         counts = self._counts
-        if not refused and requests == 1:
-            counts[_INDEX_OK if indexes else _REMOVE_OK if removes else _QUERY_OK] += 1
-            return
-        commands = []
-        for key in refused:
-            counts[key] += 1
-            commands.append(key[0])
-            self.errors += key[1] == _ERROR
-        queries = requests - indexes - removes - commands.count(UNKNOWN)
-        counts[_QUERY_OK] += queries - commands.count("QUERY")
-        counts[_INDEX_OK] += indexes - commands.count("INDEX")
-        counts[_REMOVE_OK] += removes - commands.count("REMOVE")
+        queries = requests - indexes - removes
+        if failed or broken:
+            queries -= broken.count(UNKNOWN)
+            for answer, commands in ((_FAIL, failed), (_ERROR, broken)):
+                for command in set(commands):
+                    counts[command, answer] += commands.count(command)
+            queries -= failed.count("QUERY") + broken.count("QUERY")
+            indexes -= failed.count("INDEX") + broken.count("INDEX")
+            removes -= failed.count("REMOVE") + broken.count("REMOVE")
+        if queries:
+            counts[_QUERY_OK] += queries
+        if indexes:
+            counts[_INDEX_OK] += indexes
+        if removes:
+            counts[_REMOVE_OK] += removes

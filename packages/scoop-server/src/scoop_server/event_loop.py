@@ -81,7 +81,6 @@ class Server:
         self._clock = clock
         self._limits = limits
         self._statistics = statistics or Statistics()
-        self._tally = self._statistics.tally
         self._repeat_limit = RepeatLimit(clock)
         self._clients: dict[Client, None] = {}  # a set that keeps its order, so that a simulation can be repeated
         self._changes = Changes()
@@ -121,13 +120,11 @@ class Server:
         was_draining = self.state is State.DRAINING
         events = self._selector.select(self._timeout())
         started = self._now = self._clock()
-        errors = self._tally.errors
         replies = self._read_and_apply(events, self._changes)
         if self._changes.lines:
             replies = self._commit(replies, self._changes)
         self._reply(replies)
-        if self._tally.errors > errors or access_log.isEnabledFor(logging.INFO):
-            self._log_replies(replies)
+        self._log_replies(replies)
         if was_draining:
             self._drain({key.data for key, mask in events if mask & EVENT_READ or not key.events & EVENT_READ})
         if started >= self._next_tick:
@@ -137,7 +134,8 @@ class Server:
 
     def _read_and_apply(self, events: list[tuple[SelectorKey, int]], changes: Changes) -> list[Reply]:
         """Read each ready client once, and answer what it asks; return the answers, which must wait for the commit."""
-        apply_lines, tally = self._graph.apply_lines, self._tally
+        apply_lines = self._graph.apply_lines
+        tally = self._statistics.tally if self._statistics.is_watched else None
         line_started = self._line_started
         replies: list[Reply] = []
         received = 0

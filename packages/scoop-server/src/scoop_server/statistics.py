@@ -110,7 +110,7 @@ class Statistics:
         self.tally = Tally()
         """Requests, by command and response."""
         self.is_watched = False
-        """Whether turns and commits are timed, and dependencies counted: not for nothing."""
+        """Whether answers, turns, commits and dependencies are counted, which no one pays for who does not watch them."""
         self.dependency_edges = 0
         """How many dependencies all packages have together."""
         self.bytes_received = 0
