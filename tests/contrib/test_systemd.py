@@ -22,6 +22,7 @@ from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 UNITS: Final = Path(__file__).parents[2] / "contrib" / "systemd"
 SERVICE: Final = UNITS / "scoop.service"
 SOCKET: Final = UNITS / "scoop.socket"
+ALL: Final = (SERVICE, SOCKET)
 
 EXPOSURE_MAX: Final = 15
 """In tenths of what ``systemd-analyze security`` tells: 0 is a service that can do no harm, 100 one that can do any."""
@@ -68,12 +69,12 @@ def analyze(*words: str) -> str:
 
 @needs_systemd_analyze
 def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
-    for unit in (SERVICE, SOCKET):
+    for unit in ALL:
         # The program that it starts is one that is here.
         text = re.sub(r"^(ExecStart=)\S+", rf"\1{sys.executable}", unit.read_text(), flags=re.MULTILINE)
         (tmp_path / unit.name).write_text(text)
-    printed = analyze("verify", "--man=no", *(str(tmp_path / unit.name) for unit in (SERVICE, SOCKET)))
-    assert "scoop." not in printed
+    printed = analyze("verify", "--man=no", *(str(tmp_path / unit.name) for unit in ALL))
+    assert "scoop" not in printed
 
 
 @needs_systemd_analyze
@@ -95,7 +96,8 @@ def test_the_service_keeps_the_index_where_systemd_lets_it_write() -> None:
 
 def test_the_signals_are_those_that_the_server_obeys() -> None:
     assert values(SERVICE, "KillSignal") == []  # so it is SIGTERM
-    assert signal.SIGTERM in signals._SIGNALS
+    assert value(SERVICE, "ExecReload") == "/bin/kill -HUP $MAINPID"
+    assert {signal.SIGHUP, signal.SIGTERM} <= set(signals._SIGNALS)
 
 
 def test_the_times_are_longer_than_what_the_server_takes_without_a_word() -> None:
@@ -116,8 +118,9 @@ def test_settings_that_are_wrong_are_not_tried_again() -> None:
 
 def test_the_socket_is_where_the_server_would_listen() -> None:
     assert value(SOCKET, "ListenStream") == f"{Settings().host}:{Settings().port}"
-    assert int(value(SOCKET, "Backlog")) == listening._BACKLOG
-    assert value(SOCKET, "NoDelay") == "yes"
+    for unit in (SOCKET,):
+        assert int(value(unit, "Backlog")) == listening._BACKLOG
+        assert value(unit, "NoDelay") == "yes"
 
 
 def test_the_kinds_of_addresses_are_those_that_the_server_opens() -> None:

@@ -19,9 +19,9 @@ from scoop_server.store import JournalStore
 def _before_each_batch(look: Callable[[str], object]) -> None:
     apply_lines = DependencyGraph.apply_lines
 
-    def apply(self: DependencyGraph, text: str, changes: Changes | None = None) -> str:
+    def apply(self: DependencyGraph, text: str, *arguments: Any) -> str:
         look(text)
-        return apply_lines(self, text, changes)
+        return apply_lines(self, text, *arguments)
 
     patch.object(DependencyGraph, "apply_lines", apply).start()
 
@@ -40,8 +40,8 @@ def answer_wrongly() -> None:
     """Answer FAIL instead of ERROR where a batch has an empty line."""
     apply_lines = DependencyGraph.apply_lines
 
-    def apply(self: DependencyGraph, text: str, changes: Changes | None = None) -> str:
-        answers = apply_lines(self, text, changes)
+    def apply(self: DependencyGraph, text: str, *arguments: Any) -> str:
+        answers = apply_lines(self, text, *arguments)
         return answers.replace("ERROR", "FAIL") if "\n\n" in text else answers
 
     patch.object(DependencyGraph, "apply_lines", apply).start()

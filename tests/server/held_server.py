@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
-from scoop_core import Changes, DependencyGraph, decode_snapshot, encode_snapshot
+from scoop_core import DependencyGraph, decode_snapshot, encode_snapshot
 
 from scoop_server import command_line, recovery, store
 
@@ -43,10 +43,10 @@ def while_serving(hold: Hold) -> Any:
     """Hold it in the turn in which it is asked about the package ``stuck``."""
     apply_lines = DependencyGraph.apply_lines
 
-    def apply(self: DependencyGraph, lines: str, changes: Changes) -> str:
+    def apply(self: DependencyGraph, lines: str, *arguments: Any) -> str:
         if "QUERY|stuck|" in lines:
             hold()
-        return apply_lines(self, lines, changes)
+        return apply_lines(self, lines, *arguments)
 
     return patch.object(DependencyGraph, "apply_lines", apply)
 

@@ -307,6 +307,14 @@ class HeldServer:
         self.process.close()
 
 
+def test_a_server_tells_when_it_reads_its_settings_again(systemd: NotifySocket) -> None:
+    with ServerProcess("--memory", variables={"NOTIFY_SOCKET": systemd.name}) as server:
+        systemd.receive_until("READY")
+        server.send_signal(signal.SIGHUP)
+        assert systemd.receive().keys() == {"RELOADING", "MONOTONIC_USEC"}
+        assert systemd.receive() == {"READY": "1", "STATUS": "serving: 0 packages, 0 clients"}
+
+
 def test_a_server_that_loads_is_not_ready(systemd: NotifySocket, tmp_path: Path) -> None:
     arguments = ("--data-dir", str(tmp_path / "data"))
     with ServerProcess(*arguments) as server, server.connect() as client:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 from unittest.mock import patch
 
 from scoop_core import Changes, DependencyGraph
@@ -53,8 +53,8 @@ def answer_wrongly() -> None:
     apply_lines = DependencyGraph.apply_lines
     count = itertools.count(1)
 
-    def apply(self: DependencyGraph, text: str, changes: Changes | None = None) -> str:
-        answers = apply_lines(self, text, changes)
+    def apply(self: DependencyGraph, text: str, *arguments: Any) -> str:
+        answers = apply_lines(self, text, *arguments)
         return answers if next(count) % 100 else answers.replace("OK", "FAIL")
 
     patch.object(DependencyGraph, "apply_lines", apply).start()

@@ -95,7 +95,12 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
             server.request_shutdown()
             manager.stopping(status())
 
-        server.watch(signals.fileno(), lambda: _obey(signals, stop, store, reread))
+        def reload() -> None:
+            manager.reloading()
+            _reload(reread)
+            manager.ready(status())
+
+        server.watch(signals.fileno(), lambda: _obey(signals, stop, store, reload))
         if manager.is_present:
             server.on_tick(lambda: manager.tick(status()))
         where = ", ".join(format_address(listener.getsockname()) for listener in listeners)
@@ -137,13 +142,13 @@ def _allow_descriptors(clients: int) -> int:
 
 
 def _obey(
-    signals: SignalPipe, stop: Callable[[], None], store: JournalStore | None, reread: Callable[[], Settings]
+    signals: SignalPipe, stop: Callable[[], None], store: JournalStore | None, reload: Callable[[], None]
 ) -> None:
     for number in signals.read():
         log.info("received %(signal)s", {"signal": signal.Signals(number).name})
         match number:
             case signal.SIGHUP:
-                _reload(reread)
+                reload()
             case signal.SIGUSR1:
                 if store is not None:
                     store.request_compaction()
