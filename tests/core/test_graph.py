@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -151,6 +152,21 @@ class TestOneRequest:
         graph = graph_of("INDEX|a|", "INDEX|bc|", "INDEX|ab|", "INDEX|c|", "INDEX|x|a,bc")
         assert graph.index("x", ["ab", "c"]) is OK
         assert [graph.remove(name) for name in ("a", "bc", "ab", "c")] == [OK, OK, FAIL, FAIL]
+
+
+class TestMistakesOfACaller:
+    def test_a_line_without_its_newline_is_refused_and_changes_nothing(self) -> None:
+        graph = DependencyGraph()
+        for text in ("INDEX|a|", "INDEX|a|\nINDEX|b|", "QUERY|a|"):
+            with pytest.raises(ValueError, match="no newline"):
+                graph.apply_lines(text)
+        assert len(graph) == 0
+        assert graph.apply_lines("") == ""
+
+    def test_a_command_that_is_none_is_not_taken_for_another(self) -> None:
+        request = Request(cast("Command", "BOGUS"), PackageName("a"))
+        with pytest.raises(AssertionError, match="BOGUS"):
+            DependencyGraph().apply(request)
 
 
 class TestCollection:

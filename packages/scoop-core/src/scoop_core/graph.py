@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress, islice, takewhile
 from operator import contains
-from typing import Final, Self
+from typing import Final, Self, assert_never
 
 from scoop_core.errors import InvalidName, RequestRefused
 from scoop_core.graph_queries import GraphQueries, same_names, split_names
@@ -207,8 +207,10 @@ class DependencyGraph(GraphQueries):
                 return self.index(request.package, request.dependencies)
             case Command.REMOVE:
                 return self.remove(request.package)
-            case _:  # QUERY, the only one left
+            case Command.QUERY:
                 return self.query(request.package)
+            case _:
+                assert_never(request.command)
 
     # A batch
 
@@ -217,7 +219,8 @@ class DependencyGraph(GraphQueries):
 
         ``text`` is zero or more lines, each ended by a newline alone, as :class:`Connection` hands them on: a
         CR is a part of the line here, and no name holds one. A line that is no request is answered ERROR. What
-        changed is appended to ``changes``, and each answer is counted in ``tally``, if given.
+        changed is appended to ``changes``, and each answer is counted in ``tally``, if given. Raises ValueError, and
+        nothing changes, where the last line has no newline: it may not be whole.
 
         This says the same as :func:`parse_request` and :meth:`apply` line by line, and is
         written for speed: it makes no object per message, and asks what a line is only as far as the
@@ -243,7 +246,8 @@ class DependencyGraph(GraphQueries):
                     tally.present_queries += len(names)
                 return _OK * len(names)
         lines = text.split("\n")
-        lines.pop()  # what stands after the last newline: nothing
+        if lines.pop():
+            raise ValueError("a line has no newline at its end")
         return "".join(self._apply_each(lines, changes, tally))
 
     def _apply_each(self, lines: list[str], changes: Changes | None, tally: Tally | None) -> list[str]:

@@ -110,7 +110,7 @@ class Statistics:
         self.tally = Tally()
         """Requests, by command and response."""
         self.is_watched = False
-        """Whether answers, turns, commits and dependencies are counted, which no one pays for who does not watch them."""
+        """Whether answers, turns, commits and dependencies are counted: it costs a little."""
         self.dependency_edges = 0
         """How many dependencies all packages have together."""
         self.bytes_received = 0
