@@ -128,7 +128,7 @@ def test_a_client_that_does_not_take_its_answers_holds_it_for_ten_seconds_and_no
             server.send_signal(signal.SIGTERM)
             assert healthy.read_to_end() == b""
             assert server.wait() == 0
-            assert any("WARNING 1 clients did not take their answers within 10 s" in line for line in server.log_lines)
+            assert any("WARNING 1 client did not take all answers within 10 s" in line for line in server.log_lines)
     assert newest_snapshot(tmp_path) == snapshot_of(["INDEX|b|"])
 
 

@@ -176,7 +176,7 @@ class ServerProcess:
         self._log_reader.start()
         self._status: int | None = None
         try:
-            listening = self.wait_for_log(r"listening on (\S+):(\d+) with (\d+) packages")
+            listening = self.wait_for_log(r"listening on (\S+):(\d+) with (\d+) packages?")
         except BaseException:
             self.kill()
             raise

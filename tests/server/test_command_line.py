@@ -2,11 +2,14 @@
 
 import errno
 import os
+import queue
 import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +23,7 @@ from scoop_server import __version__
 from scoop_server.command_line import main
 from scoop_server.settings import OPTIONS
 
-from tests.server.process import MODULE_COMMAND, ServerProcess, run_to_end
+from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
 
 CONSOLE_SCRIPT: Final = (str(Path(sys.executable).with_name("scoop-server")),)
 EITHER_COMMAND: Final = pytest.mark.parametrize("command", [MODULE_COMMAND, CONSOLE_SCRIPT], ids=["module", "script"])
@@ -247,6 +250,57 @@ def test_a_snapshot_that_cannot_be_read_whole_is_never_an_empty_index(
     assert snapshot.read_bytes() == damaged
 
 
+def test_a_directory_whose_parent_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "data"
+    assert refusal("--data-dir", str(path), "--port", "0") == (
+        f"scoop-server: cannot create the data directory {path}: {tmp_path}/missing is missing; "
+        "create that first, because only the last part of the path is created"
+    )
+    assert not path.parent.exists()
+
+
+# Signals
+
+
+def opened_for_writing(pipe: Path) -> int:
+    """Return a descriptor of the named pipe, once something else has opened it to read."""
+    opened: queue.Queue[int] = queue.Queue()
+    threading.Thread(target=lambda: opened.put(os.open(pipe, os.O_WRONLY)), daemon=True).start()
+    return opened.get(timeout=WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_reads_a_large_index_ends_at_once_and_has_changed_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    slow = tmp_path / "snapshot-1"
+    os.mkfifo(slow)  # a file that can be read as slowly as the test likes
+    with subprocess.Popen(
+        [*MODULE_COMMAND, "--data-dir", str(tmp_path), "--port", "0"],
+        env=server_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        writer = opened_for_writing(slow)
+        try:
+            os.write(writer, SNAPSHOT[:10])
+            process.send_signal(signal.SIGUSR1)  # there is nothing to compact yet, and nothing to die of
+            process.send_signal(number)
+            _, log = process.communicate(timeout=WAIT_SECONDS)
+        finally:
+            process.kill()
+            os.close(writer)
+    assert process.returncode == 0
+    assert log.endswith(f" INFO stopped by a signal while {tmp_path} was read; it is as it was\n")
+    assert sorted(os.listdir(tmp_path)) == ["lock", "snapshot-1"]
+
+
+def test_a_server_that_keeps_nothing_on_disk_says_that_there_is_nothing_to_compact() -> None:
+    with ServerProcess("--memory") as server:
+        server.send_signal(signal.SIGUSR1)
+        server.wait_for_log("INFO nothing to compact: nothing is kept on disk")
+
+
 # When it cannot save
 
 
@@ -267,13 +321,13 @@ def test_a_port_that_another_has_taken_since_it_was_bound_is_one_line(tmp_path: 
 import socket, sys
 from scoop_server import command_line, service
 real = service._allow_descriptors
-def meanwhile(clients):
+def meanwhile(settings):
     global other
     other = socket.socket()
     other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     other.bind(("127.0.0.1", int(sys.argv[2])))
     other.listen()
-    return real(clients)
+    return real(settings)
 service._allow_descriptors = meanwhile
 sys.exit(command_line.main(sys.argv[1:]))
 """

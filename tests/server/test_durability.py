@@ -385,11 +385,11 @@ def test_check_tells_by_its_status_and_changes_nothing(path: Path) -> None:
     journal = path / "journal-2"
     sealed = journal.read_bytes().rstrip(b"\0")
     for data, status, last in (
-        (sealed, 0, b"a server would start with 4 packages: snapshot 1 and 1 batches after it, up to batch 1"),
+        (sealed, 0, b"a server would start with 4 packages: snapshot 1 and 1 batch after it, up to batch 1"),
         (
             sealed + bytes(100),
             0,
-            b"a server would start with 4 packages: snapshot 1 and 1 batches after it, up to batch 1",
+            b"a server would start with 4 packages: snapshot 1 and 1 batch after it, up to batch 1",
         ),
         (sealed + b"half", 3, b"it would drop the last 4 bytes of %s, not known to be on disk" % bytes(journal)),
         (b"half", 1, b"a server would refuse to start: cannot read %s: byte 0: no journal: " % bytes(journal)),

@@ -1182,7 +1182,7 @@ def test_a_client_that_does_not_take_its_answers_holds_a_shutdown_no_longer_than
         assert 0 < loop.wait <= limits.tick_seconds
         loop.pass_time(0.125)
         assert loop.state() is State.STOPPED
-        assert "1 clients did not take their answers within 10 s" in caplog.text
+        assert "1 client did not take all answers within 10 s" in caplog.text
 
 
 def test_what_wants_every_tick_gets_it_while_nothing_else_happens() -> None:
@@ -1210,7 +1210,7 @@ def test_a_shutdown_waits_for_its_deadline_and_not_for_the_next_tick(caplog: pyt
         loop.run_down()
         assert loop.clock.now == 1_010.0
         assert max(wait for wait in loop.selector.timeouts if wait is not None) == 4.0
-        assert "1 clients did not take their answers within 10 s" in caplog.text
+        assert "1 client did not take all answers within 10 s" in caplog.text
 
 
 def test_a_second_request_hurries() -> None:

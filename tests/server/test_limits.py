@@ -1,9 +1,11 @@
 """Each limit against a real server: a hostile client, and beside it a healthy one that must not notice.
 
-What takes longer than a test may take, as the time of an incomplete line, is shown by the tests of the event
-loop, whose clock a test moves.
+That times are measured from where they should be is shown by the tests of the event loop, whose clock a test moves;
+there also is the hard limit of the output, which no client can reach as long as the high-water mark does its work.
 """
 
+import contextlib
+import os
 import resource
 import signal
 import socket
@@ -17,7 +19,7 @@ from scoop_core import MAX_LINE_LENGTH, MAX_NAME_LENGTH
 
 from scoop_server.limits import Limits
 
-from tests.server.process import MODULE_COMMAND, BlockingClient, ServerProcess, close_all, connected
+from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, BlockingClient, ServerProcess, close_all, connected
 
 SILENT_CLIENTS = 200
 MEBIBYTE = 1_048_576
@@ -58,7 +60,11 @@ def test_the_limits_are_the_documented_ones() -> None:
         read_bytes_max=65_536,
         output_bytes_high_water=MEBIBYTE,
         output_bytes_max=16 * MEBIBYTE,
+        output_seconds_max=60.0,
+        accepts_per_turn_max=256,
         drain_seconds_max=10.0,
+        handshake_seconds_max=10.0,
+        journal_bytes_min=64 * MEBIBYTE,
     )
     assert MAX_LINE_LENGTH == 65_536
 
@@ -206,10 +212,8 @@ def test_past_the_most_clients_a_connection_is_closed_with_a_log_line() -> None:
         for _ in range(5):
             with server.connect() as late:
                 late.wait_until_closed()
-                server.wait_for_log(
-                    f"WARNING closed the connection of {late.name}: 3 clients are connected, the most allowed"
-                )
             assert all(is_served(client) for client in clients)
+        server.wait_for_log(r"WARNING closed the connection of \S+: 3 clients are connected, the most allowed")
         clients.pop().reset()
         # Its place is free as soon as the server has seen that it has gone, which a client that stays may wait for.
         assert is_served(clients[0])
@@ -220,6 +224,150 @@ def test_past_the_most_clients_a_connection_is_closed_with_a_log_line() -> None:
 def test_the_line_limit_is_the_one_of_the_flag() -> None:
     with ServerProcess("--memory", "--max-line", "20") as server, server.connect() as client:
         assert client.ask("INDEX|" + 13 * "a" + "|", "INDEX|" + 14 * "a" + "|") == ["OK", "ERROR"]
+
+
+def has_been_closed(client: BlockingClient) -> bool:
+    """Tell whether the server has closed the connection of ``client``, to which no answer is to come."""
+    client.socket.settimeout(0.05)
+    try:
+        return client.socket.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("more", [b"", b"x"], ids=["silent", "a byte now and then"])
+def test_a_line_that_does_not_end_is_closed_and_a_slow_talker_is_not(more: bytes) -> None:
+    with ServerProcess("--memory", "--line-timeout", "0.5") as server, server.connect() as healthy:
+        with server.connect() as hostile:
+            hostile.send(b"QUERY|")
+            while not has_been_closed(hostile):
+                assert is_served(healthy)
+                with contextlib.suppress(ConnectionError):
+                    hostile.send(more)
+            server.wait_for_log(rf"INFO closed the connection of {hostile.name}: a line was incomplete for \d+ s")
+        assert is_served(healthy)
+
+
+def test_an_endless_line_is_closed_as_well() -> None:
+    arguments = ("--memory", "--max-line", "100", "--line-timeout", "0.5")
+    with ServerProcess(*arguments) as server, server.connect() as healthy:
+        with server.connect() as hostile:
+            hostile.send(b"x" * 1_000)
+            assert hostile.read_answers(1) == ["ERROR"]
+            while not has_been_closed(hostile):
+                assert is_served(healthy)
+                with contextlib.suppress(ConnectionError):
+                    hostile.send(b"x" * 1_000)
+            server.wait_for_log(rf"INFO closed the connection of {hostile.name}: a line was incomplete for \d+ s")
+        assert is_served(healthy)
+
+
+def ask_and_take_nothing(client: BlockingClient) -> None:
+    """Send requests until neither the server nor the system takes more of them."""
+    client.socket.settimeout(0.2)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            client.send(b"QUERY|a|\n" * 10_000)
+    client.socket.settimeout(WAIT_SECONDS)
+
+
+def test_a_client_that_takes_nothing_of_its_answers_is_closed() -> None:
+    arguments = ("--memory", "--output-timeout", "0.5", "--output-high-water", "10000")
+    with ServerProcess(*arguments) as server, server.connect() as healthy:
+        with server.connect(receive_buffer_bytes=4_096) as hostile:
+            with contextlib.suppress(ConnectionError):
+                ask_and_take_nothing(hostile)
+            while not any("took nothing" in line for line in server.log_lines):
+                assert is_served(healthy)
+            server.wait_for_log(
+                rf"INFO closed the connection of {hostile.name}: it took nothing of its answers for \d+ s"
+            )
+        assert is_served(healthy)
+
+
+def test_a_client_that_takes_nothing_of_its_answers_does_not_hold_up_a_shutdown() -> None:
+    with (
+        ServerProcess("--memory", "--drain-timeout", "0.5") as server,
+        server.connect() as healthy,
+        server.connect(receive_buffer_bytes=4_096) as hostile,
+    ):
+        ask_and_take_nothing(hostile)
+        assert is_served(healthy)
+        healthy.send(b"QUERY|a|\n")
+        server.send_signal(signal.SIGTERM)
+        assert healthy.read_to_end() == b"FAIL\n"
+        healthy.close()
+        assert server.wait() == 0
+        server.wait_for_log(r"WARNING 1 client did not take all answers within 0\.5 s")
+
+
+# One turn
+
+
+@contextlib.contextmanager
+def held(server: ServerProcess) -> Iterator[None]:
+    """Keep the server from running, so that what is sent to it meanwhile meets it in one turn."""
+    server.send_signal(signal.SIGSTOP)
+    try:
+        while Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            os.sched_yield()
+        yield
+    finally:
+        server.send_signal(signal.SIGCONT)
+
+
+def test_a_flood_keeps_another_client_waiting_for_one_read_at_most() -> None:
+    question = b"QUERY|flood|\n"
+    arguments = ("--memory", "--access-log", "--max-read", str(100 * len(question)))
+    with (
+        ServerProcess(*arguments) as server,
+        server.connect() as hostile,
+        server.connect() as healthy,
+    ):
+        assert is_served(hostile)
+        assert is_served(healthy)
+        logged = len(server.log_lines)
+        with held(server):
+            hostile.send(question * 5_000)
+            healthy.send(b"QUERY|healthy|\n")
+        assert healthy.read_answers(1) == ["FAIL"]
+        hostile.skip_answers(b"FAIL\n", 5_000)
+        server.wait_for_log(r"QUERY\|healthy\|", after=logged)
+        asked = [line.rpartition(" ")[2] for line in server.log_lines[logged:]]
+        assert asked.index("QUERY|healthy|") <= 100
+
+
+def test_a_flood_of_connections_keeps_another_client_waiting_for_few_of_them() -> None:
+    arguments = ("--memory", "--access-log", "--log-level", "debug", "--max-accepts", "3")
+    with ServerProcess(*arguments) as server, server.connect() as healthy:
+        assert is_served(healthy)
+        logged = len(server.log_lines)
+        with held(server):
+            hostile = [server.connect() for _ in range(50)]
+            healthy.send(b"QUERY|healthy|\n")
+        try:
+            assert healthy.read_answers(1) == ["FAIL"]
+            server.wait_for_log(r"QUERY\|healthy\|", after=logged)
+            events = server.log_lines[logged:]
+            answered = next(number for number, line in enumerate(events) if "QUERY|healthy|" in line)
+            assert answered <= 3
+            assert all(is_served(client) for client in hostile)
+        finally:
+            close_all(hostile)
+
+
+# The journal
+
+
+def test_a_client_that_changes_its_mind_all_the_time_does_not_fill_the_disk(tmp_path: Path) -> None:
+    arguments = ("--data-dir", str(tmp_path / "data"), "--compaction-threshold", "100000")
+    with ServerProcess(*arguments) as server, server.connect() as hostile, server.connect() as healthy:
+        while not any("compaction into" in line and "is complete" in line for line in server.log_lines):
+            assert set(hostile.ask(*["INDEX|restless|", "REMOVE|restless|"] * 500)) == {"OK"}
+            assert is_served(healthy)
+        assert not (tmp_path / "data" / "journal-1").exists()
 
 
 # File descriptors

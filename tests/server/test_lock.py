@@ -101,13 +101,21 @@ def test_a_refusal_leaves_no_descriptor_open(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("place", "reason"),
-    [("a file", "Not a directory"), ("a file/inside", "Not a directory"), ("no parent/inside", "No such file")],
+    [("a file", "Not a directory"), ("a file/inside", "Not a directory")],
 )
 def test_a_directory_that_cannot_be_made_is_refused_with_its_path(tmp_path: Path, place: str, reason: str) -> None:
     (tmp_path / "a file").touch()
     line = refusal(tmp_path / place)
     assert line.startswith(f"cannot use the data directory {tmp_path / place}: {reason}")
     assert line.endswith("; name a writable one with --data-dir, or keep nothing on disk with --memory")
+
+
+def test_only_the_last_directory_of_a_path_is_created(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "a" / "b") == (
+        f"cannot create the data directory {tmp_path}/a/b: {tmp_path}/a is missing; "
+        "create that first, because only the last part of the path is created"
+    )
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("mode", [0o500, 0o300])
@@ -152,7 +160,7 @@ def test_a_reader_keeps_servers_off_and_changes_nothing(tmp_path: Path) -> None:
     take(tmp_path)
     before = (tmp_path / "lock").read_bytes()
     with locked_for_reading(str(tmp_path)), locked_for_reading(str(tmp_path)):
-        assert "is in use by the server with process id" in refusal(tmp_path)
+        assert "is in use by another process, which only reads it" in refusal(tmp_path)
     assert (tmp_path / "lock").read_bytes() == before
     assert os.listdir(tmp_path) == ["lock"]
 
@@ -178,3 +186,14 @@ def test_a_lock_that_may_not_be_read_is_a_refusal(tmp_path: Path) -> None:
         locked_for_reading(str(tmp_path / "file")),
     ):
         raise AssertionError("it was let in")
+
+
+def test_whoever_only_reads_is_not_taken_for_the_server_that_was_there_before(tmp_path: Path) -> None:
+    path = tmp_path
+    take(path)  # it leaves its process id
+    with locked_for_reading(str(path)):
+        assert refusal(path) == (
+            f"the data directory {path} is in use by another process, which only reads it, as scoop-server check does; "
+            "wait until that has ended, or name another directory"
+        )
+    take(path)

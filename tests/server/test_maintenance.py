@@ -26,6 +26,7 @@ from scoop_server.store import begin
 from tests.core.journals import written
 from tests.property import strategies
 from tests.server.faulty_files import Snapshot, contents_of, names_in
+from tests.server.process import MODULE_COMMAND, run_to_end
 from tests.server.test_lock import unprivileged
 
 EMPTY_SNAPSHOT = b"".join(encode_snapshot(DependencyGraph()))
@@ -88,7 +89,7 @@ class TestCheck:
             f"snapshot-1: 0 packages, {len(EMPTY_SNAPSHOT)} bytes, crc32 {crc}",
             f"journal-1: batches 1 to 3, 4 changes, {len(JOURNAL.data)} bytes, crc32 {JOURNAL.head.checksum:08x}",
             (
-                f"journal-2: batches 4 to 4, 1 changes, {len(NEXT_JOURNAL.data)} bytes, "
+                f"journal-2: batches 4 to 4, 1 change, {len(NEXT_JOURNAL.data)} bytes, "
                 f"crc32 {NEXT_JOURNAL.head.checksum:08x}"
             ),
             "a server would start with 3 packages: snapshot 1 and 4 batches after it, up to batch 4",
@@ -105,7 +106,7 @@ class TestCheck:
         (path / "journal-2").write_bytes(NEXT_JOURNAL.data + b"INDEX|half")
         status, lines = checked(path)
         assert status == 3
-        assert lines[2].endswith(", and 10 bytes that are not sealed")
+        assert lines[2].endswith(", and 10 bytes not sealed")
         assert lines[-2].startswith("a server would start with 3 packages: ")
         assert lines[-1] == "it would drop the last 10 bytes of journal-2, not known to be on disk"
 
@@ -176,7 +177,7 @@ class TestCheck:
             status, lines = checked(path)
             assert status == expected
             assert any(line.startswith("snapshot-1: BROKEN: ") for line in lines)
-            assert any(line.startswith("a server would start with 1 packages: ") for line in lines)
+            assert any(line.startswith("a server would start with 1 package: ") for line in lines)
 
     @pytest.mark.parametrize(
         ("lines", "reason"),
@@ -507,3 +508,31 @@ class TestTheCommand:
             assert refusal(lambda: main([name, str(path)])) == (
                 f"cannot {name} {path}: No space left on device; see to what standard input and output are"
             )
+
+    @pytest.mark.parametrize(
+        ("name", "closed", "line"),
+        [
+            ("check", ">&-", "cannot check DIR: standard output is closed; see to what standard input and output are"),
+            ("dump", ">&-", "cannot dump DIR: standard output is closed; see to what standard input and output are"),
+            (
+                "restore",
+                "<&-",
+                "cannot restore DIR: standard input is closed; see to what standard input and output are",
+            ),
+        ],
+    )
+    def test_a_closed_standard_stream_is_one_line(self, path: Path, name: str, closed: str, line: str) -> None:
+        place = path.parent / "new" if name == "restore" else path
+        ended = run_to_end(name, str(place), command=with_closed(closed))
+        assert (ended.returncode, ended.stderr) == (1, f"scoop-server: {line.replace('DIR', str(place))}\n")
+
+    def test_restore_needs_no_standard_output(self, tmp_path: Path) -> None:
+        (tmp_path / "lines").write_bytes(TestRestore.LINES)
+        closed = f">&- < '{tmp_path}/lines'"
+        ended = run_to_end("restore", str(tmp_path / "new"), command=with_closed(closed))
+        assert (ended.returncode, ended.stderr) == (0, f"restored 2 packages into {tmp_path}/new\n")
+
+
+def with_closed(redirection: str) -> tuple[str, ...]:
+    """Return the command, started by a shell with a redirection."""
+    return ("/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *MODULE_COMMAND)

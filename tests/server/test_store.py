@@ -949,7 +949,7 @@ def test_a_save_leaves_one_generation_and_is_skipped_where_nothing_has_changed(
         assert bench.files.calls == []
     assert names_in(bench.path) == {"journal-2", "snapshot-2"}
     assert [record.message for record in caplog.records] == [
-        f"saved 1 packages in {bench.path}/snapshot-2",
+        f"saved 1 package in {bench.path}/snapshot-2",
         f"nothing has changed since {bench.path}/snapshot-2",
     ]
 

@@ -23,6 +23,7 @@ from scoop_server.limits import Limits
 from scoop_server.logs import RepeatLimit, access_log, log, log_errors, log_requests
 from scoop_server.statistics import CloseReason, Stage, Statistics
 from scoop_server.store import Store
+from scoop_server.wording import noun
 
 _BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
 
@@ -401,7 +402,10 @@ class Server:
             self._accept(listener)  # who has connected by now may have asked as well
         self.state = State.DRAINING
         self._statistics.stage = Stage.DRAINING
-        log.info("shutting down: answering what has arrived from %(clients)d clients", {"clients": len(self._clients)})
+        log.info(
+            f"shutting down: answering what has arrived from %(clients)d {noun(len(self._clients), 'client')}",
+            {"clients": len(self._clients)},
+        )
         self._drain_started = self._now
         for listener in self._listeners:
             if self._accepting_resumes is None:
@@ -422,7 +426,7 @@ class Server:
                 self._close(client, "the server is shutting down", reason=CloseReason.SHUTDOWN)
         if self._clients and now >= self._drain_started + limits.drain_seconds_max:
             log.warning(
-                "%(clients)d clients did not take their answers within %(seconds).0f s",
+                f"%(clients)d {noun(len(self._clients), 'client')} did not take all answers within %(seconds)g s",
                 {"clients": len(self._clients), "seconds": limits.drain_seconds_max},
             )
             self.state = State.STOPPED

@@ -24,8 +24,7 @@ class DirectoryLock:
 
     def __init__(self, path: str) -> None:
         try:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path, 0o700)
+            _create(path)
             self._file = os.open(os.path.join(path, _NAME), os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 self._take(path)
@@ -54,6 +53,18 @@ class DirectoryLock:
         os.close(self._file)
 
 
+def _create(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except FileNotFoundError as error:
+        raise DataDirectoryError(
+            f"cannot create the data directory {path}: {os.path.dirname(path) or 'the working directory'} is missing; "
+            "create that first, because only the last part of the path is created"
+        ) from error
+
+
 @contextlib.contextmanager
 def locked_for_reading(path: str) -> Iterator[None]:
     """Keep servers off the data directory ``path``, and change nothing in it.
@@ -78,6 +89,11 @@ def _lock(file: int, path: str, kind: int) -> None:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
+        if kind == fcntl.LOCK_EX and _can_be_read_beside(file):
+            raise DataDirectoryError(
+                f"the data directory {path} is in use by another process, which only reads it, as scoop-server check "
+                "does; wait until that has ended, or name another directory"
+            ) from None
         holder = os.pread(file, 20, 0).decode("ascii", "replace").strip() or "unknown"
         raise DataDirectoryError(
             f"the data directory {path} is in use by the server with process id {holder}; "
@@ -87,3 +103,12 @@ def _lock(file: int, path: str, kind: int) -> None:
         raise DataDirectoryError(
             f"cannot lock the data directory {path}: {error.strerror}; put it on a local disk"
         ) from error
+
+
+def _can_be_read_beside(file: int) -> bool:
+    """Tell whether whoever holds the lock shares it. A server never does; the process id in the file is an old one."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -26,9 +26,11 @@ from scoop_core import (
 
 from scoop_server.data_directory import DataDirectory, DataDirectoryError
 from scoop_server.lock import DirectoryLock, locked_for_reading
+from scoop_server.output import flush_output, let_go_of_output, standard_input, standard_output, standard_output_text
 from scoop_server.recovery import RecoveredState, recover
 from scoop_server.settings import OneLineParser
 from scoop_server.store import begin
+from scoop_server.wording import counted
 
 EXIT_SOUND: Final = 0
 EXIT_BROKEN: Final = 1
@@ -68,15 +70,18 @@ def check(path: str, out: TextIO) -> int:
         print(f"{path}: begun, and never finished; a server would start with no package", file=out)
     else:
         print(
-            f"a server would start with {len(state.graph)} packages: snapshot {state.snapshot_generation} "
-            f"and {state.batches} batches after it, up to batch {state.head.number}",
+            f"a server would start with {counted(len(state.graph), 'package')}: snapshot {state.snapshot_generation} "
+            f"and {counted(state.batches, 'batch', 'batches')} after it, up to batch {state.head.number}",
             file=out,
         )
     for file in superfluous:
         print(f"it would delete {file}, which is superfluous or was never finished", file=out)
     if state is not None and state.unsealed_bytes:
         file = directory.file("journal", state.journal_generation)
-        print(f"it would drop the last {state.unsealed_bytes} bytes of {file}, not known to be on disk", file=out)
+        print(
+            f"it would drop the last {counted(state.unsealed_bytes, 'byte')} of {file}, not known to be on disk",
+            file=out,
+        )
         return EXIT_BROKEN if broken else EXIT_WOULD_DROP
     return EXIT_BROKEN if broken else EXIT_SOUND
 
@@ -104,14 +109,14 @@ def _describe_snapshot(data: bytes) -> str:
         raise TranscriptError(start, "its lines, indexed one by one, do not lead to the same index")
     if any(graph.dependent_count(package) != rebuilt.dependent_count(package) for package in rebuilt):
         raise TranscriptError(start, "its numbers of dependents are wrong")
-    return f"{len(graph)} packages, {len(data)} bytes, crc32 {data[-9:-1].decode(ENCODING)}"
+    return f"{counted(len(graph), 'package')}, {len(data)} bytes, crc32 {data[-9:-1].decode(ENCODING)}"
 
 
 def _describe_journal(data: bytes) -> str:
     reader = JournalReader(data)
     first, changes = reader.head.number + 1, sum(text.count("\n") for text in reader)
-    found = f"batches {first} to {reader.head.number}, {changes} changes" if changes else "no batch"
-    tail = f", and {reader.unsealed_bytes} bytes that are not sealed" if reader.unsealed_bytes else ""
+    found = f"batches {first} to {reader.head.number}, {counted(changes, 'change')}" if changes else "no batch"
+    tail = f", and {counted(reader.unsealed_bytes, 'byte')} not sealed" if reader.unsealed_bytes else ""
     return f"{found}, {reader.sealed_bytes} bytes, crc32 {reader.head.checksum:08x}{tail}"
 
 
@@ -174,7 +179,7 @@ def restore(path: str, lines: BinaryIO) -> int:
             raise DataDirectoryError(
                 f"cannot write {error.filename or path}: {error.strerror}; delete {path}, and restore elsewhere"
             ) from error
-    print(f"restored {len(graph)} packages into {path}", file=sys.stderr)
+    print(f"restored {counted(len(graph), 'package')} into {path}", file=sys.stderr)
     return EXIT_SOUND
 
 
@@ -202,18 +207,18 @@ def _existing(path: str) -> DataDirectory:
 
 _COMMANDS: Final[dict[str, tuple[Callable[[str], int], str]]] = {
     "check": (
-        lambda path: check(path, sys.stdout),
+        lambda path: check(path, standard_output_text()),
         (
             "Verify every file of a data directory on which no server runs, and change nothing. Exit status: 0 sound, "
             "1 broken, 3 sound but for the rest of an interrupted write, which the next start drops."
         ),
     ),
     "dump": (
-        lambda path: dump(path, sys.stdout.buffer),
+        lambda path: dump(path, standard_output()),
         "Print the index in a data directory as protocol lines, dependencies first. A server may be running on it.",
     ),
     "restore": (
-        lambda path: restore(path, sys.stdin.buffer),
+        lambda path: restore(path, standard_input()),
         "Make a new data directory from protocol lines on standard input, as 'scoop-server dump' prints them.",
     ),
 }
@@ -232,18 +237,13 @@ def main(arguments: Sequence[str]) -> int:
     path: str = parser.parse_args(arguments[1:]).directory
     try:
         status = run(path)
-        sys.stdout.flush()
+        flush_output()
     except BrokenPipeError:
-        _let_go_of_output()  # whoever read it has heard enough
+        let_go_of_output()  # whoever read it has heard enough
         return EXIT_BROKEN
     except OSError as error:
-        _let_go_of_output()
+        let_go_of_output()
         raise DataDirectoryError(
             f"cannot {arguments[0]} {path}: {error.strerror}; see to what standard input and output are"
         ) from error
     return status
-
-
-def _let_go_of_output() -> None:
-    """Have what is still unwritten go nowhere: Python's last flush would fail as the one before has."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

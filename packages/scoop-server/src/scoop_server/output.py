@@ -3,17 +3,22 @@
 import errno
 import os
 import sys
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TextIO
 
 EXIT_PRINTED: Final = 0
 EXIT_NOT_PRINTED: Final = 1
 
 
-def standard_output() -> BinaryIO:
-    """Return standard output for bytes. Raises OSError where the process was started without one."""
+def standard_output_text() -> TextIO:
+    """Return standard output. Raises OSError where the process was started without one."""
     if sys.stdout is None:
         raise OSError(errno.EBADF, "standard output is closed")
-    return sys.stdout.buffer
+    return sys.stdout
+
+
+def standard_output() -> BinaryIO:
+    """Return standard output for bytes. Raises OSError where the process was started without one."""
+    return standard_output_text().buffer
 
 
 def standard_input() -> BinaryIO:
@@ -40,6 +45,12 @@ def print_all(text: str) -> int:
         print(f"scoop-server: cannot print: {error.strerror}; see to what standard output is", file=sys.stderr)
         return EXIT_NOT_PRINTED
     return EXIT_PRINTED
+
+
+def flush_output() -> None:
+    """Have what was printed written, if there is a standard output. Raises OSError where that fails."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def let_go_of_output() -> None:

@@ -27,10 +27,13 @@ from scoop_server.settings import Settings
 from scoop_server.signals import SignalPipe
 from scoop_server.statistics import Stage, Statistics, WatchedRun
 from scoop_server.store import JournalStore, MemoryStore
+from scoop_server.wording import noun
 
-_RESERVED_DESCRIPTORS: Final = 80
-"""Kept from clients: standard streams, lock, journal and its successor, a compaction, the selector, signals, and the
-admin endpoint with its connections."""
+_RESERVED_DESCRIPTORS: Final = 32
+"""Kept from clients: standard streams, lock, journal and its successor, a compaction, the selector, signals."""
+
+_ADMIN_DESCRIPTORS: Final = 48
+"""Kept from clients for the admin endpoint and its connections."""
 
 
 def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
@@ -51,23 +54,17 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
             resources.enter_context(closing(AdminEndpoint(settings.admin, run)))
         signals = resources.enter_context(closing(SignalPipe()))
         started = time.monotonic()
-        if settings.memory:
-            store, graph, place = None, DependencyGraph(), "memory only"
+        try:
+            with signals.interrupting():
+                store = None if settings.memory else _open_store(settings, manager)
+        except KeyboardInterrupt:
+            log.info("stopped by a signal while %(path)s was read; it is as it was", {"path": settings.data_dir})
+            return
+        if store is None:
+            graph, place = DependencyGraph(), "memory only"
         else:
-            directory = DataDirectory(str(settings.data_dir))
-            store = resources.enter_context(
-                closing(
-                    JournalStore(
-                        directory,
-                        settings.fsync,
-                        time.monotonic,
-                        partial(CompactionProcess, log_format=settings.log_format),
-                        settings.limits.journal_bytes_min,
-                        manager.loading,
-                    )
-                )
-            )
-            graph, place = store.graph, f"data directory {directory.path}, fsync {settings.fsync}"
+            resources.enter_context(closing(store))
+            graph, place = store.graph, f"data directory {settings.data_dir}, fsync {settings.fsync}"
         statistics.recovery_seconds = time.monotonic() - started
         statistics.is_watched = settings.admin is not None
         statistics.dependency_edges = graph.dependency_total() if statistics.is_watched else 0
@@ -75,7 +72,7 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
         graph.reject_cycles = settings.reject_cycles
         limits = replace(
             settings.limits,
-            clients_max=_allow_descriptors(settings.limits.clients_max),
+            clients_max=_allow_descriptors(settings),
             tick_seconds=manager.tick_seconds(settings.limits.tick_seconds),
         )
         selector = resources.enter_context(best_selector())
@@ -105,7 +102,7 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
             server.on_tick(lambda: manager.tick(status()))
         where = ", ".join(format_address(listener.getsockname()) for listener in listeners)
         log.info(
-            "listening on %(address)s with %(packages)d packages (%(place)s)",
+            f"listening on %(address)s with %(packages)d {noun(len(graph), 'package')} (%(place)s)",
             {"address": where, "packages": len(graph), "place": place},
         )
         statistics.stage = Stage.SERVING
@@ -117,6 +114,17 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
             store.save(manager.saving)
 
 
+def _open_store(settings: Settings, manager: ServiceManager) -> JournalStore:
+    return JournalStore(
+        DataDirectory(str(settings.data_dir)),
+        settings.fsync,
+        time.monotonic,
+        partial(CompactionProcess, log_format=settings.log_format),
+        settings.limits.journal_bytes_min,
+        manager.loading,
+    )
+
+
 def _bind(address: Address) -> socket.socket:
     match address:
         case InternetAddress(host, port, is_tls=False):
@@ -125,17 +133,20 @@ def _bind(address: Address) -> socket.socket:
             raise CannotListenError(f"cannot listen on {address}: only tcp:HOST:PORT is served; name such an address")
 
 
-def _allow_descriptors(clients: int) -> int:
-    """Raise the limit of open files as far as ``clients`` connections need; return how many it leaves room for."""
+def _allow_descriptors(settings: Settings) -> int:
+    """Raise the limit of open files as far as its clients need; return how many clients it leaves room for."""
+    clients = settings.limits.clients_max
+    reserved = _RESERVED_DESCRIPTORS + (0 if settings.admin is None else _ADMIN_DESCRIPTORS)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = clients + _RESERVED_DESCRIPTORS
+    needed = clients + reserved
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         if soft < needed:
-            clients = max(1, soft - _RESERVED_DESCRIPTORS)
+            clients = max(1, soft - reserved)
             log.warning(
-                "at most %(clients)d clients at a time: the limit of open files is %(files)d; raise it with ulimit -n",
+                f"at most %(clients)d {noun(clients, 'client')} at a time: the limit of open files is %(files)d; "
+                "raise it with ulimit -n",
                 {"clients": clients, "files": soft},
             )
     return clients
@@ -152,6 +163,8 @@ def _obey(
             case signal.SIGUSR1:
                 if store is not None:
                     store.request_compaction()
+                else:
+                    log.info("nothing to compact: nothing is kept on disk")
             case _:
                 stop()
 

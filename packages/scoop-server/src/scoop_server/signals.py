@@ -1,10 +1,15 @@
-"""Signals, handled between turns: they interrupt nothing."""
+"""Signals, handled between turns: they interrupt nothing but what is long and may end at any moment."""
 
+import contextlib
 import signal
 import socket
+from collections.abc import Iterator
+from types import FrameType
 from typing import Final
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+
+_ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 class SignalPipe:
@@ -14,8 +19,22 @@ class SignalPipe:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
+        self._interrupts = False
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._handlers = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+        self._handlers = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._interrupts and number in _ENDS:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Have SIGTERM and SIGINT raise KeyboardInterrupt meanwhile: for what takes long, and may end at any moment."""
+        self._interrupts = True
+        try:
+            yield
+        finally:
+            self._interrupts = False
 
     def fileno(self) -> int:
         """Return the descriptor that can be read when a signal has come."""

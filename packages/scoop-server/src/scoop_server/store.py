@@ -16,6 +16,7 @@ from scoop_server.journal import Fsync, Journal, JournalError, OutOfSpaceError, 
 from scoop_server.limits import JOURNAL_BYTES_MIN
 from scoop_server.logs import log
 from scoop_server.recovery import Progress, RecoveredState, recover
+from scoop_server.wording import noun
 
 PROBE_BYTES: Final = 1_048_576
 """What must fit on a full disk before changes are taken again: more than nearly any turn writes, so that it does not
@@ -322,7 +323,10 @@ class JournalStore:
                 f"cannot save a snapshot in {self._directory.path}: {error.strerror}; the journal holds every change, "
                 "so see to the disk, and check the directory with: scoop-server check"
             ) from error
-        log.info("saved %(packages)d packages in %(file)s", {"packages": len(self.graph), "file": self.snapshot_path})
+        log.info(
+            f"saved %(packages)d {noun(len(self.graph), 'package')} in %(file)s",
+            {"packages": len(self.graph), "file": self.snapshot_path},
+        )
 
     def _stop_compaction(self) -> None:
         if self._compaction is not None:

@@ -1,0 +1,30 @@
+import os
+import signal
+from contextlib import closing
+
+import pytest
+
+from scoop_server.signals import SignalPipe
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_can_be_read_and_interrupts_nothing(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with closing(SignalPipe()) as signals:
+        os.kill(os.getpid(), number)
+        assert number in signals.read()
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_may_be_interrupted_is(number: signal.Signals) -> None:
+    with closing(SignalPipe()) as signals:
+        with pytest.raises(KeyboardInterrupt), signals.interrupting():
+            signal.raise_signal(number)
+        signal.raise_signal(number)  # and afterwards nothing is
+
+
+def test_a_request_for_a_compaction_never_interrupts() -> None:
+    with closing(SignalPipe()) as signals, signals.interrupting():
+        signal.raise_signal(signal.SIGUSR1)
+        assert signals.read() == bytes([signal.SIGUSR1])
