@@ -54,12 +54,7 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
             resources.enter_context(closing(AdminEndpoint(settings.admin, run)))
         signals = resources.enter_context(closing(SignalPipe()))
         started = time.monotonic()
-        try:
-            with signals.interrupting():
-                store = None if settings.memory else _open_store(settings, manager)
-        except KeyboardInterrupt:
-            log.info("stopped by a signal while %(path)s was read; it is as it was", {"path": settings.data_dir})
-            return
+        store = None if settings.memory else _open_store(settings, signals, manager)
         if store is None:
             graph, place = DependencyGraph(), "memory only"
         else:
@@ -114,15 +109,21 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
             store.save(manager.saving)
 
 
-def _open_store(settings: Settings, manager: ServiceManager) -> JournalStore:
-    return JournalStore(
-        DataDirectory(str(settings.data_dir)),
-        settings.fsync,
-        time.monotonic,
-        partial(CompactionProcess, log_format=settings.log_format),
-        settings.limits.journal_bytes_min,
-        manager.loading,
-    )
+def _open_store(settings: Settings, signals: SignalPipe, manager: ServiceManager) -> JournalStore:
+    """Read the index. A signal that ends the server ends it here at once, because nothing has been changed yet."""
+    try:
+        with signals.interrupting():
+            return JournalStore(
+                DataDirectory(str(settings.data_dir)),
+                settings.fsync,
+                time.monotonic,
+                partial(CompactionProcess, log_format=settings.log_format),
+                settings.limits.journal_bytes_min,
+                manager.loading,
+            )
+    except KeyboardInterrupt:
+        log.info("stopped by a signal while %(path)s was read; it is as it was", {"path": settings.data_dir})
+        raise SystemExit from None
 
 
 def _bind(address: Address) -> socket.socket:
