@@ -320,13 +320,25 @@ class JournalStore:
             self._adopt_snapshot()
         except OSError as error:
             raise DataDirectoryError(
-                f"cannot save a snapshot in {self._directory.path}: {error.strerror}; the journal holds every change, "
-                "so see to the disk, and check the directory with: scoop-server check"
+                f"cannot save a snapshot in {self._directory.path}: {error.strerror}; {self._where_changes_are()}"
             ) from error
         log.info(
             f"saved %(packages)d {noun(len(self.graph), 'package')} in %(file)s",
             {"packages": len(self.graph), "file": self.snapshot_path},
         )
+
+    def _where_changes_are(self) -> str:
+        """Tell an operator what is left where no snapshot could be written."""
+        try:
+            self._directory.size("journal", self._journal.generation)
+        except FileNotFoundError:
+            return (
+                f"its journal {self._journal.path} has been removed while the server ran, and the index with it; "
+                "restore the directory from a backup"
+            )
+        except OSError:
+            pass  # it is there, and cannot be opened now
+        return "the journal holds every change, so see to the disk, and check the directory with: scoop-server check"
 
     def _stop_compaction(self) -> None:
         if self._compaction is not None:
