@@ -313,7 +313,8 @@ def test_a_directory_that_has_gone_is_an_error_at_the_end(tmp_path: Path) -> Non
         assert len(errors) == 1
         assert errors[0] == (
             f"scoop-server: cannot save a snapshot in {path}: No such file or directory; its journal "
-            f"{path}/journal-1 has been removed while the server ran, and the index with it; restore the directory from a backup"
+            f"{path}/journal-1 has been removed while the server ran, and the index with it; "
+            "restore the directory from a backup"
         )
         assert "Traceback" not in "\n".join(server.log_lines)
 
