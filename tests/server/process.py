@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from scoop_server.event_loop import format_address
+
 WAIT_SECONDS: Final = 120.0
 """How long a test waits for what must come; so long that a busy machine gets there, and only a bug does not."""
 
@@ -29,6 +32,15 @@ _LINES_PER_ASK: Final = 1_000
 """How many lines a client sends before it reads: their answers fit into any socket buffer."""
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+SocketAddress = tuple[str, int] | str
+"""What to connect to: host and port, or the path of a Unix socket."""
+
+
+def _family(address: SocketAddress) -> socket.AddressFamily:
+    if isinstance(address, str):
+        return socket.AF_UNIX
+    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
 
 
 def server_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -57,19 +69,24 @@ def run_to_end(
 class BlockingClient:
     """One connection to a server, for a test that says what it expects step by step."""
 
-    def __init__(self, address: tuple[str, int], receive_buffer_bytes: int | None = None) -> None:
-        self.socket = socket.socket()
+    def __init__(
+        self, address: SocketAddress, receive_buffer_bytes: int | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.socket = socket.socket(_family(address))
         try:
             if receive_buffer_bytes is not None:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
             self.socket.settimeout(WAIT_SECONDS)
             self.socket.connect(address)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if isinstance(address, tuple):
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.name = "" if isinstance(address, str) else format_address(self.socket.getsockname())
+            """What the server's log calls it."""
+            if tls is not None:
+                self.socket = tls.wrap_socket(self.socket, server_hostname=address[0])
         except BaseException:
             self.socket.close()
             raise
-        self.name = f"127.0.0.1:{self.socket.getsockname()[1]}"
-        """What the server's log calls it."""
         self._reader = self.socket.makefile("rb")
 
     def send(self, data: bytes) -> None:
@@ -144,7 +161,7 @@ class BlockingClient:
 
 
 class ServerProcess:
-    """A server that listens on a free port of 127.0.0.1, from construction to the end of the ``with`` block.
+    """A server, by default on a free port of 127.0.0.1, from construction to the end of the ``with`` block.
 
     Leaving the block ends it with SIGTERM, unless it has ended before, and asks for exit status 0: a server
     that a test has broken fails that test. ``descriptors_max`` limits its file
@@ -176,21 +193,41 @@ class ServerProcess:
         self._log_reader.start()
         self._status: int | None = None
         try:
-            listening = self.wait_for_log(r"listening on (\S+):(\d+) with (\d+) packages?")
+            listening = self.wait_for_log(r"listening on (.+) with (\d+) packages?")
         except BaseException:
             self.kill()
             raise
-        self.host = listening[1].strip("[]")
-        self.port = int(listening[2])
-        self.package_count = int(listening[3])
+        self.addresses = listening[1].split(", ")
+        """Where it listens, by its own account."""
+        self.package_count = int(listening[2])
         """How many packages it started with, by its own account."""
         if descriptors_max is not None:
             resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (descriptors_max, descriptors_max))
 
+    def address_of(self, number: int) -> SocketAddress:
+        """Return what to connect to for the address with this number."""
+        address = self.addresses[number].removeprefix("tls:")
+        if address.startswith("unix:"):
+            return address.removeprefix("unix:")
+        host, _, port = address.rpartition(":")
+        return host.strip("[]"), int(port)
+
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens."""
-        return (self.host, self.port)
+        """Where it listens first, on TCP."""
+        address = self.address_of(0)
+        assert isinstance(address, tuple)
+        return address
+
+    @property
+    def host(self) -> str:
+        """The host of :attr:`address`."""
+        return self.address[0]
+
+    @property
+    def port(self) -> int:
+        """The port of :attr:`address`."""
+        return self.address[1]
 
     @property
     def pid(self) -> int:
@@ -226,9 +263,11 @@ class ServerProcess:
             self._log_ended = True
             self._log_grew.notify_all()
 
-    def connect(self, *, receive_buffer_bytes: int | None = None) -> BlockingClient:
-        """Return a client of this server."""
-        return BlockingClient(self.address, receive_buffer_bytes)
+    def connect(
+        self, number: int = 0, *, receive_buffer_bytes: int | None = None, tls: ssl.SSLContext | None = None
+    ) -> BlockingClient:
+        """Return a client of this server, at the address with this number."""
+        return BlockingClient(self.address_of(number), receive_buffer_bytes, tls)
 
     def cpu_seconds(self) -> float:
         """Return the processor time that it has used."""

@@ -152,7 +152,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         line = refusal("--data-dir", str(tmp_path / "data"), "--port", str(port))
     assert line == (
         f"scoop-server: cannot listen on 127.0.0.1:{port}: Address already in use; "
-        "another process listens there; stop it, or name another port with --port"
+        "another process listens there; stop it, or name another address with --listen, --host or --port"
     )
 
 
@@ -168,14 +168,15 @@ def test_the_port_of_another_server() -> None:
 def test_an_address_of_another_machine() -> None:
     assert refusal("--memory", "--host", "192.0.2.1", "--port", "0") == (
         f"scoop-server: cannot listen on 192.0.2.1:0: {os.strerror(errno.EADDRNOTAVAIL)}; "
-        "name another address with --host or --port"
+        "name another address with --listen, --host or --port"
     )
 
 
 @pytest.mark.parametrize("host", ["two..dots", "x" * 64])
 def test_a_host_that_is_no_name(host: str) -> None:
     assert refusal("--memory", "--host", host, "--port", "0") == (
-        f"scoop-server: cannot listen on {host}: it is no host name; name another address with --host"
+        f"scoop-server: cannot listen on {host}:0: it is no host name; "
+        "name another address with --listen, --host or --port"
     )
 
 
@@ -186,7 +187,8 @@ def test_a_host_that_is_not_known(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr(socket, "getaddrinfo", not_known)
     assert main(["--memory", "--host", "nowhere.invalid"]) == 1
     assert capsys.readouterr().err == (
-        "scoop-server: cannot listen on nowhere.invalid: Name or service not known; name another address with --host\n"
+        "scoop-server: cannot listen on nowhere.invalid:8080: Name or service not known; "
+        "name another address with --listen, --host or --port\n"
     )
 
 
@@ -344,5 +346,5 @@ sys.exit(command_line.main(sys.argv[1:]))
     assert done.returncode == 1
     assert done.stderr == (
         f"scoop-server: cannot listen on 127.0.0.1:{port}: Address already in use; "
-        "another process listens there; stop it, or name another port with --port\n"
+        "another process listens there; stop it, or name another address with --listen, --host or --port\n"
     )

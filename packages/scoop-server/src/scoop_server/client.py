@@ -21,7 +21,7 @@ class StreamSocket(Protocol):
         """Return how many bytes of ``data`` were taken."""
 
     def shutdown(self, how: int, /) -> None:
-        """Shut one side of the connection."""
+        """Shut one side of the connection. Raises BlockingIOError where that must wait until more can be sent."""
 
     def setblocking(self, flag: bool, /) -> None:
         """Choose whether calls wait."""
@@ -61,6 +61,7 @@ class Client:
         "_send",
         "_unsent",
         "bytes_taken_late",
+        "connected_at",
         "connection",
         "last_active",
         "name",
@@ -77,6 +78,7 @@ class Client:
         self.phase = Phase.OPEN
         self.registered_events = EVENT_READ
         """What the selector has been told to watch for; the event loop keeps it."""
+        self.connected_at = now
         self.last_active = now
         self.bytes_taken_late = 0
         """How much it has taken of what could not be sent at once: it grows as long as a slow client goes on."""
@@ -98,6 +100,11 @@ class Client:
     def may_ask(self) -> bool:
         """Whether its requests are read now: it is open, and takes its answers."""
         return self.phase is Phase.OPEN and len(self._unsent) <= self._limits.output_bytes_high_water
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has come from it yet."""
+        return self.last_active == self.connected_at
 
     @property
     def is_in_line(self) -> bool:
@@ -157,7 +164,10 @@ class Client:
         return not self._unsent and self.phase is Phase.OPEN
 
     def linger(self) -> None:
-        """Shut the sending side, after the last answer. Raises OSError where the connection is broken."""
+        """Shut the sending side, after the last answer.
+
+        Raises BlockingIOError where that must wait until more can be sent, OSError where the connection is broken.
+        """
         self.socket.shutdown(socket.SHUT_WR)
         self.phase = Phase.LINGERING
 

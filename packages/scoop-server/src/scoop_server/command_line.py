@@ -12,6 +12,7 @@ from scoop_server.listening import CannotListenError
 from scoop_server.logs import set_up_logging, tell_problem
 from scoop_server.service import serve
 from scoop_server.setting_sources import read_settings, reread_settings
+from scoop_server.tls import CertificateError
 
 _STATUS_INTERRUPTED: Final = 128 + signal.SIGINT
 """What a shell reports for a program that Ctrl-C has ended."""
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log_format = settings.log_format
         set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)
         serve(settings, lambda: reread_settings(arguments, os.environ))
-    except (CannotListenError, DataDirectoryError) as error:
+    except (CannotListenError, CertificateError, DataDirectoryError) as error:
         tell_problem(str(error), log_format)
         return 1
     except KeyboardInterrupt:  # before the server listens to signals, or in a command that is none

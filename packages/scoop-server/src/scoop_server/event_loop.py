@@ -18,6 +18,7 @@ from scoop_core import Changes, ConnectionState, DependencyGraph
 
 from scoop_server.addresses import format_host_and_port
 from scoop_server.client import Client, Phase, StreamSocket
+from scoop_server.handshakes import Handshakes, HandshakingStream
 from scoop_server.journal import OutOfSpaceError
 from scoop_server.limits import Limits
 from scoop_server.logs import RepeatLimit, access_log, log, log_errors, log_requests
@@ -34,7 +35,7 @@ class ListeningSocket(Protocol):
     """What the server needs of a bound, listening, non-blocking socket."""
 
     def accept(self) -> tuple[StreamSocket, object]:
-        """Return a connected socket and its peer's address."""
+        """Return a connected socket, or a stream with a handshake before it, and the peer's address."""
 
     def close(self) -> None:
         """Stop listening."""
@@ -47,6 +48,8 @@ class State(enum.Enum):
     """How far the server has come on its way out."""
 
     SERVING = enum.auto()
+    HANDING_OVER = enum.auto()
+    """It accepts no one, because its successor will; clients that have connected may still begin to ask."""
     DRAINING = enum.auto()
     """It accepts no one; clients get the answers to what had arrived."""
     STOPPED = enum.auto()
@@ -73,8 +76,12 @@ class Server:
         clock: Callable[[], float],
         limits: Limits,
         statistics: Statistics | None = None,
+        *,
+        has_successor: bool = False,
     ) -> None:
         self.state = State.SERVING
+        self._has_successor = has_successor
+        """Whether those who wait to be accepted when it stops will be accepted by another process."""
         self._graph = graph
         self._store = store
         self._listeners = list(listeners)
@@ -93,13 +100,14 @@ class Server:
         """When to accept again, while accepting rests."""
         self._is_short_of_resources = False
         """Whether some wait who could not be accepted: a shortage is one warning, however often it is tried again."""
+        self._handshakes = Handshakes(selector, self.admit, limits, self._statistics, self._repeat_limit)
+        self._shutdown_requested = 0.0
         self._drain_started = 0.0
         self._drain_reads: Counter[Client] = Counter()
         self._now = clock()
         self._next_tick = self._now + limits.tick_seconds
         self._tick_callbacks: list[Callable[[], None]] = []
-        for listener in self._listeners:
-            selector.register(listener, EVENT_READ, partial(self._accept, listener))
+        self._watch_listeners()
 
     def watch(self, file: int, callback: Callable[[], None]) -> None:
         """Have ``callback`` called in each turn in which the descriptor ``file`` can be read."""
@@ -226,7 +234,8 @@ class Server:
             or self._tick_callbacks
             or self._limits.idle_seconds_max
             or self._accepting_resumes is not None
-            or self.state is State.DRAINING
+            or self._handshakes
+            or self.state is not State.SERVING
             or self._store.wants_tick
             or self._repeat_limit.is_counting
         )
@@ -237,11 +246,23 @@ class Server:
 
     # Clients coming and going
 
-    def _accept(self, listener: ListeningSocket) -> None:
-        """Take in the clients that wait at ``listener``."""
+    @property
+    def _connection_count(self) -> int:
+        return len(self._clients) + len(self._handshakes)
+
+    def admit(self, stream: StreamSocket, name: str) -> None:
+        """Make a connected, non-blocking stream that is ready for requests a client."""
+        client = Client(stream, name, self._limits, self._now)
+        self._selector.register(stream, client.registered_events, client)
+        self._clients[client] = None
+        self._statistics.connections_now = len(self._clients)
+        log.debug("%(peer)s connected", {"peer": client.name})
+
+    def _accept(self, listener: ListeningSocket, count_max: int) -> None:
+        """Take in the clients that wait at ``listener``, at most ``count_max`` of them."""
         if self.state is not State.SERVING or self._accepting_resumes is not None:
             return  # it was ready when the turn began
-        for _ in range(self._limits.accepts_per_turn_max):
+        for _ in range(count_max):
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
@@ -254,7 +275,7 @@ class Server:
                 log.debug("a connection was gone before it was accepted: %(why)s", {"why": error})
                 continue
             self._statistics.connections_accepted += 1
-            if len(self._clients) >= self._limits.clients_max:
+            if self._connection_count >= self._limits.clients_max:
                 sock.close()
                 self._statistics.connections_closed[CloseReason.TOO_MANY_CLIENTS] += 1
                 self._repeat_limit.log(
@@ -264,11 +285,10 @@ class Server:
                 )
                 continue
             sock.setblocking(False)
-            client = Client(sock, format_address(address), self._limits, self._now)
-            self._selector.register(sock, client.registered_events, client)
-            self._clients[client] = None
-            self._statistics.connections_now = len(self._clients)
-            log.debug("%(peer)s connected", {"peer": client.name})
+            if isinstance(sock, HandshakingStream):
+                self._handshakes.begin(sock, format_address(address), self._now)
+            else:
+                self.admit(sock, format_address(address))
 
     def _rest_from_accepting(self, error: OSError) -> None:
         """Leave the waiting connections to the kernel, rather than be woken for them again and again."""
@@ -285,8 +305,12 @@ class Server:
 
     def _resume_accepting(self) -> None:
         self._accepting_resumes = None
+        self._watch_listeners()
+
+    def _watch_listeners(self) -> None:
         for listener in self._listeners:
-            self._selector.register(listener, EVENT_READ, partial(self._accept, listener))
+            callback = partial(self._accept, listener, self._limits.accepts_per_turn_max)
+            self._selector.register(listener, EVENT_READ, callback)
 
     def _settle(self, client: Client) -> None:
         """Have the selector watch for what ``client`` waits for now; see it off where that is nothing."""
@@ -294,10 +318,19 @@ class Server:
         if events:
             if events != client.registered_events:
                 self._watch_client(client, events)
-        elif client.connection.state is ConnectionState.ENDED:
+            return
+        has_ended = client.connection.state is ConnectionState.ENDED
+        try:
+            client.linger()
+        except BlockingIOError:
+            self._watch_client(client, EVENT_WRITE)  # the end is sent when there is room for it
+            return
+        except OSError:
+            if not has_ended:
+                raise
+        if has_ended:
             self._close(client, "it ended the connection", reason=CloseReason.ENDED)
         else:
-            client.linger()
             client.last_active = self._now
             self._selector.modify(client.socket, EVENT_READ, partial(self._discard, client))
 
@@ -369,10 +402,16 @@ class Server:
         self._repeat_limit.flush()
         for callback in self._tick_callbacks:
             callback()
-        now, limits = self._now, self._limits
-        self._next_tick = now + limits.tick_seconds
-        if self._accepting_resumes is not None and now >= self._accepting_resumes:
+        self._next_tick = self._now + self._limits.tick_seconds
+        self._handshakes.tick(self._now)
+        self._close_overdue_clients()
+        if self._accepting_resumes is not None and self._now >= self._accepting_resumes:
             self._resume_accepting()
+        if self.state is State.HANDING_OVER:
+            self._hand_over()
+
+    def _close_overdue_clients(self) -> None:
+        now, limits = self._now, self._limits
         while self._line_started:
             client, (started, _) = next(iter(self._line_started.items()))
             if now - started < limits.incomplete_line_seconds_max:
@@ -399,19 +438,43 @@ class Server:
             self.state = State.STOPPED
             return
         for listener in self._listeners:
-            self._accept(listener)  # who has connected by now may have asked as well
-        self.state = State.DRAINING
-        self._statistics.stage = Stage.DRAINING
-        log.info(
-            f"shutting down: answering what has arrived from %(clients)d {noun(len(self._clients), 'client')}",
-            {"clients": len(self._clients)},
-        )
-        self._drain_started = self._now
+            if not self._has_successor:  # who has connected by now may have asked as well
+                self._accept(listener, self._limits.clients_max - self._connection_count)
         for listener in self._listeners:
             if self._accepting_resumes is None:
                 self._selector.unregister(listener)
             listener.close()
         self._accepting_resumes = None
+        self._shutdown_requested = self._now
+        if self._has_successor:
+            log.info("shutting down: whoever connects from now on waits for the next server")
+            self.state = State.HANDING_OVER
+            self._statistics.stage = Stage.DRAINING
+            self._next_tick = self._now
+        else:
+            self._start_to_drain()
+
+    def _hand_over(self) -> None:
+        """Go on once each client that has connected has asked something, or has had the time to.
+
+        Where another server goes on accepting, a client that was accepted by this one shall not be worse off than
+        one that was not. Later requests may well find the connection closed, and connect again.
+        """
+        limits = self._limits
+        self._next_tick = self._now + limits.handover_tick_seconds
+        is_over = self._now >= self._shutdown_requested + limits.handover_seconds_max
+        if is_over or not (self._handshakes or any(client.is_new or client.is_in_line for client in self._clients)):
+            self._start_to_drain()
+
+    def _start_to_drain(self) -> None:
+        self._handshakes.close()
+        log.info(
+            f"shutting down: answering what has arrived from %(clients)d {noun(len(self._clients), 'client')}",
+            {"clients": len(self._clients)},
+        )
+        self.state = State.DRAINING
+        self._statistics.stage = Stage.DRAINING
+        self._drain_started = self._now
 
     def _drain(self, unheard: set[object]) -> None:
         """See off the clients that have nothing more to say, and those that do not come to an end.
@@ -452,6 +515,7 @@ class Server:
 
     def close(self) -> None:
         """Close whatever is still open."""
+        self._handshakes.close()
         for client in list(self._clients):
             self._close(client, "the server has stopped", reason=CloseReason.SHUTDOWN)
         for listener in self._listeners:

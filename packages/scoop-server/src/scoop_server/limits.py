@@ -66,6 +66,13 @@ class Limits:
     journal_bytes_min: int = JOURNAL_BYTES_MIN
     """See :data:`JOURNAL_BYTES_MIN`."""
 
+    handover_seconds_max: float = 5.0
+    """How long a server that others go on for waits for the first request of those who have just connected:
+    a slow network, and a TLS handshake before it, take that long at most."""
+
+    handover_tick_seconds: float = 0.05
+    """How often it looks whether they all have asked."""
+
     tick_seconds: float = 1.0
     """How often the deadlines above are looked at, while there is any."""
 

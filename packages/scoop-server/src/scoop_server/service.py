@@ -4,7 +4,6 @@ import gc
 import os
 import resource
 import signal
-import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -14,11 +13,11 @@ from typing import Final
 
 from scoop_core import DependencyGraph
 
-from scoop_server.addresses import Address, InternetAddress
+from scoop_server.activation import inherited_listeners
 from scoop_server.compaction import CompactionProcess
 from scoop_server.data_directory import DataDirectory
-from scoop_server.event_loop import Server, format_address
-from scoop_server.listening import CannotListenError, bind, listen
+from scoop_server.event_loop import Server
+from scoop_server.listening import CannotListenError, Listener, bind
 from scoop_server.lock import DirectoryLock
 from scoop_server.logs import log, set_log_level
 from scoop_server.selector import best_selector
@@ -27,6 +26,7 @@ from scoop_server.settings import Settings
 from scoop_server.signals import SignalPipe
 from scoop_server.statistics import Stage, Statistics, WatchedRun
 from scoop_server.store import JournalStore, MemoryStore
+from scoop_server.tls import Certificates
 from scoop_server.wording import noun
 
 _RESERVED_DESCRIPTORS: Final = 32
@@ -39,15 +39,17 @@ _ADMIN_DESCRIPTORS: Final = 48
 def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
     """Serve as ``settings`` say until a signal ends it; ``reread`` gives them as they are when SIGHUP comes.
 
-    Raises :exc:`~scoop_server.data_directory.DataDirectoryError` or
-    :exc:`~scoop_server.listening.CannotListenError` where that is not possible.
+    Raises :exc:`~scoop_server.data_directory.DataDirectoryError`,
+    :exc:`~scoop_server.listening.CannotListenError` or :exc:`~scoop_server.tls.CertificateError` where that is not
+    possible.
     """
     run = WatchedRun(statistics := Statistics())
     with ExitStack() as resources:
         manager = resources.enter_context(closing(ServiceManager(os.environ)))
         if not settings.memory:
             resources.enter_context(closing(DirectoryLock(str(settings.data_dir))))
-        listeners = [resources.enter_context(_bind(address)) for address in settings.addresses]
+        certificates = _certificates(settings)
+        listeners = _bind_all(settings, certificates, resources)
         if settings.admin is not None:
             from scoop_server.admin import AdminEndpoint  # noqa: PLC0415  # asyncio is not loaded for nothing
 
@@ -75,8 +77,17 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
         gc.collect()
         gc.freeze()
         for listener in listeners:
-            listen(listener)
-        server = Server(graph, store or MemoryStore(), listeners, selector, time.monotonic, limits, statistics)
+            listener.listen()
+        server = Server(
+            graph,
+            store or MemoryStore(),
+            listeners,
+            selector,
+            time.monotonic,
+            limits,
+            statistics,
+            has_successor=listeners[0].is_inherited,
+        )
         resources.enter_context(closing(server))
 
         def status() -> str:
@@ -89,13 +100,13 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
 
         def reload() -> None:
             manager.reloading()
-            _reload(reread)
+            _reload(reread, certificates)
             manager.ready(status())
 
         server.watch(signals.fileno(), lambda: _obey(signals, stop, store, reload))
         if manager.is_present:
             server.on_tick(lambda: manager.tick(status()))
-        where = ", ".join(format_address(listener.getsockname()) for listener in listeners)
+        where = ", ".join(listener.address for listener in listeners)
         log.info(
             f"listening on %(address)s with %(packages)d {noun(len(graph), 'package')} (%(place)s)",
             {"address": where, "packages": len(graph), "place": place},
@@ -126,12 +137,38 @@ def _open_store(settings: Settings, signals: SignalPipe, manager: ServiceManager
         raise SystemExit from None
 
 
-def _bind(address: Address) -> socket.socket:
-    match address:
-        case InternetAddress(host, port, is_tls=False):
-            return bind(host, port)
-        case _:
-            raise CannotListenError(f"cannot listen on {address}: only tcp:HOST:PORT is served; name such an address")
+def _certificates(settings: Settings) -> Certificates | None:
+    if settings.tls_cert is not None:
+        return Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    for flag, path in (("--tls-key", settings.tls_key), ("--tls-client-ca", settings.tls_client_ca)):
+        if path is not None:
+            raise CannotListenError(f"{flag} is given, and no certificate; name one with --tls-cert as well")
+    return None
+
+
+def _bind_all(settings: Settings, certificates: Certificates | None, resources: ExitStack) -> list[Listener]:
+    """Return listeners for what was handed over, or else for the addresses of ``settings``, to be closed with the rest.
+
+    They do not listen yet.
+    """
+    listeners = [resources.enter_context(closing(each)) for each in inherited_listeners(os.environ, certificates)]
+    if not listeners:
+        listeners = [resources.enter_context(closing(bind(each, certificates))) for each in settings.addresses]
+    _look_at_security(listeners, certificates)
+    return listeners
+
+
+def _look_at_security(listeners: list[Listener], certificates: Certificates | None) -> None:
+    """Refuse certificates that no address uses, because an operator takes it for safe then; warn of what is not."""
+    if certificates is not None and not any(listener.is_tls for listener in listeners):
+        raise CannotListenError("--tls-cert is given, and no address has TLS; name one with --listen tls:HOST:PORT")
+    for listener in listeners:
+        if listener.is_exposed:
+            log.warning(
+                "%(address)s can be reached from other machines without TLS: whoever connects can change the index, "
+                "and what clients send can be read and altered on its way",
+                {"address": listener.address},
+            )
 
 
 def _allow_descriptors(settings: Settings) -> int:
@@ -170,8 +207,10 @@ def _obey(
                 stop()
 
 
-def _reload(reread: Callable[[], Settings]) -> None:
-    """Apply what can change while the server runs: the log level."""
+def _reload(reread: Callable[[], Settings], certificates: Certificates | None) -> None:
+    """Apply what can change while the server runs: certificates and the log level."""
+    if certificates is not None:
+        certificates.reload()
     try:
         settings = reread()
     except ValueError as error:

@@ -44,6 +44,8 @@ class CloseReason(enum.StrEnum):
     """A call on its socket has failed: a reset, most often."""
     TOO_MANY_CLIENTS = "too_many_clients"
     """As many clients as are allowed were connected already."""
+    HANDSHAKE = "handshake"
+    """Its TLS handshake has failed, or took too long."""
     IDLE = "idle"
     """It was silent for too long."""
     INCOMPLETE_LINE = "incomplete_line"

@@ -1,0 +1,65 @@
+"""Sockets that a service manager has opened and handed over, by systemd's protocol for socket activation.
+
+Descriptors from 3 on are open, ``LISTEN_FDS`` tells how many, ``LISTEN_PID`` for whom, and ``LISTEN_FDNAMES`` their
+names, separated by colons; see sd_listen_fds(3). A socket with the name ``tls`` serves TLS, any other does not.
+"""
+
+import os
+import socket
+from collections.abc import Iterator, MutableMapping
+from typing import Final
+
+from scoop_server.listening import CannotListenError, Listener
+from scoop_server.tls import Certificates
+
+_FIRST_DESCRIPTOR: Final = 3
+
+_DESCRIPTORS_MAX: Final = 1_000
+"""More than any unit names; so many descriptors are looked at, should the number be a mistake."""
+
+_TLS_NAME: Final = "tls"
+
+_VARIABLES: Final = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+
+
+def inherited_listeners(environment: MutableMapping[str, str], certificates: Certificates | None) -> Iterator[Listener]:
+    """Take over the sockets that ``environment`` tells of, and remove it from there, so that no child takes them too.
+
+    There are none where it tells of none for this process. Raises :exc:`CannotListenError`.
+    """
+    count, process, names = (environment.pop(variable, "") for variable in _VARIABLES)
+    if process != str(os.getpid()) or not count:
+        return
+    if not (count.isascii() and count.isdigit() and int(count[:5]) <= _DESCRIPTORS_MAX):
+        raise CannotListenError(f"LISTEN_FDS={count!r} is no number of sockets; start the server by a socket unit")
+    name_of = dict(enumerate(names.split(":") if names else (), _FIRST_DESCRIPTOR))
+    for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
+        name = name_of.get(descriptor, "unknown")
+        sock = _take_over(descriptor, name)
+        if name != _TLS_NAME:
+            yield Listener(sock, is_inherited=True)
+        elif certificates is not None:
+            yield Listener(sock, certificates, is_inherited=True)
+        else:
+            raise CannotListenError(
+                f"descriptor {descriptor} has the name {_TLS_NAME}, and TLS needs a certificate; "
+                "name one with --tls-cert, or give the socket another FileDescriptorName"
+            )
+
+
+def _take_over(descriptor: int, name: str) -> socket.socket:
+    try:
+        sock = socket.socket(fileno=descriptor)
+        is_stream = sock.family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX) and sock.type == socket.SOCK_STREAM
+        is_listening = is_stream and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise CannotListenError(
+            f"cannot listen on descriptor {descriptor} ({name!r}): {error.strerror}; start the server by a socket unit"
+        ) from error
+    if not is_listening:
+        raise CannotListenError(
+            f"cannot listen on descriptor {descriptor} ({name!r}): it is no listening stream socket; "
+            "use ListenStream and Accept=no in the socket unit"
+        )
+    sock.set_inheritable(False)
+    return sock

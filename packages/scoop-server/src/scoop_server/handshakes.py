@@ -1,0 +1,91 @@
+"""Connections that are accepted and not clients yet, because a handshake comes first."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from selectors import EVENT_READ, BaseSelector
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from scoop_server.client import StreamSocket
+from scoop_server.limits import Limits
+from scoop_server.logs import RepeatLimit
+from scoop_server.statistics import CloseReason, Statistics
+
+
+@runtime_checkable
+class HandshakingStream(StreamSocket, Protocol):
+    """A connected, non-blocking stream that carries no bytes before its handshake is complete."""
+
+    def handshake(self) -> int:
+        """Take the handshake as far as it goes now; return the events to wait for, 0 where it is complete.
+
+        Raises OSError where it fails.
+        """
+
+
+class _Beginning(NamedTuple):
+    name: str
+    """The peer's address, for the log."""
+    time: float
+
+
+class Handshakes:
+    """The handshakes in progress; a stream that comes through is handed to ``admit``, with its name."""
+
+    def __init__(
+        self,
+        selector: BaseSelector,
+        admit: Callable[[StreamSocket, str], None],
+        limits: Limits,
+        statistics: Statistics,
+        repeat_limit: RepeatLimit,
+    ) -> None:
+        self._selector = selector
+        self._admit = admit
+        self._limits = limits
+        self._statistics = statistics
+        self._repeat_limit = repeat_limit
+        self._begun: dict[HandshakingStream, _Beginning] = {}
+        """The oldest comes first."""
+
+    def __len__(self) -> int:
+        return len(self._begun)
+
+    def begin(self, stream: HandshakingStream, name: str, now: float) -> None:
+        """Have the handshake of ``stream`` go on whenever it can."""
+        self._begun[stream] = _Beginning(name, now)
+        self._selector.register(stream, EVENT_READ, partial(self._advance, stream))
+
+    def _advance(self, stream: HandshakingStream) -> None:
+        if stream not in self._begun:
+            return  # it was closed since the turn began
+        try:
+            events = stream.handshake()
+        except OSError as error:
+            self._close(stream, str(error))
+            return
+        if events:
+            self._selector.modify(stream, events, partial(self._advance, stream))
+        else:
+            self._selector.unregister(stream)
+            self._admit(stream, self._begun.pop(stream).name)
+
+    def tick(self, now: float) -> None:
+        """Close the connections whose handshake takes too long."""
+        while self._begun:
+            stream, beginning = next(iter(self._begun.items()))
+            if now - beginning.time < self._limits.handshake_seconds_max:
+                break
+            self._close(stream, f"it was incomplete for {now - beginning.time:.0f} s")
+
+    def close(self) -> None:
+        """Close them all, because the server stops."""
+        while self._begun:
+            self._close(next(iter(self._begun)), "the server is shutting down", CloseReason.SHUTDOWN)
+
+    def _close(self, stream: HandshakingStream, why: str, reason: CloseReason = CloseReason.HANDSHAKE) -> None:
+        self._selector.unregister(stream)
+        stream.close()
+        self._statistics.connections_closed[reason] += 1
+        fields = {"peer": self._begun.pop(stream).name, "why": why, "reason": reason.value}
+        self._repeat_limit.log(logging.INFO, "the TLS handshake of %(peer)s failed: %(why)s", fields)

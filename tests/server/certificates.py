@@ -1,0 +1,131 @@
+"""Certificates for tests, made on the spot: an authority, what it has signed, and TLS as a client does it."""
+
+import contextlib
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import trustme
+
+from tests.server.process import WAIT_SECONDS
+
+HOST: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class CertificateFiles:
+    """One authority, and a certificate of the server and one of a client that it has signed, in PEM."""
+
+    authority: Path
+    server_cert: Path
+    server_key: Path
+    client_cert: Path
+    """Certificate and key in one file."""
+
+    @classmethod
+    def make(cls, directory: Path) -> Self:
+        """Make them all new in ``directory``, which is made as well."""
+        directory.mkdir()
+        files = cls(*(directory / f"{name}.pem" for name in ("authority", "server", "server-key", "client")))
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(files.authority)
+        server = authority.issue_cert(HOST, "::1", "localhost")
+        server.cert_chain_pems[0].write_to_path(files.server_cert)
+        server.private_key_pem.write_to_path(files.server_key)
+        authority.issue_cert("builder@scoop.test").private_key_and_cert_chain_pem.write_to_path(files.client_cert)
+        return files
+
+    @property
+    def server_arguments(self) -> tuple[str, ...]:
+        """Flags of a server that shows its certificate."""
+        return ("--tls-cert", str(self.server_cert), "--tls-key", str(self.server_key))
+
+    @property
+    def mutual_arguments(self) -> tuple[str, ...]:
+        """Flags of a server that asks for a client's certificate as well."""
+        return (*self.server_arguments, "--tls-client-ca", str(self.authority))
+
+    def client_context(self, certificate: Path | None = None) -> ssl.SSLContext:
+        """Return what a client needs that trusts the authority, and shows ``certificate`` if there is one."""
+        context = ssl.create_default_context(cafile=self.authority)
+        if certificate is not None:
+            context.load_cert_chain(certificate)
+        return context
+
+
+class TlsPeer:
+    """The far end of a connection with TLS, record by record, over a socket that it does not own."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self.socket = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=HOST)
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Return what is to be sent for ``data``, with whatever the connection has to say before it."""
+        if data:
+            self._tls.write(data)
+        return self._outgoing.read()
+
+    def encrypted_end(self) -> bytes:
+        """Return the alert that tells the end of what is sent."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        return self._outgoing.read()
+
+    def begin(self) -> bytes:
+        """Return the first message of the handshake."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+        return self._outgoing.read()
+
+    def feed(self, arrived: bytes) -> None:
+        """Take what has arrived."""
+        self._incoming.write(arrived)
+
+    def continue_handshake(self) -> bool:
+        """Go on with the handshake; return whether it is complete on this side."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def decrypt(self) -> tuple[bytes, bool]:
+        """Return what has arrived in whole records, and whether the end that TLS has for a stream is among it."""
+        pieces: list[bytes] = []
+        try:
+            while piece := self._tls.read(100_000):
+                pieces.append(piece)
+        except ssl.SSLWantReadError:
+            return b"".join(pieces), False
+        except ssl.SSLZeroReturnError:
+            pass
+        return b"".join(pieces), True
+
+    # Over a blocking socket
+
+    def shake_hands(self) -> None:
+        """Complete the handshake, waiting for the server."""
+        self.socket.settimeout(WAIT_SECONDS)
+        self.socket.sendall(self.begin())
+        while not self.continue_handshake():
+            self._receive()
+        self.socket.sendall(self._outgoing.read())
+
+    def read_to_end(self) -> bytes:
+        """Return all that comes until the server's end; AssertionError where the connection just breaks off."""
+        received = b""
+        while True:
+            data, has_ended = self.decrypt()
+            received += data
+            if has_ended:
+                return received
+            self._receive()
+
+    def _receive(self) -> None:
+        arrived = self.socket.recv(100_000)
+        assert arrived, "the connection broke off without the end that TLS has for that"
+        self.feed(arrived)

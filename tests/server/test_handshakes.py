@@ -1,0 +1,170 @@
+"""Handshakes before clients, with a stream whose handshake goes as the test says."""
+
+import contextlib
+import logging
+import socket
+from collections import deque
+from selectors import EVENT_READ, EVENT_WRITE
+
+import pytest
+
+from scoop_server.event_loop import State
+from scoop_server.handshakes import HandshakingStream
+from scoop_server.limits import Limits
+
+from tests.server.test_event_loop import ANSWER, QUERY, Loop, Peer
+
+
+class ScriptedStream:
+    """A stream each step of whose handshake takes a byte, if one is there, and returns or raises what the step is."""
+
+    def __init__(self, sock: socket.socket, *steps: int | OSError) -> None:
+        self._socket = sock
+        self._steps = deque(steps)
+        self.handshake_count = 0
+
+    def handshake(self) -> int:
+        self.handshake_count += 1
+        with contextlib.suppress(BlockingIOError):
+            self._socket.recv(1)
+        step = self._steps.popleft()
+        if isinstance(step, OSError):
+            raise step
+        return step
+
+    def recv(self, size: int, /) -> bytes:
+        return self._socket.recv(size)
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        return self._socket.send(data)
+
+    def shutdown(self, how: int, /) -> None:
+        self._socket.shutdown(how)
+
+    def setblocking(self, flag: bool, /) -> None:
+        self._socket.setblocking(flag)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+
+def connect(loop: Loop, *steps: int | OSError) -> tuple[Peer, ScriptedStream]:
+    """Return the far end of an accepted connection whose handshake goes through ``steps``, and the near one."""
+    near, peer = loop.pair()
+    stream = ScriptedStream(near, *steps)
+    loop.listeners[0].add(stream)
+    loop.turn()
+    return peer, stream
+
+
+@pytest.fixture(autouse=True)
+def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="scoop_server")
+
+
+def test_a_stream_is_a_client_once_its_handshake_is_complete() -> None:
+    with Loop() as loop:
+        peer, stream = connect(loop, EVENT_READ, EVENT_READ, 0)
+        assert isinstance(stream, HandshakingStream)
+        for _ in range(3):
+            loop.turn()
+            peer.send(b"!")
+            loop.turn()
+        assert stream.handshake_count == 3
+        peer.send(QUERY)
+        loop.turn()
+        assert peer.received() == ANSWER
+        assert stream.handshake_count == 3
+
+
+def test_a_handshake_that_has_something_to_send_goes_on_when_it_can() -> None:
+    with Loop() as loop:
+        peer, stream = connect(loop, EVENT_WRITE, EVENT_READ, 0)
+        loop.turn()
+        peer.send(b"!")
+        loop.turn(4)
+        assert stream.handshake_count == 2  # it can always be sent to, and nothing comes from it
+        peer.send(b"!" + QUERY)
+        loop.turn(2)
+        assert peer.received() == ANSWER
+
+
+def test_a_handshake_that_fails_costs_no_one_else(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop() as loop:
+        healthy = loop.connect()
+        peer, _ = connect(loop, ConnectionAbortedError("no shared cipher"))
+        peer.send(b"!")
+        healthy.send(QUERY)
+        loop.turn()
+        assert peer.has_ended()
+        assert healthy.received() == ANSWER
+        assert "the TLS handshake of 192.0.2.1:2 failed: no shared cipher" in caplog.messages
+
+
+def test_handshakes_that_take_too_long_are_closed(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(Limits(handshake_seconds_max=10.0)) as loop:
+        loop.turn()
+        waits = [loop.wait]
+        first, _ = connect(loop, EVENT_READ, EVENT_READ)
+        loop.turn()
+        waits.append(loop.wait)
+        assert waits == [None, 1.0]
+        loop.pass_time(5.0)
+        second, _ = connect(loop, EVENT_READ, EVENT_READ)
+        first.send(b"!")  # to go on with it changes nothing
+        loop.pass_time(5.0)
+        assert (first.has_ended(), second.has_ended()) == (True, False)
+        assert "the TLS handshake of 192.0.2.1:1 failed: it was incomplete for 10 s" in caplog.messages
+        loop.pass_time(5.0)
+        assert second.has_ended()
+        loop.turn()
+        assert loop.wait == 1.0  # a second failure within seconds is only counted, and will be told
+        loop.pass_time(10.0)
+        assert "192.0.2.1:2 failed: it was incomplete for 10 s" in caplog.messages[-1]
+
+
+def test_handshakes_count_as_clients_do(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(Limits(clients_max=2)) as loop:
+        shaking, _ = connect(loop, 0)
+        healthy = loop.connect()
+        late = loop.connect()
+        assert late.has_ended()
+        assert "closed the connection of 192.0.2.1:3: 2 clients are connected, the most allowed" in caplog.messages
+        shaking.send(b"!")
+        loop.turn()
+        for peer in (shaking, healthy):
+            peer.send(QUERY)
+        loop.turn()
+        assert [shaking.received(), healthy.received()] == [ANSWER, ANSWER]
+
+
+def test_a_shutdown_closes_what_is_not_a_client_yet() -> None:
+    with Loop() as loop:
+        peer, stream = connect(loop, EVENT_READ, 0)
+        peer.send(b"!")
+        loop.turn()
+        peer.send(b"!")
+        loop.signal()  # in the same turn as the last step, whichever comes first
+        loop.run_down()
+        assert peer.has_ended()
+        assert stream.handshake_count <= 2
+
+
+def test_what_was_closed_earlier_in_a_turn_is_left_alone() -> None:
+    with Loop() as loop:
+        peer, stream = connect(loop, 0)
+        loop.signal()  # it is ready first, and is reported first
+        peer.send(b"!")
+        loop.run_down()
+        assert loop.state() is State.STOPPED
+        assert stream.handshake_count == 0
+
+
+def test_closing_the_server_closes_handshakes() -> None:
+    with Loop() as loop:
+        peer, _ = connect(loop, 0)
+        loop.server.close()
+        assert peer.has_ended()

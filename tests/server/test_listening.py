@@ -1,0 +1,242 @@
+"""The sockets that a server listens on: their errors, their files, and what is known of who connects."""
+
+import errno
+import logging
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from scoop_server.addresses import UnixAddress, parse_address
+from scoop_server.listening import CannotListenError, Listener, bind
+from scoop_server.service import _look_at_security
+from scoop_server.tls import Certificates
+
+from tests.server.certificates import CertificateFiles
+from tests.server.process import ServerProcess, run_to_end
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        assert os.umask(before) == mask
+
+
+def refusal(address: str) -> str:
+    with pytest.raises(CannotListenError) as refused:
+        bind(parse_address(address))
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def listening(address: str) -> "closing[Listener]":
+    listener = bind(parse_address(address))
+    listener.listen()
+    return closing(listener)
+
+
+# Several addresses
+
+
+def test_all_addresses_lead_to_one_index(tmp_path: Path) -> None:
+    files = CertificateFiles.make(tmp_path / "certificates")
+    addresses = ("tcp:127.0.0.1:0", "tcp:[::1]:0", f"unix:{tmp_path / 'scoop.sock'}", "tls:127.0.0.1:0", "tls:[::1]:0")
+    flags = [word for address in addresses for word in ("--listen", address)]
+    with ServerProcess("--memory", *flags, *files.server_arguments) as server:
+        assert [address.rpartition(":")[0] for address in server.addresses] == [
+            "127.0.0.1",
+            "[::1]",
+            "unix",
+            "tls:127.0.0.1",
+            "tls:[::1]",
+        ]
+        for number, address in enumerate(addresses):
+            tls = files.client_context() if address.startswith("tls:") else None
+            with server.connect(number, tls=tls) as client:
+                lines = [f"INDEX|package-{number}|", *(f"QUERY|package-{earlier}|" for earlier in range(number))]
+                assert client.ask(*lines) == ["OK"] * len(lines)
+
+
+def test_one_address_that_cannot_be_had_is_named_and_leaves_no_other_behind(tmp_path: Path) -> None:
+    path = tmp_path / "scoop.sock"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        ended = run_to_end("--memory", "--listen", f"unix:{path}", "--listen", f"tcp:{taken}")
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"scoop-server: cannot listen on {taken}: Address already in use; "
+        "another process listens there; stop it, or name another address with --listen, --host or --port\n"
+    )
+    assert not path.exists()
+
+
+def test_ipv6_leaves_ipv4_alone() -> None:
+    with closing(bind(parse_address("tcp:[::1]:0"))) as listener:
+        assert listener._socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "is_exposed"),
+    [("127.0.0.1", False), ("127.1.2.3", False), ("[::1]", False), ("0.0.0.0", True), ("[::]", True)],
+)
+def test_an_address_without_tls_that_others_can_reach_is_warned_of(
+    address: str, is_exposed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(bind(parse_address(f"tcp:{address}:0"))) as listener:  # it never listens
+        assert listener.is_exposed == is_exposed
+        _look_at_security([listener], None)
+        warned = f"{listener.address} can be reached from other machines without TLS" in caplog.text
+        assert warned == is_exposed
+
+
+def test_what_is_safe_is_not_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = CertificateFiles.make(tmp_path / "certificates")
+    certificates = Certificates(files.server_cert, files.server_key, None)
+    with (
+        closing(bind(parse_address("tls:0.0.0.0:0"), certificates)) as public,
+        closing(bind(parse_address(f"unix:{tmp_path / 'scoop.sock'}"))) as unix,
+    ):
+        _look_at_security([public, unix], certificates)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# Unix sockets
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_a_unix_socket_is_for_its_user_and_group_from_the_first_moment(tmp_path: Path, mask: int) -> None:
+    path = tmp_path / "scoop.sock"
+    with umask(mask), closing(bind(UnixAddress(str(path)))):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert not path.exists()
+
+
+def test_its_mode_is_not_set_after_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("chmod", "fchmod"):
+        monkeypatch.setattr(os, name, lambda *_: pytest.fail("someone may have connected before"))
+    with closing(bind(UnixAddress(str(tmp_path / "scoop.sock")))):
+        pass
+
+
+def test_the_socket_of_a_dead_server_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "scoop.sock"
+    with ServerProcess("--memory", "--listen", f"unix:{path}") as server:
+        server.kill()
+    assert path.is_socket()
+    with ServerProcess("--memory", "--listen", f"unix:{path}") as server:
+        with server.connect() as client:
+            assert client.ask("QUERY|a|") == ["FAIL"]
+        assert server.stop() == 0
+    assert not path.exists()
+
+
+def test_the_socket_of_a_live_server_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "scoop.sock"
+    with listening(f"unix:{path}"):
+        assert refusal(f"unix:{path}") == (
+            f"cannot listen on unix:{path}: Address already in use; "
+            "another process listens there; stop it, or name another address with --listen, --host or --port"
+        )
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+
+def test_a_live_server_is_recognised_however_many_wait_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "scoop.sock"
+    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as waiting:
+        other.bind(str(path))
+        other.listen(0)
+        waiting.connect(str(path))
+        assert os.strerror(errno.EADDRINUSE) in refusal(f"unix:{path}")
+    assert path.is_socket()
+
+
+def test_a_file_that_is_no_socket_stays(tmp_path: Path) -> None:
+    path = tmp_path / "scoop.sock"
+    path.write_text("precious")
+    assert refusal(f"unix:{path}").startswith(f"cannot listen on unix:{path}: a file is there that is no socket; ")
+    assert path.read_text() == "precious"
+
+
+def test_a_directory_that_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "scoop.sock"
+    assert refusal(f"unix:{path}").startswith(f"cannot listen on unix:{path}: {os.strerror(errno.ENOENT)}; ")
+
+
+def test_of_two_that_bind_one_path_before_either_listens_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scoop.sock"
+    with closing(bind(UnixAddress(str(path)))) as first, closing(bind(UnixAddress(str(path)))) as second:
+        with pytest.raises(CannotListenError, match="another process has put its own socket there"):
+            first.listen()
+        second.listen()
+        first.close()
+        assert path.is_socket()
+    assert not path.exists()
+
+
+def test_a_path_that_is_removed_from_outside_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "scoop.sock"
+    with listening(f"unix:{path}"):
+        path.unlink()
+
+
+def test_a_later_file_at_the_path_stays(tmp_path: Path) -> None:
+    path = tmp_path / "scoop.sock"
+    with closing(bind(UnixAddress(str(path)))) as listener:
+        listener.close()
+        path.touch()
+        listener.close()
+    assert path.exists()
+
+
+def test_the_log_knows_user_and_process_of_a_unix_client(tmp_path: Path) -> None:
+    path = tmp_path / "scoop.sock"
+    with ServerProcess("--memory", "--log-level", "debug", "--listen", f"unix:{path}") as server:
+        with server.connect() as client:
+            assert client.ask("QUERY|a|") == ["FAIL"]
+        server.wait_for_log(f"uid {os.getuid()} pid {os.getpid()} on unix:{path} connected")
+
+
+def test_where_the_system_does_not_tell_it_a_client_has_a_name_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(socket, "SO_PEERCRED")
+    path = tmp_path / "scoop.sock"
+    with listening(f"unix:{path}") as listener, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        sock, name = listener.accept()
+        sock.close()
+        assert name == f"a client on unix:{path}"
+
+
+# Flags that do not go together
+
+
+def test_flags_of_tls_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    files = CertificateFiles.make(tmp_path / "certificates")
+    key = ("--tls-key", str(files.server_key))
+    for flags, line in (
+        (("--listen", "tls:127.0.0.1:0"), "cannot listen on tls:127.0.0.1:0: TLS needs a certificate; "),
+        ((*files.server_arguments, "--port", "0"), "--tls-cert is given, and no address has TLS; "),
+        (("--port", "0", *key), "--tls-key is given, and no certificate; "),
+        (("--port", "0", "--tls-client-ca", str(files.authority)), "--tls-client-ca is given, and no certificate; "),
+    ):
+        ended = run_to_end("--memory", *flags)
+        assert ended.returncode == 1
+        assert ended.stderr.startswith(f"scoop-server: {line}")
+        assert ended.stderr.count("\n") == 1
+
+
+def test_certificates_are_looked_at_before_anything_is_bound(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pem"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"tls:127.0.0.1:{other.getsockname()[1]}"
+        ended = run_to_end("--memory", "--listen", taken, "--tls-cert", str(missing))
+    assert (ended.returncode, ended.stderr) == (1, f"scoop-server: cannot read {missing}: No such file or directory\n")

@@ -1,0 +1,398 @@
+"""TLS under the event loop: real sockets of TCP, and a peer that sends just the bytes that the test says."""
+
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from scoop_server.limits import Limits
+from scoop_server.tls import CertificateError, Certificates, TlsStream
+
+from tests.server.certificates import CertificateFiles, TlsPeer
+from tests.server.test_event_loop import ANSWER, QUERY, Loop
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> CertificateFiles:
+    return CertificateFiles.make(tmp_path_factory.mktemp("tls") / "certificates")
+
+
+@pytest.fixture(autouse=True)
+def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="scoop_server")
+
+
+class Wire:
+    """A loop, and the far end of a connection with TLS to it."""
+
+    def __init__(
+        self,
+        files: CertificateFiles,
+        limits: Limits | None = None,
+        *,
+        version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+        buffer_bytes: int = 0,
+    ) -> None:
+        self._resources = ExitStack()
+        self.loop = self._resources.enter_context(Loop(limits))
+        certificates = Certificates(files.server_cert, files.server_key, None)
+        near, far = self._connect(buffer_bytes)
+        self.stream = certificates.wrap(near)
+        self.loop.listeners[0].add(self.stream)
+        context = files.client_context()
+        context.maximum_version = version
+        self.peer = TlsPeer(far, context)
+        self.loop.turn()
+
+    def _connect(self, buffer_bytes: int) -> tuple[socket.socket, socket.socket]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            far = self._resources.enter_context(socket.socket())
+            if buffer_bytes:
+                far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+            far.connect(listener.getsockname())
+            near = self._resources.enter_context(listener.accept()[0])
+        if buffer_bytes:
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+        for end in (near, far):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        far.setblocking(False)
+        return near, far
+
+    def send(self, data: bytes) -> None:
+        assert self.peer.socket.send(data) == len(data)
+        self.loop.turn()
+
+    def send_until_it_waits(self, data: bytes) -> bytes:
+        """Send and have turns taken, until the server takes no more; return what is left to send."""
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                data = data[self.peer.socket.send(data) :]
+            self.loop.turn()
+            if not self.loop.selector.ready_count:
+                return data
+
+    def receive(self) -> bool:
+        """Hand all that has come to the peer's TLS; return whether the connection is over."""
+        while True:
+            try:
+                arrived = self.peer.socket.recv(100_000)
+            except BlockingIOError:
+                return False
+            except ConnectionResetError:
+                return True
+            if not arrived:
+                return True
+            self.peer.feed(arrived)
+
+    def received(self) -> tuple[bytes, bool]:
+        """Return what has come, and whether the peer has been told of the end."""
+        self.receive()
+        return self.peer.decrypt()
+
+    def shake_hands(self, and_send: bytes = b"") -> None:
+        """Complete the handshake; send the last of it together with ``and_send``."""
+        self.send(self.peer.begin())
+        self.loop.turn()
+        for _ in range(10):
+            self.receive()
+            if self.peer.continue_handshake():
+                break
+            self.send(self.peer.encrypt(b""))
+            self.loop.turn()
+        self.send(self.peer.encrypt(and_send))
+        self.loop.turn()
+
+    def fill_up(self, sends_left: int) -> "FullSocket":
+        """Have the server's socket take that many sends more."""
+        filling = FullSocket(self.stream._socket, sends_left)
+        self.stream._socket = filling  # type: ignore[assignment]  # a socket, but for one call
+        return filling
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._resources.close()
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda version: str(version.name))
+def wire(files: CertificateFiles, request: pytest.FixtureRequest) -> Iterator[Wire]:
+    with Wire(files, version=request.param) as wire:
+        yield wire
+
+
+# Records
+
+
+def test_requests_are_answered(wire: Wire) -> None:
+    wire.shake_hands()
+    wire.send(wire.peer.encrypt(QUERY + b"INDEX|a|\n" + QUERY))
+    assert wire.received() == (b"FAIL\nOK\nOK\n", False)
+
+
+def test_byte_by_byte(wire: Wire) -> None:
+    for byte in wire.peer.begin():
+        wire.send(bytes([byte]))
+    wire.receive()
+    while not wire.peer.continue_handshake():
+        for byte in wire.peer.encrypt(b""):
+            wire.send(bytes([byte]))
+        wire.receive()
+    for byte in wire.peer.encrypt(QUERY + QUERY):
+        assert wire.received() == (b"", False)
+        wire.send(bytes([byte]))
+    assert wire.received() == (ANSWER * 2, False)
+
+
+def test_a_request_that_comes_along_with_the_end_of_the_handshake_is_answered(files: CertificateFiles) -> None:
+    # Nothing else will ever arrive: what has, must wake the loop for the client.
+    with Wire(files) as wire:
+        wire.shake_hands(and_send=QUERY)
+        assert wire.received() == (ANSWER, False)
+
+
+def test_many_records_that_come_at_once_are_one_batch(wire: Wire) -> None:
+    wire.shake_hands()
+    wire.send(b"".join(wire.peer.encrypt(b"INDEX|a%d|\n" % number) for number in range(100)))
+    assert wire.received() == (b"OK\n" * 100, False)
+    assert [len(commit) for commit in wire.loop.store.commits] == [100]
+
+
+def test_a_stream_gives_no_more_than_it_was_asked_for_and_all_of_it(files: CertificateFiles) -> None:
+    limits = Limits(read_bytes_max=100_000)
+    lines = QUERY * 30_000
+    with Wire(files, limits) as wire:
+        wire.shake_hands()
+        data = wire.peer.encrypt(lines)
+        answers = b""
+        sent = 0
+        while len(answers) < len(ANSWER) * 30_000:
+            with contextlib.suppress(BlockingIOError):
+                sent += wire.peer.socket.send(data[sent:])
+            wire.loop.turn()
+            answers += wire.received()[0]
+        assert answers == ANSWER * 30_000
+
+
+# Answers
+
+
+def test_a_client_that_does_not_read_gets_all_its_answers_later(files: CertificateFiles) -> None:
+    lines = b"INDEX|a|\nx\n" * 50_000 + b"INDEX|last|\n"
+    with Wire(files, Limits(output_bytes_high_water=50_000), buffer_bytes=10_000) as wire:
+        wire.shake_hands()
+        data = wire.send_until_it_waits(wire.peer.encrypt(lines))
+        assert "last" not in wire.loop.graph, "there was no backpressure"
+        answers = b""
+        expected = b"OK\nERROR\n" * 50_000 + b"OK\n"
+        while len(answers) < len(expected):
+            answers += wire.received()[0]
+            data = wire.send_until_it_waits(data)
+        assert answers == expected
+
+
+def test_while_nothing_can_be_sent_the_loop_is_not_woken(files: CertificateFiles) -> None:
+    with Wire(files, Limits(output_bytes_high_water=1_000), buffer_bytes=5_000) as wire:
+        wire.shake_hands()
+        for _ in range(50):
+            with contextlib.suppress(BlockingIOError):
+                wire.send(wire.peer.encrypt(b"\n" * 1_000))
+        wire.loop.turn(20)
+        assert wire.loop.selector.ready_count == 0
+
+
+# Ends
+
+
+def test_a_client_that_ends_its_side_along_with_its_request_is_answered_and_told_the_end(wire: Wire) -> None:
+    wire.shake_hands()
+    wire.send(wire.peer.encrypt(QUERY) + wire.peer.encrypted_end())
+    wire.loop.turn(2)
+    assert wire.received() == (ANSWER, True)
+    assert wire.receive()
+
+
+def test_a_client_that_ends_its_side_later_is_told_the_end(wire: Wire) -> None:
+    wire.shake_hands()
+    wire.send(wire.peer.encrypt(QUERY))
+    wire.send(wire.peer.encrypted_end())
+    wire.loop.turn()
+    assert wire.received() == (ANSWER, True)
+
+
+def test_a_client_that_ends_its_side_under_backpressure_gets_all_answers_and_then_the_end(
+    files: CertificateFiles,
+) -> None:
+    count = 30_000
+    with Wire(files, Limits(output_bytes_high_water=500_000), buffer_bytes=10_000) as wire:
+        wire.shake_hands()
+        data = wire.peer.encrypt(b"\n" * count) + wire.peer.encrypted_end()
+        while data:
+            with contextlib.suppress(BlockingIOError):
+                data = data[wire.peer.socket.send(data) :]
+            wire.loop.turn()
+        wire.loop.turn(10)
+        answers, is_over, has_ended = b"", False, False
+        while not is_over:
+            some, has_ended = wire.received()
+            answers += some
+            wire.loop.turn()
+            is_over = wire.receive()
+        answers += wire.peer.decrypt()[0] if not has_ended else b""
+        assert answers == b"ERROR\n" * count
+        assert wire.peer.decrypt()[1], "the connection broke off without the end that TLS has for that"
+
+
+class FullSocket:
+    """A socket that takes ``sends_left`` sends more, and then nothing."""
+
+    def __init__(self, sock: socket.socket, sends_left: int) -> None:
+        self._socket = sock
+        self.sends_left = sends_left
+
+    def send(self, data: bytes, /) -> int:
+        if not self.sends_left:
+            raise BlockingIOError
+        self.sends_left -= 1
+        return self._socket.send(data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._socket, name)
+
+
+def test_the_end_waits_until_there_is_room_for_it(wire: Wire) -> None:
+    wire.shake_hands()
+    filling = wire.fill_up(sends_left=1)
+    wire.send(wire.peer.encrypt(QUERY) + wire.peer.encrypted_end())
+    wire.loop.turn(5)
+    assert wire.received() == (ANSWER, False)
+    assert not wire.receive()
+    filling.sends_left = 1
+    wire.loop.turn()
+    assert wire.received() == (b"", True)
+    assert wire.receive()
+
+
+def test_a_client_that_is_gone_without_a_word_has_ended(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    wire.shake_hands()
+    wire.send(wire.peer.encrypt(b"INDEX|a|\n"))
+    wire.peer.socket.shutdown(socket.SHUT_WR)
+    wire.loop.turn(2)
+    assert wire.received() == (b"OK\n", True)
+    assert "it ended the connection" in caplog.text
+
+
+def test_a_shutdown_tells_the_end(wire: Wire) -> None:
+    wire.shake_hands()
+    wire.send(wire.peer.encrypt(QUERY))
+    wire.loop.signal()
+    wire.loop.run_down()
+    assert wire.received() == (ANSWER, True)
+
+
+# What is wrong with a client costs that client
+
+
+def test_garbage_in_the_place_of_a_record_closes_the_connection(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    healthy = wire.loop.connect()
+    wire.shake_hands()
+    wire.send(b"\x17\x03\x03\x00\x20" + b"!" * 32)
+    wire.loop.turn()
+    assert wire.receive()
+    assert "record" in caplog.text
+    healthy.send(QUERY)
+    wire.loop.turn()
+    assert healthy.received() == ANSWER
+
+
+def test_a_request_in_the_clear_after_the_handshake_closes_the_connection(wire: Wire) -> None:
+    wire.shake_hands()
+    wire.send(QUERY)
+    wire.loop.turn()
+    assert wire.receive()
+    assert len(wire.loop.graph) == 0
+
+
+def test_what_a_client_provokes_and_does_not_take_is_bounded(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    wire.shake_hands()
+    wire.fill_up(sends_left=0)
+    wire.stream._outgoing.write(b"?" * 60_000)  # as OpenSSL does with an alert
+    wire.send(wire.peer.encrypt(b"QUERY|"))
+    assert not wire.receive()
+    for _ in range(2):
+        wire.stream._outgoing.write(b"?" * 60_000)
+        wire.send(wire.peer.encrypt(b"a|"))
+    assert "it does not take what its TLS asks for" in caplog.text
+
+
+# Certificates
+
+
+def refusal(cert: Path, key: Path | None = None, client_ca: Path | None = None) -> str:
+    with pytest.raises(CertificateError) as refused:
+        Certificates(cert, key, client_ca)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_files_that_cannot_be_used_are_named(files: CertificateFiles, tmp_path: Path) -> None:
+    missing, text = tmp_path / "missing.pem", tmp_path / "text.pem"
+    text.write_text("no PEM\n")
+    assert refusal(missing, files.server_key) == f"cannot read {missing}: No such file or directory"
+    assert refusal(files.server_cert, missing) == f"cannot read {missing}: No such file or directory"
+    assert refusal(files.server_cert, files.server_key, missing) == f"cannot read {missing}: No such file or directory"
+    assert refusal(tmp_path) == f"cannot read {tmp_path}: Is a directory"
+    together = "; both must be PEM, and belong together"
+    both = f"cannot use the certificate {text} with the key in {files.server_key}: "
+    assert refusal(text, files.server_key).startswith(both)
+    assert refusal(files.server_cert, text).endswith(together)
+    mismatch = refusal(files.server_cert, files.client_cert)
+    assert mismatch.endswith(f"the key in {files.client_cert}: key values mismatch{together}")
+    assert refusal(files.server_cert).endswith(together)  # it holds no key
+    assert refusal(files.server_cert, files.server_key, text).startswith(f"cannot use the certificates in {text}: ")
+
+
+def test_a_key_in_the_file_of_its_certificate(files: CertificateFiles) -> None:
+    Certificates(files.client_cert, None, None)
+
+
+def test_a_key_with_a_passphrase_asks_no_one(files: CertificateFiles, tmp_path: Path) -> None:
+    encrypted = tmp_path / "encrypted.pem"
+    encrypted.write_bytes(encrypt_key(files.server_key.read_bytes()))
+    assert refusal(files.server_cert, encrypted) == (
+        f"the key in {encrypted} is encrypted; store it without a passphrase, readable by no other"
+    )
+
+
+def encrypt_key(pem: bytes) -> bytes:
+    key = serialization.load_pem_private_key(pem, None)
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"passphrase"),
+    )
+
+
+def test_a_broken_new_certificate_leaves_the_old_one(
+    files: CertificateFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cert = tmp_path / "cert.pem"
+    cert.write_bytes(files.server_cert.read_bytes())
+    certificates = Certificates(cert, files.server_key, None)
+    cert.write_text("half of a certi")
+    certificates.reload()
+    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert str(cert) in record.getMessage()
+    assert record.getMessage().endswith("; what was read before stays in use")
+    near, far = socket.socketpair()
+    with near, far:
+        assert isinstance(certificates.wrap(near), TlsStream)
