@@ -56,6 +56,9 @@ class State(enum.Enum):
     """No client is left."""
 
 
+_DRAINING: Final = State.DRAINING
+"""A global name is found faster than a member of an enum, and this one is asked for in every turn."""
+
 Reply = tuple[Client, str, str]
 """A client, the lines that it sent in this turn, and the answers to them."""
 
@@ -92,6 +95,9 @@ class Server:
         self._repeat_limit = RepeatLimit(clock)
         self._clients: dict[Client, None] = {}  # a set that keeps its order, so that a simulation can be repeated
         self._changes = Changes()
+        self._has_errors = False
+        """Whether a line of this turn is no request."""
+        self._logs_requests = access_log.isEnabledFor(logging.INFO)
         self._line_started: dict[Client, tuple[float, ConnectionState]] = {}
         """When the incomplete line of a client began to arrive, and how far it has come; the oldest comes first."""
         self._output_taken: dict[Client, tuple[float, int]] = {}
@@ -126,14 +132,15 @@ class Server:
 
     def turn(self) -> None:
         """Wait until something is ready, and deal with all that is."""
-        was_draining = self.state is State.DRAINING
+        was_draining = self.state is _DRAINING
         events = self._selector.select(self._timeout())
         started = self._now = self._clock()
         replies = self._read_and_apply(events, self._changes)
         if self._changes.lines:
             replies = self._commit(replies, self._changes)
         self._reply(replies)
-        self._log_replies(replies)
+        if self._has_errors or self._logs_requests:
+            self._log_replies(replies)
         if was_draining:
             self._drain({key.data for key, mask in events if mask & EVENT_READ or not key.events & EVENT_READ})
         if started >= self._next_tick:
@@ -165,6 +172,8 @@ class Server:
                     lines = client.connection.receive(data)
                     if lines:
                         answers = apply_lines(lines, changes, tally)
+                        if "E" in answers:  # no answer but ERROR has that letter
+                            self._has_errors = True
                 if line_started or client.connection.state is not _BETWEEN_LINES:
                     self._time_line(client, lines)
             replies.append((client, lines, answers))
@@ -219,14 +228,15 @@ class Server:
         self._statistics.bytes_sent += sent
 
     def _log_replies(self, replies: list[Reply]) -> None:
-        if access_log.isEnabledFor(logging.INFO):
+        if self._logs_requests:
             log_requests(replies)
-        if log.isEnabledFor(logging.INFO):
+        if self._has_errors and log.isEnabledFor(logging.INFO):
             log_errors(replies, self._repeat_limit)
+        self._has_errors = False
 
     def _timeout(self) -> float | None:
         """How long to wait for something to be ready, in seconds; None is for ever."""
-        if self.state is State.DRAINING and (not self._clients or any(client.may_ask for client in self._clients)):
+        if self.state is _DRAINING and (not self._clients or any(client.may_ask for client in self._clients)):
             return 0.0  # whoever is not ready at once had said all that it had to say
         has_deadlines = (
             self._line_started
@@ -239,10 +249,12 @@ class Server:
             or self._store.wants_tick
             or self._repeat_limit.is_counting
         )
+        if not has_deadlines:
+            return None
         next_look = self._next_tick
-        if self.state is State.DRAINING:
+        if self.state is _DRAINING:
             next_look = min(next_look, self._drain_started + self._limits.drain_seconds_max)
-        return max(0.0, next_look - self._now) if has_deadlines else None
+        return max(0.0, next_look - self._now)
 
     # Clients coming and going
 

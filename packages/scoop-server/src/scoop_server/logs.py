@@ -163,8 +163,8 @@ def log_requests(replies: Iterable[tuple[Peer, str, str]]) -> None:
 def log_errors(replies: Iterable[tuple[Peer, str, str]], limit: RepeatLimit) -> None:
     """Log of each client in ``replies`` a line that was answered ERROR, as far as ``limit`` lets it through."""
     for client, lines, answers in replies:
-        if "E" in answers:  # the one answer that has this letter, and what is asked most is asked briefly
-            errors = answers.count("ERROR")
+        errors = answers.count("ERROR")
+        if errors:
             number = answers.count("\n", 0, answers.find("ERROR"))
             line = lines.split("\n", number + 1)[number]
             fields = {"peer": client.name, "request": _shortened(line)}
