@@ -13,6 +13,7 @@ import pytest
 
 from scoop_core import Changes, Command, Connection, DependencyGraph, Response, decode_snapshot, encode_snapshot
 
+from scoop_server import usage
 from scoop_server.maintenance import COMMAND_NAMES
 from scoop_server.setting_sources import CONFIG_VARIABLE
 from scoop_server.settings import OPTIONS, build_parser
@@ -162,7 +163,7 @@ def test_the_table_of_options_is_that_of_the_parser() -> None:
 
 def test_the_table_of_commands_is_that_of_the_server() -> None:
     documented = [code_spans(command)[0].split()[:2] for command, _ in table_rows(README, "command", "what it does")]
-    assert sorted(documented) == [["scoop-server", name] for name in sorted(COMMAND_NAMES)]
+    assert sorted(documented) == [["scoop-server", name] for name in sorted(COMMAND_NAMES | usage.COMMAND_NAMES)]
 
 
 def test_the_tables_of_modules_are_those_of_the_packages() -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from scoop_server import maintenance
+from scoop_server import maintenance, usage
 from scoop_server.data_directory import DataDirectoryError
 from scoop_server.listening import CannotListenError
 from scoop_server.logs import set_up_logging, tell_problem
@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments and arguments[0] in maintenance.COMMAND_NAMES:
             return maintenance.main(arguments)
+        if arguments and arguments[0] in usage.COMMAND_NAMES:
+            return usage.main(arguments)
         settings = read_settings(arguments, os.environ)
         log_format = settings.log_format
         set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)

@@ -226,15 +226,20 @@ _COMMANDS: Final[dict[str, tuple[Callable[[str], int], str]]] = {
 COMMAND_NAMES: Final = frozenset(_COMMANDS)
 
 
+def build_parser(name: str) -> OneLineParser:
+    """Return the parser of one of the commands."""
+    parser = OneLineParser(prog=f"scoop-server {name}", description=_COMMANDS[name][1])
+    parser.add_argument("directory", metavar="DIR", help="the data directory")
+    return parser
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run ``scoop-server check``, ``dump`` or ``restore``; return the exit status.
 
     Raises :exc:`DataDirectoryError` with the line for the operator.
     """
-    run, description = _COMMANDS[arguments[0]]
-    parser = OneLineParser(prog=f"scoop-server {arguments[0]}", description=description)
-    parser.add_argument("directory", metavar="DIR", help="the data directory")
-    path: str = parser.parse_args(arguments[1:]).directory
+    run, _ = _COMMANDS[arguments[0]]
+    path: str = build_parser(arguments[0]).parse_args(arguments[1:]).directory
     try:
         status = run(path)
         flush_output()

@@ -74,6 +74,8 @@ class Option:
     limit: str = ""
     is_repeatable: bool = False
     """Whether it may be given several times; ``read`` reads one of them, and the setting is a tuple."""
+    words: Collection[str] = ()
+    """Those that it can be, if they are few."""
 
     @property
     def flag(self) -> str:
@@ -210,7 +212,11 @@ _GROUPS: Final = {
         Option("data_dir", _path, "DIR", "directory that keeps the index; created if missing"),
         Option("memory", _yes_or_no, "", "keep nothing on disk"),
         Option(
-            "fsync", _fsync, "WHEN", "when an answered change is on disk: always, everysec or never (up to the system)"
+            "fsync",
+            _fsync,
+            "WHEN",
+            "when an answered change is on disk: always, everysec or never (up to the system)",
+            words=tuple(Fsync),
         ),
         Option(
             "compaction_threshold",
@@ -286,8 +292,20 @@ _GROUPS: Final = {
         ),
     ),
     "logging": (
-        Option("log_level", _one_of(LOG_LEVELS), "LEVEL", f"least severe log line to print: {', '.join(LOG_LEVELS)}"),
-        Option("log_format", _one_of(FORMATTERS), "FORMAT", "how to print log lines: text, or json, an object a line"),
+        Option(
+            "log_level",
+            _one_of(LOG_LEVELS),
+            "LEVEL",
+            f"least severe log line to print: {', '.join(LOG_LEVELS)}",
+            words=LOG_LEVELS,
+        ),
+        Option(
+            "log_format",
+            _one_of(FORMATTERS),
+            "FORMAT",
+            "how to print log lines: text, or json, an object a line",
+            words=FORMATTERS,
+        ),
         Option("access_log", _yes_or_no, "", "log each request with its client and its answer"),
     ),
 }
