@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from scoop_server import listening, service, signals
+from scoop_server import activation, listening, service, signals
 from scoop_server.limits import Limits
 from scoop_server.setting_sources import read_settings
 from scoop_server.settings import Settings, build_parser
@@ -22,7 +22,8 @@ from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 UNITS: Final = Path(__file__).parents[2] / "contrib" / "systemd"
 SERVICE: Final = UNITS / "scoop.service"
 SOCKET: Final = UNITS / "scoop.socket"
-ALL: Final = (SERVICE, SOCKET)
+TLS_SOCKET: Final = UNITS / "scoop-tls.socket"
+ALL: Final = (SERVICE, SOCKET, TLS_SOCKET)
 
 EXPOSURE_MAX: Final = 15
 """In tenths of what ``systemd-analyze security`` tells: 0 is a service that can do no harm, 100 one that can do any."""
@@ -118,9 +119,15 @@ def test_settings_that_are_wrong_are_not_tried_again() -> None:
 
 def test_the_socket_is_where_the_server_would_listen() -> None:
     assert value(SOCKET, "ListenStream") == f"{Settings().host}:{Settings().port}"
-    for unit in (SOCKET,):
+    for unit in (SOCKET, TLS_SOCKET):
         assert int(value(unit, "Backlog")) == listening._BACKLOG
         assert value(unit, "NoDelay") == "yes"
+
+
+def test_the_socket_for_tls_has_the_name_by_which_the_server_knows_it() -> None:
+    assert value(TLS_SOCKET, "FileDescriptorName") == activation._TLS_NAME
+    assert values(SOCKET, "FileDescriptorName") == []
+    assert value(TLS_SOCKET, "Service") == SERVICE.name
 
 
 def test_the_kinds_of_addresses_are_those_that_the_server_opens() -> None:

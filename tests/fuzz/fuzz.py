@@ -5,7 +5,7 @@ import enum
 import socket
 import threading
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from random import Random
@@ -17,10 +17,11 @@ from scoop_server import maintenance
 from scoop_server.data_directory import DataDirectoryError
 
 from tests.crash.load_client import NotAsPromisedError, OwnPackages
-from tests.fuzz.streams import LINE_BYTES_MAX, cut, stream
+from tests.fuzz.streams import LINE_BYTES_MAX, cut, damaged, stream_of_bytes
+from tests.server.certificates import CertificateFiles, TlsPeer
 from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
-from tests.soak.connectors import READ_BYTES, Connect, connector
-from tests.soak.visits import RESET_ON_CLOSE, read_lines, read_to_end
+from tests.soak.connectors import Connect, Stream, TlsStream, connector, open_socket
+from tests.soak.visits import read_lines, read_to_end
 
 _STALE_MAX: Final = 20
 """How many connections are left open at a time, in whatever state they are."""
@@ -32,15 +33,24 @@ _HEALTHY_PREFIX: Final = "client"
 
 
 class Ending(enum.Enum):
-    """How a hostile connection ends."""
+    """What a hostile connection comes to."""
 
     HALF_CLOSE = "half-closed, and read to the end"
     CLOSE = "closed"
     RESET = "reset"
     STALE = "left open"
+    NO_HANDSHAKE = "with no handshake of TLS"
+    DAMAGED_HANDSHAKE = "with a damaged handshake"
+    BROKEN_RECORD = "with a broken record"
 
 
-_ENDINGS: Final = (Ending.HALF_CLOSE, Ending.HALF_CLOSE, Ending.CLOSE, Ending.RESET, Ending.STALE)
+def lines_of(data: bytes) -> list[str]:
+    """Return the lines of which the server must answer each, with their newlines."""
+    text = Connection(max_line_length=LINE_BYTES_MAX).receive(data)
+    return [f"{line}\n" for line in text.split("\n")[:-1]]
+
+
+_ENDINGS: Final = (Ending.HALF_CLOSE, Ending.HALF_CLOSE, *Ending)
 
 
 class Fuzz:
@@ -52,6 +62,7 @@ class Fuzz:
     """
 
     def __init__(self, path: Path, seed: int, *, command: Sequence[str] = MODULE_COMMAND) -> None:
+        random = Random(seed)
         self.endings: Counter[Ending] = Counter()
         self.answers = 0
         """How many answers were held against the model's."""
@@ -59,73 +70,96 @@ class Fuzz:
         self._data = path / "data"
         self._seed = seed
         self._model = DependencyGraph()
-        self._stale: deque[socket.socket] = deque()
+        self._stale: deque[Stream] = deque()
         self._stop = threading.Event()
         self._healthy_failure: BaseException | None = None
+        certificates = CertificateFiles.make(path / "certificates")
         self._server = ServerProcess(
-            *("--data-dir", str(self._data), "--fsync", "never", "--max-line", str(LINE_BYTES_MAX)), command=command
+            *("--data-dir", str(self._data), "--fsync", "never", "--max-line", str(LINE_BYTES_MAX)),
+            *("--listen", "tcp:127.0.0.1:0", "--listen", f"unix:{path / 'socket'}", "--listen", "tls:127.0.0.1:0"),
+            *certificates.server_arguments,
+            command=command,
         )
-        address = f"tcp:{self._server.host}:{self._server.port}"
-        self._ways: tuple[Connect, ...] = (connector(address),)
-        self._healthy = threading.Thread(target=self._be_healthy, args=(self._ways[0],))
+        self._ways = [connector(address, certificates.authority) for address in self._server.addresses]
+        self._tls_address = self._server.addresses[-1]
+        self._tls_context = certificates.client_context()
+        self._healthy = threading.Thread(target=self._be_healthy, args=(random.choice(self._ways),))
         self._healthy.start()
 
     def round(self, number: int) -> None:
         """Have one hostile connection. Raises :exc:`NotAsPromisedError`."""
         random = Random(f"{self._seed} {number}")
-        data, ending = stream(random), random.choice(_ENDINGS)
+        data, ending = stream_of_bytes(random), random.choice(_ENDINGS)
         self.endings[ending] += 1
-        if ending is Ending.HALF_CLOSE:
-            self._compare(data, self._converse(data, random))
-        else:
-            self._leave(data, ending, random)
-            self._settle()
-            self._find_model(data)
+        match ending:
+            case Ending.HALF_CLOSE:
+                self._compare(data, self._converse(data, random))
+            case Ending.NO_HANDSHAKE | Ending.DAMAGED_HANDSHAKE:
+                self._break_a_handshake(data, ending, random)
+                self._find_model(b"")
+            case _:
+                self._leave(data, ending, random)
+                self._find_model(data)
         if self._healthy_failure is not None:
             raise NotAsPromisedError(f"the healthy client: {self._healthy_failure!r}") from self._healthy_failure
 
     # The hostile connection
 
-    def _send(self, sock: socket.socket, data: bytes, random: Random) -> None:
+    def _send(self, send: Callable[[bytes], None], data: bytes, random: Random) -> None:
         pauses = random.random() < 0.2
         for piece in cut(data, random):
-            sock.sendall(piece)
+            send(piece)
             if pauses:
                 self._stop.wait(random.random() * _PAUSE_SECONDS_MAX)
 
     def _converse(self, data: bytes, random: Random) -> bytes:
-        with random.choice(self._ways)() as sock:
-            self._send(sock, data, random)
-            sock.shutdown(socket.SHUT_WR)
-            return read_to_end(sock)
+        with random.choice(self._ways)() as stream:
+            self._send(stream.send, data, random)
+            stream.end()
+            return read_to_end(stream)
+
+    def _break_a_handshake(self, data: bytes, ending: Ending, random: Random) -> None:
+        with open_socket(self._tls_address) as sock:
+            if ending is Ending.DAMAGED_HANDSHAKE:
+                data = damaged(TlsPeer(sock, self._tls_context).begin(), random)
+            with contextlib.suppress(ConnectionError):
+                self._send(sock.sendall, data, random)
+                with contextlib.suppress(OSError):  # the server has been faster to end it
+                    sock.shutdown(socket.SHUT_WR)
+                received = read_to_end(Stream(sock))
+                if any(answer in received for answer in (b"OK\n", b"FAIL\n", b"ERROR\n")):
+                    raise NotAsPromisedError(f"an answer outside TLS: {received!r}")
 
     def _leave(self, data: bytes, ending: Ending, random: Random) -> None:
-        sock = random.choice(self._ways)()
+        if ending is Ending.BROKEN_RECORD:
+            stream = self._ways[-1]()
+            assert isinstance(stream, TlsStream)
+            records = stream.peer.encrypt(data)
+            broken = random.choice((damaged(records, random), records[: random.randrange(len(records))]))
+            send: Callable[[bytes], None] = stream.socket.sendall
+        else:
+            stream = random.choice(self._ways)()
+            broken, send = data, stream.send
         with contextlib.suppress(ConnectionError):
-            self._send(sock, data, random)
-            if random.random() < 0.5:
-                sock.setblocking(False)
-                with contextlib.suppress(BlockingIOError):
-                    sock.recv(READ_BYTES)
-        self._stale.append(sock)
-        if ending is Ending.RESET:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            self._send(send, broken, random)
+        self._stale.append(stream)
         if ending is not Ending.STALE:
-            self._stale.pop().close()
+            self._stale.pop()
+            stream.reset() if ending is Ending.RESET else stream.close()
         while len(self._stale) > _STALE_MAX:
             self._stale.popleft().close()
 
     # What the server makes of it
 
     def _compare(self, data: bytes, received: bytes) -> None:
-        lines = Connection(max_line_length=LINE_BYTES_MAX).receive(data)
-        answers = self._model.apply_lines(lines, Changes()).encode()
+        lines = lines_of(data)
+        answers = "".join(self._model.apply_lines(line, Changes()) for line in lines).encode()
         if received == answers:
             self.answers += answers.count(b"\n")
             return
         if answers.startswith(received):
             raise NotAsPromisedError(f"the connection ended before the answers {answers[len(received) :]!r}")
-        for line, got, expected in zip(lines.splitlines(), received.split(b"\n"), answers.split(b"\n"), strict=False):
+        for line, got, expected in zip(lines, received.split(b"\n"), answers.split(b"\n"), strict=False):
             if got != expected:
                 raise NotAsPromisedError(f"{line!r} was answered {got!r}, not {expected!r}")
         raise NotAsPromisedError(f"more answers than requests: {received!r}")
@@ -137,6 +171,7 @@ class Fuzz:
 
     def _find_model(self, data: bytes) -> None:
         """Find out how many requests of ``data`` were applied, and have the model follow."""
+        self._settle()
         out = BytesIO()
         try:
             maintenance.dump(str(self._data), out)
@@ -148,7 +183,7 @@ class Fuzz:
             if not line.split("|")[1].startswith(_HEALTHY_PREFIX):
                 found.apply_lines(line, Changes())
         model = self._model
-        lines = Connection(max_line_length=LINE_BYTES_MAX).receive(data).splitlines(keepends=True)
+        lines = lines_of(data)
         for line in lines:
             if model == found:
                 return
@@ -161,10 +196,10 @@ class Fuzz:
     def _be_healthy(self, connect: Connect) -> None:
         packages = OwnPackages(0, {}, Random(self._seed))
         try:
-            with connect() as sock:
+            with connect() as stream:
                 while not self._stop.wait(_HEALTHY_PAUSE_SECONDS):
-                    sock.sendall(f"{packages.submit()}\n".encode())
-                    packages.take_answer(read_lines(sock, 1).decode("latin-1").removesuffix("\n"))
+                    stream.send(f"{packages.submit()}\n".encode())
+                    packages.take_answer(read_lines(stream, 1).decode("latin-1").removesuffix("\n"))
                     self.healthy_answers += 1
         except BaseException as error:  # whatever it is, the next round says so
             self._healthy_failure = error

@@ -23,7 +23,7 @@ _TOKENS: Final = (
 """Pieces that mean something to the protocol, to the border of a limit, or to another protocol."""
 
 
-def stream(random: Random) -> bytes:
+def stream_of_bytes(random: Random) -> bytes:
     """Return all that one connection sends."""
     kinds: list[Callable[[Random], bytes]] = [requests, damaged_requests, damaged_requests, garbage, long_lines]
     return random.choice(kinds)(random)
@@ -48,8 +48,13 @@ def _request(random: Random) -> bytes:
 
 
 def damaged_requests(random: Random) -> bytes:
-    """Return requests in which some bytes were changed, lost, doubled, moved or added."""
-    data = bytearray(requests(random))
+    """Return requests that were damaged."""
+    return damaged(requests(random), random)
+
+
+def damaged(whole: bytes, random: Random) -> bytes:
+    """Return ``whole`` with some bytes changed, lost, doubled, moved or added."""
+    data = bytearray(whole)
     for _ in range(random.randint(1, _MUTATIONS_MAX)):
         start = random.randrange(len(data) + 1)
         end = min(len(data), start + random.choice((0, 1, 1, 2, 30)))

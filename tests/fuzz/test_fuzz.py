@@ -18,14 +18,14 @@ def test_hostile_clients_get_right_answers_and_disturb_no_one(capsys: pytest.Cap
 
 
 def test_a_seed_plans_the_same_streams() -> None:
-    first, second = ([streams.stream(Random(f"7 {number}")) for number in range(50)] for _ in range(2))
+    first, second = ([streams.stream_of_bytes(Random(f"7 {number}")) for number in range(50)] for _ in range(2))
     assert first == second
     assert len(set(first)) == 50
 
 
 def test_the_pieces_of_a_stream_are_the_stream() -> None:
     for seed in range(200):
-        data = streams.stream(Random(seed))
+        data = streams.stream_of_bytes(Random(seed))
         assert b"".join(streams.cut(data, Random(seed))) == data
 
 

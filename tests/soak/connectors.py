@@ -1,38 +1,127 @@
 """Ways to a server, as values that a process can hand to another on its command line."""
 
+import contextlib
 import socket
+import ssl
+import struct
 from collections.abc import Callable
-from typing import Final
+from pathlib import Path
+from typing import Final, Self
 
-from scoop_server.addresses import UnixAddress, parse_address
-
+from tests.server.certificates import TlsPeer
 from tests.server.process import WAIT_SECONDS
-
-Connect = Callable[[], socket.socket]
-"""Returns a connected socket that waits for :data:`WAIT_SECONDS` at most. Raises OSError."""
 
 READ_BYTES: Final = 65_536
 
-
-def connector(text: str) -> Connect:
-    """Return how to connect to ``text``, an address as ``--listen`` takes it."""
-    address = parse_address(text)
-
-    def connect() -> socket.socket:
-        if isinstance(address, UnixAddress):
-            return _connected(socket.AF_UNIX, address.path)
-        sock = _connected(socket.AF_INET, (address.host, address.port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
-
-    return connect
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
-def _connected(family: socket.AddressFamily, address: object) -> socket.socket:
-    sock = socket.socket(family)
+class Stream:
+    """One connection. Every call waits for :data:`WAIT_SECONDS` at most, and raises OSError where it is broken."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+
+    def send(self, data: bytes) -> None:
+        """Send all of ``data``."""
+        self.socket.sendall(data)
+
+    def offer(self, data: bytes) -> None:
+        """Send as much of ``data`` as is taken at once; the rest is lost."""
+        self._offer(data)
+
+    def _offer(self, data: bytes) -> None:
+        self.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            self.socket.send(data)
+        self.socket.settimeout(WAIT_SECONDS)
+
+    def receive(self) -> bytes:
+        """Return what comes next; nothing at the end."""
+        return self.socket.recv(READ_BYTES)
+
+    def end(self) -> None:
+        """Say that no more will be sent."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Break the connection: the server gets a reset instead of an end."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class TlsStream(Stream):
+    """One connection with TLS, whose handshake is complete."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        super().__init__(sock)
+        self.peer = TlsPeer(sock, context)
+        self.peer.shake_hands()
+
+    def send(self, data: bytes) -> None:
+        """See :meth:`Stream.send`."""
+        self.socket.sendall(self.peer.encrypt(data))
+
+    def offer(self, data: bytes) -> None:
+        """See :meth:`Stream.offer`; whatever is lost, nothing can be sent after it."""
+        self._offer(self.peer.encrypt(data))
+
+    def receive(self) -> bytes:
+        """See :meth:`Stream.receive`."""
+        while True:
+            data, has_ended = self.peer.decrypt()
+            if data or has_ended:
+                return data
+            arrived = self.socket.recv(READ_BYTES)
+            if not arrived:
+                return b""
+            self.peer.feed(arrived)
+
+    def end(self) -> None:
+        """See :meth:`Stream.end`."""
+        self.socket.sendall(self.peer.encrypted_end())
+
+
+Connect = Callable[[], Stream]
+"""Makes a connection. Raises OSError."""
+
+
+def connector(address: str, authority: Path | None = None) -> Connect:
+    """Return how to connect to ``address``, as the server's log tells it; ``authority`` vouches for its certificate."""
+    if not address.startswith("tls:"):
+        return lambda: Stream(open_socket(address))
+    context = ssl.create_default_context(cafile=authority)
+    return lambda: _with_tls(open_socket(address), context)
+
+
+def _with_tls(sock: socket.socket, context: ssl.SSLContext) -> TlsStream:
+    try:
+        return TlsStream(sock, context)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def open_socket(address: str) -> socket.socket:
+    """Return a connected socket, without TLS whatever ``address`` is."""
+    host, _, port = address.removeprefix("tls:").rpartition(":")
+    is_unix = address.startswith("unix:")
+    sock = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET)
     try:
         sock.settimeout(WAIT_SECONDS)
-        sock.connect(address)  # type: ignore[arg-type] # what it is depends on the family
+        sock.connect(address.removeprefix("unix:") if is_unix else (host, int(port)))
+        if not is_unix:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         sock.close()
         raise

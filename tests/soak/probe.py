@@ -26,12 +26,12 @@ def main(address: str) -> None:
     packages = OwnPackages(NUMBER, {}, Random(NUMBER))
     seconds: list[float] = []
     next_report = time.monotonic() + 1.0
-    with connector(address)() as sock:
+    with connector(address)() as stream:
         while not select.select([sys.stdin], [], [], PAUSE_SECONDS)[0]:
             line = f"{packages.submit()}\n".encode()
             started = time.perf_counter()
-            sock.sendall(line)
-            answer = read_lines(sock, 1)
+            stream.send(line)
+            answer = read_lines(stream, 1)
             seconds.append(time.perf_counter() - started)
             packages.take_answer(answer.decode("latin-1").removesuffix("\n"))
             if time.monotonic() >= next_report:

@@ -23,6 +23,7 @@ from scoop_server import maintenance
 
 from tests.crash.load_client import NotAsPromisedError, OwnPackages, State
 from tests.crash.scene import parse_dump
+from tests.server.certificates import CertificateFiles
 from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 from tests.soak.connectors import connector
 from tests.soak.visits import VISITS, Visit, Visitor
@@ -106,7 +107,12 @@ class Soak:
     def __init__(self, path: Path, seed: int, *, command: Sequence[str] = MODULE_COMMAND) -> None:
         self.record = Record()
         self._data = path / "data"
-        self._arguments = ("--data-dir", str(self._data))
+        self._certificates = CertificateFiles.make(path / "certificates")
+        self._arguments = (
+            *("--data-dir", str(self._data), "--listen", "tcp:127.0.0.1:0"),
+            *("--listen", f"unix:{path / 'socket'}", "--listen", "tls:127.0.0.1:0"),
+            *self._certificates.server_arguments,
+        )
         self._command = command
         self._random = Random(seed)
         self._stop = threading.Event()
@@ -116,11 +122,10 @@ class Soak:
     def run(self, seconds: float) -> None:
         """Have visits for so long, stop the server, and start it again. Raises :exc:`NotAsPromisedError`."""
         with ServerProcess(*self._arguments, command=self._command) as server:
-            address = f"tcp:{server.host}:{server.port}"
-            with _probe(address) as probe:
+            with _probe(server.addresses[0]) as probe:
                 self._sample(server, probe)  # so it is connected
                 self.record.descriptors_before = _descriptors(server.pid)
-                visitors = self._start_visits([address])
+                visitors = self._start_visits(server.addresses)
                 try:
                     self._watch(server, probe, seconds)
                 finally:
@@ -143,7 +148,9 @@ class Soak:
             for address in addresses:
                 owner = OwnPackages(len(self._owners), {}, Random(self._random.random()))
                 self._owners.append(owner)
-                visitor = Visitor(connector(address), owner, Random(self._random.random()), self._stop)
+                visitor = Visitor(
+                    connector(address, self._certificates.authority), owner, Random(self._random.random()), self._stop
+                )
                 thread = threading.Thread(target=self._visit, args=(visitor, visit, pause), name=visit.__name__)
                 thread.start()
                 visitors.append(thread)

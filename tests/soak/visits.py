@@ -5,17 +5,13 @@ nothing, and the server may close on them at any time.
 """
 
 import contextlib
-import socket
-import struct
 import threading
 from collections.abc import Callable
 from random import Random
 from typing import Final
 
 from tests.crash.load_client import NotAsPromisedError, OwnPackages
-from tests.soak.connectors import READ_BYTES, Connect
-
-RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+from tests.soak.connectors import Connect, Stream
 
 _CROWD: Final = 50
 _BURST_LINES: Final = 500
@@ -36,35 +32,35 @@ class Visitor:
 
     def ask_one_by_one(self) -> None:
         """Ask, and wait for each answer."""
-        with self._connect() as sock:
+        with self._connect() as stream:
             for _ in range(self._random.randint(1, 20)):
-                self._converse(sock, 1)
+                self._converse(stream, 1)
 
     def pipeline(self) -> None:
         """Ask a lot at once."""
-        with self._connect() as sock:
-            self._converse(sock, self._random.randint(1, _BURST_LINES))
+        with self._connect() as stream:
+            self._converse(stream, self._random.randint(1, _BURST_LINES))
 
     def half_close(self) -> None:
         """End the sending side in the middle of a line, and get the answers to all lines before it."""
         count = self._random.randint(0, 50)
-        with self._connect() as sock:
-            sock.sendall("".join(f"{self._packages.submit()}\n" for _ in range(count)).encode() + b"QUERY|half")
-            sock.shutdown(socket.SHUT_WR)
-            self._take(read_to_end(sock), count)
+        with self._connect() as stream:
+            stream.send("".join(f"{self._packages.submit()}\n" for _ in range(count)).encode() + b"QUERY|half")
+            stream.end()
+            self._take(read_to_end(stream), count)
 
     def ask_slowly(self) -> None:
         """Send a line in pieces, with pauses, and then others while it is being answered."""
-        with self._connect() as sock:
+        with self._connect() as stream:
             line = f"{self._packages.submit()}\n".encode()
             for byte in line:
-                sock.sendall(bytes([byte]))
+                stream.send(bytes([byte]))
                 self._stop.wait(_SLOW_PAUSE_SECONDS)
-            self._take(read_lines(sock, 1), 1)
+            self._take(read_lines(stream, 1), 1)
 
-    def _converse(self, sock: socket.socket, count: int) -> None:
-        sock.sendall("".join(f"{self._packages.submit()}\n" for _ in range(count)).encode())
-        self._take(read_lines(sock, count), count)
+    def _converse(self, stream: Stream, count: int) -> None:
+        stream.send("".join(f"{self._packages.submit()}\n" for _ in range(count)).encode())
+        self._take(read_lines(stream, count), count)
 
     def _take(self, data: bytes, count: int) -> None:
         answers = data.decode("latin-1").split("\n")[:-1]
@@ -77,30 +73,29 @@ class Visitor:
 
     def send_garbage(self) -> None:
         """Send bytes that are no protocol, with newlines among them or without, and leave."""
-        with self._connect() as sock, contextlib.suppress(ConnectionError):
-            sock.sendall(self._random.randbytes(self._random.randint(1, 5_000)))
-            sock.sendall(b"x" * 70_000)
+        with self._connect() as stream, contextlib.suppress(ConnectionError):
+            stream.send(self._random.randbytes(self._random.randint(1, 5_000)))
+            stream.send(b"x" * 70_000)
 
     def reset(self) -> None:
         """Ask, and break the connection instead of reading the answers."""
-        with self._connect() as sock, contextlib.suppress(ConnectionError):
-            sock.sendall(b"QUERY|client0-0|\n" * self._random.randint(1, _BURST_LINES))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        with self._connect() as stream, contextlib.suppress(ConnectionError):
+            stream.send(b"QUERY|client0-0|\n" * self._random.randint(1, _BURST_LINES))
+            stream.reset()
 
     def leave_a_half_line(self) -> None:
         """Begin a line, stay a while, and leave."""
-        with self._connect() as sock, contextlib.suppress(ConnectionError):
-            sock.sendall(b"INDEX|never-comp")
+        with self._connect() as stream, contextlib.suppress(ConnectionError):
+            stream.send(b"INDEX|never-comp")
             self._stop.wait(0.5)
 
     def take_no_answers(self) -> None:
         """Ask more than the server wants to keep answers for, never read, and break the connection."""
-        with self._connect() as sock, contextlib.suppress(ConnectionError, BlockingIOError):
-            sock.setblocking(False)
+        with self._connect() as stream, contextlib.suppress(ConnectionError):
             for _ in range(20):
-                sock.send(b"QUERY|client0-0|\n" * _UNREAD_LINES)
+                stream.offer(b"QUERY|client0-0|\n" * _UNREAD_LINES)
                 self._stop.wait(_SLOW_PAUSE_SECONDS)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            stream.reset()
 
     def come_as_a_crowd(self) -> None:
         """Connect many times at once, say nothing, and leave."""
@@ -125,20 +120,20 @@ VISITS: Final[tuple[tuple[Visit, float], ...]] = (
 """Each kind of visit, and the pause after it in seconds: together they keep a server busy, and leave it time."""
 
 
-def read_lines(sock: socket.socket, count: int) -> bytes:
+def read_lines(stream: Stream, count: int) -> bytes:
     """Return the next ``count`` lines. Raises :exc:`NotAsPromisedError` where the connection ends before."""
     data = b""
     while (found := data.count(b"\n")) < count:
-        more = sock.recv(READ_BYTES)
+        more = stream.receive()
         if not more:
             raise NotAsPromisedError(f"the connection ended after {found} of {count} answers")
         data += more
     return data
 
 
-def read_to_end(sock: socket.socket) -> bytes:
+def read_to_end(stream: Stream) -> bytes:
     """Return all that comes until the server ends the connection."""
     data = b""
-    while more := sock.recv(READ_BYTES):
+    while more := stream.receive():
         data += more
     return data
