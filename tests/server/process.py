@@ -31,6 +31,17 @@ MODULE_COMMAND: Final = (sys.executable, "-m", "scoop_server")
 _LINES_PER_ASK: Final = 1_000
 """How many lines a client sends before it reads: their answers fit into any socket buffer."""
 
+_HAND_OVER: Final = """
+import fcntl, os, sys
+names, descriptors, command = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
+out_of_the_way = [fcntl.fcntl(int(descriptor), fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors]
+for number, descriptor in enumerate(out_of_the_way, 3):
+    os.dup2(descriptor, number)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(descriptors)), "LISTEN_FDNAMES": names}
+os.execv(command[0], command)
+"""
+"""A program that does what systemd does to a service with sockets, and then becomes the service."""
+
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 SocketAddress = tuple[str, int] | str
@@ -165,7 +176,8 @@ class ServerProcess:
 
     Leaving the block ends it with SIGTERM, unless it has ended before, and asks for exit status 0: a server
     that a test has broken fails that test. ``descriptors_max`` limits its file
-    descriptors once it listens, when it has already looked how many it may have.
+    descriptors once it listens, when it has already looked how many it may have. ``sockets`` are handed over to it
+    as systemd does, under their names.
     """
 
     def __init__(
@@ -175,10 +187,16 @@ class ServerProcess:
         variables: Mapping[str, str] | None = None,
         working_directory: Path | None = None,
         descriptors_max: int | None = None,
+        sockets: Sequence[tuple[str, socket.socket]] = (),
     ) -> None:
         free_port = () if "--listen" in arguments else ("--port", "0")
+        if sockets:
+            names = ":".join(name for name, _ in sockets)
+            descriptors = [str(sock.fileno()) for _, sock in sockets]
+            command = (sys.executable, "-c", _HAND_OVER, names, ",".join(descriptors), *command)
         self._process = subprocess.Popen(
             [*command, *free_port, *arguments],
+            pass_fds=[sock.fileno() for _, sock in sockets],
             env=server_environment(variables),
             cwd=working_directory,
             stdin=subprocess.DEVNULL,

@@ -214,6 +214,7 @@ class Loop:
         limits: Limits | None = None,
         *,
         listener_count: int = 1,
+        has_successor: bool = False,
     ) -> None:
         self.graph = DependencyGraph()
         self.clock = Clock()
@@ -226,7 +227,14 @@ class Loop:
         self._signal_reader, self._signal_writer = (self._resources.enter_context(end) for end in socket.socketpair())
         self.statistics = Statistics()
         self.server = Server(
-            self.graph, self.store, self.listeners, self.selector, self.clock, limits or Limits(), self.statistics
+            self.graph,
+            self.store,
+            self.listeners,
+            self.selector,
+            self.clock,
+            limits or Limits(),
+            self.statistics,
+            has_successor=has_successor,
         )
         self.server.watch(self._signal_reader.fileno(), self._obey_signal)
 
@@ -993,6 +1001,101 @@ def test_changes_of_a_shutdown_are_committed_before_their_answers() -> None:
         assert loop.store.commits == [["INDEX|a|"]]
         assert received == [b""]
         assert peer.received() == b"OK\n"
+
+
+def test_all_who_wait_are_accepted_at_a_shutdown_however_many_a_turn_takes() -> None:
+    with Loop(Limits(accepts_per_turn_max=4), listener_count=2) as loop:
+        peers = [loop.call(listener=number % 2) for number in range(30)]
+        for peer in peers:
+            peer.send(QUERY)
+        loop.signal()
+        loop.run_down()
+        assert [peer.received() for peer in peers] == [ANSWER] * 30
+
+
+def test_a_shutdown_accepts_no_more_than_there_is_room_for() -> None:
+    with Loop(Limits(accepts_per_turn_max=4, clients_max=10)) as loop:
+        peers = [loop.connect() for _ in range(3)]
+        waiting = [loop.call() for _ in range(20)]
+        for peer in (*peers, *waiting):
+            peer.send(QUERY)
+        loop.signal()
+        loop.run_down()
+        assert [peer.received() for peer in (*peers, *waiting[:7])] == [ANSWER] * 10
+        assert all(peer.has_ended() for peer in waiting[7:])
+
+
+# Shutdown, with a successor on the same listening sockets
+
+
+def test_those_who_wait_are_left_to_the_successor() -> None:
+    with Loop(has_successor=True) as loop:
+        loop.call().send(QUERY)
+        loop.server.request_shutdown()
+        assert loop.listeners[0].is_closed
+        loop.run_down()
+        assert loop.statistics.connections_accepted == 0
+
+
+def test_who_has_just_connected_may_ask_before_the_server_goes() -> None:
+    with Loop(has_successor=True) as loop:
+        early, late = loop.connect(), loop.connect()
+        early.send(QUERY)
+        loop.signal()
+        loop.turn()
+        assert loop.state() is State.HANDING_OVER
+        loop.pass_time(1.0)
+        assert loop.wait is not None
+        assert loop.wait > 0  # who waits for someone to ask does not spin
+        assert early.received() == ANSWER
+        early.send(QUERY)
+        late.send(QUERY[:3])
+        loop.pass_time(1.0)
+        assert (early.received(), late.received()) == (ANSWER, b"")
+        assert loop.state() is State.HANDING_OVER
+        late.send(QUERY[3:])
+        loop.pass_time(1.0)
+        assert late.received() == ANSWER
+        loop.run_down()
+        assert early.has_ended()
+        assert late.has_ended()
+
+
+def test_where_all_have_asked_there_is_nothing_to_wait_for() -> None:
+    with Loop(has_successor=True) as loop:
+        peer = loop.connect()
+        peer.send(QUERY)
+        loop.clock.now += 0.001
+        loop.turn()
+        loop.signal()
+        loop.run_down()
+        assert peer.received() == ANSWER
+        assert loop.clock.now == 1_000.001
+
+
+def test_who_does_not_ask_at_all_holds_up_the_successor_no_longer_than_the_limit() -> None:
+    with Loop(Limits(handover_seconds_max=5.0), has_successor=True) as loop:
+        peer = loop.connect()
+        loop.signal()
+        loop.turn()
+        loop.pass_time(4.9)
+        assert loop.state() is State.HANDING_OVER
+        loop.pass_time(0.2)
+        loop.run_down()
+        assert peer.has_ended()
+
+
+def test_a_second_request_hurries_the_handover() -> None:
+    with Loop(has_successor=True) as loop:
+        loop.connect()
+        loop.signal()
+        loop.turn()
+        loop.signal()
+        loop.turn()
+        assert loop.state() is State.STOPPED
+
+
+# Shutdown, as it goes on
 
 
 def test_a_shutdown_accepts_no_one() -> None:

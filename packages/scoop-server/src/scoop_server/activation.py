@@ -14,8 +14,8 @@ from scoop_server.tls import Certificates
 
 _FIRST_DESCRIPTOR: Final = 3
 
-_DESCRIPTORS_MAX: Final = 1_000
-"""More than any unit names; so many descriptors are looked at, should the number be a mistake."""
+_COUNT_DIGITS_MAX: Final = 3
+"""More sockets than this can count no unit has."""
 
 _TLS_NAME: Final = "tls"
 
@@ -30,21 +30,18 @@ def inherited_listeners(environment: MutableMapping[str, str], certificates: Cer
     count, process, names = (environment.pop(variable, "") for variable in _VARIABLES)
     if process != str(os.getpid()) or not count:
         return
-    if not (count.isascii() and count.isdigit() and int(count[:5]) <= _DESCRIPTORS_MAX):
+    if not (count.isascii() and count.isdigit() and len(count) <= _COUNT_DIGITS_MAX):
         raise CannotListenError(f"LISTEN_FDS={count!r} is no number of sockets; start the server by a socket unit")
     name_of = dict(enumerate(names.split(":") if names else (), _FIRST_DESCRIPTOR))
     for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
         name = name_of.get(descriptor, "unknown")
-        sock = _take_over(descriptor, name)
-        if name != _TLS_NAME:
-            yield Listener(sock, is_inherited=True)
-        elif certificates is not None:
-            yield Listener(sock, certificates, is_inherited=True)
-        else:
+        is_tls = name == _TLS_NAME
+        if is_tls and certificates is None:
             raise CannotListenError(
                 f"descriptor {descriptor} has the name {_TLS_NAME}, and TLS needs a certificate; "
                 "name one with --tls-cert, or give the socket another FileDescriptorName"
             )
+        yield Listener(_take_over(descriptor, name), certificates if is_tls else None, is_inherited=True)
 
 
 def _take_over(descriptor: int, name: str) -> socket.socket:
@@ -57,6 +54,7 @@ def _take_over(descriptor: int, name: str) -> socket.socket:
             f"cannot listen on descriptor {descriptor} ({name!r}): {error.strerror}; start the server by a socket unit"
         ) from error
     if not is_listening:
+        sock.close()
         raise CannotListenError(
             f"cannot listen on descriptor {descriptor} ({name!r}): it is no listening stream socket; "
             "use ListenStream and Accept=no in the socket unit"
