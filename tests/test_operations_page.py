@@ -1,0 +1,160 @@
+"""docs/operations.md is for people who read nothing else: its flags exist, and its commands do what it says."""
+
+import os
+import re
+import ssl
+import subprocess
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from scoop_server import maintenance, usage
+from scoop_server.settings import build_parser
+
+from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
+from tests.test_readme import code_blocks, code_spans, prose
+
+DOCS: Final = Path(__file__).parents[1] / "docs"
+PAGE: Final = DOCS / "operations.md"
+
+_PLACES: Final = ("/opt/scoop", "/etc/scoop", "/var/lib/scoop", "/var/backups", "/run/scoop")
+"""What the page names on an operator's machine, and a test has under a directory of its own."""
+
+
+def flags_of(parser: ArgumentParser) -> set[str]:
+    return {flag for action in parser._actions for flag in action.option_strings}
+
+
+def commands() -> list[str]:
+    """Return every line of the page that an operator is to type, those that go on in the next line as one."""
+    indented = re.findall(r"^    (\S.*)$", prose(PAGE), re.MULTILINE)
+    blocks = "".join(code_blocks(PAGE, "sh")).replace("\\\n", "")
+    return [*indented, *blocks.splitlines()]
+
+
+def moved(text: str, root: Path) -> str:
+    """Return ``text`` with the places of the page under ``root``, and every address on 127.0.0.1 with a free port."""
+    for place in _PLACES:
+        text = text.replace(place, f"{root}{place}")
+    return re.sub(r"(tcp|tls):(?:\[::\]|[0-9.]+):\d+", r"\1:127.0.0.1:0", text)
+
+
+def run_blocks(root: Path, *texts: str) -> None:
+    """Run the blocks of commands that hold ``texts``, in that order, as one script."""
+    blocks = code_blocks(PAGE, "sh")
+    chosen = []
+    for text in texts:
+        [block] = [each for each in blocks if text in each]
+        chosen.append(block)
+    script = moved("\n".join(["set -eu", *chosen]), root)
+    done = subprocess.run(
+        ["sh", "-c", script],
+        env=server_environment(),
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a directory that has what the page wants to be there before its commands."""
+    for place in _PLACES[1:]:
+        Path(f"{tmp_path}{place}").mkdir(parents=True)
+    program = Path(f"{tmp_path}/opt/scoop/bin/scoop-server")
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m scoop_server "$@"\n')
+    program.chmod(0o755)
+    return tmp_path
+
+
+# What it names
+
+
+def test_every_flag_that_it_gives_the_server_is_one() -> None:
+    known = flags_of(build_parser())
+    given = {
+        flag
+        for command in commands()
+        if re.search(r"(^|/)scoop-server ", command)
+        for flag in re.findall(r"(?<=\s)--[a-z-]+", command.partition("scoop-server")[2])
+    }
+    assert given >= {"--config", "--show-config", "--data-dir", "--port", "--version"}
+    assert given <= known
+
+
+def test_every_flag_in_its_sentences_is_one() -> None:
+    spans = [span for line in prose(PAGE).splitlines() if not line.startswith("    ") for span in code_spans(line)]
+    given = {flag for span in spans if span.startswith("--") for flag in re.findall(r"--[a-z-]+", span)}
+    assert given >= {"--listen", "--tls-client-ca", "--max-clients", "--admin"}
+    assert given <= flags_of(build_parser())
+
+
+def test_every_command_of_the_server_that_it_names_is_one() -> None:
+    named = set(re.findall(r"scoop-server ([a-z]+)\b", PAGE.read_text()))
+    assert named == maintenance.COMMAND_NAMES | usage.COMMAND_NAMES
+
+
+def test_every_metric_that_it_names_is_one_of_the_page_on_monitoring() -> None:
+    named = set(re.findall(r"`?(scoop_[a-z_]+)`?", prose(PAGE)))
+    assert len(named) >= 4
+    known = set(re.findall(r"`(scoop_[a-z_]+)`", (DOCS / "monitoring.md").read_text()))
+    assert named <= known
+
+
+def test_every_file_of_contrib_that_it_names_is_there() -> None:
+    named = set(re.findall(r"(contrib/[\w./*-]*[\w*])", PAGE.read_text()))
+    assert named
+    for path in named:
+        assert list(DOCS.parent.glob(path)), path
+
+
+# What it does
+
+
+def test_a_server_with_certificates_and_settings_as_it_says_serves_the_client_that_it_shows(root: Path) -> None:
+    run_blocks(root, "openssl req -x509")
+    [settings] = code_blocks(PAGE, "toml")
+    file = Path(f"{root}/etc/scoop/scoop.toml")
+    file.write_text(moved(settings, root).replace("127.0.0.1:9180", "127.0.0.1:0"))
+    shown = run_to_end("--config", str(file), "--show-config")
+    assert shown.returncode == 0, shown.stderr
+    assert len(re.findall(r"listen = .*tcp.*tls.*unix", shown.stdout)) == 1
+    tls = Path(f"{root}/etc/scoop/tls")
+    assert {path.name for path in tls.iterdir() if path.stat().st_mode & 0o077} == {
+        "ca.pem",
+        "server.pem",
+        "client.pem",
+    }
+
+    command = [*MODULE_COMMAND, "--config", str(file)]
+    arguments = ("--listen", "tls:127.0.0.1:0", "--data-dir", f"{root}/var/lib/scoop")
+    with ServerProcess(*arguments, command=command) as server:
+        [program] = code_blocks(PAGE, "python")
+        client = moved(program, root).replace("8443", str(server.port))
+        done = subprocess.run(
+            [sys.executable, "-c", client], capture_output=True, text=True, timeout=WAIT_SECONDS, check=True
+        )
+        assert done.stdout == "FAIL\n"
+        without = ssl.create_default_context(cafile=tls / "ca.pem")
+        with server.connect(tls=without) as stranger, pytest.raises((ssl.SSLError, ConnectionError)):
+            stranger.socket.recv(1)
+        server.wait_for_log("did not return a certificate")
+
+
+def test_a_backup_as_it_says_is_restored_as_it_says(root: Path) -> None:
+    data = Path(f"{root}/var/lib/scoop")
+    with ServerProcess("--data-dir", str(data)) as server, server.connect() as client:
+        assert client.ask("INDEX|gmp|", "INDEX|isl|gmp") == ["OK", "OK"]
+        run_blocks(root, "scoop-server dump")
+        assert client.ask("REMOVE|isl|") == ["OK"]
+    assert [path.suffix for path in Path(f"{root}/var/backups").iterdir()] == [".gz"]
+    run_blocks(root, "scoop-server restore")
+    with ServerProcess("--data-dir", str(data)) as server, server.connect() as client:
+        assert client.ask("QUERY|isl|") == ["OK"]
+    assert os.path.isdir(f"{data}.old")
