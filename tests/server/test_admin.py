@@ -314,9 +314,9 @@ def test_a_unix_socket_will_do(run: WatchedRun, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        (InternetAddress("192.0.2.1", 9180), "Cannot assign requested address"),
-        (InternetAddress("a..b", 9180), "it is no host name"),
-        (UnixAddress("/nowhere/admin.sock"), "No such file or directory"),
+        (InternetAddress("192.0.2.1", 9180), "192.0.2.1:9180: Cannot assign requested address"),
+        (InternetAddress("a..b", 9180), "a..b:9180: it is no host name"),
+        (UnixAddress("/nowhere/admin.sock"), "unix:/nowhere/admin.sock: No such file or directory"),
     ],
     ids=str,
 )
@@ -325,9 +325,13 @@ def test_where_it_cannot_listen_it_says_so(
 ) -> None:
     with pytest.raises(CannotListenError) as refused:
         AdminEndpoint(address, run)
-    assert str(refused.value) == (
-        f"cannot listen on {address} for the admin endpoint: {reason}; name another address with --admin"
-    )
+    assert str(refused.value) == f"cannot listen on {reason}; name another address with --admin"
+
+
+def test_a_unix_socket_at_which_another_listens_is_left_to_it(run: WatchedRun, tmp_path: Path) -> None:
+    address = UnixAddress(str(tmp_path / "admin.sock"))
+    with closing(AdminEndpoint(address, run)), pytest.raises(CannotListenError, match="another process listens there"):
+        AdminEndpoint(address, WatchedRun(Statistics()))
 
 
 def test_an_address_that_is_taken_is_one_line_and_no_server(tmp_path: Path) -> None:
@@ -336,8 +340,8 @@ def test_an_address_that_is_taken_is_one_line_and_no_server(tmp_path: Path) -> N
         ended = run_to_end("--port", "0", "--admin", f"127.0.0.1:{port}", "--data-dir", str(tmp_path / "data"))
     assert ended.returncode == 1
     assert ended.stderr == (
-        f"scoop-server: cannot listen on tcp:127.0.0.1:{port} for the admin endpoint: Address already in use; "
-        "name another address with --admin\n"
+        f"scoop-server: cannot listen on 127.0.0.1:{port}: Address already in use; another process listens there; "
+        "stop it, or name another address with --admin\n"
     )
     assert not list(tmp_path.glob("data/snapshot-*")), "it has not come to the index"
 
@@ -448,6 +452,18 @@ def test_a_server_without_space_is_ready_again_when_there_is_space_though_no_one
         server.wait_for_log("INFO there is room again")
         assert get(place, "/readyz") == (200, "ready\n")
         assert sorted(each.name for each in (tmp_path / "data").iterdir()) == ["journal-1", "lock", "snapshot-1"]
+
+
+def test_without_descriptors_left_it_says_so_and_goes_on_when_there_are_some() -> None:
+    with ServerProcess("--memory", "--admin", "127.0.0.1:0") as server:
+        place = place_of(server)
+        used = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+        allowed = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (used, allowed[1]))
+        with RawClient(place):
+            server.wait_for_log("WARNING the admin endpoint has trouble: .*Too many open files")
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, allowed)
+            assert get(place, "/livez") == (200, "ok\n")
 
 
 def test_bad_clients_of_the_endpoint_cost_the_clients_of_packages_nothing() -> None:

@@ -12,13 +12,10 @@ graph, so that whoever asks here, however slowly, badly or often, takes next to 
 import asyncio
 import contextlib
 import email.utils
-import ipaddress
 import json
 import logging
-import os
 import platform
 import re
-import socket
 import sys
 import threading
 import time
@@ -28,8 +25,8 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from scoop_server import __version__
-from scoop_server.addresses import Address, InternetAddress, UnixAddress, format_host_and_port
-from scoop_server.listening import CannotListenError
+from scoop_server.addresses import Address, UnixAddress
+from scoop_server.listening import bind
 from scoop_server.logs import RepeatLimit, log
 from scoop_server.statistics import WatchedRun
 
@@ -77,10 +74,16 @@ class AdminEndpoint:
     """
 
     def __init__(self, address: Address, run: WatchedRun) -> None:
-        self._address = address
+        self._listener = bind(address, way_out="name another address with --admin")
+        self._listener.listen()
+        place = self._listener.address if isinstance(address, UnixAddress) else f"http://{self._listener.address}"
+        log.info("the admin endpoint is %(address)s", {"address": place})
+        if self._listener.is_exposed:
+            log.warning(
+                "the admin endpoint %(address)s is open to other machines; see to who can reach it", {"address": place}
+            )
         self._run = run
-        self._render_metrics: Callable[[], bytes] | None = None
-        self._metrics_type = ""
+        self._metrics_type, self._render_metrics = _metrics_of(run)
         self._paths: Mapping[str, Callable[[], Response]] = {
             "/livez": lambda: Response(HTTPStatus.OK, b"ok\n"),
             "/readyz": self._ready,
@@ -95,12 +98,9 @@ class AdminEndpoint:
         self._repeat_limit = RepeatLimit(time.monotonic)
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(self._log_trouble)
-        try:
-            self._server = self._loop.run_until_complete(self._listen())
-        except (OSError, UnicodeError) as error:
-            self._loop.close()
-            raise _cannot_listen(address, error) from error
-        self._tell_where()
+        self._server = self._loop.run_until_complete(
+            asyncio.start_server(self._talk, sock=self._listener.listening_socket, limit=HEAD_BYTES_MAX)
+        )
         self._thread = threading.Thread(target=self._serve, name="admin", daemon=True)
         self._thread.start()
 
@@ -109,35 +109,9 @@ class AdminEndpoint:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_SECONDS_MAX)
 
-    # Listening
-
-    async def _listen(self) -> asyncio.Server:
-        match self._address:
-            case InternetAddress(host, port):
-                return await asyncio.start_server(self._talk, host, port, limit=HEAD_BYTES_MAX)
-            case UnixAddress(path):
-                server = await asyncio.start_unix_server(self._talk, path, limit=HEAD_BYTES_MAX)
-                os.chmod(path, 0o660)
-                return server
-
-    def _tell_where(self) -> None:
-        if isinstance(self._address, UnixAddress):
-            log.info("the admin endpoint is %(admin)s", {"admin": str(self._address)})
-            return
-        for sock in self._server.sockets:
-            host, port = sock.getsockname()[:2]
-            place = {"admin": format_host_and_port(host, port)}
-            log.info("the admin endpoint is http://%(admin)s", place)
-            if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-                log.warning(
-                    "the admin endpoint http://%(admin)s is open to other machines; see to who can reach it", place
-                )
+    # The thread
 
     def _serve(self) -> None:
-        with contextlib.suppress(ImportError):
-            from scoop_server.metrics import metrics_of  # noqa: PLC0415  # it is there only with an extra
-
-            self._metrics_type, self._render_metrics = metrics_of(self._run)
         self._loop.run_forever()
         self._loop.run_until_complete(self._stop())
         self._loop.close()
@@ -148,9 +122,7 @@ class AdminEndpoint:
         for talk in talks:
             talk.cancel()
         await asyncio.gather(*talks, return_exceptions=True)
-        if isinstance(self._address, UnixAddress):
-            with contextlib.suppress(OSError):
-                os.unlink(self._address.path)
+        self._listener.close()
 
     def _log_trouble(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._repeat_limit.flush()
@@ -185,11 +157,11 @@ class AdminEndpoint:
             return await self._send(reader, writer, response, has_body=True, stays_open=False)
         async with self._turn:
             await asyncio.sleep(max(0.0, self._free_from - self._loop.time()))
-            started = self._loop.time()
+            started = time.thread_time()  # not the time of day: the thread may have to wait for the server's
             request = _parse(head)
             response = self._respond(request) if request else _problem(HTTPStatus.BAD_REQUEST)
-            now = self._loop.time()
-            self._free_from = now + (now - started + _TALKING_SECONDS) * (1 / WORKING_SHARE - 1)
+            worked = time.thread_time() - started + _TALKING_SECONDS
+            self._free_from = self._loop.time() + worked * (1 / WORKING_SHARE - 1)
         return await self._send(
             reader,
             writer,
@@ -291,14 +263,10 @@ def _version() -> Response:
     return Response(HTTPStatus.OK, json.dumps(version).encode() + b"\n", "application/json")
 
 
-def _cannot_listen(address: Address, error: OSError | UnicodeError) -> CannotListenError:
-    match error:
-        case socket.gaierror(strerror=str(reason)):
-            pass
-        case OSError(errno=int(number)):
-            reason = os.strerror(number)  # what asyncio says beside it is the address again
-        case _:
-            reason = "it is no host name"
-    return CannotListenError(
-        f"cannot listen on {address} for the admin endpoint: {reason}; name another address with --admin"
-    )
+def _metrics_of(run: WatchedRun) -> tuple[str, Callable[[], bytes] | None]:
+    """Return the media type of the metrics and what gives them; None where there is no prometheus_client."""
+    try:
+        from scoop_server.metrics import metrics_of  # noqa: PLC0415  # it needs what only an extra brings along
+    except ImportError:
+        return "", None
+    return metrics_of(run)

@@ -480,12 +480,12 @@ class Server:
 
     def _start_to_drain(self) -> None:
         self._handshakes.close()
+        self.state = State.DRAINING
+        self._statistics.stage = Stage.DRAINING
         log.info(
             f"shutting down: answering what has arrived from %(clients)d {noun(len(self._clients), 'client')}",
             {"clients": len(self._clients)},
         )
-        self.state = State.DRAINING
-        self._statistics.stage = Stage.DRAINING
         self._drain_started = self._now
 
     def _drain(self, unheard: set[object]) -> None:

@@ -45,6 +45,7 @@ class Listener:
         own_file: "OwnFile | None" = None,
         *,
         is_inherited: bool = False,
+        way_out: str = _WAY_OUT,
     ) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
@@ -53,6 +54,7 @@ class Listener:
         self._socket = sock
         self._certificates = certificates
         self._own_file = own_file
+        self._way_out = way_out
         self.is_inherited = is_inherited
         self.address = _name(sock, is_tls=certificates is not None)
         """Where it is, as ``--listen`` spells it, but that ``tcp:`` goes without saying."""
@@ -74,14 +76,20 @@ class Listener:
         """Begin to listen, when whoever connects is served at once. Another server may have come first."""
         if self._own_file is not None and not self._own_file.is_there():
             raise CannotListenError(
-                f"cannot listen on {self.address}: another process has put its own socket there; stop it, or {_WAY_OUT}"
+                f"cannot listen on {self.address}: another process has put its own socket there; "
+                f"stop it, or {self._way_out}"
             )
         if self.is_inherited:
             return
         try:
             self._socket.listen(_BACKLOG)
         except OSError as error:
-            raise _cannot_listen(self.address, error) from error
+            raise _cannot_listen(self.address, error, self._way_out) from error
+
+    @property
+    def listening_socket(self) -> socket.socket:
+        """The socket itself, for whoever accepts from it in another way."""
+        return self._socket
 
     def accept(self) -> tuple[StreamSocket, object]:
         """See :class:`~scoop_server.event_loop.ListeningSocket`."""
@@ -135,34 +143,35 @@ class OwnFile:
         return status.st_dev, status.st_ino
 
 
-def bind(address: Address, certificates: Certificates | None = None) -> Listener:
+def bind(address: Address, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> Listener:
     """Return a listener that holds ``address``, and does not listen yet.
 
-    Raises :exc:`CannotListenError`, also where the address asks for TLS and there are no certificates.
+    Raises :exc:`CannotListenError`, which ends with ``way_out``, also where the address asks for TLS and there are no
+    certificates.
     """
     match address:
         case UnixAddress(path):
-            return _bind_unix(path)
+            return _bind_unix(path, way_out)
         case InternetAddress(host, port, is_tls=False):
-            return Listener(_bind_internet(address, host, port))
+            return Listener(_bind_internet(address, host, port, way_out), way_out=way_out)
         case InternetAddress(host, port):
             if certificates is None:
                 raise CannotListenError(
                     f"cannot listen on {address}: TLS needs a certificate; name one with --tls-cert, or use tcp:"
                 )
-            return Listener(_bind_internet(address, host, port), certificates)
+            return Listener(_bind_internet(address, host, port, way_out), certificates, way_out=way_out)
 
 
-def _bind_internet(named: InternetAddress, host: str, port: int) -> socket.socket:
+def _bind_internet(named: InternetAddress, host: str, port: int, way_out: str) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise _cannot_listen(named, error) from error
+        raise _cannot_listen(named, error, way_out) from error
     except UnicodeError as error:
-        raise _cannot_listen(named, OSError(errno.EINVAL, "it is no host name")) from error
+        raise _cannot_listen(named, OSError(errno.EINVAL, "it is no host name"), way_out) from error
     try:
         # A restart need not wait for the connections of the process before; a second server still cannot listen.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -172,12 +181,12 @@ def _bind_internet(named: InternetAddress, host: str, port: int) -> socket.socke
         sock.bind(address)
     except OSError as error:
         sock.close()
-        raise _cannot_listen(named, error) from error
+        raise _cannot_listen(named, error, way_out) from error
     return sock
 
 
-def _bind_unix(path: str) -> Listener:
-    _remove_stale_socket(path)
+def _bind_unix(path: str, way_out: str) -> Listener:
+    _remove_stale_socket(path, way_out)
     sock = socket.socket(socket.AF_UNIX)
     # The mask holds for the whole process, which is why this happens while it has but one thread; a chmod afterwards
     # would come too late for whoever connects in between.
@@ -186,19 +195,19 @@ def _bind_unix(path: str) -> Listener:
         sock.bind(path)
     except OSError as error:
         sock.close()
-        raise _cannot_listen(UnixAddress(path), error) from error
+        raise _cannot_listen(UnixAddress(path), error, way_out) from error
     finally:
         os.umask(mask)
-    return Listener(sock, own_file=OwnFile(path))
+    return Listener(sock, own_file=OwnFile(path), way_out=way_out)
 
 
-def _remove_stale_socket(path: str) -> None:
+def _remove_stale_socket(path: str, way_out: str) -> None:
     """Remove the socket that a dead server has left at ``path``. Raises :exc:`CannotListenError` for anything else."""
     address = UnixAddress(path)
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise CannotListenError(
-                f"cannot listen on {address}: a file is there that is no socket; move it away, or {_WAY_OUT}"
+                f"cannot listen on {address}: a file is there that is no socket; move it away, or {way_out}"
             )
         with socket.socket(socket.AF_UNIX) as probe:
             probe.setblocking(False)
@@ -212,8 +221,8 @@ def _remove_stale_socket(path: str) -> None:
     except BlockingIOError:
         pass  # so many wait to be accepted there that one more must wait for its turn
     except OSError as error:
-        raise _cannot_listen(address, error) from error
-    raise _cannot_listen(address, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
+        raise _cannot_listen(address, error, way_out) from error
+    raise _cannot_listen(address, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)), way_out)
 
 
 def _name(sock: socket.socket, *, is_tls: bool) -> str:
@@ -222,7 +231,7 @@ def _name(sock: socket.socket, *, is_tls: bool) -> str:
     return f"{'tls:' if is_tls else ''}{format_address(sock.getsockname())}"
 
 
-def _cannot_listen(address: object, error: OSError) -> CannotListenError:
+def _cannot_listen(address: object, error: OSError, way_out: str) -> CannotListenError:
     stop_it = "another process listens there; stop it, or " if error.errno == errno.EADDRINUSE else ""
     place = str(address).removeprefix("tcp:")
-    return CannotListenError(f"cannot listen on {place}: {error.strerror}; {stop_it}{_WAY_OUT}")
+    return CannotListenError(f"cannot listen on {place}: {error.strerror}; {stop_it}{way_out}")
