@@ -264,11 +264,11 @@ def test_a_directory_whose_parent_is_missing(tmp_path: Path) -> None:
 # Signals
 
 
-def opened_for_writing(pipe: Path) -> int:
-    """Return a descriptor of the named pipe, once something else has opened it to read."""
-    opened: queue.Queue[int] = queue.Queue()
-    threading.Thread(target=lambda: opened.put(os.open(pipe, os.O_WRONLY)), daemon=True).start()
-    return opened.get(timeout=WAIT_SECONDS)
+def opened(pipe: Path, flags: int) -> int:
+    """Return a descriptor of the named pipe, once something else has opened its other end."""
+    descriptors: queue.Queue[int] = queue.Queue()
+    threading.Thread(target=lambda: descriptors.put(os.open(pipe, flags)), daemon=True).start()
+    return descriptors.get(timeout=WAIT_SECONDS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -283,7 +283,7 @@ def test_a_server_that_reads_a_large_index_ends_at_once_and_has_changed_nothing(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        writer = opened_for_writing(slow)
+        writer = opened(slow, os.O_WRONLY)
         try:
             os.write(writer, SNAPSHOT[:10])
             process.send_signal(signal.SIGUSR1)  # there is nothing to compact yet, and nothing to die of
@@ -295,6 +295,25 @@ def test_a_server_that_reads_a_large_index_ends_at_once_and_has_changed_nothing(
     assert process.returncode == 0
     assert log.endswith(f" INFO stopped by a signal while {tmp_path} was read; it is as it was\n")
     assert sorted(os.listdir(tmp_path)) == ["lock", "snapshot-1"]
+
+
+def test_a_server_that_saves_a_large_index_ends_at_the_next_signal_and_loses_nothing(tmp_path: Path) -> None:
+    packages = [f"a-package-with-quite-a-long-name-{number}" for number in range(5_000)]
+    with ServerProcess("--data-dir", str(tmp_path / "data")) as server:
+        with server.connect() as client:
+            assert set(client.ask(*[f"INDEX|{package}|" for package in packages])) == {"OK"}
+        slow = tmp_path / "data" / f"snapshot-2.unfinished-{server.pid}"
+        os.mkfifo(slow)  # a file that takes no more than is read from it, which is less than the snapshot
+        server.send_signal(signal.SIGTERM)
+        reader = opened(slow, os.O_RDONLY)
+        server.send_signal(signal.SIGTERM)
+        with open(reader, "rb") as rest:
+            rest.read()
+        assert server.wait() == 0
+        server.wait_for_log("INFO stopped by a signal before the snapshot was whole; the journal holds every change")
+    with ServerProcess("--data-dir", str(tmp_path / "data")) as server:
+        assert server.package_count == len(packages)
+        assert not slow.exists()
 
 
 def test_a_server_that_keeps_nothing_on_disk_says_that_there_is_nothing_to_compact() -> None:

@@ -1187,7 +1187,7 @@ def behind_with_answers(loop: Loop) -> Peer:
 
 
 def test_a_client_that_was_behind_with_its_answers_is_given_time_to_close_first() -> None:
-    with Loop(Limits(linger_seconds_max=5.0)) as loop:
+    with Loop(Limits(linger_seconds_max=5.0, output_seconds_max=1.0)) as loop:
         peer = behind_with_answers(loop)
         loop.signal()
         loop.turn(3)

@@ -24,6 +24,17 @@ def test_what_may_be_interrupted_is(number: signal.Signals) -> None:
         signal.raise_signal(number)  # and afterwards nothing is
 
 
+def test_what_looks_for_a_signal_now_and_then_is_interrupted_by_one_that_ends() -> None:
+    with closing(SignalPipe()) as signals:
+        signals.interrupt_if_asked()
+        signal.raise_signal(signal.SIGUSR1)
+        signals.interrupt_if_asked()
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signals.interrupt_if_asked()
+        signals.interrupt_if_asked()
+
+
 def test_a_request_for_a_compaction_never_interrupts() -> None:
     with closing(SignalPipe()) as signals, signals.interrupting():
         signal.raise_signal(signal.SIGUSR1)

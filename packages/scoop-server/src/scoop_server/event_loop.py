@@ -344,6 +344,7 @@ class Server:
             self._close(client, "it ended the connection", reason=CloseReason.ENDED)
         else:
             client.last_active = self._now
+            self._output_taken.pop(client, None)
             self._selector.modify(client.socket, EVENT_READ, partial(self._discard, client))
 
     def _watch_client(self, client: Client, events: int) -> None:

@@ -117,7 +117,20 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
         server.close()
         statistics.stage = Stage.SAVING
         if store is not None:
-            store.save(manager.saving)
+            _save(store, signals, manager)
+
+
+def _save(store: JournalStore, signals: SignalPipe, manager: ServiceManager) -> None:
+    """Write the last snapshot. A signal that comes meanwhile ends that: the journal holds every change."""
+
+    def progress(path: str, done: int) -> None:
+        manager.saving(path, done)
+        signals.interrupt_if_asked()
+
+    try:
+        store.save(progress)
+    except KeyboardInterrupt:
+        log.info("stopped by a signal before the snapshot was whole; the journal holds every change")
 
 
 def _open_store(settings: Settings, signals: SignalPipe, manager: ServiceManager) -> JournalStore:

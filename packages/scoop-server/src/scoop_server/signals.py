@@ -44,6 +44,12 @@ class SignalPipe:
         """Return the numbers of the signals that came, one a byte."""
         return self._reader.recv(4_096)
 
+    def interrupt_if_asked(self) -> None:
+        """Raise KeyboardInterrupt if SIGTERM or SIGINT has come since the last look."""
+        with contextlib.suppress(BlockingIOError):
+            if _ENDS.intersection(self.read()):
+                raise KeyboardInterrupt
+
     def close(self) -> None:
         """Put everything back as it was."""
         for number, handler in self._handlers.items():
