@@ -158,9 +158,10 @@ class Soak:
 
     def _visit(self, visitor: Visitor, visit: Visit, pause: float) -> None:
         try:
-            while not self._stop.wait(pause):
+            while not self._stop.is_set():
                 visit(visitor)
                 self.record.visits[visit.__name__] += 1
+                self._stop.wait(pause)
         except BaseException as error:  # whatever it is, the run has failed, and says so
             self._failures.append(error)
             self._stop.set()
