@@ -266,7 +266,7 @@ def test_a_life_is_told_from_ready_to_stopping(systemd: NotifySocket, tmp_path: 
         assert ready == {"READY": "1", "STATUS": "serving: 2 packages, 0 clients"}
         with server.connect() as client:
             assert client.ask("INDEX|cloog|gmp,isl") == ["OK"]
-            assert systemd.receive() == {"STATUS": "serving: 3 packages, 1 clients"}
+            assert systemd.receive() == {"STATUS": "serving: 3 packages, 1 client"}
         assert server.stop() == 0
         *_, stopping = systemd.receive_until("STOPPING")
         assert stopping["STATUS"].startswith("draining: 3 packages")

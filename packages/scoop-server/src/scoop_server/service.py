@@ -92,7 +92,8 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
 
         def status() -> str:
             doing = "read-only" if run.is_read_only else statistics.stage
-            return f"{doing}: {len(graph):,} packages, {statistics.connections_now:,} clients"
+            packages, clients = len(graph), statistics.connections_now
+            return f"{doing}: {packages:,} {noun(packages, 'package')}, {clients:,} {noun(clients, 'client')}"
 
         def stop() -> None:
             server.request_shutdown()
