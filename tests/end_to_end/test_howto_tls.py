@@ -1,0 +1,53 @@
+"""The page on TLS: its commands run, in its order, and do what it says."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from tests.server.process import WAIT_SECONDS, ServerProcess
+from tests.test_readme import ROOT, code_blocks
+
+HOWTO: Final = ROOT / "docs" / "howto-tls.md"
+PORT: Final = "8443"
+
+
+def test_the_page_leads_to_a_server_that_lets_in_its_clients_only(tmp_path: Path) -> None:
+    make_certificates, serve, connect = code_blocks(HOWTO, "sh")
+    [program] = code_blocks(HOWTO, "python")
+    subprocess.run(
+        ["sh", "-e", "-c", make_certificates], cwd=tmp_path, timeout=WAIT_SECONDS, check=True, capture_output=True
+    )
+    command, *arguments = shlex.split(serve)
+    assert command == "scoop-server"
+    arguments = [argument.replace(PORT, "0") for argument in arguments]
+    with ServerProcess(*arguments, "--memory", working_directory=tmp_path) as server:
+        by_program = subprocess.run(
+            [sys.executable, "-c", program.replace(PORT, str(server.port))],
+            cwd=tmp_path,
+            timeout=WAIT_SECONDS,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert by_program.stdout == f"{program.rstrip().rpartition('# ')[2]}\n"
+        client = shlex.split(connect.replace(PORT, str(server.port)))
+        without_certificate = client[: client.index("-cert")]
+        for arguments, answer in ((client, "OK\n"), (without_certificate, "")):
+            with subprocess.Popen(
+                arguments,
+                cwd=tmp_path,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ) as process:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write("QUERY|gmp|\n")
+                process.stdin.flush()
+                assert process.stdout.readline() == answer
+                process.kill()
+                process.communicate(timeout=WAIT_SECONDS)
+        server.wait_for_log("peer did not return a certificate")
