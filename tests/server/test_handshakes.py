@@ -92,6 +92,24 @@ def test_a_handshake_that_has_something_to_send_goes_on_when_it_can() -> None:
         assert peer.received() == ANSWER
 
 
+def test_a_turn_takes_a_few_handshakes_further_and_soon_all_of_them() -> None:
+    with Loop(Limits(handshakes_per_turn_max=8)) as loop:
+        healthy = loop.connect()
+        shaking = [connect(loop, EVENT_READ, 0) for _ in range(20)]
+        for peer, _ in shaking:
+            peer.send(b"!")
+        healthy.send(QUERY)
+        loop.turn()
+        assert healthy.received() == ANSWER
+        assert sum(stream.handshake_count for _, stream in shaking) == 8
+        loop.turn(2)
+        assert [stream.handshake_count for _, stream in shaking] == [1] * 20
+        for peer, _ in shaking:
+            peer.send(b"!")
+        loop.turn(3)
+        assert loop.statistics.connections_now == 21
+
+
 def test_a_handshake_that_fails_costs_no_one_else(caplog: pytest.LogCaptureFixture) -> None:
     with Loop() as loop:
         healthy = loop.connect()

@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
-from selectors import EVENT_READ, BaseSelector
+from selectors import EVENT_READ, BaseSelector, DefaultSelector
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from scoop_server.client import StreamSocket
@@ -30,7 +29,11 @@ class _Beginning(NamedTuple):
 
 
 class Handshakes:
-    """The handshakes in progress; a stream that comes through is handed to ``admit``, with its name."""
+    """The handshakes in progress; a stream that comes through is handed to ``admit``, with its name.
+
+    A step of a handshake costs as much as hundreds of requests. So these streams have a selector of their own, which
+    is one descriptor to ``selector``, and a turn takes a few of those further that are ready.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,8 @@ class Handshakes:
         repeat_limit: RepeatLimit,
     ) -> None:
         self._selector = selector
+        self._shaking: DefaultSelector | None = None
+        """There is one from the first handshake on, because many a server has none."""
         self._admit = admit
         self._limits = limits
         self._statistics = statistics
@@ -53,21 +58,27 @@ class Handshakes:
 
     def begin(self, stream: HandshakingStream, name: str, now: float) -> None:
         """Have the handshake of ``stream`` go on whenever it can."""
+        if self._shaking is None:
+            self._shaking = DefaultSelector()
+            self._selector.register(self._shaking, EVENT_READ, self._advance_some)
         self._begun[stream] = _Beginning(name, now)
-        self._selector.register(stream, EVENT_READ, partial(self._advance, stream))
+        self._shaking.register(stream, EVENT_READ, stream)
 
-    def _advance(self, stream: HandshakingStream) -> None:
-        if stream not in self._begun:
-            return  # it was closed since the turn began
+    def _advance_some(self) -> None:
+        if self._shaking is not None:  # else it was closed since the turn began
+            for key, _ in self._shaking.select(0)[: self._limits.handshakes_per_turn_max]:
+                self._advance(self._shaking, key.data)
+
+    def _advance(self, shaking: BaseSelector, stream: HandshakingStream) -> None:
         try:
             events = stream.handshake()
         except OSError as error:
             self._close(stream, str(error))
             return
         if events:
-            self._selector.modify(stream, events, partial(self._advance, stream))
+            shaking.modify(stream, events, stream)
         else:
-            self._selector.unregister(stream)
+            shaking.unregister(stream)
             self._admit(stream, self._begun.pop(stream).name)
 
     def tick(self, now: float) -> None:
@@ -82,9 +93,14 @@ class Handshakes:
         """Close them all, because the server stops."""
         while self._begun:
             self._close(next(iter(self._begun)), "the server is shutting down", CloseReason.SHUTDOWN)
+        if self._shaking is not None:
+            self._selector.unregister(self._shaking)
+            self._shaking.close()
+            self._shaking = None
 
     def _close(self, stream: HandshakingStream, why: str, reason: CloseReason = CloseReason.HANDSHAKE) -> None:
-        self._selector.unregister(stream)
+        if self._shaking is not None:
+            self._shaking.unregister(stream)
         stream.close()
         self._statistics.connections_closed[reason] += 1
         fields = {"peer": self._begun.pop(stream).name, "why": why, "reason": reason.value}

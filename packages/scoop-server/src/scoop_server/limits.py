@@ -50,6 +50,10 @@ class Limits:
     accepts_per_turn_max: int = 256
     """New connections a turn takes, so that a flood of them does not hold back the answers of the others."""
 
+    handshakes_per_turn_max: int = 8
+    """TLS handshakes that one turn takes a step further, so that a flood of them does not hold back the answers of
+    the others: the longest step takes about 1 ms."""
+
     accept_pause_seconds: float = 1.0
     """How long accepting rests when the process is out of file descriptors, unless a client leaves earlier."""
 
