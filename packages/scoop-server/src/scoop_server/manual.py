@@ -12,8 +12,11 @@ from scoop_server.settings import OPTIONS
 _SEE_ALSO: Final = "nc(1), systemd.service(5)"
 
 _SIGNALS: Final = (
-    ("SIGTERM, SIGINT", "Answer what has arrived, save the index, and end. A second one does not wait for clients."),
-    ("SIGHUP", "Apply what can change while the server runs, as the log level in the configuration file."),
+    (
+        "SIGTERM, SIGINT",
+        "Answer what has arrived, save the index, and end. The next one does not wait for clients or the disk.",
+    ),
+    ("SIGHUP", "Read the certificates again, and the log level in the configuration file; the rest needs a restart."),
     ("SIGUSR1", "Fold the journal into a new snapshot now."),
 )
 
