@@ -21,8 +21,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from scoop_server.event_loop import format_address
-
 WAIT_SECONDS: Final = 120.0
 """How long a test waits for what must come; so long that a busy machine gets there, and only a bug does not."""
 
@@ -77,6 +75,10 @@ def run_to_end(
     )
 
 
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class BlockingClient:
     """One connection to a server, for a test that says what it expects step by step."""
 
@@ -91,7 +93,7 @@ class BlockingClient:
             self.socket.connect(address)
             if isinstance(address, tuple):
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.name = "" if isinstance(address, str) else format_address(self.socket.getsockname())
+            self.name = "" if isinstance(address, str) else _written(*self.socket.getsockname()[:2])
             """What the server's log calls it."""
             if tls is not None:
                 self.socket = tls.wrap_socket(self.socket, server_hostname=address[0])
