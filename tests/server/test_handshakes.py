@@ -1,13 +1,16 @@
 """Handshakes before clients, with a stream whose handshake goes as the test says."""
 
 import contextlib
+import errno
 import logging
+import os
 import socket
 from collections import deque
 from selectors import EVENT_READ, EVENT_WRITE
 
 import pytest
 
+from scoop_server import handshakes
 from scoop_server.event_loop import State
 from scoop_server.handshakes import HandshakingStream
 from scoop_server.limits import Limits
@@ -120,6 +123,25 @@ def test_a_handshake_that_fails_costs_no_one_else(caplog: pytest.LogCaptureFixtu
         assert peer.has_ended()
         assert healthy.received() == ANSWER
         assert "the TLS handshake of 192.0.2.1:2 failed: no shared cipher" in caplog.messages
+
+
+def test_a_handshake_for_which_descriptors_are_missing_costs_no_one_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_descriptors() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with Loop() as loop:
+        healthy = loop.connect()
+        with monkeypatch.context() as patch:
+            patch.setattr(handshakes, "DefaultSelector", out_of_descriptors)
+            refused, _ = connect(loop, 0)
+            assert refused.has_ended()
+        peer, _ = connect(loop, 0)
+        peer.send(b"!")
+        loop.turn()
+        for each in (healthy, peer):
+            each.send(QUERY)
+        loop.turn()
+        assert [healthy.received(), peer.received()] == [ANSWER, ANSWER]
 
 
 def test_handshakes_that_take_too_long_are_closed(caplog: pytest.LogCaptureFixture) -> None:

@@ -58,11 +58,14 @@ class Handshakes:
 
     def begin(self, stream: HandshakingStream, name: str, now: float) -> None:
         """Have the handshake of ``stream`` go on whenever it can."""
-        if self._shaking is None:
-            self._shaking = DefaultSelector()
-            self._selector.register(self._shaking, EVENT_READ, self._advance_some)
         self._begun[stream] = _Beginning(name, now)
-        self._shaking.register(stream, EVENT_READ, stream)
+        try:
+            if self._shaking is None:
+                self._shaking = DefaultSelector()
+                self._selector.register(self._shaking, EVENT_READ, self._advance_some)
+            self._shaking.register(stream, EVENT_READ, stream)
+        except OSError as error:  # it takes a descriptor
+            self._close(stream, str(error))
 
     def _advance_some(self) -> None:
         if self._shaking is not None:  # else it was closed since the turn began
@@ -99,7 +102,7 @@ class Handshakes:
             self._shaking = None
 
     def _close(self, stream: HandshakingStream, why: str, reason: CloseReason = CloseReason.HANDSHAKE) -> None:
-        if self._shaking is not None:
+        if self._shaking is not None and stream in self._shaking.get_map():
             self._shaking.unregister(stream)
         stream.close()
         self._statistics.connections_closed[reason] += 1
