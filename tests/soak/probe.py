@@ -1,8 +1,8 @@
-"""A well-behaved client in a process of its own, which tells once a second how long its answers took.
+"""A well-behaved client in a process of its own, which tells now and then how long its answers took.
 
-``python -m tests.soak.probe ADDRESS`` asks until its standard input ends. Each second it prints a line of JSON:
-how many answers came, and their latency. The last line holds its packages as they must be from then on. A wrong
-answer, or none, ends it with a traceback and status 1.
+``python -m tests.soak.probe ADDRESS SECONDS`` asks until its standard input ends. Each so many seconds it prints a line
+of JSON: how many answers came, and their latency. The last line holds its packages as they must be from then on. A
+wrong answer, or none, ends it with a traceback and status 1.
 """
 
 import json
@@ -21,11 +21,11 @@ NUMBER: Final = 1_000
 """It asks about packages that no visitor knows."""
 
 
-def main(address: str) -> None:
+def main(address: str, report_seconds: float) -> None:
     """Ask until standard input ends."""
     packages = OwnPackages(NUMBER, {}, Random(NUMBER))
     seconds: list[float] = []
-    next_report = time.monotonic() + 1.0
+    next_report = time.monotonic() + report_seconds
     with connector(address)() as stream:
         while not select.select([sys.stdin], [], [], PAUSE_SECONDS)[0]:
             line = f"{packages.submit()}\n".encode()
@@ -35,7 +35,7 @@ def main(address: str) -> None:
             seconds.append(time.perf_counter() - started)
             packages.take_answer(answer.decode("latin-1").removesuffix("\n"))
             if time.monotonic() >= next_report:
-                next_report += 1.0
+                next_report += report_seconds
                 seconds.sort()
                 report = {
                     "answers": len(seconds),
@@ -48,4 +48,4 @@ def main(address: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], float(sys.argv[2]))

@@ -12,7 +12,7 @@ from tests.soak import run, unsound_server
 from tests.soak.soak import Soak
 from tests.soak.visits import VISITS
 
-SECONDS = 6.0
+SECONDS = 4.0
 
 
 def test_a_server_is_at_the_end_what_it_was_at_the_start(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_server_is_at_the_end_what_it_was_at_the_start(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("fault", "what"),
     [
-        ("leak-descriptors", "descriptors (have grown|are open)"),
+        ("leak-descriptors", "descriptors are open"),
         ("leak-memory", "memory has grown"),
         ("leak-threads", "threads have come"),
         ("answer-wrongly", "a visit failed|the probe ended"),
