@@ -41,8 +41,8 @@ class Turn(NamedTuple):
 class TimedServer(Server):
     """The server, with a look at the clock behind each turn."""
 
-    def __init__(self, graph: Any, *rest: Any) -> None:
-        super().__init__(graph, *rest)
+    def __init__(self, graph: Any, *rest: Any, **named: Any) -> None:
+        super().__init__(graph, *rest, **named)
         self._timed_graph = graph
         self._garbage_collection_started = 0.0
         self._garbage_collection_seconds = 0.0
