@@ -57,15 +57,26 @@ def _group(name: str) -> tuple[str, ...]:
 # The Python that runs nox is always among them, so that there is never nothing to run.
 @nox.session(python=sorted({*SUPPORTED_PYTHONS, RUNNING_PYTHON}))
 def tests(session: nox.Session) -> None:
-    """Run the tests on every supported Python that is present; arguments after ``--`` go to pytest."""
+    """Run the tests on every supported Python that is present, on the one that runs nox as `coverage` does.
+
+    Arguments after ``--`` go to pytest, and then nothing is measured.
+    """
     session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
-    session.run("pytest", *IN_PARALLEL, *session.posargs)
+    if session.python == RUNNING_PYTHON and not session.posargs:
+        _test_and_measure(session)
+    else:
+        session.run("pytest", *IN_PARALLEL, *session.posargs)
 
 
-@nox.session
+# Not by default, because the tests on the Python that runs nox are run this way anyhow.
+@nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """Run the tests, and fail unless every branch of scoop-core and 95% of all branches were taken."""
     session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
+    _test_and_measure(session)
+
+
+def _test_and_measure(session: nox.Session) -> None:
     session.run("coverage", "erase")
     session.run("coverage", "run", "--parallel-mode", "-m", "pytest", *IN_PARALLEL, *session.posargs)
     session.run("coverage", "combine", "--quiet")
@@ -287,10 +298,11 @@ pytest_add_cli_args=
 
 @nox.session
 def sdist(session: nox.Session) -> None:
-    """Unpack the sdist of scoop-core, install it, and run the tests that it brings along."""
+    """Unpack the sdist of scoop-core, install it, and run the tests that it brings along, with a short search."""
     session.install("build", *_group("test"))
     _unpack_sdist(session)
     session.install(".")
+    Path("tests/conftest.py").write_text(_SHORT_SEARCH, "utf-8")
     session.run("python", "-m", "pytest", *IN_PARALLEL, *_TESTS_OF_THE_SDIST, *session.posargs)
 
 

@@ -377,6 +377,7 @@ def test_without_the_flag_there_is_none() -> None:
 
 def test_without_prometheus_client_metrics_tell_what_to_install() -> None:
     with ServerProcess("--memory", "--admin", "127.0.0.1:0", command=WITHOUT_PROMETHEUS_CLIENT) as server:
+        server.wait_for_log("listening")
         status, body = get(place_of(server), "/metrics")
         assert (status, body) == (
             501,

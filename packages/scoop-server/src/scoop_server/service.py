@@ -107,12 +107,12 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
         server.watch(signals.fileno(), lambda: _obey(signals, stop, store, reload))
         if manager.is_present:
             server.on_tick(lambda: manager.tick(status()))
+        statistics.stage = Stage.SERVING  # before anyone is told
         where = ", ".join(listener.address for listener in listeners)
         log.info(
             f"listening on %(address)s with %(packages)d {noun(len(graph), 'package')} (%(place)s)",
             {"address": where, "packages": len(graph), "place": place},
         )
-        statistics.stage = Stage.SERVING
         manager.ready(status())
         server.run()
         server.close()
