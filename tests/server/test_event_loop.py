@@ -576,6 +576,37 @@ def test_a_client_that_breaks_while_it_is_not_read_is_closed() -> None:
         assert loop.state() is State.STOPPED  # no client is left
 
 
+# Many who send without pause
+
+
+def test_a_turn_reads_a_bounded_number_of_bytes_and_whoever_waits_is_first_in_the_next() -> None:
+    limits = Limits(read_bytes_max=len(QUERY), turn_bytes_max=3 * len(QUERY))
+    with Loop(limits) as loop:
+        peers = [loop.connect() for _ in range(7)]
+        for peer in peers:
+            peer.send(QUERY * 2)
+        served = []
+        for _ in range(6):
+            loop.turn()
+            served.append([number for number, peer in enumerate(peers) if peer.received()])
+        assert [len(each) for each in served] == [3, 3, 3, 3, 2, 0]
+        assert len({*served[0], *served[1]}) == 6  # no one twice before everyone has been heard
+        assert {*served[0], *served[1], *served[2]} == set(range(7))
+
+
+def test_a_signal_is_seen_to_however_many_send_without_pause() -> None:
+    limits = Limits(read_bytes_max=len(QUERY), turn_bytes_max=len(QUERY))
+    with Loop(limits) as loop:
+        peers = [loop.connect() for _ in range(5)]
+        for peer in peers:
+            peer.send(QUERY * 100)
+        loop.turn()
+        loop.signal()
+        for _ in range(len(peers) + 1):
+            loop.turn()
+        assert loop.server.state is not State.SERVING
+
+
 # What is counted
 
 
@@ -1035,6 +1066,18 @@ def test_those_who_wait_are_left_to_the_successor() -> None:
         assert loop.listeners[0].is_closed
         loop.run_down()
         assert loop.statistics.connections_accepted == 0
+
+
+def test_who_connected_long_ago_and_never_asked_holds_up_no_restart() -> None:
+    limits = Limits()
+    with Loop(limits, has_successor=True) as loop:
+        silent = loop.connect()
+        loop.pass_time(limits.handover_seconds_max + 1)
+        loop.signal()
+        loop.turn()
+        assert loop.server.state is not State.HANDING_OVER
+        loop.run_down()
+        assert silent.has_ended()
 
 
 def test_who_has_just_connected_may_ask_before_the_server_goes() -> None:

@@ -37,7 +37,12 @@ _COMPACT_ABOVE_BYTES: Final = 900
 _BROKEN_LINES: Final = ("", "INDEX|a", "BLINDEX|a|b", "INDEX||", "INDEX|a|b,,c", "QUERY|a b|", "x" * 200)
 
 _LIMITS: Final = Limits(
-    line_bytes_max=100, output_bytes_high_water=150, read_bytes_max=80, drain_bytes_max=81_920, clients_max=4
+    line_bytes_max=100,
+    output_bytes_high_water=150,
+    read_bytes_max=80,
+    turn_bytes_max=150,
+    drain_bytes_max=81_920,
+    clients_max=4,
 )
 
 

@@ -9,7 +9,7 @@ import enum
 import errno
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from typing import Final, Protocol
@@ -59,6 +59,8 @@ class State(enum.Enum):
 _DRAINING: Final = State.DRAINING
 """A global name is found faster than a member of an enum, and this one is asked for in every turn."""
 
+_NO_ONE: Final[Mapping[object, int]] = {}
+
 Reply = tuple[Client, str, str]
 """A client, the lines that it sent in this turn, and the answers to them."""
 
@@ -95,6 +97,8 @@ class Server:
         self._repeat_limit = RepeatLimit(clock)
         self._clients: dict[Client, None] = {}  # a set that keeps its order, so that a simulation can be repeated
         self._changes = Changes()
+        self._postponed: Mapping[object, int] = _NO_ONE
+        """Who was ready and not looked at, because the turn had read enough by then; and their places in the next."""
         self._has_errors = False
         """Whether a line of this turn is no request."""
         self._logs_requests = access_log.isEnabledFor(logging.INFO)
@@ -133,7 +137,10 @@ class Server:
     def turn(self) -> None:
         """Wait until something is ready, and deal with all that is."""
         was_draining = self.state is _DRAINING
-        events = self._selector.select(self._timeout())
+        events = self._selector.select(0.0 if self._postponed else self._timeout())
+        if self._postponed:
+            places = self._postponed
+            events.sort(key=lambda event: places.get(event[0].data, len(places)))
         started = self._now = self._clock()
         replies = self._read_and_apply(events, self._changes)
         if self._changes.lines:
@@ -153,9 +160,11 @@ class Server:
         apply_lines = self._graph.apply_lines
         tally = self._statistics.tally if self._statistics.is_watched else None
         line_started = self._line_started
+        turn_bytes_max = self._limits.turn_bytes_max
         replies: list[Reply] = []
         received = 0
-        for key, mask in events:
+        pending = iter(events)
+        for key, mask in pending:
             client = key.data
             if type(client) is not Client:
                 client()  # a listener, a client that lingers, or a descriptor that something else watches
@@ -177,6 +186,11 @@ class Server:
                 if line_started or client.connection.state is not _BETWEEN_LINES:
                     self._time_line(client, lines)
             replies.append((client, lines, answers))
+            if received >= turn_bytes_max:
+                self._postponed = {key.data: place for place, (key, _) in enumerate(pending)}
+                break
+        else:
+            self._postponed = _NO_ONE
         self._statistics.bytes_received += received
         return replies
 
@@ -476,7 +490,9 @@ class Server:
         limits = self._limits
         self._next_tick = self._now + limits.handover_tick_seconds
         is_over = self._now >= self._shutdown_requested + limits.handover_seconds_max
-        if is_over or not (self._handshakes or any(client.is_new or client.is_in_line for client in self._clients)):
+        since = self._now - limits.handover_seconds_max  # who has been silent for longer than that has had the time
+        is_awaited = any((each.is_new or each.is_in_line) and each.last_active > since for each in self._clients)
+        if is_over or not (self._handshakes or is_awaited):
             self._start_to_drain()
 
     def _start_to_drain(self) -> None:

@@ -36,6 +36,10 @@ class Limits:
     """What one turn reads from one client, so that a client that sends without pause delays the others
     by one such batch at most. Larger reads gain nothing: a batch this long amortises every fixed cost."""
 
+    turn_bytes_max: int = 1_048_576
+    """What one turn reads from all clients, and a read more at most. Who is ready beyond that is the first of the next
+    turn; so however many send without pause, answers leave, and signals and deadlines are seen to, all the time."""
+
     output_bytes_high_water: int = 1_048_576
     """Unsent answers of one client above which nothing more is read from it."""
 
