@@ -193,6 +193,16 @@ def test_what_is_left_out_is_a_number_in_json(limited: Limited, caplog: pytest.L
     assert json.loads(JsonFormatter().format(caplog.records[-1]))["left_out"] == 998
 
 
+def test_events_of_different_kinds_do_not_hide_each_other(caplog: pytest.LogCaptureFixture) -> None:
+    limit = RepeatLimit(Clock())
+    caplog.set_level(logging.INFO)
+    for why in ("it ended", "no certificate", "it ended"):
+        limit.log(logging.INFO, "failed: %(why)s", {"why": why}, kind=why)
+    assert caplog.messages == ["failed: it ended", "failed: no certificate"]
+    limit.flush(at_once=True)
+    assert caplog.messages[2:] == ["failed: it ended"]
+
+
 def test_a_single_repetition_is_logged_late_and_leaves_nothing_out(
     limited: Limited, caplog: pytest.LogCaptureFixture
 ) -> None:

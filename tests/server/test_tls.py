@@ -396,3 +396,19 @@ def test_a_broken_new_certificate_leaves_the_old_one(
     near, far = socket.socketpair()
     with near, far:
         assert isinstance(certificates.wrap(near), TlsStream)
+
+
+@pytest.mark.parametrize("failing", ["load_cert_chain", "load_verify_locations"])
+def test_a_file_that_cannot_be_loaded_keeps_what_was_read_before(
+    files: CertificateFiles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failing: str
+) -> None:
+    """A file may go, or turn into something else, between two looks at it."""
+    certificates = Certificates(files.server_cert, files.server_key, files.authority)
+
+    def fail(*_: object) -> None:
+        raise OSError(29, "Illegal seek")
+
+    monkeypatch.setattr(ssl.SSLContext, failing, fail)
+    certificates.reload()
+    assert "Illegal seek" in caplog.text
+    assert "what was read before stays in use" in caplog.text

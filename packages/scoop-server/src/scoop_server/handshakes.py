@@ -1,6 +1,7 @@
 """Connections that are accepted and not clients yet, because a handshake comes first."""
 
 import logging
+import re
 from collections.abc import Callable
 from selectors import EVENT_READ, BaseSelector, DefaultSelector
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -107,4 +108,6 @@ class Handshakes:
         stream.close()
         self._statistics.connections_closed[reason] += 1
         fields = {"peer": self._begun.pop(stream).name, "why": why, "reason": reason.value}
-        self._repeat_limit.log(logging.INFO, "the TLS handshake of %(peer)s failed: %(why)s", fields)
+        self._repeat_limit.log(
+            logging.INFO, "the TLS handshake of %(peer)s failed: %(why)s", fields, kind=re.sub("[0-9]", "", why)
+        )

@@ -90,27 +90,27 @@ def set_log_level(level: str) -> None:
 class RepeatLimit:
     """Logs an event, and of those like it that follow within ``seconds`` the last one, with the number left out.
 
-    Events are alike that have the same template. ``clock`` gives seconds. What was left out is logged by
-    :meth:`flush`, which is to be called now and then while :attr:`is_counting`.
+    Events are alike that have the same template, and the same ``kind`` if one is given. ``clock`` gives seconds. What
+    was left out is logged by :meth:`flush`, which is to be called now and then while :attr:`is_counting`.
     """
 
     def __init__(self, clock: Callable[[], float], seconds: float = REPEAT_SECONDS) -> None:
         self._clock = clock
         self._seconds = seconds
-        self._repeated: dict[str, _Repeated] = {}
+        self._repeated: dict[tuple[str, str], _Repeated] = {}
 
     @property
     def is_counting(self) -> bool:
         """Whether :meth:`flush` has something to do, now or later."""
         return bool(self._repeated)
 
-    def log(self, level: int, template: str, fields: Mapping[str, object], count: int = 1) -> None:
+    def log(self, level: int, template: str, fields: Mapping[str, object], count: int = 1, kind: str = "") -> None:
         """Log an event that has happened ``count`` times, now or later."""
         if not log.isEnabledFor(level):
             return
-        repeated = self._repeated.get(template)
+        repeated = self._repeated.get((template, kind))
         if repeated is None:
-            repeated = self._repeated[template] = _Repeated(self._clock())
+            repeated = self._repeated[template, kind] = _Repeated(self._clock())
             log.log(level, template, fields)
             count -= 1
         repeated.count += count
@@ -119,14 +119,14 @@ class RepeatLimit:
     def flush(self, *, at_once: bool = False) -> None:
         """Log what was left out of the kinds whose time is over, or of all of them."""
         now = self._clock()
-        for template, repeated in list(self._repeated.items()):
+        for (template, kind), repeated in list(self._repeated.items()):
             passed = now - repeated.since
             if passed < self._seconds and not at_once:
                 continue
             if not repeated.count:
-                del self._repeated[template]
+                del self._repeated[template, kind]
                 continue
-            self._repeated[template] = _Repeated(now)
+            self._repeated[template, kind] = _Repeated(now)
             left_out = repeated.count - 1
             note = f" (and {left_out:,} more like it in the last {passed:.0f} s)" if left_out else ""
             log.log(repeated.level, template + note, {**repeated.fields, "left_out": left_out})

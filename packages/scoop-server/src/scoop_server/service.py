@@ -45,6 +45,7 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
     """
     run = WatchedRun(statistics := Statistics())
     with ExitStack() as resources:
+        signals = resources.enter_context(closing(SignalPipe()))  # first, so that none ends it halfway
         manager = resources.enter_context(closing(ServiceManager(os.environ)))
         if not settings.memory:
             resources.enter_context(closing(DirectoryLock(str(settings.data_dir))))
@@ -54,7 +55,6 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
             from scoop_server.admin import AdminEndpoint  # noqa: PLC0415  # asyncio is not loaded for nothing
 
             resources.enter_context(closing(AdminEndpoint(settings.admin, run)))
-        signals = resources.enter_context(closing(SignalPipe()))
         started = time.monotonic()
         store = None if settings.memory else _open_store(settings, signals, manager)
         if store is None:

@@ -70,7 +70,7 @@ class Certificates:
 
         try:
             context.load_cert_chain(self._cert, self._key, refuse_to_ask)
-        except ssl.SSLError as error:
+        except OSError as error:  # also of OpenSSL, and of files that have changed since they were read above
             raise CertificateError(
                 f"cannot use the certificate {self._cert} with the key in {key}: {_explain(error)}; "
                 "both must be PEM, and belong together"
@@ -79,7 +79,7 @@ class Certificates:
             context.verify_mode = ssl.CERT_REQUIRED
             try:
                 context.load_verify_locations(self._client_ca)
-            except ssl.SSLError as error:
+            except OSError as error:
                 raise CertificateError(
                     f"cannot use the certificates in {self._client_ca}: {_explain(error)}; they must be PEM"
                 ) from error
@@ -227,8 +227,8 @@ class TlsStream:
         raise ConnectionAbortedError(_explain(error)) from error
 
 
-def _explain(error: ssl.SSLError) -> str:
-    """Return what OpenSSL says, without where it says it.
+def _explain(error: OSError) -> str:
+    """Return what OpenSSL says, without where it says it; or what the system says.
 
     >>> _explain(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"))
     'wrong version number'
