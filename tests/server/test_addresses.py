@@ -1,6 +1,15 @@
+import os
+
 import pytest
 
-from scoop_server.addresses import Address, InternetAddress, UnixAddress, parse_address, parse_host_and_port
+from scoop_server.addresses import (
+    Address,
+    InternetAddress,
+    UnixAddress,
+    are_sockets_handed_over,
+    parse_address,
+    parse_host_and_port,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +59,7 @@ def test_another_scheme_is_refused_with_those_that_there_are(text: str) -> None:
         "h:80\n",
         "[h]h:80",
         "[:80",
+        "h\0:80",
     ],
 )
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
@@ -77,3 +87,11 @@ def test_a_port_has_a_largest_number() -> None:
 def test_a_path_that_no_socket_can_have(path: str, line: str) -> None:
     with pytest.raises(ValueError, match=f"^{line}"):
         parse_address(f"unix:{path}")
+
+
+@pytest.mark.parametrize(
+    ("process", "count", "are_there"), [(os.getpid(), "1", True), (os.getpid(), "", False), (1, "1", False)]
+)
+def test_sockets_are_handed_over_to_one_process(process: int, count: str, are_there: bool) -> None:
+    assert are_sockets_handed_over({"LISTEN_PID": str(process), "LISTEN_FDS": count}) == are_there
+    assert not are_sockets_handed_over({})

@@ -357,6 +357,12 @@ def test_the_last_line_of_a_json_log_says_why_there_is_no_server(tmp_path: Path)
     assert str(tmp_path / "file") in last["message"]
 
 
+def test_the_line_that_says_why_there_is_no_server_is_one_whatever_a_path_holds(tmp_path: Path) -> None:
+    ended = run_to_end("--data-dir", str(tmp_path / "new\nline\u00e9" / "data"))
+    assert ended.returncode == 1
+    assert re.fullmatch(r"scoop-server: [ -~]*/new\\nline\\xe9[ -~]*\n", ended.stderr)
+
+
 def test_a_compaction_logs_as_its_server_does(tmp_path: Path) -> None:
     directory = tmp_path / "data"
     with ServerProcess("--log-format", "json", "--data-dir", str(directory)) as server, server.connect() as client:

@@ -210,7 +210,7 @@ def test_the_watchdog_of_another_process_is_not_served(systemd: NotifySocket, cl
         assert systemd.receive_now() == []
 
 
-@pytest.mark.parametrize("usec", ["", "0", "-1", "1s"])
+@pytest.mark.parametrize("usec", ["", "0", "-1", "1s", "\u0661", "9" * 400, "9" * 5_000])
 def test_a_watchdog_without_a_time_is_none(systemd: NotifySocket, clock: Clock, usec: str) -> None:
     with manager(systemd, clock, WATCHDOG_USEC=usec) as it:
         assert it.watchdog_seconds is None

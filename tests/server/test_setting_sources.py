@@ -1,3 +1,4 @@
+import os
 import tomllib
 from pathlib import Path
 
@@ -146,6 +147,15 @@ def test_addresses_are_an_array(file: Path) -> None:
         ("host = 1", "scoop.toml line 1: host: a text in quotes is wanted"),
         ("tls_cert = []", "scoop.toml line 1: tls_cert: a text in quotes is wanted"),
         ("data_dir = ''", "scoop.toml line 1: data_dir: it is empty"),
+        *(
+            (
+                f'{key} = "a\\u0000b"',
+                f"scoop.toml line 1: {key}: a text without NUL characters is wanted, not 'a\\x00b'",
+            )
+            for key in ("host", "data_dir", "tls_cert", "tls_key", "tls_client_ca")
+        ),
+        ('admin = "a\\u0000b:1"', "scoop.toml line 1: admin: HOST:PORT is wanted, "),
+        ('listen = ["tcp:a\\u0000b:1"]', "scoop.toml line 1: listen: HOST:PORT is wanted, "),
         ("listen = 'unix:s'", "scoop.toml line 1: listen: an array of texts in quotes is wanted"),
         ("listen = ['unix:s', 1]", "scoop.toml line 1: listen: an array of texts in quotes is wanted"),
         ("listen = [\n'unix:s',\n'8080']", "scoop.toml line 1: listen: tcp:HOST:PORT, tls:HOST:PORT or unix:PATH is "),
@@ -203,6 +213,74 @@ def test_the_hard_limit_of_the_output_leaves_room_above_the_high_water_mark(
     assert refusal(capsys, arguments, {}) == f"scoop-server: {line} (see scoop-server --help)"
 
 
+CERTIFICATE = ["--tls-cert", "c"]
+TLS_KEY_ALONE = "is set, and no certificate; name one with --tls-cert as well"
+WITHOUT_TLS = "is set, and no address has TLS; name one with --listen tls:HOST:PORT"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "line"),
+    [
+        (["--tls-key", "k"], {}, f"tls_key (flag --tls-key) {TLS_KEY_ALONE}"),
+        ([], {"SCOOP_TLS_CLIENT_CA": "a"}, f"tls_client_ca (variable SCOOP_TLS_CLIENT_CA) {TLS_KEY_ALONE}"),
+        (
+            ["--listen", "unix:s", "--listen", "tls:h:1"],
+            {},
+            "listen (flag --listen) has tls:h:1, and TLS needs a certificate; name one with --tls-cert, or use tcp:",
+        ),
+        (CERTIFICATE, {}, f"tls_cert (flag --tls-cert) {WITHOUT_TLS}"),
+        ([], {"SCOOP_TLS_CERT": "c", "SCOOP_LISTEN": "unix:s"}, f"tls_cert (variable SCOOP_TLS_CERT) {WITHOUT_TLS}"),
+        (CERTIFICATE, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, f"tls_cert (flag --tls-cert) {WITHOUT_TLS}"),
+    ],
+)
+def test_settings_of_tls_that_do_not_go_together(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], environment: dict[str, str], line: str
+) -> None:
+    assert refusal(capsys, arguments, environment) == f"scoop-server: {line} (see scoop-server --help)"
+
+
+def test_sockets_that_are_handed_over_may_have_tls() -> None:
+    environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+    assert read_settings(CERTIFICATE, environment).tls_cert == Path("c")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "line"),
+    [
+        (
+            ["--listen", "tcp:h:1", "--listen", "unix:s", "--listen", "tcp:h:1"],
+            {},
+            "tcp:h:1 is given by flag --listen, and again by flag --listen",
+        ),
+        (
+            [*CERTIFICATE, "--listen", "tcp:h:1", "--listen", "tls:h:1"],
+            {},
+            "tls:h:1 is given by flag --listen, and again by flag --listen",
+        ),
+        (
+            ["--admin", "unix:s"],
+            {"SCOOP_LISTEN": "unix:s"},
+            "unix:s is given by variable SCOOP_LISTEN, and again by flag --admin",
+        ),
+        (
+            ["--port", "1"],
+            {"SCOOP_ADMIN": "127.0.0.1:1"},
+            "tcp:127.0.0.1:1 is given by flag --port, and again by variable SCOOP_ADMIN",
+        ),
+    ],
+)
+def test_an_address_that_is_given_twice(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], environment: dict[str, str], line: str
+) -> None:
+    wanted = f"scoop-server: {line}; leave one out, or change it (see scoop-server --help)"
+    assert refusal(capsys, arguments, environment) == wanted
+
+
+def test_a_free_port_is_another_one_each_time() -> None:
+    arguments = ["--listen", "tcp:h:0", "--listen", "tcp:h:0", "--admin", "h:0"]
+    assert len(read_settings(arguments, {}).listen) == 2
+
+
 # --show-config
 
 
@@ -220,7 +298,7 @@ def test_what_holds_is_shown_with_its_source(file: Path, capsys: pytest.CaptureF
     text = shown(
         capsys,
         ["--no-reject-cycles", "--listen", "unix:a", "--listen", "tcp:[::1]:1"],
-        {"SCOOP_CONFIG": "scoop.toml", "SCOOP_MAX_CLIENTS": "7", "SCOOP_DATA_DIR": "d", "SCOOP_TLS_KEY": "k"},
+        {"SCOOP_CONFIG": "scoop.toml", "SCOOP_MAX_CLIENTS": "7", "SCOOP_DATA_DIR": "d", "SCOOP_TLS_CERT": "c"},
     )
     lines = text.splitlines()
     assert lines[0] == f"# scoop-server {__version__}"
@@ -228,8 +306,8 @@ def test_what_holds_is_shown_with_its_source(file: Path, capsys: pytest.CaptureF
     assert set(lines) >= {
         'listen = ["unix:a", "tcp:[::1]:1"]  # flag --listen',
         "port = 8080  # default",
-        "# tls_cert is not set  # default",
-        'tls_key = "k"  # variable SCOOP_TLS_KEY',
+        'tls_cert = "c"  # variable SCOOP_TLS_CERT',  # for which a socket may be handed over to the service
+        "# tls_key is not set  # default",
         'data_dir = "d"  # variable SCOOP_DATA_DIR',
         "memory = false  # default",
         "reject_cycles = false  # flag --reject-cycles",
@@ -255,6 +333,13 @@ def test_the_process_shows_and_ends() -> None:
     ended = run_to_end("--show-config", "--port", "1")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "\nport = 1  # flag --port\n" in ended.stdout
+
+
+@pytest.mark.parametrize("flags", [["--tls-key", "k"], ["--listen", "tls:h:1"], ["--listen", "unix:s"] * 2])
+def test_the_process_refuses_settings_that_contradict_each_other(flags: list[str]) -> None:
+    for arguments in (flags, [*flags, "--show-config"]):
+        ended = run_to_end("--memory", *arguments)
+        assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
 
 
 def test_wrong_settings_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:

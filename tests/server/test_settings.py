@@ -54,6 +54,14 @@ FLAGS = {
     "--log-level": "debug",
     "--log-format": "json",
 }
+CERTIFICATE = {"SCOOP_TLS_CERT": "server.pem"}
+TLS_ADDRESS = {"SCOOP_LISTEN": "tls:[::1]:8443"}
+WANTED_BESIDE = {
+    "listen": CERTIFICATE,
+    "tls_cert": TLS_ADDRESS,
+    "tls_key": CERTIFICATE | TLS_ADDRESS,
+    "tls_client_ca": CERTIFICATE | TLS_ADDRESS,
+}
 SWITCHES = ("--memory", "--reject-cycles", "--access-log")
 ALL_SETTINGS = Settings(
     listen=(InternetAddress("::1", 8443, is_tls=True),),
@@ -102,8 +110,9 @@ def test_every_option_has_a_flag_and_a_variable_that_set_one_thing(option: Optio
         assert option.flag in SWITCHES
         by_flag, by_variable = read_settings([option.flag], {}), read_settings([], {option.variable: "yes"})
     else:
-        text = FLAGS[option.flag]
-        by_flag, by_variable = read_settings([option.flag, text], {}), read_settings([], {option.variable: text})
+        text, others = FLAGS[option.flag], WANTED_BESIDE.get(option.name, {})
+        by_flag = read_settings([option.flag, text], others)
+        by_variable = read_settings([], others | {option.variable: text})
     assert by_flag == by_variable
     assert value(by_flag) == value(ALL_SETTINGS)
 
@@ -149,6 +158,11 @@ def test_every_flag_is_tried() -> None:
     assert {*FLAGS, *SWITCHES} == {option.flag for option in OPTIONS}
 
 
+@pytest.mark.parametrize("text", ["::1", "[::1]"])
+def test_an_address_of_ipv6_may_stand_in_brackets(text: str) -> None:
+    assert read_settings(["--host", text], {}).addresses == (InternetAddress("::1", 8080),)
+
+
 @pytest.mark.parametrize("level", LOG_LEVELS)
 def test_log_levels_are_read_in_any_case(level: str) -> None:
     assert read_settings(["--log-level", level.upper()], {}).log_level == level
@@ -158,10 +172,11 @@ def test_log_levels_are_read_in_any_case(level: str) -> None:
     ("flag", "text", "wanted"),
     [
         ("--host", "", "it is empty"),
+        ("--host", "[]", "it is empty"),
         ("--data-dir", "", "it is empty"),
         ("--listen", "8080", "tcp:HOST:PORT, tls:HOST:PORT or unix:PATH is wanted, not '8080'"),
         *(
-            ("--port", text, f"a whole number from 0 to 65535 is wanted, not {text!r}")
+            ("--port", text, f"a whole number from 0 to 65535 is wanted, not {text!a}")
             for text in ("65536", "-1", "", "http", "8080.0", "8_080", "\u0662", " 1", "9" * 40, "0" * 20 + "65536")
         ),
         *(
@@ -199,6 +214,17 @@ def test_a_bad_value_is_refused_in_one_line_that_names_its_flag_or_variable(
 def test_a_bad_switch_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     line = refusal(capsys, [], {"SCOOP_REJECT_CYCLES": "maybe"})
     assert line == "scoop-server: SCOOP_REJECT_CYCLES: yes or no is wanted, not 'maybe' (see scoop-server --help)"
+
+
+@pytest.mark.parametrize("text", ["new\nline", "\x1b[2J", "\u00e9", "\udcff"])
+def test_whatever_is_given_it_is_refused_in_one_line_of_printable_ascii(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    for arguments in (["--port", text], [f"--{text}"], ["--config", f"{text}.toml"]):
+        line = refusal(capsys, arguments, {})
+        assert line.isascii()
+        assert line.isprintable()
+        assert text.encode("unicode_escape").decode() in line
 
 
 @pytest.mark.parametrize("arguments", [["--prot", "1"], ["--por", "1"], ["--port"], ["8080"], ["--memory=yes"]])

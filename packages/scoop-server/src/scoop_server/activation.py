@@ -4,11 +4,11 @@ Descriptors from 3 on are open, ``LISTEN_FDS`` tells how many, ``LISTEN_PID`` fo
 names, separated by colons; see sd_listen_fds(3). A socket with the name ``tls`` serves TLS, any other does not.
 """
 
-import os
 import socket
 from collections.abc import Iterator, MutableMapping
 from typing import Final
 
+from scoop_server.addresses import are_sockets_handed_over
 from scoop_server.listening import CannotListenError, Listener
 from scoop_server.tls import Certificates
 
@@ -27,8 +27,9 @@ def inherited_listeners(environment: MutableMapping[str, str], certificates: Cer
 
     There are none where it tells of none for this process. Raises :exc:`CannotListenError`.
     """
-    count, process, names = (environment.pop(variable, "") for variable in _VARIABLES)
-    if process != str(os.getpid()) or not count:
+    are_there = are_sockets_handed_over(environment)
+    count, _, names = (environment.pop(variable, "") for variable in _VARIABLES)
+    if not are_there:
         return
     if not (count.isascii() and count.isdigit() and len(count) <= _COUNT_DIGITS_MAX):
         raise CannotListenError(f"LISTEN_FDS={count!r} is no number of sockets; start the server by a socket unit")

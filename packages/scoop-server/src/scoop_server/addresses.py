@@ -7,10 +7,11 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-_HOST_AND_PORT: Final = re.compile(r"(?:\[([\w:.%-]+)\]|([^\[\]:\s]+)):([0-9]{1,5})", re.ASCII)
+_HOST_AND_PORT: Final = re.compile(r"(?:\[([\w:.%-]+)\]|([^\[\]:\s\0]+)):([0-9]{1,5})", re.ASCII)
 
 _PORT_MAX: Final = 65_535
 
@@ -41,6 +42,11 @@ class UnixAddress:
 
 
 Address = InternetAddress | UnixAddress
+
+
+def are_sockets_handed_over(environment: Mapping[str, str]) -> bool:
+    """Whether a service manager has opened sockets for this process, which take the place of all addresses."""
+    return environment.get("LISTEN_PID") == str(os.getpid()) and bool(environment.get("LISTEN_FDS"))
 
 
 def parse_address(text: str) -> Address:

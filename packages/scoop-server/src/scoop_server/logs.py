@@ -7,6 +7,7 @@ ASCII without control characters: a newline in a file's name or in a client's re
 
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -79,7 +80,16 @@ def tell_problem(problem: str, log_format: str) -> None:
     if log_format == "json":
         log.error("%(problem)s", {"problem": problem})
     else:
-        print(f"scoop-server: {problem}", file=sys.stderr)
+        print(f"scoop-server: {escaped(problem)}", file=sys.stderr)
+
+
+def escaped(text: str) -> str:
+    r"""Return ``text`` on one line of printable ASCII; a backslash stays, because texts from outside are quoted there.
+
+    >>> print(escaped("caf\u00e9\n"))
+    caf\xe9\n
+    """
+    return re.sub(r"[^ -~]+", lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def set_log_level(level: str) -> None:

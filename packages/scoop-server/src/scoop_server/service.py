@@ -152,12 +152,9 @@ def _open_store(settings: Settings, signals: SignalPipe, manager: ServiceManager
 
 
 def _certificates(settings: Settings) -> Certificates | None:
-    if settings.tls_cert is not None:
-        return Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-    for flag, path in (("--tls-key", settings.tls_key), ("--tls-client-ca", settings.tls_client_ca)):
-        if path is not None:
-            raise CannotListenError(f"{flag} is given, and no certificate; name one with --tls-cert as well")
-    return None
+    if settings.tls_cert is None:
+        return None
+    return Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
 
 
 def _bind_all(settings: Settings, certificates: Certificates | None, resources: ExitStack) -> list[Listener]:
@@ -175,7 +172,9 @@ def _bind_all(settings: Settings, certificates: Certificates | None, resources: 
 def _look_at_security(listeners: list[Listener], certificates: Certificates | None) -> None:
     """Refuse certificates that no address uses, because an operator takes it for safe then; warn of what is not."""
     if certificates is not None and not any(listener.is_tls for listener in listeners):
-        raise CannotListenError("--tls-cert is given, and no address has TLS; name one with --listen tls:HOST:PORT")
+        raise CannotListenError(
+            "--tls-cert is given, and no socket has TLS; give one FileDescriptorName=tls in its unit"
+        )
     for listener in listeners:
         if listener.is_exposed:
             log.warning(

@@ -27,6 +27,9 @@ step is to decode or to sync a snapshot whole, and a tenth of the speed that a s
 _SEND_SECONDS_MAX: Final = 5.0
 """How long a message that is sent only once waits for a service manager that has no room for it."""
 
+_WATCHDOG_DIGITS_MAX: Final = 20
+"""systemd counts microseconds in 64 bits, which have no more digits."""
+
 _TICKS_PER_WATCHDOG: Final = 4
 _TICK_SECONDS_MIN: Final = 0.01
 """Nobody sets a watchdog that asks for more ticks than this."""
@@ -46,7 +49,8 @@ class ServiceManager:
         self.is_present = bool(name)
         self.watchdog_seconds: float | None = None
         """How long the server may be silent before it is taken for stuck; None for ever."""
-        if name and watchdog_usec.isdecimal() and int(watchdog_usec) and watchdog_pid == str(os.getpid()):
+        is_number = watchdog_usec.isascii() and watchdog_usec.isdigit() and len(watchdog_usec) <= _WATCHDOG_DIGITS_MAX
+        if name and is_number and int(watchdog_usec) and watchdog_pid == str(os.getpid()):
             self.watchdog_seconds = int(watchdog_usec) / 1e6
         self._name = name
         self._address = f"\0{name[1:]}" if name.startswith("@") else name

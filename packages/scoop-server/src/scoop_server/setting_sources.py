@@ -4,12 +4,13 @@ import difflib
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from scoop_core import Response, encode_response
 
 from scoop_server import __version__
+from scoop_server.addresses import Address, InternetAddress, are_sockets_handed_over
 from scoop_server.configuration_file import format_value, read_configuration
 from scoop_server.limits import Limits
 from scoop_server.output import print_all
@@ -48,6 +49,12 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
         parser.error(str(error))
     if "show_config" in flags:
         sys.exit(print_all(_show(given)))
+    certificate = given["tls_cert"]
+    # Not where settings are only shown: a service may get its sockets, and whoever looks at its settings does not.
+    if certificate.value and not _tls_addresses(given) and not are_sockets_handed_over(environment):
+        parser.error(
+            f"tls_cert ({certificate.source}) is set, and no address has TLS; name one with --listen tls:HOST:PORT"
+        )
     return _settings(given)
 
 
@@ -147,6 +154,8 @@ def _check_together(given: Mapping[str, _Given], flags: Mapping[str, object]) ->
                 raise ValueError(
                     f"{given[loser].source} has no effect beside {winner} ({given[winner].source}); give one of them"
                 )
+    _check_tls(given)
+    _check_addresses(given)
     high_water, read, output = given["output_high_water"], given["max_read"], given["max_output"]
     least = high_water.value + _ANSWER_BYTES_MAX * read.value
     if output.value < least:
@@ -154,6 +163,49 @@ def _check_together(given: Mapping[str, _Given], flags: Mapping[str, object]) ->
             f"max_output ({output.source}) is {output.value}, and must be at least {least}: output_high_water "
             f"({high_water.source}) and the answers to one read, {_ANSWER_BYTES_MAX} times max_read ({read.source})"
         )
+
+
+def _check_tls(given: Mapping[str, _Given]) -> None:
+    """Raise ValueError where something needs a certificate, and there is none."""
+    if given["tls_cert"].value is not None:
+        return
+    for name in ("tls_key", "tls_client_ca"):
+        if given[name].value is not None:
+            raise ValueError(
+                f"{name} ({given[name].source}) is set, and no certificate; name one with --tls-cert as well"
+            )
+    for address in _tls_addresses(given):
+        raise ValueError(
+            f"listen ({given['listen'].source}) has {address}, and TLS needs a certificate; "
+            "name one with --tls-cert, or use tcp:"
+        )
+
+
+def _tls_addresses(given: Mapping[str, _Given]) -> list[Address]:
+    return [each for each in given["listen"].value if isinstance(each, InternetAddress) and each.is_tls]
+
+
+def _check_addresses(given: Mapping[str, _Given]) -> None:
+    """Raise ValueError where one address is given twice. Port 0 is a free one, and another one each time."""
+    listen, port, admin = given["listen"], given["port"], given["admin"]
+    addresses: list[tuple[Address, str]] = [(each, listen.source) for each in listen.value]
+    # The default is not looked at: sockets that are handed over to a service may take its place.
+    if not listen.value and port.source != "default":
+        addresses.append((InternetAddress(given["host"].value, port.value), port.source))
+    if admin.value is not None:
+        addresses.append((admin.value, admin.source))
+    source_of: dict[Address, str] = {}
+    for address, source in addresses:
+        place = address
+        if isinstance(address, InternetAddress):
+            if address.port == 0:
+                continue
+            place = replace(address, is_tls=False)
+        if place in source_of:
+            raise ValueError(
+                f"{address} is given by {source_of[place]}, and again by {source}; leave one out, or change it"
+            )
+        source_of[place] = source
 
 
 def _show(given: Mapping[str, _Given]) -> str:

@@ -5,6 +5,7 @@ The parser, the environment variables, the keys of a configuration file and ``--
 """
 
 import argparse
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from scoop_server import __version__
 from scoop_server.addresses import Address, InternetAddress, parse_address
 from scoop_server.journal import Fsync
 from scoop_server.limits import Limits
-from scoop_server.logs import FORMATTERS, LOG_LEVELS
+from scoop_server.logs import FORMATTERS, LOG_LEVELS, escaped
 
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off", ""})
@@ -161,7 +162,14 @@ def _fsync(text: str) -> Fsync:
 def _text(text: str) -> str:
     if not text:
         raise ValueError("it is empty")
+    if "\0" in text:
+        raise ValueError(f"a text without NUL characters is wanted, not {text!r}")
     return text
+
+
+def _host(text: str) -> str:
+    in_brackets = re.fullmatch(r"\[(.*)\]", text)  # as in a URL, and in --listen
+    return _text(in_brackets[1] if in_brackets else text)
 
 
 def _path(text: str) -> Path:
@@ -185,7 +193,7 @@ _GROUPS: Final = {
             "and takes the place of host and port",
             is_repeatable=True,
         ),
-        Option("host", _text, "HOST", "host name or IP address to listen on, without TLS"),
+        Option("host", _host, "HOST", "host name or IP address to listen on, without TLS"),
         Option("port", _whole_number(0, 65_535), "PORT", "TCP port to listen on; 0 takes a free one"),
     ),
     "TLS": (
@@ -318,7 +326,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the line, and exit with status 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {escaped(message)} (see {self.prog} --help)\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
