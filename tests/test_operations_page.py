@@ -42,23 +42,28 @@ def moved(text: str, root: Path) -> str:
     return re.sub(r"(tcp|tls):(?:\[::\]|[0-9.]+):\d+", r"\1:127.0.0.1:0", text)
 
 
-def run_blocks(root: Path, *texts: str) -> None:
-    """Run the blocks of commands that hold ``texts``, in that order, as one script."""
+def run_blocks(root: Path, *texts: str, then: str = "") -> None:
+    """Run the blocks of commands that hold ``texts``, in that order, as one script, and ``then`` behind them."""
+    done = try_blocks(root, *texts, then=then)
+    assert done.returncode == 0, done.stderr
+
+
+def try_blocks(root: Path, *texts: str, then: str = "") -> "subprocess.CompletedProcess[str]":
     blocks = code_blocks(PAGE, "sh")
     chosen = []
     for text in texts:
         [block] = [each for each in blocks if text in each]
         chosen.append(block)
-    script = moved("\n".join(["set -eu", *chosen]), root)
-    done = subprocess.run(
-        ["sh", "-c", script],
+    script = moved("\n".join([*chosen, then]), root)
+    return subprocess.run(
+        ["bash", "-c", script],
+        cwd=root,
         env=server_environment(),
         capture_output=True,
         text=True,
         timeout=WAIT_SECONDS,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
@@ -147,6 +152,37 @@ def test_a_server_with_certificates_and_settings_as_it_says_serves_the_client_th
         server.wait_for_log("did not return a certificate")
 
 
+def test_no_key_is_written_anywhere_else_and_the_shell_stays_as_it_was(root: Path) -> None:
+    Path(f"{root}/etc/scoop/tls").write_text("in the way")
+    before = set(root.iterdir())
+    assert try_blocks(root, "openssl req -x509").returncode != 0
+    assert set(root.iterdir()) == before
+    Path(f"{root}/etc/scoop/tls").unlink()
+    run_blocks(root, "openssl req -x509", then=f'test "$PWD" = {root} && touch made')
+    umask = os.umask(0)
+    os.umask(umask)
+    assert Path(f"{root}/made").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_dump_that_fails_is_not_taken_for_a_backup(root: Path) -> None:
+    assert try_blocks(root, "scoop-server dump").returncode != 0
+    assert [path.name for path in Path(f"{root}/var/backups").iterdir()] == ["scoop.gz.new"]
+
+
+def test_the_user_is_there_before_anything_is_given_to_its_group() -> None:
+    users_of_it = [
+        number for number, command in enumerate(commands()) if re.search(r"root:scoop|-g scoop|-u scoop", command)
+    ]
+    [made] = [number for number, command in enumerate(commands()) if "useradd" in command]
+    assert users_of_it
+    assert made < min(users_of_it)
+
+
+def test_no_socket_can_start_a_service_that_is_stopped() -> None:
+    stops = [command for command in commands() if "systemctl stop" in command]
+    assert stops == ["sudo systemctl stop scoop.socket scoop-tls.socket scoop.service"] * 2
+
+
 def test_a_backup_as_it_says_is_restored_as_it_says(root: Path) -> None:
     data = Path(f"{root}/var/lib/scoop")
     with ServerProcess("--data-dir", str(data)) as server, server.connect() as client:
@@ -154,7 +190,7 @@ def test_a_backup_as_it_says_is_restored_as_it_says(root: Path) -> None:
         run_blocks(root, "scoop-server dump")
         assert client.ask("REMOVE|isl|") == ["OK"]
     assert [path.suffix for path in Path(f"{root}/var/backups").iterdir()] == [".gz"]
-    run_blocks(root, "scoop-server restore")
+    run_blocks(root, "scoop-server restore", "mv -T /var/lib/scoop")
     with ServerProcess("--data-dir", str(data)) as server, server.connect() as client:
         assert client.ask("QUERY|isl|") == ["OK"]
     assert os.path.isdir(f"{data}.old")
