@@ -41,7 +41,7 @@ class Tally:
         # All that can occur is a key from the start, so that whoever iterates meets no change of size.
         self._counts = {(str(command), encode_response(each)): 0 for command, each in product(Command, Response)}
         self._counts[UNKNOWN, _ERROR] = 0
-        self.present_queries = 0
+        self.present_queries: int = 0
         """Queries that found their package, as far as whole batches of them were answered at once."""
 
     def __iter__(self) -> Iterator[tuple[str, Response, int]]:
