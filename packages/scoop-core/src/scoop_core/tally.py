@@ -1,5 +1,6 @@
 """How often which command had which response, for whoever watches an index."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from typing import Final
@@ -13,6 +14,9 @@ _ERROR: Final = encode_response(Response.ERROR)
 _QUERY_OK: Final = ("QUERY", _OK)
 _INDEX_OK: Final = ("INDEX", _OK)
 _REMOVE_OK: Final = ("REMOVE", _OK)
+
+_ONE_OK: Final = {(0, 0): "QUERY", (1, 0): "INDEX", (0, 1): "REMOVE"}
+"""The command of a request by how many INDEX and how many REMOVE it is."""
 
 UNKNOWN: Final = "unknown"
 """Stands in a tally for the command of a line that has none, or none that is known."""
@@ -59,18 +63,15 @@ class Tally:
         ``failed`` and ``broken`` are the commands of those that were answered FAIL and ERROR; the others had OK.
         """
         counts = self._counts
-        queries = requests - indexes - removes
-        if failed or broken:
-            queries -= broken.count(UNKNOWN)
-            for answer, commands in ((_FAIL, failed), (_ERROR, broken)):
-                for command in set(commands):
-                    counts[command, answer] += commands.count(command)
-            queries -= failed.count("QUERY") + broken.count("QUERY")
-            indexes -= failed.count("INDEX") + broken.count("INDEX")
-            removes -= failed.count("REMOVE") + broken.count("REMOVE")
-        if queries:
-            counts[_QUERY_OK] += queries
-        if indexes:
-            counts[_INDEX_OK] += indexes
-        if removes:
-            counts[_REMOVE_OK] += removes
+        if requests == 1:
+            command = failed[0] if failed else broken[0] if broken else _ONE_OK[indexes, removes]
+            counts[command, _FAIL if failed else _ERROR if broken else _OK] += 1
+            return
+        succeeded = {"QUERY": requests - indexes - removes, "INDEX": indexes, "REMOVE": removes, UNKNOWN: 0}
+        for answer, commands in ((_FAIL, failed), (_ERROR, broken)):
+            for command, count in Counter(commands).items():
+                counts[command, answer] += count
+                succeeded[command] -= count
+        counts[_QUERY_OK] += succeeded["QUERY"] + succeeded[UNKNOWN]  # an unknown one was taken for a QUERY above
+        counts[_INDEX_OK] += succeeded["INDEX"]
+        counts[_REMOVE_OK] += succeeded["REMOVE"]
