@@ -59,6 +59,7 @@ def test_the_limits_are_the_documented_ones() -> None:
         idle_seconds_max=0.0,
         incomplete_line_seconds_max=30.0,
         read_bytes_max=65_536,
+        turn_bytes_max=MEBIBYTE,
         output_bytes_high_water=MEBIBYTE,
         output_bytes_max=16 * MEBIBYTE,
         output_seconds_max=60.0,
