@@ -44,7 +44,7 @@ NAME_CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 """All characters that a package name may hold."""
 
 _NAME_PATTERN: Final = f"[{re.escape(NAME_CHARACTERS)}]{{1,{MAX_NAME_LENGTH}}}+"
-_is_name: Final = re.compile(_NAME_PATTERN).fullmatch
+is_name: Final = re.compile(_NAME_PATTERN).fullmatch
 _is_list_of_names: Final = re.compile(f"{_NAME_PATTERN}(?:,{_NAME_PATTERN})*+").fullmatch
 """Possessive, so that a hostile line of 64 KiB is refused in one pass."""
 _names_that_go_on: Final = re.compile(f"(?:{_NAME_PATTERN},)*+").match
@@ -123,7 +123,7 @@ def parse_name(text: str) -> PackageName:
     Traceback (most recent call last):
     scoop_core.errors.InvalidName: a space at column 6 of the name: 'emacs elisp'
     """
-    if _is_name(text):
+    if is_name(text):
         return PackageName(text)
     fault, column = _find_fault(text)
     raise InvalidName(text, f"{fault} at column {column} of the name" if column else fault, column)
