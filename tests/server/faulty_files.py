@@ -103,13 +103,14 @@ class FaultyFiles:
             self.space_left -= taken
         return taken
 
-    def posix_fallocate(self, fd: int, offset: int, length: int, /) -> None:
+    def pwrite(self, fd: int, data: bytes, offset: int, /) -> int:
         if not self.has_room_to_set_aside:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        self._note("posix_fallocate", self.open_files[fd])
-        if self.space_left is not None and offset + length - os.fstat(fd).st_size > self.space_left:
+        self._note("pwrite", self.open_files[fd])
+        piece = data if self.space_left is None else data[: self.space_left]
+        if not piece:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.posix_fallocate(fd, offset, length)
+        return os.pwrite(fd, piece, offset)
 
     def ftruncate(self, fd: int, length: int, /) -> None:
         self._note("ftruncate", self.open_files[fd])

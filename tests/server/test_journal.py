@@ -265,7 +265,7 @@ class TestRoomSetAside:
             files.taken_calls()
             start = journal.size
             journal.append(BATCHES[1])
-            assert files.taken_calls() == ["posix_fallocate journal-1", *COMMIT]
+            assert files.taken_calls() == ["pwrite journal-1", *COMMIT]
             while journal.size < start + self.ROOM - 100:
                 lengths.add(path.stat().st_size)
                 journal.append(BATCHES[1])
@@ -298,11 +298,10 @@ class TestRoomSetAside:
     def test_where_there_is_none_it_goes_without(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path, number: int
     ) -> None:
-        files.fail("posix_fallocate journal-1", number)
-        files.fail("ftruncate journal-1")  # nor does it matter whether what little there was can be given back
+        files.fail("pwrite journal-1", number)
         for lines in BATCHES:
             journal.append(lines)
-        assert files.calls.count("posix_fallocate journal-1") == 1
+        assert files.calls.count("pwrite journal-1") == 1
         assert (tmp_path / "journal-1").read_bytes() == written(BATCHES).data
 
     def test_a_disk_that_is_too_full_for_it_may_still_have_space_for_a_batch(
@@ -310,7 +309,34 @@ class TestRoomSetAside:
     ) -> None:
         files.space_left = self.ROOM - 1
         journal.append(BATCHES[0])
-        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES[:1]).data
+        journal.append(BATCHES[1])
+        assert files.calls == ["pwrite journal-1", "ftruncate journal-1", *COMMIT, *COMMIT]
+        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES[:2]).data
+
+    def test_what_little_there_was_harms_no_one_where_it_cannot_be_given_back(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        files.space_left = self.ROOM - 1
+        files.fail("ftruncate journal-1")
+        journal.append(BATCHES[0])
+        assert (tmp_path / "journal-1").read_bytes().rstrip(b"\0") == written(BATCHES[:1]).data
+
+    def test_a_large_batch_goes_without(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(journal_module, "ROOMY_BATCH_BYTES_MAX", len(written(BATCHES[1:2]).batches[0]))
+        for lines, calls in ((BATCHES[0], COMMIT), (BATCHES[1], ["pwrite journal-1", *COMMIT]), (BATCHES[2], COMMIT)):
+            journal.append(lines)
+            assert files.taken_calls() == calls
+        assert (tmp_path / "journal-1").read_bytes().rstrip(b"\0") == written(BATCHES).data
+
+    @pytest.mark.parametrize("fsync", [Fsync.EVERYSEC, Fsync.NEVER])
+    def test_where_a_commit_does_not_sync_there_is_nothing_to_save(
+        self, directory: DataDirectory, tmp_path: Path, fsync: Fsync
+    ) -> None:
+        with closing(Journal.create(directory, 1, NO_BATCH, fsync)) as journal:
+            journal.append(BATCHES[0])
+            assert (tmp_path / "journal-1").stat().st_size == journal.size
 
     def test_it_goes_when_a_failed_write_is_cut_back_and_is_set_aside_anew(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path
@@ -324,7 +350,7 @@ class TestRoomSetAside:
         files.taken_calls()
         files.piece_bytes_max = None
         journal.append(BATCHES[1])
-        assert files.taken_calls() == ["posix_fallocate journal-1", *COMMIT]
+        assert files.taken_calls() == ["pwrite journal-1", *COMMIT]
         assert (tmp_path / "journal-1").read_bytes().rstrip(b"\0") == written(BATCHES[:2]).data
 
 

@@ -97,24 +97,22 @@ class SimulatedDisk:
         place[0] = position if whence == os.SEEK_SET else len(file.content)
         return place[0]
 
-    def posix_fallocate(self, fd: int, offset: int, length: int, /) -> None:
-        """See :func:`os.posix_fallocate`; always from the last byte that was written, as the server does."""
-        self._call("posix_fallocate", str(length))
-        file, _ = self._file(fd)
-        missing = offset + length - len(file.content)
-        if self.space_left is not None and missing > self.space_left:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if missing > 0:
-            self._overwrite(file, len(file.content), bytes(missing))
-
     def write(self, fd: int, data: bytes | memoryview, /) -> int:
         """See :func:`os.write`."""
         file, position = self._file(fd)
-        piece = bytes(data)
+        count = self._write_at(file, position[0], bytes(data))
+        position[0] += count
+        return count
+
+    def pwrite(self, fd: int, data: bytes, offset: int, /) -> int:
+        """See :func:`os.pwrite`."""
+        return self._write_at(self._file(fd)[0], offset, data)
+
+    def _write_at(self, file: File, place: int, piece: bytes) -> int:
         if self.writes_short and len(piece) > 1 and self._random.random() < 0.3:
             piece = piece[: self._random.randrange(1, len(piece))]
         if self.space_left is not None:
-            room = max(0, len(file.content) - position[0]) + self.space_left
+            room = max(0, len(file.content) - place) + self.space_left
             if room <= 0:
                 self._call("write: no space")
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -123,10 +121,9 @@ class SimulatedDisk:
             self._call("write", str(len(piece)))
         except BaseException:
             # It stops in the middle of the write.
-            self._overwrite(file, position[0], piece[: self._random.randrange(len(piece) + 1)])
+            self._overwrite(file, place, piece[: self._random.randrange(len(piece) + 1)])
             raise
-        self._overwrite(file, position[0], piece)
-        position[0] += len(piece)
+        self._overwrite(file, place, piece)
         return len(piece)
 
     def ftruncate(self, fd: int, length: int, /) -> None:

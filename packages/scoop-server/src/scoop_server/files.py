@@ -24,8 +24,8 @@ class FileSystem(Protocol):
     def write(self, fd: int, data: bytes | memoryview, /) -> int:
         """Write; return how many bytes of ``data`` were taken."""
 
-    def posix_fallocate(self, fd: int, offset: int, length: int, /) -> None:
-        """Set room aside from ``offset`` on, as a part of the file; what was not there before reads as zeros."""
+    def pwrite(self, fd: int, data: bytes, offset: int, /) -> int:
+        """Write from ``offset`` on, and stay at the place for other writes; return how many bytes were taken."""
 
     def ftruncate(self, fd: int, length: int, /) -> None:
         """Cut the file to ``length`` bytes."""
