@@ -328,6 +328,33 @@ def test_refused_connections_are_logged_once_and_then_counted(caplog: pytest.Log
     )
 
 
+def test_connections_that_a_deadline_closes_are_logged_once_for_each_deadline_and_then_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger="scoop_server")
+    with Loop(Limits(incomplete_line_seconds_max=30.0, idle_seconds_max=60.0)) as loop:
+        for _ in range(50):
+            loop.connect()
+        for _ in range(50):
+            loop.connect().send(b"QUERY|a")
+        loop.turn()
+        loop.pass_time(30.0)
+        assert caplog.messages == ["closed the connection of 192.0.2.1:51: a line was incomplete for 30 s"]
+        loop.pass_time(30.0)
+        assert caplog.messages[1:] == [
+            (
+                "closed the connection of 192.0.2.1:100: a line was incomplete for 30 s "
+                "(and 48 more like it in the last 30 s)"
+            ),
+            "closed the connection of 192.0.2.1:1: it was silent for 60 s",
+        ]
+        loop.pass_time(REPEAT_SECONDS)
+        assert caplog.messages[3:] == [
+            "closed the connection of 192.0.2.1:50: it was silent for 60 s (and 48 more like it in the last 10 s)"
+        ]
+        assert {record.levelname for record in caplog.records} == {"INFO"}
+
+
 # The process
 
 

@@ -417,7 +417,10 @@ class Server:
         self._statistics.connections_now = len(self._clients)
         self._statistics.connections_closed[reason] += 1
         fields = {"peer": client.name, "why": why, "reason": reason.value}
-        log.log(level, "closed the connection of %(peer)s: %(why)s", fields)
+        if level >= logging.INFO:  # a deadline may close thousands in one tick, and whoever reads the log is waited for
+            self._repeat_limit.log(level, "closed the connection of %(peer)s: %(why)s", fields, kind=reason.value)
+        else:
+            log.debug("closed the connection of %(peer)s: %(why)s", fields)
         if self._accepting_resumes is not None and self.state is State.SERVING:
             self._resume_accepting()
 
