@@ -894,7 +894,7 @@ def test_past_the_most_clients_a_connection_is_closed_with_a_log_line(caplog: py
     with Loop(Limits(clients_max=2)) as loop:
         peers = [loop.connect() for _ in range(3)]
         assert [peer.has_ended() for peer in peers] == [False, False, True]
-        assert "closed the connection of 192.0.2.1:3: 2 clients are connected, the most allowed" in caplog.messages
+        assert "closed the connection of 192.0.2.1:3: 2 connections are open, the most allowed" in caplog.messages
         peers[0].socket.close()
         loop.turn()
         late = loop.connect()
@@ -928,7 +928,7 @@ def test_out_of_descriptors_accepting_rests_and_resumes(error: OSError, caplog: 
         waiting.send(QUERY)
         loop.turn()
         assert error.strerror is not None
-        assert f"cannot accept a connection ({error.strerror}), with 1 clients connected" in caplog.text
+        assert f"cannot accept a connection ({error.strerror}), with 1 connections open" in caplog.text
         for _ in range(5):
             loop.turn()
             assert loop.wait is not None

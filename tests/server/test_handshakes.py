@@ -144,6 +144,18 @@ def test_a_handshake_for_which_descriptors_are_missing_costs_no_one_else(monkeyp
         assert [healthy.received(), peer.received()] == [ANSWER, ANSWER]
 
 
+def test_the_connections_that_keep_others_from_being_accepted_are_told_with_handshakes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Loop() as loop:
+        connect(loop, 0)
+        loop.connect()
+        loop.listeners[0].error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        loop.call()
+        loop.turn()
+        assert "cannot accept a connection (Too many open files), with 2 connections open; " in caplog.messages[-1]
+
+
 def test_handshakes_that_take_too_long_are_closed(caplog: pytest.LogCaptureFixture) -> None:
     with Loop(Limits(handshake_seconds_max=10.0)) as loop:
         loop.turn()
@@ -172,13 +184,32 @@ def test_handshakes_count_as_clients_do(caplog: pytest.LogCaptureFixture) -> Non
         healthy = loop.connect()
         late = loop.connect()
         assert late.has_ended()
-        assert "closed the connection of 192.0.2.1:3: 2 clients are connected, the most allowed" in caplog.messages
+        assert "closed the connection of 192.0.2.1:3: 2 connections are open, the most allowed" in caplog.messages
         shaking.send(b"!")
         loop.turn()
         for peer in (shaking, healthy):
             peer.send(QUERY)
         loop.turn()
         assert [shaking.received(), healthy.received()] == [ANSWER, ANSWER]
+
+
+def test_handshakes_are_counted_while_they_last() -> None:
+    with Loop(Limits(handshake_seconds_max=10.0)) as loop:
+        through, _ = connect(loop, 0)
+        failing, _ = connect(loop, ConnectionAbortedError("no shared cipher"))
+        connect(loop, 0)
+        counted = [(loop.statistics.handshakes_now, loop.statistics.connections_now)]
+        for peer in (through, failing):
+            peer.send(b"!")
+            loop.turn()
+            counted.append((loop.statistics.handshakes_now, loop.statistics.connections_now))
+        assert counted == [(3, 0), (2, 1), (1, 1)]
+        loop.pass_time(10.0)
+        assert loop.statistics.handshakes_now == 0
+        connect(loop, 0)
+        assert loop.statistics.handshakes_now == 1
+        loop.server.close()
+        assert loop.statistics.handshakes_now == 0
 
 
 def test_a_shutdown_closes_what_is_not_a_client_yet() -> None:

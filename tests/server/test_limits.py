@@ -215,7 +215,7 @@ def test_past_the_most_clients_a_connection_is_closed_with_a_log_line() -> None:
             with server.connect() as late:
                 late.wait_until_closed()
             assert all(is_served(client) for client in clients)
-        server.wait_for_log(r"WARNING closed the connection of \S+: 3 clients are connected, the most allowed")
+        server.wait_for_log(r"WARNING closed the connection of \S+: 3 connections are open, the most allowed")
         clients.pop().reset()
         # Its place is free as soon as the server has seen that it has gone, which a client that stays may wait for.
         assert is_served(clients[0])
@@ -384,7 +384,7 @@ def test_a_client_that_changes_its_mind_all_the_time_does_not_fill_the_disk(tmp_
 
 DESCRIPTORS_MAX = 32
 MORE_CLIENTS_THAN_DESCRIPTORS = 40
-SHORTAGE = r"(?:WARNING|DEBUG) cannot accept a connection \(Too many open files\), with (\d+) clients connected"
+SHORTAGE = r"(?:WARNING|DEBUG) cannot accept a connection \(Too many open files\), with (\d+) connections open"
 
 
 def test_out_of_descriptors_the_server_neither_dies_nor_spins_and_serves_again_when_some_return() -> None:
@@ -431,7 +431,7 @@ def test_more_clients_than_there_can_be_descriptors_are_not_promised() -> None:
         server.wait_for_log(
             r"WARNING at most 8 clients at a time: the limit of open files is 40; raise it with ulimit -n"
         )
-        server.wait_for_log(r"8 clients are connected, the most allowed")
+        server.wait_for_log(r"8 connections are open, the most allowed")
         assert all(is_served(client) for client in clients[:8])
     assert (soft, hard) == resource.getrlimit(resource.RLIMIT_NOFILE)
 

@@ -322,9 +322,9 @@ def test_refused_connections_are_logged_once_and_then_counted(caplog: pytest.Log
         loop.connect()
         for _ in range(3):
             loop.connect()
-        assert caplog.messages == ["closed the connection of 192.0.2.1:2: 1 clients are connected, the most allowed"]
+        assert caplog.messages == ["closed the connection of 192.0.2.1:2: 1 connections are open, the most allowed"]
     assert caplog.messages[1].endswith(
-        "192.0.2.1:4: 1 clients are connected, the most allowed (and 1 more like it in the last 0 s)"
+        "192.0.2.1:4: 1 connections are open, the most allowed (and 1 more like it in the last 0 s)"
     )
 
 

@@ -91,11 +91,13 @@ def test_counts(run: WatchedRun) -> None:
     DependencyGraph().apply_lines("INDEX|a|\n" * 7, tally=statistics.tally)
     statistics.connections_closed[CloseReason.IDLE] = 3
     statistics.connections_now, statistics.connections_accepted = 2, 5
+    statistics.handshakes_now = 1
     statistics.bytes_received, statistics.bytes_sent = 2**60, 17
     samples = samples_of(scraped(run))
     assert value(samples, "scoop_requests_total", command="INDEX", response="OK") == 7
     assert value(samples, "scoop_connections_closed_total", reason="idle") == 3
     assert value(samples, "scoop_connections") == 2
+    assert value(samples, "scoop_handshakes") == 1
     assert value(samples, "scoop_connections_accepted_total") == 5
     assert value(samples, "scoop_received_bytes_total") == 2**60
     assert value(samples, "scoop_sent_bytes_total") == 17
@@ -148,6 +150,7 @@ METRICS = {
     "scoop_received_bytes": "counter",
     "scoop_sent_bytes": "counter",
     "scoop_connections": "gauge",
+    "scoop_handshakes": "gauge",
     "scoop_connections_accepted": "counter",
     "scoop_connections_closed": "counter",
     "scoop_turn_duration_seconds": "histogram",

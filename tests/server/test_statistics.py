@@ -94,7 +94,8 @@ def loop() -> Iterator[Loop]:
 def closed(loop: Loop) -> dict[str, int]:
     """Return the connections closed by reason, and have it hold that none is lost or counted twice."""
     statistics = loop.statistics
-    assert statistics.connections_accepted == statistics.connections_now + sum(statistics.connections_closed.values())
+    still_open = statistics.connections_now + statistics.handshakes_now
+    assert statistics.connections_accepted == still_open + sum(statistics.connections_closed.values())
     return {str(reason): count for reason, count in statistics.connections_closed.items()}
 
 

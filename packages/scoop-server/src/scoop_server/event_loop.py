@@ -306,8 +306,8 @@ class Server:
                 self._statistics.connections_closed[CloseReason.TOO_MANY_CLIENTS] += 1
                 self._repeat_limit.log(
                     logging.WARNING,
-                    "closed the connection of %(peer)s: %(clients)d clients are connected, the most allowed",
-                    {"peer": format_address(address), "clients": self._limits.clients_max},
+                    "closed the connection of %(peer)s: %(connections)d connections are open, the most allowed",
+                    {"peer": format_address(address), "connections": self._limits.clients_max},
                 )
                 continue
             sock.setblocking(False)
@@ -323,9 +323,9 @@ class Server:
         self._accepting_resumes = self._now + self._limits.accept_pause_seconds
         log.log(
             logging.DEBUG if self._is_short_of_resources else logging.WARNING,
-            "cannot accept a connection (%(why)s), with %(clients)d clients connected; "
+            "cannot accept a connection (%(why)s), with %(connections)d connections open; "
             "new ones wait until a client leaves",
-            {"why": error.strerror, "clients": len(self._clients)},
+            {"why": error.strerror, "connections": self._connection_count},
         )
         self._is_short_of_resources = True
 

@@ -60,6 +60,7 @@ class Handshakes:
     def begin(self, stream: HandshakingStream, name: str, now: float) -> None:
         """Have the handshake of ``stream`` go on whenever it can."""
         self._begun[stream] = _Beginning(name, now)
+        self._statistics.handshakes_now = len(self._begun)
         try:
             if self._shaking is None:
                 self._shaking = DefaultSelector()
@@ -83,7 +84,13 @@ class Handshakes:
             shaking.modify(stream, events, stream)
         else:
             shaking.unregister(stream)
-            self._admit(stream, self._begun.pop(stream).name)
+            self._admit(stream, self._leave(stream))
+
+    def _leave(self, stream: HandshakingStream) -> str:
+        """Forget a stream whose handshake is over, one way or the other; return its name."""
+        name = self._begun.pop(stream).name
+        self._statistics.handshakes_now = len(self._begun)
+        return name
 
     def tick(self, now: float) -> None:
         """Close the connections whose handshake takes too long."""
@@ -107,7 +114,7 @@ class Handshakes:
             self._shaking.unregister(stream)
         stream.close()
         self._statistics.connections_closed[reason] += 1
-        fields = {"peer": self._begun.pop(stream).name, "why": why, "reason": reason.value}
+        fields = {"peer": self._leave(stream), "why": why, "reason": reason.value}
         self._repeat_limit.log(
             logging.INFO, "the TLS handshake of %(peer)s failed: %(why)s", fields, kind=re.sub("[0-9]", "", why)
         )

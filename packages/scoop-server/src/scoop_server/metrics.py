@@ -70,6 +70,7 @@ class RunCollector(Collector):
         yield _counter("scoop_received_bytes", "Bytes received from clients.", statistics.bytes_received)
         yield _counter("scoop_sent_bytes", "Bytes sent to clients.", statistics.bytes_sent)
         yield _gauge("scoop_connections", "Clients that are connected.", statistics.connections_now)
+        yield _gauge("scoop_handshakes", "TLS handshakes in progress.", statistics.handshakes_now)
         yield _counter("scoop_connections_accepted", "Connections that were accepted.", statistics.connections_accepted)
         yield self._closed_connections()
         yield _histogram(

@@ -94,6 +94,7 @@ class Statistics:
         "connections_closed",
         "connections_now",
         "dependency_edges",
+        "handshakes_now",
         "is_watched",
         "recovery_seconds",
         "stage",
@@ -106,6 +107,8 @@ class Statistics:
         self.recovery_seconds: float | None = None
         """How long reading the index took; None until it has been read."""
         self.connections_now = 0
+        """Clients; a connection whose TLS handshake is in progress is none yet."""
+        self.handshakes_now = 0
         self.connections_accepted = 0
         self.connections_closed: Counter[str] = Counter()
         """By reason: a word or two, from a fixed set."""
