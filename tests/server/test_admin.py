@@ -19,11 +19,12 @@ from scoop_server import __version__
 from scoop_server.addresses import InternetAddress, UnixAddress
 from scoop_server.admin import CONNECTIONS_MAX, HEAD_BYTES_MAX, AdminEndpoint
 from scoop_server.listening import CannotListenError
-from scoop_server.statistics import Stage, Statistics, WatchedRun
+from scoop_server.statistics import STUCK_SECONDS, Stage, Statistics, WatchedRun
 
 from tests.end_to_end.test_shutdown import send_all_that_fits
 from tests.server.process import WAIT_SECONDS, ServerProcess, run_to_end
 from tests.server.test_durability import set_file_size_limit
+from tests.server.test_event_loop import Clock
 from tests.server.test_service_manager import HeldServer
 
 WHERE: Final = r"the admin endpoint is http://([\w.:\[\]]+)"
@@ -137,6 +138,20 @@ def test_it_is_not_ready_while_changes_are_refused(run: WatchedRun, place: str) 
     assert get(place, "/readyz") == (503, "read-only\n")
     disk.is_out_of_space = False
     assert get(place, "/readyz") == (200, "ready\n")
+
+
+def test_a_loop_that_is_stuck_is_found_out_while_it_should_turn(run: WatchedRun, place: str) -> None:
+    clock = run.clock = Clock()
+    run.storage = FullDisk()
+    run.statistics.last_tick = clock.now
+    clock.now += STUCK_SECONDS + 1
+    for stage in (Stage.SERVING, Stage.DRAINING):
+        run.statistics.stage = stage
+        assert [get(place, path) for path in ("/livez", "/readyz")] == [(503, "stuck\n")] * 2
+    for stage in (Stage.LOADING, Stage.SAVING):
+        run.statistics.stage = stage
+        assert get(place, "/livez") == (200, "ok\n"), "it may take long"
+        assert get(place, "/readyz") == (503, f"{stage}\n")
 
 
 def test_version_is_json(client: RawClient) -> None:

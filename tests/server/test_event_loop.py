@@ -216,6 +216,7 @@ class Loop:
         *,
         listener_count: int = 1,
         has_successor: bool = False,
+        is_watched: bool = False,
     ) -> None:
         self.graph = DependencyGraph()
         self.clock = Clock()
@@ -227,6 +228,7 @@ class Loop:
             self._resources.callback(listener.close)
         self._signal_reader, self._signal_writer = (self._resources.enter_context(end) for end in socket.socketpair())
         self.statistics = Statistics()
+        self.statistics.is_watched = is_watched
         self.server = Server(
             self.graph,
             self.store,
@@ -1346,6 +1348,30 @@ def test_what_wants_every_tick_gets_it_while_nothing_else_happens() -> None:
             loop.turn()
             assert loop.wait is not None
         assert ticks == [started + 1.0, started + 2.0]
+
+
+def test_a_server_that_is_watched_tells_once_a_second_that_it_takes_turns() -> None:
+    with Loop(is_watched=True) as loop:
+        told = [loop.statistics.last_tick]
+        loop.selector.clock = loop.clock
+        for _ in range(6):
+            loop.turn()
+            if loop.statistics.last_tick != told[-1]:
+                told.append(loop.statistics.last_tick)
+        assert told == [1_000.0, 1_001.0, 1_002.0, 1_003.0, 1_004.0, 1_005.0, 1_006.0]
+
+
+def test_a_turn_that_took_long_has_ended_when_its_tick_is_told() -> None:
+    with Loop(is_watched=True) as loop:
+
+        def take_long() -> None:
+            loop.clock.now += 20.0
+
+        loop.store.on_commit = take_long
+        peer = loop.connect()
+        peer.send(b"INDEX|a|\n")
+        loop.pass_time(1.0)
+        assert loop.statistics.last_tick == 1_021.0
 
 
 def test_a_shutdown_waits_for_its_deadline_and_not_for_the_next_tick(caplog: pytest.LogCaptureFixture) -> None:

@@ -126,6 +126,12 @@ def test_a_run_is_ready_and_writable(run: WatchedRun, tmp_path: Path) -> None:
     assert (value(samples, "scoop_ready"), value(samples, "scoop_read_only")) == (0, 1)
 
 
+def test_a_run_that_is_stuck_is_not_ready(run: WatchedRun) -> None:
+    run.statistics.stage = Stage.SERVING
+    run.clock, run.statistics.last_tick = (lambda: 1_000.0), 1.0
+    assert value(samples_of(scraped(run)), "scoop_ready") == 0
+
+
 def test_files(run: WatchedRun, tmp_path: Path) -> None:
     snapshot = tmp_path / "snapshot-7"
     snapshot.write_bytes(b"x" * 1_000)

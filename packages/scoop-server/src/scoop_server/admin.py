@@ -1,6 +1,6 @@
 """The admin endpoint: how a run is doing, over HTTP, for probes and Prometheus.
 
-``/livez``    the process is up, also while it reads a large index
+``/livez``    the process is up, also while it reads a large index, and its event loop is not stuck
 ``/readyz``   clients are served, and may change the index; where not, a word why
 ``/metrics``  the run in numbers, if prometheus_client is installed
 ``/version``  as JSON
@@ -85,7 +85,7 @@ class AdminEndpoint:
         self._run = run
         self._metrics_type, self._render_metrics = _metrics_of(run)
         self._paths: Mapping[str, Callable[[], Response]] = {
-            "/livez": lambda: Response(HTTPStatus.OK, b"ok\n"),
+            "/livez": self._live,
             "/readyz": self._ready,
             "/metrics": self._metrics,
             "/version": _version,
@@ -207,6 +207,11 @@ class AdminEndpoint:
         return stays_open
 
     # The paths
+
+    def _live(self) -> Response:
+        if self._run.is_stuck:
+            return Response(HTTPStatus.SERVICE_UNAVAILABLE, b"stuck\n")
+        return Response(HTTPStatus.OK, b"ok\n")
 
     def _ready(self) -> Response:
         why_not = self._run.why_not_ready

@@ -117,6 +117,9 @@ class Server:
         self._now = clock()
         self._next_tick = self._now + limits.tick_seconds
         self._tick_callbacks: list[Callable[[], None]] = []
+        if self._statistics.is_watched:
+            self._statistics.last_tick = self._now
+            self.on_tick(self._tell_tick)
         self._watch_listeners()
 
     def watch(self, file: int, callback: Callable[[], None]) -> None:
@@ -439,6 +442,10 @@ class Server:
             self._resume_accepting()
         if self.state is State.HANDING_OVER:
             self._hand_over()
+
+    def _tell_tick(self) -> None:
+        """Tell who watches that the loop takes turns; so it has ticks also when it is idle."""
+        self._statistics.last_tick = self._clock()
 
     def _close_overdue_clients(self) -> None:
         now, limits = self._now, self._limits

@@ -4,9 +4,10 @@ Each is one attribute or one item, replaced as a whole, so that a reader in anot
 """
 
 import enum
+import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,6 +21,11 @@ COMMIT_SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0
 
 BATCH_CHANGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000)
 """Upper bounds for the number of changes that one commit makes durable."""
+
+
+STUCK_SECONDS: Final = 10.0
+"""How long the event loop may be without a tick before it is taken for stuck: ten times what lies between two of them,
+and more than any turn takes, also on a busy disk; a client that waits longer has most often given up."""
 
 
 class Stage(enum.StrEnum):
@@ -96,6 +102,7 @@ class Statistics:
         "dependency_edges",
         "handshakes_now",
         "is_watched",
+        "last_tick",
         "recovery_seconds",
         "stage",
         "tally",
@@ -115,7 +122,9 @@ class Statistics:
         self.tally = Tally()
         """Requests, by command and response."""
         self.is_watched = False
-        """Whether answers, turns, commits and dependencies are counted: it costs a little."""
+        """Whether answers, turns, commits and dependencies are counted, and ticks told: it costs a little."""
+        self.last_tick: float | None = None
+        """When the event loop last had a tick, by its clock: about once a second, where it was watched as it began."""
         self.dependency_edges = 0
         """How many dependencies all packages have together."""
         self.bytes_received = 0
@@ -175,6 +184,15 @@ class WatchedRun:
     """The graph; None until it has been read."""
     storage: Storage | None = None
     """None until the index has been read, and for an index that is in memory only."""
+    clock: Callable[[], float] = time.monotonic
+    """That of the event loop."""
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the event loop should take turns, and has taken none for long. Loading and saving may take long."""
+        if self.statistics.stage not in {Stage.SERVING, Stage.DRAINING} or self.statistics.last_tick is None:
+            return False
+        return self.clock() - self.statistics.last_tick > STUCK_SECONDS
 
     @property
     def is_read_only(self) -> bool:
@@ -184,6 +202,8 @@ class WatchedRun:
     @property
     def why_not_ready(self) -> str:
         """In a word why clients are not served, or not all of what they ask; empty where they are."""
+        if self.is_stuck:
+            return "stuck"
         if self.statistics.stage is not Stage.SERVING:
             return self.statistics.stage.value
         return "read-only" if self.is_read_only else ""
