@@ -33,6 +33,8 @@ from tests.server.test_event_loop import Clock, Loop
 
 FORMATTERS: Final = pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
 
+NOTHING_TO_SHOW: Final = "an empty line, or one longer than --max-line"
+
 MOMENT: Final = datetime(2026, 1, 31, 12, 0, 0, 7_000, UTC)
 
 
@@ -272,12 +274,25 @@ def test_of_a_long_request_the_beginning_is_shown(
     assert caplog.messages == [f"p ERROR {request[:REQUEST_CHARACTERS_MAX]}... (60,006 characters)"]
 
 
+def test_a_line_of_which_nothing_is_kept_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="scoop_server")
+    monkeypatch.setattr(access_log, "level", logging.INFO)
+    with Loop(Limits(line_bytes_max=20)) as loop:
+        answered(loop, b"x" * 21 + b"\n")
+    assert caplog.messages == [
+        f"192.0.2.1:1 ERROR {NOTHING_TO_SHOW}",
+        f"answered ERROR to 192.0.2.1:1: {NOTHING_TO_SHOW}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("lines", "answers", "logged"),
     [
         ("QUERY|a|\nWHAT\nAND\n", "FAIL\nERROR\nERROR\n", ["WHAT", "WHAT (and 0"]),
         ("WHAT\n", "ERROR\n", ["WHAT"]),
-        ("\n", "ERROR\n", [""]),
+        ("\n", "ERROR\n", [NOTHING_TO_SHOW]),
         ("QUERY|a|\n", "OK\n", []),
         ("", "", []),
     ],
@@ -310,7 +325,9 @@ def test_protocol_errors_are_logged_once_and_then_counted(caplog: pytest.LogCapt
         answered(loop, b"BLINDEX|a|\n", b"\x1b[31m\n", b"QUERY|a|\n", b"\n" * 1_234)
         assert caplog.messages == ["answered ERROR to 192.0.2.1:1: BLINDEX|a|"]
         loop.pass_time(REPEAT_SECONDS)
-        assert caplog.messages[1:] == ["answered ERROR to 192.0.2.1:1:  (and 1,234 more like it in the last 10 s)"]
+        assert caplog.messages[1:] == [
+            f"answered ERROR to 192.0.2.1:1: {NOTHING_TO_SHOW} (and 1,234 more like it in the last 10 s)"
+        ]
         loop.pass_time(REPEAT_SECONDS)
         loop.turn()
         assert loop.wait is None, "once nothing is counted, nothing is waited for"

@@ -182,6 +182,8 @@ def log_errors(replies: Iterable[tuple[Peer, str, str]], limit: RepeatLimit) -> 
 
 
 def _shortened(request: str) -> str:
+    if not request:  # of a line over the limit nothing is kept
+        return "an empty line, or one longer than --max-line"
     if len(request) <= REQUEST_CHARACTERS_MAX:
         return request
     return f"{request[:REQUEST_CHARACTERS_MAX]}... ({len(request):,} characters)"
