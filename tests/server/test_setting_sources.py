@@ -160,7 +160,9 @@ def test_addresses_are_an_array(file: Path) -> None:
         ("listen = ['unix:s', 1]", "scoop.toml line 1: listen: an array of texts in quotes is wanted"),
         ("listen = [\n'unix:s',\n'8080']", "scoop.toml line 1: listen: tcp:HOST:PORT, tls:HOST:PORT or unix:PATH is "),
         ("fsync = 'sometimes'", "scoop.toml line 1: fsync: one of always, everysec, never is wanted, not 'sometimes'"),
-        ("port = 1\nport = 2", "cannot read scoop.toml: "),
+        ("port = 1\nport = 2", "scoop.toml line 2: port is set in line 1 as well"),
+        (f"port = {'9' * 5_000}", "scoop.toml line 1: a number of fewer digits is wanted"),
+        (f"\nport = 0x{'f' * 5_000}", "scoop.toml line 2: port: a number of fewer digits is wanted"),
         ("port 1", "cannot read scoop.toml: "),
     ],
 )

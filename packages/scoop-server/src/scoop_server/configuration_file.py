@@ -1,5 +1,6 @@
 """A configuration file: TOML, one ``key = value`` a setting, and no tables."""
 
+import contextlib
 import json
 import tomllib
 from collections.abc import Iterator
@@ -24,18 +25,45 @@ def read_configuration(path: str) -> list[Entry]:
     try:
         with open(path, "rb") as file:
             text = file.read().decode("utf-8")
-        tomllib.loads(text)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}; see to it, or name another with --config") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"cannot read {path}: byte {error.start} is not UTF-8; save it as UTF-8") from error
+    try:
+        tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"cannot read {path}: {error}; write key = value, a line each") from error
+        raise ValueError(_mistake(path, text, error)) from error
     return [
         Entry(key, value, line)
         for line, statement in _statements(text)
         for key, value in tomllib.loads(statement).items()
     ]
+
+
+def _mistake(path: str, text: str, error: Exception) -> str:
+    """Return what is wrong with ``text``, in one line; some of what tomllib says has a better name, and a place."""
+    if isinstance(error, ValueError) and not isinstance(error, tomllib.TOMLDecodeError):
+        return f"{path} line {_line_of_long_number(text)}: a number of fewer digits is wanted"
+    if str(error).startswith("Cannot overwrite"):
+        first_lines: dict[str, int] = {}
+        for line, statement in _statements(text):
+            for key, value in tomllib.loads(statement).items():
+                if key in first_lines:
+                    return f"{path} line {line}: {key} is set in line {first_lines[key]} as well"
+                if isinstance(value, dict):  # a table: what follows may be its keys, and no settings
+                    first_lines.clear()
+                    break
+                first_lines[key] = line
+    return f"cannot read {path}: {error}; write key = value, a line each"
+
+
+def _line_of_long_number(text: str) -> int:
+    """Return where the statement begins that has more digits than Python reads."""
+    line = 1
+    with contextlib.suppress(ValueError):
+        for first, statement in _statements(text):
+            line = first + statement.count("\n")
+    return line
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:

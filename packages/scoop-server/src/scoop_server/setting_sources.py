@@ -134,7 +134,10 @@ def _given_in_file(option: Option, value: Any, place: str) -> str | bool | list[
         case int() | float():
             wanted = "a number without quotes"
             if isinstance(value, int | float) and not isinstance(value, bool):
-                return str(value)
+                try:
+                    return str(value)
+                except ValueError as error:  # Python writes no number of thousands of digits
+                    raise ValueError(f"{place}: a number of fewer digits is wanted") from error
         case tuple():
             wanted = "an array of texts in quotes"
             if isinstance(value, list) and all(isinstance(text, str) for text in value):
