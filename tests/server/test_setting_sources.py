@@ -128,6 +128,8 @@ def test_addresses_are_an_array(file: Path) -> None:
     ("text", "line"),
     [
         ("prot = 1", "scoop.toml line 1: there is no setting 'prot'; did you mean port?"),
+        ("PORT = 1", "scoop.toml line 1: there is no setting 'PORT'; did you mean port?"),
+        ("MAX-CLIENTS = 1", "scoop.toml line 1: there is no setting 'MAX-CLIENTS'; did you mean max_clients?"),
         ("\n\nmax-lines = 1", "scoop.toml line 3: there is no setting 'max-lines'; did you mean max_line?"),
         ("# port\nport = 1\n[limits]\nmax_line = 1", "scoop.toml line 3: there is no setting 'limits'; leave it out"),
         ("limits.max_line = 1", "scoop.toml line 1: there is no setting 'limits'; leave it out"),

@@ -112,7 +112,7 @@ def _from_file(path: str | None) -> dict[str, _Given]:
         place = f"{path} line {entry.line}"
         option = by_name.get(entry.key.replace("-", "_"))
         if option is None:
-            similar = difflib.get_close_matches(entry.key.replace("-", "_"), by_name, 1)
+            similar = difflib.get_close_matches(entry.key.replace("-", "_").lower(), by_name, 1)
             way_out = f"did you mean {similar[0]}?" if similar else "leave it out"
             raise ValueError(f"{place}: there is no setting {entry.key!r}; {way_out}")
         if option.name in given:
