@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -194,6 +195,16 @@ def test_a_later_file_at_the_path_stays(tmp_path: Path) -> None:
         path.touch()
         listener.close()
     assert path.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has sockets without a file")
+def test_a_unix_socket_without_a_file_is_named_as_systemd_names_it() -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind("")  # Linux gives it a name of its own
+        name = sock.getsockname()
+        assert isinstance(name, bytes)
+        with closing(Listener(sock, is_inherited=True)) as listener:
+            assert listener.address == f"unix:@{name[1:].decode()}"
 
 
 def test_the_log_knows_user_and_process_of_a_unix_client(tmp_path: Path) -> None:

@@ -227,7 +227,10 @@ def _remove_stale_socket(path: str, way_out: str) -> None:
 
 def _name(sock: socket.socket, *, is_tls: bool) -> str:
     if sock.family == socket.AF_UNIX:
-        return f"{'tls:' if is_tls else ''}unix:{sock.getsockname()}"
+        path = sock.getsockname()
+        if isinstance(path, bytes):  # one of Linux that has no file, and a NUL byte before its name
+            path = f"@{os.fsdecode(path[1:])}"
+        return f"{'tls:' if is_tls else ''}unix:{path}"
     return f"{'tls:' if is_tls else ''}{format_address(sock.getsockname())}"
 
 
