@@ -1,8 +1,8 @@
 """Soak a real server: ``python -m tests.soak.run --seconds 600 [--seed N] [--out build/soak]``.
 
 Clients of all kinds come and go while a probe asks beside them. The exit status is 0 when every good client got the
-right answers, memory, descriptors and threads were at the end what they were at the start, and a restart had all
-that was acknowledged. What was seen is left in the output directory, as JSON and as a picture.
+right answers, memory, descriptors, threads and latency were at the end what they were at the start, and a restart
+had all that was acknowledged. What was seen is left in the output directory, as JSON and as a picture.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         finally:
             write(soak.record, options.out)
     print(soak.record)
-    print(f"memory, descriptors and threads are flat; the record is in {options.out}")
+    print(f"memory, descriptors, threads and latency are flat; the record is in {options.out}")
     return 0
 
 

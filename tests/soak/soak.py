@@ -37,6 +37,11 @@ MEMORY_GROWTH_MAX: Final = 0.05
 MEMORY_GROWTH_BYTES_MAX: Final = 1_048_576
 """How much more memory the late median may have than the early one: a share of it, and what the allocator keeps."""
 
+LATENCY_GROWTH_MAX: Final = 3.0
+LATENCY_GROWTH_MS_MAX: Final = 20.0
+"""How much longer the late median of the probe's medians may be than the early one: so many times, and what a machine
+that has other things to do takes. A slowness that grows with what has been served exceeds it in minutes."""
+
 _COMPACTIONS: Final = 5
 
 _SAMPLES_MIN: Final = 20
@@ -87,6 +92,9 @@ class Record:
             raise NotAsPromisedError(
                 f"{self.descriptors_after} descriptors are open after all visits, {self.descriptors_before} before them"
             )
+        early, late = (self.window("p50_ms", share) for share in (EARLY, LATE))
+        if late > early * LATENCY_GROWTH_MAX + LATENCY_GROWTH_MS_MAX:
+            raise NotAsPromisedError(f"an answer took {early:.1f} ms early, and {late:.1f} ms late")
 
     def to_json(self) -> str:
         """Return all of it."""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.crash.load_client import NotAsPromisedError
 from tests.soak import run, unsound_server
-from tests.soak.soak import Soak
+from tests.soak.soak import Record, Sample, Soak
 from tests.soak.visits import VISITS
 
 SECONDS = 4.0
@@ -29,6 +29,7 @@ def test_a_server_is_at_the_end_what_it_was_at_the_start(tmp_path: Path) -> None
         ("leak-descriptors", "descriptors are open"),
         ("leak-memory", "memory has grown"),
         ("leak-threads", "threads have come"),
+        ("slow-down", r"an answer took [\d.]+ ms early, and [\d.]+ ms late"),
         ("answer-wrongly", "a visit failed|the probe ended"),
         ("forget", "was found|what is there after a restart"),
     ],
@@ -37,3 +38,19 @@ def test_a_fault_that_shows_over_time_is_found_out(tmp_path: Path, fault: str, w
     command = [sys.executable, str(unsound_server.__file__), fault]
     with pytest.raises(NotAsPromisedError, match=what):
         Soak(tmp_path, 1, command=command).run(SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("early_ms", "late_ms", "is_flat"),
+    [(2.0, 2.0, True), (10.0, 1.0, True), (0.1, 19.0, True), (10.0, 49.0, True), (10.0, 51.0, False)],
+)
+def test_answers_may_take_somewhat_longer_at_the_end(early_ms: float, late_ms: float, *, is_flat: bool) -> None:
+    record = Record()
+    for second in range(100):
+        p50_ms = early_ms if second < 50 else late_ms
+        record.samples.append(Sample(second, 1_000_000, 10, 2, 50, p50_ms, p50_ms))
+    if is_flat:
+        record.check()
+    else:
+        with pytest.raises(NotAsPromisedError, match=r"an answer took 10\.0 ms early, and 51\.0 ms late"):
+            record.check()

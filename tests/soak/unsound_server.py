@@ -7,6 +7,7 @@ import itertools
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 from unittest.mock import patch
@@ -18,6 +19,11 @@ from scoop_server.client import Client
 from scoop_server.store import JournalStore
 
 _LEAK_BYTES: Final = 200_000
+
+_FIRST_CLIENTS: Final = 10
+"""More than a soak has come before it counts."""
+_SLOWEST_SECONDS: Final = 0.1
+_SLOWEST_AFTER_SECONDS: Final = 4.0
 
 _kept: list[bytearray] = []
 
@@ -46,6 +52,21 @@ def leak_threads() -> None:
     """Leave a thread behind each connection."""
     forever = threading.Event()
     _before_each_close(lambda: threading.Thread(target=forever.wait, daemon=True).start())
+
+
+def slow_down() -> None:
+    """Take longer for each commit, the longer clients have been coming."""
+    commit = JournalStore.commit
+    left: list[float] = []
+    _before_each_close(lambda: left.append(time.monotonic()))
+
+    def commit_late(self: JournalStore, changes: Changes) -> None:
+        if len(left) > _FIRST_CLIENTS:
+            share = (time.monotonic() - left[_FIRST_CLIENTS]) / _SLOWEST_AFTER_SECONDS
+            time.sleep(_SLOWEST_SECONDS * min(1.0, share) ** 3)
+        commit(self, changes)
+
+    patch.object(JournalStore, "commit", commit_late).start()
 
 
 def answer_wrongly() -> None:
@@ -77,6 +98,7 @@ FAULTS: Final[dict[str, Callable[[], None]]] = {
     "leak-descriptors": leak_descriptors,
     "leak-memory": leak_memory,
     "leak-threads": leak_threads,
+    "slow-down": slow_down,
     "answer-wrongly": answer_wrongly,
     "forget": forget,
 }
