@@ -1,8 +1,9 @@
 """Soak a real server: ``python -m tests.soak.run --seconds 600 [--seed N] [--out build/soak]``.
 
-Clients of all kinds come and go while a probe asks beside them. The exit status is 0 when every good client got the
-right answers, memory, descriptors, threads and latency were at the end what they were at the start, and a restart
-had all that was acknowledged. What was seen is left in the output directory, as JSON and as a picture.
+Clients of all kinds come and go while a probe asks beside them and the metrics are scraped. The exit status is 0 when
+every good client got the right answers, memory, descriptors, threads and latency were at the end what they were at the
+start, and a restart had all that was acknowledged. What was seen is left in the output directory, as JSON and as a
+picture.
 """
 
 import argparse

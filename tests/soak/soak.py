@@ -25,6 +25,7 @@ from tests.crash.load_client import NotAsPromisedError, OwnPackages, State
 from tests.crash.scene import parse_dump
 from tests.server.certificates import CertificateFiles
 from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
+from tests.server.test_admin import get, place_of
 from tests.soak.connectors import connector
 from tests.soak.visits import VISITS, Visit, Visitor, read_lines
 
@@ -118,6 +119,7 @@ class Soak:
         self._arguments = (
             *("--data-dir", str(self._data), "--listen", "tcp:127.0.0.1:0"),
             *("--listen", f"unix:{path / 'socket'}", "--listen", "tls:127.0.0.1:0"),
+            *("--admin", "127.0.0.1:0"),
             *self._certificates.server_arguments,
         )
         self._command = command
@@ -144,6 +146,7 @@ class Soak:
                         visitor.join(WAIT_SECONDS)
                 self._raise_failures()
                 self.record.descriptors_after = self._descriptors_at_rest(server, probe)
+                self._scrape(server, "scoop_connections 1.0", "scoop_handshakes 0.0")  # the probe alone
                 probed = _end(probe)
             if server.stop() != 0:
                 raise NotAsPromisedError("\n".join(["the server did not end well:", *server.log_lines]))
@@ -187,6 +190,7 @@ class Soak:
         compactions = 0
         while (passed := time.monotonic() - started) < seconds and not self._stop.is_set():
             self.record.samples.append(self._sample(server, probe, passed))
+            self._scrape(server)
             if passed > (compactions + 1) * seconds / (_COMPACTIONS + 1):
                 compactions += 1
                 server.send_signal(signal.SIGUSR1)
@@ -203,6 +207,14 @@ class Soak:
             int(found[1]) for found in re.finditer(r"^(?:VmRSS|Threads):\s+(\d+)", status, re.MULTILINE)
         )
         return Sample(round(second, 1), resident * 1_024, _descriptors(server.pid), threads, **json.loads(line))
+
+    @staticmethod
+    def _scrape(server: ServerProcess, *expected: str) -> None:
+        """Ask for the metrics, as Prometheus does; raise unless the server is ready and ``expected`` is among them."""
+        status, text = get(place_of(server), "/metrics")
+        for sample in ("scoop_ready 1.0", *expected):
+            if f"\n{sample}\n" not in text:
+                raise NotAsPromisedError(f"the metrics (status {status}) are without {sample!r}: {text}")
 
     def _descriptors_at_rest(self, server: ServerProcess, probe: "subprocess.Popen[str]") -> int:
         """Return how many descriptors the server has, when it neither opens nor closes any."""

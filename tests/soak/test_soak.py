@@ -30,6 +30,7 @@ def test_a_server_is_at_the_end_what_it_was_at_the_start(tmp_path: Path) -> None
         ("leak-memory", "memory has grown"),
         ("leak-threads", "threads have come"),
         ("slow-down", r"an answer took [\d.]+ ms early, and [\d.]+ ms late"),
+        ("miscount", "without 'scoop_connections 1.0'"),
         ("answer-wrongly", "a visit failed|the probe ended"),
         ("forget", "was found|what is there after a restart"),
     ],

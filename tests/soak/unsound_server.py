@@ -16,6 +16,7 @@ from scoop_core import Changes, DependencyGraph
 
 from scoop_server import command_line
 from scoop_server.client import Client
+from scoop_server.event_loop import Server
 from scoop_server.store import JournalStore
 
 _LEAK_BYTES: Final = 200_000
@@ -69,6 +70,17 @@ def slow_down() -> None:
     patch.object(JournalStore, "commit", commit_late).start()
 
 
+def miscount() -> None:
+    """Go on counting one connection that has been closed."""
+    close = Server._close
+
+    def close_and_miscount(self: Server, *arguments: Any, **options: Any) -> None:
+        close(self, *arguments, **options)
+        self._statistics.connections_now += 1
+
+    patch.object(Server, "_close", close_and_miscount).start()
+
+
 def answer_wrongly() -> None:
     """Turn the answers of one batch in a hundred round."""
     apply_lines = DependencyGraph.apply_lines
@@ -99,6 +111,7 @@ FAULTS: Final[dict[str, Callable[[], None]]] = {
     "leak-memory": leak_memory,
     "leak-threads": leak_threads,
     "slow-down": slow_down,
+    "miscount": miscount,
     "answer-wrongly": answer_wrongly,
     "forget": forget,
 }
