@@ -18,6 +18,8 @@ from scoop_server.setting_sources import read_settings
 from scoop_server.settings import Settings, build_parser
 
 from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
+from tests.server.test_admin import WHERE, get
+from tests.test_monitoring_page import expressions
 
 UNITS: Final = Path(__file__).parents[2] / "contrib" / "systemd"
 SERVICE: Final = UNITS / "scoop.service"
@@ -30,6 +32,11 @@ EXPOSURE_MAX: Final = 15
 
 needs_systemd_analyze: Final = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
+needs_mounts: Final = pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0,
+    reason="mounts of its own are not allowed here",
 )
 needs_strace: Final = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
@@ -133,6 +140,26 @@ def test_the_socket_for_tls_has_the_name_by_which_the_server_knows_it() -> None:
 def test_the_kinds_of_addresses_are_those_that_the_server_opens() -> None:
     allowed = value(SERVICE, "RestrictAddressFamilies").split()
     assert sorted(allowed) == sorted(family.name for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX))
+
+
+def test_the_metrics_of_the_process_have_the_files_that_they_are_read_from() -> None:
+    assert any("process_" in expression for expression in expressions())
+    assert "pid" not in values(SERVICE, "ProcSubset")
+
+
+@needs_mounts
+def test_alerts_and_dashboard_find_their_metrics_behind_what_the_service_hides_of_proc() -> None:
+    hidden = [f"hidepid={value(SERVICE, 'ProtectProc')}", *(f"subset={each}" for each in values(SERVICE, "ProcSubset"))]
+    mount = f'mount -t proc -o {",".join(hidden)} proc /proc && exec "$@"'
+    command = ("unshare", "--mount", "sh", "-c", mount, "sh", *MODULE_COMMAND)
+    with ServerProcess("--memory", "--admin", "127.0.0.1:0", command=command) as server:
+        status, metrics = get(server.wait_for_log(WHERE)[1], "/metrics")
+        assert server.stop() == 0
+    assert status == 200
+    exposed = set(re.findall(r"^(process_\w+)", metrics, re.MULTILINE))
+    asked = {name for expression in expressions() for name in re.findall(r"\bprocess_\w+", expression)}
+    assert asked
+    assert asked <= exposed
 
 
 def allowed_system_calls() -> set[str]:
