@@ -33,6 +33,7 @@ EXPOSURE_MAX: Final = 15
 needs_systemd_analyze: Final = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
 )
+needs_systemctl: Final = pytest.mark.skipif(shutil.which("systemctl") is None, reason="systemctl is not installed")
 needs_mounts: Final = pytest.mark.skipif(
     shutil.which("unshare") is None
     or subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0,
@@ -135,6 +136,24 @@ def test_the_socket_for_tls_has_the_name_by_which_the_server_knows_it() -> None:
     assert value(TLS_SOCKET, "FileDescriptorName") == activation._TLS_NAME
     assert values(SOCKET, "FileDescriptorName") == []
     assert value(TLS_SOCKET, "Service") == SERVICE.name
+
+
+@needs_systemctl
+@pytest.mark.parametrize("wanted", [[SERVICE], [TLS_SOCKET, SERVICE], [SOCKET, SERVICE], [SOCKET, TLS_SOCKET, SERVICE]])
+def test_what_is_enabled_is_what_was_named(tmp_path: Path, wanted: list[Path]) -> None:
+    units = tmp_path / "etc" / "systemd" / "system"
+    units.mkdir(parents=True)
+    for unit in ALL:
+        shutil.copy(unit, units)
+    command = ["systemctl", f"--root={tmp_path}", "enable", *(unit.name for unit in wanted)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {link.name for link in units.rglob("*") if link.is_symlink()} == {unit.name for unit in wanted}
+
+
+def test_no_unit_brings_another_along() -> None:
+    for unit in ALL:
+        assert values(unit, "Also") == []
 
 
 def test_the_kinds_of_addresses_are_those_that_the_server_opens() -> None:
