@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from scoop_server.listening import CannotListenError, Listener
 from scoop_server.tls import Certificates
 
 from tests.server.certificates import CertificateFiles
-from tests.server.process import ServerProcess
+from tests.server.process import WAIT_SECONDS, ServerProcess, server_environment
 
 
 class Manager:
@@ -24,7 +26,7 @@ class Manager:
         self.environment: dict[str, str] = {}
 
     def hand_over(self, file: socket.socket | int, name: str = "", *, count: str = "1", process: int = 0) -> None:
-        """Have a copy of ``file`` be the first descriptor; whoever takes it over closes it."""
+        """Have a copy of ``file`` be the first descriptor. A listener that takes it over closes it."""
         descriptor = os.dup(file if isinstance(file, int) else file.fileno())
         os.set_inheritable(descriptor, True)
         self._monkeypatch.setattr(activation, "_FIRST_DESCRIPTOR", descriptor)
@@ -108,6 +110,7 @@ def test_what_is_no_listening_stream_socket_is_refused(manager: Manager, tmp_pat
         for sock in (connecting, datagrams, packets):
             manager.hand_over(sock, "scoop.socket")
             assert f"({'scoop.socket'!r}): it is no listening stream socket; " in manager.refusal()
+            os.close(activation._FIRST_DESCRIPTOR)  # it is still open: what was not given is not the server's to close
         manager.hand_over(file.fileno())
         assert "('unknown'): Socket operation on non-socket; start the server by a socket unit" in manager.refusal()
         os.close(activation._FIRST_DESCRIPTOR)
@@ -159,6 +162,31 @@ def test_all_sockets_are_served_and_outlive_the_server(tmp_path: Path) -> None:
                         assert client.ask("INDEX|a|", "QUERY|a|") == ["OK", "OK"]
                 assert server.stop() == 0
             assert path.is_socket()
+
+
+@pytest.mark.parametrize("count", ["2", "3", "9"])
+def test_more_sockets_promised_than_given_are_one_line(count: str) -> None:
+    # Between what was given and what was not, the server's own descriptors come to lie.
+    program = (
+        f"import os, sys; os.environ |= {{'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': {count!r}}}; "
+        "os.execv(sys.executable, [sys.executable, '-m', 'scoop_server', '--memory'])"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        program = f"import os; os.dup2({sock.fileno()}, 3); os.closerange(4, 1_000); {program}"
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            pass_fds=[sock.fileno()],
+            env=server_environment(),
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(
+        "scoop-server: cannot listen on descriptor 4 ('unknown'): it is no listening stream socket; "
+    )
 
 
 def test_a_compaction_does_not_get_the_sockets(tmp_path: Path) -> None:

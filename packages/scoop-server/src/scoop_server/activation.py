@@ -55,7 +55,7 @@ def _take_over(descriptor: int, name: str) -> socket.socket:
             f"cannot listen on descriptor {descriptor} ({name!r}): {error.strerror}; start the server by a socket unit"
         ) from error
     if not is_listening:
-        sock.close()
+        sock.detach()  # it may be one of the server's own, where LISTEN_FDS counts more than was handed over
         raise CannotListenError(
             f"cannot listen on descriptor {descriptor} ({name!r}): it is no listening stream socket; "
             "use ListenStream and Accept=no in the socket unit"
