@@ -12,9 +12,22 @@ from unittest.mock import patch
 
 from scoop_core import DependencyGraph, decode_snapshot, encode_snapshot
 
-from scoop_server import command_line, recovery, store
+from scoop_server import command_line, recovery, service, store
+from scoop_server.settings import Settings
+from scoop_server.tls import Certificates
 
 Hold = Callable[[], None]
+
+
+def while_starting(hold: Hold) -> Any:
+    """Hold it when signals are waited for, and nothing is read yet."""
+    certificates = service._certificates
+
+    def load(settings: Settings) -> Certificates | None:
+        hold()
+        return certificates(settings)
+
+    return patch.object(service, "_certificates", load)
 
 
 def while_loading(hold: Hold) -> Any:
@@ -51,7 +64,7 @@ def while_serving(hold: Hold) -> Any:
     return patch.object(DependencyGraph, "apply_lines", apply)
 
 
-PLACES: Final = {"loading": while_loading, "saving": while_saving, "serving": while_serving}
+PLACES: Final = {"starting": while_starting, "loading": while_loading, "saving": while_saving, "serving": while_serving}
 
 
 def main(place: str, fifo: str, arguments: list[str]) -> int:

@@ -11,6 +11,9 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 _ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
+_READ_BYTES_MAX: Final = 4_096
+"""More signals than come between two turns."""
+
 
 class SignalPipe:
     """Signals as something a selector can wait for: SIGTERM, SIGINT, SIGHUP and SIGUSR1 put a byte into it."""
@@ -29,9 +32,14 @@ class SignalPipe:
 
     @contextlib.contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Have SIGTERM and SIGINT raise KeyboardInterrupt meanwhile: for what takes long, and may end at any moment."""
+        """Have SIGTERM and SIGINT raise KeyboardInterrupt meanwhile: for what takes long, and may end at any moment.
+
+        It is raised at once where one of them has come and has not been read.
+        """
         self._interrupts = True
         try:
+            if _ENDS.intersection(self._unread()):
+                raise KeyboardInterrupt
             yield
         finally:
             self._interrupts = False
@@ -42,7 +50,14 @@ class SignalPipe:
 
     def read(self) -> bytes:
         """Return the numbers of the signals that came, one a byte."""
-        return self._reader.recv(4_096)
+        return self._reader.recv(_READ_BYTES_MAX)
+
+    def _unread(self) -> bytes:
+        """Return what :meth:`read` will, and leave it there."""
+        try:
+            return self._reader.recv(_READ_BYTES_MAX, socket.MSG_PEEK)
+        except BlockingIOError:
+            return b""
 
     def interrupt_if_asked(self) -> None:
         """Raise KeyboardInterrupt if SIGTERM or SIGINT has come since the last look."""
