@@ -10,6 +10,7 @@ from scoop_server.settings import OPTIONS
 from scoop_server.usage import parsers
 
 from tests.server.process import WAIT_SECONDS
+from tests.test_readme import ROOT, table_rows
 
 PAGE = manual_page(parsers())
 
@@ -44,6 +45,12 @@ def test_it_tells_every_option_its_variable_and_every_command() -> None:
     for name, parser in parsers().items():
         assert not name or f"\nscoop-server {name}" in plain
         assert str(parser.description) in plain
+
+
+def test_it_tells_every_exit_status_that_the_page_for_operators_does() -> None:
+    section = PAGE.partition(".SH EXIT STATUS\n")[2].partition(".SH ")[0]
+    rows = table_rows(ROOT / "docs" / "operations.md", "exit status", "what it means")
+    assert re.findall(r"^\.TP\n\\fB(\d+)\\fR$", section, re.MULTILINE) == [status for status, _ in rows]
 
 
 @pytest.mark.parametrize(

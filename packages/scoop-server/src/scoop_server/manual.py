@@ -24,6 +24,7 @@ _STATUSES: Final = (
     ("0", "It has done what was asked."),
     ("1", "It could not: standard error says why, in one line."),
     ("2", "The command line, a variable or the configuration file is wrong: standard error says where."),
+    ("130", "It was interrupted before it was serving, or while it ran one of the commands."),
 )
 
 
