@@ -117,7 +117,7 @@ def test_without_a_service_manager_nothing_is_sent_and_nothing_opened() -> None:
     nobody.tick("serving")
     nobody.loading("snapshot-1", 0, 10)
     nobody.reloading()
-    nobody.stopping("stopping")
+    nobody.stopping("stopping", 10.0)
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert not nobody.is_present
     assert nobody.watchdog_seconds is None
@@ -189,6 +189,14 @@ def test_more_time_is_asked_for_while_files_are_read_and_written(systemd: Notify
     assert all(usec > 2e6 * WORD_SECONDS for usec in asked)
 
 
+def test_more_time_is_asked_for_while_clients_are_waited_for_at_the_end(systemd: NotifySocket, clock: Clock) -> None:
+    with manager(systemd, clock) as it:
+        it.stopping("draining", 300.0)
+        message = systemd.receive()
+    assert message.keys() == {"STOPPING", "STATUS", "EXTEND_TIMEOUT_USEC"}
+    assert int(message["EXTEND_TIMEOUT_USEC"]) > 300e6
+
+
 # The watchdog
 
 
@@ -234,7 +242,7 @@ def test_a_socket_that_is_not_there_is_one_warning(
     with contextlib.closing(ServiceManager({"NOTIFY_SOCKET": missing, "WATCHDOG_USEC": "1000000"}, clock)) as it:
         it.ready("serving")
         it.tick("serving")
-        it.stopping("stopping")
+        it.stopping("stopping", 10.0)
     [message] = caplog.messages
     assert message.startswith(f"cannot tell the service manager at {missing}: No such file or directory;")
 
@@ -313,6 +321,17 @@ def test_a_server_tells_when_it_reads_its_settings_again(systemd: NotifySocket) 
         server.send_signal(signal.SIGHUP)
         assert systemd.receive().keys() == {"RELOADING", "MONOTONIC_USEC"}
         assert systemd.receive() == {"READY": "1", "STATUS": "serving: 0 packages, 0 clients"}
+
+
+@pytest.mark.parametrize("drain_seconds", ["10", "1234.5", "1e8"])
+def test_a_server_that_is_told_to_stop_asks_for_the_time_that_its_clients_may_take(
+    systemd: NotifySocket, drain_seconds: str
+) -> None:
+    with ServerProcess("--memory", "--drain-timeout", drain_seconds, variables={"NOTIFY_SOCKET": systemd.name}) as it:
+        systemd.receive_until("READY")
+        assert it.stop() == 0
+        *_, stopping = systemd.receive_until("STOPPING")
+    assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 1e6 * float(drain_seconds)
 
 
 def test_a_server_that_loads_is_not_ready(systemd: NotifySocket, tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
 
         def stop() -> None:
             server.request_shutdown()
-            manager.stopping(status())
+            waits = (limits.handover_seconds_max, limits.drain_seconds_max, limits.linger_seconds_max)
+            manager.stopping(status(), sum(waits))
 
         def reload() -> None:
             manager.reloading()

@@ -24,6 +24,9 @@ _STEP_BYTES_PER_SECOND: Final = 1_000_000
 """How long loading and saving may take from one word to the next, which systemd is asked for in advance: the longest
 step is to decode or to sync a snapshot whole, and a tenth of the speed that a slow machine reaches is asked for."""
 
+_STOP_MARGIN_SECONDS: Final = 30.0
+"""What the end may take beyond the waits for clients: a disk that is slow in the last turns."""
+
 _SEND_SECONDS_MAX: Final = 5.0
 """How long a message that is sent only once waits for a service manager that has no room for it."""
 
@@ -75,9 +78,10 @@ class ServiceManager:
         """Settings are read anew; :meth:`ready` follows."""
         self._tell_once("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000}")
 
-    def stopping(self, status: str) -> None:
-        """The server is on its way out."""
-        self._tell_once("STOPPING=1", f"STATUS={status}")
+    def stopping(self, status: str, seconds_max: float) -> None:
+        """The server is on its way out; its clients have ``seconds_max`` for their answers, and then it saves."""
+        usec = 1e6 * (seconds_max + _STOP_MARGIN_SECONDS)
+        self._tell_once("STOPPING=1", f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={usec:.0f}")
         self._status = status
         self._next_word = self._clock()  # stopping has a timeout of its own, and saving may take longer
 
