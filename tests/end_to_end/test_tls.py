@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 import pytest
+import trustme
 
 from tests.server.certificates import CertificateFiles, TlsPeer
 from tests.server.process import WAIT_SECONDS, ServerProcess
@@ -87,6 +88,30 @@ def test_a_client_with_the_certificate_of_another_authority_is_not(
 ) -> None:
     assert is_refused(mutual, files.client_context(strangers.client_cert))
     mutual.wait_for_log("the TLS handshake of 127.0.0.1:[0-9]+ failed: certificate verify failed: ")
+
+
+def test_an_intermediate_authority_lets_in_its_own_clients_and_no_others(
+    files: CertificateFiles, tmp_path: Path
+) -> None:
+    root = trustme.CA()
+    intermediate, sibling = root.create_child_ca(), root.create_child_ca()
+    authority = tmp_path / "intermediate.pem"
+    intermediate.cert_pem.write_to_path(authority)
+
+    def context(issuer: trustme.CA, *, with_chain: bool) -> ssl.SSLContext:
+        file = tmp_path / "client.pem"
+        issued = issuer.issue_cert("builder@scoop.test")
+        pems = [issued.private_key_pem, *issued.cert_chain_pems[: None if with_chain else 1]]
+        file.write_bytes(b"".join(pem.bytes() for pem in pems))
+        return files.client_context(file)
+
+    arguments = (*files.server_arguments, "--tls-client-ca", str(authority))
+    with ServerProcess(*LISTEN, *arguments) as server:
+        for with_chain in (False, True):
+            with server.connect(tls=context(intermediate, with_chain=with_chain)) as client:
+                assert client.ask("QUERY|a|") == ["FAIL"]
+            for other in (root, sibling):
+                assert is_refused(server, context(other, with_chain=with_chain))
 
 
 def test_a_client_that_does_not_trust_the_server_goes(mutual: ServerProcess, strangers: CertificateFiles) -> None:

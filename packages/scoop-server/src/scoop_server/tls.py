@@ -77,6 +77,8 @@ class Certificates:
             ) from error
         if self._client_ca is not None:
             context.verify_mode = ssl.CERT_REQUIRED
+            # Each certificate in the file is trusted as it stands, also one whose own issuer is not in there.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             try:
                 context.load_verify_locations(self._client_ca)
             except OSError as error:
