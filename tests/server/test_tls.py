@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -350,7 +351,7 @@ def test_files_that_cannot_be_used_are_named(files: CertificateFiles, tmp_path: 
     assert refusal(missing, files.server_key) == f"cannot read {missing}: No such file or directory"
     assert refusal(files.server_cert, missing) == f"cannot read {missing}: No such file or directory"
     assert refusal(files.server_cert, files.server_key, missing) == f"cannot read {missing}: No such file or directory"
-    assert refusal(tmp_path) == f"cannot read {tmp_path}: Is a directory"
+    assert refusal(tmp_path) == f"cannot read {tmp_path}: it is no regular file"
     together = "; both must be PEM, and belong together"
     both = f"cannot use the certificate {text} with the key in {files.server_key}: "
     assert refusal(text, files.server_key).startswith(both)
@@ -359,6 +360,36 @@ def test_files_that_cannot_be_used_are_named(files: CertificateFiles, tmp_path: 
     assert mismatch.endswith(f"the key in {files.client_cert}: key values mismatch{together}")
     assert refusal(files.server_cert).endswith(together)  # it holds no key
     assert refusal(files.server_cert, files.server_key, text).startswith(f"cannot use the certificates in {text}: ")
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    """Return a pipe into which no one writes: whoever opens it waits for ever."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    return path
+
+
+def test_what_is_no_regular_file_is_not_opened(files: CertificateFiles, fifo: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.pem"
+    link.symlink_to(fifo)
+    for path in (fifo, link):
+        no_file = f"cannot read {path}: it is no regular file"
+        assert refusal(path, files.server_key) == no_file
+        assert refusal(files.server_cert, path) == no_file
+        assert refusal(files.server_cert, files.server_key, path) == no_file
+
+
+def test_what_is_no_regular_file_any_more_does_not_hold_up_the_server(
+    files: CertificateFiles, fifo: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = tmp_path / "key.pem"
+    key.symlink_to(files.server_key)
+    certificates = Certificates(files.server_cert, key, None)
+    key.unlink()
+    key.symlink_to(fifo)
+    certificates.reload()
+    assert f"cannot read {key}: it is no regular file; what was read before stays in use" in caplog.messages
 
 
 def test_a_key_in_the_file_of_its_certificate(files: CertificateFiles) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import re
 import socket
 import ssl
+import stat
 from pathlib import Path
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final, NoReturn
@@ -56,6 +57,9 @@ class Certificates:
         key = self._key or self._cert
         for path in filter(None, (self._cert, self._key, self._client_ca)):
             try:
+                # To open a pipe would wait for whoever writes into it, and all clients with it.
+                if not stat.S_ISREG(path.stat().st_mode):
+                    raise CertificateError(f"cannot read {path}: it is no regular file")
                 path.read_bytes()
             except OSError as error:
                 raise CertificateError(f"cannot read {path}: {error.strerror}") from error
