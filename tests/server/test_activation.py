@@ -68,6 +68,7 @@ def test_a_socket_is_taken_over_so_that_no_child_takes_it_too(manager: Manager) 
         assert not os.get_inheritable(listener.fileno())
         assert not os.get_blocking(listener.fileno())
         assert manager.environment == {"LANG": "C"}
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)  # and so have its clients
         listener.listen()
         listener.close()
         with socket.create_connection(sock.getsockname()):  # its owner goes on listening

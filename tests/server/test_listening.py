@@ -108,6 +108,17 @@ def test_what_is_safe_is_not_warned_of(tmp_path: Path, caplog: pytest.LogCapture
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.parametrize("address", ["tcp:127.0.0.1:0", "tcp:[::1]:0"])
+def test_the_system_looks_whether_a_silent_client_is_still_there(address: str) -> None:
+    with listening(address) as listener, socket.create_connection(listener.listening_socket.getsockname()[:2]):
+        listener.listening_socket.setblocking(True)
+        sock, _ = listener.accept()
+        assert isinstance(sock, socket.socket)
+        with sock:
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 # Unix sockets
 
 

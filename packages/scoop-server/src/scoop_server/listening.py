@@ -49,8 +49,10 @@ class Listener:
     ) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
-            # Answers are short and complete: they leave at once. Accepted sockets inherit it.
+            # Accepted sockets inherit both. Answers are short and complete: they leave at once. And the system asks a
+            # peer that has long been silent whether it is there, so that one that vanished does not keep its place.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = sock
         self._certificates = certificates
         self._own_file = own_file
