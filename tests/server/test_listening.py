@@ -83,10 +83,17 @@ def test_ipv6_leaves_ipv4_alone() -> None:
         assert listener._socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
 
 
-@pytest.mark.parametrize(
-    ("address", "is_exposed"),
-    [("127.0.0.1", False), ("127.1.2.3", False), ("[::1]", False), ("0.0.0.0", True), ("[::]", True)],
-)
+REACHES: list[tuple[str, bool]] = [
+    ("127.0.0.1", False),
+    ("127.1.2.3", False),
+    ("[::1]", False),
+    ("0.0.0.0", True),
+    ("[::]", True),
+]
+"""Addresses, and whether other machines can reach them."""
+
+
+@pytest.mark.parametrize(("address", "is_exposed"), REACHES)
 def test_an_address_without_tls_that_others_can_reach_is_warned_of(
     address: str, is_exposed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -97,9 +104,25 @@ def test_an_address_without_tls_that_others_can_reach_is_warned_of(
         assert warned == is_exposed
 
 
-def test_what_is_safe_is_not_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("address", "is_exposed"), REACHES)
+def test_an_address_with_tls_that_others_can_reach_without_a_certificate_is_warned_of(
+    tmp_path: Path, address: str, is_exposed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     files = CertificateFiles.make(tmp_path / "certificates")
     certificates = Certificates(files.server_cert, files.server_key, None)
+    with closing(bind(parse_address(f"tls:{address}:0"), certificates)) as listener:  # it never listens
+        _look_at_security([listener], certificates)
+        expected = (
+            f"{listener.address} can be reached from other machines, and asks clients for no certificate: "
+            "whoever connects can change the index"
+        )
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warnings == ([expected] if is_exposed else [])
+
+
+def test_what_is_safe_is_not_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = CertificateFiles.make(tmp_path / "certificates")
+    certificates = Certificates(files.server_cert, files.server_key, files.authority)
     with (
         closing(bind(parse_address("tls:0.0.0.0:0"), certificates)) as public,
         closing(bind(parse_address(f"unix:{tmp_path / 'scoop.sock'}"))) as unix,

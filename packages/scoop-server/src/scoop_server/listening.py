@@ -68,8 +68,8 @@ class Listener:
 
     @property
     def is_exposed(self) -> bool:
-        """Whether other machines can reach it, and without TLS."""
-        if self._socket.family == socket.AF_UNIX or self.is_tls:
+        """Whether other machines can reach it, and no client needs a certificate for that."""
+        if self._socket.family == socket.AF_UNIX or (self._certificates is not None and self._certificates.ask_clients):
             return False
         host = ipaddress.ip_address(self._socket.getsockname()[0].partition("%")[0])
         return not (getattr(host, "ipv4_mapped", None) or host).is_loopback

@@ -177,7 +177,13 @@ def _look_at_security(listeners: list[Listener], certificates: Certificates | No
             "--tls-cert is given, and no socket has TLS; give one FileDescriptorName=tls in its unit"
         )
     for listener in listeners:
-        if listener.is_exposed:
+        if listener.is_exposed and listener.is_tls:
+            log.warning(
+                "%(address)s can be reached from other machines, and asks clients for no certificate: "
+                "whoever connects can change the index",
+                {"address": listener.address},
+            )
+        elif listener.is_exposed:
             log.warning(
                 "%(address)s can be reached from other machines without TLS: whoever connects can change the index, "
                 "and what clients send can be read and altered on its way",

@@ -40,6 +40,11 @@ class Certificates:
         self._client_ca = client_ca
         self._context = self._load()
 
+    @property
+    def ask_clients(self) -> bool:
+        """Whether a client must show a certificate."""
+        return self._client_ca is not None
+
     def wrap(self, sock: socket.socket) -> "TlsStream":
         """Return the server's side of TLS over a connected, non-blocking socket."""
         return TlsStream(sock, self._context)
