@@ -2,9 +2,11 @@
 
 import os
 import re
+import socket
 import ssl
 import subprocess
 import sys
+import tomllib
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Final
@@ -14,7 +16,7 @@ import pytest
 from scoop_server import maintenance, usage
 from scoop_server.settings import build_parser
 
-from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
+from tests.server.process import WAIT_SECONDS, ServerProcess, run_to_end, server_environment
 from tests.test_readme import code_blocks, code_spans, prose
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
@@ -129,7 +131,6 @@ def test_a_server_with_certificates_and_settings_as_it_says_serves_the_client_th
     file.write_text(moved(settings, root).replace("127.0.0.1:9180", "127.0.0.1:0"))
     shown = run_to_end("--config", str(file), "--show-config")
     assert shown.returncode == 0, shown.stderr
-    assert len(re.findall(r"listen = .*tcp.*tls.*unix", shown.stdout)) == 1
     tls = Path(f"{root}/etc/scoop/tls")
     assert {path.name for path in tls.iterdir() if path.stat().st_mode & 0o077} == {
         "ca.pem",
@@ -137,9 +138,12 @@ def test_a_server_with_certificates_and_settings_as_it_says_serves_the_client_th
         "client.pem",
     }
 
-    command = [*MODULE_COMMAND, "--config", str(file)]
-    arguments = ("--listen", "tls:127.0.0.1:0", "--data-dir", f"{root}/var/lib/scoop")
-    with ServerProcess(*arguments, command=command) as server:
+    arguments = ("--config", str(file), "--data-dir", f"{root}/var/lib/scoop")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as secure,
+        socket.create_server(("127.0.0.1", 0)) as plain,
+        ServerProcess(*arguments, sockets=[("tls", secure), ("scoop.socket", plain)]) as server,
+    ):
         [program] = code_blocks(PAGE, "python")
         client = moved(program, root).replace("8443", str(server.port))
         done = subprocess.run(
@@ -150,6 +154,20 @@ def test_a_server_with_certificates_and_settings_as_it_says_serves_the_client_th
         with server.connect(tls=without) as stranger, pytest.raises((ssl.SSLError, ConnectionError)):
             stranger.socket.recv(1)
         server.wait_for_log("did not return a certificate")
+    assert not [line for line in server.log_lines if " WARNING " in line]
+
+
+def test_without_sockets_the_addresses_that_the_settings_have_in_a_comment_are_listened_on(root: Path) -> None:
+    run_blocks(root, "openssl req -x509")
+    [settings] = code_blocks(PAGE, "toml")
+    file = Path(f"{root}/etc/scoop/scoop.toml")
+    file.write_text(moved(settings.replace("# listen = ", "listen = "), root).replace("127.0.0.1:9180", "127.0.0.1:0"))
+    shown = run_to_end("--config", str(file), "--show-config")
+    assert shown.returncode == 0, shown.stderr
+    addresses = tomllib.loads(file.read_text())["listen"]
+    flags = [word for address in addresses for word in ("--listen", address)]
+    with ServerProcess("--config", str(file), "--data-dir", f"{root}/var/lib/scoop", *flags) as server:
+        assert [address.rpartition(":")[0] for address in server.addresses] == ["127.0.0.1", "tls:127.0.0.1", "unix"]
 
 
 def test_no_key_is_written_anywhere_else_and_the_shell_stays_as_it_was(root: Path) -> None:
@@ -180,7 +198,7 @@ def test_the_user_is_there_before_anything_is_given_to_its_group() -> None:
 
 def test_no_socket_can_start_a_service_that_is_stopped() -> None:
     stops = [command for command in commands() if "systemctl stop" in command]
-    assert stops == ["sudo systemctl stop scoop.socket scoop-tls.socket scoop.service"] * 2
+    assert stops == ["sudo systemctl stop scoop.socket scoop-tls.socket scoop-unix.socket scoop.service"] * 2
 
 
 def test_a_backup_as_it_says_is_restored_as_it_says(root: Path) -> None:

@@ -25,7 +25,8 @@ UNITS: Final = Path(__file__).parents[2] / "contrib" / "systemd"
 SERVICE: Final = UNITS / "scoop.service"
 SOCKET: Final = UNITS / "scoop.socket"
 TLS_SOCKET: Final = UNITS / "scoop-tls.socket"
-ALL: Final = (SERVICE, SOCKET, TLS_SOCKET)
+UNIX_SOCKET: Final = UNITS / "scoop-unix.socket"
+ALL: Final = (SERVICE, SOCKET, TLS_SOCKET, UNIX_SOCKET)
 
 EXPOSURE_MAX: Final = 15
 """In tenths of what ``systemd-analyze security`` tells: 0 is a service that can do no harm, 100 one that can do any."""
@@ -138,8 +139,28 @@ def test_the_socket_for_tls_has_the_name_by_which_the_server_knows_it() -> None:
     assert value(TLS_SOCKET, "Service") == SERVICE.name
 
 
+def test_the_unix_socket_is_for_whom_the_server_would_make_it_and_outlives_the_service() -> None:
+    path = Path(value(UNIX_SOCKET, "ListenStream"))
+    # systemd removes this directory when the service stops, and all that is in there.
+    assert not path.is_relative_to(f"/run/{value(SERVICE, 'RuntimeDirectory')}")
+    assert value(UNIX_SOCKET, "SocketMode") == f"0{0o777 & ~listening._UNIX_MODE_MASK:o}"
+    assert value(UNIX_SOCKET, "SocketUser") == value(SERVICE, "User")
+    assert value(UNIX_SOCKET, "SocketGroup") == value(SERVICE, "Group")
+    assert value(UNIX_SOCKET, "Service") == SERVICE.name
+    assert int(value(UNIX_SOCKET, "Backlog")) == listening._BACKLOG
+
+
+def test_the_page_for_operators_names_every_socket_and_where_it_is() -> None:
+    page = (UNITS.parents[1] / "docs" / "operations.md").read_text()
+    for unit in ALL[1:]:
+        assert f"`{unit.name}`" in page
+    assert value(UNIX_SOCKET, "ListenStream") in page
+
+
 @needs_systemctl
-@pytest.mark.parametrize("wanted", [[SERVICE], [TLS_SOCKET, SERVICE], [SOCKET, SERVICE], [SOCKET, TLS_SOCKET, SERVICE]])
+@pytest.mark.parametrize(
+    "wanted", [[SERVICE], [TLS_SOCKET, SERVICE], [SOCKET, SERVICE], [UNIX_SOCKET, SERVICE], list(ALL)]
+)
 def test_what_is_enabled_is_what_was_named(tmp_path: Path, wanted: list[Path]) -> None:
     units = tmp_path / "etc" / "systemd" / "system"
     units.mkdir(parents=True)

@@ -165,6 +165,33 @@ def test_all_sockets_are_served_and_outlive_the_server(tmp_path: Path) -> None:
             assert path.is_socket()
 
 
+def warnings(server: ServerProcess) -> list[str]:
+    return [line.partition(" WARNING ")[2] for line in server.log_lines if " WARNING " in line]
+
+
+def test_addresses_that_sockets_take_the_place_of_are_warned_of(tmp_path: Path) -> None:
+    unused = [f"unix:{tmp_path / 'unused.sock'}", "tcp:127.0.0.1:0"]
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        addresses = [unused[0], f"tcp:127.0.0.1:{sock.getsockname()[1]}", unused[1]]
+        flags = [word for address in addresses for word in ("--listen", address)]
+        with ServerProcess("--memory", *flags, sockets=[("scoop.socket", sock)]) as server:
+            assert server.stop() == 0
+    [warning] = warnings(server)
+    assert warning == (
+        "the service manager has handed over sockets, so --listen is not used, and nothing listens on "
+        f"{unused[0]}, {unused[1]}; add a socket unit, or leave it out"
+    )
+
+
+def test_addresses_that_are_those_of_the_sockets_and_no_address_at_all_are_not_warned_of() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sockets = [("scoop.socket", sock)]
+        for flags in ([], ["--listen", f"tcp:127.0.0.1:{sock.getsockname()[1]}"]):
+            with ServerProcess("--memory", *flags, sockets=sockets) as server:
+                assert server.stop() == 0
+            assert warnings(server) == []
+
+
 @pytest.mark.parametrize("count", ["2", "3", "9"])
 def test_more_sockets_promised_than_given_are_one_line(count: str) -> None:
     # Between what was given and what was not, the server's own descriptors come to lie.

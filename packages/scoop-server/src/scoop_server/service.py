@@ -164,10 +164,24 @@ def _bind_all(settings: Settings, certificates: Certificates | None, resources: 
     They do not listen yet.
     """
     listeners = [resources.enter_context(closing(each)) for each in inherited_listeners(os.environ, certificates)]
-    if not listeners:
+    if listeners:
+        _look_at_what_is_not_used(settings, listeners)
+    else:
         listeners = [resources.enter_context(closing(bind(each, certificates))) for each in settings.addresses]
     _look_at_security(listeners, certificates)
     return listeners
+
+
+def _look_at_what_is_not_used(settings: Settings, inherited: list[Listener]) -> None:
+    """Warn of addresses that someone has asked for, and that sockets which were handed over take the place of."""
+    handed_over = {listener.address for listener in inherited}
+    unused = [str(each) for each in settings.listen if str(each).removeprefix("tcp:") not in handed_over]
+    if unused:
+        log.warning(
+            "the service manager has handed over sockets, so --listen is not used, and nothing listens on %(address)s; "
+            "add a socket unit, or leave it out",
+            {"address": ", ".join(unused)},
+        )
 
 
 def _look_at_security(listeners: list[Listener], certificates: Certificates | None) -> None:
