@@ -1,7 +1,9 @@
 """The admin endpoint: what it answers at each stage of a run, to good clients and to bad ones."""
 
+import errno
 import http.client
 import json
+import os
 import platform
 import re
 import resource
@@ -496,3 +498,13 @@ def test_bad_clients_of_the_endpoint_cost_the_clients_of_packages_nothing() -> N
             assert client.ask(f"INDEX|{number}|", f"QUERY|{number}|") == ["OK", "OK"]
         assert get(place, "/readyz") == (200, "ready\n")
     assert not any("trouble" in line for line in server.log_lines)
+
+
+def test_a_client_that_is_gone_is_no_trouble(run: WatchedRun, caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio may tell of one that goes while its connection is being closed."""
+    with closing(AdminEndpoint(InternetAddress("127.0.0.1", 0), run)) as admin:
+        for number in (errno.ECONNRESET, errno.EPIPE, errno.EMFILE):
+            context = {"message": "something", "exception": OSError(number, os.strerror(number))}
+            admin._loop.call_soon_threadsafe(admin._loop.call_exception_handler, context)
+    told = [message for message in caplog.messages if "trouble" in message]
+    assert told == ["the admin endpoint has trouble: [Errno 24] Too many open files"]

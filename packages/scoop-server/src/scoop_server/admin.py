@@ -125,8 +125,10 @@ class AdminEndpoint:
         self._listener.close()
 
     def _log_trouble(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self._repeat_limit.flush()
         trouble = context.get("exception") or context["message"]
+        if isinstance(trouble, ConnectionError):
+            return  # a client is gone; asyncio tells so of one whose connection is being closed at that moment
+        self._repeat_limit.flush()
         self._repeat_limit.log(logging.WARNING, "the admin endpoint has trouble: %(trouble)s", {"trouble": trouble})
 
     # One connection
