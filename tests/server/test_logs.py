@@ -458,12 +458,13 @@ def test_sighup_applies_the_level_of_the_file_and_a_broken_file_changes_nothing(
     config = tmp_path / "scoop.toml"
     config.write_text("log_level = 'info'\n")
     with ServerProcess("--memory", "--config", str(config)) as server, server.connect() as client:
-        config.write_text("log_level = 'debug'\nmax_clients = 1\n")
+        config.write_text("log_level = 'debug'\nmax_line = 1000\nmax_clients = 1\n")
         server.send_signal(signal.SIGHUP)
         server.wait_for_log("INFO the log level is debug")
         with server.connect() as another:
             server.wait_for_log(f"DEBUG {another.name} connected")
             assert another.ask("QUERY|a|") == ["FAIL"], "all else is as it was"
+        server.wait_for_log("WARNING changed settings wait for a restart: max_clients, max_line")
         config.write_text("log_level = 'loud'\n")
         server.send_signal(signal.SIGHUP)
         place = re.escape(f"{config} line 1: log_level: one of debug, info, warning, error is wanted, not 'loud'")

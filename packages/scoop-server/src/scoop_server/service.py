@@ -22,7 +22,7 @@ from scoop_server.lock import DirectoryLock
 from scoop_server.logs import log, set_log_level
 from scoop_server.selector import best_selector
 from scoop_server.service_manager import ServiceManager
-from scoop_server.settings import Settings
+from scoop_server.settings import OPTIONS, Settings
 from scoop_server.signals import SignalPipe
 from scoop_server.statistics import Stage, Statistics, WatchedRun
 from scoop_server.store import JournalStore, MemoryStore
@@ -102,7 +102,7 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
 
         def reload() -> None:
             manager.reloading()
-            _reload(reread, certificates)
+            _reload(settings, reread, certificates)
             manager.ready(status())
 
         server.watch(signals.fileno(), lambda: _obey(signals, stop, store, reload))
@@ -241,8 +241,8 @@ def _obey(
                 stop()
 
 
-def _reload(reread: Callable[[], Settings], certificates: Certificates | None) -> None:
-    """Apply what can change while the server runs: certificates and the log level."""
+def _reload(running: Settings, reread: Callable[[], Settings], certificates: Certificates | None) -> None:
+    """Apply what can change while the server runs, certificates and the log level; name what else has changed."""
     if certificates is not None:
         certificates.reload()
     try:
@@ -252,3 +252,6 @@ def _reload(reread: Callable[[], Settings], certificates: Certificates | None) -
         return
     set_log_level(settings.log_level)
     log.info("the log level is %(log_level)s", {"log_level": settings.log_level})
+    changed = {each.name for each in OPTIONS if each.value_in(settings) != each.value_in(running)}
+    if waiting := sorted(changed - {"log_level"}):
+        log.warning("changed settings wait for a restart: %(settings)s", {"settings": ", ".join(waiting)})

@@ -96,7 +96,11 @@ class Option:
     @property
     def default(self) -> Any:
         """What holds where it is not given."""
-        return getattr(_DEFAULTS.limits, self.limit) if self.limit else getattr(_DEFAULTS, self.name)
+        return self.value_in(_DEFAULTS)
+
+    def value_in(self, settings: Settings) -> Any:
+        """What it is in ``settings``."""
+        return getattr(settings.limits, self.limit) if self.limit else getattr(settings, self.name)
 
     @property
     def default_text(self) -> str:
