@@ -26,8 +26,9 @@ nox.options.download_python = "never"
 SUPPORTED_PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 RUNNING_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-# Many tests wait for a process or a socket, so more of them at a time than there are processors end sooner.
-IN_PARALLEL: Final = ("-n", str(2 * (os.cpu_count() or 1)))
+# Many tests wait for a process or a socket, so more of them at a time than there are processors end sooner. Who is done
+# takes over from the others, because a handful of tests take seconds and thousands milliseconds: a third less in all.
+IN_PARALLEL: Final = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
 
 CORE: Final = Path("packages/scoop-core")
 SERVER: Final = Path("packages/scoop-server")
