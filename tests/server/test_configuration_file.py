@@ -47,6 +47,10 @@ def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
         (b"a = 1\na = 2 3\n", "Cannot overwrite a value \\(at line 2, "),
         (b"a = [\n1,\n", "Unclosed array|Invalid value"),
         (b"a = " + 100_000 * b"[", ""),
+        (b"a.b = 1\na.b = 2\nc = " + 100_000 * b"[", "Cannot overwrite a value"),
+        (b"a.b = 1\na.b = 2\nc = " + 5_000 * b"9", "Cannot overwrite a value"),
+        (b"a = 1\n[b]\na = 1\na = 2\n", "Cannot overwrite a value \\(at line 4, "),
+        (b"[[a]]\nx = 1\n[[a]]\nx = 1\nx = 2\n", "Cannot overwrite a value \\(at line 5, "),
         (b"a = '\xff'", "byte 5 is not UTF-8; save it as UTF-8"),
     ],
 )
@@ -62,7 +66,7 @@ def test_what_is_no_toml_is_one_line_with_the_place(tmp_path: Path, data: bytes,
     ("text", "reason"),
     [
         ("a = 1\n\na = 2\n", "line 3: a is set in line 1 as well"),
-        ("a = 1\n[b]\na = 1\na = 2\n", "line 4: a is set in line 3 as well"),
+        ("a.b = 1\na.c = 2\nd = 1\nd = 2\n", "line 4: d is set in line 3 as well"),
         ("b = [\n1,\n]\n'a' = 1\n# a = 2\n\"a\" = [\n]\na = 3", "line 6: a is set in line 4 as well"),
     ],
 )

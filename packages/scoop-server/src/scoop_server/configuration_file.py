@@ -46,21 +46,22 @@ def _mistake(path: str, text: str, error: Exception) -> str:
         return f"{path} line {_line_of_long_number(text)}: a number of fewer digits is wanted"
     if str(error).startswith("Cannot overwrite"):
         first_lines: dict[str, int] = {}
-        for line, statement in _statements(text):
-            for key, value in tomllib.loads(statement).items():
-                if key in first_lines:
-                    return f"{path} line {line}: {key} is set in line {first_lines[key]} as well"
-                if isinstance(value, dict):  # a table: what follows may be its keys, and no settings
-                    first_lines.clear()
-                    break
-                first_lines[key] = line
+        with contextlib.suppress(ValueError, RecursionError):  # what stands further down may be no TOML at all
+            for line, statement in _statements(text):
+                if statement.lstrip().startswith("["):
+                    break  # what follows are the keys of a table, and no settings
+                for key, value in tomllib.loads(statement).items():
+                    if key in first_lines:
+                        return f"{path} line {line}: {key} is set in line {first_lines[key]} as well"
+                    if not isinstance(value, dict):  # a.b = 1 and a.c = 2 have a in common and are no repetition
+                        first_lines[key] = line
     return f"cannot read {path}: {error}; write key = value, a line each"
 
 
 def _line_of_long_number(text: str) -> int:
     """Return where the statement begins that has more digits than Python reads."""
     line = 1
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         for first, statement in _statements(text):
             line = first + statement.count("\n")
     return line
