@@ -178,7 +178,7 @@ def test_addresses_that_sockets_take_the_place_of_are_warned_of(tmp_path: Path) 
             assert server.stop() == 0
     [warning] = warnings(server)
     assert warning == (
-        "the service manager has handed over sockets, so --listen is not used, and nothing listens on "
+        "the service manager has handed over sockets, so --listen is not used, and none of them is "
         f"{unused[0]}, {unused[1]}; add a socket unit, or leave it out"
     )
 

@@ -597,6 +597,17 @@ def test_a_turn_reads_a_bounded_number_of_bytes_and_whoever_waits_is_first_in_th
         assert {*served[0], *served[1], *served[2]} == set(range(7))
 
 
+def test_no_one_waits_for_all_that_a_client_asks_where_a_line_may_cost_much() -> None:
+    with Loop(Limits().of_costly_lines()) as loop:
+        hostile, healthy = loop.connect(), loop.connect()
+        hostile.send(QUERY * 5_000)
+        loop.turn()
+        healthy.send(QUERY)
+        loop.turn(2)
+        assert healthy.received() == ANSWER
+        assert len(hostile.received()) < 5_000 * len(ANSWER)
+
+
 def test_a_signal_is_seen_to_however_many_send_without_pause() -> None:
     limits = Limits(read_bytes_max=len(QUERY), turn_bytes_max=len(QUERY))
     with Loop(limits) as loop:

@@ -6,6 +6,7 @@ there also is the hard limit of the output, which no client can reach as long as
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import socket
@@ -21,6 +22,7 @@ from scoop_core import MAX_LINE_LENGTH, MAX_NAME_LENGTH
 from scoop_server.limits import Limits
 
 from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, BlockingClient, ServerProcess, close_all, connected
+from tests.server.test_admin import get, place_of
 
 SILENT_CLIENTS = 200
 MEBIBYTE = 1_048_576
@@ -444,3 +446,23 @@ def test_a_soft_limit_is_raised_as_far_as_the_clients_need() -> None:
     ):
         assert all(is_served(client) for client in clients)
         assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[0] == 132
+
+
+def test_where_a_line_may_cost_much_a_turn_reads_little() -> None:
+    assert Limits().of_costly_lines() == Limits(read_bytes_max=4_096, turn_bytes_max=4_096)
+    assert Limits(read_bytes_max=100).of_costly_lines() == Limits(read_bytes_max=100, turn_bytes_max=4_096)
+
+
+def test_a_server_that_rejects_cycles_takes_a_turn_for_every_4_kib() -> None:
+    """A search for a cycle may take as long as thousands of other requests, and all wait for it."""
+    request = b"QUERY|nothing|\n"
+    count = 15 * 4_096 // len(request)
+    with ServerProcess("--memory", "--reject-cycles", "--admin", "127.0.0.1:0") as server:
+        with server.connect() as client:
+            client.send(request * count)
+            assert client.read_answers(count) == ["FAIL"] * count
+        turns = re.search(
+            r"^scoop_turn_duration_seconds_count (\S+)$", get(place_of(server), "/metrics")[1], re.MULTILINE
+        )
+    assert turns is not None
+    assert float(turns[1]) >= 15

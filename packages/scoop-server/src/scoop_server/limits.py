@@ -1,6 +1,6 @@
 """Every limit of the server, with its reason. The line and name limits are the protocol's: scoop_core.messages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from scoop_core import MAX_LINE_LENGTH
@@ -8,6 +8,11 @@ from scoop_core import MAX_LINE_LENGTH
 JOURNAL_BYTES_MIN: Final = 67_108_864
 """The journal before compaction: smaller, a compaction would save no one anything; recovery reads this much in
 seconds. Above it, a journal as large as its snapshot doubles the time that recovery takes."""
+
+COSTLY_TURN_BYTES_MAX: Final = 4_096
+"""What a turn reads from all clients where cycles are rejected, and a read more at most. A search for a cycle walks all
+that a package needs, ten milliseconds for a chain of tens of thousands, and these are some hundreds of lines. A message
+from each of a hundred clients still fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,14 @@ class Limits:
 
     tick_seconds: float = 1.0
     """How often the deadlines above are looked at, while there is any."""
+
+    def of_costly_lines(self) -> "Limits":
+        """Return these limits for a server on which one line may cost as much as thousands: a turn reads less."""
+        return replace(
+            self,
+            read_bytes_max=min(self.read_bytes_max, COSTLY_TURN_BYTES_MAX),
+            turn_bytes_max=min(self.turn_bytes_max, COSTLY_TURN_BYTES_MAX),
+        )
 
     @property
     def drain_reads_max(self) -> int:

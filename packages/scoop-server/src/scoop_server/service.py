@@ -68,7 +68,7 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
         run.index, run.storage = graph, store
         graph.reject_cycles = settings.reject_cycles
         limits = replace(
-            settings.limits,
+            settings.limits.of_costly_lines() if settings.reject_cycles else settings.limits,
             clients_max=_allow_descriptors(settings),
             tick_seconds=manager.tick_seconds(settings.limits.tick_seconds),
         )
@@ -178,7 +178,7 @@ def _look_at_what_is_not_used(settings: Settings, inherited: list[Listener]) -> 
     unused = [str(each) for each in settings.listen if str(each).removeprefix("tcp:") not in handed_over]
     if unused:
         log.warning(
-            "the service manager has handed over sockets, so --listen is not used, and nothing listens on %(address)s; "
+            "the service manager has handed over sockets, so --listen is not used, and none of them is %(address)s; "
             "add a socket unit, or leave it out",
             {"address": ", ".join(unused)},
         )

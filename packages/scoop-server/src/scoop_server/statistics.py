@@ -25,7 +25,8 @@ BATCH_CHANGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000
 
 STUCK_SECONDS: Final = 10.0
 """How long the event loop may be without a tick before it is taken for stuck: ten times what lies between two of them,
-and more than any turn takes, also on a busy disk; a client that waits longer has most often given up."""
+and more than a turn takes, also on a busy disk, unless searches for cycles fill it; a client that waits longer has most
+often given up."""
 
 
 class Stage(enum.StrEnum):
