@@ -301,8 +301,9 @@ class DependencyGraph(GraphQueries):
                     elif command == "REMOVE":
                         removes += 1
                         if not listed and counts.get(package) == 0:
+                            previous = self._forget(package)
                             changed_lines.append(line)
-                            replaced.append(self._forget(package))
+                            replaced.append(previous)
                             answer = _OK
                         else:
                             answer = self._remove(package, listed, changes)

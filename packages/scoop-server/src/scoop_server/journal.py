@@ -2,7 +2,7 @@
 
 Under ``always``, room for the batches to come is set aside by writing zeros ahead of them, which no reader takes for a
 batch. A sync then has nothing to record but the batch's own bytes: no new length of the file, and no new blocks.
-That takes half the time, a share of the writing of the zeros included.
+That takes two thirds of the time, a share of the writing of the zeros included.
 """
 
 import contextlib
