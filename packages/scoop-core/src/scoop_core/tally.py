@@ -1,6 +1,5 @@
 """How often which command had which response, for whoever watches an index."""
 
-from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from typing import Final
@@ -67,11 +66,19 @@ class Tally:
             command = failed[0] if failed else broken[0] if broken else _ONE_OK[indexes, removes]
             counts[command, _FAIL if failed else _ERROR if broken else _OK] += 1
             return
-        succeeded = {"QUERY": requests - indexes - removes, "INDEX": indexes, "REMOVE": removes, UNKNOWN: 0}
+        queries = requests - indexes - removes  # those that have no command, or an unknown one, among them
         for answer, commands in ((_FAIL, failed), (_ERROR, broken)):
-            for command, count in Counter(commands).items():
-                counts[command, answer] += count
-                succeeded[command] -= count
-        counts[_QUERY_OK] += succeeded["QUERY"] + succeeded[UNKNOWN]  # an unknown one was taken for a QUERY above
-        counts[_INDEX_OK] += succeeded["INDEX"]
-        counts[_REMOVE_OK] += succeeded["REMOVE"]
+            if commands:
+                refused_indexes, refused_removes = commands.count("INDEX"), commands.count("REMOVE")
+                unknown = commands.count(UNKNOWN) if answer is _ERROR else 0
+                counts["INDEX", answer] += refused_indexes
+                counts["REMOVE", answer] += refused_removes
+                counts["QUERY", answer] += len(commands) - refused_indexes - refused_removes - unknown
+                if unknown:
+                    counts[UNKNOWN, answer] += unknown
+                indexes -= refused_indexes
+                removes -= refused_removes
+                queries -= len(commands) - refused_indexes - refused_removes
+        counts[_QUERY_OK] += queries
+        counts[_INDEX_OK] += indexes
+        counts[_REMOVE_OK] += removes
