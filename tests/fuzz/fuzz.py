@@ -135,7 +135,8 @@ class Fuzz:
             stream = self._ways[-1]()
             assert isinstance(stream, TlsStream)
             records = stream.peer.encrypt(data)
-            broken = random.choice((damaged(records, random), records[: random.randrange(len(records))]))
+            cut = random.randrange(len(records) or 1)  # of nothing there is no record
+            broken = random.choice((damaged(records, random), records[:cut]))
             send: Callable[[bytes], None] = stream.socket.sendall
         else:
             stream = random.choice(self._ways)()
