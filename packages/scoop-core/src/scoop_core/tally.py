@@ -70,15 +70,16 @@ class Tally:
         for answer, commands in ((_FAIL, failed), (_ERROR, broken)):
             if commands:
                 refused_indexes, refused_removes = commands.count("INDEX"), commands.count("REMOVE")
+                others = len(commands) - refused_indexes - refused_removes
                 unknown = commands.count(UNKNOWN) if answer is _ERROR else 0
                 counts["INDEX", answer] += refused_indexes
                 counts["REMOVE", answer] += refused_removes
-                counts["QUERY", answer] += len(commands) - refused_indexes - refused_removes - unknown
+                counts["QUERY", answer] += others - unknown
                 if unknown:
                     counts[UNKNOWN, answer] += unknown
                 indexes -= refused_indexes
                 removes -= refused_removes
-                queries -= len(commands) - refused_indexes - refused_removes
+                queries -= others
         counts[_QUERY_OK] += queries
         counts[_INDEX_OK] += indexes
         counts[_REMOVE_OK] += removes
