@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
-from scoop_server import command_line, service
-from scoop_server.event_loop import Server
+from scoop_server.app import application as service
+from scoop_server.cli import main as command_line
+from scoop_server.loop.server import Server
 
 LONG_TURN_SECONDS: Final = 0.020
 """A turn longer than this is counted."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from scoop_core import Changes
 
-from scoop_server.compaction import CompactionProcess
-from scoop_server.data_directory import DataDirectory
-from scoop_server.journal import Fsync
-from scoop_server.store import JournalStore
+from scoop_server.config.fsync import Fsync
+from scoop_server.storage.compaction import CompactionProcess
+from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.store import JournalStore
 
 from tests.server.process import WAIT_SECONDS
 

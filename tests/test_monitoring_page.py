@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.metrics_core import Metric
 
-from scoop_server.statistics import CloseReason, Statistics, WatchedRun
+from scoop_server.telemetry.statistics import CloseReason, Statistics, WatchedRun
 
 from tests.server.test_admin import PATHS
 from tests.server.test_metrics import Files, parsed, scraped
@@ -21,7 +21,7 @@ from tests.test_readme import ROOT, code_spans, table_rows
 PAGE: Final = ROOT / "docs" / "monitoring.md"
 DASHBOARD: Final = ROOT / "contrib" / "grafana" / "scoop.json"
 ALERTS: Final = ROOT / "contrib" / "prometheus" / "scoop-alerts.yml"
-SOURCES: Final = sorted(ROOT.glob("packages/scoop-server/src/scoop_server/*.py"))
+SOURCES: Final = sorted(ROOT.glob("packages/scoop-server/src/scoop_server/**/*.py"))
 
 GRID_WIDTH: Final = 24
 """Columns of a Grafana dashboard."""

@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
-from scoop_server import maintenance, usage
-from scoop_server.settings import build_parser
+from scoop_server.cli import maintenance, usage
+from scoop_server.config.options import build_parser
 
 from tests.server.process import WAIT_SECONDS, ServerProcess, run_to_end, server_environment
 from tests.test_readme import code_blocks, code_spans, prose

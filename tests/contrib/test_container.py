@@ -13,10 +13,10 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from scoop_server.addresses import InternetAddress
-from scoop_server.limits import Limits
-from scoop_server.setting_sources import read_settings
-from scoop_server.settings import OPTIONS
+from scoop_server.config.addresses import InternetAddress
+from scoop_server.config.limits import Limits
+from scoop_server.config.options import OPTIONS
+from scoop_server.config.sources import read_settings
 
 from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 

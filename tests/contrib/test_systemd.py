@@ -12,10 +12,13 @@ from typing import Final
 
 import pytest
 
-from scoop_server import activation, listening, service, signals
-from scoop_server.limits import Limits
-from scoop_server.setting_sources import read_settings
-from scoop_server.settings import Settings, build_parser
+from scoop_server.app import application as service
+from scoop_server.app import signals
+from scoop_server.config.limits import Limits
+from scoop_server.config.options import Settings, build_parser
+from scoop_server.config.sources import read_settings
+from scoop_server.net import activation
+from scoop_server.net import listener as listening
 
 from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 from tests.server.test_admin import WHERE, get

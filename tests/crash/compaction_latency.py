@@ -19,7 +19,7 @@ from random import Random
 from selectors import EVENT_READ
 from typing import Final
 
-from scoop_server import maintenance
+from scoop_server.cli import maintenance
 
 from tests.crash import timed_server
 from tests.crash.victim import Victim

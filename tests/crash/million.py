@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from scoop_server import maintenance
+from scoop_server.cli import maintenance
 
 from tests.crash.scene import parse_dump
 from tests.crash.victim import Victim

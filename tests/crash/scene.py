@@ -15,8 +15,8 @@ from random import Random
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final
 
-from scoop_server import maintenance
-from scoop_server.journal import Fsync
+from scoop_server.cli import maintenance
+from scoop_server.config.fsync import Fsync
 
 from tests.crash.directory_watch import DirectoryWatch
 from tests.crash.load_client import LoadConnection, NotAsPromisedError, OwnPackages, State

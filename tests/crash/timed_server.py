@@ -7,10 +7,11 @@ from selectors import SelectorKey
 from typing import Any, Final, Self
 from unittest.mock import patch
 
-from scoop_server import command_line, service
-from scoop_server.compaction import CompactionProcess
-from scoop_server.data_directory import DataDirectory
-from scoop_server.selector import best_selector
+from scoop_server.app import application as service
+from scoop_server.cli import main as command_line
+from scoop_server.loop.selector import best_selector
+from scoop_server.storage.compaction import CompactionProcess
+from scoop_server.storage.directory import DataDirectory
 
 _TIMED: Final = frozenset({"open", "write", "fsync", "fdatasync", "rename", "unlink", "close", "listdir"})
 

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from scoop_server import command_line, store
-from scoop_server.journal import Journal
+from scoop_server.cli import main as command_line
+from scoop_server.storage import store
+from scoop_server.storage.journal import Journal
 
 
 def hold_batches_back() -> None:

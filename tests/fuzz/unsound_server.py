@@ -10,10 +10,10 @@ from unittest.mock import patch
 
 from scoop_core import Changes, DependencyGraph
 
-from scoop_server import command_line
-from scoop_server.client import Client
-from scoop_server.event_loop import Server
-from scoop_server.store import JournalStore
+from scoop_server.cli import main as command_line
+from scoop_server.loop.client import Client
+from scoop_server.loop.server import Server
+from scoop_server.storage.store import JournalStore
 
 
 def _before_each_batch(look: Callable[[str], object]) -> None:

@@ -12,7 +12,7 @@ Snapshot = dict[str, tuple[bytes, int]]
 
 
 class FaultyFiles:
-    """A :class:`scoop_server.files.FileSystem` that delegates to :mod:`os`.
+    """A :class:`scoop_server.storage.files.FileSystem` that delegates to :mod:`os`.
 
     Each call is noted in ``calls`` as its name and the file that it is about, such as ``"fdatasync journal-1"``;
     the directory is ``"."``, and process ids are left out of names. Reading and ``close`` are not noted.

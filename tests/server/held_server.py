@@ -12,9 +12,11 @@ from unittest.mock import patch
 
 from scoop_core import DependencyGraph, decode_snapshot, encode_snapshot
 
-from scoop_server import command_line, recovery, service, store
-from scoop_server.settings import Settings
-from scoop_server.tls import Certificates
+from scoop_server.app import application as service
+from scoop_server.cli import main as command_line
+from scoop_server.config.options import Settings
+from scoop_server.net.tls import Certificates
+from scoop_server.storage import recovery, store
 
 Hold = Callable[[], None]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from scoop_server.setting_sources import read_settings
+from scoop_server.config.sources import read_settings
 
 
 def refusal(capsys: pytest.CaptureFixture[str], arguments: Sequence[str], environment: Mapping[str, str]) -> str:

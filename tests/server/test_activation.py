@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from scoop_server import activation
-from scoop_server.activation import inherited_listeners
-from scoop_server.listening import CannotListenError, Listener
-from scoop_server.tls import Certificates
+from scoop_server.net import activation
+from scoop_server.net.activation import inherited_listeners
+from scoop_server.net.listener import CannotListenError, Listener
+from scoop_server.net.tls import Certificates
 
 from tests.server.certificates import CertificateFiles
 from tests.server.process import WAIT_SECONDS, ServerProcess, server_environment
@@ -223,7 +223,7 @@ def test_a_compaction_does_not_get_the_sockets(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     look.write_text(
         "import os, sys\n"
-        "if 'scoop_server.compaction' in sys.orig_argv:\n"
+        "if 'scoop_server.storage.compaction' in sys.orig_argv:\n"
         f"    open({str(seen)!r}, 'w').write(' '.join(name for name in os.environ if name.startswith('LISTEN_')))\n"
     )
     paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]

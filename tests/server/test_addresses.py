@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from scoop_server.addresses import (
+from scoop_server.config.addresses import (
     Address,
     InternetAddress,
     UnixAddress,

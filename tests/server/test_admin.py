@@ -18,10 +18,10 @@ from typing import Final, Self
 import pytest
 
 from scoop_server import __version__
-from scoop_server.addresses import InternetAddress, UnixAddress
-from scoop_server.admin import CONNECTIONS_MAX, HEAD_BYTES_MAX, AdminEndpoint
-from scoop_server.listening import CannotListenError
-from scoop_server.statistics import STUCK_SECONDS, Stage, Statistics, WatchedRun
+from scoop_server.admin.endpoint import CONNECTIONS_MAX, HEAD_BYTES_MAX, AdminEndpoint
+from scoop_server.config.addresses import InternetAddress, UnixAddress
+from scoop_server.net.listener import CannotListenError
+from scoop_server.telemetry.statistics import STUCK_SECONDS, Stage, Statistics, WatchedRun
 
 from tests.end_to_end.test_shutdown import send_all_that_fits
 from tests.server.process import WAIT_SECONDS, ServerProcess, run_to_end
@@ -36,7 +36,7 @@ PATHS: Final = ("/livez", "/readyz", "/metrics", "/version")
 WITHOUT_PROMETHEUS_CLIENT: Final = (
     sys.executable,
     "-c",
-    "import sys; sys.modules['prometheus_client'] = None; from scoop_server.command_line import main; sys.exit(main())",
+    "import sys; sys.modules['prometheus_client'] = None; from scoop_server.cli.main import main; sys.exit(main())",
 )
 
 
@@ -294,8 +294,8 @@ def test_two_hundred_bad_clients_keep_no_one_from_an_answer(place: str) -> None:
 def test_whoever_takes_no_answers_is_not_answered_without_end(
     run: WatchedRun, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scoop_server.admin.RESPONSE_SECONDS_MAX", 0.05)
-    monkeypatch.setattr("scoop_server.admin.WORKING_SHARE", 1.0)
+    monkeypatch.setattr("scoop_server.admin.endpoint.RESPONSE_SECONDS_MAX", 0.05)
+    monkeypatch.setattr("scoop_server.admin.endpoint.WORKING_SHARE", 1.0)
     with endpoint(run, caplog) as place, RawClient(place) as client:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
         requests = b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n" * 1_000_000
@@ -307,7 +307,7 @@ def test_whoever_takes_no_answers_is_not_answered_without_end(
 def test_whoever_sends_no_request_is_not_waited_for_without_end(
     run: WatchedRun, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scoop_server.admin.REQUEST_SECONDS_MAX", 0.05)
+    monkeypatch.setattr("scoop_server.admin.endpoint.REQUEST_SECONDS_MAX", 0.05)
     with endpoint(run, caplog) as place, RawClient(place) as client:
         client.socket.sendall(b"GET /livez HTT")
         assert client.has_ended()

@@ -4,8 +4,8 @@ from selectors import EVENT_READ, EVENT_WRITE
 
 import pytest
 
-from scoop_server.client import Client, Phase
-from scoop_server.limits import Limits
+from scoop_server.config.limits import Limits
+from scoop_server.loop.client import Client, Phase
 
 LIMITS = Limits(line_bytes_max=100, read_bytes_max=64, output_bytes_high_water=1_000, output_bytes_max=2_000)
 

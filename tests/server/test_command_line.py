@@ -21,8 +21,8 @@ import pytest
 from scoop_core import DependencyGraph, encode_snapshot
 
 from scoop_server import __version__
-from scoop_server.command_line import main
-from scoop_server.settings import OPTIONS
+from scoop_server.cli.main import main
+from scoop_server.config.options import OPTIONS
 
 from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
 
@@ -348,7 +348,8 @@ def test_a_port_that_another_has_taken_since_it_was_bound_is_one_line(tmp_path: 
     """Two servers may bind one port before either listens; the second to listen is refused."""
     program = """
 import socket, sys
-from scoop_server import command_line, service
+from scoop_server.cli import main as command_line
+from scoop_server.app import application as service
 real = service._allow_descriptors
 def meanwhile(settings):
     global other

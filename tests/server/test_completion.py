@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from scoop_server.completion import SHELLS
-from scoop_server.maintenance import COMMAND_NAMES
-from scoop_server.settings import OPTIONS
-from scoop_server.usage import parsers
+from scoop_server.cli.completion import SHELLS
+from scoop_server.cli.maintenance import COMMAND_NAMES
+from scoop_server.cli.usage import parsers
+from scoop_server.config.options import OPTIONS
 
 from tests.server.process import WAIT_SECONDS
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from scoop_server.configuration_file import Entry, read_configuration
+from scoop_server.config.toml_file import Entry, read_configuration
 
 TEXT = """\
 # port = 1

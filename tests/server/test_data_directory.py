@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scoop_server.data_directory import DataDirectory, write_all
+from scoop_server.storage.directory import DataDirectory, write_all
 
 from tests.server.faulty_files import FaultyFiles, contents_of, names_in
 

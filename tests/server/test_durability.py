@@ -19,9 +19,9 @@ import pytest
 
 from scoop_core import DependencyGraph
 
-from scoop_server.data_directory import DataDirectory
-from scoop_server.recovery import recover
-from scoop_server.store import begin
+from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.recovery import recover
+from scoop_server.storage.store import begin
 
 from tests.server.faulty_files import contents_of, names_in
 from tests.server.process import (
@@ -36,7 +36,7 @@ from tests.server.process import (
 
 SYNC_WATCH: Final = """
 import errno, os, sys
-from scoop_server.command_line import main
+from scoop_server.cli.main import main
 
 calls = 0
 fails_at = int(sys.argv.pop(1))

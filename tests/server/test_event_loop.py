@@ -18,11 +18,12 @@ import pytest
 
 from scoop_core import Changes, DependencyGraph
 
-from scoop_server.client import StreamSocket
-from scoop_server.event_loop import Server, State, format_address
-from scoop_server.limits import Limits
-from scoop_server.logs import REPEAT_SECONDS
-from scoop_server.statistics import CloseReason, Statistics
+from scoop_server.config.addresses import format_address
+from scoop_server.config.limits import Limits
+from scoop_server.loop.client import StreamSocket
+from scoop_server.loop.server import Server, State
+from scoop_server.telemetry.logs import REPEAT_SECONDS
+from scoop_server.telemetry.statistics import CloseReason, Statistics
 
 QUERY = b"QUERY|a|\n"
 ANSWER = b"FAIL\n"

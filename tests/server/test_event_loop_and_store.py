@@ -12,12 +12,13 @@ import pytest
 
 from scoop_core import DependencyGraph
 
-from scoop_server.compaction import Compaction
-from scoop_server.data_directory import DataDirectory
-from scoop_server.event_loop import Server, State
-from scoop_server.journal import Fsync, JournalError
-from scoop_server.limits import Limits
-from scoop_server.store import JournalStore
+from scoop_server.config.fsync import Fsync
+from scoop_server.config.limits import Limits
+from scoop_server.loop.server import Server, State
+from scoop_server.storage.compaction import Compaction
+from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.journal import JournalError
+from scoop_server.storage.store import JournalStore
 
 from tests.server.faulty_files import FaultyFiles, contents_of
 from tests.server.test_event_loop import Clock, Listener, PatientSelector, Peer

@@ -10,10 +10,10 @@ from selectors import EVENT_READ, EVENT_WRITE
 
 import pytest
 
-from scoop_server import handshakes
-from scoop_server.event_loop import State
-from scoop_server.handshakes import HandshakingStream
-from scoop_server.limits import Limits
+from scoop_server.config.limits import Limits
+from scoop_server.loop import handshakes
+from scoop_server.loop.handshakes import HandshakingStream
+from scoop_server.loop.server import State
 
 from tests.server.test_event_loop import ANSWER, QUERY, Loop, Peer
 

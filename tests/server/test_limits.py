@@ -19,7 +19,7 @@ import pytest
 
 from scoop_core import MAX_LINE_LENGTH, MAX_NAME_LENGTH
 
-from scoop_server.limits import Limits
+from scoop_server.config.limits import Limits
 
 from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, BlockingClient, ServerProcess, close_all, connected
 from tests.server.test_admin import get, place_of

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from scoop_server.addresses import UnixAddress, parse_address
-from scoop_server.listening import CannotListenError, Listener, bind
-from scoop_server.service import _look_at_security
-from scoop_server.tls import Certificates
+from scoop_server.app.application import _look_at_security
+from scoop_server.config.addresses import UnixAddress, parse_address
+from scoop_server.net.listener import CannotListenError, Listener, bind
+from scoop_server.net.tls import Certificates
 
 from tests.server.certificates import CertificateFiles
 from tests.server.process import ServerProcess, run_to_end

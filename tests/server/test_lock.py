@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scoop_server.data_directory import DataDirectoryError
-from scoop_server.lock import DirectoryLock, locked_for_reading
+from scoop_server.storage.directory import DataDirectoryError
+from scoop_server.storage.lock import DirectoryLock, locked_for_reading
 
 NOBODY = 65_534
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoop_server.limits import Limits
-from scoop_server.logs import (
+from scoop_server.config.limits import Limits
+from scoop_server.telemetry.logs import (
     REPEAT_SECONDS,
     REQUEST_CHARACTERS_MAX,
     JsonFormatter,

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from scoop_core import Changes, DependencyGraph, encode_snapshot
 
-from scoop_server import maintenance
-from scoop_server.data_directory import DataDirectory, DataDirectoryError
-from scoop_server.lock import DirectoryLock
-from scoop_server.maintenance import COMMAND_NAMES, check, dump, main, restore
-from scoop_server.recovery import recover
-from scoop_server.store import begin
+from scoop_server.cli import maintenance
+from scoop_server.cli.maintenance import COMMAND_NAMES, check, dump, main, restore
+from scoop_server.storage.directory import DataDirectory, DataDirectoryError
+from scoop_server.storage.lock import DirectoryLock
+from scoop_server.storage.recovery import recover
+from scoop_server.storage.store import begin
 
 from tests.core.journals import written
 from tests.property import strategies

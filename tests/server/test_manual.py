@@ -5,9 +5,9 @@ import subprocess
 import pytest
 
 from scoop_server import __version__
-from scoop_server.manual import manual_page
-from scoop_server.settings import OPTIONS
-from scoop_server.usage import parsers
+from scoop_server.cli.manual import manual_page
+from scoop_server.cli.usage import parsers
+from scoop_server.config.options import OPTIONS
 
 from tests.server.process import WAIT_SECONDS
 from tests.test_readme import ROOT, table_rows

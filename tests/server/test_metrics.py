@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from scoop_core import DependencyGraph
 
 from scoop_server import __version__
-from scoop_server.metrics import metrics_of
-from scoop_server.statistics import CloseReason, Stage, Statistics, WatchedRun
+from scoop_server.admin.metrics import metrics_of
+from scoop_server.telemetry.statistics import CloseReason, Stage, Statistics, WatchedRun
 
 from tests.server.process import WAIT_SECONDS, ServerProcess
 from tests.server.test_admin import get, place_of

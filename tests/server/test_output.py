@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from scoop_server.output import print_all, standard_input, standard_output
+from scoop_server.cli.stdio import print_all, standard_input, standard_output
 
 from tests.server.process import MODULE_COMMAND, run_to_end
 

@@ -13,7 +13,7 @@ from typing import Self
 
 import pytest
 
-from scoop_server.service_manager import STATUS_SECONDS, WORD_SECONDS, ServiceManager
+from scoop_server.app.service_manager import STATUS_SECONDS, WORD_SECONDS, ServiceManager
 
 from tests.crash.victim import Victim
 from tests.server import held_server

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from scoop_server import __version__
-from scoop_server.addresses import InternetAddress, parse_address
-from scoop_server.limits import Limits
-from scoop_server.setting_sources import read_settings
-from scoop_server.settings import OPTIONS, Settings
+from scoop_server.config.addresses import InternetAddress, parse_address
+from scoop_server.config.limits import Limits
+from scoop_server.config.options import OPTIONS, Settings
+from scoop_server.config.sources import read_settings
 
 from tests.server.process import run_to_end
 from tests.server.refusals import refusal

@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 
 from scoop_server import __version__
-from scoop_server.addresses import Address, InternetAddress, UnixAddress
-from scoop_server.journal import Fsync
-from scoop_server.limits import Limits
-from scoop_server.logs import LOG_LEVELS
-from scoop_server.setting_sources import read_settings
-from scoop_server.settings import OPTIONS, Option, Settings, build_parser
+from scoop_server.config.addresses import Address, InternetAddress, UnixAddress
+from scoop_server.config.fsync import Fsync
+from scoop_server.config.limits import Limits
+from scoop_server.config.options import OPTIONS, Option, Settings, build_parser
+from scoop_server.config.sources import read_settings
+from scoop_server.telemetry.logs import LOG_LEVELS
 
 from tests.server.refusals import refusal
 

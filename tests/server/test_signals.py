@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scoop_server.signals import SignalPipe
+from scoop_server.app.signals import SignalPipe
 
 from tests.server.test_service_manager import HeldServer
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from scoop_core import Changes, DependencyGraph
 
-from scoop_server.journal import OutOfSpaceError
-from scoop_server.limits import Limits
-from scoop_server.statistics import (
+from scoop_server.config.limits import Limits
+from scoop_server.storage.journal import OutOfSpaceError
+from scoop_server.telemetry.statistics import (
     BATCH_CHANGES,
     COMMIT_SECONDS,
     STUCK_SECONDS,

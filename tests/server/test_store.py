@@ -13,11 +13,12 @@ import pytest
 
 from scoop_core import Changes, DependencyGraph, JournalReader, encode_snapshot
 
-from scoop_server.compaction import Compaction, compact
-from scoop_server.data_directory import DataDirectory, DataDirectoryError
-from scoop_server.journal import Fsync, JournalError, OutOfSpaceError
-from scoop_server.limits import JOURNAL_BYTES_MIN
-from scoop_server.store import PROBE_BYTES, JournalStore, MemoryStore, begin
+from scoop_server.config.fsync import Fsync
+from scoop_server.config.limits import JOURNAL_BYTES_MIN
+from scoop_server.storage.compaction import Compaction, compact
+from scoop_server.storage.directory import DataDirectory, DataDirectoryError
+from scoop_server.storage.journal import JournalError, OutOfSpaceError
+from scoop_server.storage.store import PROBE_BYTES, JournalStore, MemoryStore, begin
 
 from tests.core.journals import written
 from tests.server.faulty_files import FaultyFiles, contents_of, names_in

@@ -1,10 +1,10 @@
 import pytest
 
-from scoop_server.command_line import main
-from scoop_server.completion import SHELLS
-from scoop_server.maintenance import COMMAND_NAMES as MAINTENANCE_NAMES
-from scoop_server.manual import manual_page
-from scoop_server.usage import COMMAND_NAMES, parsers
+from scoop_server.cli.completion import SHELLS
+from scoop_server.cli.main import main
+from scoop_server.cli.maintenance import COMMAND_NAMES as MAINTENANCE_NAMES
+from scoop_server.cli.manual import manual_page
+from scoop_server.cli.usage import COMMAND_NAMES, parsers
 
 
 def test_every_command_has_a_parser_that_calls_it_by_its_name() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from scoop_server.wording import counted
+from scoop_server.text import counted
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 batches"), (1, "1 batch"), (2, "2 batches"), (21, "21 batches")])

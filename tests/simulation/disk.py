@@ -39,7 +39,7 @@ class File:
 
 
 class SimulatedDisk:
-    """One directory of files. It is a :class:`scoop_server.files.FileSystem`.
+    """One directory of files. It is a :class:`scoop_server.storage.files.FileSystem`.
 
     ``fault`` is called with the name of each call before it is carried out; it may raise.
     """

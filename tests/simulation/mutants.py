@@ -15,11 +15,12 @@ from unittest.mock import patch
 
 from scoop_core import Changes, DependencyGraph, JournalReader, transcript
 
-from scoop_server import recovery
-from scoop_server.data_directory import DataDirectory
-from scoop_server.event_loop import Server
-from scoop_server.journal import Fsync, Journal
-from scoop_server.store import JournalStore
+from scoop_server.config.fsync import Fsync
+from scoop_server.loop.server import Server
+from scoop_server.storage import recovery
+from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.journal import Journal
+from scoop_server.storage.store import JournalStore
 
 from tests.simulation.simulation import Simulation
 
@@ -201,7 +202,9 @@ def _rules_are_not_replayed() -> Any:
 
 def _short_writes_are_ignored() -> Any:
     """A write that took only a part of the bytes counts as whole."""
-    return patch("scoop_server.journal.write_all", lambda files, descriptor, data: files.write(descriptor, data))
+    return patch(
+        "scoop_server.storage.journal.write_all", lambda files, descriptor, data: files.write(descriptor, data)
+    )
 
 
 MUTANTS: Final[tuple[Mutation, ...]] = (

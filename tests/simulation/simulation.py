@@ -13,13 +13,14 @@ from unittest.mock import patch
 
 from scoop_core import DependencyGraph
 
-from scoop_server import compaction, journal
-from scoop_server.compaction import Compaction
-from scoop_server.data_directory import DataDirectory
-from scoop_server.event_loop import Server, State
-from scoop_server.journal import Fsync, JournalError
-from scoop_server.limits import Limits
-from scoop_server.store import JournalStore
+from scoop_server.config.fsync import Fsync
+from scoop_server.config.limits import Limits
+from scoop_server.loop.server import Server, State
+from scoop_server.storage import compaction, journal
+from scoop_server.storage.compaction import Compaction
+from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.journal import JournalError
+from scoop_server.storage.store import JournalStore
 
 from tests.simulation.disk import DIRECTORY, PowerLossError, ProcessKilledError, SimulatedDisk
 from tests.simulation.network import Habit, SimulatedNetwork
@@ -61,13 +62,13 @@ class SimulatedCompaction:
         """The exit status, when it has ended."""
 
     def poll(self) -> int | None:
-        """See :class:`scoop_server.compaction.Compaction`."""
+        """See :class:`scoop_server.storage.compaction.Compaction`."""
         if self.status is None and self._simulation.random.random() < 0.5:
             self.status = self.run(may_die=True)
         return self.status
 
     def kill(self) -> None:
-        """See :class:`scoop_server.compaction.Compaction`."""
+        """See :class:`scoop_server.storage.compaction.Compaction`."""
         if self.status is None:
             self.status = self.run(may_die=True) if self._simulation.random.random() < 0.5 else -9
 

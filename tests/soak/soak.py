@@ -19,7 +19,7 @@ from random import Random
 from statistics import median
 from typing import Final
 
-from scoop_server import maintenance
+from scoop_server.cli import maintenance
 
 from tests.crash.load_client import NotAsPromisedError, OwnPackages, State
 from tests.crash.scene import parse_dump

@@ -2,6 +2,6 @@
 
 import sys
 
-from scoop_server.command_line import main
+from scoop_server.cli.main import main
 
 sys.exit(main())

@@ -1,0 +1,1 @@
+"""The admin endpoint: probes and metrics over HTTP."""

@@ -1,0 +1,1 @@
+"""The application: open, run, reload, stop."""

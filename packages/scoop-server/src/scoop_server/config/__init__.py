@@ -1,0 +1,1 @@
+"""Settings, options, limits and addresses."""

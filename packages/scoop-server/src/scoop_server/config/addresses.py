@@ -1,0 +1,109 @@
+"""Where a server can be reached, as a person writes it.
+
+``tcp:HOST:PORT``  plain TCP, ``tcp:127.0.0.1:8080``; an IPv6 address stands in brackets, ``tcp:[::1]:8080``
+``tls:HOST:PORT``  TLS over TCP
+``unix:PATH``      a Unix socket, ``unix:/run/scoop.sock``
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+_HOST_AND_PORT: Final = re.compile(r"(?:\[([\w:.%-]+)\]|([^\[\]:\s\0]+)):([0-9]{1,5})", re.ASCII)
+
+_PORT_MAX: Final = 65_535
+
+_UNIX_PATH_BYTES_MAX: Final = 107
+"""What the system keeps of a socket's path, but for the zero byte behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InternetAddress:
+    """A port of a host, which is a name or an IPv4 or IPv6 address; port 0 is any free one."""
+
+    host: str
+    port: int
+    is_tls: bool = False
+
+    def __str__(self) -> str:
+        return f"{'tls' if self.is_tls else 'tcp'}:{format_host_and_port(self.host, self.port)}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A socket in the file system."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Address = InternetAddress | UnixAddress
+
+
+def are_sockets_handed_over(environment: Mapping[str, str]) -> bool:
+    """Whether a service manager has opened sockets for this process, which take the place of all addresses."""
+    return environment.get("LISTEN_PID") == str(os.getpid()) and bool(environment.get("LISTEN_FDS"))
+
+
+def parse_address(text: str) -> Address:
+    """Return the address that ``text`` spells. Raises ValueError with one line that says what is wrong.
+
+    >>> parse_address("tls:[::1]:8443")
+    InternetAddress(host='::1', port=8443, is_tls=True)
+    >>> parse_address("unix:/run/scoop.sock")
+    UnixAddress(path='/run/scoop.sock')
+    """
+    scheme, _, rest = text.partition(":")
+    match scheme:
+        case "tcp" | "tls":
+            host, port = parse_host_and_port(rest)
+            return InternetAddress(host, port, is_tls=scheme == "tls")
+        case "unix":
+            if not rest or "\0" in rest:
+                raise ValueError(f"unix:PATH is wanted, not {text!r}")
+            if len(os.fsencode(rest)) > _UNIX_PATH_BYTES_MAX:
+                raise ValueError(f"the path of a socket has at most {_UNIX_PATH_BYTES_MAX} bytes, not {text!r}")
+            return UnixAddress(rest)
+        case _:
+            raise ValueError(f"tcp:HOST:PORT, tls:HOST:PORT or unix:PATH is wanted, not {text!r}")
+
+
+def parse_host_and_port(text: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT`` or ``[HOST]:PORT``. Raises ValueError with one line.
+
+    >>> parse_host_and_port("[::1]:9180")
+    ('::1', 9180)
+    """
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"HOST:PORT is wanted, with an IPv6 address in brackets, not {text!r}")
+    port = int(match[3])
+    if port > _PORT_MAX:
+        raise ValueError(f"a port from 0 to {_PORT_MAX} is wanted, not {port}")
+    return match[1] or match[2], port
+
+
+def format_host_and_port(host: str, port: int) -> str:
+    """Write a host and a port so that they can be told apart.
+
+    >>> format_host_and_port("127.0.0.1", 8080), format_host_and_port("::1", 8080)
+    ('127.0.0.1:8080', '[::1]:8080')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def format_address(address: object) -> str:
+    """Return a socket's address as a person writes it.
+
+    >>> format_address(("127.0.0.1", 8080)), format_address(("::1", 8080, 0, 0))
+    ('127.0.0.1:8080', '[::1]:8080')
+    """
+    match address:
+        case (str(host), int(port), *_):
+            return format_host_and_port(host, port)
+        case _:
+            return str(address)

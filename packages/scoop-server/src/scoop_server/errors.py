@@ -1,0 +1,1 @@
+"""The exceptions of the server."""

@@ -1,0 +1,1 @@
+"""The index: who owns the graph, and how requests become replies."""

@@ -1,0 +1,1 @@
+"""The event loop: turns, clients, accepting, handshakes, deadlines and shutdown."""

@@ -1,0 +1,1 @@
+"""The data directory: lock, journal, recovery and compaction."""
