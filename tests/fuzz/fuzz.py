@@ -14,7 +14,7 @@ from typing import Final
 from scoop_core import Changes, Connection, DependencyGraph
 
 from scoop_server.cli import maintenance
-from scoop_server.storage.directory import DataDirectoryError
+from scoop_server.errors import DataDirectoryError
 
 from tests.crash.load_client import NotAsPromisedError, OwnPackages
 from tests.fuzz.streams import LINE_BYTES_MAX, cut, damaged, stream_of_bytes

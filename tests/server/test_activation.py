@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from scoop_server.errors import ListenError
 from scoop_server.net import activation
 from scoop_server.net.activation import inherited_listeners
-from scoop_server.net.listener import CannotListenError, Listener
+from scoop_server.net.listener import Listener
 from scoop_server.net.tls import Certificates
 
 from tests.server.certificates import CertificateFiles
@@ -40,7 +41,7 @@ class Manager:
 
     def refusal(self) -> str:
         """Return the line that says why it does not."""
-        with pytest.raises(CannotListenError) as refused:
+        with pytest.raises(ListenError) as refused:
             self.taken()
         assert "\n" not in str(refused.value)
         return str(refused.value)

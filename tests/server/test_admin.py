@@ -20,7 +20,7 @@ import pytest
 from scoop_server import __version__
 from scoop_server.admin.endpoint import CONNECTIONS_MAX, HEAD_BYTES_MAX, AdminEndpoint
 from scoop_server.config.addresses import InternetAddress, UnixAddress
-from scoop_server.net.listener import CannotListenError
+from scoop_server.errors import ListenError
 from scoop_server.telemetry.statistics import STUCK_SECONDS, Stage, Statistics, WatchedRun
 
 from tests.end_to_end.test_shutdown import send_all_that_fits
@@ -341,14 +341,14 @@ def test_a_unix_socket_will_do(run: WatchedRun, tmp_path: Path) -> None:
 def test_where_it_cannot_listen_it_says_so(
     run: WatchedRun, address: InternetAddress | UnixAddress, reason: str
 ) -> None:
-    with pytest.raises(CannotListenError) as refused:
+    with pytest.raises(ListenError) as refused:
         AdminEndpoint(address, run)
     assert str(refused.value) == f"cannot listen on {reason}; name another address with --admin"
 
 
 def test_a_unix_socket_at_which_another_listens_is_left_to_it(run: WatchedRun, tmp_path: Path) -> None:
     address = UnixAddress(str(tmp_path / "admin.sock"))
-    with closing(AdminEndpoint(address, run)), pytest.raises(CannotListenError, match="another process listens there"):
+    with closing(AdminEndpoint(address, run)), pytest.raises(ListenError, match="another process listens there"):
         AdminEndpoint(address, WatchedRun(Statistics()))
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from scoop_core import DependencyGraph, encode_snapshot
 
+from scoop_server.errors import DataDirectoryError
 from scoop_server.storage import compaction
 from scoop_server.storage.compaction import CompactionProcess, compact, main
-from scoop_server.storage.directory import DataDirectory, DataDirectoryError
+from scoop_server.storage.directory import DataDirectory
 
 from tests.core.journals import written
 from tests.server.faulty_files import FaultyFiles, contents_of, names_in

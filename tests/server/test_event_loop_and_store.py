@@ -14,10 +14,10 @@ from scoop_core import DependencyGraph
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
+from scoop_server.errors import JournalError
 from scoop_server.loop.server import Server, State
 from scoop_server.storage.compaction import Compaction
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.journal import JournalError
 from scoop_server.storage.store import JournalStore
 
 from tests.server.faulty_files import FaultyFiles, contents_of

@@ -12,9 +12,10 @@ import pytest
 from scoop_core import NO_BATCH, JournalReader, Seal, encode_journal_header
 
 from scoop_server.config.fsync import Fsync
+from scoop_server.errors import JournalError, OutOfSpaceError
 from scoop_server.storage import journal as journal_module
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.journal import Journal, JournalError, OutOfSpaceError, is_out_of_space
+from scoop_server.storage.journal import Journal, is_out_of_space
 
 from tests.core.journals import written
 from tests.server.faulty_files import FaultyFiles, contents_of, names_in

@@ -14,7 +14,8 @@ import pytest
 
 from scoop_server.app.application import _look_at_security
 from scoop_server.config.addresses import UnixAddress, parse_address
-from scoop_server.net.listener import CannotListenError, Listener, bind
+from scoop_server.errors import ListenError
+from scoop_server.net.listener import Listener, bind
 from scoop_server.net.tls import Certificates
 
 from tests.server.certificates import CertificateFiles
@@ -31,7 +32,7 @@ def umask(mask: int) -> Iterator[None]:
 
 
 def refusal(address: str) -> str:
-    with pytest.raises(CannotListenError) as refused:
+    with pytest.raises(ListenError) as refused:
         bind(parse_address(address))
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -208,7 +209,7 @@ def test_a_directory_that_is_missing(tmp_path: Path) -> None:
 def test_of_two_that_bind_one_path_before_either_listens_one_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "scoop.sock"
     with closing(bind(UnixAddress(str(path)))) as first, closing(bind(UnixAddress(str(path)))) as second:
-        with pytest.raises(CannotListenError, match="another process has put its own socket there"):
+        with pytest.raises(ListenError, match="another process has put its own socket there"):
             first.listen()
         second.listen()
         first.close()
@@ -265,7 +266,7 @@ def test_where_the_system_does_not_tell_it_a_client_has_a_name_all_the_same(
 
 
 def test_an_address_with_tls_needs_a_certificate() -> None:
-    with pytest.raises(CannotListenError, match=r"^cannot listen on tls:127.0.0.1:0: TLS needs a certificate; "):
+    with pytest.raises(ListenError, match=r"^cannot listen on tls:127.0.0.1:0: TLS needs a certificate; "):
         bind(parse_address("tls:127.0.0.1:0"))
 
 

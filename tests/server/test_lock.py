@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scoop_server.storage.directory import DataDirectoryError
+from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.lock import DirectoryLock, locked_for_reading
 
 NOBODY = 65_534

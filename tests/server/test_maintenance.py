@@ -18,7 +18,8 @@ from scoop_core import Changes, DependencyGraph, encode_snapshot
 
 from scoop_server.cli import maintenance
 from scoop_server.cli.maintenance import COMMAND_NAMES, check, dump, main, restore
-from scoop_server.storage.directory import DataDirectory, DataDirectoryError
+from scoop_server.errors import DataDirectoryError
+from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.lock import DirectoryLock
 from scoop_server.storage.recovery import recover
 from scoop_server.storage.store import begin

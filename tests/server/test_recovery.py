@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from scoop_core import NO_BATCH, Changes, DependencyGraph, encode_snapshot
 
-from scoop_server.storage.directory import DataDirectory, DataDirectoryError
+from scoop_server.errors import DataDirectoryError
+from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.recovery import RecoveredState, recover
 
 from tests.core.journals import Batch, Written, written

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config.limits import Limits
-from scoop_server.storage.journal import OutOfSpaceError
+from scoop_server.errors import OutOfSpaceError
 from scoop_server.telemetry.statistics import (
     BATCH_CHANGES,
     COMMIT_SECONDS,

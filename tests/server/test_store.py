@@ -15,9 +15,9 @@ from scoop_core import Changes, DependencyGraph, JournalReader, encode_snapshot
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import JOURNAL_BYTES_MIN
+from scoop_server.errors import DataDirectoryError, JournalError, OutOfSpaceError
 from scoop_server.storage.compaction import Compaction, compact
-from scoop_server.storage.directory import DataDirectory, DataDirectoryError
-from scoop_server.storage.journal import JournalError, OutOfSpaceError
+from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import PROBE_BYTES, JournalStore, MemoryStore, begin
 
 from tests.core.journals import written

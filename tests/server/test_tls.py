@@ -14,7 +14,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from scoop_server.config.limits import Limits
-from scoop_server.net.tls import CertificateError, Certificates, TlsStream
+from scoop_server.errors import CertificateError
+from scoop_server.net.tls import Certificates, TlsStream
 
 from tests.server.certificates import CertificateFiles, TlsPeer
 from tests.server.test_event_loop import ANSWER, QUERY, Loop

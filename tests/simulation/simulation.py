@@ -15,11 +15,11 @@ from scoop_core import DependencyGraph
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
+from scoop_server.errors import JournalError
 from scoop_server.loop.server import Server, State
 from scoop_server.storage import compaction, journal
 from scoop_server.storage.compaction import Compaction
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.journal import JournalError
 from scoop_server.storage.store import JournalStore
 
 from tests.simulation.disk import DIRECTORY, PowerLossError, ProcessKilledError, SimulatedDisk

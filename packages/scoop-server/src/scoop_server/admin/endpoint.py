@@ -70,7 +70,7 @@ class Response(NamedTuple):
 class AdminEndpoint:
     """Answers at ``address`` about ``run``, from construction until :meth:`close`.
 
-    Raises :exc:`~scoop_server.net.listener.CannotListenError` where it cannot listen there.
+    Raises :exc:`~scoop_server.errors.ListenError` where it cannot listen there.
     """
 
     def __init__(self, address: Address, run: WatchedRun) -> None:

@@ -16,10 +16,11 @@ from scoop_core import DependencyGraph
 from scoop_server.app.service_manager import ServiceManager
 from scoop_server.app.signals import SignalPipe
 from scoop_server.config.options import OPTIONS, Settings
+from scoop_server.errors import ListenError
 from scoop_server.loop.selector import best_selector
 from scoop_server.loop.server import Server
 from scoop_server.net.activation import inherited_listeners
-from scoop_server.net.listener import CannotListenError, Listener, bind
+from scoop_server.net.listener import Listener, bind
 from scoop_server.net.tls import Certificates
 from scoop_server.storage.compaction import CompactionProcess
 from scoop_server.storage.directory import DataDirectory
@@ -39,7 +40,7 @@ _ADMIN_DESCRIPTORS: Final = 48
 def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
     """Serve as ``settings`` say until a signal ends it; ``reread`` gives them as they are when SIGHUP comes.
 
-    Raises DataDirectoryError, CannotListenError or CertificateError.
+    Raises DataDirectoryError, ListenError or CertificateError.
     """
     run = WatchedRun(statistics := Statistics())
     with ExitStack() as resources:
@@ -185,9 +186,7 @@ def _look_at_what_is_not_used(settings: Settings, inherited: list[Listener]) -> 
 def _look_at_security(listeners: list[Listener], certificates: Certificates | None) -> None:
     """Refuse certificates that no address uses, because an operator takes it for safe then; warn of what is not."""
     if certificates is not None and not any(listener.is_tls for listener in listeners):
-        raise CannotListenError(
-            "--tls-cert is given, and no socket has TLS; give one FileDescriptorName=tls in its unit"
-        )
+        raise ListenError("--tls-cert is given, and no socket has TLS; give one FileDescriptorName=tls in its unit")
     for listener in listeners:
         if listener.is_exposed and listener.is_tls:
             log.warning(

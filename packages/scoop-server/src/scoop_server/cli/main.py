@@ -9,9 +9,7 @@ from typing import Final
 from scoop_server.app.application import serve
 from scoop_server.cli import maintenance, usage
 from scoop_server.config.sources import read_settings, reread_settings
-from scoop_server.net.listener import CannotListenError
-from scoop_server.net.tls import CertificateError
-from scoop_server.storage.directory import DataDirectoryError
+from scoop_server.errors import CertificateError, DataDirectoryError, ListenError
 from scoop_server.telemetry.logs import set_up_logging, tell_problem
 
 _STATUS_INTERRUPTED: Final = 128 + signal.SIGINT
@@ -31,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log_format = settings.log_format
         set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)
         serve(settings, lambda: reread_settings(arguments, os.environ))
-    except (CannotListenError, CertificateError, DataDirectoryError) as error:
+    except (ListenError, CertificateError, DataDirectoryError) as error:
         tell_problem(str(error), log_format)
         return 1
     except KeyboardInterrupt:  # before the server listens to signals, or in a command that is none

@@ -26,7 +26,8 @@ from scoop_core import (
 
 from scoop_server.cli.stdio import flush_output, let_go_of_output, standard_input, standard_output, standard_output_text
 from scoop_server.config.options import OneLineParser
-from scoop_server.storage.directory import DataDirectory, DataDirectoryError
+from scoop_server.errors import DataDirectoryError
+from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.lock import DirectoryLock, locked_for_reading
 from scoop_server.storage.recovery import RecoveredState, recover
 from scoop_server.storage.store import begin

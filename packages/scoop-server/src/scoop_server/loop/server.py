@@ -18,9 +18,9 @@ from scoop_core import Changes, ConnectionState, DependencyGraph
 
 from scoop_server.config.addresses import format_address
 from scoop_server.config.limits import Limits
+from scoop_server.errors import OutOfSpaceError
 from scoop_server.loop.client import Client, Phase, StreamSocket
 from scoop_server.loop.handshakes import Handshakes, HandshakingStream
-from scoop_server.storage.journal import OutOfSpaceError
 from scoop_server.storage.store import Store
 from scoop_server.telemetry.logs import RepeatLimit, access_log, log, log_errors, log_requests
 from scoop_server.telemetry.statistics import CloseReason, Stage, Statistics

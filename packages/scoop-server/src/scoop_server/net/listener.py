@@ -10,6 +10,7 @@ import struct
 from typing import Final
 
 from scoop_server.config.addresses import Address, InternetAddress, UnixAddress, format_address
+from scoop_server.errors import ListenError
 from scoop_server.loop.client import StreamSocket
 from scoop_server.net.tls import Certificates
 
@@ -24,10 +25,6 @@ _CREDENTIALS: Final = struct.Struct("3i")
 
 
 _WAY_OUT: Final = "name another address with --listen, --host or --port"
-
-
-class CannotListenError(Exception):
-    """An address cannot be listened on; the message is one line for the operator."""
 
 
 class Listener:
@@ -76,7 +73,7 @@ class Listener:
     def listen(self) -> None:
         """Begin to listen, when whoever connects is served at once. Another server may have come first."""
         if self._own_file is not None and not self._own_file.is_there():
-            raise CannotListenError(
+            raise ListenError(
                 f"cannot listen on {self.address}: another process has put its own socket there; "
                 f"stop it, or {self._way_out}"
             )
@@ -147,7 +144,7 @@ class OwnFile:
 def bind(address: Address, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> Listener:
     """Return a listener that holds ``address``, and does not listen yet.
 
-    Raises :exc:`CannotListenError`, which ends with ``way_out``, also where the address asks for TLS and there are no
+    Raises :exc:`ListenError`, which ends with ``way_out``, also where the address asks for TLS and there are no
     certificates.
     """
     match address:
@@ -157,7 +154,7 @@ def bind(address: Address, certificates: Certificates | None = None, way_out: st
             return Listener(_bind_internet(address, host, port, way_out), way_out=way_out)
         case InternetAddress(host, port):
             if certificates is None:
-                raise CannotListenError(
+                raise ListenError(
                     f"cannot listen on {address}: TLS needs a certificate; name one with --tls-cert, or use tcp:"
                 )
             return Listener(_bind_internet(address, host, port, way_out), certificates, way_out=way_out)
@@ -203,11 +200,11 @@ def _bind_unix(path: str, way_out: str) -> Listener:
 
 
 def _remove_stale_socket(path: str, way_out: str) -> None:
-    """Remove the socket that a dead server has left at ``path``. Raises :exc:`CannotListenError` for anything else."""
+    """Remove the socket that a dead server has left at ``path``. Raises :exc:`ListenError` for anything else."""
     address = UnixAddress(path)
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise CannotListenError(
+            raise ListenError(
                 f"cannot listen on {address}: a file is there that is no socket; move it away, or {way_out}"
             )
         with socket.socket(socket.AF_UNIX) as probe:
@@ -235,7 +232,7 @@ def _name(sock: socket.socket, *, is_tls: bool) -> str:
     return f"{'tls:' if is_tls else ''}{format_address(sock.getsockname())}"
 
 
-def _cannot_listen(address: object, error: OSError, way_out: str) -> CannotListenError:
+def _cannot_listen(address: object, error: OSError, way_out: str) -> ListenError:
     stop_it = "another process listens there; stop it, or " if error.errno == errno.EADDRINUSE else ""
     place = str(address).removeprefix("tcp:")
-    return CannotListenError(f"cannot listen on {place}: {error.strerror}; {stop_it}{way_out}")
+    return ListenError(f"cannot listen on {place}: {error.strerror}; {stop_it}{way_out}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final, NoReturn
 
+from scoop_server.errors import CertificateError
 from scoop_server.telemetry.logs import log
 
 _RECORD_BYTES_MAX: Final = 16_384
@@ -21,10 +22,6 @@ _RECORD_BYTES_MAX: Final = 16_384
 
 _REACTION_BYTES_MAX: Final = 65_536
 """Alerts and the like that a peer may have provoked and not taken; an honest one never gets near it."""
-
-
-class CertificateError(Exception):
-    """A certificate or a key cannot be used; the message is one line for the operator."""
 
 
 class Certificates:

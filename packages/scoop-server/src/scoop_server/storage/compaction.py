@@ -12,7 +12,8 @@ from typing import Final, Protocol
 
 from scoop_core import encode_snapshot
 
-from scoop_server.storage.directory import DataDirectory, DataDirectoryError
+from scoop_server.errors import DataDirectoryError
+from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.recovery import recover
 from scoop_server.telemetry.logs import set_up_logging, tell_problem
 

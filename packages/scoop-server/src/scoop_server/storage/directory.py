@@ -22,10 +22,6 @@ _READ_BYTES: Final = 16 * 1_048_576
 """A read that is large beside what a call costs, and small beside the memory that the index takes anyway."""
 
 
-class DataDirectoryError(Exception):
-    """The data directory cannot be used; the message is one line that says what, where and the way out."""
-
-
 class NameNotDurableError(OSError):
     """A new file has its name, and whether it will still have it after a power loss, no one can tell."""
 

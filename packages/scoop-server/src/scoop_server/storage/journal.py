@@ -13,7 +13,8 @@ from typing import Final
 from scoop_core import Seal, encode_batch, encode_journal_header
 
 from scoop_server.config.fsync import Fsync
-from scoop_server.storage.directory import DataDirectory, DataDirectoryError, NameNotDurableError, write_all
+from scoop_server.errors import JournalError, OutOfSpaceError
+from scoop_server.storage.directory import DataDirectory, NameNotDurableError, write_all
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE})
 """What a call fails with when the disk, the quota, the allowed size of a file or, for a new file, the descriptors
@@ -24,14 +25,6 @@ ROOM_BYTES: Final = 1_048_576
 
 ROOMY_BATCH_BYTES_MAX: Final = 65_536
 """A batch larger than this is written without: to write its bytes twice would take longer than it saves."""
-
-
-class OutOfSpaceError(Exception):
-    """A batch could not be written for lack of space, and nothing of it was left behind."""
-
-
-class JournalError(DataDirectoryError):
-    """What has been written may not be on disk, and no one can tell: the process must end."""
 
 
 class Journal:

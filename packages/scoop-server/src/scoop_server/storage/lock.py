@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from scoop_server.storage.directory import DataDirectoryError
+from scoop_server.errors import DataDirectoryError
 
 _NAME: Final = "lock"
 _TRIAL_NAME: Final = "lock.trial"

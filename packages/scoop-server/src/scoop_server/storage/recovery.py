@@ -18,7 +18,8 @@ from scoop_core import (
     decode_snapshot,
 )
 
-from scoop_server.storage.directory import DataDirectory, DataDirectoryError
+from scoop_server.errors import DataDirectoryError
+from scoop_server.storage.directory import DataDirectory
 
 Progress = Callable[[str, int, int], None]
 """Is called with the path of the file that is being read, how many of its bytes have been dealt with, and its size."""

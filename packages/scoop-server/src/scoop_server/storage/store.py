@@ -12,9 +12,10 @@ from scoop_core import NO_BATCH, Changes, DependencyGraph, encode_snapshot
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import JOURNAL_BYTES_MIN
+from scoop_server.errors import DataDirectoryError, JournalError, OutOfSpaceError
 from scoop_server.storage.compaction import Compaction
-from scoop_server.storage.directory import DataDirectory, DataDirectoryError
-from scoop_server.storage.journal import Journal, JournalError, OutOfSpaceError, is_out_of_space
+from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.journal import Journal, is_out_of_space
 from scoop_server.storage.recovery import Progress, RecoveredState, recover
 from scoop_server.telemetry.logs import log
 from scoop_server.text import noun
@@ -43,7 +44,7 @@ class Store(Protocol):
     def commit(self, changes: Changes) -> None:
         """Return when ``changes`` are as durable as was promised.
 
-        Raises :exc:`~scoop_server.storage.journal.OutOfSpaceError` where nothing of them was kept.
+        Raises :exc:`~scoop_server.errors.OutOfSpaceError` where nothing of them was kept.
         """
 
     @property
@@ -73,7 +74,7 @@ class JournalStore:
     seconds, ``start_compaction`` starts what folds the journals before a generation into its snapshot, and the
     journals are compacted when they are larger than the snapshot and than ``journal_bytes_min``. ``progress`` is told
     how far the recovery has come.
-    Raises :exc:`~scoop_server.storage.directory.DataDirectoryError` where the directory cannot be read or written.
+    Raises :exc:`~scoop_server.errors.DataDirectoryError` where the directory cannot be read or written.
     """
 
     def __init__(
@@ -305,7 +306,7 @@ class JournalStore:
         """Write a snapshot of the graph, if anything has changed since the last one.
 
         ``progress`` is called with the path of the file that is being written, and how many bytes it has so far.
-        Raises :exc:`~scoop_server.storage.directory.DataDirectoryError` where it cannot be written; every
+        Raises :exc:`~scoop_server.errors.DataDirectoryError` where it cannot be written; every
         committed change is in the journal then.
         """
         self._stop_compaction()
