@@ -126,6 +126,27 @@ class TestPieces:
             rest = stream[:position].rpartition(b"\n")[2]
             assert connection.state is (SKIPPING if len(rest) > SMALL_LIMIT else IN_LINE if rest else BETWEEN_LINES)
 
+    @given(stream=streams, places=st.lists(st.integers(0, 2**20), max_size=20))
+    @example(stream=b"a" * (SMALL_LIMIT + 2) + b"\nb", places=[SMALL_LIMIT + 1])
+    @example(stream=b"ab\ncd", places=[1])
+    @example(stream=b"abcd", places=[1, 1, 2, 4])
+    def test_the_incomplete_line_has_a_new_number_exactly_when_it_is_another_line(
+        self, stream: bytes, places: list[int]
+    ) -> None:
+        connection = Connection(max_line_length=SMALL_LIMIT)
+        start_of_line = None
+        received = 0
+        for piece in cut_at(stream, places):
+            number = connection.incomplete_line_number
+            connection.receive(piece)
+            received += len(piece)
+            if connection.state is not BETWEEN_LINES:
+                start = stream.rfind(b"\n", 0, received) + 1
+                assert connection.incomplete_line_number == number + (start != start_of_line)
+                start_of_line = start
+            else:
+                assert connection.incomplete_line_number == number
+
     @given(st.lists(st.binary(max_size=60), max_size=20))
     def test_never_more_than_the_limit_is_kept(self, pieces: list[bytes]) -> None:
         connection = Connection(max_line_length=SMALL_LIMIT)

@@ -56,7 +56,7 @@ class Connection:
     'QUERY|b|\n'
     """
 
-    __slots__ = ("_incomplete", "_max_line_length", "state")
+    __slots__ = ("_incomplete", "_max_line_length", "incomplete_line_number", "state")
 
     def __init__(self, *, max_line_length: int = MAX_LINE_LENGTH) -> None:
         if max_line_length < 1:
@@ -64,6 +64,13 @@ class Connection:
         self._max_line_length = max_line_length
         self._incomplete = bytearray()
         self.state: ConnectionState = ConnectionState.BETWEEN_LINES
+        self.incomplete_line_number: int = 0
+        """Identifies the line that the last read left incomplete: it changes when a different line does so.
+
+        A server that limits the time a line may take restarts its deadline when this changes, and has no
+        deadline while ``state`` is BETWEEN_LINES. Complete lines do not change it, so reads of whole lines
+        pay nothing for it.
+        """
 
     def receive(self, data: bytes) -> str:
         r"""Take in bytes from the peer; return the batch of the lines that they complete, empty if none.
@@ -120,6 +127,8 @@ class Connection:
         if end:
             batch = self._complete_lines(bytes(self._incomplete) + data[:end])
             self._incomplete.clear()
+        if len(data) > end and (end or self.state is ConnectionState.BETWEEN_LINES):
+            self.incomplete_line_number += 1
         if len(self._incomplete) + len(data) - end > self._max_line_length:
             self._incomplete.clear()
             self.state = ConnectionState.SKIPPING
