@@ -12,7 +12,8 @@ import pytest
 import yaml
 from prometheus_client.metrics_core import Metric
 
-from scoop_server.telemetry.statistics import CloseReason, Statistics, WatchedRun
+from scoop_server.telemetry.health import Health
+from scoop_server.telemetry.statistics import CloseReason, Statistics
 
 from tests.server.test_admin import PATHS
 from tests.server.test_metrics import Files, parsed, scraped
@@ -33,7 +34,7 @@ LOG_METHODS: Final = {"info", "warning", "error", "log"}
 def families(tmp_path: Path) -> list[Metric]:
     """What is exposed when all is known that can be."""
     (tmp_path / "snapshot-1").touch()
-    run = WatchedRun(Statistics(), [], Files(tmp_path / "snapshot-1"))
+    run = Health(Statistics(), [], Files(tmp_path / "snapshot-1"))
     run.statistics.recovery_seconds = 1.0
     return parsed(scraped(run))
 

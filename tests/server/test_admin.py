@@ -21,7 +21,8 @@ from scoop_server import __version__
 from scoop_server.admin.endpoint import CONNECTIONS_MAX, HEAD_BYTES_MAX, AdminEndpoint
 from scoop_server.config.addresses import InternetAddress, UnixAddress
 from scoop_server.errors import ListenError
-from scoop_server.telemetry.statistics import STUCK_SECONDS, Stage, Statistics, WatchedRun
+from scoop_server.telemetry.health import STUCK_SECONDS, Health
+from scoop_server.telemetry.statistics import Stage, Statistics
 
 from tests.end_to_end.test_shutdown import send_all_that_fits
 from tests.server.process import WAIT_SECONDS, ServerProcess, run_to_end
@@ -82,12 +83,12 @@ class RawClient:
 
 
 @pytest.fixture
-def run() -> WatchedRun:
-    return WatchedRun(Statistics())
+def run() -> Health:
+    return Health(Statistics())
 
 
 @contextmanager
-def endpoint(run: WatchedRun, caplog: pytest.LogCaptureFixture) -> Iterator[str]:
+def endpoint(run: Health, caplog: pytest.LogCaptureFixture) -> Iterator[str]:
     """Give HOST:PORT of an endpoint."""
     caplog.set_level("INFO", logger="scoop_server")
     with closing(AdminEndpoint(InternetAddress("127.0.0.1", 0), run)):
@@ -97,7 +98,7 @@ def endpoint(run: WatchedRun, caplog: pytest.LogCaptureFixture) -> Iterator[str]
 
 
 @pytest.fixture
-def place(run: WatchedRun, caplog: pytest.LogCaptureFixture) -> Iterator[str]:
+def place(run: Health, caplog: pytest.LogCaptureFixture) -> Iterator[str]:
     with endpoint(run, caplog) as each:
         yield each
 
@@ -121,20 +122,20 @@ class FullDisk:
 # Paths
 
 
-def test_it_lives_at_every_stage(run: WatchedRun, place: str) -> None:
+def test_it_lives_at_every_stage(run: Health, place: str) -> None:
     for stage in Stage:
         run.statistics.stage = stage
         assert get(place, "/livez") == (200, "ok\n")
 
 
-def test_it_is_ready_while_it_serves_and_says_why_else(run: WatchedRun, place: str) -> None:
+def test_it_is_ready_while_it_serves_and_says_why_else(run: Health, place: str) -> None:
     for stage in Stage:
         run.statistics.stage = stage
         expected = (200, "ready\n") if stage is Stage.SERVING else (503, f"{stage}\n")
         assert get(place, "/readyz") == expected
 
 
-def test_it_is_not_ready_while_changes_are_refused(run: WatchedRun, place: str) -> None:
+def test_it_is_not_ready_while_changes_are_refused(run: Health, place: str) -> None:
     run.statistics.stage = Stage.SERVING
     run.storage = disk = FullDisk()
     assert get(place, "/readyz") == (503, "read-only\n")
@@ -142,7 +143,7 @@ def test_it_is_not_ready_while_changes_are_refused(run: WatchedRun, place: str) 
     assert get(place, "/readyz") == (200, "ready\n")
 
 
-def test_a_loop_that_is_stuck_is_found_out_while_it_should_turn(run: WatchedRun, place: str) -> None:
+def test_a_loop_that_is_stuck_is_found_out_while_it_should_turn(run: Health, place: str) -> None:
     clock = run.clock = Clock()
     run.storage = FullDisk()
     run.statistics.last_tick = clock.now
@@ -292,7 +293,7 @@ def test_two_hundred_bad_clients_keep_no_one_from_an_answer(place: str) -> None:
 
 
 def test_whoever_takes_no_answers_is_not_answered_without_end(
-    run: WatchedRun, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    run: Health, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scoop_server.admin.endpoint.RESPONSE_SECONDS_MAX", 0.05)
     monkeypatch.setattr("scoop_server.admin.endpoint.WORKING_SHARE", 1.0)
@@ -305,7 +306,7 @@ def test_whoever_takes_no_answers_is_not_answered_without_end(
 
 
 def test_whoever_sends_no_request_is_not_waited_for_without_end(
-    run: WatchedRun, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    run: Health, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scoop_server.admin.endpoint.REQUEST_SECONDS_MAX", 0.05)
     with endpoint(run, caplog) as place, RawClient(place) as client:
@@ -316,7 +317,7 @@ def test_whoever_sends_no_request_is_not_waited_for_without_end(
 # Addresses
 
 
-def test_a_unix_socket_will_do(run: WatchedRun, tmp_path: Path) -> None:
+def test_a_unix_socket_will_do(run: Health, tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
     with closing(AdminEndpoint(UnixAddress(str(path)), run)), socket.socket(socket.AF_UNIX) as client:
         assert path.stat().st_mode & 0o777 == 0o660
@@ -338,18 +339,16 @@ def test_a_unix_socket_will_do(run: WatchedRun, tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_where_it_cannot_listen_it_says_so(
-    run: WatchedRun, address: InternetAddress | UnixAddress, reason: str
-) -> None:
+def test_where_it_cannot_listen_it_says_so(run: Health, address: InternetAddress | UnixAddress, reason: str) -> None:
     with pytest.raises(ListenError) as refused:
         AdminEndpoint(address, run)
     assert str(refused.value) == f"cannot listen on {reason}; name another address with --admin"
 
 
-def test_a_unix_socket_at_which_another_listens_is_left_to_it(run: WatchedRun, tmp_path: Path) -> None:
+def test_a_unix_socket_at_which_another_listens_is_left_to_it(run: Health, tmp_path: Path) -> None:
     address = UnixAddress(str(tmp_path / "admin.sock"))
     with closing(AdminEndpoint(address, run)), pytest.raises(ListenError, match="another process listens there"):
-        AdminEndpoint(address, WatchedRun(Statistics()))
+        AdminEndpoint(address, Health(Statistics()))
 
 
 def test_an_address_that_is_taken_is_one_line_and_no_server(tmp_path: Path) -> None:
@@ -364,7 +363,7 @@ def test_an_address_that_is_taken_is_one_line_and_no_server(tmp_path: Path) -> N
     assert not list(tmp_path.glob("data/snapshot-*")), "it has not come to the index"
 
 
-def test_an_address_that_others_can_reach_is_warned_of(run: WatchedRun, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_address_that_others_can_reach_is_warned_of(run: Health, caplog: pytest.LogCaptureFixture) -> None:
     with closing(AdminEndpoint(InternetAddress("0.0.0.0", 0), run)):
         pass
     [warning] = [record.message for record in caplog.records if record.levelname == "WARNING"]
@@ -500,7 +499,7 @@ def test_bad_clients_of_the_endpoint_cost_the_clients_of_packages_nothing() -> N
     assert not any("trouble" in line for line in server.log_lines)
 
 
-def test_a_client_that_is_gone_is_no_trouble(run: WatchedRun, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_is_gone_is_no_trouble(run: Health, caplog: pytest.LogCaptureFixture) -> None:
     """asyncio may tell of one that goes while its connection is being closed."""
     with closing(AdminEndpoint(InternetAddress("127.0.0.1", 0), run)) as admin:
         for number in (errno.ECONNRESET, errno.EPIPE, errno.EMFILE):

@@ -13,7 +13,8 @@ from scoop_core import DependencyGraph
 
 from scoop_server import __version__
 from scoop_server.admin.metrics import metrics_of
-from scoop_server.telemetry.statistics import CloseReason, Stage, Statistics, WatchedRun
+from scoop_server.telemetry.health import Health
+from scoop_server.telemetry.statistics import CloseReason, Stage, Statistics
 
 from tests.server.process import WAIT_SECONDS, ServerProcess
 from tests.server.test_admin import get, place_of
@@ -34,7 +35,7 @@ def samples_of(text: str) -> Samples:
     }
 
 
-def scraped(run: WatchedRun) -> str:
+def scraped(run: Health) -> str:
     _, render = metrics_of(run)
     return render().decode()
 
@@ -58,25 +59,25 @@ class Files:
 
 
 @pytest.fixture
-def run() -> WatchedRun:
-    return WatchedRun(Statistics())
+def run() -> Health:
+    return Health(Statistics())
 
 
 # A run that is made up
 
 
-def test_build_info(run: WatchedRun) -> None:
+def test_build_info(run: Health) -> None:
     [(_, labels)] = [key for key in samples_of(scraped(run)) if key[0] == "scoop_build_info"]
     assert dict(labels)["version"] == __version__
 
 
-def test_what_is_not_known_yet_is_not_there(run: WatchedRun) -> None:
+def test_what_is_not_known_yet_is_not_there(run: Health) -> None:
     loading = names(samples_of(scraped(run)))
     assert not loading & {"scoop_packages", "scoop_dependency_edges", "scoop_recovery_seconds", "scoop_journal_bytes"}
     assert {"scoop_ready", "scoop_connections", "process_resident_memory_bytes", "python_info"} <= loading
 
 
-def test_every_count_that_may_come_is_there_from_the_beginning_as_zero(run: WatchedRun) -> None:
+def test_every_count_that_may_come_is_there_from_the_beginning_as_zero(run: Health) -> None:
     samples = samples_of(scraped(run))
     for reason in CloseReason:
         assert value(samples, "scoop_connections_closed_total", reason=reason.value) == 0
@@ -86,7 +87,7 @@ def test_every_count_that_may_come_is_there_from_the_beginning_as_zero(run: Watc
     assert value(samples, "scoop_requests_total", command="unknown", response="ERROR") == 0
 
 
-def test_counts(run: WatchedRun) -> None:
+def test_counts(run: Health) -> None:
     statistics = run.statistics
     DependencyGraph().apply_lines("INDEX|a|\n" * 7, tally=statistics.tally)
     statistics.connections_closed[CloseReason.IDLE] = 3
@@ -103,7 +104,7 @@ def test_counts(run: WatchedRun) -> None:
     assert value(samples, "scoop_sent_bytes_total") == 17
 
 
-def test_a_histogram_is_cumulative(run: WatchedRun) -> None:
+def test_a_histogram_is_cumulative(run: Health) -> None:
     for changes in (1, 2, 2, 30_000):
         run.statistics.commit_changes.observe(changes)
     samples = samples_of(scraped(run))
@@ -116,7 +117,7 @@ def test_a_histogram_is_cumulative(run: WatchedRun) -> None:
     assert (value(samples, "scoop_commit_changes_count"), value(samples, "scoop_commit_changes_sum")) == (4, 30_005)
 
 
-def test_a_run_is_ready_and_writable(run: WatchedRun, tmp_path: Path) -> None:
+def test_a_run_is_ready_and_writable(run: Health, tmp_path: Path) -> None:
     files = Files(tmp_path / "snapshot-1")
     run.statistics.stage, run.storage = Stage.SERVING, files
     samples = samples_of(scraped(run))
@@ -126,13 +127,13 @@ def test_a_run_is_ready_and_writable(run: WatchedRun, tmp_path: Path) -> None:
     assert (value(samples, "scoop_ready"), value(samples, "scoop_read_only")) == (0, 1)
 
 
-def test_a_run_that_is_stuck_is_not_ready(run: WatchedRun) -> None:
+def test_a_run_that_is_stuck_is_not_ready(run: Health) -> None:
     run.statistics.stage = Stage.SERVING
     run.clock, run.statistics.last_tick = (lambda: 1_000.0), 1.0
     assert value(samples_of(scraped(run)), "scoop_ready") == 0
 
 
-def test_files(run: WatchedRun, tmp_path: Path) -> None:
+def test_files(run: Health, tmp_path: Path) -> None:
     snapshot = tmp_path / "snapshot-7"
     snapshot.write_bytes(b"x" * 1_000)
     os.utime(snapshot, (1_000_000.5, 1_000_000.5))
@@ -168,7 +169,7 @@ METRICS = {
 }
 
 
-def test_names_and_types_stay_as_dashboards_know_them(run: WatchedRun, tmp_path: Path) -> None:
+def test_names_and_types_stay_as_dashboards_know_them(run: Health, tmp_path: Path) -> None:
     (tmp_path / "snapshot-1").touch()
     run.index, run.storage, run.statistics.recovery_seconds = [], Files(tmp_path / "snapshot-1"), 1.0
     families = [family for family in parsed(scraped(run)) if family.name.startswith("scoop_")]

@@ -10,15 +10,14 @@ from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config.limits import Limits
 from scoop_server.errors import OutOfSpaceError
+from scoop_server.telemetry.health import STUCK_SECONDS, Health
 from scoop_server.telemetry.statistics import (
     BATCH_CHANGES,
     COMMIT_SECONDS,
-    STUCK_SECONDS,
     TURN_SECONDS,
     Histogram,
     Stage,
     Statistics,
-    WatchedRun,
     added_dependencies,
 )
 
@@ -48,7 +47,7 @@ def test_a_run_begins_by_loading_and_has_counted_nothing() -> None:
 
 def test_a_run_is_stuck_while_its_loop_takes_no_turns() -> None:
     with Loop(is_watched=True) as loop:
-        run = WatchedRun(loop.statistics, clock=loop.clock)
+        run = Health(loop.statistics, clock=loop.clock)
         loop.statistics.stage = Stage.SERVING
         told = []
         for seconds in (STUCK_SECONDS, 0.1):
@@ -61,7 +60,7 @@ def test_a_run_is_stuck_while_its_loop_takes_no_turns() -> None:
 @pytest.mark.parametrize("stage", Stage)
 def test_only_who_serves_or_drains_can_be_stuck(stage: Stage) -> None:
     statistics = Statistics()
-    run = WatchedRun(statistics, clock=lambda: 1_000.0)
+    run = Health(statistics, clock=lambda: 1_000.0)
     statistics.stage = stage
     assert not run.is_stuck, "no loop has begun"
     statistics.last_tick = 1.0

@@ -27,8 +27,8 @@ from urllib.parse import urlsplit
 from scoop_server import __version__
 from scoop_server.config.addresses import Address, UnixAddress
 from scoop_server.net.listener import bind
+from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import RepeatLimit, log
-from scoop_server.telemetry.statistics import WatchedRun
 
 CONNECTIONS_MAX: Final = 32
 """Connections at a time; who comes then takes the place of the one that has been waited for longest. More than a few
@@ -73,7 +73,7 @@ class AdminEndpoint:
     Raises :exc:`~scoop_server.errors.ListenError` where it cannot listen there.
     """
 
-    def __init__(self, address: Address, run: WatchedRun) -> None:
+    def __init__(self, address: Address, run: Health) -> None:
         self._listener = bind(address, way_out="name another address with --admin")
         self._listener.listen()
         place = self._listener.address if isinstance(address, UnixAddress) else f"http://{self._listener.address}"
@@ -216,7 +216,7 @@ class AdminEndpoint:
         return Response(HTTPStatus.OK, b"ok\n")
 
     def _ready(self) -> Response:
-        why_not = self._run.why_not_ready
+        why_not = self._run.not_ready_reason
         if why_not:
             return Response(HTTPStatus.SERVICE_UNAVAILABLE, f"{why_not}\n".encode())
         return Response(HTTPStatus.OK, b"ready\n")
@@ -270,7 +270,7 @@ def _version() -> Response:
     return Response(HTTPStatus.OK, json.dumps(version).encode() + b"\n", "application/json")
 
 
-def _metrics_of(run: WatchedRun) -> tuple[str, Callable[[], bytes] | None]:
+def _metrics_of(run: Health) -> tuple[str, Callable[[], bytes] | None]:
     """Return the media type of the metrics and what gives them; None where there is no prometheus_client."""
     try:
         from scoop_server.admin.metrics import metrics_of  # noqa: PLC0415  # it needs what only an extra brings along

@@ -25,10 +25,11 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from scoop_server import __version__
-from scoop_server.telemetry.statistics import CloseReason, Histogram, WatchedRun
+from scoop_server.telemetry.health import Health
+from scoop_server.telemetry.statistics import CloseReason, Histogram
 
 
-def metrics_of(run: WatchedRun) -> tuple[str, Callable[[], bytes]]:
+def metrics_of(run: Health) -> tuple[str, Callable[[], bytes]]:
     """Return the media type of the metrics of ``run``, and what gives them as they are now."""
     registry = CollectorRegistry()
     registry.register(RunCollector(run))
@@ -40,7 +41,7 @@ def metrics_of(run: WatchedRun) -> tuple[str, Callable[[], bytes]]:
 class RunCollector(Collector):
     """What is known of a run of the server. Reading it costs the same for a few packages as for millions."""
 
-    def __init__(self, run: WatchedRun) -> None:
+    def __init__(self, run: Health) -> None:
         self._run = run
 
     def describe(self) -> list[Metric]:
@@ -53,7 +54,7 @@ class RunCollector(Collector):
         yield InfoMetricFamily(
             "scoop_build", "Version of the server.", {"version": __version__, "python": platform.python_version()}
         )
-        yield _gauge("scoop_ready", "Whether clients are served and may change the index.", not run.why_not_ready)
+        yield _gauge("scoop_ready", "Whether clients are served and may change the index.", not run.not_ready_reason)
         yield _gauge("scoop_read_only", "Whether changes are refused for lack of space.", run.is_read_only)
         if run.index is not None:
             yield _gauge("scoop_packages", "Packages that are indexed.", len(run.index))

@@ -26,8 +26,9 @@ from scoop_server.storage.compaction import CompactionProcess
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.lock import DirectoryLock
 from scoop_server.storage.store import JournalStore, MemoryStore
+from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log, set_log_level
-from scoop_server.telemetry.statistics import Stage, Statistics, WatchedRun
+from scoop_server.telemetry.statistics import Stage, Statistics
 from scoop_server.text import noun
 
 _RESERVED_DESCRIPTORS: Final = 32
@@ -42,7 +43,7 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
 
     Raises DataDirectoryError, ListenError or CertificateError.
     """
-    run = WatchedRun(statistics := Statistics())
+    run = Health(statistics := Statistics())
     with ExitStack() as resources:
         signals = resources.enter_context(closing(SignalPipe()))  # first, so that none ends it halfway
         manager = resources.enter_context(closing(ServiceManager(os.environ)))

@@ -4,12 +4,10 @@ Each is one attribute or one item, replaced as a whole, so that a reader in anot
 """
 
 import enum
-import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence, Sized
-from dataclasses import dataclass
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final
 
 from scoop_core import Changes, Tally
 
@@ -21,12 +19,6 @@ COMMIT_SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0
 
 BATCH_CHANGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000)
 """Upper bounds for the number of changes that one commit makes durable."""
-
-
-STUCK_SECONDS: Final = 10.0
-"""How long the event loop may be without a tick before it is taken for stuck: ten times what lies between two of them,
-and more than a turn takes, also on a busy disk, unless searches for cycles fill it; a client that waits longer has most
-often given up."""
 
 
 class Stage(enum.StrEnum):
@@ -158,53 +150,3 @@ def added_dependencies(changes: Changes) -> int:
     replaced = ",".join(filter(None, changes.previous))
     # A list has one dependency more than commas, unless it is empty: then a bar ends the line.
     return lines.count(",") + len(changes) - lines.count("|\n") - (replaced.count(",") + bool(replaced))
-
-
-class Storage(Protocol):
-    """What can be told of the files of an index, from any thread."""
-
-    @property
-    def is_out_of_space(self) -> bool:
-        """Whether changes are refused, because there is no room for them."""
-
-    @property
-    def journal_bytes(self) -> int:
-        """The size of the journals that a recovery would read."""
-
-    @property
-    def snapshot_path(self) -> str:
-        """The newest snapshot."""
-
-
-@dataclass(slots=True)
-class WatchedRun:
-    """What a watcher in another thread may look at: no more than a few numbers at a time, and no package."""
-
-    statistics: Statistics
-    index: Sized | None = None
-    """The graph; None until it has been read."""
-    storage: Storage | None = None
-    """None until the index has been read, and for an index that is in memory only."""
-    clock: Callable[[], float] = time.monotonic
-    """That of the event loop."""
-
-    @property
-    def is_stuck(self) -> bool:
-        """Whether the event loop should take turns, and has taken none for long. Loading and saving may take long."""
-        if self.statistics.stage not in {Stage.SERVING, Stage.DRAINING} or self.statistics.last_tick is None:
-            return False
-        return self.clock() - self.statistics.last_tick > STUCK_SECONDS
-
-    @property
-    def is_read_only(self) -> bool:
-        """Whether changes are refused, because there is no room for them on the disk."""
-        return self.storage is not None and self.storage.is_out_of_space
-
-    @property
-    def why_not_ready(self) -> str:
-        """In a word why clients are not served, or not all of what they ask; empty where they are."""
-        if self.is_stuck:
-            return "stuck"
-        if self.statistics.stage is not Stage.SERVING:
-            return self.statistics.stage.value
-        return "read-only" if self.is_read_only else ""

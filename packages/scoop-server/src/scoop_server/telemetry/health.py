@@ -1,0 +1,62 @@
+"""The health of a run, for probes and metrics in another thread."""
+
+import time
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from scoop_server.telemetry.statistics import Stage, Statistics
+
+STUCK_SECONDS: Final = 10.0
+"""Without a tick for this long, the event loop counts as stuck: ten tick intervals, and longer than a turn takes even
+on a busy disk. A client that has waited longer has most often given up."""
+
+
+class Storage(Protocol):
+    """The files of an index. All of it may be read in any thread."""
+
+    @property
+    def is_out_of_space(self) -> bool:
+        """Whether changes are refused because the disk is full."""
+
+    @property
+    def journal_bytes(self) -> int:
+        """The size of the journals that a recovery would read."""
+
+    @property
+    def snapshot_path(self) -> str:
+        """The path of the newest snapshot."""
+
+
+@dataclass(slots=True)
+class Health:
+    """A run as seen from another thread: a few numbers, never a package."""
+
+    statistics: Statistics
+    index: Sized | None = None
+    """The graph; None until it has been read."""
+    storage: Storage | None = None
+    """None until the index has been read, and for an index in memory only."""
+    clock: Callable[[], float] = time.monotonic
+    """The clock of the event loop."""
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the event loop should take turns and has not for long. Loading and saving may take long."""
+        if self.statistics.stage not in {Stage.SERVING, Stage.DRAINING} or self.statistics.last_tick is None:
+            return False
+        return self.clock() - self.statistics.last_tick > STUCK_SECONDS
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether changes are refused because the disk is full."""
+        return self.storage is not None and self.storage.is_out_of_space
+
+    @property
+    def not_ready_reason(self) -> str:
+        """One word for why clients are not fully served; empty while they are."""
+        if self.is_stuck:
+            return "stuck"
+        if self.statistics.stage is not Stage.SERVING:
+            return self.statistics.stage.value
+        return "read-only" if self.is_read_only else ""
