@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.server.process import ServerProcess
+from tests.support.process import ServerProcess
 
 
 def main(command: str) -> None:

@@ -12,7 +12,7 @@ from scoop_server.storage.compaction import CompactionProcess
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import JournalStore
 
-from tests.server.process import WAIT_SECONDS
+from tests.support.process import WAIT_SECONDS
 
 PAGE = Path(__file__).parents[1] / "docs" / "durability.md"
 

@@ -6,22 +6,20 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-import yaml
 from prometheus_client.metrics_core import Metric
 
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.statistics import CloseReason, Statistics
 
-from tests.server.test_admin import PATHS
-from tests.server.test_metrics import Files, parsed, scraped
-from tests.test_readme import ROOT, code_spans, table_rows
+from tests.support.admin import PATHS
+from tests.support.metrics import Files, parsed, scraped
+from tests.support.pages import ROOT, code_spans, table_rows
+from tests.support.prometheus import DASHBOARD, expressions, panels, rules
 
 PAGE: Final = ROOT / "docs" / "monitoring.md"
-DASHBOARD: Final = ROOT / "contrib" / "grafana" / "scoop.json"
-ALERTS: Final = ROOT / "contrib" / "prometheus" / "scoop-alerts.yml"
 SOURCES: Final = sorted(ROOT.glob("packages/scoop-server/src/scoop_server/**/*.py"))
 
 GRID_WIDTH: Final = 24
@@ -70,21 +68,6 @@ def test_the_table_of_reasons_is_that_of_the_server() -> None:
 
 
 # The dashboard and the alerts
-
-
-def panels() -> list[dict[str, Any]]:
-    board: dict[str, list[dict[str, Any]]] = json.loads(DASHBOARD.read_text())
-    return board["panels"]
-
-
-def rules() -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
-
-
-def expressions() -> Iterator[str]:
-    """Yield all that is asked of Prometheus."""
-    yield from (target["expr"] for panel in panels() for target in panel.get("targets", ()))
-    yield from (rule["expr"] for rule in rules())
 
 
 def labels_in(expression: str) -> set[str]:

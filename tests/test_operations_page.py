@@ -16,8 +16,8 @@ import pytest
 from scoop_server.cli import maintenance, usage
 from scoop_server.config.options import build_parser
 
-from tests.server.process import WAIT_SECONDS, ServerProcess, run_to_end, server_environment
-from tests.test_readme import code_blocks, code_spans, prose
+from tests.support.pages import code_blocks, code_spans, prose
+from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end, server_environment
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 PAGE: Final = DOCS / "operations.md"

@@ -18,9 +18,9 @@ from scoop_server.cli.maintenance import COMMAND_NAMES
 from scoop_server.config.options import OPTIONS, build_parser
 from scoop_server.config.sources import CONFIG_VARIABLE
 
-from tests.server.process import WAIT_SECONDS, ServerProcess
+from tests.support.pages import ROOT, anchors, code_blocks, code_spans, prose, table_rows
+from tests.support.process import WAIT_SECONDS, ServerProcess
 
-ROOT: Final = Path(__file__).parents[1]
 README: Final = ROOT / "README.md"
 PROTOCOL: Final = ROOT / "docs" / "protocol.md"
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
@@ -34,38 +34,6 @@ def _name(value: object) -> str | None:
 
 
 # What stands in a document
-
-
-def code_blocks(document: Path, language: str) -> list[str]:
-    """Return the fenced blocks in ``language``."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def prose(document: Path) -> str:
-    """Return the text without its fenced blocks."""
-    return re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
-
-
-def table_rows(document: Path, *header: str) -> list[list[str]]:
-    """Return the cells of all tables under this header, row by row."""
-    rows: list[list[str]] = []
-    for table in re.findall(r"(?:^\|.*\|\n)+", prose(document), re.MULTILINE):
-        cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in table.splitlines()]
-        found, _, *body = [[cell.strip().replace(r"\|", "|") for cell in row] for row in cells]
-        if found == list(header):
-            rows += body
-    return rows
-
-
-def code_spans(cell: str) -> list[str]:
-    """Return what stands between backquotes."""
-    return re.findall(r"`([^`]*)`", cell)
-
-
-def anchors(document: Path) -> set[str]:
-    """Return the names under which headings can be linked to."""
-    headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 # Examples

@@ -18,7 +18,7 @@ from scoop_server.config.limits import Limits
 from scoop_server.config.options import OPTIONS
 from scoop_server.config.sources import read_settings
 
-from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
+from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 
 ROOT: Final = Path(__file__).parents[2]
 CONTAINER: Final = ROOT / "contrib" / "container"

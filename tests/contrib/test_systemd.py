@@ -20,9 +20,9 @@ from scoop_server.config.sources import read_settings
 from scoop_server.net import activation
 from scoop_server.net import listener as listening
 
-from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
-from tests.server.test_admin import WHERE, get
-from tests.test_monitoring_page import expressions
+from tests.support.admin import WHERE, get
+from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
+from tests.support.prometheus import expressions
 
 UNITS: Final = Path(__file__).parents[2] / "contrib" / "systemd"
 SERVICE: Final = UNITS / "scoop.service"

@@ -26,7 +26,7 @@ from scoop_core import (
     encode_response,
 )
 
-from tests.core.graph_strategies import requests
+from tests.support.graph_strategies import requests
 
 QUERY_A, QUERY_B, QUERY_C = (Request.of(Command.QUERY, name) for name in "abc")
 

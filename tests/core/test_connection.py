@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from scoop_core import ENCODING, Changes, Connection, ConnectionState, DependencyGraph
 
-from tests.core.protocol_cases import PROTOCOL_CASES, ProtocolCase
-from tests.core.reference import reference_batch
+from tests.support.protocol_cases import PROTOCOL_CASES, ProtocolCase
+from tests.support.reference import reference_batch
 
 BETWEEN_LINES = ConnectionState.BETWEEN_LINES
 IN_LINE = ConnectionState.IN_LINE

@@ -20,8 +20,8 @@ from scoop_core import (
     parse_request,
 )
 
-from tests.core.protocol_cases import PROTOCOL_CASES, ProtocolCase
-from tests.core.reference import reference_batch, reference_lines
+from tests.support.protocol_cases import PROTOCOL_CASES, ProtocolCase
+from tests.support.reference import reference_batch, reference_lines
 
 OK, FAIL = Response.OK, Response.FAIL
 

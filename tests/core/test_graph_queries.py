@@ -26,7 +26,7 @@ from scoop_core import (
     parse_request,
 )
 
-from tests.core.graph_strategies import NAMES, Edges, closure, edges, graphs, requests
+from tests.support.graph_strategies import NAMES, Edges, closure, edges, graphs, requests
 
 
 def graph_of(text: str, **options: bool) -> DependencyGraph:

@@ -26,8 +26,8 @@ from scoop_core import (
     parse_response,
 )
 
-from tests.core.protocol_cases import PROTOCOL_CASES, ProtocolCase
-from tests.core.reference import reference_lines
+from tests.support.protocol_cases import PROTOCOL_CASES, ProtocolCase
+from tests.support.reference import reference_lines
 
 # The grammar a second time, as one expression, so that the parser has something to be compared with.
 NAME = r"[A-Za-z0-9_\-+.@/:~]{1,255}"

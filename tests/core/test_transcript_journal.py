@@ -20,7 +20,7 @@ from scoop_core import (
     encode_snapshot,
 )
 
-from tests.core.journals import Written, read, sealed, written
+from tests.support.journals import Written, read, sealed, written
 
 BATCHES = [["INDEX|gmp|", "INDEX|isl|gmp"], ["REMOVE|isl|"], ["INDEX|gmp|gmp"], ["INDEX|a|", "INDEX|b|a", "REMOVE|b|"]]
 

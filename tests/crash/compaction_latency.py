@@ -23,7 +23,7 @@ from scoop_server.cli import maintenance
 
 from tests.crash import timed_server
 from tests.crash.victim import Victim
-from tests.server.process import WAIT_SECONDS
+from tests.support.process import WAIT_SECONDS
 
 _CLIENTS: Final = 10
 _DEPENDENCIES_EACH: Final = 5

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from tests.property.naive_index import NaiveIndex
-from tests.server.process import WAIT_SECONDS
+from tests.support.naive_index import NaiveIndex
+from tests.support.process import WAIT_SECONDS
 
 State = Mapping[str, frozenset[str]]
 """Packages, and what each depends on."""

@@ -22,7 +22,7 @@ from scoop_server.cli import maintenance
 
 from tests.crash.scene import parse_dump
 from tests.crash.victim import Victim
-from tests.server.process import MODULE_COMMAND, BlockingClient
+from tests.support.process import MODULE_COMMAND, BlockingClient
 
 _DEPENDENCIES_EACH: Final = 5
 _CHANGES_AT_ONCE: Final = 10_000

@@ -21,7 +21,7 @@ from scoop_server.config.fsync import Fsync
 from tests.crash.directory_watch import DirectoryWatch
 from tests.crash.load_client import LoadConnection, NotAsPromisedError, OwnPackages, State
 from tests.crash.victim import Child, Victim
-from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, BlockingClient
+from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, BlockingClient
 
 _POLICIES: Final = (Fsync.ALWAYS, Fsync.ALWAYS, Fsync.ALWAYS, Fsync.EVERYSEC, Fsync.NEVER)
 _CLIENT_COUNTS: Final = (10, 50, 100)

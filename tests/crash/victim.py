@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.server.process import WAIT_SECONDS, server_environment
+from tests.support.process import WAIT_SECONDS, server_environment
 
 _READ_BYTES: Final = 65_536
 

@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from tests.end_to_end.homebrew import read_homebrew
-from tests.server.process import BlockingClient, ServerProcess, connected
+from tests.support.process import BlockingClient, ServerProcess, connected
 
 SEED_VARIABLE: Final = "SCOOP_TEST_SEED"
 

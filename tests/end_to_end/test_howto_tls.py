@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.server.process import WAIT_SECONDS, ServerProcess
-from tests.test_readme import ROOT, code_blocks
+from tests.support.pages import ROOT, code_blocks
+from tests.support.process import WAIT_SECONDS, ServerProcess
 
 HOWTO: Final = ROOT / "docs" / "howto-tls.md"
 PORT: Final = "8443"

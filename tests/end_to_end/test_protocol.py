@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.core.protocol_cases import PROTOCOL_CASES, ProtocolCase
-from tests.server.process import BlockingClient, ServerProcess
+from tests.support.process import BlockingClient, ServerProcess
+from tests.support.protocol_cases import PROTOCOL_CASES, ProtocolCase
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
-from tests.server.certificates import CertificateFiles
-from tests.server.process import WAIT_SECONDS, BlockingClient, ServerProcess
+from tests.support.certificates import CertificateFiles
+from tests.support.process import WAIT_SECONDS, BlockingClient, ServerProcess
 
 CLIENTS: Final = 3
 RESTARTS: Final = 3

@@ -14,7 +14,7 @@ import pytest
 from scoop_core import DependencyGraph, encode_snapshot
 
 from tests.end_to_end.homebrew import read_homebrew
-from tests.server.process import WAIT_SECONDS, BlockingClient, ServerProcess, connected
+from tests.support.process import WAIT_SECONDS, BlockingClient, ServerProcess, connected, send_all_that_fits
 
 QUERY: Final = b"QUERY|a|\n"
 
@@ -45,20 +45,6 @@ def wait_until_arrived(client: BlockingClient) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while unarrived_bytes(client):
         assert time.monotonic() < deadline
-
-
-def send_all_that_fits(client: BlockingClient, line: bytes) -> int:
-    """Send ``line`` until the system takes no more; return how many of its bytes were taken."""
-    piece = line * 1_000
-    sent = 0
-    client.socket.setblocking(False)
-    try:
-        while True:
-            sent += client.socket.send(piece[sent % len(line) :])
-    except BlockingIOError:
-        return sent
-    finally:
-        client.socket.settimeout(WAIT_SECONDS)
 
 
 # What had arrived is answered

@@ -13,8 +13,8 @@ from typing import Final, Self
 import pytest
 import trustme
 
-from tests.server.certificates import CertificateFiles, TlsPeer
-from tests.server.process import WAIT_SECONDS, ServerProcess
+from tests.support.certificates import CertificateFiles, TlsPeer
+from tests.support.process import WAIT_SECONDS, ServerProcess
 
 LISTEN: Final = ("--memory", "--listen", "tls:127.0.0.1:0", "--listen", "tcp:127.0.0.1:0")
 """TLS first, and a port without it beside, for a client that must notice nothing."""

@@ -18,10 +18,10 @@ from scoop_server.errors import DataDirectoryError
 
 from tests.crash.load_client import NotAsPromisedError, OwnPackages
 from tests.fuzz.streams import LINE_BYTES_MAX, cut, damaged, stream_of_bytes
-from tests.server.certificates import CertificateFiles, TlsPeer
-from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 from tests.soak.connectors import Connect, Stream, TlsStream, connector, open_socket
 from tests.soak.visits import read_lines, read_to_end
+from tests.support.certificates import CertificateFiles, TlsPeer
+from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 
 _STALE_MAX: Final = 20
 """How many connections are left open at a time, in whatever state they are."""

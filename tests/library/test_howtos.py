@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.library.homebrew import WAIT_SECONDS, play_five_phases
+from tests.support.homebrew import WAIT_SECONDS, play_five_phases
 
 ROOT: Final = Path(__file__).parent.parent.parent
 EXAMPLES: Final = sorted((ROOT / "examples").glob("*_server.py"))

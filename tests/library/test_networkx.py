@@ -11,8 +11,8 @@ from hypothesis import given
 
 from scoop_core import DependencyGraph, Response
 
-from tests.core.graph_strategies import graphs
-from tests.library.homebrew import packages
+from tests.support.graph_strategies import graphs
+from tests.support.homebrew import packages
 
 
 @cache

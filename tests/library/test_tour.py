@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.library.homebrew import LIST, WAIT_SECONDS, play_five_phases
+from tests.support.homebrew import LIST, WAIT_SECONDS, play_five_phases
 
 TOUR: Final = Path(__file__).parent.parent.parent / "docs" / "library.md"
 

@@ -18,8 +18,8 @@ from scoop_core import (
     parse_request,
 )
 
-from tests.property.naive_index import NaiveIndex, contents_of
-from tests.property.strategies import NAMES, batches, lines, query_lines, runs_of_queries, well_formed_lines
+from tests.support.naive_index import NaiveIndex, contents_of
+from tests.support.strategies import NAMES, batches, lines, query_lines, runs_of_queries, well_formed_lines
 
 
 def one_by_one(graph: DependencyGraph, batch: str) -> tuple[str, list[str]]:

@@ -14,8 +14,8 @@ from scoop_core import (
     parse_names,
 )
 
-from tests.property.naive_index import NaiveIndex, contents_of
-from tests.property.strategies import NAMES, batches, dependency_lists, names
+from tests.support.naive_index import NaiveIndex, contents_of
+from tests.support.strategies import NAMES, batches, dependency_lists, names
 
 
 class GraphAgainstModel(RuleBasedStateMachine):

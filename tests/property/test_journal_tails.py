@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from scoop_core import Changes, DependencyGraph, JournalReader, TranscriptError
 
-from tests.core.journals import Written, read, synced_by_every_commit, written
-from tests.property import strategies
-from tests.property.naive_index import NaiveIndex, contents_of
+from tests.support import strategies
+from tests.support.journals import Written, read, synced_by_every_commit, written
+from tests.support.naive_index import NaiveIndex, contents_of
 
 LONG = written(
     [

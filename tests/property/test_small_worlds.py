@@ -8,7 +8,7 @@ import pytest
 
 from scoop_core import Changes, DependencyGraph, decode_snapshot, encode_snapshot, parse_request
 
-from tests.property.naive_index import NaiveIndex, contents_of
+from tests.support.naive_index import NaiveIndex, contents_of
 
 NAMES = "abc"
 

@@ -15,8 +15,8 @@ from scoop_server.net.activation import inherited_listeners
 from scoop_server.net.listener import Listener
 from scoop_server.net.tls import Certificates
 
-from tests.server.certificates import CertificateFiles
-from tests.server.process import WAIT_SECONDS, ServerProcess, server_environment
+from tests.support.certificates import CertificateFiles
+from tests.support.process import WAIT_SECONDS, ServerProcess, server_environment
 
 
 class Manager:

@@ -1,7 +1,6 @@
 """The admin endpoint: what it answers at each stage of a run, to good clients and to bad ones."""
 
 import errno
-import http.client
 import json
 import os
 import platform
@@ -24,29 +23,17 @@ from scoop_server.errors import ListenError
 from scoop_server.telemetry.health import STUCK_SECONDS, Health
 from scoop_server.telemetry.statistics import Stage, Statistics
 
-from tests.end_to_end.test_shutdown import send_all_that_fits
-from tests.server.process import WAIT_SECONDS, ServerProcess, run_to_end
-from tests.server.test_durability import set_file_size_limit
-from tests.server.test_event_loop import Clock
-from tests.server.test_service_manager import HeldServer
-
-WHERE: Final = r"the admin endpoint is http://([\w.:\[\]]+)"
-
-PATHS: Final = ("/livez", "/readyz", "/metrics", "/version")
+from tests.support.admin import PATHS, WHERE, get, place_of
+from tests.support.event_loop import Clock
+from tests.support.full_disk import set_file_size_limit
+from tests.support.held import HeldServer
+from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end, send_all_that_fits
 
 WITHOUT_PROMETHEUS_CLIENT: Final = (
     sys.executable,
     "-c",
     "import sys; sys.modules['prometheus_client'] = None; from scoop_server.cli.main import main; sys.exit(main())",
 )
-
-
-def get(place: str, path: str, method: str = "GET") -> tuple[int, str]:
-    """Return status and body of what is answered at ``place``, which is HOST:PORT."""
-    with closing(http.client.HTTPConnection(place, timeout=WAIT_SECONDS)) as connection:
-        connection.request(method, path)
-        response = connection.getresponse()
-        return response.status, response.read().decode()
 
 
 class RawClient:
@@ -373,10 +360,6 @@ def test_an_address_that_others_can_reach_is_warned_of(run: Health, caplog: pyte
 
 
 # The process
-
-
-def place_of(server: ServerProcess) -> str:
-    return server.wait_for_log(WHERE)[1]
 
 
 def place_of_held(server: HeldServer) -> str:

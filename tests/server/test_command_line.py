@@ -24,7 +24,7 @@ from scoop_server import __version__
 from scoop_server.cli.main import main
 from scoop_server.config.options import OPTIONS
 
-from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
+from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
 
 CONSOLE_SCRIPT: Final = (str(Path(sys.executable).with_name("scoop-server")),)
 EITHER_COMMAND: Final = pytest.mark.parametrize("command", [MODULE_COMMAND, CONSOLE_SCRIPT], ids=["module", "script"])

@@ -16,9 +16,9 @@ from scoop_server.storage import compaction
 from scoop_server.storage.compaction import CompactionProcess, compact, main
 from scoop_server.storage.directory import DataDirectory
 
-from tests.core.journals import written
-from tests.server.faulty_files import FaultyFiles, contents_of, names_in
-from tests.server.process import WAIT_SECONDS
+from tests.support.faulty_files import FaultyFiles, contents_of, names_in
+from tests.support.journals import written
+from tests.support.process import WAIT_SECONDS
 
 EMPTY_SNAPSHOT = b"".join(encode_snapshot(DependencyGraph()))
 

@@ -12,7 +12,7 @@ from scoop_server.cli.maintenance import COMMAND_NAMES
 from scoop_server.cli.usage import parsers
 from scoop_server.config.options import OPTIONS
 
-from tests.server.process import WAIT_SECONDS
+from tests.support.process import WAIT_SECONDS
 
 BASH = shutil.which("bash")
 ALL_FLAGS = {flag for action in parsers()[""]._actions for flag in action.option_strings}

@@ -11,7 +11,7 @@ import pytest
 
 from scoop_server.storage.directory import DataDirectory, write_all
 
-from tests.server.faulty_files import FaultyFiles, contents_of, names_in
+from tests.support.faulty_files import FaultyFiles, contents_of, names_in
 
 
 @pytest.fixture

@@ -23,11 +23,11 @@ from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.recovery import recover
 from scoop_server.storage.store import begin
 
-from tests.server.faulty_files import contents_of, names_in
-from tests.server.process import (
+from tests.support.faulty_files import contents_of, names_in
+from tests.support.full_disk import LESS_THAN_THEIR_SNAPSHOT, LONG_PREFIX, index_chain, set_file_size_limit
+from tests.support.process import (
     MODULE_COMMAND,
     WAIT_SECONDS,
-    BlockingClient,
     ServerProcess,
     connected,
     run_to_end,
@@ -75,16 +75,6 @@ def run_tool(*arguments: str, lines: bytes = b"") -> subprocess.CompletedProcess
     )
 
 
-LONG_PREFIX: Final = "long-" * 40
-LESS_THAN_THEIR_SNAPSHOT: Final = 500_000
-"""Of 2,000 packages with this prefix the snapshot has 800 kB; a new journal fits, and what measures coverage."""
-
-
-def set_file_size_limit(server: ServerProcess, limit: int) -> None:
-    """Let no file of the server, nor of its compactions, grow above ``limit`` bytes: that is all the space it has."""
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-
-
 def until_logged(server: ServerProcess, text: str) -> Iterator[int]:
     """Count up until the server has logged ``text``, and no longer than a test may wait."""
     deadline = time.monotonic() + WAIT_SECONDS
@@ -100,12 +90,6 @@ def found(path: Path) -> DependencyGraph:
     state = recover(DataDirectory(str(path)))
     assert state is not None
     return state.graph
-
-
-def index_chain(client: BlockingClient, prefix: str, count: int) -> None:
-    """Index packages, each of which depends on the one before it."""
-    lines = [f"INDEX|{prefix}0|", *(f"INDEX|{prefix}{number}|{prefix}{number - 1}" for number in range(1, count))]
-    assert client.ask(*lines) == ["OK"] * count
 
 
 @pytest.fixture

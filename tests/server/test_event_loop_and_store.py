@@ -20,8 +20,8 @@ from scoop_server.storage.compaction import Compaction
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import JournalStore
 
-from tests.server.faulty_files import FaultyFiles, contents_of
-from tests.server.test_event_loop import Clock, Listener, PatientSelector, Peer
+from tests.support.event_loop import Clock, Listener, PatientSelector, Peer
+from tests.support.faulty_files import FaultyFiles, contents_of
 
 
 class EndlessCompaction:

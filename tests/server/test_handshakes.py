@@ -15,7 +15,7 @@ from scoop_server.loop import handshakes
 from scoop_server.loop.handshakes import HandshakingStream
 from scoop_server.loop.server import State
 
-from tests.server.test_event_loop import ANSWER, QUERY, Loop, Peer
+from tests.support.event_loop import ANSWER, QUERY, Loop, Peer
 
 
 class ScriptedStream:

@@ -17,8 +17,8 @@ from scoop_server.storage import journal as journal_module
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.journal import Journal, is_out_of_space
 
-from tests.core.journals import written
-from tests.server.faulty_files import FaultyFiles, contents_of, names_in
+from tests.support.faulty_files import FaultyFiles, contents_of, names_in
+from tests.support.journals import written
 
 COMMIT = ["write journal-1", "fdatasync journal-1"]
 

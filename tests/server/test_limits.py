@@ -21,8 +21,8 @@ from scoop_core import MAX_LINE_LENGTH, MAX_NAME_LENGTH
 
 from scoop_server.config.limits import Limits
 
-from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, BlockingClient, ServerProcess, close_all, connected
-from tests.server.test_admin import get, place_of
+from tests.support.admin import get, place_of
+from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, BlockingClient, ServerProcess, close_all, connected
 
 SILENT_CLIENTS = 200
 MEBIBYTE = 1_048_576

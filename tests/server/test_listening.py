@@ -18,8 +18,8 @@ from scoop_server.errors import ListenError
 from scoop_server.net.listener import Listener, bind
 from scoop_server.net.tls import Certificates
 
-from tests.server.certificates import CertificateFiles
-from tests.server.process import ServerProcess, run_to_end
+from tests.support.certificates import CertificateFiles
+from tests.support.process import ServerProcess, run_to_end
 
 
 @contextmanager

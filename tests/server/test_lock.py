@@ -2,8 +2,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.lock import DirectoryLock, locked_for_reading
 
-NOBODY = 65_534
+from tests.support.privileges import unprivileged
 
 
 def take(path: Path) -> None:
@@ -24,27 +23,6 @@ def refusal(path: Path) -> str:
         take(path)
     assert "\n" not in str(refused.value)
     return str(refused.value)
-
-
-@contextmanager
-def unprivileged(path: Path) -> Iterator[Path]:
-    """Give a relative path to ``path``, and take a superuser's privileges from the process meanwhile.
-
-    Relative, because the directories above are open to the superuser alone.
-    """
-    before = Path.cwd()
-    os.chdir(path.parent)
-    is_superuser = os.geteuid() == 0
-    try:
-        if is_superuser:
-            for each in (path.parent, path, *path.iterdir()):
-                os.chown(each, NOBODY, -1)
-            os.seteuid(NOBODY)
-        yield Path(path.name)
-    finally:
-        if is_superuser:
-            os.seteuid(0)
-        os.chdir(before)
 
 
 def test_a_missing_directory_is_created_for_its_owner_alone(tmp_path: Path) -> None:

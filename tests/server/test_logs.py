@@ -27,9 +27,9 @@ from scoop_server.telemetry.logs import (
     set_up_logging,
 )
 
-from tests.server.process import ServerProcess, connected, run_to_end
-from tests.server.test_durability import LESS_THAN_THEIR_SNAPSHOT, LONG_PREFIX, index_chain, set_file_size_limit
-from tests.server.test_event_loop import Clock, Loop
+from tests.support.event_loop import Clock, Loop
+from tests.support.full_disk import LESS_THAN_THEIR_SNAPSHOT, LONG_PREFIX, index_chain, set_file_size_limit
+from tests.support.process import ServerProcess, connected, run_to_end
 
 FORMATTERS: Final = pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
 

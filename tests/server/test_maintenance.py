@@ -24,11 +24,11 @@ from scoop_server.storage.lock import DirectoryLock
 from scoop_server.storage.recovery import recover
 from scoop_server.storage.store import begin
 
-from tests.core.journals import written
-from tests.property import strategies
-from tests.server.faulty_files import Snapshot, contents_of, names_in
-from tests.server.process import MODULE_COMMAND, run_to_end
-from tests.server.test_lock import unprivileged
+from tests.support import strategies
+from tests.support.faulty_files import Snapshot, contents_of, names_in
+from tests.support.journals import written
+from tests.support.privileges import unprivileged
+from tests.support.process import MODULE_COMMAND, run_to_end
 
 EMPTY_SNAPSHOT = b"".join(encode_snapshot(DependencyGraph()))
 BATCHES = [["INDEX|gmp|", "INDEX|isl|gmp"], ["INDEX|make|"], ["REMOVE|make|"]]

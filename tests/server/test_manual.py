@@ -9,8 +9,8 @@ from scoop_server.cli.manual import manual_page
 from scoop_server.cli.usage import parsers
 from scoop_server.config.options import OPTIONS
 
-from tests.server.process import WAIT_SECONDS
-from tests.test_readme import ROOT, table_rows
+from tests.support.pages import ROOT, table_rows
+from tests.support.process import WAIT_SECONDS
 
 PAGE = manual_page(parsers())
 

@@ -7,23 +7,18 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.metrics_core import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 from scoop_core import DependencyGraph
 
 from scoop_server import __version__
-from scoop_server.admin.metrics import metrics_of
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.statistics import CloseReason, Stage, Statistics
 
-from tests.server.process import WAIT_SECONDS, ServerProcess
-from tests.server.test_admin import get, place_of
+from tests.support.admin import get, place_of
+from tests.support.metrics import Files, parsed, scraped
+from tests.support.process import WAIT_SECONDS, ServerProcess
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def parsed(text: str) -> list[Metric]:
-    return list(text_string_to_metric_families(text))
 
 
 def samples_of(text: str) -> Samples:
@@ -35,27 +30,12 @@ def samples_of(text: str) -> Samples:
     }
 
 
-def scraped(run: Health) -> str:
-    _, render = metrics_of(run)
-    return render().decode()
-
-
 def value(samples: Samples, name: str, **labels: str) -> float:
     return samples[name, frozenset(labels.items())]
 
 
 def names(samples: Samples) -> set[str]:
     return {name for name, _ in samples}
-
-
-class Files:
-    """Storage with a journal of known size and a real snapshot."""
-
-    is_out_of_space = False
-    journal_bytes = 123
-
-    def __init__(self, snapshot: Path) -> None:
-        self.snapshot_path = str(snapshot)
 
 
 @pytest.fixture

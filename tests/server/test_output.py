@@ -5,7 +5,7 @@ import pytest
 
 from scoop_server.cli.stdio import print_all, standard_input, standard_output
 
-from tests.server.process import MODULE_COMMAND, run_to_end
+from tests.support.process import MODULE_COMMAND, run_to_end
 
 
 def test_what_is_printed_is_bytes_where_it_is_no_text(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -17,9 +17,9 @@ from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.recovery import RecoveredState, recover
 
-from tests.core.journals import Batch, Written, written
-from tests.property import strategies
-from tests.server.faulty_files import FaultyFiles, contents_of
+from tests.support import strategies
+from tests.support.faulty_files import FaultyFiles, contents_of
+from tests.support.journals import Batch, Written, written
 
 WAY_OUT = "restore the directory from a backup, or see what is left with: scoop-server check"
 

@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,8 @@ import pytest
 
 from scoop_server.app.service_manager import STATUS_SECONDS, WORD_SECONDS, ServiceManager
 
-from tests.crash.victim import Victim
-from tests.server import held_server
-from tests.server.process import WAIT_SECONDS, BlockingClient, ServerProcess
+from tests.support.held import HeldServer
+from tests.support.process import WAIT_SECONDS, ServerProcess
 
 Message = dict[str, str]
 
@@ -280,39 +278,6 @@ def test_a_life_is_told_from_ready_to_stopping(systemd: NotifySocket, tmp_path: 
         assert stopping["STATUS"].startswith("draining: 3 packages")
         [saving] = [message for message in systemd.receive_now() if "EXTEND_TIMEOUT_USEC" in message]
         assert saving["STATUS"].startswith("saving snapshot-")
-
-
-class HeldServer:
-    """A server that is held up at ``place``, from its start to the end of the ``with`` block."""
-
-    def __init__(self, place: str, path: Path, *arguments: str, **variables: str) -> None:
-        self._fifo = path / "fifo"
-        os.mkfifo(self._fifo)
-        command = (sys.executable, str(held_server.__file__), place, str(self._fifo))
-        self.process = Victim(command, *arguments, variables=variables)
-
-    def connect(self) -> BlockingClient:
-        """Return a client of it, when it listens."""
-        self.process.wait_for_log("listening on")
-        assert self.process.address is not None
-        return BlockingClient(self.process.address)
-
-    def wait_until_held(self) -> None:
-        """Return when it has come to that place."""
-        self.process.wait_for_log("held\n")
-
-    def let_go(self) -> None:
-        """Have it go on."""
-        self.wait_until_held()
-        with self._fifo.open("wb"):
-            pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.close()
 
 
 def test_a_server_tells_when_it_reads_its_settings_again(systemd: NotifySocket) -> None:

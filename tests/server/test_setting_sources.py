@@ -10,8 +10,8 @@ from scoop_server.config.limits import Limits
 from scoop_server.config.options import OPTIONS, Settings
 from scoop_server.config.sources import read_settings
 
-from tests.server.process import run_to_end
-from tests.server.refusals import refusal
+from tests.support.process import run_to_end
+from tests.support.refusals import refusal
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from scoop_server.config.options import OPTIONS, Option, Settings, build_parser
 from scoop_server.config.sources import read_settings
 from scoop_server.telemetry.logs import LOG_LEVELS
 
-from tests.server.refusals import refusal
+from tests.support.refusals import refusal
 
 
 def test_without_flags_and_variables_the_defaults_hold() -> None:

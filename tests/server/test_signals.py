@@ -7,7 +7,7 @@ import pytest
 
 from scoop_server.app.signals import SignalPipe
 
-from tests.server.test_service_manager import HeldServer
+from tests.support.held import HeldServer
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])

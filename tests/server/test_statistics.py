@@ -21,7 +21,7 @@ from scoop_server.telemetry.statistics import (
     added_dependencies,
 )
 
-from tests.server.test_event_loop import Loop
+from tests.support.event_loop import Loop
 
 
 def test_a_histogram_counts_what_equals_a_bound_under_it() -> None:

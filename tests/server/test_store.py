@@ -20,8 +20,8 @@ from scoop_server.storage.compaction import Compaction, compact
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import PROBE_BYTES, JournalStore, MemoryStore, begin
 
-from tests.core.journals import written
-from tests.server.faulty_files import FaultyFiles, contents_of, names_in
+from tests.support.faulty_files import FaultyFiles, contents_of, names_in
+from tests.support.journals import written
 
 
 class PlannedCompaction:

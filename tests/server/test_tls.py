@@ -17,8 +17,8 @@ from scoop_server.config.limits import Limits
 from scoop_server.errors import CertificateError
 from scoop_server.net.tls import Certificates, TlsStream
 
-from tests.server.certificates import CertificateFiles, TlsPeer
-from tests.server.test_event_loop import ANSWER, QUERY, Loop
+from tests.support.certificates import CertificateFiles, TlsPeer
+from tests.support.event_loop import ANSWER, QUERY, Loop
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 

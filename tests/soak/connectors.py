@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
-from tests.server.certificates import TlsPeer
-from tests.server.process import WAIT_SECONDS
+from tests.support.certificates import TlsPeer
+from tests.support.process import WAIT_SECONDS
 
 READ_BYTES: Final = 65_536
 

@@ -23,11 +23,11 @@ from scoop_server.cli import maintenance
 
 from tests.crash.load_client import NotAsPromisedError, OwnPackages, State
 from tests.crash.scene import parse_dump
-from tests.server.certificates import CertificateFiles
-from tests.server.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
-from tests.server.test_admin import get, place_of
 from tests.soak.connectors import connector
 from tests.soak.visits import VISITS, Visit, Visitor, read_lines
+from tests.support.admin import get, place_of
+from tests.support.certificates import CertificateFiles
+from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 
 EARLY: Final = (0.2, 0.4)
 LATE: Final = (0.8, 1.0)

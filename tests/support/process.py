@@ -357,3 +357,17 @@ def close_all(clients: Iterable[BlockingClient]) -> None:
     """Close the connections of ``clients``."""
     for client in clients:
         client.close()
+
+
+def send_all_that_fits(client: BlockingClient, line: bytes) -> int:
+    """Send ``line`` until the system takes no more; return how many of its bytes were taken."""
+    piece = line * 1_000
+    sent = 0
+    client.socket.setblocking(False)
+    try:
+        while True:
+            sent += client.socket.send(piece[sent % len(line) :])
+    except BlockingIOError:
+        return sent
+    finally:
+        client.socket.settimeout(WAIT_SECONDS)

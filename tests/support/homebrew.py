@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-LIST: Final = Path(__file__).parent.parent / "data" / "homebrew-2016.txt"
+LIST: Final = Path(__file__).parents[1] / "data" / "homebrew-2016.txt"
 
 WAIT_SECONDS: Final = 60.0
 """How long an answer or another client may take; so long that only a bug takes longer."""

@@ -1,6 +1,6 @@
 """A server that is held up at one place until a test lets it go on.
 
-Run as ``python tests/server/held_server.py PLACE FIFO ARGUMENTS``. At that place it logs "held", and opens FIFO for
+Run as ``python tests/support/held_server.py PLACE FIFO ARGUMENTS``. At that place it logs "held", and opens FIFO for
 reading, which returns when the test opens it for writing.
 """
 

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 import trustme
 
-from tests.server.process import WAIT_SECONDS
+from tests.support.process import WAIT_SECONDS
 
 HOST: Final = "127.0.0.1"
 
