@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scoop_core import Changes
+from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.storage.compaction import CompactionProcess
@@ -25,26 +25,26 @@ def read_with_the_page(directory: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def open_store(path: Path) -> JournalStore:
-    return JournalStore(DataDirectory(str(path)), Fsync.ALWAYS, lambda: 0.0, CompactionProcess)
+def open_store(path: Path) -> tuple[JournalStore, DependencyGraph]:
+    return JournalStore.open(DataDirectory(str(path)), Fsync.ALWAYS, lambda: 0.0, CompactionProcess)
 
 
-def commit(store: JournalStore, *lines: str) -> None:
+def commit(store: JournalStore, graph: DependencyGraph, *lines: str) -> None:
     changes = Changes()
-    store.graph.apply_lines("".join(f"{line}\n" for line in lines), changes)
+    graph.apply_lines("".join(f"{line}\n" for line in lines), changes)
     store.commit(changes)
 
 
 def test_the_reader_of_the_page_reads_what_a_server_writes(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    commit(store, "INDEX|gmp|", "INDEX|isl|gmp", "INDEX|gmp|gmp,isl")
-    commit(store, "INDEX|make|")
-    store.save()
+    store, graph = open_store(tmp_path)
+    commit(store, graph, "INDEX|gmp|", "INDEX|isl|gmp", "INDEX|gmp|gmp,isl")
+    commit(store, graph, "INDEX|make|")
+    store.save(graph)
     assert read_with_the_page(tmp_path) == ["gmp: gmp isl", "isl: gmp", "make:"]
-    commit(store, "REMOVE|make|", "INDEX|cloog|isl,gmp")
+    commit(store, graph, "REMOVE|make|", "INDEX|cloog|isl,gmp")
     store.close()
-    store = open_store(tmp_path)  # another process, and so another journal
-    commit(store, "INDEX|gmp|")
+    store, graph = open_store(tmp_path)  # another process, and so another journal
+    commit(store, graph, "INDEX|gmp|")
     store.close()
     last = max(tmp_path.glob("journal-*"), key=lambda path: int(path.name.partition("-")[2]))
     with last.open("ab") as journal:

@@ -103,7 +103,7 @@ class FullDisk:
     snapshot_path = ""
 
     def __init__(self) -> None:
-        self.is_out_of_space = True
+        self.read_only_reason = "no space left"
 
 
 # Paths
@@ -126,7 +126,7 @@ def test_it_is_not_ready_while_changes_are_refused(run: Health, place: str) -> N
     run.statistics.stage = Stage.SERVING
     run.storage = disk = FullDisk()
     assert get(place, "/readyz") == (503, "read-only\n")
-    disk.is_out_of_space = False
+    disk.read_only_reason = ""
     assert get(place, "/readyz") == (200, "ready\n")
 
 

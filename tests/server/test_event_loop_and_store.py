@@ -10,8 +10,6 @@ from typing import Self
 
 import pytest
 
-from scoop_core import DependencyGraph
-
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
 from scoop_server.errors import JournalError
@@ -46,19 +44,17 @@ class Loop:
         self.clock = Clock()
         self.compaction = EndlessCompaction()
         self._resources = ExitStack()
-        self.store = JournalStore(DataDirectory(str(path), self.files), fsync, self.clock, self._start_compaction)
+        self.store, self.graph = JournalStore.open(
+            DataDirectory(str(path), self.files), fsync, self.clock, self._start_compaction
+        )
         self._resources.callback(self.store.close)
         self.selector = self._resources.enter_context(PatientSelector())
         self._listener = Listener()
-        self.server = Server(self.store.graph, self.store, [self._listener], self.selector, self.clock, Limits())
+        self.server = Server(self.graph, self.store, [self._listener], self.selector, self.clock, Limits())
         self._resources.callback(self.server.close)
 
     def _start_compaction(self, _directory: DataDirectory, _generation: int) -> Compaction:
         return self.compaction
-
-    @property
-    def graph(self) -> DependencyGraph:
-        return self.store.graph
 
     def connect(self) -> Peer:
         """Return the far end of an accepted connection."""

@@ -102,7 +102,7 @@ def test_a_run_is_ready_and_writable(run: Health, tmp_path: Path) -> None:
     run.statistics.stage, run.storage = Stage.SERVING, files
     samples = samples_of(scraped(run))
     assert (value(samples, "scoop_ready"), value(samples, "scoop_read_only")) == (1, 0)
-    files.is_out_of_space = True
+    files.read_only_reason = "no space left"
     samples = samples_of(scraped(run))
     assert (value(samples, "scoop_ready"), value(samples, "scoop_read_only")) == (0, 1)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config.limits import Limits
-from scoop_server.errors import OutOfSpaceError
+from scoop_server.errors import ReadOnlyError
 from scoop_server.telemetry.health import STUCK_SECONDS, Health
 from scoop_server.telemetry.statistics import (
     BATCH_CHANGES,
@@ -97,7 +97,7 @@ def test_the_event_loop_counts_dependencies_that_are_kept(loop: Loop) -> None:
     assert loop.statistics.dependency_edges == 3
 
     def fail() -> None:
-        raise OutOfSpaceError
+        raise ReadOnlyError
 
     loop.store.on_commit = fail
     peer.send(b"REMOVE|c|\n")
@@ -163,7 +163,7 @@ def test_a_connection_whose_line_does_not_end(loop: Loop) -> None:
 
 def test_a_connection_whose_change_finds_no_space(loop: Loop) -> None:
     def fail() -> None:
-        raise OutOfSpaceError
+        raise ReadOnlyError
 
     loop.store.on_commit = fail
     loop.connect().send(b"INDEX|a|\n")

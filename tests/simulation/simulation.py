@@ -149,10 +149,10 @@ class Simulation:
         self.trace(f"a server starts, and will end by {end}")
         store: JournalStore | None = None
         try:
-            store = JournalStore(
+            store, graph = JournalStore.open(
                 DataDirectory(DIRECTORY, disk), self._fsync, network.clock, self._start_compaction, _COMPACT_ABOVE_BYTES
             )
-            self._observer = observer = Observer(store.graph)
+            self._observer = observer = Observer(graph)
             self._serve(store, observer, network, end)
         except PowerLossError:
             self.trace("power loss")
@@ -218,7 +218,7 @@ class Simulation:
             raise AssertionError(f"the server has not come to an end in {_TURNS_MAX} turns")
         server.close()
         self.disk.space_left = None
-        store.save()
+        store.save(observer)
         store.close()
         if any(not each.is_closed for each in network.sockets if each not in network.listener.waiting):
             raise AssertionError("a connection was left open")
@@ -279,12 +279,12 @@ class Simulation:
         return graph
 
     def _recover_once(self) -> tuple[DependencyGraph, dict[str, bytes]]:
-        store = JournalStore(
+        store, graph = JournalStore.open(
             DataDirectory(DIRECTORY, self.disk), self._fsync, lambda: 0.0, self._start_compaction, _COMPACT_ABOVE_BYTES
         )
         store.close()
         self.disk.end_process()
-        return store.graph, self.disk.files()
+        return graph, self.disk.files()
 
     def _check_recovery(self, graph: DependencyGraph) -> None:
         """Hold what was recovered against what may be: nothing told is lost, nothing half, nothing invented."""

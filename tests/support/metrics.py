@@ -21,7 +21,7 @@ def scraped(run: Health) -> str:
 class Files:
     """Storage with a journal of known size and a real snapshot."""
 
-    is_out_of_space = False
+    read_only_reason = ""
     journal_bytes = 123
 
     def __init__(self, snapshot: Path) -> None:

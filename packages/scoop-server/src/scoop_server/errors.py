@@ -34,5 +34,5 @@ class JournalError(DataDirectoryError):
     """A write may or may not be on disk, so the process must end."""
 
 
-class OutOfSpaceError(DataDirectoryError):
-    """A batch was not written for lack of space, and none of it was left behind: changes are refused for now."""
+class ReadOnlyError(DataDirectoryError):
+    """Changes are refused while queries are answered: no space, a read-only file system, a directory that is gone."""

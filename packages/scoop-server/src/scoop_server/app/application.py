@@ -56,12 +56,13 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
 
             resources.enter_context(closing(AdminEndpoint(settings.admin, run)))
         started = time.monotonic()
-        store = None if settings.memory else _open_store(settings, signals, manager)
-        if store is None:
+        store: JournalStore | None = None
+        if settings.memory:
             graph, place = DependencyGraph(), "memory only"
         else:
+            store, graph = _open_store(settings, signals, manager)
             resources.enter_context(closing(store))
-            graph, place = store.graph, f"data directory {settings.data_dir}, fsync {settings.fsync}"
+            place = f"data directory {settings.data_dir}, fsync {settings.fsync}"
         statistics.recovery_seconds = time.monotonic() - started
         statistics.is_watched = settings.admin is not None
         statistics.dependency_edges = graph.dependency_total() if statistics.is_watched else 0
@@ -119,10 +120,10 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
         server.close()
         statistics.stage = Stage.SAVING
         if store is not None:
-            _save(store, signals, manager)
+            _save(store, graph, signals, manager)
 
 
-def _save(store: JournalStore, signals: SignalPipe, manager: ServiceManager) -> None:
+def _save(store: JournalStore, graph: DependencyGraph, signals: SignalPipe, manager: ServiceManager) -> None:
     """Write the last snapshot. A signal that comes meanwhile ends that: the journal holds every change."""
 
     def progress(path: str, done: int) -> None:
@@ -130,16 +131,18 @@ def _save(store: JournalStore, signals: SignalPipe, manager: ServiceManager) -> 
         signals.interrupt_if_asked()
 
     try:
-        store.save(progress)
+        store.save(graph, progress)
     except KeyboardInterrupt:
         log.info("stopped by a signal before the snapshot was whole; the journal holds every change")
 
 
-def _open_store(settings: Settings, signals: SignalPipe, manager: ServiceManager) -> JournalStore:
+def _open_store(
+    settings: Settings, signals: SignalPipe, manager: ServiceManager
+) -> tuple[JournalStore, DependencyGraph]:
     """Read the index. A signal that ends the server ends it here at once, because nothing has been changed yet."""
     try:
         with signals.interrupting():
-            return JournalStore(
+            return JournalStore.open(
                 DataDirectory(str(settings.data_dir)),
                 settings.fsync,
                 time.monotonic,

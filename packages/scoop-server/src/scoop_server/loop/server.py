@@ -18,7 +18,7 @@ from scoop_core import Changes, ConnectionState, DependencyGraph
 
 from scoop_server.config.addresses import format_address
 from scoop_server.config.limits import Limits
-from scoop_server.errors import OutOfSpaceError
+from scoop_server.errors import ReadOnlyError
 from scoop_server.loop.client import Client, Phase, StreamSocket
 from scoop_server.loop.handshakes import Handshakes, HandshakingStream
 from scoop_server.storage.store import Store
@@ -202,7 +202,7 @@ class Server:
         started = self._clock()
         try:
             self._store.commit(changes)
-        except OutOfSpaceError:
+        except ReadOnlyError:
             replies = self._take_back(replies, changes)
         else:
             if self._statistics.is_watched:

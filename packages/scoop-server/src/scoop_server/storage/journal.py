@@ -13,7 +13,7 @@ from typing import Final
 from scoop_core import Seal, encode_batch, encode_journal_header
 
 from scoop_server.config.fsync import Fsync
-from scoop_server.errors import JournalError, OutOfSpaceError
+from scoop_server.errors import JournalError, ReadOnlyError
 from scoop_server.storage.directory import DataDirectory, NameNotDurableError, write_all
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE})
@@ -89,7 +89,7 @@ class Journal:
     def append(self, lines: list[str]) -> None:
         """Append one batch, and have it on disk if the policy says so.
 
-        Raises :exc:`OutOfSpaceError` where there is no room for it, and :exc:`JournalError` where the disk
+        Raises :exc:`ReadOnlyError` where there is no room for it, and :exc:`JournalError` where the disk
         cannot be trusted any more.
         """
         data, head = encode_batch(lines, self.head, self._synced)
@@ -100,7 +100,7 @@ class Journal:
         except OSError as error:
             self._cut_back(error)
             if is_out_of_space(error):
-                raise OutOfSpaceError(f"cannot write to {self.path}: {error.strerror}") from error
+                raise ReadOnlyError(f"cannot write to {self.path}: {error.strerror}") from error
             raise _untrustworthy("write to", self.path, error) from error
         self.size += len(data)
         self.head = head

@@ -12,7 +12,7 @@ from scoop_core import NO_BATCH, Changes, DependencyGraph, encode_snapshot
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import JOURNAL_BYTES_MIN
-from scoop_server.errors import DataDirectoryError, JournalError, OutOfSpaceError
+from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
 from scoop_server.storage.compaction import Compaction
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.journal import Journal, is_out_of_space
@@ -44,7 +44,7 @@ class Store(Protocol):
     def commit(self, changes: Changes) -> None:
         """Return when ``changes`` are as durable as was promised.
 
-        Raises :exc:`~scoop_server.errors.OutOfSpaceError` where nothing of them was kept.
+        Raises :exc:`~scoop_server.errors.ReadOnlyError` where nothing of them was kept.
         """
 
     @property
@@ -70,12 +70,26 @@ class MemoryStore:
 class JournalStore:
     """Keeps a graph in ``directory``, which no one else uses meanwhile.
 
-    ``graph`` is what was recovered; the event loop changes it, and commits the changes here. ``clock`` gives
-    seconds, ``start_compaction`` starts what folds the journals before a generation into its snapshot, and the
-    journals are compacted when they are larger than the snapshot and than ``journal_bytes_min``. ``progress`` is told
-    how far the recovery has come.
-    Raises :exc:`~scoop_server.errors.DataDirectoryError` where the directory cannot be read or written.
+    ``clock`` gives seconds, ``start_compaction`` starts the compaction of the journals before a generation, and
+    compaction begins when the journals are larger than the snapshot and than ``journal_bytes_min``.
     """
+
+    @classmethod
+    def open(
+        cls,
+        directory: DataDirectory,
+        fsync: Fsync,
+        clock: Callable[[], float],
+        start_compaction: Callable[[DataDirectory, int], Compaction],
+        journal_bytes_min: int = JOURNAL_BYTES_MIN,
+        progress: Progress = lambda _path, _done, _size: None,
+    ) -> tuple["JournalStore", DependencyGraph]:
+        """Recover ``directory``; return the store and the graph, which the store does not keep.
+
+        Raises :exc:`~scoop_server.errors.DataDirectoryError` if the directory cannot be read or written.
+        """
+        store = cls(directory, fsync, clock, start_compaction, journal_bytes_min)
+        return store, store._recover(progress)
 
     def __init__(
         self,
@@ -83,8 +97,7 @@ class JournalStore:
         fsync: Fsync,
         clock: Callable[[], float],
         start_compaction: Callable[[DataDirectory, int], Compaction],
-        journal_bytes_min: int = JOURNAL_BYTES_MIN,
-        progress: Progress = lambda _path, _done, _size: None,
+        journal_bytes_min: int,
     ) -> None:
         self._directory = directory
         self._fsync = fsync
@@ -93,14 +106,16 @@ class JournalStore:
         self._journal_bytes_min = journal_bytes_min
         self._compaction: Compaction | None = None
         self._compaction_wanted = False
-        self.is_out_of_space = False
-        """Whether the last commit found no room, and none has been seen since."""
+        self.read_only_reason = ""
+        """The reason for which changes are refused; empty while they are accepted. May be read in another thread."""
+
+    def _recover(self, progress: Progress) -> DependencyGraph:
+        directory = self._directory
         try:
             state = recover(directory, progress=self._tell_progress(progress))
             self._is_resumed = state is not None
             """Whether the journal that is open was begun by an earlier process."""
             state = state or self._create()
-            self.graph = state.graph
             self._snapshot_generation = state.snapshot_generation
             self._journal = self._resume(state)
         except OSError as error:
@@ -114,10 +129,8 @@ class JournalStore:
         """The last batch before the journal that is being written."""
         self._earlier_bytes = state.journal_bytes - state.sealed_bytes
         """The size of the journals since the snapshot, but for the one that is being written."""
-        self._compact_at = max(state.snapshot_bytes, journal_bytes_min)
-        self.wants_tick = False
-        """See :meth:`Store.wants_tick`."""
-        self._look_ahead()
+        self._compact_at = max(state.snapshot_bytes, self._journal_bytes_min)
+        return state.graph
 
     # Opening
 
@@ -175,21 +188,19 @@ class JournalStore:
             if self._is_resumed:
                 self._leave_resumed_journal()
             self._journal.append(changes.lines)
-        except OutOfSpaceError as error:
-            if not self.is_out_of_space:
+        except ReadOnlyError as error:
+            if not self.read_only_reason:
                 log.error(
                     "%(problem)s; changes are refused, and queries answered, until there is room again",
                     {"problem": error},
                 )
-            self.is_out_of_space = True
-            self._look_ahead()
+            self.read_only_reason = str(error)
             raise
-        if self.is_out_of_space:
-            self._take_changes_again()
-        self._look_ahead()
+        if self.read_only_reason:
+            self._accept_changes()
 
-    def _take_changes_again(self) -> None:
-        self.is_out_of_space = False
+    def _accept_changes(self) -> None:
+        self.read_only_reason = ""
         log.info("there is room again for %(file)s; changes are taken", {"file": self._journal.path})
 
     def _leave_resumed_journal(self) -> None:
@@ -202,15 +213,16 @@ class JournalStore:
             self._rotate()
         except OSError as error:
             if is_out_of_space(error):
-                raise OutOfSpaceError(f"cannot begin a journal in {self._directory.path}: {error.strerror}") from error
+                raise ReadOnlyError(f"cannot begin a journal in {self._directory.path}: {error.strerror}") from error
             raise JournalError(
                 f"cannot begin a journal in {self._directory.path}: {error.strerror}; see to the disk, and start again"
             ) from error
 
-    def _look_ahead(self) -> None:
-        """Settle :attr:`wants_tick` anew, after anything that it depends on."""
-        self.wants_tick = (
-            self.is_out_of_space
+    @property
+    def wants_tick(self) -> bool:
+        """See :meth:`Store.wants_tick`."""
+        return (
+            bool(self.read_only_reason)
             or self._compaction is not None
             or self._compaction_wanted
             or self._earlier_bytes + self._journal.size > self._compact_at
@@ -222,18 +234,16 @@ class JournalStore:
         if self._fsync is Fsync.EVERYSEC and not self._journal.is_synced:
             self._journal.sync()
         # Who sends changes only to a server that takes them would otherwise never send one again.
-        if self.is_out_of_space and self._directory.has_room(self._journal.generation + 1, PROBE_BYTES):
-            self._take_changes_again()
+        if self.read_only_reason and self._directory.has_room(self._journal.generation + 1, PROBE_BYTES):
+            self._accept_changes()
         if self._compaction is not None:
             self._look_after_compaction(self._compaction)
         elif self._compaction_wanted or self.journal_bytes > self._compact_at:
             self._compact()
-        self._look_ahead()
 
     def request_compaction(self) -> None:
         """Have the journals folded into a new snapshot soon, however small they are."""
         self._compaction_wanted = True
-        self._look_ahead()
 
     def _compact(self) -> None:
         """Turn to a new journal, and have the ones before it compacted."""
@@ -302,8 +312,8 @@ class JournalStore:
 
     # Closing
 
-    def save(self, progress: Callable[[str, int], None] = lambda _path, _done: None) -> None:
-        """Write a snapshot of the graph, if anything has changed since the last one.
+    def save(self, graph: DependencyGraph, progress: Callable[[str, int], None] = lambda _path, _done: None) -> None:
+        """Write a snapshot of ``graph``, if anything has changed since the last one.
 
         ``progress`` is called with the path of the file that is being written, and how many bytes it has so far.
         Raises :exc:`~scoop_server.errors.DataDirectoryError` where it cannot be written; every
@@ -318,15 +328,15 @@ class JournalStore:
             self._rotate()
             generation = self._journal.generation
             path = self._directory.file("snapshot", generation)
-            self._directory.write("snapshot", generation, _told(encode_snapshot(self.graph), path, progress))
+            self._directory.write("snapshot", generation, _told(encode_snapshot(graph), path, progress))
             self._adopt_snapshot()
         except OSError as error:
             raise DataDirectoryError(
                 f"cannot save a snapshot in {self._directory.path}: {error.strerror}; {self._where_changes_are()}"
             ) from error
         log.info(
-            f"saved %(packages)d {noun(len(self.graph), 'package')} in %(file)s",
-            {"packages": len(self.graph), "file": self.snapshot_path},
+            f"saved %(packages)d {noun(len(graph), 'package')} in %(file)s",
+            {"packages": len(graph), "file": self.snapshot_path},
         )
 
     def _where_changes_are(self) -> str:

@@ -16,8 +16,8 @@ class Storage(Protocol):
     """The files of an index. All of it may be read in any thread."""
 
     @property
-    def is_out_of_space(self) -> bool:
-        """Whether changes are refused because the disk is full."""
+    def read_only_reason(self) -> str:
+        """The reason for which changes are refused; empty while they are accepted."""
 
     @property
     def journal_bytes(self) -> int:
@@ -49,8 +49,8 @@ class Health:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether changes are refused because the disk is full."""
-        return self.storage is not None and self.storage.is_out_of_space
+        """Whether changes are refused while queries are answered."""
+        return self.storage is not None and bool(self.storage.read_only_reason)
 
     @property
     def not_ready_reason(self) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from scoop_core import Changes, DependencyGraph, JournalReader, encode_snapshot
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import JOURNAL_BYTES_MIN
-from scoop_server.errors import DataDirectoryError, JournalError, OutOfSpaceError
+from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
 from scoop_server.storage.compaction import Compaction, compact
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import PROBE_BYTES, JournalStore, MemoryStore, begin
@@ -45,6 +46,31 @@ class PlannedCompaction:
         self.is_killed = True
 
 
+@dataclass
+class Opened:
+    """An open store with the graph that was recovered."""
+
+    store: JournalStore
+    graph: DependencyGraph
+
+    def save(self) -> None:
+        self.store.save(self.graph)
+
+    def tick(self) -> None:
+        self.store.tick()
+
+    def request_compaction(self) -> None:
+        self.store.request_compaction()
+
+    @property
+    def wants_tick(self) -> bool:
+        return self.store.wants_tick
+
+    @property
+    def read_only_reason(self) -> str:
+        return self.store.read_only_reason
+
+
 class Bench:
     """A data directory, and everything around it that a test moves."""
 
@@ -64,11 +90,11 @@ class Bench:
         return self.compactions[-1]
 
     @contextmanager
-    def open(self, fsync: Fsync = Fsync.ALWAYS, journal_bytes_min: int = JOURNAL_BYTES_MIN) -> Iterator[JournalStore]:
+    def open(self, fsync: Fsync = Fsync.ALWAYS, journal_bytes_min: int = JOURNAL_BYTES_MIN) -> Iterator["Opened"]:
         directory = DataDirectory(str(self.path), self.files)
-        store = JournalStore(directory, fsync, self.clock, self._start_compaction, journal_bytes_min)
+        store, graph = JournalStore.open(directory, fsync, self.clock, self._start_compaction, journal_bytes_min)
         try:
-            yield store
+            yield Opened(store, graph)
         finally:
             store.close()
             assert self.files.open_files == {}
@@ -93,28 +119,28 @@ def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="scoop_server")
 
 
-def commit(store: JournalStore, *lines: str) -> None:
+def commit(store: Opened, *lines: str) -> None:
     """Apply requests, and commit what they change, as one turn does."""
     changes = Changes()
     answers = store.graph.apply_lines("".join(f"{line}\n" for line in lines), changes)
     assert answers == "OK\n" * len(lines)
-    store.commit(changes)
+    store.store.commit(changes)
 
 
-def refuse(store: JournalStore, *lines: str) -> None:
+def refuse(store: Opened, *lines: str) -> None:
     """Apply requests that cannot be kept for lack of space, and take them back, as one turn does."""
     changes = Changes()
     store.graph.apply_lines("".join(f"{line}\n" for line in lines), changes)
-    with pytest.raises(OutOfSpaceError):
-        store.commit(changes)
+    with pytest.raises(ReadOnlyError):
+        store.store.commit(changes)
     store.graph.undo(changes)
 
 
-def is_out_of_space(store: JournalStore) -> bool:
-    return store.is_out_of_space
+def is_read_only(store: Opened) -> bool:
+    return bool(store.read_only_reason)
 
 
-def wants_tick(store: JournalStore) -> bool:
+def wants_tick(store: Opened) -> bool:
     return store.wants_tick
 
 
@@ -469,12 +495,12 @@ def test_without_space_each_tick_looks_whether_there_is_some_again(
         for space_left in (0, 30, PROBE_BYTES - 1):
             bench.files.space_left = space_left
             store.tick()
-            assert is_out_of_space(store)
+            assert is_read_only(store)
             assert wants_tick(store)
             assert contents_of(bench.path) == before, "it leaves nothing behind"
         bench.files.space_left = PROBE_BYTES
         store.tick()
-        assert not is_out_of_space(store)
+        assert not is_read_only(store)
         assert not wants_tick(store)
         assert contents_of(bench.path) == before
     assert caplog.messages[-1] == f"there is room again for {bench.path}/journal-1; changes are taken"
@@ -606,7 +632,7 @@ def test_a_sync_once_a_second_that_fails_ends_the_server(bench: Bench) -> None:
 # Compaction
 
 
-def compact_on_request(bench: Bench, store: JournalStore) -> PlannedCompaction:
+def compact_on_request(bench: Bench, store: Opened) -> PlannedCompaction:
     """Have a compaction begin; return it."""
     count = len(bench.compactions)
     store.request_compaction()

@@ -12,7 +12,7 @@ import pytest
 from scoop_core import NO_BATCH, JournalReader, Seal, encode_journal_header
 
 from scoop_server.config.fsync import Fsync
-from scoop_server.errors import JournalError, OutOfSpaceError
+from scoop_server.errors import JournalError, ReadOnlyError
 from scoop_server.storage import journal as journal_module
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.journal import Journal, is_out_of_space
@@ -205,7 +205,7 @@ class TestNoSpace:
         files.taken_calls()
         for _ in range(2):
             files.space_left = left
-            with pytest.raises(OutOfSpaceError) as failed:
+            with pytest.raises(ReadOnlyError) as failed:
                 journal.append(["INDEX|" + "n" * 255 + "|"])
             assert str(failed.value) == f"cannot write to {tmp_path}/journal-1: No space left on device"
             assert (tmp_path / "journal-1").read_bytes() == before
@@ -221,7 +221,7 @@ class TestNoSpace:
         self, journal: Journal, files: FaultyFiles, tmp_path: Path, number: int
     ) -> None:
         files.fail("write journal-1", number)
-        with pytest.raises(OutOfSpaceError, match=re.escape(os.strerror(number))):
+        with pytest.raises(ReadOnlyError, match=re.escape(os.strerror(number))):
             journal.append(BATCHES[0])
         assert is_out_of_space(OSError(number, ""))
         journal.append(BATCHES[0])
@@ -242,7 +242,7 @@ class TestNoSpace:
         with closing(Journal.create(directory, 1, NO_BATCH, Fsync.EVERYSEC)) as journal:
             journal.append(BATCHES[0])
             files.space_left = 0
-            with pytest.raises(OutOfSpaceError):
+            with pytest.raises(ReadOnlyError):
                 journal.append(BATCHES[1])
             assert not journal.is_synced
 
@@ -346,7 +346,7 @@ class TestRoomSetAside:
         journal.append(BATCHES[0])
         files.piece_bytes_max = 5
         files.fail("write journal-1", errno.ENOSPC, after=1)
-        with pytest.raises(OutOfSpaceError):
+        with pytest.raises(ReadOnlyError):
             journal.append(BATCHES[1])
         assert (tmp_path / "journal-1").read_bytes() == written(BATCHES[:1]).data
         files.taken_calls()
