@@ -12,6 +12,7 @@ from scoop_core import (
     Command,
     DependencyGraph,
     MalformedRequest,
+    Tally,
     decode_snapshot,
     encode_request,
     encode_snapshot,
@@ -155,3 +156,21 @@ def test_any_text_is_answered_line_by_line(text: str) -> None:
     graph = DependencyGraph()
     graph.index("a")
     check(graph, f"{text}\n")
+
+
+@given(graph=graphs(), texts=st.lists(st.one_of(batches, lines.map("{}\n".format), query_lines.map("{}\n".format))))
+def test_several_texts_together_or_one_by_one(graph: DependencyGraph, texts: list[str]) -> None:
+    other, changes, other_changes, tally, other_tally = graph.copy(), Changes(), Changes(), Tally(), Tally()
+    answers = graph.apply_batches(texts, changes, tally)
+    assert answers == [other.apply_lines(text, other_changes, other_tally) for text in texts]
+    assert (changes.lines, changes.previous) == (other_changes.lines, other_changes.previous)
+    assert list(tally) == list(other_tally)
+    assert contents_of(graph) == contents_of(other)
+    assert graph.apply_batches(texts) == [other.apply_lines(text) for text in texts]
+
+
+@pytest.mark.parametrize("texts", [["QUERY|a|"], ["INDEX|b|\n", "INDEX|c|"], ["QUERY|a|", "\nQUERY|a|\n"]])
+def test_a_text_without_a_newline_at_its_end_is_an_error(texts: list[str]) -> None:
+    graph = DependencyGraph.from_mapping({"a": []})
+    with pytest.raises(ValueError, match="no newline"):
+        graph.apply_batches(texts)

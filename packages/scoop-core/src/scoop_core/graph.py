@@ -261,6 +261,34 @@ class DependencyGraph(GraphQueries):
             raise ValueError("a line has no newline at its end")
         return "".join(self._apply_each(lines, changes, tally))
 
+    def apply_batches(
+        self, texts: Sequence[str], changes: Changes | None = None, tally: Tally | None = None
+    ) -> list[str]:
+        r"""Answer the texts of several clients in order; return one text of answers for each.
+
+        The answers, the changes and the counts are those of :meth:`apply_lines` on one text after the other; many
+        texts of one line take less time together. Raises ValueError for a text that is not empty and has no
+        newline at its end; the texts before it are applied.
+
+        >>> DependencyGraph().apply_batches(["INDEX|a|\nQUERY|b|\n", "", "QUERY|a|\n"])
+        ['OK\nFAIL\n', '', 'OK\n']
+        """
+        joined = "\r".join(texts)  # shows where each text begins, as long as none holds a CR itself
+        borders = len(texts) - 1
+        is_one_line_each = (
+            joined.count("\r") == joined.count("\n\r") == borders == joined.count("\n") - 1 and joined[-1] == "\n"
+        )
+        if is_one_line_each and joined.startswith("QUERY|") and joined.endswith("|\n"):
+            names = joined[6:-2].split("|\n\rQUERY|")
+            if len(names) == len(texts) and _are_keys(self._dependent_counts, names):
+                if tally is not None:
+                    tally.present_queries += len(names)
+                return [_OK] * len(names)
+        # apply_lines answers a QUERY at the first look, which for fewer than 1 change in 8 outweighs its call.
+        if not is_one_line_each or joined.count("\rQUERY|") > borders * 7 // 8:
+            return [self.apply_lines(text, changes, tally) for text in texts]
+        return self._apply_each(joined[:-1].split("\n\r"), changes, tally)
+
     def _apply_each(  # noqa: C901  # the one place where what is common is told apart on the spot
         self, lines: list[str], changes: Changes | None, tally: Tally | None
     ) -> list[str]:
