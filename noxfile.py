@@ -1,6 +1,9 @@
-"""The sessions that check Scoop: ``nox`` runs them all, ``nox --list`` tells what each is for.
+"""The checks of Scoop, as nox sessions.
 
-Every session makes its own environment under .nox, with uv where that is installed, else with pip.
+``nox`` without arguments runs the checks of every commit. The campaigns search for rare faults or measure speed;
+they take minutes to hours, and each runs on request: ``nox -s soak``. ``nox --list`` prints one line per session.
+
+Every session has an environment of its own under .nox, made by uv if it is installed and by pip otherwise.
 """
 
 import os
@@ -9,35 +12,37 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import nox
 
-# The first release that passes over a pythonX.Y on the PATH that does not run, instead of failing on it.
+# The first release that skips a pythonX.Y on the PATH that cannot be started, instead of failing.
 nox.needs_version = ">=2026.8"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
-# A Python that is not here is skipped, and the summary says so; on a CI machine too, where nox would fail.
+# A missing Python is skipped, and the summary says so. With CI set in the environment, nox would fail by default.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
 
 SUPPORTED_PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 RUNNING_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-# Many tests wait for a process or a socket, so more of them at a time than there are processors end sooner. Who is done
-# takes over from the others, because a handful of tests take seconds and thousands milliseconds: a third less in all.
+# Many tests wait for a process or a socket, so two workers per processor finish sooner than one. Work stealing saves a
+# third of the time, because a handful of tests take seconds and thousands take milliseconds.
 IN_PARALLEL: Final = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
+
+PYPY_TESTS: Final = ("tests/core", "tests/library", "tests/end_to_end")
 
 CORE: Final = Path("packages/scoop-core")
 SERVER: Final = Path("packages/scoop-server")
 
 
-def _let_pyenv_run_every_version() -> None:
-    """Set PYENV_VERSION, if pyenv is here, so that each Python that it has installed can be started.
+def _enable_pyenv_versions() -> None:
+    """Set PYENV_VERSION, if pyenv is installed, so that each Python that it has installed can be started.
 
-    pyenv puts all of them on the PATH, but lets only those run that it is told to use.
+    pyenv puts all of them on the PATH, but starts only the selected ones.
     """
     pyenv = shutil.which("pyenv")
     if pyenv is None or "PYENV_VERSION" in os.environ:
@@ -47,7 +52,7 @@ def _let_pyenv_run_every_version() -> None:
     os.environ["PYENV_VERSION"] = ":".join([*supported, "system"])
 
 
-_let_pyenv_run_every_version()
+_enable_pyenv_versions()
 
 
 def _group(name: str) -> tuple[str, ...]:
@@ -55,77 +60,74 @@ def _group(name: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
 
 
-# The Python that runs nox is always among them, so that there is never nothing to run.
+def _install(session: nox.Session, *groups: str, packages: Sequence[Path] = (CORE, SERVER)) -> None:
+    """Install packages of this repository, editable, and the tools of these dependency groups."""
+    editable = [word for package in packages for word in ("-e", str(package))]
+    session.install(*editable, *(tool for group in groups for tool in _group(group)))
+
+
+# The checks of every commit. CI selects all of them but the tests by the tag.
+
+
+# The Python that runs nox is always among them, so that at least one runs.
 @nox.session(python=sorted({*SUPPORTED_PYTHONS, RUNNING_PYTHON}))
 def tests(session: nox.Session) -> None:
-    """Run the tests on every supported Python that is present, on the one that runs nox as `coverage` does.
+    """Run the tests on every supported Python that is installed, with coverage on the one that runs nox.
 
-    Arguments after ``--`` go to pytest, and then nothing is measured.
+    Arguments after ``--`` go to pytest, and then coverage is not measured.
     """
-    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
-    if session.python == RUNNING_PYTHON and not session.posargs:
-        _test_and_measure(session)
-    else:
+    _install(session, "test")
+    if session.python != RUNNING_PYTHON or session.posargs:
         session.run("pytest", *IN_PARALLEL, *session.posargs)
-
-
-# Not by default, because the tests on the Python that runs nox are run this way anyhow.
-@nox.session(default=False)
-def coverage(session: nox.Session) -> None:
-    """Run the tests, and fail unless every branch of scoop-core and 95% of all branches were taken."""
-    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
-    _test_and_measure(session)
-
-
-def _test_and_measure(session: nox.Session) -> None:
+        return
     session.run("coverage", "erase")
-    session.run("coverage", "run", "--parallel-mode", "-m", "pytest", *IN_PARALLEL, *session.posargs)
+    session.run("coverage", "run", "--parallel-mode", "-m", "pytest", *IN_PARALLEL)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", "--fail-under=95")
     session.run("coverage", "report", "--fail-under=100", "--include=packages/scoop-core/*")
 
 
-@nox.session
-def core_alone(session: nox.Session) -> None:
-    """Install scoop-core without anything of the server, and run its tests."""
-    session.install("-e", str(CORE), *_group("test"))
-    is_server_here = "import importlib.util, sys; sys.exit(importlib.util.find_spec('scoop_server') is not None)"
-    session.run("python", "-c", is_server_here)
-    session.run("pytest", *IN_PARALLEL, "tests/core", "tests/property", str(CORE / "src"), *session.posargs)
-
-
-@nox.session
+@nox.session(tags=["check"])
 def types(session: nox.Session) -> None:
-    """Check the types of everything, as the oldest and as the newest Python sees them."""
+    """Check all types with mypy, for the oldest and the newest supported Python."""
     session.install(*_group("types"))
     for version in (SUPPORTED_PYTHONS[0], SUPPORTED_PYTHONS[-1]):
         session.run("mypy", "--python-version", version)
 
 
-@nox.session
+@nox.session(tags=["check"])
 def lint(session: nox.Session) -> None:
-    """Check style, format, and which module may import which."""
-    session.install("-e", str(CORE), "-e", str(SERVER), *_group("lint"))
+    """Check style, format and the import contracts."""
+    _install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
 
 
-@nox.session
+@nox.session(tags=["check"], python="pypy3")
+def pypy(session: nox.Session) -> None:
+    """Run the tests of the protocol, the library and the real process on PyPy; skipped if it is not installed."""
+    _install(session, "test")
+    session.run("pytest", *IN_PARALLEL, *(session.posargs or PYPY_TESTS))
+
+
+@nox.session(tags=["check"])
 def build(session: nox.Session) -> None:
-    """Build what would be published, look into it, and run the server from its wheel in a clean environment."""
+    """Build the wheels and sdists, check their contents, and run the server from its wheel."""
     session.install(*_group("build"))
     work = Path(session.create_tmp()).resolve()
     dist, clean = work / "dist", work / "clean"
     shutil.rmtree(dist, ignore_errors=True)
     for package in (CORE, SERVER):
-        # Without further options this makes the sdist, and then the wheel out of the sdist.
+        name = package.name.replace("-", "_")
+        # Without further options this builds the sdist, and the wheel from the sdist.
         session.run("python", "-m", "build", "--outdir", str(dist), str(package))
-        _check_contents(session, package, dist)
+        [wheel] = dist.glob(f"{name}-*.whl")
+        session.run("check-wheel-contents", "--package", str(package / "src" / name), str(wheel))
     session.run("twine", "check", "--strict", *map(str, sorted(dist.iterdir())))
 
     session.run("python", "-m", "venv", "--clear", str(clean))
-    # No index: what the server needs is in the two wheels, or it is not installed.
+    # Without an index, so that a dependency beyond the two wheels fails.
     session.run(
         str(clean / "bin" / "pip"), "install", "--no-index", "--find-links", str(dist), "scoop-server", external=True
     )
@@ -133,147 +135,18 @@ def build(session: nox.Session) -> None:
     session.run("python", "-m", "tests.smoke", str(clean / "bin" / "scoop-server"))
 
 
-def _check_contents(session: nox.Session, package: Path, dist: Path) -> None:
-    """Fail where wheel and sdist of ``package`` do not hold what they should: its sources, and its licence."""
-    name = package.name.replace("-", "_")
-    source_directory = package / "src"
-    sources = {
-        path.relative_to(source_directory).as_posix()
-        for path in source_directory.rglob("*")
-        if path.is_file() and path.parent.name != "__pycache__"
-    }
-    if f"{name}/py.typed" not in sources:
-        session.error(f"{package} has no py.typed")
-    [wheel_path] = dist.glob(f"{name}-*.whl")
-    with zipfile.ZipFile(wheel_path) as wheel:
-        metadata, modules = _partition(wheel.namelist(), r"[^/]+\.dist-info/(.+)")
-    if modules != sources:
-        session.error(f"{wheel_path.name} and {source_directory} differ in {sorted(modules ^ sources)}")
-    if "licenses/LICENSE" not in metadata:
-        session.error(f"{wheel_path.name} has no licence")
-    [sdist_path] = dist.glob(f"{name}-*.tar.gz")
-    with tarfile.open(sdist_path) as sdist:
-        packed, _ = _partition(sdist.getnames(), r"[^/]+/(.+)")
-    # The build backend adds .gitignore: what it names stays out of a wheel built from the sdist too.
-    wanted = {".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml", *(f"src/{each}" for each in sources)}
-    if package == CORE:  # it can be tested where it is unpacked; the session sdist does
-        packed = {each for each in packed if not each.startswith("tests/")}
-    if packed != wanted:
-        session.error(f"{sdist_path.name} differs from what it should hold in {sorted(packed ^ wanted)}")
+@nox.session(tags=["check"])
+def core_alone(session: nox.Session) -> None:
+    """Run the tests of scoop-core in an environment without the server."""
+    _install(session, "test", packages=[CORE])
+    is_server_missing = "import importlib.util, sys; sys.exit(importlib.util.find_spec('scoop_server') is not None)"
+    session.run("python", "-c", is_server_missing)
+    session.run("pytest", *IN_PARALLEL, "tests/core", "tests/property", str(CORE / "src"), *session.posargs)
 
 
-def _partition(names: list[str], pattern: str) -> tuple[set[str], set[str]]:
-    """Return group 1 of ``pattern`` for the names that match it whole, and the names that do not."""
-    matches = {name: re.fullmatch(pattern, name) for name in names}
-    return (
-        {match[1] for match in matches.values() if match},
-        {name for name, match in matches.items() if not match},
-    )
+SDIST_TESTS: Final = ("--import-mode=importlib", "--doctest-modules", "-q", "tests", "src")
 
-
-@nox.session
-def mutants(session: nox.Session) -> None:
-    """Show that the simulation fails without each rule of the durability contract; arguments go to the program."""
-    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
-    session.run("python", "-m", "tests.simulation.mutants", *session.posargs)
-
-
-@nox.session
-def simulate(session: nox.Session) -> None:
-    """Run 10,000 simulated lives of a data directory; arguments after ``--`` replace the number."""
-    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
-    session.run("python", "-m", "tests.simulation.run", *(session.posargs or ("--seeds", "10000")))
-
-
-@nox.session
-def crash(session: nox.Session) -> None:
-    """Kill 100 real servers, and look at what they leave; arguments after ``--`` replace the number."""
-    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
-    session.run("python", "-m", "tests.crash.run", *(session.posargs or ("--kills", "100")))
-
-
-@nox.session
-def soak(session: nox.Session) -> None:
-    """Have clients of all kinds come and go for ten minutes, and look whether the server stays as it was."""
-    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
-    session.run("python", "-m", "tests.soak.run", *(session.posargs or ("--seconds", "600")))
-
-
-@nox.session
-def fuzz(session: nox.Session) -> None:
-    """Throw bytes of all kinds at a real server for five minutes; arguments after ``--`` replace the time."""
-    session.install("-e", str(CORE), "-e", str(SERVER), *_group("test"))
-    session.run("python", "-m", "tests.fuzz.run", *(session.posargs or ("--seconds", "300")))
-
-
-# Figures are for those who ask for them, on a machine that does nothing else; that it all runs is one of the tests.
-@nox.session(default=False)
-def bench(session: nox.Session) -> None:
-    """Measure the server beside a floor, and Redis where it is installed; arguments go to ``python -m bench``."""
-    session.install("-e", str(CORE), "-e", str(SERVER))
-    session.run("python", "-m", "bench", *session.posargs)
-
-
-@nox.session(default=False)
-def bench_core(session: nox.Session) -> None:
-    """Measure the core by kind of message; arguments go to pytest."""
-    session.install("-e", str(CORE), *_group("bench"))
-    storage = "--benchmark-storage=file://build/bench/core"
-    session.run("pytest", "bench/test_core_speed.py", storage, *session.posargs)
-
-
-# What a user of scoop-core as a library relies on.
-
-
-@nox.session
-def typing(session: nox.Session) -> None:
-    """Ask pyright what a consumer of the installed scoop-core sees: all types known, and the samples of the API."""
-    session.install(str(CORE), *_group("typing"))
-    session.run("pyright", "--verifytypes", "scoop_core", "--ignoreexternal")
-    session.run("pyright", "tests/library/api_samples.py")
-
-
-@nox.session
-def docs(session: nox.Session) -> None:
-    """Build the reference pages of scoop-core from its docstrings; a warning is an error."""
-    session.install("-e", str(CORE), *_group("docs"))
-    pages = Path(session.create_tmp()).resolve() / "reference"
-    session.run("sphinx-build", "-q", "-E", "-W", "--keep-going", "-n", "-b", "html", "docs/reference", str(pages))
-    session.log(f"{pages / 'index.html'}")
-
-
-WHEEL_BYTES_MAX: Final = 40_000
-IMPORT_MS_MAX: Final = 30.0
-
-_TIME_THE_IMPORT: Final = """
-import subprocess, sys
-program = "import time; start = time.process_time(); import scoop_core; print(time.process_time() - start)"
-# The shortest of many: what else the machine does only ever adds to it. The first run writes the bytecode.
-runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, check=True) for _ in range(20)]
-print(min(float(run.stdout) for run in runs) * 1_000)
-"""
-
-
-@nox.session
-def figures(session: nox.Session) -> None:
-    """Fail where the wheel of scoop-core is larger, or importing it takes longer, than is promised."""
-    session.install("build")
-    dist = Path(session.create_tmp()).resolve()
-    shutil.rmtree(dist, ignore_errors=True)
-    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), str(CORE), silent=True)
-    [wheel] = dist.glob("*.whl")
-    session.install("--force-reinstall", str(wheel))
-    printed = session.run("python", "-c", _TIME_THE_IMPORT, silent=True, env={"PYTHONDONTWRITEBYTECODE": None})
-    import_ms = float(str(printed))
-    session.log(f"the wheel has {wheel.stat().st_size:,} bytes, of {WHEEL_BYTES_MAX:,}")
-    session.log(f"importing takes {import_ms:.1f} ms of a processor, of {IMPORT_MS_MAX}")
-    if wheel.stat().st_size > WHEEL_BYTES_MAX or import_ms > IMPORT_MS_MAX:
-        session.error("that is more than is promised")
-
-
-_TESTS_OF_THE_SDIST: Final = ("--import-mode=importlib", "--doctest-modules", "-q", "tests", "src")
-
-_SHORT_SEARCH: Final = """
+SHORT_SEARCH: Final = """
 from hypothesis import HealthCheck, settings
 settings.register_profile(
     "short", max_examples=10, stateful_step_count=20, deadline=None, derandomize=True, database=None,
@@ -282,9 +155,144 @@ settings.register_profile(
 settings.load_profile("short")
 """
 
-# Left out are the tests that only show that nothing recurses, because they are slow, and the one that reads the
-# sources, because mutmut changes their imports.
-_MUTMUT_SETTINGS: Final = """
+
+@nox.session(tags=["check"])
+def core_sdist(session: nox.Session) -> None:
+    """Run the tests that the sdist of scoop-core contains, where it is unpacked, with a short search."""
+    session.install("build", *_group("test"))
+    _unpack_core_sdist(session)
+    session.install(".")
+    session.run("python", "-m", "pytest", *IN_PARALLEL, *SDIST_TESTS, *session.posargs)
+
+
+def _unpack_core_sdist(session: nox.Session) -> None:
+    """Build the sdist of scoop-core, unpack it, enter its directory and set a short search."""
+    work = Path(session.create_tmp()).resolve()
+    shutil.rmtree(work, ignore_errors=True)
+    session.run("python", "-m", "build", "--sdist", "--outdir", str(work), str(CORE), silent=True)
+    [archive] = work.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(work, filter="data")
+    session.chdir(work / archive.name.removesuffix(".tar.gz"))
+    Path("tests/conftest.py").write_text(SHORT_SEARCH, "utf-8")
+
+
+@nox.session(tags=["check"])
+def core_types(session: nox.Session) -> None:
+    """Check with pyright that every public type of the installed scoop-core is known, and the samples of its API."""
+    session.install(str(CORE), *_group("typing"))
+    session.run("pyright", "--verifytypes", "scoop_core", "--ignoreexternal")
+    session.run("pyright", "tests/library/api_samples.py")
+
+
+@nox.session(tags=["check"])
+def core_docs(session: nox.Session) -> None:
+    """Build the reference pages of scoop-core from its docstrings; a warning is an error."""
+    _install(session, "docs", packages=[CORE])
+    pages = Path(session.create_tmp()).resolve() / "reference"
+    session.run("sphinx-build", "-q", "-E", "-W", "--keep-going", "-n", "-b", "html", "docs/reference", str(pages))
+    session.log(f"{pages / 'index.html'}")
+
+
+CORE_WHEEL_BYTES_MAX: Final = 40_000
+CORE_IMPORT_MS_MAX: Final = 30.0
+
+TIME_IMPORT: Final = """
+import subprocess, sys
+program = "import time; start = time.process_time(); import scoop_core; print(time.process_time() - start)"
+# The minimum of many, because other load only adds to it. The first run writes the bytecode.
+runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, check=True) for _ in range(20)]
+print(min(float(run.stdout) for run in runs) * 1_000)
+"""
+
+
+@nox.session(tags=["check"])
+def core_size(session: nox.Session) -> None:
+    """Check the size of the wheel of scoop-core and the time of its import against their limits."""
+    session.install("build")
+    dist = Path(session.create_tmp()).resolve()
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), str(CORE), silent=True)
+    [wheel] = dist.glob("*.whl")
+    session.install("--force-reinstall", str(wheel))
+    printed = session.run("python", "-c", TIME_IMPORT, silent=True, env={"PYTHONDONTWRITEBYTECODE": None})
+    wheel_bytes, import_ms = wheel.stat().st_size, float(str(printed))
+    session.log(f"wheel: {wheel_bytes:,} bytes (limit {CORE_WHEEL_BYTES_MAX:,})")
+    session.log(f"import: {import_ms:.1f} ms of processor time (limit {CORE_IMPORT_MS_MAX})")
+    if wheel_bytes > CORE_WHEEL_BYTES_MAX or import_ms > CORE_IMPORT_MS_MAX:
+        session.error("over the limit")
+
+
+# The campaigns. CI runs a share of them.
+
+
+@nox.session(default=False, tags=["campaign"])
+def campaign_tests(session: nox.Session) -> None:
+    """Run the tests marked as campaigns: a short run of each campaign, which must also find planted faults."""
+    _install(session, "test")
+    session.run("pytest", *IN_PARALLEL, "-m", "campaign", *session.posargs)
+
+
+@nox.session(default=False, tags=["campaign"])
+def search(session: nox.Session) -> None:
+    """Run the property tests with a hundred times as many examples; arguments go to pytest."""
+    _install(session, "test", packages=[CORE])
+    session.env["HYPOTHESIS_PROFILE"] = "thorough"
+    session.run("pytest", *IN_PARALLEL, *(session.posargs or ("tests/property", "tests/library/test_networkx.py")))
+
+
+@nox.session(default=False, tags=["campaign"])
+def simulate(session: nox.Session) -> None:
+    """Run 10,000 simulated lives of a data directory; arguments after ``--`` replace the number."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.simulation.run", *(session.posargs or ("--seeds", "10000")))
+
+
+@nox.session(default=False, tags=["campaign"])
+def mutants(session: nox.Session) -> None:
+    """Check that the simulation fails without each rule of durability; arguments go to the program."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.simulation.mutants", *session.posargs)
+
+
+@nox.session(default=False, tags=["campaign"])
+def kills(session: nox.Session) -> None:
+    """Kill 100 real servers under load and check their data; arguments after ``--`` replace the number."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.crash.run", *(session.posargs or ("--kills", "100")))
+
+
+@nox.session(default=False, tags=["campaign"])
+def soak(session: nox.Session) -> None:
+    """Load a server with clients of all kinds for ten minutes and check that memory, descriptors and speed stay."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.soak.run", *(session.posargs or ("--seconds", "600")))
+
+
+@nox.session(default=False, tags=["campaign"])
+def fuzz(session: nox.Session) -> None:
+    """Send arbitrary bytes to a real server for five minutes; arguments after ``--`` replace the time."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.fuzz.run", *(session.posargs or ("--seconds", "300")))
+
+
+@nox.session(default=False, tags=["campaign"])
+def bench(session: nox.Session) -> None:
+    """Measure the server beside a lower bound, and Redis if installed; arguments go to ``python -m bench``."""
+    _install(session)
+    session.run("python", "-m", "bench", *session.posargs)
+
+
+@nox.session(default=False, tags=["campaign"])
+def bench_core(session: nox.Session) -> None:
+    """Measure scoop-core by kind of message; arguments go to pytest."""
+    _install(session, "bench", packages=[CORE])
+    storage = "--benchmark-storage=file://build/bench/core"
+    session.run("pytest", "bench/test_core_speed.py", storage, *session.posargs)
+
+
+# Two kinds of tests are left out: those of deep recursion are slow, and one reads the imports, which mutmut changes.
+MUTMUT_SETTINGS: Final = """
 [mutmut]
 source_paths=src
 also_copy=
@@ -297,38 +305,16 @@ pytest_add_cli_args=
 """
 
 
-@nox.session
-def sdist(session: nox.Session) -> None:
-    """Unpack the sdist of scoop-core, install it, and run the tests that it brings along, with a short search."""
-    session.install("build", *_group("test"))
-    _unpack_sdist(session)
-    session.install(".")
-    Path("tests/conftest.py").write_text(_SHORT_SEARCH, "utf-8")
-    session.run("python", "-m", "pytest", *IN_PARALLEL, *_TESTS_OF_THE_SDIST, *session.posargs)
+@nox.session(default=False, tags=["campaign"])
+def core_mutation(session: nox.Session) -> None:
+    """Change scoop-core in every small way that mutmut knows and count the changes that the tests notice.
 
-
-@nox.session(default=False)
-def mutation(session: nox.Session) -> None:
-    """Change scoop-core in every small way that mutmut knows, and tell how many changes the tests notice.
-
-    Arguments after ``--`` go to ``mutmut run``: names of mutants, as ``scoop_core.graph*``. Runs for half an hour
-    on two cores, so it only runs when it is asked for.
+    Arguments after ``--`` go to ``mutmut run``: names of mutants, such as ``scoop_core.graph*``. It takes half an hour
+    on two processors.
     """
     session.install("build", *_group("test"), *_group("mutation"))
-    _unpack_sdist(session)
-    # Mutants are found by plain examples first of all, and there are more than a thousand: a short search is enough.
-    Path("tests/conftest.py").write_text(_SHORT_SEARCH, "utf-8")
-    Path("setup.cfg").write_text(_MUTMUT_SETTINGS, "utf-8")
+    # A short search is enough: plain examples find most mutants, and there are more than a thousand.
+    _unpack_core_sdist(session)
+    Path("setup.cfg").write_text(MUTMUT_SETTINGS, "utf-8")
     session.run("mutmut", "run", *session.posargs, success_codes=[0, 1])
     session.run("mutmut", "results")
-
-
-def _unpack_sdist(session: nox.Session) -> None:
-    """Build the sdist of scoop-core, and go where it is unpacked."""
-    work = Path(session.create_tmp()).resolve()
-    shutil.rmtree(work, ignore_errors=True)
-    session.run("python", "-m", "build", "--sdist", "--outdir", str(work), str(CORE), silent=True)
-    [archive] = work.glob("*.tar.gz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(work, filter="data")
-    session.chdir(work / archive.name.removesuffix(".tar.gz"))

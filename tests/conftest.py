@@ -1,10 +1,10 @@
-"""How thoroughly the property tests search: HYPOTHESIS_PROFILE=thorough looks a hundred times as long."""
+"""Search effort of the property tests: HYPOTHESIS_PROFILE=thorough tries a hundred times as many examples."""
 
 import os
 
 from hypothesis import HealthCheck, settings
 
-# Neither profile judges by the clock: on a machine with other work to do, slow says nothing about the code.
+# Neither profile fails on slow examples: on a busy machine, slowness says nothing about the code.
 settings.register_profile(
     "fast",
     max_examples=100,

@@ -149,7 +149,7 @@ def test_the_table_of_sessions_is_that_of_the_noxfile() -> None:
         for node in ast.parse((ROOT / "noxfile.py").read_text()).body
         if isinstance(node, ast.FunctionDef) and node.decorator_list
     }
-    documented = [name.strip("`") for name, _ in table_rows(CONTRIBUTING, "session", "what it does")]
+    documented = [name.strip("`") for name, _ in table_rows(CONTRIBUTING, "session", "purpose")]
     assert sorted(documented) == sorted(real)
 
 

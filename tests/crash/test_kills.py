@@ -9,6 +9,8 @@ from tests.crash import run, unfaithful_server
 from tests.crash.load_client import NotAsPromisedError
 from tests.crash.scene import Moment, Scene, Tally
 
+pytestmark = pytest.mark.campaign
+
 
 def test_killed_servers_leave_what_they_promised(tmp_path: Path) -> None:
     assert run.main(["--kills", "5", "--parent", str(tmp_path)]) == 0

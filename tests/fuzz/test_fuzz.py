@@ -1,4 +1,4 @@
-"""A moment of what ``python -m tests.fuzz.run`` does, and that it would notice."""
+"""A short fuzz run passes on a correct server and fails on one with a planted fault."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,8 @@ from tests.fuzz.fuzz import Fuzz
 ROUNDS = 300
 
 
-def test_hostile_clients_get_right_answers_and_disturb_no_one(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.campaign
+def test_a_correct_server_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["--rounds", "100", "--seed", "1"]) == 0
     assert "100 hostile connections" in capsys.readouterr().out
 
@@ -29,8 +30,9 @@ def test_the_pieces_of_a_stream_are_the_stream() -> None:
         assert b"".join(streams.cut(data, Random(seed))) == data
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
-    ("fault", "what"),
+    ("fault", "message"),
     [
         ("die", "[Cc]onnection"),
         ("answer-wrongly", "was answered b'FAIL'"),
@@ -38,7 +40,7 @@ def test_the_pieces_of_a_stream_are_the_stream() -> None:
         ("keep-otherwise", "the server holds|cannot be read"),
     ],
 )
-def test_a_fault_that_some_input_shows_is_found_out(tmp_path: Path, fault: str, what: str) -> None:
+def test_a_fault_that_some_input_shows_is_found(tmp_path: Path, fault: str, message: str) -> None:
     fuzz = Fuzz(tmp_path, 1, command=[sys.executable, str(unsound_server.__file__), fault])
 
     def run_rounds() -> None:
@@ -46,7 +48,7 @@ def test_a_fault_that_some_input_shows_is_found_out(tmp_path: Path, fault: str, 
             fuzz.round(number)
 
     try:
-        with pytest.raises((AssertionError, OSError), match=what):
+        with pytest.raises((AssertionError, OSError), match=message):
             run_rounds()
     finally:
         fuzz.close()

@@ -15,8 +15,8 @@ from tests.simulation.simulation import Simulation
 
 ROOT = Path(__file__).parents[2]
 
-SEEDS = 300
-BLOCKS = 10
+SEEDS = 60
+BLOCKS = 4
 
 QUICKLY_FOUND = [
     mutant for mutant in MUTANTS if mutant.__name__ not in {"_no_checksum", "_journal_of_an_earlier_process"}
@@ -66,6 +66,7 @@ def test_the_command_says_which_seed_failed(
     assert "python -m tests.simulation.run --seed 40 --trace" in capsys.readouterr().out
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("mutant", QUICKLY_FOUND, ids=lambda mutant: mutant.__name__.strip("_"))
 def test_the_simulation_fails_without(mutant: Mutation) -> None:
     assert first_failure(mutant, range(500)) is not None

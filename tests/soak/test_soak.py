@@ -1,4 +1,4 @@
-"""A moment of what ``python -m tests.soak.run`` does, and that it would notice."""
+"""A short soak run passes on a correct server and fails on one with a planted fault."""
 
 import json
 import sys
@@ -15,7 +15,8 @@ from tests.soak.visits import VISITS
 SECONDS = 4.0
 
 
-def test_a_server_is_at_the_end_what_it_was_at_the_start(tmp_path: Path) -> None:
+@pytest.mark.campaign
+def test_a_correct_server_passes(tmp_path: Path) -> None:
     assert run.main(["--seconds", str(SECONDS), "--out", str(tmp_path / "out")]) == 0
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert record["samples"]
@@ -23,8 +24,9 @@ def test_a_server_is_at_the_end_what_it_was_at_the_start(tmp_path: Path) -> None
     ET.parse(tmp_path / "out" / "record.svg")
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
-    ("fault", "what"),
+    ("fault", "message"),
     [
         ("leak-descriptors", "descriptors are open"),
         ("leak-memory", "memory has grown"),
@@ -35,9 +37,9 @@ def test_a_server_is_at_the_end_what_it_was_at_the_start(tmp_path: Path) -> None
         ("forget", "was found|what is there after a restart"),
     ],
 )
-def test_a_fault_that_shows_over_time_is_found_out(tmp_path: Path, fault: str, what: str) -> None:
+def test_a_fault_that_shows_over_time_is_found(tmp_path: Path, fault: str, message: str) -> None:
     command = [sys.executable, str(unsound_server.__file__), fault]
-    with pytest.raises(NotAsPromisedError, match=what):
+    with pytest.raises(NotAsPromisedError, match=message):
         Soak(tmp_path, 1, command=command).run(SECONDS)
 
 
@@ -45,7 +47,7 @@ def test_a_fault_that_shows_over_time_is_found_out(tmp_path: Path, fault: str, w
     ("early_ms", "late_ms", "is_flat"),
     [(2.0, 2.0, True), (10.0, 1.0, True), (0.1, 49.0, True), (10.0, 79.0, True), (10.0, 81.0, False)],
 )
-def test_answers_may_take_somewhat_longer_at_the_end(early_ms: float, late_ms: float, *, is_flat: bool) -> None:
+def test_answers_may_become_somewhat_slower(early_ms: float, late_ms: float, *, is_flat: bool) -> None:
     record = Record()
     for second in range(100):
         p50_ms = early_ms if second < 50 else late_ms
