@@ -12,8 +12,7 @@ from typing import Final
 
 import pytest
 
-from scoop_server.app import application as service
-from scoop_server.app import signals
+from scoop_server.app import claims, signals
 from scoop_server.config.limits import Limits
 from scoop_server.config.options import Settings, build_parser
 from scoop_server.config.sources import read_settings
@@ -110,7 +109,7 @@ def test_the_service_keeps_the_index_where_systemd_lets_it_write() -> None:
 def test_the_signals_are_those_that_the_server_obeys() -> None:
     assert values(SERVICE, "KillSignal") == []  # so it is SIGTERM
     assert value(SERVICE, "ExecReload") == "/bin/kill -HUP $MAINPID"
-    assert {signal.SIGHUP, signal.SIGTERM} <= set(signals._SIGNALS)
+    assert {signal.SIGHUP, signal.SIGTERM} <= set(signals.HANDLED)
 
 
 def test_the_times_are_longer_than_what_the_server_takes_without_a_word() -> None:
@@ -120,7 +119,7 @@ def test_the_times_are_longer_than_what_the_server_takes_without_a_word() -> Non
 
 
 def test_the_limit_of_open_files_leaves_room_for_all_clients() -> None:
-    assert int(value(SERVICE, "LimitNOFILE")) >= Limits().clients_max + service._RESERVED_DESCRIPTORS
+    assert int(value(SERVICE, "LimitNOFILE")) >= Limits().clients_max + claims.RESERVED_DESCRIPTORS
 
 
 def test_settings_that_are_wrong_are_not_tried_again() -> None:
@@ -132,12 +131,12 @@ def test_settings_that_are_wrong_are_not_tried_again() -> None:
 def test_the_socket_is_where_the_server_would_listen() -> None:
     assert value(SOCKET, "ListenStream") == f"{Settings().host}:{Settings().port}"
     for unit in (SOCKET, TLS_SOCKET):
-        assert int(value(unit, "Backlog")) == listening._BACKLOG
+        assert int(value(unit, "Backlog")) == listening.BACKLOG
         assert value(unit, "NoDelay") == "yes"
 
 
 def test_the_socket_for_tls_has_the_name_by_which_the_server_knows_it() -> None:
-    assert value(TLS_SOCKET, "FileDescriptorName") == activation._TLS_NAME
+    assert value(TLS_SOCKET, "FileDescriptorName") == activation.TLS_NAME
     assert values(SOCKET, "FileDescriptorName") == []
     assert value(TLS_SOCKET, "Service") == SERVICE.name
 
@@ -146,11 +145,11 @@ def test_the_unix_socket_is_for_whom_the_server_would_make_it_and_outlives_the_s
     path = Path(value(UNIX_SOCKET, "ListenStream"))
     # systemd removes this directory when the service stops, and all that is in there.
     assert not path.is_relative_to(f"/run/{value(SERVICE, 'RuntimeDirectory')}")
-    assert value(UNIX_SOCKET, "SocketMode") == f"0{0o777 & ~listening._UNIX_MODE_MASK:o}"
+    assert value(UNIX_SOCKET, "SocketMode") == f"0{listening.UNIX_MODE:o}"
     assert value(UNIX_SOCKET, "SocketUser") == value(SERVICE, "User")
     assert value(UNIX_SOCKET, "SocketGroup") == value(SERVICE, "Group")
     assert value(UNIX_SOCKET, "Service") == SERVICE.name
-    assert int(value(UNIX_SOCKET, "Backlog")) == listening._BACKLOG
+    assert int(value(UNIX_SOCKET, "Backlog")) == listening.BACKLOG
 
 
 def test_the_page_for_operators_names_every_socket_and_where_it_is() -> None:

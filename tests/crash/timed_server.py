@@ -7,7 +7,7 @@ from selectors import SelectorKey
 from typing import Any, Final, Self
 from unittest.mock import patch
 
-from scoop_server.app import application as service
+from scoop_server.app import application, stored_index
 from scoop_server.cli import main as command_line
 from scoop_server.loop.selector import best_selector
 from scoop_server.storage.compaction import CompactionProcess
@@ -71,9 +71,9 @@ def timed(name: str, function: Any) -> Any:
 def main() -> int:
     """Run the server."""
     with (
-        patch.object(service, "DataDirectory", lambda path: DataDirectory(path, TimedFiles())),
-        patch.object(service, "best_selector", TimedSelector),
-        patch.object(service, "CompactionProcess", timed("start", CompactionProcess)),
+        patch.object(stored_index, "DataDirectory", lambda path: DataDirectory(path, TimedFiles())),
+        patch.object(application, "best_selector", TimedSelector),
+        patch.object(stored_index, "CompactionProcess", timed("start", CompactionProcess)),
     ):
         return command_line.main()
 

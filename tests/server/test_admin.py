@@ -321,7 +321,7 @@ def test_a_unix_socket_will_do(run: Health, tmp_path: Path) -> None:
     ("address", "reason"),
     [
         (InternetAddress("192.0.2.1", 9180), "192.0.2.1:9180: Cannot assign requested address"),
-        (InternetAddress("a..b", 9180), "a..b:9180: it is no host name"),
+        (InternetAddress("a..b", 9180), "a..b:9180: not a host name"),
         (UnixAddress("/nowhere/admin.sock"), "unix:/nowhere/admin.sock: No such file or directory"),
     ],
     ids=str,

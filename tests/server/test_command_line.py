@@ -176,7 +176,7 @@ def test_an_address_of_another_machine() -> None:
 @pytest.mark.parametrize("host", ["two..dots", "x" * 64])
 def test_a_host_that_is_no_name(host: str) -> None:
     assert refusal("--memory", "--host", host, "--port", "0") == (
-        f"scoop-server: cannot listen on {host}:0: it is no host name; "
+        f"scoop-server: cannot listen on {host}:0: not a host name; "
         "name another address with --listen, --host or --port"
     )
 
@@ -297,7 +297,7 @@ def test_a_server_that_reads_a_large_index_ends_at_once_and_has_changed_nothing(
             process.kill()
             os.close(writer)
     assert process.returncode == 0
-    assert log.endswith(f" INFO stopped by a signal while {tmp_path} was read; it is as it was\n")
+    assert log.endswith(f" INFO a signal stopped the server while it loaded {tmp_path}; nothing was changed\n")
     assert sorted(os.listdir(tmp_path)) == ["lock", "snapshot-1"]
 
 
@@ -314,7 +314,7 @@ def test_a_server_that_saves_a_large_index_ends_at_the_next_signal_and_loses_not
         with open(reader, "rb") as rest:
             rest.read()
         assert server.wait() == 0
-        server.wait_for_log("INFO stopped by a signal before the snapshot was whole; the journal holds every change")
+        server.wait_for_log("INFO a signal interrupted the snapshot; the journal holds every change")
     with ServerProcess("--data-dir", str(tmp_path / "data")) as server:
         assert server.package_count == len(packages)
         assert not slow.exists()
@@ -323,7 +323,7 @@ def test_a_server_that_saves_a_large_index_ends_at_the_next_signal_and_loses_not
 def test_a_server_that_keeps_nothing_on_disk_says_that_there_is_nothing_to_compact() -> None:
     with ServerProcess("--memory") as server:
         server.send_signal(signal.SIGUSR1)
-        server.wait_for_log("INFO nothing to compact: nothing is kept on disk")
+        server.wait_for_log("INFO nothing to compact: the index is kept in memory only")
 
 
 # When it cannot save
@@ -349,16 +349,16 @@ def test_a_port_that_another_has_taken_since_it_was_bound_is_one_line(tmp_path: 
     program = """
 import socket, sys
 from scoop_server.cli import main as command_line
-from scoop_server.app import application as service
-real = service._allow_descriptors
-def meanwhile(settings):
+from scoop_server.app import application
+real = application.raise_descriptor_limit
+def meanwhile(clients_max, *, has_admin):
     global other
     other = socket.socket()
     other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     other.bind(("127.0.0.1", int(sys.argv[2])))
     other.listen()
-    return real(settings)
-service._allow_descriptors = meanwhile
+    return real(clients_max, has_admin=has_admin)
+application.raise_descriptor_limit = meanwhile
 sys.exit(command_line.main(sys.argv[1:]))
 """
     with socket.socket() as probe:

@@ -431,7 +431,7 @@ def test_more_clients_than_there_can_be_descriptors_are_not_promised() -> None:
     limited = ("/bin/sh", "-c", 'ulimit -n 40 && exec "$@"', "sh", *MODULE_COMMAND)
     with ServerProcess("--memory", command=limited) as server, connected(server, 20) as clients:
         server.wait_for_log(
-            r"WARNING at most 8 clients at a time: the limit of open files is 40; raise it with ulimit -n"
+            r"WARNING the limit of open files is 40, which allows only 8 clients; raise it with ulimit -n"
         )
         server.wait_for_log(r"8 connections are open, the most allowed")
         assert all(is_served(client) for client in clients[:8])

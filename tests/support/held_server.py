@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from scoop_core import DependencyGraph, decode_snapshot, encode_snapshot
 
-from scoop_server.app import application as service
+from scoop_server.app import claims
 from scoop_server.cli import main as command_line
 from scoop_server.config.options import Settings
 from scoop_server.net.tls import Certificates
@@ -23,13 +23,13 @@ Hold = Callable[[], None]
 
 def while_starting(hold: Hold) -> Any:
     """Hold it when signals are waited for, and nothing is read yet."""
-    certificates = service._certificates
+    certificates = claims._read_certificates
 
     def load(settings: Settings) -> Certificates | None:
         hold()
         return certificates(settings)
 
-    return patch.object(service, "_certificates", load)
+    return patch.object(claims, "_read_certificates", load)
 
 
 def while_loading(hold: Hold) -> Any:

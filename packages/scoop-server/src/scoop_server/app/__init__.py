@@ -1,1 +1,1 @@
-"""The application: open, run, reload, stop."""
+"""The application: open, run, reload and stop one server."""

@@ -1,4 +1,4 @@
-"""Signals, handled between turns: they interrupt nothing but what is long and may end at any moment."""
+"""Signals, handled between turns; only long work that may end at any moment is interrupted."""
 
 import contextlib
 import signal
@@ -7,68 +7,67 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
-_ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+_STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 _READ_BYTES_MAX: Final = 4_096
-"""More signals than come between two turns."""
+"""Signals read at once: far more than can arrive between two turns."""
 
 
 class SignalPipe:
-    """Signals as something a selector can wait for: SIGTERM, SIGINT, SIGHUP and SIGUSR1 put a byte into it."""
+    """The handled signals as bytes that a selector can wait for."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
-        self._interrupts = False
-        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._handlers = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        self._is_interrupting = False
+        self._previous_wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._previous_handlers = {number: signal.signal(number, self._handle) for number in HANDLED}
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self._interrupts and number in _ENDS:
+        if self._is_interrupting and number in _STOP:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Have SIGTERM and SIGINT raise KeyboardInterrupt meanwhile: for what takes long, and may end at any moment.
+        """Raise KeyboardInterrupt on SIGTERM and SIGINT inside this context, also on one that arrived before.
 
-        It is raised at once where one of them has come and has not been read.
+        Other signals that arrived before stay unread.
         """
-        self._interrupts = True
+        self._is_interrupting = True
         try:
-            if _ENDS.intersection(self._unread()):
+            if _STOP.intersection(self._peek()):
                 raise KeyboardInterrupt
             yield
         finally:
-            self._interrupts = False
+            self._is_interrupting = False
 
     def fileno(self) -> int:
-        """Return the descriptor that can be read when a signal has come."""
+        """Return the descriptor that is readable once a signal has arrived."""
         return self._reader.fileno()
 
     def read(self) -> bytes:
-        """Return the numbers of the signals that came, one a byte."""
+        """Return the numbers of the signals that have arrived, one byte each."""
         return self._reader.recv(_READ_BYTES_MAX)
 
-    def _unread(self) -> bytes:
-        """Return what :meth:`read` will, and leave it there."""
+    def _peek(self) -> bytes:
         try:
             return self._reader.recv(_READ_BYTES_MAX, socket.MSG_PEEK)
         except BlockingIOError:
             return b""
 
-    def interrupt_if_asked(self) -> None:
-        """Raise KeyboardInterrupt if SIGTERM or SIGINT has come since the last look."""
+    def raise_if_stopped(self) -> None:
+        """Raise KeyboardInterrupt if SIGTERM or SIGINT has arrived since the last read."""
         with contextlib.suppress(BlockingIOError):
-            if _ENDS.intersection(self.read()):
+            if _STOP.intersection(self.read()):
                 raise KeyboardInterrupt
 
     def close(self) -> None:
-        """Put everything back as it was."""
-        for number, handler in self._handlers.items():
+        """Restore the previous handlers."""
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(self._wakeup)
+        signal.set_wakeup_fd(self._previous_wakeup)
         self._reader.close()
         self._writer.close()

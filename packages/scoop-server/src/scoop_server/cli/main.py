@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from scoop_server.app.application import serve
+from scoop_server.app.application import Application
 from scoop_server.cli import maintenance, usage
 from scoop_server.config.sources import read_settings, reread_settings
 from scoop_server.errors import CertificateError, DataDirectoryError, ListenError
@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = read_settings(arguments, os.environ)
         log_format = settings.log_format
         set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)
-        serve(settings, lambda: reread_settings(arguments, os.environ))
+        with Application.open(settings, lambda: reread_settings(arguments, os.environ)) as application:
+            application.run()
     except (ListenError, CertificateError, DataDirectoryError) as error:
         tell_problem(str(error), log_format)
         return 1

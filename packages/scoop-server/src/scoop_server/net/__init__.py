@@ -1,1 +1,1 @@
-"""Listeners, TLS and socket activation."""
+"""Sockets: listeners, TLS, and sockets inherited from a service manager."""

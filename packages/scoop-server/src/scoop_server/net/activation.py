@@ -1,7 +1,7 @@
-"""Sockets that a service manager has opened and handed over, by systemd's protocol for socket activation.
+"""Sockets inherited from a service manager, by systemd's protocol for socket activation.
 
-Descriptors from 3 on are open, ``LISTEN_FDS`` tells how many, ``LISTEN_PID`` for whom, and ``LISTEN_FDNAMES`` their
-names, separated by colons; see sd_listen_fds(3). A socket with the name ``tls`` serves TLS, any other does not.
+Descriptors from 3 on are open; ``LISTEN_FDS`` is their number, ``LISTEN_PID`` the process they are for, and
+``LISTEN_FDNAMES`` their names, separated by colons; see sd_listen_fds(3). A socket named ``tls`` serves TLS.
 """
 
 import socket
@@ -16,37 +16,44 @@ from scoop_server.net.tls import Certificates
 _FIRST_DESCRIPTOR: Final = 3
 
 _COUNT_DIGITS_MAX: Final = 3
-"""More sockets than this can count no unit has."""
+"""Digits of the largest number of sockets: no unit has more than 999."""
 
-_TLS_NAME: Final = "tls"
+TLS_NAME: Final = "tls"
 
 _VARIABLES: Final = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
-def inherited_listeners(environment: MutableMapping[str, str], certificates: Certificates | None) -> Iterator[Listener]:
-    """Take over the sockets that ``environment`` tells of, and remove it from there, so that no child takes them too.
+def inherited_listeners(
+    environment: MutableMapping[str, str],
+    certificates: Certificates | None,
+    first_descriptor: int = _FIRST_DESCRIPTOR,
+) -> Iterator[Listener]:
+    """Yield a listener for each socket that ``environment`` announces to this process.
 
-    There are none where it tells of none for this process. Raises :exc:`ListenError`.
+    The variables are removed, so that child processes do not inherit them. Raises ListenError.
     """
-    are_there = are_sockets_handed_over(environment)
+    is_addressed = are_sockets_handed_over(environment)
     count, _, names = (environment.pop(variable, "") for variable in _VARIABLES)
-    if not are_there:
+    if not is_addressed:
         return
     if not (count.isascii() and count.isdigit() and len(count) <= _COUNT_DIGITS_MAX):
-        raise ListenError(f"LISTEN_FDS={count!r} is no number of sockets; start the server by a socket unit")
-    name_of = dict(enumerate(names.split(":") if names else (), _FIRST_DESCRIPTOR))
-    for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
+        raise ListenError(
+            f"cannot use inherited sockets: expected a number of sockets in LISTEN_FDS, got {count!r}; "
+            "start the server by a socket unit"
+        )
+    name_of = dict(enumerate(names.split(":") if names else (), first_descriptor))
+    for descriptor in range(first_descriptor, first_descriptor + int(count)):
         name = name_of.get(descriptor, "unknown")
-        is_tls = name == _TLS_NAME
+        is_tls = name == TLS_NAME
         if is_tls and certificates is None:
             raise ListenError(
-                f"descriptor {descriptor} has the name {_TLS_NAME}, and TLS needs a certificate; "
+                f"cannot serve TLS on descriptor {descriptor} ({name!r}): there is no certificate; "
                 "name one with --tls-cert, or give the socket another FileDescriptorName"
             )
-        yield Listener(_take_over(descriptor, name), certificates if is_tls else None, is_inherited=True)
+        yield Listener(_adopt(descriptor, name), certificates if is_tls else None, is_inherited=True)
 
 
-def _take_over(descriptor: int, name: str) -> socket.socket:
+def _adopt(descriptor: int, name: str) -> socket.socket:
     try:
         sock = socket.socket(fileno=descriptor)
         is_stream = sock.family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX) and sock.type == socket.SOCK_STREAM
@@ -56,9 +63,9 @@ def _take_over(descriptor: int, name: str) -> socket.socket:
             f"cannot listen on descriptor {descriptor} ({name!r}): {error.strerror}; start the server by a socket unit"
         ) from error
     if not is_listening:
-        sock.detach()  # it may be one of the server's own, where LISTEN_FDS counts more than was handed over
+        sock.detach()  # if LISTEN_FDS is too large, it may be a descriptor of the server's own
         raise ListenError(
-            f"cannot listen on descriptor {descriptor} ({name!r}): it is no listening stream socket; "
+            f"cannot listen on descriptor {descriptor} ({name!r}): not a listening stream socket; "
             "use ListenStream and Accept=no in the socket unit"
         )
     sock.set_inheritable(False)

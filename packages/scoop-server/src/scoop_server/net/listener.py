@@ -1,4 +1,4 @@
-"""Where clients connect: the sockets that the server listens on."""
+"""Listeners: the sockets that accept clients."""
 
 import contextlib
 import errno
@@ -11,27 +11,25 @@ from typing import Final
 
 from scoop_server.config.addresses import Address, InternetAddress, UnixAddress, format_address
 from scoop_server.errors import ListenError
-from scoop_server.loop.client import StreamSocket
-from scoop_server.net.tls import Certificates
+from scoop_server.net.tls import Certificates, TlsStream
 
-_BACKLOG: Final = 4_096
-"""Connections that wait to be accepted: a burst of thousands is taken in a few turns, and the system caps it."""
+BACKLOG: Final = 4_096
+"""Connections that may wait to be accepted: a burst of thousands takes a few turns. The system caps it."""
 
-_UNIX_MODE_MASK: Final = 0o117
-"""What a Unix socket's mode is without: everything for others, and execution, which means nothing: 0660."""
+UNIX_MODE: Final = 0o660
+"""Permissions of a Unix socket: its user and its group."""
 
 _CREDENTIALS: Final = struct.Struct("3i")
-"""Process, user and group of a peer, as SO_PEERCRED gives them."""
-
+"""Process, user and group of a peer, the layout of SO_PEERCRED."""
 
 _WAY_OUT: Final = "name another address with --listen, --host or --port"
 
 
 class Listener:
-    """One socket to accept connections from, bound or listening, which it makes non-blocking.
+    """A bound or listening socket, made non-blocking.
 
     With ``certificates`` it serves TLS. ``own_file`` is the file of a Unix socket that this process has bound.
-    One that is inherited listens already, and others go on listening on it when it is closed.
+    An inherited socket listens already, and goes on listening in another process after it is closed here.
     """
 
     def __init__(
@@ -45,8 +43,8 @@ class Listener:
     ) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
-            # Accepted sockets inherit both. Answers are short and complete: they leave at once. And the system asks a
-            # peer that has long been silent whether it is there, so that one that vanished does not keep its place.
+            # Accepted sockets inherit both options. Answers are short and complete, so they leave at once; and
+            # keepalive frees the place of a peer that has vanished.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = sock
@@ -54,8 +52,8 @@ class Listener:
         self._own_file = own_file
         self._way_out = way_out
         self.is_inherited = is_inherited
-        self.address = _name(sock, is_tls=certificates is not None)
-        """Where it is, as ``--listen`` spells it, but that ``tcp:`` goes without saying."""
+        self.address = _format_listener(sock, is_tls=certificates is not None)
+        """The address as ``--listen`` spells it, without ``tcp:``."""
 
     @property
     def is_tls(self) -> bool:
@@ -64,40 +62,42 @@ class Listener:
 
     @property
     def is_exposed(self) -> bool:
-        """Whether other machines can reach it, and no client needs a certificate for that."""
-        if self._socket.family == socket.AF_UNIX or (self._certificates is not None and self._certificates.ask_clients):
+        """Whether clients on other machines can connect without a certificate."""
+        if self._socket.family == socket.AF_UNIX:
+            return False
+        if self._certificates is not None and self._certificates.requires_client_certificate:
             return False
         host = ipaddress.ip_address(self._socket.getsockname()[0].partition("%")[0])
         return not (getattr(host, "ipv4_mapped", None) or host).is_loopback
 
     def listen(self) -> None:
-        """Begin to listen, when whoever connects is served at once. Another server may have come first."""
+        """Begin to listen. Raises ListenError if another server has taken the address since it was bound."""
         if self._own_file is not None and not self._own_file.is_there():
             raise ListenError(
-                f"cannot listen on {self.address}: another process has put its own socket there; "
+                f"cannot listen on {self.address}: another process has replaced the socket file; "
                 f"stop it, or {self._way_out}"
             )
         if self.is_inherited:
             return
         try:
-            self._socket.listen(_BACKLOG)
+            self._socket.listen(BACKLOG)
         except OSError as error:
-            raise _cannot_listen(self.address, error, self._way_out) from error
+            raise _listen_error(self.address, error, self._way_out) from error
 
     @property
     def listening_socket(self) -> socket.socket:
-        """The socket itself, for whoever accepts from it in another way."""
+        """The socket itself, for another event loop."""
         return self._socket
 
-    def accept(self) -> tuple[StreamSocket, object]:
-        """See :class:`~scoop_server.loop.server.ListeningSocket`."""
+    def accept(self) -> tuple[socket.socket | TlsStream, object]:
+        """Return a connected stream and its peer's address. Raises BlockingIOError if no client waits."""
         sock, address = self._socket.accept()
-        peer = self._name_unix_peer(sock) if sock.family == socket.AF_UNIX else address
+        peer = self._format_unix_peer(sock) if sock.family == socket.AF_UNIX else address
         return (sock if self._certificates is None else self._certificates.wrap(sock)), peer
 
-    def _name_unix_peer(self, sock: socket.socket) -> str:
-        """Return what is known of a process that has connected: it has no address."""
-        with contextlib.suppress(OSError, AttributeError):  # not every system tells
+    def _format_unix_peer(self, sock: socket.socket) -> str:
+        """Return the credentials of a peer on a Unix socket, which has no address."""
+        with contextlib.suppress(OSError, AttributeError):  # SO_PEERCRED is not on every system
             process, user, _ = _CREDENTIALS.unpack(
                 sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             )
@@ -105,8 +105,8 @@ class Listener:
         return f"a client on {self.address}"
 
     def close(self) -> None:
-        """Stop listening; a Unix socket's own file goes with it."""
-        own_file, self._own_file = self._own_file, None  # once removed, a later file may look the same
+        """Stop listening, and remove the file of a Unix socket that this process has bound."""
+        own_file, self._own_file = self._own_file, None  # once removed, a later file may have the same identity
         if own_file is not None:
             own_file.remove()
         self._socket.close()
@@ -117,23 +117,23 @@ class Listener:
 
 
 class OwnFile:
-    """The file at ``path``, which this process has just made."""
+    """The file that this process has just created at ``path``."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._identity = self._look()
+        self._identity = self._read_identity()
 
     def is_there(self) -> bool:
         """Whether the file at the path is still that one."""
-        return self._identity is not None and self._look() == self._identity
+        return self._identity is not None and self._read_identity() == self._identity
 
     def remove(self) -> None:
-        """Remove it, where it is still there."""
+        """Remove the file, unless it has been replaced."""
         if self.is_there():
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
 
-    def _look(self) -> tuple[int, int] | None:
+    def _read_identity(self) -> tuple[int, int] | None:
         try:
             status = os.lstat(self._path)
         except OSError:
@@ -142,10 +142,9 @@ class OwnFile:
 
 
 def bind(address: Address, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> Listener:
-    """Return a listener that holds ``address``, and does not listen yet.
+    """Return a listener bound to ``address``, which does not listen yet.
 
-    Raises :exc:`ListenError`, which ends with ``way_out``, also where the address asks for TLS and there are no
-    certificates.
+    Raises ListenError, whose message ends with ``way_out``; also if the address needs certificates and there are none.
     """
     match address:
         case UnixAddress(path):
@@ -167,72 +166,71 @@ def _bind_internet(named: InternetAddress, host: str, port: int, way_out: str) -
         )[0]
         sock = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise _cannot_listen(named, error, way_out) from error
+        raise _listen_error(named, error, way_out) from error
     except UnicodeError as error:
-        raise _cannot_listen(named, OSError(errno.EINVAL, "it is no host name"), way_out) from error
+        raise _listen_error(named, OSError(errno.EINVAL, "not a host name"), way_out) from error
     try:
-        # A restart need not wait for the connections of the process before; a second server still cannot listen.
+        # A restart need not wait for the connections of the previous process; two servers still exclude each other.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # [::] is all of IPv6 and nothing else on every system, so that 0.0.0.0 can be listened on beside it.
+            # [::] means IPv6 alone on every system, so that 0.0.0.0 can be bound beside it.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
     except OSError as error:
         sock.close()
-        raise _cannot_listen(named, error, way_out) from error
+        raise _listen_error(named, error, way_out) from error
     return sock
 
 
 def _bind_unix(path: str, way_out: str) -> Listener:
     _remove_stale_socket(path, way_out)
     sock = socket.socket(socket.AF_UNIX)
-    # The mask holds for the whole process, which is why this happens while it has but one thread; a chmod afterwards
-    # would come too late for whoever connects in between.
-    mask = os.umask(_UNIX_MODE_MASK)
+    # The umask belongs to the whole process, so this runs before other threads start. A chmod after the bind would
+    # leave a moment in which anyone could connect.
+    previous = os.umask(0o777 & ~UNIX_MODE)
     try:
         sock.bind(path)
     except OSError as error:
         sock.close()
-        raise _cannot_listen(UnixAddress(path), error, way_out) from error
+        raise _listen_error(UnixAddress(path), error, way_out) from error
     finally:
-        os.umask(mask)
+        os.umask(previous)
     return Listener(sock, own_file=OwnFile(path), way_out=way_out)
 
 
 def _remove_stale_socket(path: str, way_out: str) -> None:
-    """Remove the socket that a dead server has left at ``path``. Raises :exc:`ListenError` for anything else."""
+    """Remove the socket file of a dead server at ``path``. Raises ListenError for any other file."""
     address = UnixAddress(path)
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise ListenError(
-                f"cannot listen on {address}: a file is there that is no socket; move it away, or {way_out}"
-            )
+            raise ListenError(f"cannot listen on {address}: the file there is not a socket; move it away, or {way_out}")
         with socket.socket(socket.AF_UNIX) as probe:
             probe.setblocking(False)
             probe.connect(path)
     except FileNotFoundError:
         return
-    except ConnectionRefusedError:  # no one listens
-        with contextlib.suppress(OSError):  # then the bind says why not
+    except ConnectionRefusedError:  # no process listens
+        with contextlib.suppress(OSError):  # bind reports why it is still there
             os.unlink(path)
         return
     except BlockingIOError:
-        pass  # so many wait to be accepted there that one more must wait for its turn
+        pass  # a live server with a full backlog
     except OSError as error:
-        raise _cannot_listen(address, error, way_out) from error
-    raise _cannot_listen(address, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)), way_out)
+        raise _listen_error(address, error, way_out) from error
+    raise _listen_error(address, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)), way_out)
 
 
-def _name(sock: socket.socket, *, is_tls: bool) -> str:
-    if sock.family == socket.AF_UNIX:
-        path = sock.getsockname()
-        if isinstance(path, bytes):  # one of Linux that has no file, and a NUL byte before its name
-            path = f"@{os.fsdecode(path[1:])}"
-        return f"{'tls:' if is_tls else ''}unix:{path}"
-    return f"{'tls:' if is_tls else ''}{format_address(sock.getsockname())}"
+def _format_listener(sock: socket.socket, *, is_tls: bool) -> str:
+    scheme = "tls:" if is_tls else ""
+    if sock.family != socket.AF_UNIX:
+        return f"{scheme}{format_address(sock.getsockname())}"
+    path = sock.getsockname()
+    if isinstance(path, bytes):  # Linux's abstract sockets: a zero byte, then a name
+        path = f"@{os.fsdecode(path[1:])}"
+    return f"{scheme}unix:{path}"
 
 
-def _cannot_listen(address: object, error: OSError, way_out: str) -> ListenError:
+def _listen_error(address: object, error: OSError, way_out: str) -> ListenError:
     stop_it = "another process listens there; stop it, or " if error.errno == errno.EADDRINUSE else ""
     place = str(address).removeprefix("tcp:")
     return ListenError(f"cannot listen on {place}: {error.strerror}; {stop_it}{way_out}")

@@ -1,8 +1,7 @@
-"""TLS: the server's certificates, and a stream that a client's room cannot tell from a socket.
+"""TLS: the server's certificates, and a stream with the interface of a socket.
 
-OpenSSL works on buffers in memory, and the stream carries bytes between these and the socket. So nothing that
-OpenSSL wants ever waits, one call reads a bounded number of bytes whatever the peer makes of them, and a read takes
-one system call however many records there are.
+OpenSSL works on buffers in memory, and the stream moves bytes between them and the socket. So OpenSSL never blocks,
+one call reads a bounded number of bytes, and a read takes one system call however many records have arrived.
 """
 
 import contextlib
@@ -15,31 +14,30 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final, NoReturn
 
 from scoop_server.errors import CertificateError
-from scoop_server.telemetry.logs import log
 
 _RECORD_BYTES_MAX: Final = 16_384
-"""The most that a record of TLS carries (RFC 8446, section 5.1)."""
+"""The longest plaintext of one TLS record (RFC 8446, section 5.1)."""
 
 _REACTION_BYTES_MAX: Final = 65_536
-"""Alerts and the like that a peer may have provoked and not taken; an honest one never gets near it."""
+"""Unsent alerts and key updates that a peer may have caused; a correct client never gets near this."""
 
 
 class Certificates:
-    """Who the server is, and whom it lets in, as the files ``cert``, ``key`` and ``client_ca`` say, all in PEM.
+    """The server's certificate and the authorities of clients, read from PEM files.
 
-    Without ``key`` the private key stands in ``cert``. With ``client_ca`` a client must show a certificate that
-    descends from one of those in there. Raises :exc:`CertificateError`.
+    Without ``key`` the private key is in ``cert``. With ``client_ca`` a client must present a certificate issued by one
+    of the authorities in that file. Raises CertificateError.
     """
 
     def __init__(self, cert: Path, key: Path | None, client_ca: Path | None) -> None:
-        self._cert = cert
+        self.path = cert
         self._key = key
         self._client_ca = client_ca
         self._context = self._load()
 
     @property
-    def ask_clients(self) -> bool:
-        """Whether a client must show a certificate."""
+    def requires_client_certificate(self) -> bool:
+        """Whether a client must present a certificate."""
         return self._client_ca is not None
 
     def wrap(self, sock: socket.socket) -> "TlsStream":
@@ -47,57 +45,61 @@ class Certificates:
         return TlsStream(sock, self._context)
 
     def reload(self) -> None:
-        """Read the files again, for connections from now on; where they cannot be used, keep what was read before."""
-        try:
-            self._context = self._load()
-        except CertificateError as error:
-            log.error("%(why)s; what was read before stays in use", {"why": error})
-        else:
-            log.info("read the certificate %(path)s again", {"path": self._cert})
+        """Read the files again, for new connections. If it raises CertificateError, the previous ones stay in use."""
+        self._context = self._load()
 
     def _load(self) -> ssl.SSLContext:
-        key = self._key or self._cert
-        for path in filter(None, (self._cert, self._key, self._client_ca)):
-            try:
-                # To open a pipe would wait for whoever writes into it, and all clients with it.
-                if not stat.S_ISREG(path.stat().st_mode):
-                    raise CertificateError(f"cannot read {path}: it is no regular file")
-                path.read_bytes()
-            except OSError as error:
-                raise CertificateError(f"cannot read {path}: {error.strerror}") from error
+        for path in filter(None, (self.path, self._key, self._client_ca)):
+            _check_file(path)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
-
-        def refuse_to_ask() -> NoReturn:
-            raise CertificateError(
-                f"the key in {key} is encrypted; store it without a passphrase, readable by no other"
-            )
-
-        try:
-            context.load_cert_chain(self._cert, self._key, refuse_to_ask)
-        except OSError as error:  # also of OpenSSL, and of files that have changed since they were read above
-            raise CertificateError(
-                f"cannot use the certificate {self._cert} with the key in {key}: {_explain(error)}; "
-                "both must be PEM, and belong together"
-            ) from error
+        self._load_key_pair(context)
         if self._client_ca is not None:
             context.verify_mode = ssl.CERT_REQUIRED
-            # Each certificate in the file is trusted as it stands, also one whose own issuer is not in there.
+            # Trust each certificate in the file as it is, also one whose issuer is not in the file.
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             try:
                 context.load_verify_locations(self._client_ca)
             except OSError as error:
                 raise CertificateError(
-                    f"cannot use the certificates in {self._client_ca}: {_explain(error)}; they must be PEM"
+                    f"cannot use the authorities in {self._client_ca}: {_explain(error)}; the file must be PEM"
                 ) from error
         return context
 
+    def _load_key_pair(self, context: ssl.SSLContext) -> None:
+        key = self._key or self.path
+
+        def reject_passphrase() -> NoReturn:
+            raise CertificateError(
+                f"cannot use the key in {key}: it is encrypted; store it without a passphrase, for its owner only"
+            )
+
+        try:
+            context.load_cert_chain(self.path, self._key, reject_passphrase)
+        except OSError as error:  # ssl.SSLError, or the file has changed since it was checked
+            raise CertificateError(
+                f"cannot use the certificate {self.path} with the key in {key}: {_explain(error)}; "
+                "both must be PEM, and belong together"
+            ) from error
+
+
+def _check_file(path: Path) -> None:
+    """Raise CertificateError if ``path`` is not a readable regular file."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block all clients
+            raise CertificateError(f"cannot read {path}: not a regular file; name a PEM file")
+        path.read_bytes()
+    except OSError as error:
+        raise CertificateError(
+            f"cannot read {path}: {error.strerror}; check its path, and that the server's user may read it"
+        ) from error
+
 
 class TlsStream:
-    """The server's side of one connection with TLS, in the place of its socket.
+    """The server's side of one TLS connection, with the interface of a socket.
 
-    What is wrong with the peer's TLS is a ConnectionAbortedError; the peer has then been sent the reason.
+    An error in the peer's TLS raises ConnectionAbortedError, after an alert has been sent to the peer.
     """
 
     __slots__ = ("_ciphertext", "_incoming", "_is_shut", "_outgoing", "_socket", "_taken", "_tls")
@@ -107,25 +109,25 @@ class TlsStream:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._ciphertext = b""
-        """What is encrypted and no longer in ``_outgoing``, because a send has already been tried."""
+        """Encrypted bytes that were taken out of ``_outgoing`` and not sent yet."""
         self._taken = 0
-        """How many of the bytes that :meth:`send` is offered next are encrypted already."""
+        """How many of the bytes offered to the next :meth:`send` are encrypted already."""
         self._is_shut = False
 
     def handshake(self) -> int:
-        """Take the handshake as far as it goes now; return the events to wait for, 0 where it is complete.
+        """Advance the handshake; return the events to wait for, or 0 once it is complete.
 
-        Raises OSError where it fails.
+        Raises OSError if it fails.
         """
-        # What follows the handshake must stay in the socket, because only from there it wakes the event loop for
-        # the client. So this looks at what has arrived, and then takes from the socket what OpenSSL has used of it.
+        # Bytes after the handshake must stay in the socket, because only there they wake the event loop for the
+        # client. So peek at the socket, and then consume only what OpenSSL has used.
         try:
             arrived = self._socket.recv(_RECORD_BYTES_MAX, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
             arrived = b""
         else:
             if not arrived:
-                raise ConnectionResetError("it ended before it was complete")
+                raise ConnectionResetError("the client disconnected before the handshake was complete")
         self._incoming.write(arrived)
         awaited = 0
         try:
@@ -133,21 +135,21 @@ class TlsStream:
         except ssl.SSLWantReadError:
             awaited = EVENT_READ
         except ssl.SSLError as error:
-            self._socket.recv(len(arrived))  # to close a socket over unread bytes would destroy the alert on its way
+            self._socket.recv(len(arrived))  # closing over unread bytes would reset the connection, and lose the alert
             self._abort(error)
         self._socket.recv(len(arrived) - self._incoming.pending)
         self._incoming.read()
         return awaited if self._flush() else EVENT_WRITE
 
     def recv(self, size: int, /) -> bytes:
-        """Return what ``size`` bytes that have arrived complete; nothing at the end of the stream.
+        """Return the plaintext that at most ``size`` newly received bytes complete; empty at the end of the stream.
 
-        Nothing that is decrypted is kept back. A peer that closes without the alert that TLS has for that is
-        taken at its word: the protocol's own lines tell what is complete.
+        No plaintext is kept back. An end without a close_notify alert is accepted: the protocol's own newlines show
+        which requests are complete.
         """
         arrived = self._socket.recv(size)
         if not arrived or self._is_shut:
-            return arrived  # of what comes after this side's end, only the peer's end counts
+            return arrived  # after our own end only the peer's end matters
         self._incoming.write(arrived)
         pieces: list[bytes] = []
         try:
@@ -161,21 +163,21 @@ class TlsStream:
         except ssl.SSLError as error:
             self._abort(error)
         if self._outgoing.pending and not self._flush() and self._outgoing.pending > _REACTION_BYTES_MAX:
-            raise ConnectionAbortedError("it does not take what its TLS asks for")
+            raise ConnectionAbortedError("the client does not read the TLS messages that it requests")
         data = b"".join(pieces)
         if not pieces:
             raise BlockingIOError
         if data and not pieces[-1]:
-            # The end came along with the data. The kernel has nothing more to tell the event loop, unless it is
-            # made to say at the next look, and at any later one, that the end is there.
+            # The end arrived together with data, so the socket may never become readable again. Shutting the
+            # reading side makes it readable, and the next recv return the end.
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RD)
         return data
 
     def send(self, data: bytes | bytearray, /) -> int:
-        """Return how many bytes of ``data`` were taken; 0 where the socket takes none now.
+        """Return how many bytes of ``data`` were accepted; 0 while the socket accepts none.
 
-        Bytes that were not taken must be offered again, first of all; more may stand behind them.
+        The next call must begin with the bytes that were not accepted; more may follow them.
         """
         taken, self._taken = self._taken, 0
         if not self._flush():
@@ -194,10 +196,10 @@ class TlsStream:
         return taken
 
     def shutdown(self, how: int, /) -> None:
-        """Say that no more will be sent. Raises BlockingIOError where that must be tried again when it can be sent."""
+        """Send close_notify, and shut one side. Raises BlockingIOError if it must be repeated once writable."""
         if not self._is_shut:
             self._is_shut = True
-            with contextlib.suppress(ssl.SSLWantReadError):  # it would like to hear the peer say so too
+            with contextlib.suppress(ssl.SSLWantReadError):  # it also waits for the peer's close_notify
                 self._tls.unwrap()
         if not self._flush():
             raise BlockingIOError
@@ -208,7 +210,7 @@ class TlsStream:
         self._socket.setblocking(flag)
 
     def close(self) -> None:
-        """Close the connection; where it can be said at once, say that it was no one else who cut it."""
+        """Close the connection, after a close_notify if it can be sent at once."""
         if not self._is_shut:
             with contextlib.suppress(OSError):
                 self.shutdown(socket.SHUT_WR)
@@ -219,7 +221,7 @@ class TlsStream:
         return self._socket.fileno()
 
     def _flush(self) -> bool:
-        """Send what is encrypted; return whether the socket has taken all of it."""
+        """Send encrypted bytes; return whether the socket accepted all of them."""
         while ciphertext := self._ciphertext or self._outgoing.read():
             try:
                 self._ciphertext = ciphertext[self._socket.send(ciphertext) :]
@@ -229,14 +231,14 @@ class TlsStream:
         return True
 
     def _abort(self, error: ssl.SSLError) -> NoReturn:
-        """Tell the peer what is wrong, as far as it takes it, and raise it."""
+        """Try to send the alert for ``error``, and raise it as ConnectionAbortedError."""
         with contextlib.suppress(OSError):
             self._flush()
         raise ConnectionAbortedError(_explain(error)) from error
 
 
 def _explain(error: OSError) -> str:
-    """Return what OpenSSL says, without where it says it; or what the system says.
+    """Return the reason of an error of OpenSSL or the system, without its source location.
 
     >>> _explain(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"))
     'wrong version number'

@@ -1,4 +1,4 @@
-"""The test plays systemd's part: a datagram socket that the server tells how it fares."""
+"""Notifications to systemd, whose part a datagram socket of the test plays."""
 
 import contextlib
 import logging
@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from scoop_server.app.service_manager import STATUS_SECONDS, WORD_SECONDS, ServiceManager
+from scoop_server.app.systemd_notify import PROGRESS_SECONDS, STATUS_SECONDS, SystemdNotifier
 
 from tests.support.held import HeldServer
 from tests.support.process import WAIT_SECONDS, ServerProcess
@@ -20,7 +20,7 @@ from tests.support.process import WAIT_SECONDS, ServerProcess
 Message = dict[str, str]
 
 WATCHDOG_SECONDS = 0.4
-"""Short, so that a test sees beats soon; the server ticks as often as that takes."""
+"""Short, so that heartbeats follow quickly."""
 
 
 class Clock:
@@ -47,7 +47,7 @@ class NotifySocket:
         return self._parse(self._socket.recv(65_536))
 
     def receive_now(self) -> list[Message]:
-        """Return all messages that have come and not been looked at yet."""
+        """Return all messages that have arrived."""
         self._socket.setblocking(False)
         messages = []
         with contextlib.suppress(BlockingIOError):
@@ -72,7 +72,7 @@ class NotifySocket:
         return False
 
     def fill(self) -> None:
-        """Leave no room for another message."""
+        """Fill the socket's buffer."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(BlockingIOError):
             sender.setblocking(False)
             sender.connect(self._socket.getsockname())
@@ -101,47 +101,47 @@ def clock() -> Clock:
     return Clock()
 
 
-def manager(systemd: NotifySocket, clock: Clock, **variables: str) -> contextlib.closing[ServiceManager]:
-    return contextlib.closing(ServiceManager({"NOTIFY_SOCKET": systemd.name, **variables}, clock))
+def manager(systemd: NotifySocket, clock: Clock, **variables: str) -> contextlib.closing[SystemdNotifier]:
+    return contextlib.closing(SystemdNotifier({"NOTIFY_SOCKET": systemd.name, **variables}, clock))
 
 
 # The messages
 
 
-def test_without_a_service_manager_nothing_is_sent_and_nothing_opened() -> None:
+def test_without_a_service_manager_no_socket_is_opened() -> None:
     descriptors = len(os.listdir("/proc/self/fd"))
-    nobody = ServiceManager({"WATCHDOG_USEC": "1000000"})
-    nobody.ready("serving")
-    nobody.tick("serving")
-    nobody.loading("snapshot-1", 0, 10)
-    nobody.reloading()
-    nobody.stopping("stopping", 10.0)
+    absent = SystemdNotifier({"WATCHDOG_USEC": "1000000"})
+    absent.ready("serving")
+    absent.tick("serving")
+    absent.loading("snapshot-1", 0, 10)
+    absent.reloading()
+    absent.stopping("stopping", 10.0)
     assert len(os.listdir("/proc/self/fd")) == descriptors
-    assert not nobody.is_present
-    assert nobody.watchdog_seconds is None
-    assert nobody.tick_seconds(1.0) == 1.0
-    nobody.close()
+    assert not absent.is_present
+    assert absent.watchdog_seconds is None
+    assert absent.tick_seconds(1.0) == 1.0
+    absent.close()
 
 
-def test_the_variables_are_taken_out_of_the_environment(systemd: NotifySocket) -> None:
+def test_the_variables_are_removed_from_the_environment(systemd: NotifySocket) -> None:
     environment = {
         "NOTIFY_SOCKET": systemd.name,
         "WATCHDOG_USEC": "1000000",
         "WATCHDOG_PID": str(os.getpid()),
         "PATH": "/bin",
     }
-    with contextlib.closing(ServiceManager(environment)) as present:
+    with contextlib.closing(SystemdNotifier(environment)) as present:
         assert present.watchdog_seconds == 1.0
     assert environment == {"PATH": "/bin"}
 
 
-def test_an_abstract_socket_is_reached(clock: Clock) -> None:
+def test_an_abstract_socket_is_supported(clock: Clock) -> None:
     with NotifySocket(f"\0scoop-test-{os.getpid()}-{time.monotonic_ns()}") as systemd, manager(systemd, clock) as it:
         it.ready("serving")
         assert systemd.receive() == {"READY": "1", "STATUS": "serving"}
 
 
-def test_a_reload_is_told_with_its_time_and_ends_with_ready(systemd: NotifySocket, clock: Clock) -> None:
+def test_a_reload_is_reported_with_its_time_and_ends_with_ready(systemd: NotifySocket, clock: Clock) -> None:
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
     with manager(systemd, clock) as it:
         it.reloading()
@@ -153,7 +153,7 @@ def test_a_reload_is_told_with_its_time_and_ends_with_ready(systemd: NotifySocke
     assert systemd.receive()["READY"] == "1"
 
 
-def test_the_status_is_told_when_it_has_changed_and_not_too_often(systemd: NotifySocket, clock: Clock) -> None:
+def test_a_changed_status_is_sent_at_most_every_few_seconds(systemd: NotifySocket, clock: Clock) -> None:
     with manager(systemd, clock) as it:
         it.ready("1 package")
         it.tick("1 package")
@@ -168,13 +168,13 @@ def test_the_status_is_told_when_it_has_changed_and_not_too_often(systemd: Notif
         assert systemd.receive_now() == [{"STATUS": "4 packages"}]
 
 
-def test_more_time_is_asked_for_while_files_are_read_and_written(systemd: NotifySocket, clock: Clock) -> None:
+def test_loading_and_saving_extend_the_timeouts(systemd: NotifySocket, clock: Clock) -> None:
     with manager(systemd, clock) as it:
         it.loading("data/snapshot-1", 0, 10_000_000)
         it.loading("data/snapshot-1", 5_000_000, 10_000_000)
-        clock.now += WORD_SECONDS
+        clock.now += PROGRESS_SECONDS
         it.loading("data/journal-1", 7, 10)
-        clock.now += WORD_SECONDS
+        clock.now += PROGRESS_SECONDS
         it.saving("data/snapshot-2", 1_234)
         messages = systemd.receive_now()
     assert [each["STATUS"] for each in messages] == [
@@ -184,10 +184,10 @@ def test_more_time_is_asked_for_while_files_are_read_and_written(systemd: Notify
     ]
     asked = [int(each["EXTEND_TIMEOUT_USEC"]) for each in messages]
     assert asked[0] == asked[1] + 9_999_990
-    assert all(usec > 2e6 * WORD_SECONDS for usec in asked)
+    assert all(usec > 2e6 * PROGRESS_SECONDS for usec in asked)
 
 
-def test_more_time_is_asked_for_while_clients_are_waited_for_at_the_end(systemd: NotifySocket, clock: Clock) -> None:
+def test_a_shutdown_extends_its_timeout_by_its_waits_for_clients(systemd: NotifySocket, clock: Clock) -> None:
     with manager(systemd, clock) as it:
         it.stopping("draining", 300.0)
         message = systemd.receive()
@@ -198,7 +198,7 @@ def test_more_time_is_asked_for_while_clients_are_waited_for_at_the_end(systemd:
 # The watchdog
 
 
-def test_the_watchdog_is_told_twice_in_its_time(systemd: NotifySocket, clock: Clock) -> None:
+def test_two_heartbeats_are_sent_in_the_time_of_the_watchdog(systemd: NotifySocket, clock: Clock) -> None:
     with manager(systemd, clock, WATCHDOG_USEC="30000000") as it:
         it.tick("")
         assert systemd.receive_now() == [{"WATCHDOG": "1"}]
@@ -209,7 +209,7 @@ def test_the_watchdog_is_told_twice_in_its_time(systemd: NotifySocket, clock: Cl
 
 
 @pytest.mark.parametrize("pid", ["1", "not a number"])
-def test_the_watchdog_of_another_process_is_not_served(systemd: NotifySocket, clock: Clock, pid: str) -> None:
+def test_a_watchdog_for_another_process_is_ignored(systemd: NotifySocket, clock: Clock, pid: str) -> None:
     with manager(systemd, clock, WATCHDOG_USEC="30000000", WATCHDOG_PID=pid) as it:
         assert it.watchdog_seconds is None
         it.tick("")
@@ -217,7 +217,7 @@ def test_the_watchdog_of_another_process_is_not_served(systemd: NotifySocket, cl
 
 
 @pytest.mark.parametrize("usec", ["", "0", "-1", "1s", "\u0661", "9" * 400, "9" * 5_000])
-def test_a_watchdog_without_a_time_is_none(systemd: NotifySocket, clock: Clock, usec: str) -> None:
+def test_a_watchdog_with_an_invalid_time_is_ignored(systemd: NotifySocket, clock: Clock, usec: str) -> None:
     with manager(systemd, clock, WATCHDOG_USEC=usec) as it:
         assert it.watchdog_seconds is None
 
@@ -230,22 +230,20 @@ def test_a_short_watchdog_makes_ticks_more_frequent(
         assert it.tick_seconds(1.0) == tick_seconds
 
 
-# What can go wrong
+# Errors
 
 
-def test_a_socket_that_is_not_there_is_one_warning(
-    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_missing_socket_is_logged_once(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     missing = str(tmp_path / "missing")
-    with contextlib.closing(ServiceManager({"NOTIFY_SOCKET": missing, "WATCHDOG_USEC": "1000000"}, clock)) as it:
+    with contextlib.closing(SystemdNotifier({"NOTIFY_SOCKET": missing, "WATCHDOG_USEC": "1000000"}, clock)) as it:
         it.ready("serving")
         it.tick("serving")
         it.stopping("stopping", 10.0)
     [message] = caplog.messages
-    assert message.startswith(f"cannot tell the service manager at {missing}: No such file or directory;")
+    assert message.startswith(f"cannot notify the service manager at {missing}: No such file or directory;")
 
 
-def test_a_beat_for_which_there_was_no_room_is_sent_with_the_next_tick(
+def test_a_heartbeat_that_could_not_be_sent_is_sent_with_the_next_tick(
     systemd: NotifySocket, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -258,10 +256,10 @@ def test_a_beat_for_which_there_was_no_room_is_sent_with_the_next_tick(
     assert len(caplog.messages) == 1
 
 
-# The real process
+# The server process
 
 
-def test_a_life_is_told_from_ready_to_stopping(systemd: NotifySocket, tmp_path: Path) -> None:
+def test_a_run_is_reported_from_loading_to_saving(systemd: NotifySocket, tmp_path: Path) -> None:
     arguments = ("--data-dir", str(tmp_path / "data"))
     with ServerProcess(*arguments) as server, server.connect() as client:
         assert client.ask("INDEX|gmp|", "INDEX|isl|gmp") == ["OK", "OK"]
@@ -280,7 +278,7 @@ def test_a_life_is_told_from_ready_to_stopping(systemd: NotifySocket, tmp_path: 
         assert saving["STATUS"].startswith("saving snapshot-")
 
 
-def test_a_server_tells_when_it_reads_its_settings_again(systemd: NotifySocket) -> None:
+def test_sighup_is_reported_as_a_reload(systemd: NotifySocket) -> None:
     with ServerProcess("--memory", variables={"NOTIFY_SOCKET": systemd.name}) as server:
         systemd.receive_until("READY")
         server.send_signal(signal.SIGHUP)
@@ -289,9 +287,7 @@ def test_a_server_tells_when_it_reads_its_settings_again(systemd: NotifySocket) 
 
 
 @pytest.mark.parametrize("drain_seconds", ["10", "1234.5", "1e8"])
-def test_a_server_that_is_told_to_stop_asks_for_the_time_that_its_clients_may_take(
-    systemd: NotifySocket, drain_seconds: str
-) -> None:
+def test_a_long_drain_timeout_extends_the_stop_timeout(systemd: NotifySocket, drain_seconds: str) -> None:
     with ServerProcess("--memory", "--drain-timeout", drain_seconds, variables={"NOTIFY_SOCKET": systemd.name}) as it:
         systemd.receive_until("READY")
         assert it.stop() == 0
@@ -299,7 +295,7 @@ def test_a_server_that_is_told_to_stop_asks_for_the_time_that_its_clients_may_ta
     assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 1e6 * float(drain_seconds)
 
 
-def test_a_server_that_loads_is_not_ready(systemd: NotifySocket, tmp_path: Path) -> None:
+def test_a_server_is_not_ready_while_it_loads(systemd: NotifySocket, tmp_path: Path) -> None:
     arguments = ("--data-dir", str(tmp_path / "data"))
     with ServerProcess(*arguments) as server, server.connect() as client:
         assert client.ask("INDEX|gmp|") == ["OK"]
@@ -312,7 +308,7 @@ def test_a_server_that_loads_is_not_ready(systemd: NotifySocket, tmp_path: Path)
         systemd.receive_until("READY")
 
 
-def test_a_server_that_saves_asks_for_time_before_it_has_ended(systemd: NotifySocket, tmp_path: Path) -> None:
+def test_saving_extends_the_stop_timeout(systemd: NotifySocket, tmp_path: Path) -> None:
     arguments = ("--data-dir", str(tmp_path / "data"))
     with ServerProcess(*arguments) as server, server.connect() as client:
         assert client.ask("INDEX|gmp|") == ["OK"]
@@ -329,9 +325,7 @@ def test_a_server_that_saves_asks_for_time_before_it_has_ended(systemd: NotifySo
         assert held.process.wait() == 0
 
 
-def test_the_watchdog_hears_from_a_server_that_turns_and_not_from_one_that_is_stuck(
-    systemd: NotifySocket, tmp_path: Path
-) -> None:
+def test_heartbeats_stop_while_the_loop_is_stuck(systemd: NotifySocket, tmp_path: Path) -> None:
     variables = {"NOTIFY_SOCKET": systemd.name, "WATCHDOG_USEC": str(round(WATCHDOG_SECONDS * 1e6))}
     with HeldServer("serving", tmp_path, "--memory", **variables) as held:
         systemd.receive_until("READY")
@@ -347,14 +341,14 @@ def test_the_watchdog_hears_from_a_server_that_turns_and_not_from_one_that_is_st
             systemd.receive_until("WATCHDOG")
 
 
-def test_a_service_manager_that_cannot_be_reached_keeps_no_one_from_being_served(tmp_path: Path) -> None:
+def test_an_unreachable_service_manager_does_not_stop_the_service(tmp_path: Path) -> None:
     variables = {"NOTIFY_SOCKET": str(tmp_path / "missing"), "WATCHDOG_USEC": "100000"}
     with ServerProcess("--memory", variables=variables) as server, server.connect() as client:
         assert client.ask("INDEX|gmp|") == ["OK"]
-    assert sum("cannot tell the service manager" in line for line in server.log_lines) == 1
+    assert sum("cannot notify the service manager" in line for line in server.log_lines) == 1
 
 
-def test_a_compaction_does_not_speak_to_the_service_manager(systemd: NotifySocket, tmp_path: Path) -> None:
+def test_a_compaction_does_not_inherit_the_notify_socket(systemd: NotifySocket, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     (tmp_path / "sitecustomize.py").write_text(
         "import os\n"

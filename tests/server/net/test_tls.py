@@ -1,8 +1,9 @@
-"""TLS under the event loop: real sockets of TCP, and a peer that sends just the bytes that the test says."""
+"""TLS under the event loop: real TCP sockets, and a peer that sends exactly the bytes that a test chooses."""
 
 import contextlib
 import logging
 import os
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
 
 
 class Wire:
-    """A loop, and the far end of a connection with TLS to it."""
+    """A loop, and the client's end of a TLS connection to it."""
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class Wire:
         self.loop.turn()
 
     def send_until_it_waits(self, data: bytes) -> bytes:
-        """Send and have turns taken, until the server takes no more; return what is left to send."""
+        """Send and take turns until the server accepts no more; return the unsent rest."""
         while True:
             with contextlib.suppress(BlockingIOError):
                 data = data[self.peer.socket.send(data) :]
@@ -83,7 +84,7 @@ class Wire:
                 return data
 
     def receive(self) -> bool:
-        """Hand all that has come to the peer's TLS; return whether the connection is over."""
+        """Feed everything received to the peer's TLS; return whether the connection has ended."""
         while True:
             try:
                 arrived = self.peer.socket.recv(100_000)
@@ -96,12 +97,12 @@ class Wire:
             self.peer.feed(arrived)
 
     def received(self) -> tuple[bytes, bool]:
-        """Return what has come, and whether the peer has been told of the end."""
+        """Return the received plaintext, and whether a close_notify was received."""
         self.receive()
         return self.peer.decrypt()
 
     def shake_hands(self, and_send: bytes = b"") -> None:
-        """Complete the handshake; send the last of it together with ``and_send``."""
+        """Complete the handshake; send its last message together with ``and_send``."""
         self.send(self.peer.begin())
         self.loop.turn()
         for _ in range(10):
@@ -114,9 +115,9 @@ class Wire:
         self.loop.turn()
 
     def fill_up(self, sends_left: int) -> "FullSocket":
-        """Have the server's socket take that many sends more."""
+        """Let the server's socket accept only ``sends_left`` more sends."""
         filling = FullSocket(self.stream._socket, sends_left)
-        self.stream._socket = filling  # type: ignore[assignment]  # a socket, but for one call
+        self.stream._socket = filling  # type: ignore[assignment]  # a socket except for send
         return filling
 
     def __enter__(self) -> Self:
@@ -141,7 +142,7 @@ def test_requests_are_answered(wire: Wire) -> None:
     assert wire.received() == (b"FAIL\nOK\nOK\n", False)
 
 
-def test_byte_by_byte(wire: Wire) -> None:
+def test_a_handshake_and_requests_may_arrive_byte_by_byte(wire: Wire) -> None:
     for byte in wire.peer.begin():
         wire.send(bytes([byte]))
     wire.receive()
@@ -155,21 +156,20 @@ def test_byte_by_byte(wire: Wire) -> None:
     assert wire.received() == (ANSWER * 2, False)
 
 
-def test_a_request_that_comes_along_with_the_end_of_the_handshake_is_answered(files: CertificateFiles) -> None:
-    # Nothing else will ever arrive: what has, must wake the loop for the client.
+def test_a_request_in_the_same_read_as_the_end_of_the_handshake_is_answered(files: CertificateFiles) -> None:
     with Wire(files) as wire:
         wire.shake_hands(and_send=QUERY)
         assert wire.received() == (ANSWER, False)
 
 
-def test_many_records_that_come_at_once_are_one_batch(wire: Wire) -> None:
+def test_records_that_arrive_together_are_one_batch(wire: Wire) -> None:
     wire.shake_hands()
     wire.send(b"".join(wire.peer.encrypt(b"INDEX|a%d|\n" % number) for number in range(100)))
     assert wire.received() == (b"OK\n" * 100, False)
     assert [len(commit) for commit in wire.loop.store.commits] == [100]
 
 
-def test_a_stream_gives_no_more_than_it_was_asked_for_and_all_of_it(files: CertificateFiles) -> None:
+def test_a_stream_longer_than_one_read_is_answered_completely(files: CertificateFiles) -> None:
     limits = Limits(read_bytes_max=100_000)
     lines = QUERY * 30_000
     with Wire(files, limits) as wire:
@@ -188,7 +188,7 @@ def test_a_stream_gives_no_more_than_it_was_asked_for_and_all_of_it(files: Certi
 # Answers
 
 
-def test_a_client_that_does_not_read_gets_all_its_answers_later(files: CertificateFiles) -> None:
+def test_a_client_that_stops_reading_causes_backpressure_and_gets_all_answers_later(files: CertificateFiles) -> None:
     lines = b"INDEX|a|\nx\n" * 50_000 + b"INDEX|last|\n"
     with Wire(files, Limits(output_bytes_high_water=50_000), buffer_bytes=10_000) as wire:
         wire.shake_hands()
@@ -202,7 +202,7 @@ def test_a_client_that_does_not_read_gets_all_its_answers_later(files: Certifica
         assert answers == expected
 
 
-def test_while_nothing_can_be_sent_the_loop_is_not_woken(files: CertificateFiles) -> None:
+def test_the_loop_sleeps_while_nothing_can_be_sent(files: CertificateFiles) -> None:
     with Wire(files, Limits(output_bytes_high_water=1_000), buffer_bytes=5_000) as wire:
         wire.shake_hands()
         for _ in range(50):
@@ -215,7 +215,7 @@ def test_while_nothing_can_be_sent_the_loop_is_not_woken(files: CertificateFiles
 # Ends
 
 
-def test_a_client_that_ends_its_side_along_with_its_request_is_answered_and_told_the_end(wire: Wire) -> None:
+def test_a_close_notify_together_with_a_request_is_answered_with_the_reply_and_close_notify(wire: Wire) -> None:
     wire.shake_hands()
     wire.send(wire.peer.encrypt(QUERY) + wire.peer.encrypted_end())
     wire.loop.turn(2)
@@ -223,7 +223,7 @@ def test_a_client_that_ends_its_side_along_with_its_request_is_answered_and_told
     assert wire.receive()
 
 
-def test_a_client_that_ends_its_side_later_is_told_the_end(wire: Wire) -> None:
+def test_a_later_close_notify_is_answered_with_close_notify(wire: Wire) -> None:
     wire.shake_hands()
     wire.send(wire.peer.encrypt(QUERY))
     wire.send(wire.peer.encrypted_end())
@@ -231,7 +231,7 @@ def test_a_client_that_ends_its_side_later_is_told_the_end(wire: Wire) -> None:
     assert wire.received() == (ANSWER, True)
 
 
-def test_a_client_that_ends_its_side_under_backpressure_gets_all_answers_and_then_the_end(
+def test_a_close_notify_under_backpressure_is_answered_after_all_replies(
     files: CertificateFiles,
 ) -> None:
     count = 30_000
@@ -251,11 +251,11 @@ def test_a_client_that_ends_its_side_under_backpressure_gets_all_answers_and_the
             is_over = wire.receive()
         answers += wire.peer.decrypt()[0] if not has_ended else b""
         assert answers == b"ERROR\n" * count
-        assert wire.peer.decrypt()[1], "the connection broke off without the end that TLS has for that"
+        assert wire.peer.decrypt()[1], "the connection ended without a close_notify"
 
 
 class FullSocket:
-    """A socket that takes ``sends_left`` sends more, and then nothing."""
+    """A socket that accepts ``sends_left`` more sends, and then nothing."""
 
     def __init__(self, sock: socket.socket, sends_left: int) -> None:
         self._socket = sock
@@ -271,7 +271,7 @@ class FullSocket:
         return getattr(self._socket, name)
 
 
-def test_the_end_waits_until_there_is_room_for_it(wire: Wire) -> None:
+def test_a_close_notify_waits_until_the_socket_is_writable(wire: Wire) -> None:
     wire.shake_hands()
     filling = wire.fill_up(sends_left=1)
     wire.send(wire.peer.encrypt(QUERY) + wire.peer.encrypted_end())
@@ -284,7 +284,7 @@ def test_the_end_waits_until_there_is_room_for_it(wire: Wire) -> None:
     assert wire.receive()
 
 
-def test_a_client_that_is_gone_without_a_word_has_ended(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_end_without_a_close_notify_is_accepted(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     wire.shake_hands()
     wire.send(wire.peer.encrypt(b"INDEX|a|\n"))
     wire.peer.socket.shutdown(socket.SHUT_WR)
@@ -293,7 +293,7 @@ def test_a_client_that_is_gone_without_a_word_has_ended(wire: Wire, caplog: pyte
     assert "it ended the connection" in caplog.text
 
 
-def test_a_shutdown_tells_the_end(wire: Wire) -> None:
+def test_a_shutdown_sends_a_close_notify(wire: Wire) -> None:
     wire.shake_hands()
     wire.send(wire.peer.encrypt(QUERY))
     wire.loop.signal()
@@ -301,10 +301,10 @@ def test_a_shutdown_tells_the_end(wire: Wire) -> None:
     assert wire.received() == (ANSWER, True)
 
 
-# What is wrong with a client costs that client
+# Errors of one client
 
 
-def test_garbage_in_the_place_of_a_record_closes_the_connection(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invalid_record_closes_its_connection_only(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     healthy = wire.loop.connect()
     wire.shake_hands()
     wire.send(b"\x17\x03\x03\x00\x20" + b"!" * 32)
@@ -316,7 +316,7 @@ def test_garbage_in_the_place_of_a_record_closes_the_connection(wire: Wire, capl
     assert healthy.received() == ANSWER
 
 
-def test_a_request_in_the_clear_after_the_handshake_closes_the_connection(wire: Wire) -> None:
+def test_a_plain_request_after_the_handshake_closes_the_connection(wire: Wire) -> None:
     wire.shake_hands()
     wire.send(QUERY)
     wire.loop.turn()
@@ -324,16 +324,16 @@ def test_a_request_in_the_clear_after_the_handshake_closes_the_connection(wire: 
     assert len(wire.loop.graph) == 0
 
 
-def test_what_a_client_provokes_and_does_not_take_is_bounded(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+def test_unread_alerts_are_bounded(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     wire.shake_hands()
     wire.fill_up(sends_left=0)
-    wire.stream._outgoing.write(b"?" * 60_000)  # as OpenSSL does with an alert
+    wire.stream._outgoing.write(b"?" * 60_000)  # as OpenSSL does for an alert
     wire.send(wire.peer.encrypt(b"QUERY|"))
     assert not wire.receive()
     for _ in range(2):
         wire.stream._outgoing.write(b"?" * 60_000)
         wire.send(wire.peer.encrypt(b"a|"))
-    assert "it does not take what its TLS asks for" in caplog.text
+    assert "the client does not read the TLS messages that it requests" in caplog.text
 
 
 # Certificates
@@ -346,101 +346,76 @@ def refusal(cert: Path, key: Path | None = None, client_ca: Path | None = None) 
     return str(refused.value)
 
 
-def test_files_that_cannot_be_used_are_named(files: CertificateFiles, tmp_path: Path) -> None:
+def test_an_unusable_file_is_named_with_the_reason(files: CertificateFiles, tmp_path: Path) -> None:
     missing, text = tmp_path / "missing.pem", tmp_path / "text.pem"
-    text.write_text("no PEM\n")
-    assert refusal(missing, files.server_key) == f"cannot read {missing}: No such file or directory"
-    assert refusal(files.server_cert, missing) == f"cannot read {missing}: No such file or directory"
-    assert refusal(files.server_cert, files.server_key, missing) == f"cannot read {missing}: No such file or directory"
-    assert refusal(tmp_path) == f"cannot read {tmp_path}: it is no regular file"
+    text.write_text("not PEM\n")
+    for arguments in (
+        (missing, files.server_key),
+        (files.server_cert, missing),
+        (files.server_cert, files.server_key, missing),
+    ):
+        assert refusal(*arguments).startswith(f"cannot read {missing}: No such file or directory; ")
     together = "; both must be PEM, and belong together"
-    both = f"cannot use the certificate {text} with the key in {files.server_key}: "
-    assert refusal(text, files.server_key).startswith(both)
+    pair = f"cannot use the certificate {text} with the key in {files.server_key}: "
+    assert refusal(text, files.server_key).startswith(pair)
     assert refusal(files.server_cert, text).endswith(together)
     mismatch = refusal(files.server_cert, files.client_cert)
     assert mismatch.endswith(f"the key in {files.client_cert}: key values mismatch{together}")
-    assert refusal(files.server_cert).endswith(together)  # it holds no key
-    assert refusal(files.server_cert, files.server_key, text).startswith(f"cannot use the certificates in {text}: ")
+    assert refusal(files.server_cert).endswith(together)  # without a key in the same file
+    assert refusal(files.server_cert, files.server_key, text).startswith(f"cannot use the authorities in {text}: ")
 
 
-@pytest.fixture
-def fifo(tmp_path: Path) -> Path:
-    """Return a pipe into which no one writes: whoever opens it waits for ever."""
-    path = tmp_path / "fifo"
-    os.mkfifo(path)
-    return path
-
-
-def test_what_is_no_regular_file_is_not_opened(files: CertificateFiles, fifo: Path, tmp_path: Path) -> None:
-    link = tmp_path / "link.pem"
+def test_anything_but_a_regular_file_is_rejected_unopened(files: CertificateFiles, tmp_path: Path) -> None:
+    fifo, link = tmp_path / "fifo", tmp_path / "link.pem"
+    os.mkfifo(fifo)  # opening it would block
     link.symlink_to(fifo)
-    for path in (fifo, link):
-        no_file = f"cannot read {path}: it is no regular file"
-        assert refusal(path, files.server_key) == no_file
-        assert refusal(files.server_cert, path) == no_file
-        assert refusal(files.server_cert, files.server_key, path) == no_file
+    for path in (tmp_path, fifo, link):
+        for arguments in (
+            (path, files.server_key),
+            (files.server_cert, path),
+            (files.server_cert, files.server_key, path),
+        ):
+            assert refusal(*arguments) == f"cannot read {path}: not a regular file; name a PEM file"
 
 
-def test_what_is_no_regular_file_any_more_does_not_hold_up_the_server(
-    files: CertificateFiles, fifo: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    key = tmp_path / "key.pem"
-    key.symlink_to(files.server_key)
-    certificates = Certificates(files.server_cert, key, None)
-    key.unlink()
-    key.symlink_to(fifo)
-    certificates.reload()
-    assert f"cannot read {key}: it is no regular file; what was read before stays in use" in caplog.messages
-
-
-def test_a_key_in_the_file_of_its_certificate(files: CertificateFiles) -> None:
+def test_a_key_may_be_in_the_file_of_its_certificate(files: CertificateFiles) -> None:
     Certificates(files.client_cert, None, None)
 
 
-def test_a_key_with_a_passphrase_asks_no_one(files: CertificateFiles, tmp_path: Path) -> None:
+def test_an_encrypted_key_is_rejected_without_a_prompt(files: CertificateFiles, tmp_path: Path) -> None:
     encrypted = tmp_path / "encrypted.pem"
-    encrypted.write_bytes(encrypt_key(files.server_key.read_bytes()))
-    assert refusal(files.server_cert, encrypted) == (
-        f"the key in {encrypted} is encrypted; store it without a passphrase, readable by no other"
+    key = serialization.load_pem_private_key(files.server_key.read_bytes(), None)
+    encrypted.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"passphrase"),
+        )
     )
+    assert refusal(files.server_cert, encrypted).startswith(f"cannot use the key in {encrypted}: it is encrypted; ")
 
 
-def encrypt_key(pem: bytes) -> bytes:
-    key = serialization.load_pem_private_key(pem, None)
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.BestAvailableEncryption(b"passphrase"),
-    )
-
-
-def test_a_broken_new_certificate_leaves_the_old_one(
-    files: CertificateFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failed_reload_keeps_the_previous_certificate(files: CertificateFiles, tmp_path: Path) -> None:
     cert = tmp_path / "cert.pem"
     cert.write_bytes(files.server_cert.read_bytes())
     certificates = Certificates(cert, files.server_key, None)
     cert.write_text("half of a certi")
-    certificates.reload()
-    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert str(cert) in record.getMessage()
-    assert record.getMessage().endswith("; what was read before stays in use")
+    with pytest.raises(CertificateError, match=re.escape(str(cert))):
+        certificates.reload()
     near, far = socket.socketpair()
     with near, far:
         assert isinstance(certificates.wrap(near), TlsStream)
 
 
 @pytest.mark.parametrize("failing", ["load_cert_chain", "load_verify_locations"])
-def test_a_file_that_cannot_be_loaded_keeps_what_was_read_before(
-    files: CertificateFiles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failing: str
+def test_a_file_that_changes_while_it_is_read_is_a_certificate_error(
+    files: CertificateFiles, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    """A file may go, or turn into something else, between two looks at it."""
     certificates = Certificates(files.server_cert, files.server_key, files.authority)
 
     def fail(*_: object) -> None:
         raise OSError(29, "Illegal seek")
 
     monkeypatch.setattr(ssl.SSLContext, failing, fail)
-    certificates.reload()
-    assert "Illegal seek" in caplog.text
-    assert "what was read before stays in use" in caplog.text
+    with pytest.raises(CertificateError, match="Illegal seek"):
+        certificates.reload()

@@ -1,4 +1,4 @@
-"""Sockets that are handed over: what is taken, what is refused, and that they live on."""
+"""Sockets inherited from a service manager: which are used, which are rejected, and that they outlive the server."""
 
 import os
 import signal
@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from scoop_server.errors import ListenError
-from scoop_server.net import activation
 from scoop_server.net.activation import inherited_listeners
 from scoop_server.net.listener import Listener
 from scoop_server.net.tls import Certificates
@@ -20,36 +19,37 @@ from tests.support.process import WAIT_SECONDS, ServerProcess, server_environmen
 
 
 class Manager:
-    """Hands one file over to this process, in the place of a service manager."""
+    """A service manager that passes one file to this process."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
+    def __init__(self) -> None:
         self.environment: dict[str, str] = {}
+        self.descriptor = -1
 
-    def hand_over(self, file: socket.socket | int, name: str = "", *, count: str = "1", process: int = 0) -> None:
-        """Have a copy of ``file`` be the first descriptor. A listener that takes it over closes it."""
-        descriptor = os.dup(file if isinstance(file, int) else file.fileno())
-        os.set_inheritable(descriptor, True)
-        self._monkeypatch.setattr(activation, "_FIRST_DESCRIPTOR", descriptor)
+    def pass_file(self, file: socket.socket | int, name: str = "", *, count: str = "1", process: int = 0) -> None:
+        """Pass a copy of ``file``; a listener that inherits it closes it."""
+        self.descriptor = os.dup(file if isinstance(file, int) else file.fileno())
+        os.set_inheritable(self.descriptor, True)
         self.environment = {"LISTEN_PID": str(process or os.getpid()), "LISTEN_FDS": count, "LANG": "C"}
         if name:
             self.environment["LISTEN_FDNAMES"] = name
 
-    def taken(self, certificates: Certificates | None = None) -> list[Listener]:
-        """Return what a server takes over."""
-        return list(inherited_listeners(self.environment, certificates))
+    def inherited(self, certificates: Certificates | None = None) -> list[Listener]:
+        """Return the listeners that a server makes of it."""
+        return list(inherited_listeners(self.environment, certificates, self.descriptor))
 
-    def refusal(self) -> str:
-        """Return the line that says why it does not."""
+    def refusal(self, *, file_is_closed: bool = False) -> str:
+        """Return the message of the error, which leaves the file open unless ``file_is_closed``."""
         with pytest.raises(ListenError) as refused:
-            self.taken()
+            self.inherited()
         assert "\n" not in str(refused.value)
+        if not file_is_closed:
+            os.close(self.descriptor)
         return str(refused.value)
 
 
 @pytest.fixture
-def manager(monkeypatch: pytest.MonkeyPatch) -> Manager:
-    return Manager(monkeypatch)
+def manager() -> Manager:
+    return Manager()
 
 
 @pytest.fixture
@@ -58,49 +58,52 @@ def certificates(tmp_path: Path) -> Certificates:
     return Certificates(files.server_cert, files.server_key, None)
 
 
-def test_a_socket_is_taken_over_so_that_no_child_takes_it_too(manager: Manager) -> None:
+def test_an_inherited_socket_becomes_a_listener_and_is_hidden_from_child_processes(manager: Manager) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         sock.setblocking(True)
-        manager.hand_over(sock)
-        [listener] = manager.taken()
+        manager.pass_file(sock)
+        [listener] = manager.inherited()
         assert listener.is_inherited
         assert not listener.is_tls
         assert listener.address == f"127.0.0.1:{sock.getsockname()[1]}"
         assert not os.get_inheritable(listener.fileno())
         assert not os.get_blocking(listener.fileno())
         assert manager.environment == {"LANG": "C"}
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)  # and so have its clients
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         listener.listen()
         listener.close()
-        with socket.create_connection(sock.getsockname()):  # its owner goes on listening
+        with socket.create_connection(sock.getsockname()):  # the service manager's copy still listens
             pass
 
 
-def test_sockets_for_another_process_are_left_alone(manager: Manager) -> None:
+def test_sockets_for_another_process_are_ignored(manager: Manager) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        manager.hand_over(sock, process=os.getpid() + 1)
-        descriptor = activation._FIRST_DESCRIPTOR
-        assert manager.taken() == []
+        manager.pass_file(sock, process=os.getpid() + 1)
+        assert manager.inherited() == []
         assert manager.environment == {"LANG": "C"}
-        os.close(descriptor)
+        os.close(manager.descriptor)
 
 
-@pytest.mark.parametrize("environment", [{}, {"LISTEN_PID": str(os.getpid())}, {"LISTEN_FDS": "1"}])
-def test_without_sockets_there_are_none(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"LISTEN_PID": str(os.getpid())},
+        {"LISTEN_FDS": "1"},
+        {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"},
+    ],
+)
+def test_an_environment_without_sockets_yields_no_listener(environment: dict[str, str]) -> None:
     assert list(inherited_listeners(dict(environment), None)) == []
 
 
-def test_no_sockets_at_all_are_none() -> None:
-    assert list(inherited_listeners({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}, None)) == []
-
-
 @pytest.mark.parametrize("count", ["many", "-1", "1000", "9" * 5_000, "\u0661"])
-def test_a_number_that_is_none(manager: Manager, count: str) -> None:
+def test_an_invalid_number_of_sockets_is_rejected(manager: Manager, count: str) -> None:
     manager.environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count}
-    assert "is no number of sockets; start the server by a socket unit" in manager.refusal()
+    assert "expected a number of sockets in LISTEN_FDS, got " in manager.refusal(file_is_closed=True)
 
 
-def test_what_is_no_listening_stream_socket_is_refused(manager: Manager, tmp_path: Path) -> None:
+def test_anything_but_a_listening_stream_socket_is_rejected_and_left_open(manager: Manager, tmp_path: Path) -> None:
     with (
         socket.socket() as connecting,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
@@ -110,38 +113,31 @@ def test_what_is_no_listening_stream_socket_is_refused(manager: Manager, tmp_pat
         packets.bind(str(tmp_path / "packets"))
         packets.listen()
         for sock in (connecting, datagrams, packets):
-            manager.hand_over(sock, "scoop.socket")
-            assert f"({'scoop.socket'!r}): it is no listening stream socket; " in manager.refusal()
-            os.close(activation._FIRST_DESCRIPTOR)  # it is still open: what was not given is not the server's to close
-        manager.hand_over(file.fileno())
+            manager.pass_file(sock, "scoop.socket")
+            assert f"({'scoop.socket'!r}): not a listening stream socket; " in manager.refusal()
+        manager.pass_file(file.fileno())
         assert "('unknown'): Socket operation on non-socket; start the server by a socket unit" in manager.refusal()
-        os.close(activation._FIRST_DESCRIPTOR)
 
 
-def test_the_name_tls_makes_it_serve_tls(manager: Manager, certificates: Certificates) -> None:
+def test_a_socket_named_tls_serves_tls_and_any_other_does_not(manager: Manager, certificates: Certificates) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        manager.hand_over(sock, "tls")
-        [listener] = manager.taken(certificates)
-        assert listener.is_tls
-        assert listener.address.startswith("tls:127.0.0.1:")
-        listener.close()
-        manager.hand_over(sock, "scoop.socket")
-        [listener] = manager.taken(certificates)
-        assert not listener.is_tls
-        listener.close()
+        for name, is_tls in (("tls", True), ("scoop.socket", False)):
+            manager.pass_file(sock, name)
+            [listener] = manager.inherited(certificates)
+            assert listener.is_tls == listener.address.startswith("tls:127.0.0.1:") == is_tls
+            listener.close()
 
 
-def test_the_name_tls_without_a_certificate_is_refused(manager: Manager) -> None:
+def test_a_socket_named_tls_needs_a_certificate(manager: Manager) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        manager.hand_over(sock, "tls")
-        assert "has the name tls, and TLS needs a certificate; name one with --tls-cert" in manager.refusal()
-        os.close(activation._FIRST_DESCRIPTOR)
+        manager.pass_file(sock, "tls")
+        assert "('tls'): there is no certificate; name one with --tls-cert" in manager.refusal()
 
 
-# The real process
+# The server process
 
 
-def test_all_sockets_are_served_and_outlive_the_server(tmp_path: Path) -> None:
+def test_all_inherited_sockets_are_served_and_outlive_the_server(tmp_path: Path) -> None:
     files = CertificateFiles.make(tmp_path / "certificates")
     path = tmp_path / "scoop.sock"
     with (
@@ -170,7 +166,7 @@ def warnings(server: ServerProcess) -> list[str]:
     return [line.partition(" WARNING ")[2] for line in server.log_lines if " WARNING " in line]
 
 
-def test_addresses_that_sockets_take_the_place_of_are_warned_of(tmp_path: Path) -> None:
+def test_configured_addresses_that_inherited_sockets_replace_are_logged(tmp_path: Path) -> None:
     unused = [f"unix:{tmp_path / 'unused.sock'}", "tcp:127.0.0.1:0"]
     with socket.create_server(("127.0.0.1", 0)) as sock:
         addresses = [unused[0], f"tcp:127.0.0.1:{sock.getsockname()[1]}", unused[1]]
@@ -179,12 +175,12 @@ def test_addresses_that_sockets_take_the_place_of_are_warned_of(tmp_path: Path) 
             assert server.stop() == 0
     [warning] = warnings(server)
     assert warning == (
-        "the service manager has handed over sockets, so --listen is not used, and none of them is "
-        f"{unused[0]}, {unused[1]}; add a socket unit, or leave it out"
+        "--listen is ignored because the service manager passed sockets, and none of them is "
+        f"{unused[0]}, {unused[1]}; add a socket unit for it, or remove it from the settings"
     )
 
 
-def test_addresses_that_are_those_of_the_sockets_and_no_address_at_all_are_not_warned_of() -> None:
+def test_no_warning_if_the_inherited_sockets_have_the_configured_addresses() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         sockets = [("scoop.socket", sock)]
         for flags in ([], ["--listen", f"tcp:127.0.0.1:{sock.getsockname()[1]}"]):
@@ -194,8 +190,8 @@ def test_addresses_that_are_those_of_the_sockets_and_no_address_at_all_are_not_w
 
 
 @pytest.mark.parametrize("count", ["2", "3", "9"])
-def test_more_sockets_promised_than_given_are_one_line(count: str) -> None:
-    # Between what was given and what was not, the server's own descriptors come to lie.
+def test_fewer_sockets_than_announced_are_a_one_line_error(count: str) -> None:
+    # The missing descriptors are taken by files of the server itself.
     program = (
         f"import os, sys; os.environ |= {{'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': {count!r}}}; "
         "os.execv(sys.executable, [sys.executable, '-m', 'scoop_server', '--memory'])"
@@ -213,12 +209,10 @@ def test_more_sockets_promised_than_given_are_one_line(count: str) -> None:
         )
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
-    assert line.startswith(
-        "scoop-server: cannot listen on descriptor 4 ('unknown'): it is no listening stream socket; "
-    )
+    assert line.startswith("scoop-server: cannot listen on descriptor 4 ('unknown'): not a listening stream socket; ")
 
 
-def test_a_compaction_does_not_get_the_sockets(tmp_path: Path) -> None:
+def test_a_compaction_does_not_inherit_the_sockets(tmp_path: Path) -> None:
     data = tmp_path / "data"
     look = tmp_path / "sitecustomize.py"
     seen = tmp_path / "seen"

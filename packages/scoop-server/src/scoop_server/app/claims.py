@@ -1,0 +1,111 @@
+"""Everything that may be denied to a server at its start: the data directory, certificates, addresses, descriptors."""
+
+import resource
+from collections.abc import MutableMapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Final, Self
+
+from scoop_server.config.options import Settings
+from scoop_server.errors import ListenError
+from scoop_server.net.activation import inherited_listeners
+from scoop_server.net.listener import Listener, bind
+from scoop_server.net.tls import Certificates
+from scoop_server.storage.lock import DirectoryLock
+from scoop_server.telemetry.logs import log
+from scoop_server.text import noun
+
+RESERVED_DESCRIPTORS: Final = 32
+"""Descriptors that no client gets: standard streams, lock, two journals, a compaction, selectors, signals."""
+
+ADMIN_DESCRIPTORS: Final = 48
+"""Descriptors that no client gets if there is an admin endpoint: its socket and its connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The exclusive resources of one server. The addresses are bound, and do not listen yet."""
+
+    lock: DirectoryLock | None
+    """None for an index in memory only."""
+    certificates: Certificates | None
+    listeners: list[Listener]
+
+    @classmethod
+    def take(cls, settings: Settings, environment: MutableMapping[str, str], resources: ExitStack) -> Self:
+        """Lock the data directory, read the certificates, and bind the addresses or take inherited sockets.
+
+        Raises DataDirectoryError, CertificateError or ListenError.
+        """
+        lock = None if settings.memory else resources.enter_context(closing(DirectoryLock(str(settings.data_dir))))
+        certificates = _read_certificates(settings)
+        listeners = [
+            resources.enter_context(closing(listener)) for listener in inherited_listeners(environment, certificates)
+        ]
+        if listeners:
+            _warn_of_unused_addresses(settings, listeners)
+        else:
+            listeners = [
+                resources.enter_context(closing(bind(address, certificates))) for address in settings.addresses
+            ]
+        if certificates is not None and not any(listener.is_tls for listener in listeners):
+            raise ListenError(
+                "cannot use --tls-cert: no socket has TLS; set FileDescriptorName=tls in the socket unit that needs it"
+            )
+        warn_of_exposed_listeners(listeners)
+        return cls(lock, certificates, listeners)
+
+
+def _read_certificates(settings: Settings) -> Certificates | None:
+    if settings.tls_cert is None:
+        return None
+    return Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+
+
+def _warn_of_unused_addresses(settings: Settings, inherited: list[Listener]) -> None:
+    """Warn of configured addresses that the inherited sockets replace and do not include."""
+    addresses = {listener.address for listener in inherited}
+    unused = [str(each) for each in settings.listen if str(each).removeprefix("tcp:") not in addresses]
+    if unused:
+        log.warning(
+            "--listen is ignored because the service manager passed sockets, and none of them is %(address)s; "
+            "add a socket unit for it, or remove it from the settings",
+            {"address": ", ".join(unused)},
+        )
+
+
+def warn_of_exposed_listeners(listeners: list[Listener]) -> None:
+    """Warn of each listener at which clients on other machines can change the index without a certificate."""
+    for listener in listeners:
+        if listener.is_exposed and listener.is_tls:
+            log.warning(
+                "%(address)s is reachable from other machines and requires no client certificate: "
+                "anyone who connects can change the index",
+                {"address": listener.address},
+            )
+        elif listener.is_exposed:
+            log.warning(
+                "%(address)s is reachable from other machines without TLS: anyone who connects can change the index, "
+                "and traffic can be read and altered in transit",
+                {"address": listener.address},
+            )
+
+
+def raise_descriptor_limit(clients_max: int, *, has_admin: bool) -> int:
+    """Raise the soft limit of open files to what ``clients_max`` clients need; return how many clients fit."""
+    reserved = RESERVED_DESCRIPTORS + (ADMIN_DESCRIPTORS if has_admin else 0)
+    needed = clients_max + reserved
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return clients_max
+    soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == needed:
+        return clients_max
+    clients_max = max(1, soft - reserved)
+    log.warning(
+        f"the limit of open files is %(files)d, which allows only %(clients)d {noun(clients_max, 'client')}; "
+        "raise it with ulimit -n or LimitNOFILE=",
+        {"clients": clients_max, "files": soft},
+    )
+    return clients_max
