@@ -1,4 +1,4 @@
-"""The page on TLS: its commands run, in its order, and do what it says."""
+"""The commands of the page on TLS run, in its order, with the result that it shows."""
 
 import shlex
 import subprocess
@@ -13,7 +13,7 @@ HOWTO: Final = ROOT / "docs" / "howto-tls.md"
 PORT: Final = "8443"
 
 
-def test_the_page_leads_to_a_server_that_lets_in_its_clients_only(tmp_path: Path) -> None:
+def test_the_commands_start_a_server_that_admits_only_its_clients(tmp_path: Path) -> None:
     make_certificates, serve, connect = code_blocks(HOWTO, "sh")
     [program] = code_blocks(HOWTO, "python")
     subprocess.run(

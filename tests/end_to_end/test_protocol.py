@@ -1,67 +1,54 @@
-"""The table of the protocol again, this time asked of a real server over TCP."""
+"""The cases of the protocol, sent to a real server over TCP."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from tests.support.process import BlockingClient, ServerProcess
+from tests.support.process import ServerProcess
 from tests.support.protocol_cases import PROTOCOL_CASES, ProtocolCase
+
+Variant = tuple[bool, int]
+
+
+def variant(case: ProtocolCase) -> Variant:
+    """Return the settings of a case."""
+    return case.reject_cycles, case.max_line_length
 
 
 @pytest.fixture(scope="module")
 def server_for() -> Iterator[Callable[[ProtocolCase], ServerProcess]]:
     """Give a function that returns a running server with the settings of a case."""
     with ExitStack() as running:
-        servers: dict[tuple[bool, int], ServerProcess] = {}
+        servers: dict[Variant, ServerProcess] = {}
 
         def server_for_case(case: ProtocolCase) -> ServerProcess:
-            variant = (case.reject_cycles, case.max_line_length)
-            if variant not in servers:
+            if variant(case) not in servers:
                 flags = ["--memory", "--max-line", str(case.max_line_length)]
                 flags += ["--reject-cycles"] if case.reject_cycles else []
-                servers[variant] = running.enter_context(ServerProcess(*flags))
-            return servers[variant]
+                servers[variant(case)] = running.enter_context(ServerProcess(*flags))
+            return servers[variant(case)]
 
         yield server_for_case
 
 
-def empty_the_index(client: BlockingClient, case: ProtocolCase) -> None:
-    """Remove whatever a case may have indexed, in cycles or not."""
-    names = set(re.findall(r"INDEX\|([^|\n]+)\|", (case.setup + case.sent).decode("latin-1")))
-    indexed = [name for name in sorted(names) if client.ask(f"QUERY|{name}|") == ["OK"]]
-    for command in ("INDEX", "REMOVE"):
-        assert client.ask(*[f"{command}|{name}|" for name in indexed]) == ["OK"] * len(indexed)
-
-
-def exchange(server: ServerProcess, case: ProtocolCase, pieces: Iterator[bytes]) -> bytes:
-    """Return all that comes back on a connection of its own for ``pieces``, after the setup of ``case``."""
+def remove_all(server: ServerProcess, case: ProtocolCase) -> None:
+    """Remove every package that a case may have indexed, also in cycles."""
+    lines = (case.setup + case.sent).decode("latin-1").split("\n")
+    names = {line.split("|")[1] for line in lines if line.startswith("INDEX|") and line.count("|") == 2}
     with server.connect() as client:
-        client.send(case.setup)
-        assert client.read_answers(case.setup.count(b"\n")) == ["OK"] * case.setup.count(b"\n")
-        for piece in pieces:
-            client.send(piece)
-        client.finish_sending()
-        return client.read_to_end()
+        indexed = [name for name in sorted(names) if name and client.ask(f"QUERY|{name}|") == ["OK"]]
+        for command in ("INDEX", "REMOVE"):
+            assert client.ask(*[f"{command}|{name}|" for name in indexed]) == ["OK"] * len(indexed)
 
 
 @pytest.mark.parametrize("case", PROTOCOL_CASES, ids=str)
-def test_each_case_of_the_protocol(server_for: Callable[[ProtocolCase], ServerProcess], case: ProtocolCase) -> None:
+def test_protocol_case(server_for: Callable[[ProtocolCase], ServerProcess], case: ProtocolCase) -> None:
     server = server_for(case)
     try:
-        assert exchange(server, case, iter([case.sent])) == case.answers
-    finally:
         with server.connect() as client:
-            empty_the_index(client, case)
-
-
-@pytest.mark.parametrize("case", [case for case in PROTOCOL_CASES if len(case.sent) < 1_000], ids=str)
-def test_each_case_in_small_packets(server_for: Callable[[ProtocolCase], ServerProcess], case: ProtocolCase) -> None:
-    server = server_for(case)
-    try:
-        pieces = (case.sent[start : start + 3] for start in range(0, len(case.sent), 3))
-        assert exchange(server, case, pieces) == case.answers
+            client.send(case.setup + case.sent)
+            client.finish_sending()
+            assert client.read_to_end() == b"OK\n" * case.setup.count(b"\n") + case.answers
     finally:
-        with server.connect() as client:
-            empty_the_index(client, case)
+        remove_all(server, case)

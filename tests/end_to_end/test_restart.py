@@ -1,4 +1,4 @@
-"""A restart on sockets that a service manager holds: whoever connects gets an answer, from this server or the next."""
+"""A restart on sockets that a service manager holds: every client is answered, by this server or the next."""
 
 import signal
 import socket
@@ -15,22 +15,22 @@ from tests.support.process import WAIT_SECONDS, BlockingClient, ServerProcess
 CLIENTS: Final = 3
 RESTARTS: Final = 3
 ANSWERS_BETWEEN: Final = 20
-"""How many requests are answered between two restarts, at least, so that each hits them in the middle."""
+"""Least number of requests answered between two restarts, so that each restart interrupts clients."""
 
 
-class Restless:
-    """Clients that keep asking, each in a thread, while servers come and go at one address."""
+class Clients:
+    """Clients that send requests, each in a thread, while servers stop and start at one address."""
 
     def __init__(self, address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
         self._address = address
         self._tls = tls
-        self._is_over = False
+        self._is_stopping = False
         self._changed = threading.Condition()
         self.indexed: list[str] = []
         self.reconnect_count = 0
         self.failures: list[str] = []
-        self._threads = [threading.Thread(target=self._connect_anew, args=(number,)) for number in range(CLIENTS)]
-        self._threads.append(threading.Thread(target=self._stay))
+        self._threads = [threading.Thread(target=self._reconnect, args=(number,)) for number in range(CLIENTS)]
+        self._threads.append(threading.Thread(target=self._keep_connection))
         for thread in self._threads:
             thread.start()
 
@@ -42,11 +42,11 @@ class Restless:
                 self.failures.append(f"{package} was answered {answers}")
             self._changed.notify_all()
 
-    def _connect_anew(self, number: int) -> None:
-        """Make a connection for each request. Whatever goes wrong is a failure."""
+    def _reconnect(self, number: int) -> None:
+        """Send each request on a new connection. Any error is a failure."""
         count = 0
-        while not self._is_over:
-            package = f"anew-{number}-{count}"
+        while not self._is_stopping:
+            package = f"new-{number}-{count}"
             count += 1
             try:
                 with BlockingClient(self._address, tls=self._tls) as client:
@@ -56,10 +56,10 @@ class Restless:
                     self.failures.append(f"{package}: {error!r}")
                     self._changed.notify_all()
 
-    def _stay(self) -> None:
-        """Ask on one connection as long as it stands; where it has ended between two answers, connect and ask again."""
+    def _keep_connection(self) -> None:
+        """Send requests on one connection; when it is closed between two replies, connect and send again."""
         client, count = BlockingClient(self._address, tls=self._tls), 0
-        while not self._is_over:
+        while not self._is_stopping:
             package = f"stay-{count}"
             try:
                 self._note(package, client.ask(f"INDEX|{package}|"))
@@ -71,26 +71,26 @@ class Restless:
         client.close()
 
     def wait_for_answers(self) -> None:
-        """Return when some more requests have been answered."""
+        """Wait until some more requests have been answered."""
         with self._changed:
             wanted = len(self.indexed) + ANSWERS_BETWEEN
             assert self._changed.wait_for(lambda: len(self.indexed) >= wanted or self.failures, WAIT_SECONDS)
 
     def stop(self) -> None:
-        """Have them all come to an end."""
-        self._is_over = True
+        """Stop all clients."""
+        self._is_stopping = True
         for thread in self._threads:
             thread.join(WAIT_SECONDS)
 
 
 @pytest.mark.parametrize("name", ["scoop.socket", "tls"])
-def test_a_restart_refuses_no_connection_and_forgets_nothing(tmp_path: Path, name: str) -> None:
+def test_a_restart_rejects_no_connection_and_loses_nothing(tmp_path: Path, name: str) -> None:
     files = CertificateFiles.make(tmp_path / "certificates")
     flags = files.server_arguments if name == "tls" else ()
     tls = files.client_context() if name == "tls" else None
     arguments = ("--data-dir", str(tmp_path / "data"), *flags)
     with socket.create_server(("127.0.0.1", 0), backlog=100) as held:
-        clients = Restless(held.getsockname(), tls)
+        clients = Clients(held.getsockname(), tls)
         try:
             for _ in range(RESTARTS):
                 with ServerProcess(*arguments, sockets=[(name, held)]) as server:
@@ -104,5 +104,5 @@ def test_a_restart_refuses_no_connection_and_forgets_nothing(tmp_path: Path, nam
                 with server.connect(tls=tls) as client:
                     assert set(client.ask(*(f"QUERY|{package}|" for package in clients.indexed))) == {"OK"}
         finally:
-            held.close()  # no one waits for a server that will not come
+            held.close()  # so that no client waits for a server that does not start
             clients.stop()
