@@ -327,7 +327,7 @@ class TestChanges:
 
 class TestRebuildLines:
     @pytest.mark.parametrize(
-        ("lines", "rebuild_lines"),
+        ("lines", "to_lines"),
         [
             ([], []),
             (["INDEX|b|", "INDEX|a|"], ["INDEX|a|", "INDEX|b|"]),
@@ -341,11 +341,11 @@ class TestRebuildLines:
         ],
     )
     def test_dependencies_come_first_and_cycles_are_closed_at_their_end(
-        self, lines: list[str], rebuild_lines: list[str]
+        self, lines: list[str], to_lines: list[str]
     ) -> None:
         graph = graph_of(*lines)
-        assert list(graph.rebuild_lines()) == rebuild_lines
-        assert graph_of(*rebuild_lines) == graph
+        assert list(graph.to_lines()) == to_lines
+        assert graph_of(*to_lines) == graph
 
 
 class TestFromLists:
@@ -435,7 +435,7 @@ class TestTime:
 
     def test_a_graph_is_written_down_in_linear_time(self) -> None:
         graph = self.ladder()
-        assert len(list(graph.rebuild_lines())) == 2 * self.LENGTH
+        assert len(list(graph.to_lines())) == 2 * self.LENGTH
 
 
 class TestRejectCycles:

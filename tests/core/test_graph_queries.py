@@ -76,12 +76,12 @@ class TestNeighbours:
         for name in edges:
             assert set(graph.dependencies(name)) == edges[name]
             assert graph.dependents(name) == tuple(sorted(turned[name]))
-        assert {name: frozenset(names) for name, names in graph.dependencies_by_package().items()} == edges
+        assert {name: frozenset(names) for name, names in graph.to_mapping().items()} == edges
         assert graph.dependents_by_package() == {name: tuple(sorted(names)) for name, names in turned.items()}
 
     def test_the_mappings_are_copies_that_cannot_be_changed(self) -> None:
         graph = graph_of("a:b b:")
-        before = (graph.dependencies_by_package(), graph.dependents_by_package())
+        before = (graph.to_mapping(), graph.dependents_by_package())
         graph.index("c", ["a"])
         for mapping in before:
             assert set(mapping) == {"a", "b"}
@@ -102,7 +102,7 @@ class TestClosures:
         ],
     )
     def test_requirements_can_be_installed_in_their_order(self, text: str, package: str, expected: str) -> None:
-        assert letters(graph_of(text).requirements(package)) == expected
+        assert letters(graph_of(text).transitive_dependencies(package)) == expected
 
     @pytest.mark.parametrize(
         ("text", "package", "expected"),
@@ -116,13 +116,13 @@ class TestClosures:
         ],
     )
     def test_the_impact_can_be_built_again_in_its_order(self, text: str, package: str, expected: str) -> None:
-        assert letters(graph_of(text).impact(package)) == expected
+        assert letters(graph_of(text).transitive_dependents(package)) == expected
 
     @given(edges())
     def test_requirements_are_the_closure_and_impact_is_its_reverse(self, edges: Edges) -> None:
         graph = DependencyGraph.from_mapping(edges)
         for name in edges:
-            requirements, impact = graph.requirements(name), graph.impact(name)
+            requirements, impact = graph.transitive_dependencies(name), graph.transitive_dependents(name)
             assert len(set(requirements)) == len(requirements)
             assert len(set(impact)) == len(impact)
             assert set(requirements) == closure(edges, name) - {name}
@@ -137,15 +137,15 @@ class TestClosures:
         assume(len(graph))
         package = data.draw(st.sampled_from(sorted(graph)))
         fresh = DependencyGraph()
-        for name in (*graph.requirements(package), package):
+        for name in (*graph.transitive_dependencies(package), package):
             assert fresh.index(name, graph.dependencies(name)) is Response.OK
-        for name in (*reversed(graph.impact(package)), package):
+        for name in (*reversed(graph.transitive_dependents(package)), package):
             assert graph.remove(name) is Response.OK
 
     @given(edges(), st.sampled_from(NAMES), st.sampled_from(NAMES))
     def test_why_is_a_shortest_path(self, edges: Edges, start: str, goal: str) -> None:
         assume({start, goal} <= edges.keys())
-        path = DependencyGraph.from_mapping(edges).why(start, goal)
+        path = DependencyGraph.from_mapping(edges).find_path(start, goal)
         if goal not in closure(edges, start):
             assert path == ()
             return
@@ -154,12 +154,12 @@ class TestClosures:
         assert len(path) - 1 == distance(edges, start, goal)
 
     def test_why_a_package_needs_itself_is_a_cycle(self) -> None:
-        assert letters(graph_of(RING).why("a", "a")) == "abca"
-        assert letters(graph_of(LOOP).why("a", "a")) == "aa"
-        assert graph_of(LOOP).why("b", "b") == ()
+        assert letters(graph_of(RING).find_path("a", "a")) == "abca"
+        assert letters(graph_of(LOOP).find_path("a", "a")) == "aa"
+        assert graph_of(LOOP).find_path("b", "b") == ()
 
     def test_the_first_of_several_shortest_paths_is_taken(self) -> None:
-        assert letters(graph_of("a:cb b:d c:d d:").why("a", "d")) == "abd"
+        assert letters(graph_of("a:cb b:d c:d d:").find_path("a", "d")) == "abd"
 
 
 class TestOrders:
@@ -168,7 +168,7 @@ class TestOrders:
         [("", ""), (TOOLCHAIN, "dbcae"), (RING, "dcbae"), (LOOP, "bac"), ("c: b: a:", "abc")],
     )
     def test_in_dependency_order(self, text: str, expected: str) -> None:
-        assert letters(graph_of(text).in_dependency_order()) == expected
+        assert letters(graph_of(text).topological_order()) == expected
 
     @pytest.mark.parametrize(
         ("text", "expected"),
@@ -195,18 +195,18 @@ class TestOrders:
         ],
     )
     def test_cycles(self, text: str, expected: list[str]) -> None:
-        assert list(map(letters, graph_of(text).cycles())) == expected
+        assert list(map(letters, graph_of(text).cyclic_components())) == expected
 
     @given(edges())
     def test_the_order_respects_every_edge_that_is_not_on_a_cycle(self, edges: Edges) -> None:
-        order = DependencyGraph.from_mapping(edges).in_dependency_order()
+        order = DependencyGraph.from_mapping(edges).topological_order()
         assert sorted(order) == sorted(edges)
         assert_respects_edges(order, edges)
 
     @given(edges())
     def test_the_order_is_that_of_the_lines_that_rebuild_the_graph(self, edges: Edges) -> None:
         graph = DependencyGraph.from_mapping(edges)
-        assert graph.in_dependency_order() == tuple(dict.fromkeys(request.package for request in graph.requests()))
+        assert graph.topological_order() == tuple(dict.fromkeys(request.package for request in graph.to_requests()))
 
     @given(edges())
     def test_edges_lead_to_earlier_layers_and_no_package_could_be_in_an_earlier_one(self, edges: Edges) -> None:
@@ -226,7 +226,7 @@ class TestOrders:
             for name in edges
             if name in closure(edges, name)
         }
-        assert DependencyGraph.from_mapping(edges).cycles() == tuple(sorted(groups))
+        assert DependencyGraph.from_mapping(edges).cyclic_components() == tuple(sorted(groups))
 
     @given(edges())
     def test_equal_graphs_answer_equally(self, edges: Edges) -> None:
@@ -239,15 +239,19 @@ class TestOrders:
         for query in WHOLE_GRAPH_QUERIES:
             assert query(one) == query(other)
         for name in edges:
-            for ask in (DependencyGraph.requirements, DependencyGraph.impact, DependencyGraph.dependents):
+            for ask in (
+                DependencyGraph.transitive_dependencies,
+                DependencyGraph.transitive_dependents,
+                DependencyGraph.dependents,
+            ):
                 assert ask(one, name) == ask(other, name)
 
 
 WHOLE_GRAPH_QUERIES: list[Callable[[DependencyGraph], object]] = [
-    DependencyGraph.in_dependency_order,
+    DependencyGraph.topological_order,
     DependencyGraph.layers,
-    DependencyGraph.cycles,
-    DependencyGraph.requests,
+    DependencyGraph.cyclic_components,
+    DependencyGraph.to_requests,
     DependencyGraph.dependents_by_package,
 ]
 
@@ -305,7 +309,7 @@ class TestExplanations:
         assert blockers == tuple(
             sorted(name for name in graph if name != package and package in graph.dependencies(name))
         )
-        cycle = graph.closed_cycle(package, names)
+        cycle = graph.find_closed_cycle(package, names)
         if cycle:
             assert cycle[0] == cycle[-1] == package
             assert cycle[1] in set(names)
@@ -313,20 +317,20 @@ class TestExplanations:
 
     def test_a_shortest_cycle_is_told_and_one_that_exists_is_not(self) -> None:
         graph = graph_of("a:b b:c c: d:ac")
-        assert letters(graph.closed_cycle("c", ["d", "a", "b"])) == "cdc"
-        assert letters(graph.closed_cycle("c", ["d", "c"])) == "cc"
+        assert letters(graph.find_closed_cycle("c", ["d", "a", "b"])) == "cdc"
+        assert letters(graph.find_closed_cycle("c", ["d", "c"])) == "cc"
         graph.index("c", ["b"])
-        assert graph.closed_cycle("c", ["b"]) == ()
-        assert letters(graph.closed_cycle("c", ["b", "a"])) == "cabc"
-        assert graph.closed_cycle("x", ["a"]) == ()
-        assert letters(graph.closed_cycle("x", ["x"])) == "xx"
-        assert graph.closed_cycle("a", ["x"]) == ()
+        assert graph.find_closed_cycle("c", ["b"]) == ()
+        assert letters(graph.find_closed_cycle("c", ["b", "a"])) == "cabc"
+        assert graph.find_closed_cycle("x", ["a"]) == ()
+        assert letters(graph.find_closed_cycle("x", ["x"])) == "xx"
+        assert graph.find_closed_cycle("a", ["x"]) == ()
 
     def test_a_cycle_that_exists_below_does_not_hold_up_the_search_for_a_new_one(self) -> None:
         graph = graph_of("a:b b:a x: y:x")
         graph.reject_cycles = True
         assert graph.index("x", ["a"]) is Response.OK
-        assert graph.closed_cycle("x", ["b"]) == ()
+        assert graph.find_closed_cycle("x", ["b"]) == ()
         assert graph.index("x", ["b"]) is Response.OK
 
     @pytest.mark.parametrize("bad", ["a b", "", "n" * 256])
@@ -336,15 +340,15 @@ class TestExplanations:
             lambda: graph.missing_dependencies(bad, []),
             lambda: graph.missing_dependencies("a", [bad]),
             lambda: graph.blocking_dependents(bad),
-            lambda: graph.closed_cycle(bad, []),
-            lambda: graph.closed_cycle("a", [bad]),
+            lambda: graph.find_closed_cycle(bad, []),
+            lambda: graph.find_closed_cycle("a", [bad]),
         ]
         for call in calls:
             with pytest.raises(InvalidName):
                 call()
 
     def test_one_text_is_no_list_of_names(self) -> None:
-        for ask in (DependencyGraph.missing_dependencies, DependencyGraph.closed_cycle):
+        for ask in (DependencyGraph.missing_dependencies, DependencyGraph.find_closed_cycle):
             with pytest.raises(TypeError, match="not the one text 'gmp'"):
                 ask(DependencyGraph(), "isl", "gmp")
 
@@ -354,10 +358,10 @@ class TestExplanations:
     [
         DependencyGraph.dependencies,
         DependencyGraph.dependents,
-        DependencyGraph.requirements,
-        DependencyGraph.impact,
-        lambda graph, name: graph.why(name, "a"),
-        lambda graph, name: graph.why("a", name),
+        DependencyGraph.transitive_dependencies,
+        DependencyGraph.transitive_dependents,
+        lambda graph, name: graph.find_path(name, "a"),
+        lambda graph, name: graph.find_path("a", name),
     ],
 )
 def test_a_package_that_is_not_indexed_is_an_error_with_its_name(
@@ -423,14 +427,14 @@ class TestFromOneGraphToAnother:
 
     @given(graphs())
     def test_the_requests_rebuild_the_graph(self, graph: DependencyGraph) -> None:
-        assert DependencyGraph.from_requests(graph.requests()) == graph
-        assert DependencyGraph.from_lines(graph.rebuild_lines()) == graph
+        assert DependencyGraph.from_requests(graph.to_requests()) == graph
+        assert DependencyGraph.from_lines(graph.to_lines()) == graph
 
 
 class TestMaking:
     def test_a_mapping_may_come_in_any_order_and_hold_cycles(self) -> None:
         graph = DependencyGraph.from_mapping({"a": ["b", "b"], "b": iter(["c", "a"]), "c": {"c"}})
-        assert graph.cycles() == (("a", "b"), ("c",))
+        assert graph.cyclic_components() == (("a", "b"), ("c",))
         assert graph.dependencies("a") == ("b",)
         assert [graph.remove(name) for name in "abc"] == [Response.FAIL] * 3
 
@@ -471,7 +475,7 @@ class TestMaking:
 
     def test_requests_can_be_refused_for_a_cycle(self) -> None:
         lines = ["INDEX|a|", "INDEX|b|a", "INDEX|a|b"]
-        assert DependencyGraph.from_lines(lines).cycles() == (("a", "b"),)
+        assert DependencyGraph.from_lines(lines).cyclic_components() == (("a", "b"),)
         with pytest.raises(RequestRefused):
             DependencyGraph.from_lines(lines, reject_cycles=True)
 
@@ -517,16 +521,16 @@ def test_a_chain_longer_than_any_recursion_limit() -> None:
     names = [f"p{number:05}" for number in range(length)]
     chain = {name: [following] for name, following in itertools.pairwise(names)} | {names[-1]: []}
     graph = DependencyGraph.from_mapping(chain)
-    assert graph.requirements(names[0]) == tuple(reversed(names[1:]))
-    assert graph.impact(names[-1]) == tuple(reversed(names[:-1]))
-    assert graph.why(names[0], names[-1]) == tuple(names)
-    assert graph.in_dependency_order() == tuple(reversed(names))
+    assert graph.transitive_dependencies(names[0]) == tuple(reversed(names[1:]))
+    assert graph.transitive_dependents(names[-1]) == tuple(reversed(names[:-1]))
+    assert graph.find_path(names[0], names[-1]) == tuple(names)
+    assert graph.topological_order() == tuple(reversed(names))
     assert graph.layers() == tuple((name,) for name in reversed(names))
-    assert graph.cycles() == ()
-    assert graph.closed_cycle(names[-1], [names[0]]) == (names[-1], *names)
+    assert graph.cyclic_components() == ()
+    assert graph.find_closed_cycle(names[-1], [names[0]]) == (names[-1], *names)
     assert len(graph.diff(DependencyGraph())) == length
     graph.index(names[-1], [names[0]])
-    assert graph.cycles() == (tuple(names),)
+    assert graph.cyclic_components() == (tuple(names),)
     assert len(graph.diff(DependencyGraph())) == length + 1
 
 

@@ -117,11 +117,11 @@ class TestRoundTrip:
         lines = [line for line in snapshot_of(graph).decode().splitlines() if not line.startswith("#")]
         assert rebuilt.apply_lines("".join(f"{line}\n" for line in lines), Changes()) == "OK\n" * len(lines)
         assert rebuilt == graph
-        assert list(graph.rebuild_lines()) == lines
+        assert list(graph.to_lines()) == lines
 
     @given(dependencies())
     def test_a_package_is_written_once_and_again_only_on_a_cycle(self, wanted: dict[str, list[str]]) -> None:
-        requests = [parse_request(line) for line in graph_of(wanted).rebuild_lines()]
+        requests = [parse_request(line) for line in graph_of(wanted).to_lines()]
         written: dict[str, tuple[str, ...]] = {}
         for request in requests:
             assert request.command is Command.INDEX

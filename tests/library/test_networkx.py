@@ -40,7 +40,7 @@ LARGE_GRAPHS = pytest.mark.parametrize("graph_of", [homebrew, large_with_cycles]
 
 def oracle_of(graph: DependencyGraph) -> "nx.DiGraph":
     """Return the same graph: an edge leads from a package to its dependency."""
-    oracle = nx.DiGraph(dict(graph.dependencies_by_package()))
+    oracle = nx.DiGraph(dict(graph.to_mapping()))
     assert set(oracle) == set(graph)
     return oracle
 
@@ -49,10 +49,10 @@ def assert_agrees(graph: DependencyGraph, oracle: "nx.DiGraph", sample: list[str
     for name in sample:
         assert set(graph.dependencies(name)) == set(oracle.successors(name))
         assert set(graph.dependents(name)) == set(oracle.predecessors(name))
-        assert set(graph.requirements(name)) == nx.descendants(oracle, name) - {name}
-        assert set(graph.impact(name)) == nx.ancestors(oracle, name) - {name}
+        assert set(graph.transitive_dependencies(name)) == nx.descendants(oracle, name) - {name}
+        assert set(graph.transitive_dependents(name)) == nx.ancestors(oracle, name) - {name}
     for start, goal in itertools.pairwise(sample):
-        path = graph.why(start, goal)
+        path = graph.find_path(start, goal)
         if path:
             assert nx.is_path(oracle, path)
             assert len(path) - 1 == nx.shortest_path_length(oracle, start, goal)
@@ -60,8 +60,8 @@ def assert_agrees(graph: DependencyGraph, oracle: "nx.DiGraph", sample: list[str
             assert not nx.has_path(oracle, start, goal)
     components = [set(group) for group in nx.strongly_connected_components(oracle)]
     cyclic = sorted(tuple(sorted(group)) for group in components if len(group) > 1)
-    assert [group for group in graph.cycles() if len(group) > 1] == cyclic
-    assert {group[0] for group in graph.cycles() if len(group) == 1} == {
+    assert [group for group in graph.cyclic_components() if len(group) > 1] == cyclic
+    assert {group[0] for group in graph.cyclic_components() if len(group) == 1} == {
         name for name in nx.nodes_with_selfloops(oracle) if {name} in components
     }
     assert_layers_agree(graph, oracle, components)
@@ -74,7 +74,7 @@ def assert_layers_agree(graph: DependencyGraph, oracle: "nx.DiGraph", components
         for generation in nx.topological_generations(condensed)
     ]
     assert [list(layer) for layer in graph.layers()] == generations
-    place = {name: number for number, name in enumerate(graph.in_dependency_order())}
+    place = {name: number for number, name in enumerate(graph.topological_order())}
     component_of = {name: number for number, group in enumerate(components) for name in group}
     for name, dependency in oracle.edges:
         assert place[dependency] < place[name] or component_of[name] == component_of[dependency]
@@ -92,7 +92,7 @@ def test_on_large_graphs(graph_of: Callable[[], DependencyGraph]) -> None:
 
 
 def test_the_large_graph_is_what_it_is_made_for() -> None:
-    sizes = sorted(map(len, large_with_cycles().cycles()))
+    sizes = sorted(map(len, large_with_cycles().cyclic_components()))
     assert len(sizes) > 10
     assert sizes[0] == 1
     assert sizes[-1] > 50
@@ -102,14 +102,14 @@ def test_the_large_graph_is_what_it_is_made_for() -> None:
 def test_a_diff_leads_from_one_large_graph_to_another(graph_of: Callable[[], DependencyGraph]) -> None:
     chance = random.Random(2)
     target = graph_of()
-    mapping = {name: list(names) for name, names in target.dependencies_by_package().items()}
+    mapping = {name: list(names) for name, names in target.to_mapping().items()}
     for name in chance.sample(sorted(mapping), len(mapping) // 3):
         del mapping[name]
     for name, names in mapping.items():
         mapping[name] = [each for each in names if each in mapping and chance.random() < 0.9]
     for name in chance.sample(sorted(mapping), len(mapping) // 5):
         mapping[name] = chance.sample(sorted(mapping), 3)
-    for start, end in ((mapping, target), (target.dependencies_by_package(), DependencyGraph.from_mapping(mapping))):
+    for start, end in ((mapping, target), (target.to_mapping(), DependencyGraph.from_mapping(mapping))):
         graph = DependencyGraph.from_mapping(start)
         requests = graph.diff(end)
         assert all(graph.apply(request) is Response.OK for request in requests)

@@ -16,7 +16,7 @@ TOUR: Final = Path(__file__).parent.parent.parent / "docs" / "library.md"
 
 BLOCKS: Final = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", TOUR.read_text("utf-8"), flags=re.DOTALL)
 SERVER_BLOCK: Final = next(code for code, _ in BLOCKS if "asyncio.run" in code)
-REMOVAL_BLOCK: Final = next(code for code, _ in BLOCKS if "impact" in code)
+REMOVAL_BLOCK: Final = next(code for code, _ in BLOCKS if "transitive_dependents" in code)
 
 # The server of the page listens on a port that may be taken here: it gets a free one, and tells which.
 ON_A_FREE_PORT: Final = """

@@ -80,7 +80,7 @@ class GraphAgainstModel(RuleBasedStateMachine):
     @rule()
     def rebuild(self) -> None:
         rebuilt = DependencyGraph()
-        lines = [f"{line}\n" for line in self.graph.rebuild_lines()]
+        lines = [f"{line}\n" for line in self.graph.to_lines()]
         assert rebuilt.apply_lines("".join(lines), Changes()) == "OK\n" * len(lines)
         assert rebuilt == self.graph
 

@@ -97,7 +97,7 @@ def test_every_state_is_written_down_and_read_back(reject_cycles: bool) -> None:
         data = b"".join(encode_snapshot(graph))
         loaded = decode_snapshot(data, reject_cycles=reject_cycles)
         rebuilt = DependencyGraph(reject_cycles=reject_cycles)
-        rebuilt.apply_lines(as_batch(list(graph.rebuild_lines())), Changes())
+        rebuilt.apply_lines(as_batch(list(graph.to_lines())), Changes())
         assert contents_of(graph) == contents_of(loaded) == contents_of(rebuilt) == naive.contents()
         assert graph == loaded == rebuilt
         assert written.setdefault(frozenset(naive.state.items()), data) == data

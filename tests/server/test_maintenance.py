@@ -274,7 +274,7 @@ class TestDump:
         for number in range(10_000):
             graph.index(f"package-{number}", [f"package-{number - 1}"] if number else [])
         begin(DataDirectory(str(tmp_path)), graph)
-        assert dumped(tmp_path).decode().splitlines() == list(graph.rebuild_lines())
+        assert dumped(tmp_path).decode().splitlines() == list(graph.to_lines())
 
     def test_a_tail_is_left_out(self, path: Path) -> None:
         (path / "journal-2").write_bytes(NEXT_JOURNAL.data[:-1])

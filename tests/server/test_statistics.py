@@ -86,7 +86,7 @@ def test_dependencies_are_counted_change_by_change_as_they_are_all_at_once(batch
         changes = Changes()
         graph.apply_lines("".join(lines), changes)
         total += added_dependencies(changes)
-        assert total == graph.dependency_total()
+        assert total == graph.edge_count()
 
 
 def test_the_event_loop_counts_dependencies_that_are_kept(loop: Loop) -> None:

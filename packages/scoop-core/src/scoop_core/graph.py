@@ -481,7 +481,7 @@ class DependencyGraph(GraphQueries):
 
     # In and out, whole
 
-    def rebuild_lines(self) -> Iterator[str]:
+    def to_lines(self) -> Iterator[str]:
         """Yield the INDEX lines, without newline, that rebuild this graph in any package indexer.
 
         A package comes after its dependencies; dependencies are sorted, and so is whatever order is left
@@ -490,7 +490,7 @@ class DependencyGraph(GraphQueries):
         they have come. Takes time in proportion to packages and dependencies, but for the sorting, and no
         recursion. The graph must not change meanwhile.
 
-        >>> list(DependencyGraph.from_mapping({"a": ["b"], "b": ["a", "c"], "c": []}).rebuild_lines())
+        >>> list(DependencyGraph.from_mapping({"a": ["b"], "b": ["a", "c"], "c": []}).to_lines())
         ['INDEX|c|', 'INDEX|b|c', 'INDEX|a|b', 'INDEX|b|a,c']
         """
         written: set[str] = set()
@@ -504,13 +504,13 @@ class DependencyGraph(GraphQueries):
             else:
                 yield from self._lines_up_to(package, names, written)
 
-    def requests(self) -> tuple[Request, ...]:
-        """Return the requests of :meth:`rebuild_lines`, all at once. O(P log P + D log D).
+    def to_requests(self) -> tuple[Request, ...]:
+        """Return the requests of :meth:`to_lines`, all at once. O(P log P + D log D).
 
-        >>> DependencyGraph.from_mapping({"gmp": []}).requests()
+        >>> DependencyGraph.from_mapping({"gmp": []}).to_requests()
         (Request(command=<Command.INDEX: 'INDEX'>, package='gmp', dependencies=()),)
         """
-        return tuple(map(parse_request, self.rebuild_lines()))
+        return tuple(map(parse_request, self.to_lines()))
 
     def _lines_up_to(self, package: str, names: list[str], written: set[str]) -> Iterator[str]:
         """Yield the lines of ``package`` and of all that it needs, but for what is ``written``; add them to it."""
@@ -542,7 +542,7 @@ class DependencyGraph(GraphQueries):
         Raises :exc:`RequestRefused` for the first that is not answered OK.
 
         >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
-        >>> DependencyGraph.from_requests(graph.requests()) == graph
+        >>> DependencyGraph.from_requests(graph.to_requests()) == graph
         True
         """
         graph = cls(reject_cycles=reject_cycles)
@@ -585,9 +585,9 @@ class DependencyGraph(GraphQueries):
             for name in dict.fromkeys(name for names in lists.values() for name in names):
                 lists.setdefault(name, ())
         graph = cls.from_lists(list(lists), map(",".join, lists.values()), reject_cycles=reject_cycles)
-        if reject_cycles and (cycles := graph.cycles()):
+        if reject_cycles and (cycles := graph.cyclic_components()):
             package = cycles[0][0]
-            raise RequestRefused(ClosesCycle(package, graph.why(package, package)))
+            raise RequestRefused(ClosesCycle(package, graph.find_path(package, package)))
         return graph
 
     @classmethod
@@ -602,7 +602,7 @@ class DependencyGraph(GraphQueries):
         """Return the graph in which package ``i`` has the dependency list ``i``, a comma-separated text.
 
         A package given twice has what it is given last. This is the way in for millions of packages: it trusts
-        that the names are names and that no list holds one twice, as :meth:`rebuild_lines` writes them. With
+        that the names are names and that no list holds one twice, as :meth:`to_lines` writes them. With
         ``dependent_counts``, how many other packages depend on package ``i``, it trusts these too, and looks up
         no dependency at all, which would take longer than all the rest. Cycles are accepted, with
         ``reject_cycles`` too, which then holds for what comes later. O(P + D). Raises ValueError where the lists

@@ -79,23 +79,23 @@ class GraphQueries:
         """
         return self._dependent_counts[self._known(package)]
 
-    def dependency_total(self) -> int:
+    def edge_count(self) -> int:
         """Return how many dependencies all packages have together. O(P).
 
         >>> from scoop_core import DependencyGraph
-        >>> DependencyGraph.from_mapping({"isl": ["gmp", "isl"], "cloog": ["gmp"], "gmp": []}).dependency_total()
+        >>> DependencyGraph.from_mapping({"isl": ["gmp", "isl"], "cloog": ["gmp"], "gmp": []}).edge_count()
         3
         """
         texts = list(filter(None, self._dependencies.values()))
         return sum(text.count(",") for text in texts) + len(texts)
 
-    def dependencies_by_package(self) -> Mapping[str, tuple[str, ...]]:
+    def to_mapping(self) -> Mapping[str, tuple[str, ...]]:
         """Return the whole graph as a mapping from each package to its dependencies: a copy, in no special order.
 
         O(P + D). :meth:`DependencyGraph.from_mapping` is the way back.
 
         >>> from scoop_core import DependencyGraph
-        >>> dict(DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}).dependencies_by_package())
+        >>> dict(DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}).to_mapping())
         {'isl': ('gmp',), 'gmp': ()}
         """
         lists = self._dependencies.items()
@@ -115,7 +115,7 @@ class GraphQueries:
 
     # Closures and paths
 
-    def requirements(self, package: str) -> tuple[str, ...]:
+    def transitive_dependencies(self, package: str) -> tuple[str, ...]:
         """Return all that must be there before ``package``: what it depends on, what that depends on, and so on.
 
         They come in an order in which they can be installed, each after its own dependencies; only
@@ -124,12 +124,12 @@ class GraphQueries:
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": []})
-        >>> graph.requirements("cloog")
+        >>> graph.transitive_dependencies("cloog")
         ('gmp', 'isl')
         """
         return tuple(successors_first([self._known(package)], self._sorted_names)[:-1])
 
-    def impact(self, package: str) -> tuple[str, ...]:
+    def transitive_dependents(self, package: str) -> tuple[str, ...]:
         """Return all that a change of ``package`` affects: what depends on it, what depends on that, and so on.
 
         They come in an order in which they can be built again, dependencies first; in reverse, they can be
@@ -137,7 +137,7 @@ class GraphQueries:
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": []})
-        >>> graph.impact("gmp")
+        >>> graph.transitive_dependents("gmp")
         ('isl', 'cloog')
         """
         if not self._dependent_counts[self._known(package)]:
@@ -146,7 +146,7 @@ class GraphQueries:
         affected.discard(package)
         return tuple(successors_first(sorted(affected), lambda name: sorted(affected.intersection(self._names(name)))))
 
-    def why(self, package: str, dependency: str) -> tuple[str, ...]:
+    def find_path(self, package: str, dependency: str) -> tuple[str, ...]:
         """Return a shortest path by which ``package`` needs ``dependency``, both included; empty where it does not.
 
         Each package on it depends directly on the next. Where both are the same, it is a shortest cycle
@@ -154,23 +154,23 @@ class GraphQueries:
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"gcc": ["cloog"], "cloog": ["isl"], "isl": ["gmp"], "gmp": []})
-        >>> graph.why("gcc", "gmp")
+        >>> graph.find_path("gcc", "gmp")
         ('gcc', 'cloog', 'isl', 'gmp')
-        >>> graph.why("gmp", "gcc")
+        >>> graph.find_path("gmp", "gcc")
         ()
         """
         return shortest_path(self._known(package), self._known(dependency), self._sorted_names)
 
     # Orders
 
-    def in_dependency_order(self) -> tuple[str, ...]:
+    def topological_order(self) -> tuple[str, ...]:
         """Return all packages, each after its dependencies.
 
-        Packages that need each other in a cycle cannot all keep to that; :meth:`cycles` names them.
+        Packages that need each other in a cycle cannot all keep to that; :meth:`cyclic_components` names them.
         O(P log P + D log D).
 
         >>> from scoop_core import DependencyGraph
-        >>> DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}).in_dependency_order()
+        >>> DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}).topological_order()
         ('c', 'b', 'a')
         """
         return tuple(successors_first(sorted(self._dependencies), self._sorted_names))
@@ -187,14 +187,14 @@ class GraphQueries:
         """
         return tuple(tuple(sorted(layer)) for layer in layers(self._dependencies, self._names))
 
-    def cycles(self) -> tuple[tuple[str, ...], ...]:
+    def cyclic_components(self) -> tuple[tuple[str, ...], ...]:
         """Return the groups of packages that all need each other, and those that depend on themselves.
 
         In the terms of graph theory: the strongly connected components that hold a cycle. Where there is
         none, each package can be installed after its dependencies. O(P log P + D).
 
         >>> from scoop_core import DependencyGraph
-        >>> DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": ["b"], "d": ["d"]}).cycles()
+        >>> DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": ["b"], "d": ["d"]}).cyclic_components()
         (('b', 'c'), ('d',))
         """
         groups = strongly_connected_components(self._dependencies, self._names)
@@ -219,7 +219,7 @@ class GraphQueries:
         if request.command is Command.INDEX:
             if missing := self.missing_dependencies(package, request.dependencies):
                 return MissingDependencies(package, missing)
-            if self.reject_cycles and (cycle := self.closed_cycle(package, request.dependencies)):
+            if self.reject_cycles and (cycle := self.find_closed_cycle(package, request.dependencies)):
                 return ClosesCycle(package, cycle)
         elif request.command is Command.REMOVE:
             if blockers := self.blocking_dependents(package):
@@ -255,7 +255,7 @@ class GraphQueries:
             return ()
         return tuple(name for name in self.dependents(package) if name != package)
 
-    def closed_cycle(self, package: str, dependencies: Iterable[str]) -> tuple[str, ...]:
+    def find_closed_cycle(self, package: str, dependencies: Iterable[str]) -> tuple[str, ...]:
         """Return a shortest cycle that an INDEX of ``package`` would close; empty where it would close none.
 
         It leads from ``package`` to ``package``, and each package on it depends on the next. Dependencies
@@ -264,7 +264,7 @@ class GraphQueries:
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": []})
-        >>> graph.closed_cycle("gmp", ["cloog"])
+        >>> graph.find_closed_cycle("gmp", ["cloog"])
         ('gmp', 'cloog', 'isl', 'gmp')
         """
         existing = self._names(package) if self._is_indexed(package) else []
@@ -303,7 +303,7 @@ class GraphQueries:
         requests: list[Request] = []
         incomplete: list[Request] = []
         indexed = set(current)
-        for package in self.in_dependency_order():
+        for package in self.topological_order():
             if package in current and same_names(current[package], self._dependencies[package]):
                 continue
             names = self._sorted_names(package)

@@ -12,7 +12,7 @@ A **snapshot** is a whole graph::
     #end packages 2 lines 2 crc32 e260d6f2
 
 - The header holds the version of the format.
-- Then come the lines of :meth:`DependencyGraph.rebuild_lines`: INDEX requests, dependencies
+- Then come the lines of :meth:`DependencyGraph.to_lines`: INDEX requests, dependencies
   first, the same bytes for equal graphs.
 - Notes tell for each of these lines, in order and up to 4,096 a note, how many other packages depend on its
   package, so that a reader need not count: of a million packages, that takes longer than all the rest.
@@ -92,7 +92,7 @@ def _snapshot_chunks(graph: DependencyGraph) -> Iterator[tuple[int, bytes]]:
     yield 0, b"#scoop snapshot %d\n" % SNAPSHOT_VERSION
     count = 0
     notes: list[bytes] = []
-    lines = graph.rebuild_lines()
+    lines = graph.to_lines()
     while some := list(islice(lines, _LINES_PER_CHUNK)):
         count += len(some)
         dependents = [str(graph.dependent_count(line.split("|")[1])) for line in some]

@@ -147,7 +147,7 @@ def _build_server(
     statistics = health.statistics
     statistics.recovery_seconds = index.recovery_seconds
     statistics.is_watched = settings.admin is not None
-    statistics.dependency_edges = index.graph.dependency_total() if statistics.is_watched else 0
+    statistics.dependency_edges = index.graph.edge_count() if statistics.is_watched else 0
     health.index, health.storage = index.graph, index.store
     selector = resources.enter_context(best_selector())
     # The loaded index lives as long as the process: exclude it from every later garbage collection.

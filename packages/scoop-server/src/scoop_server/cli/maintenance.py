@@ -130,7 +130,7 @@ def dump(path: str, out: BinaryIO) -> int:
     state = _recover_beside_a_server(_existing(path))
     if state is None:
         raise _no_index(path)  # rather than a backup of nothing
-    lines = state.graph.rebuild_lines()
+    lines = state.graph.to_lines()
     while some := list(islice(lines, _LINES_AT_ONCE)):
         out.write(("\n".join(some) + "\n").encode(ENCODING))
     out.flush()
