@@ -13,6 +13,8 @@ from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from socket import SHUT_WR
 from typing import Any, Final
 
+from scoop_server.config.access import UNRESTRICTED, AccessPolicy
+
 _SEND_BUFFER_BYTES: Final = 64
 """What the system takes of a server's answers before the client reads: little, so that sends are partial."""
 
@@ -146,7 +148,7 @@ class SimulatedListener:
         """Return the descriptor."""
         return 3
 
-    def accept(self) -> tuple[SimulatedSocket, object]:
+    def accept(self) -> tuple[SimulatedSocket, str, AccessPolicy]:
         """Return the next client."""
         if self._network.random.random() < 0.03:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -154,7 +156,7 @@ class SimulatedListener:
             raise BlockingIOError
         client = self.waiting.pop(0)
         self._network.trace(f"accept {client.number}")
-        return client, f"client {client.number}"
+        return client, f"client {client.number}", UNRESTRICTED
 
     def close(self) -> None:
         """Stop listening."""

@@ -25,11 +25,11 @@ class CertificateFiles:
     """Certificate and key in one file."""
 
     @classmethod
-    def make(cls, directory: Path) -> Self:
-        """Make them all new in ``directory``, which is made as well."""
+    def make(cls, directory: Path, authority: trustme.CA | None = None) -> Self:
+        """Create them all in the new ``directory``, issued by ``authority`` or a new one."""
         directory.mkdir()
         files = cls(*(directory / f"{name}.pem" for name in ("authority", "server", "server-key", "client")))
-        authority = trustme.CA()
+        authority = authority or trustme.CA()
         authority.cert_pem.write_to_path(files.authority)
         server = authority.issue_cert(HOST, "::1", "localhost")
         server.cert_chain_pems[0].write_to_path(files.server_cert)

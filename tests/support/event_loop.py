@@ -12,6 +12,7 @@ from typing import Self
 
 from scoop_core import Changes, DependencyGraph
 
+from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.config.limits import Limits
 from scoop_server.loop.client import StreamSocket
 from scoop_server.loop.server import Server, State
@@ -69,7 +70,7 @@ class Listener:
         self._waiting.append(waiting)
         self._writable.send(b"+")
 
-    def accept(self) -> tuple[StreamSocket, object]:
+    def accept(self) -> tuple[StreamSocket, str, AccessPolicy]:
         if self.error is not None:
             raise self.error
         if not self._waiting:
@@ -79,7 +80,7 @@ class Listener:
         if isinstance(accepted, OSError):
             raise accepted
         self._accepted += 1
-        return accepted, ("192.0.2.1", self._accepted)
+        return accepted, f"192.0.2.1:{self._accepted}", UNRESTRICTED
 
     @property
     def is_closed(self) -> bool:

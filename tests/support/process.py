@@ -226,7 +226,7 @@ class ServerProcess:
 
     def address_of(self, number: int) -> SocketAddress:
         """Return what to connect to for the address with this number."""
-        address = self.addresses[number].removeprefix("tls:")
+        address = self.addresses[number].removeprefix("tls:").partition("?")[0]
         if address.startswith("unix:"):
             return address.removeprefix("unix:")
         host, _, port = address.rpartition(":")

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def manager() -> Manager:
 @pytest.fixture
 def certificates(tmp_path: Path) -> Certificates:
     files = CertificateFiles.make(tmp_path / "certificates")
-    return Certificates(files.server_cert, files.server_key, None)
+    return Certificates(files.server_cert, files.server_key, files.authority)
 
 
 def test_an_inherited_socket_becomes_a_listener_and_is_hidden_from_child_processes(manager: Manager) -> None:
@@ -119,13 +120,43 @@ def test_anything_but_a_listening_stream_socket_is_rejected_and_left_open(manage
         assert "('unknown'): Socket operation on non-socket; start the server by a socket unit" in manager.refusal()
 
 
-def test_a_socket_named_tls_serves_tls_and_any_other_does_not(manager: Manager, certificates: Certificates) -> None:
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("tls", "tls:127.0.0.1:PORT"),
+        ("plain", "127.0.0.1:PORT"),
+        ("scoop.socket", "127.0.0.1:PORT"),
+        ("", "127.0.0.1:PORT"),
+        ("tls?read-only", "tls:127.0.0.1:PORT?read-only"),
+        ("scoop.socket?read-only", "127.0.0.1:PORT?read-only"),
+        ("tls?subject=builder", "tls:127.0.0.1:PORT?subject=builder"),
+    ],
+)
+def test_the_name_of_a_socket_chooses_tls_and_its_policy(
+    manager: Manager, certificates: Certificates, name: str, address: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        for name, is_tls in (("tls", True), ("scoop.socket", False)):
-            manager.pass_file(sock, name)
-            [listener] = manager.inherited(certificates)
-            assert listener.is_tls == listener.address.startswith("tls:127.0.0.1:") == is_tls
-            listener.close()
+        manager.pass_file(sock, name)
+        [listener] = manager.inherited(certificates)
+        with closing(listener):
+            assert listener.address == address.replace("PORT", str(sock.getsockname()[1]))
+            assert listener.is_tls == address.startswith("tls:")
+
+
+@pytest.mark.parametrize("name", ["TLS", "tls-server", "read-only", "tls?readonly", "tls?"])
+def test_a_mistyped_name_is_rejected_instead_of_serving_without_tls_or_with_changes(
+    manager: Manager, name: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        manager.pass_file(sock, name)
+        assert "; correct FileDescriptorName in the socket unit" in manager.refusal()
+
+
+@pytest.mark.parametrize("name", ["plain?subject=builder", "plain?issuer=Authority"])
+def test_a_policy_on_certificates_needs_tls(manager: Manager, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        manager.pass_file(sock, name)
+        assert "subject and issuer need TLS with client certificates" in manager.refusal()
 
 
 def test_a_socket_named_tls_needs_a_certificate(manager: Manager) -> None:
@@ -147,7 +178,7 @@ def test_all_inherited_sockets_are_served_and_outlive_the_server(tmp_path: Path)
     ):
         unix.bind(str(path))
         unix.listen()
-        sockets = (("scoop.socket", plain), ("tls", secure), ("unix", unix))
+        sockets = (("scoop.socket", plain), ("tls", secure), ("plain", unix))
         for _ in range(2):
             with ServerProcess("--memory", *files.server_arguments, sockets=sockets) as server:
                 assert server.addresses == [

@@ -75,15 +75,22 @@ def _warn_of_unused_addresses(settings: Settings, inherited: list[Listener]) -> 
 
 
 def warn_of_exposed_listeners(listeners: list[Listener]) -> None:
-    """Warn of each listener at which clients on other machines can change the index without a certificate."""
+    """Warn of each listener at which anyone on another machine can change the index, or traffic can be altered."""
     for listener in listeners:
-        if listener.is_exposed and listener.is_tls:
+        if not listener.is_exposed or (listener.is_tls and listener.policy.is_read_only):
+            continue
+        if listener.is_tls:
             log.warning(
                 "%(address)s is reachable from other machines and requires no client certificate: "
                 "anyone who connects can change the index",
                 {"address": listener.address},
             )
-        elif listener.is_exposed:
+        elif listener.policy.is_read_only:
+            log.warning(
+                "%(address)s is reachable from other machines without TLS: traffic can be read and altered in transit",
+                {"address": listener.address},
+            )
+        else:
             log.warning(
                 "%(address)s is reachable from other machines without TLS: anyone who connects can change the index, "
                 "and traffic can be read and altered in transit",

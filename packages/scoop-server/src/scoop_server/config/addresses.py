@@ -3,13 +3,17 @@
 ``tcp:HOST:PORT``  plain TCP, ``tcp:127.0.0.1:8080``; an IPv6 address stands in brackets, ``tcp:[::1]:8080``
 ``tls:HOST:PORT``  TLS over TCP
 ``unix:PATH``      a Unix socket, ``unix:/run/scoop.sock``
+
+An access policy may follow, as in ``tcp:[::]:8081?read-only``; see :mod:`~scoop_server.config.access`.
 """
 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+
+from scoop_server.config.access import UNRESTRICTED, AccessPolicy, split_policy
 
 _HOST_AND_PORT: Final = re.compile(r"(?:\[([\w:.%-]+)\]|([^\[\]:\s\0]+)):([0-9]{1,5})", re.ASCII)
 
@@ -26,9 +30,10 @@ class InternetAddress:
     host: str
     port: int
     is_tls: bool = False
+    policy: AccessPolicy = field(default=UNRESTRICTED, compare=False)
 
     def __str__(self) -> str:
-        return f"{'tls' if self.is_tls else 'tcp'}:{format_host_and_port(self.host, self.port)}"
+        return f"{'tls' if self.is_tls else 'tcp'}:{format_host_and_port(self.host, self.port)}{self.policy}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,10 @@ class UnixAddress:
     """A socket in the file system."""
 
     path: str
+    policy: AccessPolicy = field(default=UNRESTRICTED, compare=False)
 
     def __str__(self) -> str:
-        return f"unix:{self.path}"
+        return f"unix:{self.path}{self.policy}"
 
 
 Address = InternetAddress | UnixAddress
@@ -52,22 +58,25 @@ def are_sockets_handed_over(environment: Mapping[str, str]) -> bool:
 def parse_address(text: str) -> Address:
     """Return the address that ``text`` spells. Raises ValueError with one line that says what is wrong.
 
-    >>> parse_address("tls:[::1]:8443")
-    InternetAddress(host='::1', port=8443, is_tls=True)
-    >>> parse_address("unix:/run/scoop.sock")
-    UnixAddress(path='/run/scoop.sock')
+    >>> parse_address("tls:[::1]:8443") == InternetAddress("::1", 8443, is_tls=True)
+    True
+    >>> parse_address("unix:/run/scoop.sock") == UnixAddress("/run/scoop.sock")
+    True
     """
-    scheme, _, rest = text.partition(":")
+    place, policy = split_policy(text)
+    scheme, _, rest = place.partition(":")
+    if policy.requires_certificate and scheme != "tls":
+        raise ValueError(f"expected tls:HOST:PORT before subject and issuer, got {text!r}")
     match scheme:
         case "tcp" | "tls":
             host, port = parse_host_and_port(rest)
-            return InternetAddress(host, port, is_tls=scheme == "tls")
+            return InternetAddress(host, port, is_tls=scheme == "tls", policy=policy)
         case "unix":
             if not rest or "\0" in rest:
                 raise ValueError(f"unix:PATH is wanted, not {text!r}")
             if len(os.fsencode(rest)) > _UNIX_PATH_BYTES_MAX:
                 raise ValueError(f"the path of a socket has at most {_UNIX_PATH_BYTES_MAX} bytes, not {text!r}")
-            return UnixAddress(rest)
+            return UnixAddress(rest, policy)
         case _:
             raise ValueError(f"tcp:HOST:PORT, tls:HOST:PORT or unix:PATH is wanted, not {text!r}")
 

@@ -182,7 +182,7 @@ def _path(text: str) -> Path:
 
 def _admin_address(text: str) -> Address:
     scheme = text.partition(":")[0]
-    if scheme == "tls":
+    if scheme == "tls" or "?" in text:
         raise ValueError(f"HOST:PORT or unix:PATH is wanted, not {text!r}: it speaks plain HTTP")
     return parse_address(text if scheme in {"tcp", "unix"} else f"tcp:{text}")
 

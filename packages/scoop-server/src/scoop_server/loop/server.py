@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from scoop_core import Changes, ConnectionState, DependencyGraph
 
-from scoop_server.config.addresses import format_address
+from scoop_server.config.access import AccessPolicy
 from scoop_server.config.limits import Limits
 from scoop_server.errors import ReadOnlyError
 from scoop_server.loop.client import Client, Phase, StreamSocket
@@ -34,8 +34,8 @@ _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
 class ListeningSocket(Protocol):
     """What the server needs of a bound, listening, non-blocking socket."""
 
-    def accept(self) -> tuple[StreamSocket, object]:
-        """Return a connected socket, or a stream with a handshake before it, and the peer's address."""
+    def accept(self) -> tuple[StreamSocket, str, AccessPolicy]:
+        """Return a connected socket, or a stream with a handshake before it, the peer's name, and its policy."""
 
     def close(self) -> None:
         """Stop listening."""
@@ -293,7 +293,7 @@ class Server:
             return  # it was ready when the turn began
         for _ in range(count_max):
             try:
-                sock, address = listener.accept()
+                sock, name, _ = listener.accept()
             except BlockingIOError:
                 self._is_short_of_resources = False  # all who waited are in
                 return
@@ -310,14 +310,14 @@ class Server:
                 self._repeat_limit.log(
                     logging.WARNING,
                     "closed the connection of %(peer)s: %(connections)d connections are open, the most allowed",
-                    {"peer": format_address(address), "connections": self._limits.clients_max},
+                    {"peer": name, "connections": self._limits.clients_max},
                 )
                 continue
             sock.setblocking(False)
             if isinstance(sock, HandshakingStream):
-                self._handshakes.begin(sock, format_address(address), self._now)
+                self._handshakes.begin(sock, name, self._now)
             else:
-                self.admit(sock, format_address(address))
+                self.admit(sock, name)
 
     def _rest_from_accepting(self, error: OSError) -> None:
         """Leave the waiting connections to the kernel, rather than be woken for them again and again."""

@@ -1,16 +1,21 @@
 """Sockets inherited from a service manager, by systemd's protocol for socket activation.
 
 Descriptors from 3 on are open; ``LISTEN_FDS`` is their number, ``LISTEN_PID`` the process they are for, and
-``LISTEN_FDNAMES`` their names, separated by colons; see sd_listen_fds(3). A socket named ``tls`` serves TLS.
+``LISTEN_FDNAMES`` their names, separated by colons; see sd_listen_fds(3).
+
+A socket named ``tls`` serves TLS; one named ``plain``, or by default after its unit (``scoop.socket``), does not. Any
+other name is rejected: a typing error must not turn TLS off. An access policy may follow, as in ``tls?read-only``; see
+:mod:`~scoop_server.config.access`.
 """
 
 import socket
 from collections.abc import Iterator, MutableMapping
 from typing import Final
 
+from scoop_server.config.access import AccessPolicy, split_policy
 from scoop_server.config.addresses import are_sockets_handed_over
 from scoop_server.errors import ListenError
-from scoop_server.net.listener import Listener
+from scoop_server.net.listener import Listener, check_policy
 from scoop_server.net.tls import Certificates
 
 _FIRST_DESCRIPTOR: Final = 3
@@ -19,6 +24,8 @@ _COUNT_DIGITS_MAX: Final = 3
 """Digits of the largest number of sockets: no unit has more than 999."""
 
 TLS_NAME: Final = "tls"
+_PLAIN_NAMES: Final = ("plain", "unknown")
+"""``unknown`` is systemd's name for a socket without one."""
 
 _VARIABLES: Final = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
@@ -44,13 +51,33 @@ def inherited_listeners(
     name_of = dict(enumerate(names.split(":") if names else (), first_descriptor))
     for descriptor in range(first_descriptor, first_descriptor + int(count)):
         name = name_of.get(descriptor, "unknown")
-        is_tls = name == TLS_NAME
+        is_tls, policy = _parse_name(descriptor, name)
         if is_tls and certificates is None:
             raise ListenError(
                 f"cannot serve TLS on descriptor {descriptor} ({name!r}): there is no certificate; "
                 "name one with --tls-cert, or give the socket another FileDescriptorName"
             )
-        yield Listener(_adopt(descriptor, name), certificates if is_tls else None, is_inherited=True)
+        used_certificates = certificates if is_tls else None
+        check_policy(f"descriptor {descriptor} ({name!r})", policy, used_certificates)
+        yield Listener(_adopt(descriptor, name), used_certificates, policy=policy, is_inherited=True)
+
+
+def _parse_name(descriptor: int, name: str) -> tuple[bool, AccessPolicy]:
+    """Return whether a socket with this name serves TLS, and its policy. Raises ListenError."""
+    try:
+        kind, policy = split_policy(name)
+    except ValueError as error:
+        raise ListenError(
+            f"cannot listen on descriptor {descriptor}: {error}; correct FileDescriptorName in the socket unit"
+        ) from error
+    if kind == TLS_NAME:
+        return True, policy
+    if kind in _PLAIN_NAMES or kind.endswith(".socket"):
+        return False, policy
+    raise ListenError(
+        f"cannot listen on descriptor {descriptor}: expected the name tls, plain or UNIT.socket, got {name!r}; "
+        "correct FileDescriptorName in the socket unit"
+    )
 
 
 def _adopt(descriptor: int, name: str) -> socket.socket:

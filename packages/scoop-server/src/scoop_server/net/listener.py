@@ -9,6 +9,7 @@ import stat
 import struct
 from typing import Final
 
+from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.config.addresses import Address, InternetAddress, UnixAddress, format_address
 from scoop_server.errors import ListenError
 from scoop_server.net.tls import Certificates, TlsStream
@@ -28,8 +29,9 @@ _WAY_OUT: Final = "name another address with --listen, --host or --port"
 class Listener:
     """A bound or listening socket, made non-blocking.
 
-    With ``certificates`` it serves TLS. ``own_file`` is the file of a Unix socket that this process has bound.
-    An inherited socket listens already, and goes on listening in another process after it is closed here.
+    With ``certificates`` it serves TLS. ``policy`` restricts its clients. ``own_file`` is the file of a Unix socket
+    that this process has bound. An inherited socket listens already, and goes on
+    listening in another process after it is closed here.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Listener:
         certificates: Certificates | None = None,
         own_file: "OwnFile | None" = None,
         *,
+        policy: AccessPolicy = UNRESTRICTED,
         is_inherited: bool = False,
         way_out: str = _WAY_OUT,
     ) -> None:
@@ -51,8 +54,9 @@ class Listener:
         self._certificates = certificates
         self._own_file = own_file
         self._way_out = way_out
+        self.policy = policy
         self.is_inherited = is_inherited
-        self.address = _format_listener(sock, is_tls=certificates is not None)
+        self.address = f"{_format_listener(sock, is_tls=certificates is not None)}{policy}"
         """The address as ``--listen`` spells it, without ``tcp:``."""
 
     @property
@@ -89,11 +93,14 @@ class Listener:
         """The socket itself, for another event loop."""
         return self._socket
 
-    def accept(self) -> tuple[socket.socket | TlsStream, object]:
-        """Return a connected stream and its peer's address. Raises BlockingIOError if no client waits."""
+    def accept(self) -> tuple[socket.socket | TlsStream, str, AccessPolicy]:
+        """Return a connected stream, its peer's name for the log, and its policy.
+
+        Raises BlockingIOError if no client waits. A policy on certificates is enforced by the stream's handshake.
+        """
         sock, address = self._socket.accept()
-        peer = self._format_unix_peer(sock) if sock.family == socket.AF_UNIX else address
-        return (sock if self._certificates is None else self._certificates.wrap(sock)), peer
+        peer = self._format_unix_peer(sock) if sock.family == socket.AF_UNIX else format_address(address)
+        return (sock if self._certificates is None else self._certificates.wrap(sock, self.policy)), peer, self.policy
 
     def _format_unix_peer(self, sock: socket.socket) -> str:
         """Return the credentials of a peer on a Unix socket, which has no address."""
@@ -147,16 +154,28 @@ def bind(address: Address, certificates: Certificates | None = None, way_out: st
     Raises ListenError, whose message ends with ``way_out``; also if the address needs certificates and there are none.
     """
     match address:
-        case UnixAddress(path):
-            return _bind_unix(path, way_out)
+        case UnixAddress():
+            return _bind_unix(address, way_out)
         case InternetAddress(host, port, is_tls=False):
-            return Listener(_bind_internet(address, host, port, way_out), way_out=way_out)
+            sock = _bind_internet(address, host, port, way_out)
+            return Listener(sock, policy=address.policy, way_out=way_out)
         case InternetAddress(host, port):
             if certificates is None:
                 raise ListenError(
                     f"cannot listen on {address}: TLS needs a certificate; name one with --tls-cert, or use tcp:"
                 )
-            return Listener(_bind_internet(address, host, port, way_out), certificates, way_out=way_out)
+            check_policy(address, address.policy, certificates)
+            sock = _bind_internet(address, host, port, way_out)
+            return Listener(sock, certificates, policy=address.policy, way_out=way_out)
+
+
+def check_policy(address: object, policy: AccessPolicy, certificates: Certificates | None) -> None:
+    """Raise ListenError if ``policy`` restricts client certificates and ``certificates`` require none."""
+    if policy.requires_certificate and not (certificates and certificates.requires_client_certificate):
+        raise ListenError(
+            f"cannot listen on {address}: subject and issuer need TLS with client certificates; "
+            "name their authorities with --tls-client-ca"
+        )
 
 
 def _bind_internet(named: InternetAddress, host: str, port: int, way_out: str) -> socket.socket:
@@ -182,7 +201,8 @@ def _bind_internet(named: InternetAddress, host: str, port: int, way_out: str) -
     return sock
 
 
-def _bind_unix(path: str, way_out: str) -> Listener:
+def _bind_unix(address: UnixAddress, way_out: str) -> Listener:
+    path = address.path
     _remove_stale_socket(path, way_out)
     sock = socket.socket(socket.AF_UNIX)
     # The umask belongs to the whole process, so this runs before other threads start. A chmod after the bind would
@@ -192,10 +212,10 @@ def _bind_unix(path: str, way_out: str) -> Listener:
         sock.bind(path)
     except OSError as error:
         sock.close()
-        raise _listen_error(UnixAddress(path), error, way_out) from error
+        raise _listen_error(address, error, way_out) from error
     finally:
         os.umask(previous)
-    return Listener(sock, own_file=OwnFile(path), way_out=way_out)
+    return Listener(sock, own_file=OwnFile(path), policy=address.policy, way_out=way_out)
 
 
 def _remove_stale_socket(path: str, way_out: str) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final, NoReturn
 
+from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.errors import CertificateError
+from scoop_server.net.peer_certificate import PeerCertificate
 
 _RECORD_BYTES_MAX: Final = 16_384
 """The longest plaintext of one TLS record (RFC 8446, section 5.1)."""
@@ -40,9 +42,9 @@ class Certificates:
         """Whether a client must present a certificate."""
         return self._client_ca is not None
 
-    def wrap(self, sock: socket.socket) -> "TlsStream":
-        """Return the server's side of TLS over a connected, non-blocking socket."""
-        return TlsStream(sock, self._context)
+    def wrap(self, sock: socket.socket, policy: AccessPolicy = UNRESTRICTED) -> "TlsStream":
+        """Return the server's side of TLS over a connected socket, for clients that ``policy`` accepts."""
+        return TlsStream(sock, self._context, policy)
 
     def reload(self) -> None:
         """Read the files again, for new connections. If it raises CertificateError, the previous ones stay in use."""
@@ -102,10 +104,23 @@ class TlsStream:
     An error in the peer's TLS raises ConnectionAbortedError, after an alert has been sent to the peer.
     """
 
-    __slots__ = ("_ciphertext", "_incoming", "_is_shut", "_outgoing", "_socket", "_taken", "_tls")
+    __slots__ = (
+        "_ciphertext",
+        "_incoming",
+        "_is_shut",
+        "_outgoing",
+        "_policy",
+        "_socket",
+        "_taken",
+        "_tls",
+        "peer_subject",
+    )
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, policy: AccessPolicy = UNRESTRICTED) -> None:
         self._socket = sock
+        self._policy = policy
+        self.peer_subject = ""
+        """A name in the client's certificate, after the handshake; empty without a certificate."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._ciphertext = b""
@@ -139,7 +154,16 @@ class TlsStream:
             self._abort(error)
         self._socket.recv(len(arrived) - self._incoming.pending)
         self._incoming.read()
+        if not awaited:
+            self._check_peer()
         return awaited if self._flush() else EVENT_WRITE
+
+    def _check_peer(self) -> None:
+        """Raise ConnectionAbortedError if the policy rejects the client's certificate."""
+        certificate = PeerCertificate.from_ssl(self._tls.getpeercert())
+        if rejection := certificate.rejection(self._policy):
+            raise ConnectionAbortedError(rejection)
+        self.peer_subject = certificate.subject
 
     def recv(self, size: int, /) -> bytes:
         """Return the plaintext that at most ``size`` newly received bytes complete; empty at the end of the stream.

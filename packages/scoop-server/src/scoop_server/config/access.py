@@ -1,0 +1,84 @@
+"""Access policies: which clients a listener accepts, and what they may do.
+
+A policy follows an address or a socket's name after a question mark, options separated by ``&``:
+
+``read-only``     QUERY is answered as usual, INDEX and REMOVE are answered ERROR
+``subject=NAME``  the client's certificate has this name: its common name, or a DNS name, e-mail address or URI
+``issuer=NAME``   the issuer of the client's certificate has this common name
+
+``subject`` and ``issuer`` may be repeated: one of the names must match. ``%20`` in a name is a space, ``%26`` is ``&``.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, unquote
+
+_READ_ONLY: Final = "read-only"
+
+_NAMES: Final = ("subject", "issuer")
+
+_EXPECTED: Final = "read-only, subject=NAME or issuer=NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPolicy:
+    """The restrictions of one listener; by default there are none."""
+
+    is_read_only: bool = False
+    subjects: tuple[str, ...] = ()
+    """Names of which a client's certificate must have one; empty accepts any."""
+    issuers: tuple[str, ...] = ()
+    """Common names of which the certificate's issuer must have one; empty accepts any."""
+
+    @property
+    def requires_certificate(self) -> bool:
+        """Whether it can be met only by a client with a certificate."""
+        return bool(self.subjects or self.issuers)
+
+    def __str__(self) -> str:
+        """Return the policy as it is written after an address, with its question mark; empty for no restriction."""
+        options = [_READ_ONLY] if self.is_read_only else []
+        for key, names in zip(_NAMES, (self.subjects, self.issuers), strict=True):
+            options += [f"{key}={quote(name, safe='@:/*')}" for name in names]
+        return f"?{'&'.join(options)}" if options else ""
+
+
+UNRESTRICTED: Final = AccessPolicy()
+
+
+def split_policy(text: str) -> tuple[str, AccessPolicy]:
+    """Return what stands before the first question mark, and the policy after it.
+
+    Raises ValueError with one line, also for a question mark without options.
+
+    >>> split_policy("tls:[::]:8443?read-only&subject=builder")
+    ('tls:[::]:8443', AccessPolicy(is_read_only=True, subjects=('builder',), issuers=()))
+    >>> split_policy("unix:/run/scoop.sock")
+    ('unix:/run/scoop.sock', AccessPolicy(is_read_only=False, subjects=(), issuers=()))
+    """
+    place, question_mark, options = text.partition("?")
+    if not question_mark:
+        return place, UNRESTRICTED
+    is_read_only = False
+    names: dict[str, list[str]] = {key: [] for key in _NAMES}
+    for option in options.split("&"):
+        key, _, value = option.partition("=")
+        name = _decode(value)
+        if option == _READ_ONLY:
+            is_read_only = True
+        elif key in names and name:
+            names[key].append(name)
+        else:
+            raise ValueError(f"expected {_EXPECTED} after the question mark of {text!r}, got {option!r}")
+    return place, AccessPolicy(is_read_only, tuple(names["subject"]), tuple(names["issuer"]))
+
+
+def _decode(value: str) -> str:
+    """Return ``value`` without percent encoding; empty if that is invalid."""
+    if re.search(r"%(?![0-9A-Fa-f]{2})", value):
+        return ""
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        return ""
