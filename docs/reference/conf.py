@@ -1,4 +1,4 @@
-"""How the reference pages of scoop-core are built from its docstrings; every warning is an error."""
+"""Sphinx configuration of the reference pages of scoop-core; every warning is an error."""
 
 import scoop_core
 
@@ -17,8 +17,8 @@ autodoc_typehints_description_target = "documented"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 
-# Each name in backquotes must be found: first in scoop_core, and what Python itself brings is known here.
+# Each name in backquotes must resolve. Names of scoop_core are on the page; those of Python itself are listed here.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(collections|enum|typing)\..*|bytes|bool|int|str|tuple|list|float|object|None")]
-# A NewType is known by the module that makes it, and shown under the one that exports it.
+# Sphinx looks a NewType up in the module that defines it, but the page shows it in the one that exports it.
 nitpick_ignore = [("py:class", "scoop_core.messages.PackageName")]
