@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from itertools import product
 
 import pytest
 from hypothesis import example, given
@@ -116,6 +117,18 @@ class TestNames:
         with pytest.raises(InvalidName) as caught:
             parse_names(text)
         assert caught.value.text == offending
+
+    def test_every_short_list_is_judged_like_its_names_one_by_one(self) -> None:
+        # All of them, because an interpreter's own re may fail on a few only.
+        for length in range(1, 8):
+            for text in map("".join, product("a,=", repeat=length)):
+                first_invalid = next((name for name in text.split(",") if "=" in name or not name), None)
+                if first_invalid is None:
+                    assert parse_names(text) == tuple(dict.fromkeys(text.split(",")))
+                else:
+                    with pytest.raises(InvalidName) as caught:
+                        parse_names(text)
+                    assert caught.value.text == first_invalid
 
 
 class TestRequests:

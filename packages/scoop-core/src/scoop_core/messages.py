@@ -43,11 +43,13 @@ PackageName = NewType("PackageName", str)
 NAME_CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+.@/:~"
 """All characters that a package name may hold."""
 
-_NAME_PATTERN: Final = f"[{re.escape(NAME_CHARACTERS)}]{{1,{MAX_NAME_LENGTH}}}+"
+_NAME_PATTERN: Final = f"[{re.escape(NAME_CHARACTERS)}]{{1,{MAX_NAME_LENGTH}}}"
 is_name: Final = re.compile(_NAME_PATTERN).fullmatch
-_is_list_of_names: Final = re.compile(f"{_NAME_PATTERN}(?:,{_NAME_PATTERN})*+").fullmatch
-"""Possessive, so that a hostile line of 64 KiB is refused in one pass."""
-_names_that_go_on: Final = re.compile(f"(?:{_NAME_PATTERN},)*+").match
+# Atomic, so that a hostile line of 64 KiB is rejected in one pass. PyPy matches nested possessive quantifiers
+# incorrectly (it accepts "b,,c"), and atomic groups correctly.
+_is_list_of_names: Final = re.compile(f"(?>{_NAME_PATTERN}(?:,{_NAME_PATTERN})*)").fullmatch
+_valid_prefix: Final = re.compile(f"(?>(?:{_NAME_PATTERN},)*)").match
+"""Matches the names before the first invalid one, each with its comma; it matches every text."""
 _NOT_A_NAME_CHARACTER: Final = re.compile(f"[^{re.escape(NAME_CHARACTERS)}]")
 
 
@@ -151,8 +153,8 @@ def parse_names(text: str) -> tuple[PackageName, ...]:
     if not text:
         return ()
     if not _is_list_of_names(text):
-        sound = _names_that_go_on(text)
-        parse_name(text[sound.end() if sound else 0 :].partition(",")[0])  # raises
+        prefix = _valid_prefix(text)
+        parse_name(text[prefix.end() if prefix else 0 :].partition(",")[0])  # raises
     return tuple(map(PackageName, dict.fromkeys(text.split(","))))
 
 
