@@ -107,7 +107,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(tags=["check"], python="pypy3")
 def pypy(session: nox.Session) -> None:
     """Run the tests of the protocol, the library and the real process on PyPy; skipped if it is not installed."""
-    _install(session, "test")
+    _install(session, "pypy")
     session.run("pytest", *IN_PARALLEL, *(session.posargs or PYPY_TESTS))
 
 

@@ -28,7 +28,7 @@ def public_objects() -> Iterator[tuple[str, object]]:
             for attribute, member in inspect.getmembers_static(value):
                 function = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
                 function = function.fget if isinstance(function, property) else function
-                is_ours = inspect.isfunction(function) and function.__module__.startswith("scoop_core.")
+                is_ours = inspect.isfunction(function) and (function.__module__ or "").startswith("scoop_core.")
                 if is_ours and not attribute.startswith("_"):
                     yield f"{name}.{attribute}", function
 

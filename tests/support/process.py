@@ -32,9 +32,10 @@ _LINES_PER_ASK: Final = 1_000
 _HAND_OVER: Final = """
 import fcntl, os, sys
 names, descriptors, command = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
-out_of_the_way = [fcntl.fcntl(int(descriptor), fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors]
-for number, descriptor in enumerate(out_of_the_way, 3):
-    os.dup2(descriptor, number)
+copies = [fcntl.fcntl(int(descriptor), fcntl.F_DUPFD, 100) for descriptor in descriptors]
+for number, copy in enumerate(copies, 3):
+    os.dup2(copy, number)
+    os.close(copy)
 os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(descriptors)), "LISTEN_FDNAMES": names}
 os.execv(command[0], command)
 """

@@ -152,7 +152,8 @@ def _build_server(
     selector = resources.enter_context(best_selector())
     # The loaded index lives as long as the process: exclude it from every later garbage collection.
     gc.collect()
-    gc.freeze()
+    if hasattr(gc, "freeze"):  # PyPy has none
+        gc.freeze()
     for listener in claims.listeners:
         listener.listen()
     server = Server(

@@ -53,7 +53,7 @@ class EpollSelector(BaseSelector):
         keys = self._keys
         return [
             (keys[descriptor], _READ if event == _READABLE else _from_epoll(event, keys[descriptor].events))
-            for descriptor, event in self._epoll.poll(timeout, len(keys) or 1)
+            for descriptor, event in self._epoll.poll(-1 if timeout is None else timeout, len(keys) or 1)
         ]
 
     def close(self) -> None:
