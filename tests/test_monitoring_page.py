@@ -11,10 +11,10 @@ from typing import Final
 import pytest
 from prometheus_client.metrics_core import Metric
 
+from scoop_server.admin.endpoint import PATHS
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.statistics import CloseReason, Statistics
 
-from tests.support.admin import PATHS
 from tests.support.metrics import Files, parsed, scraped
 from tests.support.pages import ROOT, code_spans, table_rows
 from tests.support.prometheus import DASHBOARD, expressions, panels, rules

@@ -132,7 +132,7 @@ def check_health(admin: str) -> int:
 def test_the_health_check_tells_a_server_that_serves_from_one_that_does_not(tmp_path: Path) -> None:
     inside = variables() | {"SCOOP_HOST": "127.0.0.1", "SCOOP_ADMIN": "127.0.0.1:0", "SCOOP_DATA_DIR": str(tmp_path)}
     with ServerProcess(variables=inside) as server:
-        admin = server.wait_for_log(r"the admin endpoint is http://127\.0\.0\.1:(\d+)")
+        admin = server.wait_for_log(r"serving the admin endpoint at http://127\.0\.0\.1:(\d+)")
         assert check_health(f"0.0.0.0:{admin[1]}") == 0
         with server.connect() as client:
             assert client.ask("INDEX|gmp|") == ["OK"]

@@ -74,7 +74,7 @@ class Listener:
         host = ipaddress.ip_address(self._socket.getsockname()[0].partition("%")[0])
         return not (getattr(host, "ipv4_mapped", None) or host).is_loopback
 
-    def listen(self) -> None:
+    def listen(self, backlog: int = BACKLOG) -> None:
         """Begin to listen. Raises ListenError if another server has taken the address since it was bound."""
         if self._own_file is not None and not self._own_file.is_there():
             raise ListenError(
@@ -84,7 +84,7 @@ class Listener:
         if self.is_inherited:
             return
         try:
-            self._socket.listen(BACKLOG)
+            self._socket.listen(backlog)
         except OSError as error:
             raise _listen_error(self.address, error, self._way_out) from error
 
