@@ -1,4 +1,4 @@
-"""One hostile client after the other on a real server, and a healthy one beside them."""
+"""Hostile clients on a real server, one after the other, beside a healthy one."""
 
 import contextlib
 import enum
@@ -24,16 +24,16 @@ from tests.support.certificates import CertificateFiles, TlsPeer
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 
 _STALE_MAX: Final = 20
-"""How many connections are left open at a time, in whatever state they are."""
+"""Number of connections that are left open at a time, in any state."""
 
 _PAUSE_SECONDS_MAX: Final = 0.003
 _HEALTHY_PAUSE_SECONDS: Final = 0.002
 _HEALTHY_PREFIX: Final = "client"
-"""How the names of the healthy client's packages begin; those of the hostile ones begin otherwise."""
+"""Prefix of the packages of the healthy client; those of the hostile ones have another."""
 
 
 class Ending(enum.Enum):
-    """What a hostile connection comes to."""
+    """The end of a hostile connection."""
 
     HALF_CLOSE = "half-closed, and read to the end"
     CLOSE = "closed"
@@ -45,7 +45,7 @@ class Ending(enum.Enum):
 
 
 def lines_of(data: bytes) -> list[str]:
-    """Return the lines of which the server must answer each, with their newlines."""
+    """Return the lines that the server must answer, with their newlines."""
     text = Connection(max_line_length=LINE_BYTES_MAX).receive(data)
     return [f"{line}\n" for line in text.split("\n")[:-1]]
 
@@ -54,18 +54,18 @@ _ENDINGS: Final = (Ending.HALF_CLOSE, Ending.HALF_CLOSE, *Ending)
 
 
 class Fuzz:
-    """A server on the directory ``path``, and hostile clients as ``seed`` plans them.
+    """A server on the directory ``path``, and hostile clients planned by ``seed``.
 
-    Each connection's requests go through a graph of scoop_core as well. Where the connection is read to its end,
-    its answers must be that graph's, byte for byte; otherwise the server must have applied the first of its
-    requests, however many, and what it holds says how many these were.
+    A model, a graph of scoop_core, applies the requests of each connection too. If the connection is read to its end,
+    its replies must be those of the model, byte for byte. Otherwise the server must have applied the first N requests,
+    and its packages show N.
     """
 
     def __init__(self, path: Path, seed: int, *, command: Sequence[str] = MODULE_COMMAND) -> None:
         random = Random(seed)
         self.endings: Counter[Ending] = Counter()
         self.answers = 0
-        """How many answers were held against the model's."""
+        """Number of replies that were compared with the model."""
         self.healthy_answers = 0
         self._data = path / "data"
         self._seed = seed
@@ -87,7 +87,7 @@ class Fuzz:
         self._healthy.start()
 
     def round(self, number: int) -> None:
-        """Have one hostile connection. Raises :exc:`NotAsPromisedError`."""
+        """Run one hostile connection. Raises :exc:`NotAsPromisedError`."""
         random = Random(f"{self._seed} {number}")
         data, ending = stream_of_bytes(random), random.choice(_ENDINGS)
         self.endings[ending] += 1
@@ -124,7 +124,7 @@ class Fuzz:
                 data = damaged(TlsPeer(sock, self._tls_context).begin(), random)
             with contextlib.suppress(ConnectionError):
                 self._send(sock.sendall, data, random)
-                with contextlib.suppress(OSError):  # the server has been faster to end it
+                with contextlib.suppress(OSError):  # the server has closed it already
                     sock.shutdown(socket.SHUT_WR)
                 received = read_to_end(Stream(sock))
                 if any(answer in received for answer in (b"OK\n", b"FAIL\n", b"ERROR\n")):
@@ -135,7 +135,7 @@ class Fuzz:
             stream = self._ways[-1]()
             assert isinstance(stream, TlsStream)
             records = stream.peer.encrypt(data)
-            cut = random.randrange(len(records) or 1)  # of nothing there is no record
+            cut = random.randrange(len(records) or 1)  # no data, no record
             broken = random.choice((damaged(records, random), records[:cut]))
             send: Callable[[bytes], None] = stream.socket.sendall
         else:
@@ -150,7 +150,7 @@ class Fuzz:
         while len(self._stale) > _STALE_MAX:
             self._stale.popleft().close()
 
-    # What the server makes of it
+    # Comparison with the model
 
     def _compare(self, data: bytes, received: bytes) -> None:
         lines = lines_of(data)
@@ -166,18 +166,18 @@ class Fuzz:
         raise NotAsPromisedError(f"more answers than requests: {received!r}")
 
     def _settle(self) -> None:
-        """Return when the server has dealt with all that was sent: it reads what came before this no later."""
+        """Wait until the server has handled all sent bytes: it reads later connections no earlier."""
         with self._server.connect() as client:
             client.ask_one_by_one("QUERY|a|", "QUERY|a|")
 
     def _find_model(self, data: bytes) -> None:
-        """Find out how many requests of ``data`` were applied, and have the model follow."""
+        """Find the number of applied requests of ``data``, and apply them to the model."""
         self._settle()
         out = BytesIO()
         try:
             maintenance.dump(str(self._data), out)
         except DataDirectoryError as error:
-            raise NotAsPromisedError(f"the server has left files that cannot be read: {error}") from error
+            raise NotAsPromisedError(f"cannot read the files of the server: {error}") from error
         dumped = out.getvalue().decode().splitlines(keepends=True)
         found = DependencyGraph()
         for line in dumped:
@@ -190,7 +190,7 @@ class Fuzz:
                 return
             model.apply_lines(line, Changes())
         if model != found:
-            raise NotAsPromisedError(f"after {lines} the server holds {dumped}, which no part of them leads to")
+            raise NotAsPromisedError(f"after {lines} the server holds {dumped}, which no prefix of them explains")
 
     # The healthy client
 
@@ -202,19 +202,19 @@ class Fuzz:
                     stream.send(f"{packages.submit()}\n".encode())
                     packages.take_answer(read_lines(stream, 1).decode("latin-1").removesuffix("\n"))
                     self.healthy_answers += 1
-        except BaseException as error:  # whatever it is, the next round says so
+        except BaseException as error:  # the next round reports it
             self._healthy_failure = error
 
-    # The end
+    # Shutdown
 
     def finish(self) -> None:
-        """End the server in order. Raises :exc:`NotAsPromisedError` where it does not end well."""
+        """Stop the server. Raises :exc:`NotAsPromisedError` if it fails."""
         self.close(is_over=False)
         if self._server.stop() != 0 or any("Traceback" in line for line in self._server.log_lines):
-            raise NotAsPromisedError("\n".join(["the server did not end well:", *self._server.log_lines]))
+            raise NotAsPromisedError("\n".join(["the server failed at its end:", *self._server.log_lines]))
 
     def close(self, *, is_over: bool = True) -> None:
-        """Leave nothing open, and nothing running if it ``is_over``."""
+        """Close all connections, and kill the server if it ``is_over``."""
         self._stop.set()
         self._healthy.join(WAIT_SECONDS)
         while self._stale:
@@ -225,6 +225,6 @@ class Fuzz:
     def __str__(self) -> str:
         endings = ", ".join(f"{count:,} {ending.value}" for ending, count in self.endings.items())
         return (
-            f"{self.endings.total():,} hostile connections ({endings}), {self.answers:,} answers as the model gives "
-            f"them, {self.healthy_answers:,} answers to a healthy client that has noticed nothing"
+            f"{self.endings.total():,} hostile connections ({endings}), {self.answers:,} replies equal to the "
+            f"model's, {self.healthy_answers:,} correct replies to a healthy client"
         )

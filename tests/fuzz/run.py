@@ -1,7 +1,7 @@
 """Fuzz a real server: ``python -m tests.fuzz.run --seconds 300 [--seed N] [--rounds R]``.
 
-The exit status is 0 when every answer was right, the healthy client noticed nothing, and the server ended well.
-Otherwise the seed and the number of the round are told; the same seed plans the same rounds.
+The exit status is 0 if every reply was right, the healthy client was not disturbed, and the server stopped cleanly.
+Otherwise the seed and the number of the round are printed; the same seed plans the same rounds.
 """
 
 import argparse
@@ -17,11 +17,11 @@ from tests.fuzz.fuzz import Fuzz
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line asks for."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=300, help="for how long to go on (default: 300)")
-    parser.add_argument("--rounds", type=int, help="how many hostile connections there are, instead of a time")
-    parser.add_argument("--seed", type=int, help="the seed of the plan (default: any)")
+    parser.add_argument("--seconds", type=float, default=300, help="length of the run (default: 300)")
+    parser.add_argument("--rounds", type=int, help="number of hostile connections, instead of a length")
+    parser.add_argument("--seed", type=int, help="seed of the plan (default: random)")
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     rounds = itertools.count() if options.rounds is None else range(options.rounds)

@@ -1,14 +1,14 @@
-"""What a hostile client sends, from a seeded source of chance: requests, requests that were damaged, and anything."""
+"""Byte streams of hostile clients, from a seed: requests, damaged requests, and random bytes."""
 
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Final
 
 LINE_BYTES_MAX: Final = 1_000
-"""The limit of the server that is fuzzed: low, so that lines around it are cheap."""
+"""Line limit of the server under test: low, so that lines around it are cheap."""
 
 NAMES: Final = tuple(f"fuzz-{number}" for number in range(12))
-"""So few that requests meet each other's packages."""
+"""Few, so that requests concern each other's packages."""
 
 _REQUESTS_MAX: Final = 40
 _GARBAGE_BYTES_MAX: Final = 5_000
@@ -20,11 +20,11 @@ _TOKENS: Final = (
     b"REMOVE|", b"\n\n\n", b"|\n", b"a" * 255, b"a" * 256, b"a" * LINE_BYTES_MAX, b"\x16\x03\x01\x02\x00\x01",
     b"GET / HTTP/1.1\r\nHost: scoop\r\n\r\n",
 )  # fmt: skip
-"""Pieces that mean something to the protocol, to the border of a limit, or to another protocol."""
+"""Pieces with a meaning in the protocol, at a limit, or in another protocol."""
 
 
 def stream_of_bytes(random: Random) -> bytes:
-    """Return all that one connection sends."""
+    """Return the bytes of one connection."""
     kinds: list[Callable[[Random], bytes]] = [requests, damaged_requests, damaged_requests, garbage, long_lines]
     return random.choice(kinds)(random)
 
@@ -48,12 +48,12 @@ def _request(random: Random) -> bytes:
 
 
 def damaged_requests(random: Random) -> bytes:
-    """Return requests that were damaged."""
+    """Return damaged requests."""
     return damaged(requests(random), random)
 
 
 def damaged(whole: bytes, random: Random) -> bytes:
-    """Return ``whole`` with some bytes changed, lost, doubled, moved or added."""
+    """Return ``whole`` with some bytes changed, deleted, repeated, moved or inserted."""
     data = bytearray(whole)
     for _ in range(random.randint(1, _MUTATIONS_MAX)):
         start = random.randrange(len(data) + 1)
@@ -76,7 +76,7 @@ def damaged(whole: bytes, random: Random) -> bytes:
 
 
 def garbage(random: Random) -> bytes:
-    """Return bytes without any order, newlines among them."""
+    """Return random bytes, often with many newlines."""
     data = random.randbytes(random.randint(1, _GARBAGE_BYTES_MAX))
     return data.replace(b"a", b"\n") if random.random() < 0.5 else data
 

@@ -24,7 +24,7 @@ def test_a_seed_plans_the_same_streams() -> None:
     assert len(set(first)) == 50
 
 
-def test_the_pieces_of_a_stream_are_the_stream() -> None:
+def test_the_pieces_of_a_stream_join_to_the_stream() -> None:
     for seed in range(200):
         data = streams.stream_of_bytes(Random(seed))
         assert b"".join(streams.cut(data, Random(seed))) == data
@@ -37,7 +37,7 @@ def test_the_pieces_of_a_stream_are_the_stream() -> None:
         ("die", "[Cc]onnection"),
         ("answer-wrongly", "was answered b'FAIL'"),
         ("disturb-others", "the healthy client|[Cc]onnection"),
-        ("keep-otherwise", "the server holds|cannot be read"),
+        ("skip-removals", "the server holds|cannot read"),
     ],
 )
 def test_a_fault_that_some_input_shows_is_found(tmp_path: Path, fault: str, message: str) -> None:

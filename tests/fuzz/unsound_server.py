@@ -1,4 +1,4 @@
-"""A server with one fault that some input shows, to see that fuzzing finds it out.
+"""A server with one fault that some input shows, which fuzzing must find.
 
 Run as ``python tests/fuzz/unsound_server.py FAULT ARGUMENTS``.
 """
@@ -27,7 +27,7 @@ def _before_each_batch(look: Callable[[str], object]) -> None:
 
 
 def die() -> None:
-    """End with a traceback when a zero byte comes."""
+    """End with a traceback on a zero byte."""
 
     def look(text: str) -> None:
         if "\0" in text:
@@ -37,7 +37,7 @@ def die() -> None:
 
 
 def answer_wrongly() -> None:
-    """Answer FAIL instead of ERROR where a batch has an empty line."""
+    """Answer FAIL instead of ERROR in a batch with an empty line."""
     apply_lines = DependencyGraph.apply_lines
 
     def apply(self: DependencyGraph, text: str, *arguments: Any) -> str:
@@ -48,7 +48,7 @@ def answer_wrongly() -> None:
 
 
 def disturb_others() -> None:
-    """Break the oldest connection when another one breaks."""
+    """Close the oldest connection when another one is reset."""
     close = Server._close
 
     def close_two(self: Server, client: Client, why: object, *arguments: Any, **keywords: Any) -> None:
@@ -59,7 +59,7 @@ def disturb_others() -> None:
     patch.object(Server, "_close", close_two).start()
 
 
-def keep_otherwise() -> None:
+def skip_removals() -> None:
     """Leave removals out of the journal."""
     commit = JournalStore.commit
 
@@ -75,7 +75,7 @@ FAULTS: Final[dict[str, Callable[[], None]]] = {
     "die": die,
     "answer-wrongly": answer_wrongly,
     "disturb-others": disturb_others,
-    "keep-otherwise": keep_otherwise,
+    "skip-removals": skip_removals,
 }
 
 if __name__ == "__main__":

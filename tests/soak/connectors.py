@@ -1,4 +1,4 @@
-"""Ways to a server, as values that a process can hand to another on its command line."""
+"""Connections to a server at any kind of address, with and without TLS."""
 
 import contextlib
 import socket
@@ -17,7 +17,7 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class Stream:
-    """One connection. Every call waits for :data:`WAIT_SECONDS` at most, and raises OSError where it is broken."""
+    """One connection. Every call waits at most :data:`WAIT_SECONDS`, and raises OSError on a broken connection."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
@@ -27,7 +27,7 @@ class Stream:
         self.socket.sendall(data)
 
     def offer(self, data: bytes) -> None:
-        """Send as much of ``data`` as is taken at once; the rest is lost."""
+        """Send as much of ``data`` as fits without waiting; drop the rest."""
         self._offer(data)
 
     def _offer(self, data: bytes) -> None:
@@ -37,15 +37,15 @@ class Stream:
         self.socket.settimeout(WAIT_SECONDS)
 
     def receive(self) -> bytes:
-        """Return what comes next; nothing at the end."""
+        """Return the next bytes; none at the end."""
         return self.socket.recv(READ_BYTES)
 
     def end(self) -> None:
-        """Say that no more will be sent."""
+        """End the sending side."""
         self.socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Break the connection: the server gets a reset instead of an end."""
+        """Reset the connection."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.close()
 
@@ -73,7 +73,7 @@ class TlsStream(Stream):
         self.socket.sendall(self.peer.encrypt(data))
 
     def offer(self, data: bytes) -> None:
-        """See :meth:`Stream.offer`; whatever is lost, nothing can be sent after it."""
+        """See :meth:`Stream.offer`; nothing can be sent after a dropped part."""
         self._offer(self.peer.encrypt(data))
 
     def receive(self) -> bytes:
@@ -93,11 +93,11 @@ class TlsStream(Stream):
 
 
 Connect = Callable[[], Stream]
-"""Makes a connection. Raises OSError."""
+"""Open a connection. Raises OSError."""
 
 
 def connector(address: str, authority: Path | None = None) -> Connect:
-    """Return how to connect to ``address``, as the server's log tells it; ``authority`` vouches for its certificate."""
+    """Return a function that connects to ``address`` as the log shows it; ``authority`` signs its certificate."""
     if not address.startswith("tls:"):
         return lambda: Stream(open_socket(address))
     context = ssl.create_default_context(cafile=authority)
@@ -113,7 +113,7 @@ def _with_tls(sock: socket.socket, context: ssl.SSLContext) -> TlsStream:
 
 
 def open_socket(address: str) -> socket.socket:
-    """Return a connected socket, without TLS whatever ``address`` is."""
+    """Return a connected socket, without TLS for any ``address``."""
     host, _, port = address.removeprefix("tls:").rpartition(":")
     is_unix = address.startswith("unix:")
     sock = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET)

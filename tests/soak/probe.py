@@ -1,8 +1,8 @@
-"""A well-behaved client in a process of its own, which tells now and then how long its answers took.
+"""A correct client in a process of its own, which reports its latency.
 
-``python -m tests.soak.probe ADDRESS SECONDS`` asks until its standard input ends. Each so many seconds it prints a line
-of JSON: how many answers came, and their latency. The last line holds its packages as they must be from then on. A
-wrong answer, or none, ends it with a traceback and status 1.
+``python -m tests.soak.probe ADDRESS SECONDS`` sends requests until its standard input ends. Every SECONDS it prints a
+line of JSON: the number of replies and their latency. The last line contains its packages, as the server must have
+them. A wrong or missing reply ends it with a traceback and status 1.
 """
 
 import json
@@ -18,11 +18,11 @@ from tests.soak.visits import read_lines
 
 PAUSE_SECONDS: Final = 0.02
 NUMBER: Final = 1_000
-"""It asks about packages that no visitor knows."""
+"""A number that no visitor has, for packages of its own."""
 
 
 def main(address: str, report_seconds: float) -> None:
-    """Ask until standard input ends."""
+    """Send requests until standard input ends."""
     packages = OwnPackages(NUMBER, {}, Random(NUMBER))
     seconds: list[float] = []
     next_report = time.monotonic() + report_seconds

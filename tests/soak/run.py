@@ -1,9 +1,9 @@
 """Soak a real server: ``python -m tests.soak.run --seconds 600 [--seed N] [--out build/soak]``.
 
-Clients of all kinds come and go while a probe asks beside them and the metrics are scraped. The exit status is 0 when
-every good client got the right answers, memory, descriptors, threads and latency were at the end what they were at the
-start, and a restart had all that was acknowledged. What was seen is left in the output directory, as JSON and as a
-picture.
+Clients of all kinds connect and disconnect while a probe sends requests and the metrics are scraped. The exit status
+is 0 if every correct client got the right replies, memory, descriptors, threads and latency were the same at the end
+as at the start, and a restart had every acknowledged change. The record is written to the output directory, as JSON
+and charts.
 """
 
 import argparse
@@ -12,17 +12,18 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench.plot import Series, line_chart
+
 from tests.crash.load_client import NotAsPromisedError
-from tests.soak.chart import Panel, panels
 from tests.soak.soak import Record, Soak
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line asks for."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak.run", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600, help="for how long clients come (default: 600)")
-    parser.add_argument("--seed", type=int, help="the seed of what they ask (default: any)")
-    parser.add_argument("--out", type=Path, default=Path("build/soak"), help="where to leave the record")
+    parser.add_argument("--seconds", type=float, default=600, help="length of the run (default: 600)")
+    parser.add_argument("--seed", type=int, help="seed of the requests (default: random)")
+    parser.add_argument("--out", type=Path, default=Path("build/soak"), help="directory of the record")
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     with tempfile.TemporaryDirectory(prefix="scoop-soak-") as path:
@@ -40,20 +41,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def write(record: Record, directory: Path) -> None:
-    """Leave the record of a run that has been begun in ``directory``."""
-    if not record.samples:
+    """Write the record of a run, if it has enough samples, to ``directory``."""
+    if len(record.samples) < 2:
         return
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "record.json").write_text(record.to_json())
-    samples = record.samples
-    measurements: list[Panel] = [
-        ("resident memory, MiB", [(each.second, each.resident_bytes / 2**20) for each in samples]),
-        ("open descriptors", [(each.second, each.descriptors) for each in samples]),
-        ("latency of the probe, p50, ms", [(each.second, each.p50_ms) for each in samples]),
-        ("latency of the probe, p99, ms", [(each.second, each.p99_ms) for each in samples]),
+    samples = [each for each in record.samples if each.second]  # the axes are logarithmic
+    series = [
+        Series("resident memory, MiB", [(each.second, each.resident_bytes / 2**20) for each in samples]),
+        Series("open descriptors", [(each.second, each.descriptors) for each in samples]),
+        Series("latency p50, ms", [(each.second, each.p50_ms) for each in samples]),
+        Series("latency p99, ms", [(each.second, each.p99_ms) for each in samples]),
     ]
-    title = f"{record.visits.total():,} visits in {samples[-1].second:,.0f} s"
-    (directory / "record.svg").write_text(panels(title, measurements))
+    visits = f"{record.visits.total():,} visits"
+    (directory / "record.svg").write_text(line_chart("Soak", visits, "seconds", "", series))
 
 
 if __name__ == "__main__":

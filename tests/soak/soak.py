@@ -1,4 +1,4 @@
-"""Many clients of all kinds on one server for a while, and what that does to the server."""
+"""A long load of one server by clients of all kinds, and the measurements of the server meanwhile."""
 
 import contextlib
 import json
@@ -31,35 +31,35 @@ from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 
 EARLY: Final = (0.2, 0.4)
 LATE: Final = (0.8, 1.0)
-"""The shares of the run whose medians are compared; before the early one, buffers and caches fill. Descriptors differ
-from moment to moment with the connections, so those are counted at rest, before all visits and after them."""
+"""The shares of the run whose medians are compared. Before the early one, buffers and caches fill. The number of
+descriptors varies with the connections, so it is taken at rest, before and after all visits."""
 
 MEMORY_GROWTH_MAX: Final = 0.05
 MEMORY_GROWTH_BYTES_MAX: Final = 1_048_576
-"""How much more memory the late median may have than the early one: a share of it, and what the allocator keeps."""
+"""Allowed growth from the early to the late median of memory: a share, and the bytes that the allocator retains."""
 
 LATENCY_GROWTH_MAX: Final = 3.0
 LATENCY_GROWTH_MS_MAX: Final = 50.0
-"""How much longer the late median of the probe's medians may be than the early one: so many times, and what a machine
-that has other things to do takes. A slowness that grows with what has been served exceeds it in minutes."""
+"""Allowed growth of the median latency of the probe: a factor, and the noise of a busy machine. A slowdown that grows
+with the number of served clients exceeds it in minutes."""
 
 _COMPACTIONS: Final = 5
 
 _SAMPLES_MIN: Final = 20
 _SAMPLE_SECONDS_MAX: Final = 1.0
-"""A sample is taken once a second, or more often in a short run, so that its windows hold enough of them."""
+"""A sample is taken once a second, and more often in a short run, so that the windows contain enough of them."""
 
 _ALONE: Final = ("scoop_connections 1.0", "scoop_handshakes 0.0")
 _ALONE_SAMPLES_MAX: Final = 30
-"""How many samples a server may take until it has noticed that all visitors have gone."""
+"""Number of samples within which a server must notice that all visitors have disconnected."""
 
 _SETTLED_SAMPLES: Final = 8
-"""When so many samples in a row show as many descriptors, the server has closed what no one uses any more."""
+"""Number of samples in a row with the same number of descriptors after which the server counts as at rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The server at one moment, and what the probe has seen since the one before."""
+    """The server at one moment, and the latency of the probe since the previous sample."""
 
     second: float
     resident_bytes: int
@@ -72,24 +72,24 @@ class Sample:
 
 @dataclass(slots=True)
 class Record:
-    """What has been seen."""
+    """The measurements of a run."""
 
     samples: list[Sample] = field(default_factory=list)
     visits: Counter[str] = field(default_factory=Counter)
     descriptors_before: int = 0
     descriptors_after: int = 0
-    """With the probe alone connected."""
+    """Both with only the probe connected."""
 
     def window(self, name: str, share: tuple[float, float]) -> float:
-        """Return the median of what the samples call ``name`` over a share of the run."""
+        """Return the median of the field ``name`` of the samples in a share of the run."""
         end = self.samples[-1].second
         values = [getattr(each, name) for each in self.samples if share[0] * end <= each.second <= share[1] * end]
         return float(median(values))
 
     def check(self) -> None:
-        """Raise :exc:`NotAsPromisedError` unless the server was at the end as it was at the start."""
+        """Raise :exc:`NotAsPromisedError` if the server has changed between the start and the end."""
         if len({each.threads for each in self.samples}) != 1:
-            raise NotAsPromisedError(f"threads have come or gone: {[each.threads for each in self.samples]}")
+            raise NotAsPromisedError(f"the number of threads has changed: {[each.threads for each in self.samples]}")
         early, late = (self.window("resident_bytes", share) for share in (EARLY, LATE))
         if late > early * (1 + MEMORY_GROWTH_MAX) + MEMORY_GROWTH_BYTES_MAX:
             raise NotAsPromisedError(f"memory has grown from {early:,.0f} to {late:,.0f} bytes")
@@ -102,7 +102,7 @@ class Record:
             )
 
     def to_json(self) -> str:
-        """Return all of it."""
+        """Return the record as JSON."""
         return json.dumps(asdict(self) | {"visits": dict(self.visits)}, indent=1)
 
     def __str__(self) -> str:
@@ -133,10 +133,10 @@ class Soak:
         self._owners: list[OwnPackages] = []
 
     def run(self, seconds: float) -> None:
-        """Have visits for so long, stop the server, and start it again. Raises :exc:`NotAsPromisedError`."""
+        """Run visits for so long, stop the server and start it again. Raises :exc:`NotAsPromisedError`."""
         with ServerProcess(*self._arguments, command=self._command) as server:
             with _probe(server.addresses[0], min(_SAMPLE_SECONDS_MAX, seconds / _SAMPLES_MIN)) as probe:
-                for address in server.addresses:  # what the server opens only once is open before anything is counted
+                for address in server.addresses:  # so that files that stay open are open before the count
                     with connector(address, self._certificates.authority)() as stream:
                         stream.send(b"QUERY|a|\n")
                         read_lines(stream, 1)
@@ -153,7 +153,7 @@ class Soak:
                 self.record.descriptors_after = self._descriptors_at_rest(server, probe)
                 probed = _end(probe)
             if server.stop() != 0:
-                raise NotAsPromisedError("\n".join(["the server did not end well:", *server.log_lines]))
+                raise NotAsPromisedError("\n".join(["the server failed at its end:", *server.log_lines]))
         self._check_kept(probed)
         self.record.check()
 
@@ -179,7 +179,7 @@ class Soak:
                 visit(visitor)
                 self.record.visits[visit.__name__] += 1
                 self._stop.wait(pause)
-        except BaseException as error:  # whatever it is, the run has failed, and says so
+        except BaseException as error:  # the run fails with it
             self._failures.append(error)
             self._stop.set()
 
@@ -187,7 +187,7 @@ class Soak:
         if self._failures:
             raise NotAsPromisedError(f"a visit failed: {self._failures[0]!r}") from self._failures[0]
 
-    # What is seen
+    # Measurements
 
     def _watch(self, server: ServerProcess, probe: "subprocess.Popen[str]", seconds: float) -> None:
         started = time.monotonic()
@@ -201,7 +201,7 @@ class Soak:
 
     @staticmethod
     def _sample(server: ServerProcess, probe: "subprocess.Popen[str]", second: float = 0.0) -> Sample:
-        """Wait for the probe's next word, and look at the server."""
+        """Wait for the next report of the probe and measure the server."""
         assert probe.stdout is not None
         line = probe.stdout.readline()
         if not line:
@@ -214,15 +214,15 @@ class Soak:
 
     @staticmethod
     def _scrape(server: ServerProcess, *expected: str) -> None:
-        """Ask for the metrics, as Prometheus does; raise unless the server is ready and ``expected`` is among them."""
+        """Scrape the metrics; raise unless the server is ready and they contain ``expected``."""
         status, text = get(place_of(server), "/metrics")
         missing = [sample for sample in ("scoop_ready 1.0", *expected) if f"\n{sample}\n" not in text]
         if missing:
             found = [line for line in text.splitlines() if line.startswith(tuple(each.split()[0] for each in missing))]
-            raise NotAsPromisedError(f"the metrics (status {status}) are without {missing[0]!r}: {found}")
+            raise NotAsPromisedError(f"expected {missing[0]!r} in the metrics (status {status}), got {found}")
 
     def _wait_until_alone(self, server: ServerProcess, probe: "subprocess.Popen[str]") -> None:
-        """Return when the metrics tell of no connection but the probe's; the server may still have to close some."""
+        """Wait until the metrics count no connection but that of the probe."""
         for _ in range(_ALONE_SAMPLES_MAX):
             with contextlib.suppress(NotAsPromisedError):
                 self._scrape(server, *_ALONE)
@@ -231,27 +231,27 @@ class Soak:
         self._scrape(server, *_ALONE)
 
     def _descriptors_at_rest(self, server: ServerProcess, probe: "subprocess.Popen[str]") -> int:
-        """Return how many descriptors the server has, when it neither opens nor closes any."""
+        """Wait until the number of descriptors of the server is stable; return it."""
         seen: list[int] = []
         while len(seen) < _SETTLED_SAMPLES or len(set(seen[-_SETTLED_SAMPLES:])) > 1:
             seen.append(self._sample(server, probe).descriptors)
         return seen[-1]
 
-    # What is kept
+    # Data after a restart
 
     def _check_kept(self, probed: State) -> None:
-        """Start the server again; raise unless it has just what was acknowledged."""
+        """Start the server again; raise unless it has exactly the acknowledged packages."""
         with ServerProcess(*self._arguments) as server:
             out = BytesIO()
             maintenance.dump(str(self._data), out)
             found = parse_dump(out.getvalue())
             if server.package_count != len(found):
-                raise NotAsPromisedError(f"the server tells of {server.package_count} packages, dump of {len(found)}")
+                raise NotAsPromisedError(f"the server reports {server.package_count} packages, dump {len(found)}")
         for owner in self._owners:
             owner.check(found)
         expected = [probed, *(owner.acknowledged for owner in self._owners)]
         if found != {name: needed for packages in expected for name, needed in packages.items()}:
-            raise NotAsPromisedError("what is there after a restart is not what was acknowledged")
+            raise NotAsPromisedError("the packages after a restart differ from the acknowledged ones")
 
 
 def _descriptors(pid: int) -> int:

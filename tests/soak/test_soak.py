@@ -30,11 +30,11 @@ def test_a_correct_server_passes(tmp_path: Path) -> None:
     [
         ("leak-descriptors", "descriptors are open"),
         ("leak-memory", "memory has grown"),
-        ("leak-threads", "threads have come"),
+        ("leak-threads", "the number of threads has changed"),
         ("slow-down", r"an answer took [\d.]+ ms early, and [\d.]+ ms late"),
-        ("miscount", "without 'scoop_connections 1.0'"),
+        ("miscount", "expected 'scoop_connections 1.0'"),
         ("answer-wrongly", "a visit failed|the probe ended"),
-        ("forget", "was found|what is there after a restart"),
+        ("forget", "was found|after a restart differ"),
     ],
 )
 def test_a_fault_that_shows_over_time_is_found(tmp_path: Path, fault: str, message: str) -> None:

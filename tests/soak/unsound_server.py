@@ -1,4 +1,4 @@
-"""A server with one fault that shows only over time, to see that a soak finds it out.
+"""A server with one fault that shows only over time, which a soak must find.
 
 Run as ``python tests/soak/unsound_server.py FAULT ARGUMENTS``.
 """
@@ -22,7 +22,7 @@ from scoop_server.storage.store import JournalStore
 _LEAK_BYTES: Final = 200_000
 
 _FIRST_CLIENTS: Final = 10
-"""More than a soak has come before it counts."""
+"""More than have disconnected when a soak starts to measure."""
 _SLOWEST_SECONDS: Final = 1.0
 _SLOWEST_AFTER_SECONDS: Final = 4.0
 
@@ -40,23 +40,23 @@ def _before_each_close(do: Callable[[], object]) -> None:
 
 
 def leak_descriptors() -> None:
-    """Leave a descriptor open for each connection."""
+    """Leak a descriptor per connection."""
     _before_each_close(lambda: os.open(os.devnull, os.O_RDONLY))
 
 
 def leak_memory() -> None:
-    """Keep something of each connection."""
+    """Leak memory per connection."""
     _before_each_close(lambda: _kept.append(bytearray(os.urandom(1)) * _LEAK_BYTES))
 
 
 def leak_threads() -> None:
-    """Leave a thread behind each connection."""
+    """Leak a thread per connection."""
     forever = threading.Event()
     _before_each_close(lambda: threading.Thread(target=forever.wait, daemon=True).start())
 
 
 def slow_down() -> None:
-    """Take longer for each commit, the longer clients have been coming."""
+    """Delay commits more and more."""
     commit = JournalStore.commit
     left: list[float] = []
     _before_each_close(lambda: left.append(time.monotonic()))
@@ -71,7 +71,7 @@ def slow_down() -> None:
 
 
 def miscount() -> None:
-    """Go on counting one connection that has been closed."""
+    """Count one connection too many after each disconnect."""
     close = Server._close
 
     def close_and_miscount(self: Server, *arguments: Any, **options: Any) -> None:
@@ -82,7 +82,7 @@ def miscount() -> None:
 
 
 def answer_wrongly() -> None:
-    """Turn the answers of one batch in a hundred round."""
+    """Answer FAIL instead of OK to one batch in a hundred."""
     apply_lines = DependencyGraph.apply_lines
     count = itertools.count(1)
 
@@ -94,7 +94,7 @@ def answer_wrongly() -> None:
 
 
 def forget() -> None:
-    """Keep nothing of what comes after the first changes."""
+    """Write only the first changes to the journal."""
     commit = JournalStore.commit
     count = itertools.count(1)
 
