@@ -13,8 +13,7 @@ from typing import Final
 
 import pytest
 
-from scoop_server.cli import maintenance, usage
-from scoop_server.config.options import build_parser
+from scoop_server.cli.parser import COMMANDS, SERVE, build_parsers
 
 from tests.support.pages import code_blocks, code_spans, prose
 from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end, server_environment
@@ -84,7 +83,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_every_flag_that_it_gives_the_server_is_one() -> None:
-    known = flags_of(build_parser())
+    known = flags_of(build_parsers()[0])
     given = {
         flag
         for command in commands()
@@ -99,12 +98,12 @@ def test_every_flag_in_its_sentences_is_one() -> None:
     spans = [span for line in prose(PAGE).splitlines() if not line.startswith("    ") for span in code_spans(line)]
     given = {flag for span in spans if span.startswith("--") for flag in re.findall(r"--[a-z-]+", span)}
     assert given >= {"--listen", "--tls-client-ca", "--max-clients", "--admin"}
-    assert given <= flags_of(build_parser())
+    assert given <= flags_of(build_parsers()[0])
 
 
 def test_every_command_of_the_server_that_it_names_is_one() -> None:
     named = set(re.findall(r"scoop-server ([a-z]+)\b", PAGE.read_text()))
-    assert named == maintenance.COMMAND_NAMES | usage.COMMAND_NAMES
+    assert named == COMMANDS.keys() - {SERVE}
 
 
 def test_every_metric_that_it_names_is_one_of_the_page_on_monitoring() -> None:

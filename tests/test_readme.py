@@ -4,19 +4,16 @@ import ast
 import re
 import subprocess
 import sys
-from argparse import SUPPRESS
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
 
+from docs.options_page import PAGE, options_page
 from scoop_core import Changes, Command, Connection, DependencyGraph, Response, decode_snapshot, encode_snapshot
 
-from scoop_server.cli import usage
-from scoop_server.cli.maintenance import COMMAND_NAMES
-from scoop_server.config.options import OPTIONS, build_parser
-from scoop_server.config.sources import CONFIG_VARIABLE
+from scoop_server.cli.parser import COMMANDS, SERVE
 
 from tests.support.pages import ROOT, anchors, code_blocks, code_spans, prose, table_rows
 from tests.support.process import WAIT_SECONDS, ServerProcess
@@ -111,27 +108,13 @@ def test_the_snapshots_in_the_architecture_are_snapshots() -> None:
 # Tables
 
 
-def test_the_table_of_options_is_that_of_the_parser() -> None:
-    documented = [
-        (*(" ".join(code_spans(cell)) for cell in (flag, variable)), default.strip("`"), meaning)
-        for flag, variable, default, meaning in table_rows(README, "flag", "variable", "default", "meaning")
-    ]
-    real = []
-    for action in build_parser()._actions:
-        option = next((each for each in OPTIONS if each.flag in action.option_strings), None)
-        if option is None:
-            assert action.default == SUPPRESS, f"{action.dest} is an option like the others, but not in OPTIONS"
-            usage = " ".join(filter(None, (action.option_strings[-1], str(action.metavar or ""))))
-            real.append((usage, CONFIG_VARIABLE if action.dest == "config" else "", "", str(action.help)))
-        else:
-            usage = f"--[no-]{option.flag[2:]}" if option.is_switch else f"{option.flag} {option.metavar}"
-            real.append((usage, option.variable, option.default_text, option.help))
-    assert sorted(documented) == sorted(real)
+def test_the_page_of_options_is_current() -> None:
+    assert PAGE.read_text() == options_page(), "run python -m docs.options_page"
 
 
 def test_the_table_of_commands_is_that_of_the_server() -> None:
     documented = [code_spans(command)[0].split()[:2] for command, _ in table_rows(README, "command", "what it does")]
-    assert sorted(documented) == [["scoop-server", name] for name in sorted(COMMAND_NAMES | usage.COMMAND_NAMES)]
+    assert documented == [["scoop-server", name] for name in COMMANDS if name != SERVE]
 
 
 def test_the_tables_of_modules_are_those_of_the_packages() -> None:

@@ -15,10 +15,10 @@ import yaml
 
 from scoop_server.config.addresses import InternetAddress
 from scoop_server.config.limits import Limits
-from scoop_server.config.options import OPTIONS
-from scoop_server.config.sources import read_settings
+from scoop_server.config.settings import OPTIONS
 
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
+from tests.support.settings import read_settings
 
 ROOT: Final = Path(__file__).parents[2]
 CONTAINER: Final = ROOT / "contrib" / "container"

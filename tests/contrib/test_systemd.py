@@ -14,8 +14,8 @@ import pytest
 
 from scoop_server.app import claims, signals
 from scoop_server.config.limits import Limits
-from scoop_server.config.options import Settings, build_parser
-from scoop_server.config.sources import read_settings
+from scoop_server.config.settings import OPTIONS, Settings
+from scoop_server.errors import ConfigurationError
 from scoop_server.net import activation
 from scoop_server.net import listener as listening
 
@@ -95,7 +95,7 @@ def test_the_service_is_exposed_as_little_as_promised() -> None:
 
 
 def test_the_service_gives_flags_that_there_are() -> None:
-    known = {flag for action in build_parser()._actions for flag in action.option_strings}
+    known = {"--config", *(option.flag for option in OPTIONS)}
     given = {argument for argument in arguments() if argument.startswith("-")}
     assert given
     assert given <= known
@@ -123,9 +123,7 @@ def test_the_limit_of_open_files_leaves_room_for_all_clients() -> None:
 
 
 def test_settings_that_are_wrong_are_not_tried_again() -> None:
-    with pytest.raises(SystemExit) as wrong:
-        read_settings(["--port", "none"], {})
-    assert value(SERVICE, "RestartPreventExitStatus") == str(wrong.value.code)
+    assert value(SERVICE, "RestartPreventExitStatus") == str(ConfigurationError.exit_status)
 
 
 def test_the_socket_is_where_the_server_would_listen() -> None:

@@ -18,7 +18,9 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from scoop_server.cli import maintenance
+from scoop_server.cli.check import check
+from scoop_server.cli.dump import dump
+from scoop_server.cli.restore import restore
 
 from tests.crash.scene import parse_dump
 from tests.crash.victim import Victim
@@ -59,7 +61,7 @@ def recover_a_large_directory(path: Path, packages: int, changes: int) -> None:
     }
     lines = "".join(f"INDEX|{name}|{','.join(needed)}\n" for name, needed in state.items())
     with told(f"restore of {packages:,} packages"):
-        maintenance.restore(str(path), BytesIO(lines.encode()))
+        restore(str(path), BytesIO(lines.encode()))
     with started(path, "the snapshot") as server:
         change(server, state, random, changes)
     with started(path, "snapshot and journal, after a kill") as server:
@@ -80,11 +82,11 @@ def recover_a_large_directory(path: Path, packages: int, changes: int) -> None:
                 raise AssertionError(f"the server did not end in order:\n{server.log}")
     with told("check"):
         report = StringIO()
-        if maintenance.check(str(path), report) != 0:
+        if check(str(path), report) != 0:
             raise AssertionError(report.getvalue())
     with told("dump"):
         out = BytesIO()
-        maintenance.dump(str(path), out)
+        dump(str(path), out)
     if parse_dump(out.getvalue()) != state:
         raise AssertionError("what was recovered is not what was acknowledged")
     print(f"all {len(state):,} packages are as they were acknowledged")

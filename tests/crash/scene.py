@@ -15,7 +15,8 @@ from random import Random
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final
 
-from scoop_server.cli import maintenance
+from scoop_server.cli.check import check
+from scoop_server.cli.dump import dump
 from scoop_server.config.fsync import Fsync
 
 from tests.crash.directory_watch import DirectoryWatch
@@ -367,7 +368,7 @@ class Scene:
         if may_have_tail and self._tail is None and self._random.random() < 0.2:
             self._add_a_tail()
         report = StringIO()
-        status = maintenance.check(str(self._path), report)  # what ``scoop-server check`` ends with
+        status = check(str(self._path), report)  # what ``scoop-server check`` ends with
         allowed = {3} if self._tail is not None else {0, 3} if may_have_tail else {0}
         if status not in allowed:
             raise NotAsPromisedError(f"check would end with status {status}: {report.getvalue()}")
@@ -392,7 +393,7 @@ class Scene:
     def _read_dump(self) -> bytes:
         """Return what ``scoop-server dump`` prints."""
         out = BytesIO()
-        maintenance.dump(str(self._path), out)
+        dump(str(self._path), out)
         return out.getvalue()
 
     def _check_state(self, found: State) -> None:
@@ -436,6 +437,8 @@ def parse_dump(data: bytes) -> State:
     """Return the state that a dump shows. Raises where a package comes before what it depends on."""
     state: dict[str, frozenset[str]] = {}
     for line in data.decode("ascii").splitlines():
+        if line.startswith("#"):
+            continue
         command, package, listed = line.split("|")
         needed = frozenset(listed.split(",")) if listed else frozenset()
         if command != "INDEX" or not needed <= state.keys():

@@ -13,7 +13,7 @@ from typing import Final
 
 from scoop_core import Changes, Connection, DependencyGraph
 
-from scoop_server.cli import maintenance
+from scoop_server.cli.dump import dump
 from scoop_server.errors import DataDirectoryError
 
 from tests.crash.load_client import NotAsPromisedError, OwnPackages
@@ -175,10 +175,10 @@ class Fuzz:
         self._settle()
         out = BytesIO()
         try:
-            maintenance.dump(str(self._data), out)
+            dump(str(self._data), out)
         except DataDirectoryError as error:
             raise NotAsPromisedError(f"cannot read the files of the server: {error}") from error
-        dumped = out.getvalue().decode().splitlines(keepends=True)
+        dumped = [line for line in out.getvalue().decode().splitlines(keepends=True) if not line.startswith("#")]
         found = DependencyGraph()
         for line in dumped:
             if not line.split("|")[1].startswith(_HEALTHY_PREFIX):

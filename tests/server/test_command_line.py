@@ -4,14 +4,12 @@ import contextlib
 import errno
 import os
 import queue
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -20,14 +18,9 @@ import pytest
 
 from scoop_core import DependencyGraph, encode_snapshot
 
-from scoop_server import __version__
 from scoop_server.cli.main import main
-from scoop_server.config.options import OPTIONS
 
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
-
-CONSOLE_SCRIPT: Final = (str(Path(sys.executable).with_name("scoop-server")),)
-EITHER_COMMAND: Final = pytest.mark.parametrize("command", [MODULE_COMMAND, CONSOLE_SCRIPT], ids=["module", "script"])
 
 
 def refusal(*arguments: str) -> str:
@@ -40,52 +33,6 @@ def refusal(*arguments: str) -> str:
 
 
 # How it is started
-
-
-@EITHER_COMMAND
-def test_it_serves_once_its_log_says_where(command: Sequence[str]) -> None:
-    with ServerProcess("--memory", command=command) as server:
-        assert server.host == "127.0.0.1"
-        assert server.port > 0
-        assert server.package_count == 0
-        assert "(memory only)" in server.log_lines[0]
-        with server.connect() as client:
-            assert client.ask("INDEX|a|", "QUERY|a|") == ["OK", "OK"]
-        assert server.stop() == 0
-
-
-@EITHER_COMMAND
-def test_version(command: Sequence[str]) -> None:
-    ended = run_to_end("--version", command=command)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"scoop-server {__version__}\n", "")
-
-
-def test_help_tells_of_every_flag_whichever_way_it_is_asked_for() -> None:
-    by_module, by_script = (run_to_end("--help", command=command) for command in (MODULE_COMMAND, CONSOLE_SCRIPT))
-    assert by_module.returncode == by_script.returncode == 0
-    assert by_module.stdout == by_script.stdout
-    assert by_module.stderr == by_script.stderr == ""
-    assert by_module.stdout.startswith("usage: scoop-server ")
-    for flag in (*(option.flag for option in OPTIONS), "--version", "--help"):
-        assert re.search(rf"^  .*{flag}\b", by_module.stdout, re.MULTILINE), flag
-
-
-def test_a_bad_flag_is_one_line_and_status_2() -> None:
-    ended = run_to_end("--port", "http")
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == (
-        "scoop-server: --port: a whole number from 0 to 65535 is wanted, not 'http' (see scoop-server --help)\n"
-    )
-
-
-def test_variables_set_what_flags_do_not(tmp_path: Path) -> None:
-    variables = {"SCOOP_MAX_LINE": "12", "SCOOP_DATA_DIR": str(tmp_path / "by variable"), "SCOOP_PORT": "1"}
-    with ServerProcess(variables=variables) as server, server.connect() as client:
-        assert server.port != 1  # --port 0 is given as a flag
-        assert client.ask("QUERY|abcde|", "QUERY|abcdef|") == ["FAIL", "ERROR"]
-    assert (tmp_path / "by variable" / "lock").exists()
-    with ServerProcess("--max-line", "13", variables=variables) as server, server.connect() as client:
-        assert client.ask("QUERY|abcdef|", "QUERY|abcdefg|") == ["FAIL", "ERROR"]
 
 
 @pytest.mark.parametrize("variables", [{}, {"SCOOP_REJECT_CYCLES": "yes"}], ids=["flag", "variable"])

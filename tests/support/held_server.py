@@ -14,7 +14,7 @@ from scoop_core import DependencyGraph, decode_snapshot, encode_snapshot
 
 from scoop_server.app import claims
 from scoop_server.cli import main as command_line
-from scoop_server.config.options import Settings
+from scoop_server.config.settings import Settings
 from scoop_server.net.tls import Certificates
 from scoop_server.storage import recovery, store
 

@@ -467,7 +467,7 @@ def test_sighup_applies_the_level_of_the_file_and_a_broken_file_changes_nothing(
         server.wait_for_log("WARNING changed settings take effect at the next restart: max_clients, max_line")
         config.write_text("log_level = 'loud'\n")
         server.send_signal(signal.SIGHUP)
-        place = re.escape(f"{config} line 1: log_level: one of debug, info, warning, error is wanted, not 'loud'")
+        place = re.escape(f"{config} line 1: log_level: expected one of debug, info, warning, error, got 'loud'")
         server.wait_for_log(f"ERROR cannot reload the settings: {place}; the previous settings stay in use")
         with server.connect() as another:
             server.wait_for_log(f"DEBUG {another.name} connected")

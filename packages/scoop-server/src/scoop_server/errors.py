@@ -1,21 +1,25 @@
 """The exceptions of the server, in one tree.
 
-The message of each is one line for the operator: what failed, where, why, and the way out.
+The message of each is one line for the operator: "cannot DO THING: REASON; WAY OUT".
 """
 
 from typing import ClassVar
 
 
 class ServerError(Exception):
-    """A condition that ends a run of the server or a command."""
+    """A failure that ends the server or a command."""
 
     exit_status: ClassVar[int] = 1
+    """The exit status of the process."""
 
 
 class ConfigurationError(ServerError):
-    """A setting is invalid or contradicts another."""
+    """Settings are invalid or contradict each other. The arguments are the problems, a line each."""
 
     exit_status = 2
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ListenError(ServerError):
@@ -31,8 +35,12 @@ class DataDirectoryError(ServerError):
 
 
 class JournalError(DataDirectoryError):
-    """A write may or may not be on disk, so the process must end."""
+    """A write may or may not be on disk, so the process must exit."""
 
 
 class ReadOnlyError(DataDirectoryError):
     """Changes are refused while queries are answered: no space, a read-only file system, a directory that is gone."""
+
+
+class StandardStreamError(ServerError):
+    """Standard input or output cannot be used."""

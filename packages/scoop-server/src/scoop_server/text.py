@@ -1,8 +1,15 @@
-"""Words that depend on a number."""
+"""Words that depend on a number, and words that resemble others."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+_SIMILARITY_MIN: Final = 0.6
+"""The share of common characters above which a word is taken for a typing error: "prot" resembles "port" by 0.75."""
 
 
 def noun(number: int, one: str, many: str = "") -> str:
-    """Return the noun that goes with ``number``; ``many`` where more than one of it is not ``one`` and an s.
+    """Return the noun that agrees with ``number``; ``many`` is its plural unless that is ``one`` and an s.
 
     >>> noun(1, "package"), noun(2, "package"), noun(0, "batch", "batches")
     ('package', 'packages', 'batches')
@@ -11,9 +18,18 @@ def noun(number: int, one: str, many: str = "") -> str:
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """Return ``number`` with the noun that goes with it.
+    """Return ``number`` and the noun that agrees with it.
 
     >>> counted(1, "package"), counted(2, "package")
     ('1 package', '2 packages')
     """
     return f"{number} {noun(number, one, many)}"
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that ``word`` resembles most, if it resembles any.
+
+    >>> closest("PROT", ["host", "port"]), closest("soap", ["host", "port"])
+    ('port', None)
+    """
+    return next(iter(difflib.get_close_matches(word.lower(), list(known), 1, _SIMILARITY_MIN)), None)

@@ -18,8 +18,8 @@ from scoop_server.app.signals import SignalPipe
 from scoop_server.app.stored_index import StoredIndex, load_index
 from scoop_server.app.systemd_notify import SystemdNotifier
 from scoop_server.config.limits import Limits
-from scoop_server.config.options import OPTIONS, Settings
-from scoop_server.errors import CertificateError
+from scoop_server.config.settings import OPTIONS, Settings
+from scoop_server.errors import CertificateError, ConfigurationError
 from scoop_server.loop.selector import best_selector
 from scoop_server.loop.server import Server
 from scoop_server.net.tls import Certificates
@@ -199,7 +199,7 @@ def _reload_settings(running: Settings, reread: Callable[[], Settings]) -> None:
     """Apply the log level; warn of changed settings that need a restart."""
     try:
         settings = reread()
-    except ValueError as error:
+    except ConfigurationError as error:
         log.error("cannot reload the settings: %(reason)s; the previous settings stay in use", {"reason": error})
         return
     set_log_level(settings.log_level)

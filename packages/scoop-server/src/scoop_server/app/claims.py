@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Final, Self
 
-from scoop_server.config.options import Settings
+from scoop_server.config.settings import Settings
 from scoop_server.errors import ListenError
 from scoop_server.net.activation import inherited_listeners
 from scoop_server.net.listener import Listener, bind

@@ -10,7 +10,7 @@ from scoop_core import DependencyGraph
 
 from scoop_server.app.claims import Claims
 from scoop_server.app.signals import SignalPipe
-from scoop_server.config.options import Settings
+from scoop_server.config.settings import Settings
 from scoop_server.storage.compaction import CompactionProcess
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import JournalStore

@@ -1,1 +1,1 @@
-"""The command ``scoop-server``."""
+"""The command ``scoop-server``: its command line, its commands, and their output."""

@@ -1,38 +1,86 @@
-"""The command ``scoop-server``: read what the operator asks for, do it, and say in one line why not."""
+"""The entry point of ``scoop-server``: run a command, and report a failure in one line."""
 
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from scoop_server.app.application import Application
-from scoop_server.cli import maintenance, usage
-from scoop_server.config.sources import read_settings, reread_settings
-from scoop_server.errors import CertificateError, DataDirectoryError, ListenError
+from scoop_server.cli.check import check
+from scoop_server.cli.dump import dump
+from scoop_server.cli.parser import SERVE, parse_command_line
+from scoop_server.cli.restore import restore
+from scoop_server.cli.show_config import format_configuration
+from scoop_server.cli.stdio import (
+    discard_output,
+    flush_output,
+    print_text,
+    standard_input,
+    standard_output,
+    standard_output_text,
+)
+from scoop_server.config.addresses import are_sockets_handed_over
+from scoop_server.config.contradictions import unused_certificate
+from scoop_server.config.sources import ResolvedSettings, resolve
+from scoop_server.errors import ConfigurationError, ServerError, StandardStreamError
 from scoop_server.telemetry.logs import set_up_logging, tell_problem
 
-_STATUS_INTERRUPTED: Final = 128 + signal.SIGINT
-"""What a shell reports for a program that Ctrl-C has ended."""
+EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
+"""The status that a shell reports for a program that Ctrl-C has ended."""
+
+EXIT_BROKEN_PIPE: Final = 1
+
+_DIRECTORY_COMMANDS: Final[Mapping[str, Callable[[str], int]]] = {
+    "check": lambda path: check(path, standard_output_text()),
+    "dump": lambda path: dump(path, standard_output()),
+    "restore": lambda path: restore(path, standard_input()),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``scoop-server``; return its exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run ``scoop-server``, and return its exit status."""
     log_format = "text"
     try:
-        if arguments and arguments[0] in maintenance.COMMAND_NAMES:
-            return maintenance.main(arguments)
-        if arguments and arguments[0] in usage.COMMAND_NAMES:
-            return usage.main(arguments)
-        settings = read_settings(arguments, os.environ)
+        line = parse_command_line(sys.argv[1:] if arguments is None else arguments)
+        if line.command != SERVE:
+            run = _DIRECTORY_COMMANDS[line.command]
+            return _with_standard_streams(f"{line.command} {line.directory}", lambda: run(line.directory))
+        resolved = resolve(line.flags, os.environ)
+        if line.shows_config:
+            return _with_standard_streams("print", lambda: print_text(format_configuration(resolved)))
+        _reject_unused_certificate(resolved)
+        settings = resolved.settings
         log_format = settings.log_format
         set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)
-        with Application.open(settings, lambda: reread_settings(arguments, os.environ)) as application:
+        with Application.open(settings, lambda: resolve(line.flags, os.environ).settings) as application:
             application.run()
-    except (ListenError, CertificateError, DataDirectoryError) as error:
+    except ServerError as error:
         tell_problem(str(error), log_format)
-        return 1
-    except KeyboardInterrupt:  # before the server listens to signals, or in a command that is none
-        return _STATUS_INTERRUPTED
+        return error.exit_status
+    except KeyboardInterrupt:  # before the server handles signals, or in another command
+        return EXIT_INTERRUPTED
     return 0
+
+
+def _with_standard_streams(action: str, run: Callable[[], int]) -> int:
+    """Run a command that reads standard input or writes standard output, and return its exit status."""
+    try:
+        status = run()
+        flush_output()
+    except BrokenPipeError:  # the reader has exited, as head does
+        discard_output()
+        return EXIT_BROKEN_PIPE
+    except OSError as error:
+        discard_output()
+        raise StandardStreamError(
+            f"cannot {action}: {error.strerror}; check where standard input and output lead"
+        ) from error
+    return status
+
+
+def _reject_unused_certificate(resolved: ResolvedSettings) -> None:
+    """Raise ConfigurationError if no address uses the certificate, unless a service manager has passed sockets."""
+    problem = unused_certificate(resolved.settings, resolved.sources)
+    if problem is not None and not are_sockets_handed_over(os.environ):
+        raise ConfigurationError(problem)

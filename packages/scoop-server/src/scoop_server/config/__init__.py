@@ -1,1 +1,1 @@
-"""Settings, options, limits and addresses."""
+"""The options and settings of the server, its limits and addresses."""

@@ -1,4 +1,4 @@
-"""Where a server can be reached, as a person writes it.
+"""Addresses, as operators write them.
 
 ``tcp:HOST:PORT``  plain TCP, ``tcp:127.0.0.1:8080``; an IPv6 address stands in brackets, ``tcp:[::1]:8080``
 ``tls:HOST:PORT``  TLS over TCP
@@ -20,12 +20,12 @@ _HOST_AND_PORT: Final = re.compile(r"(?:\[([\w:.%-]+)\]|([^\[\]:\s\0]+)):([0-9]{
 _PORT_MAX: Final = 65_535
 
 _UNIX_PATH_BYTES_MAX: Final = 107
-"""What the system keeps of a socket's path, but for the zero byte behind it."""
+"""The length of ``sun_path``, without its terminating zero byte."""
 
 
 @dataclass(frozen=True, slots=True)
 class InternetAddress:
-    """A port of a host, which is a name or an IPv4 or IPv6 address; port 0 is any free one."""
+    """A host, which is a name, an IPv4 or an IPv6 address, and a port; port 0 is any free one."""
 
     host: str
     port: int
@@ -51,12 +51,12 @@ Address = InternetAddress | UnixAddress
 
 
 def are_sockets_handed_over(environment: Mapping[str, str]) -> bool:
-    """Whether a service manager has opened sockets for this process, which take the place of all addresses."""
+    """Tell whether a service manager has passed sockets to this process; they replace all addresses."""
     return environment.get("LISTEN_PID") == str(os.getpid()) and bool(environment.get("LISTEN_FDS"))
 
 
 def parse_address(text: str) -> Address:
-    """Return the address that ``text`` spells. Raises ValueError with one line that says what is wrong.
+    """Return the address that ``text`` specifies. Raises ValueError with "expected A, got B".
 
     >>> parse_address("tls:[::1]:8443") == InternetAddress("::1", 8443, is_tls=True)
     True
@@ -73,31 +73,31 @@ def parse_address(text: str) -> Address:
             return InternetAddress(host, port, is_tls=scheme == "tls", policy=policy)
         case "unix":
             if not rest or "\0" in rest:
-                raise ValueError(f"unix:PATH is wanted, not {text!r}")
+                raise ValueError(f"expected unix:PATH, got {text!r}")
             if len(os.fsencode(rest)) > _UNIX_PATH_BYTES_MAX:
-                raise ValueError(f"the path of a socket has at most {_UNIX_PATH_BYTES_MAX} bytes, not {text!r}")
+                raise ValueError(f"expected a socket path of at most {_UNIX_PATH_BYTES_MAX} bytes, got {text!r}")
             return UnixAddress(rest, policy)
         case _:
-            raise ValueError(f"tcp:HOST:PORT, tls:HOST:PORT or unix:PATH is wanted, not {text!r}")
+            raise ValueError(f"expected tcp:HOST:PORT, tls:HOST:PORT or unix:PATH, got {text!r}")
 
 
 def parse_host_and_port(text: str) -> tuple[str, int]:
-    """Return host and port of ``HOST:PORT`` or ``[HOST]:PORT``. Raises ValueError with one line.
+    """Return host and port of ``HOST:PORT`` or ``[HOST]:PORT``. Raises ValueError with "expected A, got B".
 
     >>> parse_host_and_port("[::1]:9180")
     ('::1', 9180)
     """
     match = _HOST_AND_PORT.fullmatch(text)
     if match is None:
-        raise ValueError(f"HOST:PORT is wanted, with an IPv6 address in brackets, not {text!r}")
+        raise ValueError(f"expected HOST:PORT, with an IPv6 address in brackets, got {text!r}")
     port = int(match[3])
     if port > _PORT_MAX:
-        raise ValueError(f"a port from 0 to {_PORT_MAX} is wanted, not {port}")
+        raise ValueError(f"expected a port from 0 to {_PORT_MAX}, got {port}")
     return match[1] or match[2], port
 
 
 def format_host_and_port(host: str, port: int) -> str:
-    """Write a host and a port so that they can be told apart.
+    """Return ``HOST:PORT``, with an IPv6 address in brackets.
 
     >>> format_host_and_port("127.0.0.1", 8080), format_host_and_port("::1", 8080)
     ('127.0.0.1:8080', '[::1]:8080')
@@ -106,7 +106,7 @@ def format_host_and_port(host: str, port: int) -> str:
 
 
 def format_address(address: object) -> str:
-    """Return a socket's address as a person writes it.
+    """Return the address of a socket as operators write it, without a scheme.
 
     >>> format_address(("127.0.0.1", 8080)), format_address(("::1", 8080, 0, 0))
     ('127.0.0.1:8080', '[::1]:8080')

@@ -4,11 +4,11 @@ import enum
 
 
 class Fsync(enum.StrEnum):
-    """When a commit waits for the disk. Whatever is chosen survives the death of the process."""
+    """When a commit waits for the disk. Under each policy, every answered change survives the death of the process."""
 
     ALWAYS = "always"
-    """Every commit does: what has been answered survives a power loss."""
+    """Every commit waits: every answered change survives a power loss."""
     EVERYSEC = "everysec"
-    """Once a second: a power loss may take back the last second."""
+    """Once per second: a power loss may lose the last second."""
     NEVER = "never"
     """The operating system decides."""

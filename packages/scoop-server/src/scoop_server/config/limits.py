@@ -1,96 +1,157 @@
-"""Every limit of the server, with its reason. The line and name limits are the protocol's: scoop_core.messages."""
+"""Every limit of the server, with its reason. The limits of lines and names are those of scoop_core.messages."""
 
 from dataclasses import dataclass, replace
 from typing import Final
 
 from scoop_core import MAX_LINE_LENGTH
 
-JOURNAL_BYTES_MIN: Final = 67_108_864
-"""The journal before compaction: smaller, a compaction would save no one anything; recovery reads this much in
-seconds. Above it, a journal as large as its snapshot doubles the time that recovery takes."""
+from scoop_server.config.options import Group, option
+from scoop_server.config.values import GIB, KIB, MIB, duration, integer, size
 
-COSTLY_TURN_BYTES_MAX: Final = 4_096
-"""What a turn reads from all clients where cycles are rejected, and a read more at most. A search for a cycle walks all
-that a package needs, ten milliseconds for a chain of tens of thousands, and these are some hundreds of lines. A message
-from each of a hundred clients still fits."""
+JOURNAL_BYTES_MIN: Final = 64 * MIB
+"""Size of the journal below which it is not compacted. A smaller journal is read in seconds, so compaction would save
+nothing. Above it, a journal as large as its snapshot doubles the time of recovery."""
+
+COSTLY_TURN_BYTES_MAX: Final = 4 * KIB
+"""Bytes that a turn reads from all clients where cycles are rejected, plus one read at most. The search for a cycle
+visits everything that a package depends on: ten milliseconds for a chain of tens of thousands. 4 KiB are a few hundred
+lines, and one message from each of a hundred clients still fits."""
+
+_READ_BYTES_MAX: Final = GIB
+_BUFFER_BYTES_MAX: Final = 1_024 * GIB
+"""More than a machine should spend on one client, and far from any overflow."""
+
+_COUNT_MAX: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one server allows. Sizes are in bytes, times in seconds."""
+    """The limits of one server. Sizes are in bytes, times in seconds."""
 
-    line_bytes_max: int = MAX_LINE_LENGTH
-    """A message before its newline."""
+    line_bytes_max: int = option(
+        MAX_LINE_LENGTH,
+        size(1, _READ_BYTES_MAX),
+        Group.LIMITS,
+        "longest message, without its newline",
+        name="max_line",
+    )
 
-    clients_max: int = 10_000
-    """Connections at a time. Each costs about 1 kB when idle and at most a line, a read and the output
-    high-water mark when it misbehaves."""
+    clients_max: int = option(
+        10_000, integer(1, _COUNT_MAX), Group.LIMITS, "most connections at a time", name="max_clients"
+    )
+    """An idle connection costs about 1 kB; a misbehaving one at most a line, a read and the output high-water mark."""
 
-    idle_seconds_max: float = 0.0
-    """How long a client may be silent; 0 is for ever, because an idle connection costs next to nothing."""
+    accepts_per_turn_max: int = option(
+        256, integer(1, _COUNT_MAX), Group.LIMITS, "most connections accepted in one turn", name="max_accepts"
+    )
+    """Bounded, so that a flood of connections does not delay the answers to the other clients."""
 
-    incomplete_line_seconds_max: float = 30.0
-    """How long a line may take to arrive: far longer than any network needs, short enough that
-    abandoned halves of lines do not add up."""
+    read_bytes_max: int = option(
+        64 * KIB, size(1, _READ_BYTES_MAX), Group.LIMITS, "most bytes read from one client in one turn", name="max_read"
+    )
+    """Bounded, so that a client that sends without pause delays the others by one such batch at most. Larger reads gain
+    nothing: a batch of this size amortises every fixed cost."""
 
-    handshake_seconds_max: float = 10.0
-    """How long a TLS handshake may take: a few round trips, so seconds are many, and until it is done
-    no one knows who holds the connection."""
+    output_bytes_high_water: int = option(
+        MIB,
+        size(0, _BUFFER_BYTES_MAX),
+        Group.LIMITS,
+        "unsent answers of one client above which it is no longer read",
+        name="output_high_water",
+    )
 
-    read_bytes_max: int = 65_536
-    """What one turn reads from one client, so that a client that sends without pause delays the others
-    by one such batch at most. Larger reads gain nothing: a batch this long amortises every fixed cost."""
+    output_bytes_max: int = option(
+        16 * MIB,
+        size(0, _BUFFER_BYTES_MAX),
+        Group.LIMITS,
+        "unsent answers of one client above which it is disconnected",
+        name="max_output",
+    )
+    """Reading stops long before, so only a defect of the server could exceed it; then it protects the memory."""
 
-    turn_bytes_max: int = 1_048_576
-    """What one turn reads from all clients, and a read more at most. Who is ready beyond that is the first of the next
-    turn; so however many send without pause, answers leave, and signals and deadlines are seen to, all the time."""
+    output_seconds_max: float = option(
+        60.0,
+        duration(),
+        Group.LIMITS,
+        "disconnect a client that accepts none of its unsent answers for this long",
+        name="output_timeout",
+    )
+    """A network that recovers is rarely silent for a minute, and unsent answers occupy memory."""
 
-    output_bytes_high_water: int = 1_048_576
-    """Unsent answers of one client above which nothing more is read from it."""
+    incomplete_line_seconds_max: float = option(
+        30.0,
+        duration(),
+        Group.LIMITS,
+        "disconnect a client that does not complete a message for this long",
+        name="line_timeout",
+    )
+    """Far longer than a network needs, and short enough that abandoned halves of lines do not accumulate."""
 
-    output_bytes_max: int = 16_777_216
-    """Unsent answers of one client above which it is disconnected. Reading stops long before, so only an
-    error in the server could get here; the limit keeps such an error from taking the memory of all."""
+    idle_seconds_max: float = option(
+        0.0,
+        duration(or_zero=True),
+        Group.LIMITS,
+        "disconnect a client that is silent for this long; 0 disables the time-out",
+        name="idle_timeout",
+    )
+    """Disabled, because an idle connection costs next to nothing."""
 
-    output_seconds_max: float = 60.0
-    """How long a client may take nothing of its unsent answers: a minute is longer than a network is ever silent
-    that will speak again, and what is unsent is memory that others may need."""
+    drain_seconds_max: float = option(
+        10.0,
+        duration(),
+        Group.LIMITS,
+        "longest wait of a shutdown for clients that do not accept their answers",
+        name="drain_timeout",
+    )
 
-    accepts_per_turn_max: int = 256
-    """New connections a turn takes, so that a flood of them does not hold back the answers of the others."""
+    handshake_seconds_max: float = option(
+        10.0,
+        duration(),
+        Group.TLS,
+        "disconnect a client whose TLS handshake takes this long",
+        name="tls_handshake_timeout",
+    )
+    """A handshake takes a few round trips, and until it ends the client is not authenticated."""
 
-    handshakes_per_turn_max: int = 8
-    """TLS handshakes that one turn takes a step further, so that a flood of them does not hold back the answers of
-    the others: the longest step takes about 1 ms."""
-
-    accept_pause_seconds: float = 1.0
-    """How long accepting rests when the process is out of file descriptors, unless a client leaves earlier."""
-
-    drain_bytes_max: int = 67_108_864
-    """How much a shutdown goes on reading from a client that never stops sending: no system keeps that much
-    of one connection. So whatever had arrived is read, and a flood comes to an end."""
-
-    linger_seconds_max: float = 1.0
-    """How long a client that has all its answers may take to close its side."""
-
-    drain_seconds_max: float = 10.0
-    """How long a shutdown waits for clients that do not take their answers."""
-
-    journal_bytes_min: int = JOURNAL_BYTES_MIN
+    journal_bytes_min: int = option(
+        JOURNAL_BYTES_MIN,
+        size(0, _BUFFER_BYTES_MAX),
+        Group.DATA,
+        "size of the journal below which it is not compacted into a new snapshot",
+        name="compaction_threshold",
+    )
     """See :data:`JOURNAL_BYTES_MIN`."""
 
+    turn_bytes_max: int = MIB
+    """Bytes that a turn reads from all clients, plus one read at most. The ready clients beyond it come first in
+    the next turn, so that answers, signals and deadlines are not delayed by many clients that send without pause."""
+
+    handshakes_per_turn_max: int = 8
+    """TLS handshakes advanced in one turn. The most expensive step takes about 1 ms, so a flood of handshakes
+    delays the other clients by 8 ms at most."""
+
+    accept_pause_seconds: float = 1.0
+    """Pause of accepting when the process is out of file descriptors, unless a client disconnects earlier."""
+
+    drain_bytes_max: int = 64 * MIB
+    """Bytes that a shutdown still reads from one client. No system buffers that much of a connection, so everything
+    that had arrived is read, and a client that sends without pause is cut off."""
+
+    linger_seconds_max: float = 1.0
+    """Time that a client with all its answers has to close its side."""
+
     handover_seconds_max: float = 5.0
-    """How long a server that others go on for waits for the first request of those who have just connected:
-    a slow network, and a TLS handshake before it, take that long at most."""
+    """Time that a server with a successor waits for the first request of clients that have just connected. A slow
+    network and a TLS handshake before it take that long at most."""
 
     handover_tick_seconds: float = 0.05
-    """How often it looks whether they all have asked."""
+    """Interval at which a handover checks those clients."""
 
     tick_seconds: float = 1.0
-    """How often the deadlines above are looked at, while there is any."""
+    """Interval at which deadlines are checked, while there are any."""
 
     def of_costly_lines(self) -> "Limits":
-        """Return these limits for a server on which one line may cost as much as thousands: a turn reads less."""
+        """Return these limits for a server on which one line can cost as much as thousands: a turn reads less."""
         return replace(
             self,
             read_bytes_max=min(self.read_bytes_max, COSTLY_TURN_BYTES_MAX),
@@ -99,5 +160,5 @@ class Limits:
 
     @property
     def drain_reads_max(self) -> int:
-        """How many reads of full length :attr:`drain_bytes_max` is."""
+        """The number of reads of full length in :attr:`drain_bytes_max`."""
         return -(-self.drain_bytes_max // self.read_bytes_max)

@@ -1,229 +1,176 @@
-"""Where the settings come from: flags over environment variables over a configuration file over defaults."""
+"""The sources of settings. Flags override environment variables, these the configuration file, and it the defaults."""
 
-import difflib
+import contextlib
 import re
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from scoop_core import Response, encode_response
-
-from scoop_server import __version__
-from scoop_server.cli.stdio import print_all
-from scoop_server.config.addresses import Address, InternetAddress, are_sockets_handed_over
+from scoop_server.config.contradictions import contradictions
 from scoop_server.config.limits import Limits
-from scoop_server.config.options import OPTIONS, Option, Settings, build_parser
-from scoop_server.config.toml_file import format_value, read_configuration
+from scoop_server.config.options import Option
+from scoop_server.config.settings import OPTIONS, Settings
+from scoop_server.config.toml_file import ConfigurationFile, read_configuration_file
+from scoop_server.errors import ConfigurationError
+from scoop_server.text import closest
 
 CONFIG_VARIABLE: Final = "SCOOP_CONFIG"
 """The environment variable for ``--config``."""
 
-_ANSWER_BYTES_MAX: Final = max(len(encode_response(response)) for response in Response)
-"""An empty line, which is one byte, has the longest answer."""
+_VARIABLE_PREFIX: Final = "SCOOP_"
 
-_TAKES_THE_PLACE_OF: Final = {"listen": ("host", "port"), "memory": ("data_dir", "fsync")}
-"""Settings that leave others without effect. A flag without effect is refused, because someone has just typed it;
-a variable or a file may say what holds at another time."""
+_OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "SCOOP_SERVER"})
+"""Variables with the prefix that are no options. SCOOP_SERVER names the server for programs that start or use one."""
+
+_BY_NAME: Final = {option.name: option for option in OPTIONS}
+
+_LIMITS_PREFIX: Final = "limits."
+
+Flags = Mapping[str, str | bool | Sequence[str]]
+"""The flags of a command line by the names of their options; ``config`` is among them."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
-    """What an option is set to, and by what."""
+class ResolvedSettings:
+    """Settings, and the source of each."""
 
-    value: Any
-    source: str
-    """As a person calls it: ``flag --port``, ``variable SCOOP_PORT``, ``scoop.toml line 3`` or ``default``."""
+    settings: Settings
+    sources: Mapping[str, str]
+    """By the name of the option: ``flag --port``, ``variable SCOOP_PORT``, ``scoop.toml line 3`` or ``default``."""
 
 
-def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """Return the settings that a command line, an environment and a configuration file spell.
+def resolve(flags: Flags, environment: Mapping[str, str]) -> ResolvedSettings:
+    """Return the settings that flags, environment and configuration file specify.
 
-    Exits with status 2 and one line on stderr where they spell none, and with 0 after what only prints.
+    Raises ConfigurationError with all problems that were found.
     """
-    parser = build_parser()
-    flags = vars(parser.parse_args(arguments))
-    try:
-        given = _from_all(flags, environment)
-    except ValueError as error:
-        parser.error(str(error))
-    if "show_config" in flags:
-        sys.exit(print_all(_show(given)))
-    certificate = given["tls_cert"]
-    # Not where settings are only shown: a service may get its sockets, and whoever looks at its settings does not.
-    if certificate.value and not _tls_addresses(given) and not are_sockets_handed_over(environment):
-        parser.error(
-            f"tls_cert ({certificate.source}) is set, and no address has TLS; name one with --listen tls:HOST:PORT"
-        )
-    return _settings(given)
+    resolution = _Resolution()
+    path = flags["config"] if "config" in flags else environment.get(CONFIG_VARIABLE) or None
+    if path is not None:
+        resolution.add_file(read_configuration_file(str(path)))
+    resolution.add_variables(environment, flags)
+    resolution.add_flags(flags)
+    if resolution.problems:
+        raise ConfigurationError(*resolution.problems)
+    resolved = ResolvedSettings(_build(resolution.values), resolution.sources)
+    if problems := list(contradictions(resolved.settings, resolved.sources, flags)):
+        raise ConfigurationError(*problems)
+    return resolved
 
 
-def reread_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """Return what :func:`read_settings`, which has read the same arguments before, would return now.
+class _Resolution:
+    """The values found so far. A later source overrides an earlier one."""
 
-    Raises ValueError with one line where the configuration file, which may have changed, cannot be read any more.
-    """
-    return _settings(_from_all(vars(build_parser().parse_args(arguments)), environment))
+    def __init__(self) -> None:
+        self.values: dict[str, object] = {}
+        """By the paths of the options."""
+        self.sources = dict.fromkeys(_BY_NAME, "default")
+        self.problems: list[str] = []
 
-
-def _from_all(flags: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, _Given]:
-    """Return what each option is set to. Raises ValueError with one line for the operator."""
-    given = _from_file(flags["config"] if "config" in flags else environment.get(CONFIG_VARIABLE) or None)
-    for option in OPTIONS:
-        if option.name in flags:
-            given[option.name] = _read_given(option, flags[option.name], option.flag, f"flag {option.flag}")
-        elif option.variable in environment:
-            text, variable = environment[option.variable], option.variable
-            given[option.name] = _read_given(option, text, variable, f"variable {variable}")
-        else:
-            given.setdefault(option.name, _Given(option.default, "default"))
-    _check_together(given, flags)
-    return given
-
-
-def _settings(given: Mapping[str, _Given]) -> Settings:
-    return Settings(
-        **{option.name: given[option.name].value for option in OPTIONS if not option.limit},
-        limits=Limits(**{option.limit: given[option.name].value for option in OPTIONS if option.limit}),
-    )
-
-
-def _read_given(option: Option, given: str | bool | list[str], place: str, source: str) -> _Given:
-    """Return what a flag, a variable or a file gives. Raises ValueError with one line that begins with ``place``."""
-    if isinstance(given, str) and option.is_repeatable:
-        given = [text for text in re.split(r"[,\s]+", given) if text]
-    try:
-        match given:
-            case bool(value):
-                return _Given(value, source)
-            case str(text):
-                return _Given(option.read(text), source)
-            case texts:
-                return _Given(tuple(map(option.read, texts)), source)
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from error
-
-
-def _from_file(path: str | None) -> dict[str, _Given]:
-    """Return what a configuration file sets, by option. Raises ValueError with one line for the operator."""
-    by_name = {option.name: option for option in OPTIONS}
-    given: dict[str, _Given] = {}
-    for entry in () if path is None else read_configuration(path):
-        place = f"{path} line {entry.line}"
-        option = by_name.get(entry.key.replace("-", "_"))
-        if option is None:
-            similar = difflib.get_close_matches(entry.key.replace("-", "_").lower(), by_name, 1)
-            way_out = f"did you mean {similar[0]}?" if similar else "leave it out"
-            raise ValueError(f"{place}: there is no setting {entry.key!r}; {way_out}")
-        if option.name in given:
-            raise ValueError(f"{place}: {entry.key} is set in line {given[option.name].source.split()[-1]} as well")
-        place += f": {entry.key}"
-        given[option.name] = _read_given(
-            option, _given_in_file(option, entry.value, place), place, f"{path} line {entry.line}"
-        )
-    return given
-
-
-def _given_in_file(option: Option, value: Any, place: str) -> str | bool | list[str]:
-    """Return a value of TOML as a flag would give it. Raises ValueError where its type is another than the option's."""
-    match option.default:
-        case bool():
-            wanted = "true or false"
-            if isinstance(value, bool):
-                return value
-        case int() | float():
-            wanted = "a number without quotes"
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                try:
-                    return str(value)
-                except ValueError as error:  # Python writes no number of thousands of digits
-                    raise ValueError(f"{place}: a number of fewer digits is wanted") from error
-        case tuple():
-            wanted = "an array of texts in quotes"
-            if isinstance(value, list) and all(isinstance(text, str) for text in value):
-                return value
-        case _:
-            wanted = "a text in quotes"
-            if isinstance(value, str):
-                return value
-    raise ValueError(f"{place}: {wanted} is wanted")
-
-
-def _check_together(given: Mapping[str, _Given], flags: Mapping[str, object]) -> None:
-    """Raise ValueError, with one line for the operator, where settings contradict each other."""
-    for winner, losers in _TAKES_THE_PLACE_OF.items():
-        for loser in losers:
-            if given[winner].value and loser in flags:
-                raise ValueError(
-                    f"{given[loser].source} has no effect beside {winner} ({given[winner].source}); give one of them"
+    def add_file(self, file: ConfigurationFile) -> None:
+        keys: dict[str, str] = {}
+        for key, value in file.values.items():
+            place, name = file.place_of(key), key.replace("-", "_")
+            option = _BY_NAME.get(name)
+            if option is None:
+                similar = closest(name, _BY_NAME)
+                self.problems.append(
+                    f"{place}: unknown setting {key!r}; {f'did you mean {similar}?' if similar else 'remove it'}"
                 )
-    _check_tls(given)
-    _check_addresses(given)
-    high_water, read, output = given["output_high_water"], given["max_read"], given["max_output"]
-    least = high_water.value + _ANSWER_BYTES_MAX * read.value
-    if output.value < least:
-        raise ValueError(
-            f"max_output ({output.source}) is {output.value}, and must be at least {least}: output_high_water "
-            f"({high_water.source}) and the answers to one read, {_ANSWER_BYTES_MAX} times max_read ({read.source})"
-        )
+            elif name in keys:
+                self.problems.append(f"{place}: {key} repeats {keys[name]}; remove one of them")
+            else:
+                keys[name] = key
+                with self._problems_at(f"{place}: {key}"):
+                    self._set(option, _check_toml_type(option, value), place)
 
-
-def _check_tls(given: Mapping[str, _Given]) -> None:
-    """Raise ValueError where something needs a certificate, and there is none."""
-    if given["tls_cert"].value is not None:
-        return
-    for name in ("tls_key", "tls_client_ca"):
-        if given[name].value is not None:
-            raise ValueError(
-                f"{name} ({given[name].source}) is set, and no certificate; name one with --tls-cert as well"
-            )
-    for address in _tls_addresses(given):
-        raise ValueError(
-            f"listen ({given['listen'].source}) has {address}, and TLS needs a certificate; "
-            "name one with --tls-cert, or use tcp:"
-        )
-
-
-def _tls_addresses(given: Mapping[str, _Given]) -> list[Address]:
-    return [each for each in given["listen"].value if isinstance(each, InternetAddress) and each.is_tls]
-
-
-def _check_addresses(given: Mapping[str, _Given]) -> None:
-    """Raise ValueError where one address is given twice. Port 0 is a free one, and another one each time."""
-    listen, port, admin = given["listen"], given["port"], given["admin"]
-    addresses: list[tuple[Address, str]] = [(each, listen.source) for each in listen.value]
-    # The default is not looked at: sockets that are handed over to a service may take its place.
-    if not listen.value and port.source != "default":
-        addresses.append((InternetAddress(given["host"].value, port.value), port.source))
-    if admin.value is not None:
-        addresses.append((admin.value, admin.source))
-    source_of: dict[Address, str] = {}
-    for address, source in addresses:
-        place = address
-        if isinstance(address, InternetAddress):
-            if address.port == 0:
+    def add_variables(self, environment: Mapping[str, str], flags: Flags) -> None:
+        for variable in sorted(environment.keys() - _OTHER_VARIABLES):
+            if not variable.startswith(_VARIABLE_PREFIX):
                 continue
-            place = replace(address, is_tls=False)
-        if place in source_of:
-            raise ValueError(
-                f"{address} is given by {source_of[place]}, and again by {source}; leave one out, or change it"
-            )
-        source_of[place] = source
+            name = variable.removeprefix(_VARIABLE_PREFIX).lower()
+            option = _BY_NAME.get(name)
+            if option is None or option.variable != variable:
+                similar = closest(name, _BY_NAME)
+                way_out = f"did you mean {_BY_NAME[similar].variable}?" if similar else "unset it"
+                self.problems.append(f"unknown variable {variable}; {way_out}")
+            # An empty variable counts as unset: compose files and units can set one to nothing, but not remove it.
+            # One that a flag overrides is not parsed, so that the flag can replace an invalid value.
+            elif environment[variable] and name not in flags:
+                with self._problems_at(variable):
+                    self._set(option, environment[variable], f"variable {variable}")
+
+    def add_flags(self, flags: Flags) -> None:
+        for option in OPTIONS:
+            if option.name in flags:
+                with self._problems_at(option.flag):
+                    self._set(option, flags[option.name], f"flag {option.flag}")
+
+    def _set(self, option: Option, given: str | bool | Sequence[str], source: str) -> None:
+        self.values[option.path] = _parse(option, given)
+        self.sources[option.name] = source
+
+    @contextlib.contextmanager
+    def _problems_at(self, place: str) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            self.problems.append(f"{place}: {error}")
 
 
-def _show(given: Mapping[str, _Given]) -> str:
-    """Return a configuration file that says what holds, and in comments where each value comes from."""
-    lines = [f"# scoop-server {__version__}"]
-    for option in OPTIONS:
-        match given[option.name].value:
-            case None:
-                line = f"# {option.name} is not set"
-            case bool() | int() | float() | str() as value:
-                line = f"{option.name} = {format_value(value)}"
-            case tuple(values):
-                line = f"{option.name} = {format_value(list(map(str, values)))}"
-            case value:
-                line = f"{option.name} = {format_value(str(value))}"
-        source = given[option.name].source.encode("unicode_escape").decode("ascii")
-        lines.append(f"{line}  # {source}")
-    return "\n".join(lines) + "\n"
+def _parse(option: Option, given: str | bool | Sequence[str]) -> object:
+    """Return the value that a source gives. Raises ValueError with "expected A, got B"."""
+    match given:
+        case bool(value):
+            return value
+        case str(text) if option.is_repeatable:
+            return _parse(option, [each for each in re.split(r"[,\s]+", text) if each])
+        case str(text):
+            return option.kind.parse(text)
+        case []:
+            raise ValueError("expected at least one value, got none")
+        case texts:
+            return tuple(map(option.kind.parse, texts))
+
+
+def _check_toml_type(option: Option, value: object) -> str | bool | Sequence[str]:
+    """Return a TOML value as a flag would have it. Raises ValueError where it has the wrong type."""
+    match option.default, value:
+        case bool(), bool(switch):
+            return switch
+        case bool(), _:
+            expected = "true or false"
+        case ((int() | float()), (int() | float() as number)) if not isinstance(number, bool):
+            return _format_number(number)
+        case ((int() | float()), str(text)) if option.has_units:
+            return text
+        case ((int() | float()), _):
+            expected = "a number, or a string with a number and its unit" if option.has_units else "a number"
+        case tuple(), list(texts) if all(isinstance(text, str) for text in texts):
+            return texts
+        case tuple(), _:
+            expected = "an array of strings"
+        case _, str(text):
+            return text
+        case _:
+            expected = "a string"
+    raise ValueError(f"expected {expected}, got {value!r:.80}")
+
+
+def _format_number(number: float) -> str:
+    try:
+        return str(number)
+    except ValueError:  # a hexadecimal number may have more digits than Python prints
+        raise ValueError("expected a number with fewer digits") from None
+
+
+def _build(values: Mapping[str, object]) -> Settings:
+    """Return the settings with ``values``, by the paths of their options."""
+    # Each value comes from the parser of its own option, whose type is that of the field.
+    new_limits: Callable[..., Limits] = Limits
+    new_settings: Callable[..., Settings] = Settings
+    limits = {path: value for path, value in values.items() if path.startswith(_LIMITS_PREFIX)}
+    return new_settings(
+        **{path: value for path, value in values.items() if path not in limits},
+        limits=new_limits(**{path.removeprefix(_LIMITS_PREFIX): value for path, value in limits.items()}),
+    )

@@ -26,14 +26,14 @@ from scoop_server.config.addresses import (
         ("unix:" + 107 * "p", UnixAddress(107 * "p")),
     ],
 )
-def test_an_address_is_read_and_written_in_the_same_way(text: str, address: Address) -> None:
+def test_an_address_is_formatted_as_it_was_parsed(text: str, address: Address) -> None:
     assert parse_address(text) == address
     assert str(address) == text
 
 
 @pytest.mark.parametrize("text", ["", "8080", "127.0.0.1:8080", "http:h:80", "TCP:h:80", "[::1]:80"])
-def test_another_scheme_is_refused_with_those_that_there_are(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^tcp:HOST:PORT, tls:HOST:PORT or unix:PATH is wanted, not "):
+def test_an_unknown_scheme_is_rejected(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^expected tcp:HOST:PORT, tls:HOST:PORT or unix:PATH, got "):
         parse_address(text)
 
 
@@ -63,33 +63,33 @@ def test_another_scheme_is_refused_with_those_that_there_are(text: str) -> None:
     ],
 )
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
-def test_a_host_and_a_port_are_wanted(scheme: str, rest: str) -> None:
-    with pytest.raises(ValueError, match=r"^HOST:PORT is wanted, with an IPv6 address in brackets, not ") as error:
+def test_anything_but_a_host_and_a_port_is_rejected(scheme: str, rest: str) -> None:
+    with pytest.raises(ValueError, match=r"^expected HOST:PORT, with an IPv6 address in brackets, got ") as error:
         parse_address(f"{scheme}:{rest}")
     assert "\n" not in str(error.value)
 
 
-def test_a_port_has_a_largest_number() -> None:
+def test_a_port_is_at_most_65535() -> None:
     assert parse_host_and_port("h:65535") == ("h", 65_535)
-    with pytest.raises(ValueError, match=r"^a port from 0 to 65535 is wanted, not 65536$"):
+    with pytest.raises(ValueError, match=r"^expected a port from 0 to 65535, got 65536$"):
         parse_host_and_port("h:65536")
 
 
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("", "unix:PATH is wanted"),
-        ("a\0b", "unix:PATH is wanted"),
-        (54 * "\xe9", "the path of a socket has at most 107 "),
+        ("", "expected unix:PATH, got "),
+        ("a\0b", "expected unix:PATH, got "),
+        (54 * "\xe9", "expected a socket path of at most 107 bytes, got "),
     ],
     ids=["empty", "zero byte", "too long"],
 )
-def test_a_path_that_no_socket_can_have(path: str, line: str) -> None:
+def test_a_path_that_a_socket_cannot_have_is_rejected(path: str, line: str) -> None:
     with pytest.raises(ValueError, match=f"^{line}"):
         parse_address(f"unix:{path}")
 
 
-def test_sockets_are_handed_over_to_one_process() -> None:
+def test_sockets_are_passed_to_one_process() -> None:
     own = str(os.getpid())
     for process, count, are_there in ((own, "1", True), (own, "", False), ("1", "1", False)):
         assert are_sockets_handed_over({"LISTEN_PID": process, "LISTEN_FDS": count}) == are_there

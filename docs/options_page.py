@@ -1,0 +1,93 @@
+"""The reference page of the options, docs/options.md: ``python -m docs.options_page`` writes it anew."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from scoop_server.config.options import Group
+from scoop_server.config.settings import OPTIONS
+
+PAGE: Final = Path(__file__).with_name("options.md")
+
+_INTRODUCTION: Final = """\
+# Options of the server
+
+This page is generated from the table of options: `python -m docs.options_page`.
+
+Each option can be set in three ways. A flag overrides a variable, a variable overrides the file, and the file overrides
+the default.
+
+- Flag: `--max-line 64k`. `--no-memory` and the like disable a switch.
+- Environment variable: `SCOOP_MAX_LINE=64k`. An empty variable counts as unset; commas or spaces separate several
+  values.
+- TOML file, which `--config` or `SCOOP_CONFIG` names: `max_line = "64k"`, with `-` or `_` in the key. A switch is
+  `true` or `false`, and several values are an array.
+
+`scoop-server --show-config` prints all settings with the source of each, as such a file. An unknown flag, variable with
+the prefix `SCOOP_` or key is an error. (`SCOOP_SERVER` is not an option: it is free for programs that start or use a
+server.)
+
+- A **SIZE** is in bytes, or has the unit `k`, `m` or `g` (1024, 1024², 1024³): `65536`, `64k`.
+- A **TIME** is in seconds, or has the unit `ms`, `s`, `m`, `h` or `d`: `0.5`, `500ms`, `5m`.
+- An **ADDRESS** is `tcp:HOST:PORT`, `tls:HOST:PORT` or `unix:PATH`. An IPv6 address is in brackets: `tcp:[::1]:8080`.
+  `[::]` is every IPv6 address of the machine, `0.0.0.0` every IPv4 address.
+- Paths are relative to the working directory.
+"""
+
+_NOTES: Final = {
+    Group.LISTENING: """\
+With `--listen`, `--host` and `--port` have no effect, and as flags they are an error. Sockets that a service manager
+passes (`LISTEN_FDS`, systemd's socket activation) replace all addresses; a socket named `tls` serves TLS.
+""",
+    Group.TLS: """\
+[howto-tls.md](howto-tls.md) shows both certificates, from openssl to a restart. SIGHUP reads them again.
+""",
+    Group.DATA: """\
+With `--memory`, `--data-dir` and `--fsync` have no effect, and as flags they are an error. What each value of `--fsync`
+guarantees is in [durability.md](durability.md).
+""",
+    Group.LIMITS: """\
+The reason of each default is beside it in `scoop_server/config/limits.py`. `--max-output` must be at least
+`--output-high-water` plus 6 times `--max-read`, because the answer to one byte can have 6.
+""",
+    Group.MONITORING: """\
+See [monitoring.md](monitoring.md).
+""",
+    Group.LOGGING: """\
+SIGHUP reads `log_level` in the file again; every other change needs a restart.
+""",
+}
+
+_OTHERS: Final = """\
+## others
+
+| flag | variable | meaning |
+|---|---|---|
+| `--config FILE` | `SCOOP_CONFIG` | TOML file with settings |
+| `--show-config` | | print all settings and their sources as such a file, and exit |
+| `--help`, `--help-all` | | print the most used options, or all, and exit |
+| `--version` | | print the version, and exit |
+"""
+
+
+def options_page() -> str:
+    """Return the text of the page."""
+    return "\n".join([_INTRODUCTION, *(_section(group) for group in Group), _OTHERS])
+
+
+def _section(group: Group) -> str:
+    return "\n".join([f"## {group}\n", *_table(group), "", _NOTES[group]])
+
+
+def _table(group: Group) -> Iterator[str]:
+    yield "| flag | variable | default | meaning |"
+    yield "|---|---|---|---|"
+    for option in OPTIONS:
+        if option.group == group:
+            flag = f"--[no-]{option.flag[2:]}" if option.is_switch else f"{option.flag} {option.kind.metavar}"
+            default = option.default_text if option.default in (None, ()) else f"`{option.default_text}`"
+            yield f"| `{flag}` | `{option.variable}` | {default} | {option.meaning} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(options_page(), "utf-8")

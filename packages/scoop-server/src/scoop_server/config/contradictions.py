@@ -1,0 +1,80 @@
+"""Settings that are valid by themselves and contradict each other."""
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from scoop_core import Response, encode_response
+
+from scoop_server.config.addresses import Address, InternetAddress
+from scoop_server.config.settings import OPTIONS, Settings
+
+_ANSWER_BYTES_MAX: Final = max(len(encode_response(response)) for response in Response)
+"""The longest answer to a byte of input: an empty line is one byte and is answered ERROR."""
+
+_OVERRIDDEN_BY: Final = {"listen": ("host", "port"), "memory": ("data_dir", "fsync")}
+"""Settings that make others ineffective. An ineffective flag is rejected, because someone has just typed it; a variable
+or a file may well set what is used at another time."""
+
+_OPTION: Final = {option.name: option for option in OPTIONS}
+
+
+def contradictions(settings: Settings, sources: Mapping[str, str], flags: Container[str]) -> Iterator[str]:
+    """Yield a line for the operator for each contradiction; ``sources`` and ``flags`` are by names of options."""
+    for winner, losers in _OVERRIDDEN_BY.items():
+        for loser in losers:
+            if _OPTION[winner].value_in(settings) and loser in flags:
+                yield f"{sources[loser]} has no effect with {winner} ({sources[winner]}); remove one of them"
+    if settings.tls_cert is None:
+        yield from _uses_of_no_certificate(settings, sources)
+    yield from _repeated_addresses(settings, sources)
+    limits = settings.limits
+    least = limits.output_bytes_high_water + _ANSWER_BYTES_MAX * limits.read_bytes_max
+    if limits.output_bytes_max < least:
+        yield (
+            f"max_output ({sources['max_output']}): expected at least {least}, got {limits.output_bytes_max}; it must "
+            f"hold output_high_water ({sources['output_high_water']}) and the answers to one read, "
+            f"{_ANSWER_BYTES_MAX} times max_read ({sources['max_read']})"
+        )
+
+
+def unused_certificate(settings: Settings, sources: Mapping[str, str]) -> str | None:
+    """Return a line for the operator if there is a certificate and no address with TLS.
+
+    An operator would believe the server to be secure. It is no contradiction by itself, because a service manager may
+    pass sockets with TLS.
+    """
+    if settings.tls_cert is None or any(_is_tls(address) for address in settings.listen):
+        return None
+    return f"tls_cert ({sources['tls_cert']}) is set, but no address has TLS; add one with --listen tls:HOST:PORT"
+
+
+def _uses_of_no_certificate(settings: Settings, sources: Mapping[str, str]) -> Iterator[str]:
+    for name in ("tls_key", "tls_client_ca"):
+        if _OPTION[name].value_in(settings) is not None:
+            yield f"{name} ({sources[name]}) is set, but there is no certificate; set one with --tls-cert"
+    for address in settings.listen:
+        if _is_tls(address):
+            yield (f"listen ({sources['listen']}): {address} needs a certificate; set one with --tls-cert, or use tcp:")
+
+
+def _is_tls(address: Address) -> bool:
+    return isinstance(address, InternetAddress) and address.is_tls
+
+
+def _repeated_addresses(settings: Settings, sources: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each address that is given twice. Port 0 is a different port each time."""
+    addresses: list[tuple[Address, str]] = [(address, sources["listen"]) for address in settings.listen]
+    # The default address does not count: sockets from a service manager may replace it.
+    if not settings.listen and sources["port"] != "default":
+        addresses.append((InternetAddress(settings.host, settings.port), sources["port"]))
+    if settings.admin is not None:
+        addresses.append((settings.admin, sources["admin"]))
+    source_of: dict[Address, str] = {}
+    for address, source in addresses:
+        place = replace(address, is_tls=False) if isinstance(address, InternetAddress) else address
+        if isinstance(place, InternetAddress) and place.port == 0:
+            continue
+        if place in source_of:
+            yield f"{address} is set by {source_of[place]} and by {source}; remove or change one of them"
+        source_of[place] = source

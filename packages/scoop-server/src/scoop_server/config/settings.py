@@ -1,0 +1,105 @@
+"""The settings of one run of the server."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from scoop_server.config.addresses import Address, InternetAddress
+from scoop_server.config.fsync import Fsync
+from scoop_server.config.limits import Limits
+from scoop_server.config.options import Group, declared_options, option, repeatable_option
+from scoop_server.config.values import ADDRESS, HOST, PLAIN_ADDRESS, SWITCH, choice, integer, member, path
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("text", "json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one run of the server."""
+
+    listen: tuple[Address, ...] = repeatable_option(
+        ADDRESS,
+        Group.LISTENING,
+        "address to listen on: tcp:HOST:PORT, tls:HOST:PORT or unix:PATH; can be given several times, and replaces "
+        "--host and --port",
+        is_basic=True,
+    )
+    host: str = option("127.0.0.1", HOST, Group.LISTENING, "host name or IP address to listen on, without TLS")
+    port: int = option(
+        8080,
+        integer(0, 65_535, "PORT"),
+        Group.LISTENING,
+        "TCP port to listen on; 0 picks a free one",
+        is_basic=True,
+    )
+    tls_cert: Path | None = option(
+        None,
+        path("FILE"),
+        Group.TLS,
+        "certificate of the server, in PEM, followed by the intermediate certificates",
+        is_basic=True,
+    )
+    tls_key: Path | None = option(
+        None, path("FILE"), Group.TLS, "private key of the certificate, in PEM", is_basic=True
+    )
+    tls_client_ca: Path | None = option(
+        None,
+        path("FILE"),
+        Group.TLS,
+        "certificate authorities, in PEM, that issue client certificates; without it clients need no certificate",
+        is_basic=True,
+    )
+    data_dir: Path = option(
+        Path("scoop-data"),
+        path("DIR"),
+        Group.DATA,
+        "directory that stores the index; created if missing",
+        is_basic=True,
+    )
+    memory: bool = option(
+        False,
+        SWITCH,
+        Group.DATA,
+        "keep the index in memory only",
+        is_basic=True,
+    )
+    fsync: Fsync = option(
+        Fsync.ALWAYS,
+        member("WHEN", Fsync),
+        Group.DATA,
+        "when an acknowledged change is synced to disk: always (before the answer), everysec (within a second) or "
+        "never (left to the operating system)",
+    )
+    reject_cycles: bool = option(
+        False, SWITCH, Group.DATA, "answer FAIL to an INDEX that would close a dependency cycle"
+    )
+    admin: Address | None = option(
+        None,
+        PLAIN_ADDRESS,
+        Group.MONITORING,
+        "address that serves /livez, /readyz, /metrics and /version over HTTP: HOST:PORT or unix:PATH",
+        is_basic=True,
+    )
+    log_level: str = option(
+        "info", choice("LEVEL", LOG_LEVELS), Group.LOGGING, f"least severe level to log: {', '.join(LOG_LEVELS)}"
+    )
+    log_format: str = option(
+        "text", choice("FORMAT", LOG_FORMATS), Group.LOGGING, "format of the log: text, or json, one object per line"
+    )
+    access_log: bool = option(False, SWITCH, Group.LOGGING, "log each request with its client and its answer")
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The addresses to listen on."""
+        return self.listen or (InternetAddress(self.host, self.port),)
+
+
+OPTIONS: Final = tuple(
+    sorted(
+        [*declared_options(Settings), *declared_options(Limits, "limits.")],
+        key=lambda each: list(Group).index(each.group),
+    )
+)
+"""Every option, in the order of the help."""

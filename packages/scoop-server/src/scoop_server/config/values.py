@@ -1,0 +1,169 @@
+"""The kinds of values that an option can have, and how each is read from text."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+from scoop_server.config.addresses import Address, parse_address
+
+T_co = TypeVar("T_co", covariant=True)
+E = TypeVar("E", bound=StrEnum)
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+
+_DIGITS_MAX: Final = 20
+"""Digits that are read as a number: more than any setting needs, and fewer than ``int`` refuses."""
+
+_SECONDS_MAX: Final = 1e9
+"""Thirty years. A longer time-out is a typing error."""
+
+_SIZE_UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB}
+_TIME_UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+_YES: Final = frozenset({"1", "true", "yes", "on"})
+_NO: Final = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T_co]):
+    """How a value is read and described. ``parse`` raises ValueError with "expected A, got B"."""
+
+    parse: Callable[[str], T_co]
+    metavar: str = ""
+    """The placeholder in the help; empty for a switch."""
+    words: tuple[str, ...] = ()
+    """All possible values, if they are few."""
+
+
+def integer(minimum: int, maximum: int, metavar: str = "N") -> Kind[int]:
+    """Return the kind of integers in a range."""
+
+    def parse(text: str) -> int:
+        number = _digits(text)
+        if number is None or not minimum <= number <= maximum:
+            raise ValueError(f"expected an integer from {minimum} to {maximum}, got {text!r}")
+        return number
+
+    return Kind(parse, metavar)
+
+
+def size(minimum: int, maximum: int) -> Kind[int]:
+    """Return the kind of sizes in bytes, which may have a unit: ``65536``, ``64k``."""
+
+    def parse(text: str) -> int:
+        number, unit = _split_unit(text)
+        count, factor = _digits(number), _SIZE_UNITS.get(unit)
+        if count is None or factor is None or not minimum <= count * factor <= maximum:
+            raise ValueError(
+                f"expected a size from {minimum} to {format_size(maximum)}, such as 65536 or 64k, got {text!r}"
+            )
+        return count * factor
+
+    return Kind(parse, "SIZE")
+
+
+def duration(*, or_zero: bool = False) -> Kind[float]:
+    """Return the kind of times in seconds, which may have a unit: ``0.5``, ``500ms``, ``10s``, ``5m``."""
+
+    def parse(text: str) -> float:
+        number, unit = _split_unit(text)
+        try:
+            seconds = float(number) * _TIME_UNITS[unit]
+        except (ValueError, KeyError):
+            seconds = -1.0
+        if not 0 <= seconds < _SECONDS_MAX or not (seconds or or_zero):
+            raise ValueError(
+                f"expected a time{'' if or_zero else ' above 0'}, such as 10, 500ms, 10s or 5m, got {text!r}"
+            )
+        return seconds
+
+    return Kind(parse, "TIME")
+
+
+def _digits(text: str) -> int | None:
+    """Return the number that ``text`` spells in ASCII digits alone, which rules out "+1", "1_0" and " 1"."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX else None
+
+
+def _split_unit(text: str) -> tuple[str, str]:
+    """Return the number and the unit, in lower case. "1e3" is a number: an exponent is followed by a digit."""
+    unit = re.search(r"(?<=[0-9.])[a-z]*\Z", text, re.IGNORECASE | re.ASCII)
+    return (text[: unit.start()], unit[0].lower()) if unit else (text, "")
+
+
+def format_size(size: int) -> str:
+    """Return a size with the largest unit that divides it.
+
+    >>> format_size(65_536), format_size(1_000)
+    ('64k', '1000')
+    """
+    for unit, factor in reversed(_SIZE_UNITS.items()):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)
+
+
+def _parse_switch(text: str) -> bool:
+    word = text.lower()
+    if word not in _YES | _NO:
+        raise ValueError(f"expected yes or no, got {text!r}")
+    return word in _YES
+
+
+SWITCH: Final = Kind(_parse_switch)
+
+
+def choice(metavar: str, words: tuple[str, ...]) -> Kind[str]:
+    """Return the kind of words of a list, in either case."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"expected one of {', '.join(words)}, got {text!r}")
+        return text.lower()
+
+    return Kind(parse, metavar, words)
+
+
+def member(metavar: str, enum: type[E]) -> Kind[E]:
+    """Return the kind of members of ``enum``, by their values."""
+    word = choice(metavar, tuple(enum))
+    return Kind(lambda text: enum(word.parse(text)), metavar, word.words)
+
+
+def _parse_text(text: str, noun: str) -> str:
+    if not text:
+        raise ValueError(f"expected a {noun}, got ''")
+    if "\0" in text:
+        raise ValueError(f"expected a {noun} without NUL characters, got {text!r}")
+    return text
+
+
+def path(metavar: str) -> Kind[Path]:
+    """Return the kind of paths of files or directories."""
+    return Kind(lambda text: Path(_parse_text(text, "path")), metavar)
+
+
+def _parse_host(text: str) -> str:
+    in_brackets = re.fullmatch(r"\[(.*)\]", text)  # as in a URL, and in --listen
+    return _parse_text(in_brackets[1] if in_brackets else text, "host")
+
+
+HOST: Final = Kind(_parse_host, "HOST")
+
+ADDRESS: Final = Kind(parse_address, "ADDRESS")
+
+
+def _parse_plain_address(text: str) -> Address:
+    scheme = text.partition(":")[0]
+    if scheme == "tls" or "?" in text:
+        raise ValueError(f"expected HOST:PORT or unix:PATH, got {text!r}: this endpoint has neither TLS nor policies")
+    return parse_address(text if scheme in {"tcp", "unix"} else f"tcp:{text}")
+
+
+PLAIN_ADDRESS: Final = Kind(_parse_plain_address, "ADDRESS")
+"""An address without TLS and access policy, for which ``tcp:`` may be left out."""

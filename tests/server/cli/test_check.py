@@ -1,0 +1,216 @@
+"""``scoop-server check``: its report, its status, and that it changes nothing."""
+
+import fcntl
+import io
+import os
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+
+from scoop_core import DependencyGraph, encode_snapshot
+
+from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_UNSEALED, check
+from scoop_server.errors import DataDirectoryError
+from scoop_server.storage.lock import DirectoryLock
+
+from tests.support.data_directory import (
+    EMPTY_SNAPSHOT,
+    JOURNAL,
+    NEXT_JOURNAL,
+    contents_and_time,
+    index_in,
+    make_data_directory,
+)
+from tests.support.journals import written
+from tests.support.privileges import unprivileged
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return make_data_directory(tmp_path / "data")
+
+
+def checked(path: Path) -> tuple[int, list[str]]:
+    """Return the status of a check, and its report without the path of the directory. It changes nothing."""
+    before = contents_and_time(path)
+    out = io.StringIO()
+    status = check(str(path), out)
+    assert contents_and_time(path) == before
+    return status, out.getvalue().replace(f"{path}/", "").replace(str(path), "DIR").splitlines()
+
+
+def test_an_intact_directory(path: Path) -> None:
+    assert checked(path) == (
+        EXIT_INTACT,
+        [
+            f"snapshot-1: 0 packages, {len(EMPTY_SNAPSHOT)} bytes, crc32 {EMPTY_SNAPSHOT[-9:-1].decode()}",
+            f"journal-1: batches 1 to 3, 4 changes, {len(JOURNAL.data)} bytes, crc32 {JOURNAL.head.checksum:08x}",
+            (
+                f"journal-2: batches 4 to 4, 1 change, {len(NEXT_JOURNAL.data)} bytes, "
+                f"crc32 {NEXT_JOURNAL.head.checksum:08x}"
+            ),
+            "a server would start with 3 packages: snapshot 1 and 4 batches after it, up to batch 4",
+        ],
+    )
+
+
+def test_a_journal_without_batches(path: Path) -> None:
+    empty = written([], generation=3, after=NEXT_JOURNAL.head)
+    (path / "journal-3").write_bytes(empty.data)
+    status, lines = checked(path)
+    assert status == EXIT_INTACT
+    assert f"journal-3: no batches, {len(empty.data)} bytes, crc32 {empty.head.checksum:08x}" in lines
+
+
+def test_an_interrupted_write_at_the_end(path: Path) -> None:
+    (path / "journal-2").write_bytes(NEXT_JOURNAL.data + b"INDEX|half")
+    status, lines = checked(path)
+    assert status == EXIT_UNSEALED
+    assert lines[2].endswith(", and 10 bytes not sealed")
+    assert lines[-2].startswith("a server would start with 3 packages: ")
+    assert lines[-1] == "it would drop the last 10 bytes of journal-2: not known to be synced"
+
+
+def test_files_that_the_next_start_would_delete(path: Path) -> None:
+    (path / "snapshot-3").write_bytes(b"".join(encode_snapshot(index_in(path))))
+    (path / "journal-3").write_bytes(written([], generation=3, after=NEXT_JOURNAL.head).data)
+    (path / "snapshot-4.unfinished-77").write_bytes(b"half")
+    status, lines = checked(path)
+    assert status == EXIT_INTACT
+    assert [line for line in lines if line.startswith("it would")] == [
+        f"it would delete {name}: superseded or unfinished"
+        for name in ("journal-1", "journal-2", "snapshot-1", "snapshot-4.unfinished-77")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "found"),
+    [
+        ("snapshot-1", b"", "DAMAGED: byte 0: "),
+        ("snapshot-1", EMPTY_SNAPSHOT[:-3], "DAMAGED: byte 54: "),
+        ("journal-1", b"\0" * 9, "DAMAGED: byte 0: "),
+        ("journal-1", JOURNAL.data.replace(b"isl", b"osl"), f"DAMAGED: byte {JOURNAL.ends[0]}: "),
+    ],
+)
+def test_a_damaged_file_does_not_stop_the_check_of_the_others(path: Path, name: str, data: bytes, found: str) -> None:
+    (path / name).write_bytes(data)
+    status, lines = checked(path)
+    assert status == EXIT_DAMAGED
+    assert next(line for line in lines if "DAMAGED" in line).startswith(f"{name}: {found}")
+    assert sum(line.startswith(("snapshot-1: ", "journal-1: ", "journal-2: ")) for line in lines) == 3
+    assert lines[-1].startswith(f"a server would refuse to start: cannot read {name}: ")
+
+
+def test_a_damaged_file_that_is_superfluous_is_reported_too(path: Path) -> None:
+    (path / "snapshot-2").write_bytes(EMPTY_SNAPSHOT)
+    (path / "journal-1").write_bytes(JOURNAL.data[:-1])
+    (path / "snapshot-1").write_bytes(b"damaged")
+    (path / "journal-2").write_bytes(NEXT_JOURNAL.data + b"half")
+    status, lines = checked(path)
+    assert status == EXIT_DAMAGED
+    assert any(line.startswith("snapshot-1: DAMAGED: ") for line in lines)
+    assert any(line.startswith("a server would start with 1 package: ") for line in lines)
+
+
+def test_a_missing_file(path: Path) -> None:
+    (path / "journal-1").unlink()
+    status, lines = checked(path)
+    assert status == EXIT_DAMAGED
+    assert lines[-1].startswith("a server would refuse to start: ")
+    assert "journal-1" in lines[-1]
+
+
+def test_a_file_that_cannot_be_read(path: Path) -> None:
+    (path / "journal-2").unlink()
+    (path / "journal-2").symlink_to("nowhere")
+    out = io.StringIO()
+    assert check(str(path), out) == EXIT_DAMAGED
+    assert f"{path}/journal-2: DAMAGED: No such file or directory\n" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (b"INDEX|b|a\nINDEX|a|\n#dependents 0 1\n", "indexing its lines one by one leads to a different index"),
+        (b"INDEX|a|x\nINDEX|b|a\n#dependents 1 0\n", "indexing its lines one by one leads to a different index"),
+        (b"INDEX|a|\nINDEX|b|a\n#dependents 2 0\n", "its numbers of dependents are wrong"),
+    ],
+)
+def test_a_snapshot_with_a_valid_checksum_and_wrong_contents(path: Path, lines: bytes, reason: str) -> None:
+    data = b"#scoop snapshot 1\n" + lines + b"#end packages 2 lines 2 crc32 "
+    (path / "snapshot-5").write_bytes(data + b"%08x\n" % crc32(data))
+    (path / "journal-5").write_bytes(written([], generation=5).data)
+    status, printed = checked(path)
+    assert status == EXIT_DAMAGED
+    assert f"snapshot-5: DAMAGED: byte 18: {reason}" in printed
+
+
+@pytest.mark.parametrize("files", [{"snapshot-1": EMPTY_SNAPSHOT}, {"journal-1.unfinished-7": b"half"}])
+def test_a_directory_whose_initialisation_was_interrupted(tmp_path: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    status, lines = checked(tmp_path)
+    assert status == EXIT_INTACT
+    assert "DIR: initialisation was interrupted; a server would start with no packages" in lines
+
+
+def test_a_copy_without_permission_to_write(path: Path) -> None:
+    (path / "lock").chmod(0o400)
+    with unprivileged(path) as copy:
+        copy.chmod(0o500)
+        try:
+            assert check(str(copy), io.StringIO()) == EXIT_INTACT
+        finally:
+            copy.chmod(0o700)
+
+
+def test_a_copy_without_a_lock_file(path: Path) -> None:
+    (path / "lock").unlink()
+    assert checked(path)[0] == EXIT_INTACT
+
+
+def rejection(path: Path) -> str:
+    with pytest.raises(DataDirectoryError) as raised:
+        check(str(path), io.StringIO())
+    return str(raised.value)
+
+
+def test_a_directory_without_an_index_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "notes").touch()
+    assert rejection(tmp_path) == f"cannot read {tmp_path}: it holds no index; name a data directory"
+    missing = tmp_path / "missing"
+    assert rejection(missing) == f"cannot read {missing}: no such directory; name a data directory"
+    assert not missing.exists()
+
+
+def test_a_directory_that_may_not_be_listed_is_rejected(path: Path) -> None:
+    with unprivileged(path) as closed:
+        closed.chmod(0o300)
+        try:
+            line = rejection(closed)
+        finally:
+            closed.chmod(0o700)
+    assert line == "cannot read data: Permission denied; check its permissions"
+
+
+def test_a_directory_that_a_server_uses_is_rejected(path: Path) -> None:
+    lock = DirectoryLock(str(path))
+    try:
+        assert f"process id {os.getpid()}" in rejection(path)
+    finally:
+        lock.close()
+
+
+def test_two_checks_at_a_time(path: Path) -> None:
+    with (path / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        assert checked(path)[0] == EXIT_INTACT
+
+
+def test_an_index_of_one_package_that_was_never_changed(tmp_path: Path) -> None:
+    graph = DependencyGraph()
+    graph.index("a")
+    (tmp_path / "snapshot-1").write_bytes(b"".join(encode_snapshot(graph)))
+    (tmp_path / "journal-1").write_bytes(written([]).data)
+    assert checked(tmp_path)[0] == EXIT_INTACT

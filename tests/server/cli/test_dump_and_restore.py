@@ -1,0 +1,280 @@
+"""``scoop-server dump`` and ``restore``: a complete index as lines, and a new data directory from them."""
+
+import errno
+import io
+import os
+import re
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scoop_core import Changes, DependencyGraph
+
+from scoop_server.cli.check import check
+from scoop_server.cli.dump import dump
+from scoop_server.cli.restore import restore
+from scoop_server.errors import DataDirectoryError
+from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.lock import DirectoryLock
+from scoop_server.storage.store import begin
+
+from tests.support import strategies
+from tests.support.data_directory import JOURNAL, NEXT_JOURNAL, contents_and_time, index_in, make_data_directory
+from tests.support.faulty_files import names_in
+
+LINES = b"INDEX|gmp|\nINDEX|isl|gmp\n"
+
+
+def complete(lines: bytes) -> bytes:
+    """Return a dump with these lines."""
+    data = b"#scoop dump 1\n" + lines
+    return data + b"#end packages %d crc32 %08x\n" % (lines.count(b"\n"), crc32(data))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return make_data_directory(tmp_path / "data")
+
+
+def dumped(path: Path) -> bytes:
+    out = io.BytesIO()
+    assert dump(str(path), out) == 0
+    return out.getvalue()
+
+
+# dump
+
+
+def test_a_dump_has_the_index_in_order_of_dependencies_between_header_and_trailer(path: Path) -> None:
+    before = contents_and_time(path)
+    assert dumped(path) == complete(b"INDEX|a|\nINDEX|gmp|\nINDEX|isl|gmp\n")
+    assert contents_and_time(path) == before
+
+
+def test_an_empty_index_is_dumped_and_a_directory_without_an_index_is_not(tmp_path: Path) -> None:
+    with pytest.raises(DataDirectoryError, match=r"it holds no index; name a data directory$"):
+        dump(str(tmp_path), io.BytesIO())
+    begin(DataDirectory(str(tmp_path)), DependencyGraph())
+    assert dumped(tmp_path) == complete(b"")
+
+
+def test_a_large_index_is_dumped_whole(tmp_path: Path) -> None:
+    graph = DependencyGraph()
+    for number in range(10_000):
+        graph.index(f"package-{number}", [f"package-{number - 1}"] if number else [])
+    begin(DataDirectory(str(tmp_path)), graph)
+    assert dumped(tmp_path) == complete("".join(f"{line}\n" for line in graph.to_lines()).encode())
+
+
+def test_an_unsealed_change_is_not_dumped(path: Path) -> None:
+    (path / "journal-2").write_bytes(NEXT_JOURNAL.data[:-1])
+    assert dumped(path) == complete(LINES)
+
+
+def test_a_damaged_index_is_not_dumped(path: Path) -> None:
+    (path / "journal-1").write_bytes(JOURNAL.data[:-1])
+    out = io.BytesIO()
+    with pytest.raises(DataDirectoryError, match=f"^cannot read {path}/journal-1: byte "):
+        dump(str(path), out)
+    assert out.getvalue() == b""
+
+
+def test_a_directory_that_a_server_uses_can_be_dumped(path: Path) -> None:
+    lock = DirectoryLock(str(path))
+    try:
+        assert dumped(path).count(b"INDEX") == 3
+    finally:
+        lock.close()
+
+
+class Replaced(DataDirectory):
+    """A data directory whose server replaces files while they are read, for a number of times."""
+
+    def __init__(self, path: str, times: int) -> None:
+        super().__init__(path)
+        self.times = times
+
+    def read(self, kind: str, generation: int) -> bytes:
+        self.times -= 1
+        return b"" if self.times >= 0 else super().read(kind, generation)
+
+
+@pytest.mark.parametrize(("failures", "is_dumped"), [(1, True), (4, True), (5, False)])
+def test_files_that_a_server_replaces_meanwhile_are_read_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, is_dumped: bool
+) -> None:
+    monkeypatch.setattr("scoop_server.cli.dump.existing_directory", lambda name: Replaced(name, failures))
+    if is_dumped:
+        assert dumped(path).count(b"INDEX") == 3
+    else:
+        with pytest.raises(DataDirectoryError):
+            dump(str(path), io.BytesIO())
+
+
+# restore
+
+
+def test_a_new_directory_holds_the_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "new"
+    assert restore(str(path), io.BytesIO(complete(LINES))) == 0
+    assert names_in(path) == {"snapshot-1", "journal-1"}
+    assert dumped(path) == complete(LINES)
+    assert capsys.readouterr().err == f"restored 2 packages into {path}\n"
+    assert check(str(path), io.StringIO()) == 0
+
+
+@pytest.mark.parametrize("names", [(), ("lock",)])
+def test_an_existing_directory_must_be_empty_except_for_a_lock(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert restore(str(tmp_path), io.BytesIO(LINES)) == 0
+    assert dumped(tmp_path) == complete(LINES)
+
+
+@pytest.mark.parametrize(
+    ("lines", "restored"),
+    [
+        (LINES, LINES),
+        (complete(b""), b""),
+        (complete(LINES).replace(b"\n", b"\r\n"), LINES),
+        (b"#scoop snapshot 1\n" + LINES + b"#end packages 2 lines 2 crc32 00000000\n", LINES),
+        (LINES + b"INDEX|make|\nQUERY|make|\nREMOVE|make|\n", LINES),
+        (LINES + b"INDEX|gmp|isl\nINDEX|gmp|\n", LINES),
+    ],
+    ids=["without trailer", "empty dump", "CRLF", "a snapshot", "other requests", "a cycle in between"],
+)
+def test_input_whose_lines_are_all_answered_ok_is_restored(tmp_path: Path, lines: bytes, restored: bytes) -> None:
+    assert restore(str(tmp_path / "new"), io.BytesIO(lines)) == 0
+    assert dumped(tmp_path / "new") == complete(restored)
+
+
+def rejection(path: Path, lines: io.BytesIO) -> str:
+    with pytest.raises(DataDirectoryError) as raised:
+        restore(str(path), lines)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+DUMP = complete(LINES)
+NO_REQUESTS = "cannot restore: the input has no requests; pipe in the output of scoop-server dump"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (b"", NO_REQUESTS),
+        (b"#scoop snapshot 1\n", NO_REQUESTS),
+        (LINES[:-1], "cannot restore line 2: the input ends within this line; nothing was written, get all of it"),
+        (DUMP[:-1], "cannot restore line 4: the input ends within this line; nothing was written, get all of it"),
+        (LINES + b"\n", "cannot restore line 3: '' is answered ERROR; nothing was written, correct the input"),
+        (
+            b"#\nINDEX|a|b\n",
+            "cannot restore line 2: 'INDEX|a|b' is answered FAIL; nothing was written, correct the input",
+        ),
+        (
+            b"INDEX|\xff\0|\n",
+            r"cannot restore line 1: 'INDEX|\xff\x00|' is answered ERROR; nothing was written, correct the input",
+        ),
+        (
+            b"INDEX|" + b"n" * 500 + b"|\n",
+            f"cannot restore line 1: 'INDEX|{'n' * 74}' is answered ERROR; nothing was written, correct the input",
+        ),
+        (
+            DUMP.replace(b"dump 1", b"dump 2"),
+            (
+                "cannot restore line 1: expected #scoop dump 1, got '#scoop dump 2'; nothing was written, "
+                "use the version that wrote it"
+            ),
+        ),
+        (
+            DUMP + LINES,
+            "cannot restore line 5: the dump has ended before this line; nothing was written, remove the rest",
+        ),
+    ],
+)
+def test_other_input_is_rejected_and_nothing_is_written(tmp_path: Path, lines: bytes, message: str) -> None:
+    path = tmp_path / "new"
+    assert rejection(path, io.BytesIO(lines)) == message
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("end", [match.end() for match in re.finditer(b"\n", DUMP)][:-1])
+def test_a_dump_that_was_cut_off_after_any_line_is_rejected(tmp_path: Path, end: int) -> None:
+    assert "the dump is incomplete: its last line is missing" in rejection(tmp_path / "new", io.BytesIO(DUMP[:end]))
+
+
+@pytest.mark.parametrize(
+    "dump",
+    [DUMP.replace(b"INDEX|isl|gmp\n", b""), DUMP.replace(b"isl", b"osl"), DUMP.replace(b"packages 2", b"packages 3")],
+)
+def test_a_dump_that_was_changed_is_rejected(tmp_path: Path, dump: bytes) -> None:
+    assert "the dump is damaged: its count or checksum is wrong" in rejection(tmp_path / "new", io.BytesIO(dump))
+
+
+@pytest.mark.parametrize("name", ["snapshot-1", "journal-7", "notes"])
+def test_nothing_is_overwritten(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"precious")
+    before = contents_and_time(tmp_path)
+    lines = io.BytesIO(LINES)
+    assert rejection(tmp_path, lines) == f"cannot restore into {tmp_path}: it is not empty; name a new directory"
+    assert lines.tell() == 0
+    assert contents_and_time(tmp_path) == before
+
+
+def test_files_that_appear_while_the_input_is_read_are_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "new"
+
+    class Slow(io.BytesIO):
+        def __next__(self) -> bytes:
+            path.mkdir(exist_ok=True)
+            (path / "snapshot-1").write_bytes(b"precious")
+            return super().__next__()
+
+    assert "is not empty" in rejection(path, Slow(LINES))
+    assert (path / "snapshot-1").read_bytes() == b"precious"
+    assert names_in(path) == {"snapshot-1"}
+
+
+def test_a_directory_that_a_server_has_just_locked_is_rejected(tmp_path: Path) -> None:
+    lock = DirectoryLock(str(tmp_path))
+    try:
+        assert f"process id {os.getpid()}" in rejection(tmp_path, io.BytesIO(LINES))
+    finally:
+        lock.close()
+    assert names_in(tmp_path) == set()
+
+
+def test_a_path_that_is_no_directory_is_rejected(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert rejection(file, io.BytesIO(LINES)) == f"cannot restore into {file}: Not a directory; name a directory"
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new"
+
+    def write(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        line = rejection(path, io.BytesIO(LINES))
+    assert line.startswith(f"cannot write {path}/snapshot-1.unfinished-")
+    assert line.endswith(f": No space left on device; delete {path}, and restore elsewhere")
+    assert names_in(path) == set()
+
+
+@given(history=st.lists(strategies.batches, max_size=6))
+@settings(max_examples=30)
+def test_a_dump_is_restored_to_the_same_index(tmp_path_factory: pytest.TempPathFactory, history: list[str]) -> None:
+    graph = DependencyGraph()
+    for text in history:
+        graph.apply_lines(text, Changes())
+    base = tmp_path_factory.mktemp("dump")
+    (base / "old").mkdir()
+    begin(DataDirectory(str(base / "old")), graph)
+    restore(str(base / "new"), io.BytesIO(dumped(base / "old")))
+    assert index_in(base / "new") == graph

@@ -1,0 +1,113 @@
+"""The command as a process: how it starts, and the exit status and line of each failure."""
+
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from scoop_server import __version__
+from scoop_server.app.application import Application
+from scoop_server.cli.main import main
+from scoop_server.errors import ConfigurationError, DataDirectoryError, JournalError, ListenError, ServerError
+
+from tests.support.data_directory import NEXT_JOURNAL, make_data_directory
+from tests.support.process import MODULE_COMMAND, ServerProcess, run_to_end
+
+CONSOLE_SCRIPT: Final = (str(Path(sys.executable).with_name("scoop-server")),)
+EITHER_COMMAND: Final = pytest.mark.parametrize("command", [MODULE_COMMAND, CONSOLE_SCRIPT], ids=["module", "script"])
+
+
+@EITHER_COMMAND
+def test_both_commands_serve(command: Sequence[str]) -> None:
+    with ServerProcess("--memory", command=command) as server, server.connect() as client:
+        assert client.ask("INDEX|a|", "QUERY|a|") == ["OK", "OK"]
+
+
+@EITHER_COMMAND
+def test_both_commands_print_the_version(command: Sequence[str]) -> None:
+    ended = run_to_end("--version", command=command)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"scoop-server {__version__}\n", "")
+
+
+def test_serve_may_be_named() -> None:
+    with ServerProcess(command=(*MODULE_COMMAND, "serve")) as server, server.connect() as client:
+        assert client.ask("QUERY|a|") == ["FAIL"]
+
+
+def test_variables_set_options_that_flags_do_not(tmp_path: Path) -> None:
+    variables = {"SCOOP_MAX_LINE": "12", "SCOOP_DATA_DIR": str(tmp_path / "data"), "SCOOP_PORT": "1"}
+    with ServerProcess(variables=variables) as server, server.connect() as client:
+        assert server.port != 1  # because of the flag --port 0
+        assert client.ask("QUERY|abcde|", "QUERY|abcdef|") == ["FAIL", "ERROR"]
+    assert (tmp_path / "data" / "lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "line"),
+    [
+        (["--port", "http"], {}, "--port: expected an integer from 0 to 65535, got 'http'"),
+        (["--prot", "1"], {}, "unknown option --prot; did you mean --port? (see scoop-server --help)"),
+        ([], {"SCOOP_PROT": "1"}, "unknown variable SCOOP_PROT; did you mean SCOOP_PORT?"),
+        (["--config", "a\nb\x1b\u00fc"], {}, r"cannot read a\nb\x1b\xfc: No such file or directory; check its name"),
+        (
+            ["--tls-cert", "c"],
+            {"LISTEN_PID": "1", "LISTEN_FDS": "1"},
+            "tls_cert (flag --tls-cert) is set, but no address has TLS; add one with --listen tls:HOST:PORT",
+        ),
+        (["--show-config", "--port", "http"], {}, "--port: expected an integer from 0 to 65535, got 'http'"),
+    ],
+)
+def test_invalid_settings_are_one_printable_line_and_status_2(
+    arguments: list[str], variables: dict[str, str], line: str
+) -> None:
+    ended = run_to_end(*arguments, variables=variables)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"scoop-server: {line}")
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.rstrip("\n").isprintable()
+
+
+def test_show_config_prints_a_certificate_that_no_address_uses() -> None:
+    ended = run_to_end("--show-config", "--tls-cert", "c")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert '\ntls_cert = "c"  # flag --tls-cert\n' in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ListenError, 1), (DataDirectoryError, 1), (JournalError, 1), (ConfigurationError, 2), (KeyboardInterrupt, 130)],
+)
+def test_each_error_has_its_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: type[BaseException], status: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("cannot serve")
+
+    monkeypatch.setattr(Application, "open", fail)
+    assert main(["--memory"]) == status
+    expected = "scoop-server: cannot serve\n" if issubclass(error, ServerError) else ""
+    assert capsys.readouterr().err == expected
+
+
+def test_the_status_of_check_is_that_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make_data_directory(tmp_path / "data")
+    assert main(["check", str(path)]) == 0
+    assert "a server would start with 3 packages" in capsys.readouterr().out
+    (path / "journal-2").write_bytes(NEXT_JOURNAL.data[:-1])
+    assert main(["check", str(path)]) == 3
+    (path / "journal-1").write_bytes(b"")
+    assert main(["check", str(path)]) == 1
+
+
+def test_a_dump_is_restored_through_the_standard_streams(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["dump", str(make_data_directory(tmp_path / "data"))]) == 0
+    printed = capfdbinary.readouterr().out
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(printed)))
+    assert main(["restore", str(tmp_path / "new")]) == 0
+    assert main(["dump", str(tmp_path / "new")]) == 0
+    assert capfdbinary.readouterr().out == printed

@@ -1,0 +1,97 @@
+"""Settings that contradict each other."""
+
+import pytest
+
+from scoop_server.config.contradictions import unused_certificate
+
+from tests.support.settings import problems, read_settings, resolve_settings
+
+NO_CERTIFICATE = "is set, but there is no certificate; set one with --tls-cert"
+CERTIFICATE = ["--tls-cert", "c"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "line"),
+    [
+        (
+            ["--listen", "unix:s", "--port", "1"],
+            {},
+            "flag --port has no effect with listen (flag --listen); remove one of them",
+        ),
+        (
+            ["--host", "h"],
+            {"SCOOP_LISTEN": "unix:s"},
+            "flag --host has no effect with listen (variable SCOOP_LISTEN); remove one of them",
+        ),
+        (
+            ["--memory", "--data-dir", "d"],
+            {},
+            "flag --data-dir has no effect with memory (flag --memory); remove one of them",
+        ),
+        (
+            ["--fsync", "never"],
+            {"SCOOP_MEMORY": "1"},
+            "flag --fsync has no effect with memory (variable SCOOP_MEMORY); remove one of them",
+        ),
+        (
+            ["--max-output", "1441791"],
+            {},
+            (
+                "max_output (flag --max-output): expected at least 1441792, got 1441791; it must hold "
+                "output_high_water (default) and the answers to one read, 6 times max_read (default)"
+            ),
+        ),
+        (["--tls-key", "k"], {}, f"tls_key (flag --tls-key) {NO_CERTIFICATE}"),
+        ([], {"SCOOP_TLS_CLIENT_CA": "a"}, f"tls_client_ca (variable SCOOP_TLS_CLIENT_CA) {NO_CERTIFICATE}"),
+        (
+            ["--listen", "unix:s", "--listen", "tls:h:1"],
+            {},
+            "listen (flag --listen): tls:h:1 needs a certificate; set one with --tls-cert, or use tcp:",
+        ),
+        (
+            [*CERTIFICATE, "--listen", "tcp:h:1", "--listen", "tls:h:1"],
+            {},
+            "tls:h:1 is set by flag --listen and by flag --listen; remove or change one of them",
+        ),
+        (
+            ["--admin", "unix:s"],
+            {"SCOOP_LISTEN": "unix:s"},
+            "unix:s is set by variable SCOOP_LISTEN and by flag --admin; remove or change one of them",
+        ),
+        (
+            ["--port", "1"],
+            {"SCOOP_ADMIN": "127.0.0.1:1"},
+            "tcp:127.0.0.1:1 is set by flag --port and by variable SCOOP_ADMIN; remove or change one of them",
+        ),
+    ],
+)
+def test_a_contradiction_is_rejected_with_the_sources_of_both_settings(
+    arguments: list[str], environment: dict[str, str], line: str
+) -> None:
+    assert problems(arguments, environment) == [line]
+
+
+def test_all_contradictions_are_reported_together() -> None:
+    assert len(problems(["--memory", "--fsync", "never", "--tls-key", "k", "--max-output", "0"])) == 3
+
+
+def test_a_variable_without_effect_is_accepted() -> None:
+    assert read_settings(["--memory"], {"SCOOP_DATA_DIR": "d", "SCOOP_FSYNC": "never"}).memory
+
+
+def test_port_0_may_be_given_several_times() -> None:
+    arguments = ["--listen", "tcp:h:0", "--listen", "tcp:h:0", "--admin", "h:0"]
+    assert len(read_settings(arguments).listen) == 2
+
+
+def test_the_default_address_does_not_collide_with_the_admin_address() -> None:
+    assert read_settings(["--admin", "127.0.0.1:8080"]).listen == ()
+
+
+def test_a_certificate_that_no_address_uses_is_found() -> None:
+    unused = resolve_settings([*CERTIFICATE, "--listen", "unix:s"])
+    assert unused_certificate(unused.settings, unused.sources) == (
+        "tls_cert (flag --tls-cert) is set, but no address has TLS; add one with --listen tls:HOST:PORT"
+    )
+    used = resolve_settings([*CERTIFICATE, "--listen", "tls:h:1"])
+    assert unused_certificate(used.settings, used.sources) is None
