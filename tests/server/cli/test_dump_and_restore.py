@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import re
+import signal
 from pathlib import Path
 from zlib import crc32
 
@@ -24,6 +25,7 @@ from scoop_server.storage.store import begin
 from tests.support import strategies
 from tests.support.data_directory import JOURNAL, NEXT_JOURNAL, contents_and_time, index_in, make_data_directory
 from tests.support.faulty_files import names_in
+from tests.support.process import ServerProcess
 
 LINES = b"INDEX|gmp|\nINDEX|isl|gmp\n"
 
@@ -88,6 +90,18 @@ def test_a_directory_that_a_server_uses_can_be_dumped(path: Path) -> None:
         assert dumped(path).count(b"INDEX") == 3
     finally:
         lock.close()
+
+
+def test_a_dump_beside_a_working_server_has_every_acknowledged_change(path: Path) -> None:
+    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
+        server.send_signal(signal.SIGUSR1)  # so that files are replaced meanwhile
+        for number in range(20):
+            assert client.ask(f"INDEX|package-{number}|{f'package-{number - 1}' if number else ''}") == ["OK"]
+            client.send(b"".join(b"INDEX|x%d|\nREMOVE|x%d|\n" % (each, each) for each in range(200)))
+            lines = dumped(path).splitlines()
+            assert client.read_answers(400) == ["OK"] * 400
+            packages = {line.split(b"|")[1].decode() for line in lines if not line.startswith(b"#")}
+            assert packages >= {"a", "gmp", "isl", *(f"package-{each}" for each in range(number + 1))}
 
 
 class Replaced(DataDirectory):

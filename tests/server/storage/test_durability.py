@@ -1,13 +1,10 @@
-"""An OK is on disk: the real process, killed, out of space, on a disk that fails; and the operator's commands."""
+"""An OK is on disk: the real process, killed, out of space, on a disk that fails."""
 
 import errno
 import os
 import re
 import resource
-import shutil
 import signal
-import stat
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,12 +23,10 @@ from scoop_server.storage.store import begin
 from tests.support.faulty_files import contents_of, names_in
 from tests.support.full_disk import LESS_THAN_THEIR_SNAPSHOT, LONG_PREFIX, index_chain, set_file_size_limit
 from tests.support.process import (
-    MODULE_COMMAND,
     WAIT_SECONDS,
     ServerProcess,
     connected,
     run_to_end,
-    server_environment,
 )
 
 SYNC_WATCH: Final = """
@@ -61,18 +56,6 @@ def watched(fails_at: int = 0) -> Sequence[str]:
 
 def sync_count(server: ServerProcess) -> int:
     return sum(line.startswith("fdatasync ") for line in server.log_lines)
-
-
-def run_tool(*arguments: str, lines: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run check, dump or restore on the bytes ``lines``."""
-    return subprocess.run(
-        [*MODULE_COMMAND, *arguments],
-        env=server_environment(),
-        input=lines,
-        capture_output=True,
-        timeout=WAIT_SECONDS,
-        check=False,
-    )
 
 
 def until_logged(server: ServerProcess, text: str) -> Iterator[int]:
@@ -279,7 +262,8 @@ def test_no_space_for_the_snapshot_of_a_shutdown_loses_nothing(path: Path) -> No
 
 def test_no_descriptor_left_for_a_journal_is_no_room_and_not_the_end(path: Path) -> None:
     """A process that has resumed a directory opens a file at its first change; clients may hold all descriptors."""
-    begin_at(path, DependencyGraph())
+    path.mkdir()
+    begin(DataDirectory(str(path)), DependencyGraph())
     with ServerProcess("--data-dir", str(path), descriptors_max=20) as server:
         with connected(server, 30) as clients:
             server.wait_for_log("cannot accept a connection")
@@ -340,164 +324,3 @@ def test_in_memory_there_is_nothing_to_compact() -> None:
         server.send_signal(signal.SIGUSR1)
         server.wait_for_log("received SIGUSR1")
         assert client.ask("INDEX|a|") == ["OK"]
-
-
-# The operator's commands
-
-
-def begin_at(path: Path, graph: DependencyGraph) -> None:
-    """Make a data directory that holds ``graph``."""
-    path.mkdir()
-    begin(DataDirectory(str(path)), graph)
-
-
-def chain_of(count: int) -> DependencyGraph:
-    graph = DependencyGraph()
-    for number in range(count):
-        graph.index(f"package-{number}", [f"package-{number - 1}"] if number else [])
-    return graph
-
-
-def test_check_tells_by_its_status_and_changes_nothing(path: Path) -> None:
-    begin_at(path, chain_of(3))
-    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
-        assert client.ask("INDEX|a|") == ["OK"]
-        ended = run_tool("check", str(path))
-        assert ended.returncode == 1
-        assert f"in use by the server with process id {server.pid}; ".encode() in ended.stderr
-        server.kill()
-    journal = path / "journal-2"
-    sealed = journal.read_bytes().rstrip(b"\0")
-    for data, status, last in (
-        (sealed, 0, b"a server would start with 4 packages: snapshot 1 and 1 batch after it, up to batch 1"),
-        (
-            sealed + bytes(100),
-            0,
-            b"a server would start with 4 packages: snapshot 1 and 1 batch after it, up to batch 1",
-        ),
-        (sealed + b"half", 3, b"it would drop the last 4 bytes of %s, not known to be on disk" % bytes(journal)),
-        (b"half", 1, b"a server would refuse to start: cannot read %s: byte 0: no journal: " % bytes(journal)),
-    ):
-        journal.write_bytes(data)
-        copy = path.with_name("copy")
-        shutil.copytree(path, copy)
-        for each in (*copy.iterdir(), copy):
-            each.chmod(stat.S_IREAD | (stat.S_IEXEC if each == copy else 0))
-        before = contents_of(copy)
-        ended = run_tool("check", str(copy))
-        assert (ended.returncode, ended.stderr) == (status, b"")
-        assert ended.stdout.splitlines()[-1].replace(bytes(copy), bytes(path)).startswith(last)
-        assert contents_of(copy) == before
-        copy.chmod(0o700)
-        shutil.rmtree(copy)
-
-
-def test_a_dump_can_be_restored(path: Path, tmp_path: Path) -> None:
-    begin_at(path, chain_of(1_000))
-    dumped = run_tool("dump", str(path))
-    assert (dumped.returncode, dumped.stderr) == (0, b"")
-    assert dumped.stdout.count(b"\n") == 1_000
-    new = tmp_path / "new"
-    restored = run_tool("restore", str(new), lines=dumped.stdout)
-    assert (restored.returncode, restored.stdout) == (0, b"")
-    assert restored.stderr == f"restored 1000 packages into {new}\n".encode()
-    assert run_tool("dump", str(new)).stdout == dumped.stdout
-    with ServerProcess("--data-dir", str(new)) as server, server.connect() as client:
-        assert server.package_count == 1_000
-        assert client.ask("REMOVE|package-0|", "REMOVE|package-999|") == ["FAIL", "OK"]
-
-
-def test_a_dump_beside_a_server_that_works_and_compacts(path: Path) -> None:
-    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
-        index_chain(client, "package-", 500)
-        server.send_signal(signal.SIGUSR1)
-        for number in until_logged(server, "is complete"):
-            assert client.ask(f"INDEX|package-{500 + number}|package-{499 + number}") == ["OK"]
-            client.send(b"".join(b"INDEX|x%d|\nREMOVE|x%d|\n" % (each, each) for each in range(200)))
-            dumped = run_tool("dump", str(path))
-            assert client.read_answers(400) == ["OK"] * 400
-            assert (dumped.returncode, dumped.stderr) == (0, b"")
-            acknowledged = {f"package-{each}" for each in range(501 + number)}
-            packages = {line.split(b"|")[1].decode() for line in dumped.stdout.splitlines()}
-            assert acknowledged <= packages
-            assert all(name.startswith("x") for name in packages - acknowledged)
-
-
-@pytest.mark.parametrize("name", ["check", "dump"])
-def test_whoever_reads_may_have_heard_enough(path: Path, name: str) -> None:
-    """As in ``scoop-server dump DIR | head -1``."""
-    begin_at(path, chain_of(20_000))
-    with subprocess.Popen(
-        [*MODULE_COMMAND, name, str(path)], env=server_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        if name == "dump":
-            assert process.stdout.readline() == b"INDEX|package-0|\n"
-        process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait(WAIT_SECONDS) == 1
-
-
-@pytest.mark.parametrize("name", ["check", "dump"])
-def test_output_that_cannot_be_written_is_one_line(path: Path, name: str) -> None:
-    begin_at(path, chain_of(3))
-    with open("/dev/full", "wb") as full:
-        ended = subprocess.run(
-            [*MODULE_COMMAND, name, str(path)],
-            env=server_environment(),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=WAIT_SECONDS,
-            check=False,
-        )
-    assert ended.returncode == 1
-    assert (
-        ended.stderr
-        == (
-            f"scoop-server: cannot {name} {path}: No space left on device; see to what standard input and output are\n"
-        ).encode()
-    )
-
-
-def test_input_that_cannot_be_read_is_one_line(path: Path) -> None:
-    with open(os.devnull, "wb") as only_for_writing:
-        ended = subprocess.run(
-            [*MODULE_COMMAND, "restore", str(path)],
-            env=server_environment(),
-            stdin=only_for_writing,
-            capture_output=True,
-            timeout=WAIT_SECONDS,
-            check=False,
-        )
-    assert (ended.returncode, ended.stdout) == (1, b"")
-    assert (
-        ended.stderr
-        == (
-            f"scoop-server: cannot restore {path}: Bad file descriptor; see to what standard input and output are\n"
-        ).encode()
-    )
-    assert not path.exists()
-
-
-@pytest.mark.parametrize(
-    ("lines", "reason"),
-    [
-        (b"", "there was not one request to restore from; give the output of: scoop-server dump"),
-        (b"INDEX|a|\nINDEX|b|x\n", "line 2 is answered FAIL: 'INDEX|b|x'; nothing was restored, so mend the input"),
-        (b"INDEX|a|\nINDEX|b", "line 2 breaks off; nothing was restored, so get the input whole"),
-    ],
-)
-def test_restore_refuses_what_is_not_whole_and_writes_nothing(path: Path, lines: bytes, reason: str) -> None:
-    ended = run_tool("restore", str(path), lines=lines)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (1, b"", f"scoop-server: {reason}\n".encode())
-    assert not path.exists()
-
-
-def test_restore_overwrites_nothing(path: Path) -> None:
-    begin_at(path, chain_of(3))
-    before = contents_of(path)
-    ended = run_tool("restore", str(path), lines=b"INDEX|a|\n")
-    assert ended.returncode == 1
-    assert ended.stderr == f"scoop-server: {path} is not empty; restore into a new directory\n".encode()
-    assert contents_of(path) == before
