@@ -143,6 +143,7 @@ METRICS = {
     "scoop_turn_duration_seconds": "histogram",
     "scoop_commit_duration_seconds": "histogram",
     "scoop_commit_changes": "histogram",
+    "scoop_log_lines_dropped": "counter",
     "scoop_journal_bytes": "gauge",
     "scoop_snapshot_bytes": "gauge",
     "scoop_snapshot_timestamp_seconds": "gauge",

@@ -1,6 +1,6 @@
-"""The metrics of a run for Prometheus, which need the package prometheus_client: ``scoop-server[metrics]``.
+"""The metrics of a run for Prometheus. They need prometheus_client, which the extra ``scoop-server[metrics]`` installs.
 
-docs/monitoring.md tells what each of them means. No label ever holds what a client has sent.
+docs/monitoring.md explains each of them. No label holds anything that a client has sent.
 """
 
 import os
@@ -26,11 +26,12 @@ from prometheus_client.registry import Collector
 
 from scoop_server import __version__
 from scoop_server.telemetry.health import Health
+from scoop_server.telemetry.log_writer import dropped_line_count
 from scoop_server.telemetry.statistics import CloseReason, Histogram
 
 
 def metrics_of(run: Health) -> tuple[str, Callable[[], bytes]]:
-    """Return the media type of the metrics of ``run``, and what gives them as they are now."""
+    """Return the media type of the metrics of ``run``, and a function that renders them."""
     registry = CollectorRegistry()
     registry.register(RunCollector(run))
     for process_collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -39,13 +40,13 @@ def metrics_of(run: Health) -> tuple[str, Callable[[], bytes]]:
 
 
 class RunCollector(Collector):
-    """What is known of a run of the server. Reading it costs the same for a few packages as for millions."""
+    """The metrics of one run. Collecting them costs the same for a few packages as for millions."""
 
     def __init__(self, run: Health) -> None:
         self._run = run
 
     def describe(self) -> list[Metric]:
-        """Return nothing: no other collector of its registry has metrics of these names."""
+        """Return nothing: no other collector of the registry has metrics with these names."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -54,41 +55,44 @@ class RunCollector(Collector):
         yield InfoMetricFamily(
             "scoop_build", "Version of the server.", {"version": __version__, "python": platform.python_version()}
         )
-        yield _gauge("scoop_ready", "Whether clients are served and may change the index.", not run.not_ready_reason)
-        yield _gauge("scoop_read_only", "Whether changes are refused for lack of space.", run.is_read_only)
+        yield _gauge("scoop_ready", "1 while clients are served and may change the index.", not run.not_ready_reason)
+        yield _gauge("scoop_read_only", "1 while changes are refused.", run.is_read_only)
         if run.index is not None:
-            yield _gauge("scoop_packages", "Packages that are indexed.", len(run.index))
+            yield _gauge("scoop_packages", "Indexed packages.", len(run.index))
             yield _gauge(
                 "scoop_dependency_edges",
-                "Dependencies of all indexed packages together.",
+                "Dependencies of all indexed packages.",
                 statistics.dependency_edges,
             )
         if statistics.recovery_seconds is not None:
             yield _gauge(
-                "scoop_recovery_seconds", "How long reading the index took at the start.", statistics.recovery_seconds
+                "scoop_recovery_seconds", "Duration of loading the index at the start.", statistics.recovery_seconds
             )
         yield self._requests()
         yield _counter("scoop_received_bytes", "Bytes received from clients.", statistics.bytes_received)
         yield _counter("scoop_sent_bytes", "Bytes sent to clients.", statistics.bytes_sent)
-        yield _gauge("scoop_connections", "Clients that are connected.", statistics.connections_now)
+        yield _gauge("scoop_connections", "Connected clients.", statistics.connections_now)
         yield _gauge("scoop_handshakes", "TLS handshakes in progress.", statistics.handshakes_now)
-        yield _counter("scoop_connections_accepted", "Connections that were accepted.", statistics.connections_accepted)
+        yield _counter("scoop_connections_accepted", "Accepted connections.", statistics.connections_accepted)
         yield self._closed_connections()
         yield _histogram(
             "scoop_turn_duration_seconds",
-            "Duration of a turn of the event loop, without the wait for something to do.",
+            "Duration of a turn of the event loop, without waiting.",
             statistics.turn_seconds,
         )
         yield _histogram(
             "scoop_commit_duration_seconds",
-            "How long making the changes of a turn durable took.",
+            "Duration of a commit.",
             statistics.commit_seconds,
         )
-        yield _histogram("scoop_commit_changes", "Changes that one commit made durable.", statistics.commit_changes)
+        yield _histogram("scoop_commit_changes", "Changes in one commit.", statistics.commit_changes)
+        yield _counter(
+            "scoop_log_lines_dropped", "Log lines dropped because the log could not be written.", dropped_line_count()
+        )
         yield from self._storage()
 
     def _requests(self) -> Metric:
-        family = CounterMetricFamily("scoop_requests", "Requests by their answer.", labels=["command", "response"])
+        family = CounterMetricFamily("scoop_requests", "Requests, by answer.", labels=["command", "response"])
         for command, response, count in self._run.statistics.tally:
             family.add_metric([command, response], count)
         return family
@@ -107,11 +111,10 @@ class RunCollector(Collector):
         yield _gauge("scoop_journal_bytes", "Size of the journals since the snapshot.", storage.journal_bytes)
         try:
             status = os.stat(storage.snapshot_path)
-        except OSError:  # a newer one has just taken its place
+        except OSError:  # a newer one has just replaced it
             return
         yield _gauge("scoop_snapshot_bytes", "Size of the newest snapshot.", status.st_size)
-        # A moment and no age: it stays true while no one looks, and the age is time() minus it.
-        yield _gauge("scoop_snapshot_timestamp_seconds", "When the newest snapshot was written.", status.st_mtime)
+        yield _gauge("scoop_snapshot_timestamp_seconds", "Time of the newest snapshot.", status.st_mtime)
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:

@@ -24,7 +24,7 @@ from scoop_server.config.addresses import are_sockets_handed_over
 from scoop_server.config.contradictions import unused_certificate
 from scoop_server.config.sources import ResolvedSettings, resolve
 from scoop_server.errors import ConfigurationError, ServerError, StandardStreamError
-from scoop_server.telemetry.logs import set_up_logging, tell_problem
+from scoop_server.telemetry.logs import log_final_problem, set_up_logging
 
 EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 """The status that a shell reports for a program that Ctrl-C has ended."""
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Application.open(settings, lambda: resolve(line.flags, os.environ).settings) as application:
             application.run()
     except ServerError as error:
-        tell_problem(str(error), log_format)
+        log_final_problem(str(error), log_format)
         return error.exit_status
     except KeyboardInterrupt:  # before the server handles signals, or in another command
         return EXIT_INTERRUPTED

@@ -15,7 +15,7 @@ from scoop_core import encode_snapshot
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.recovery import recover
-from scoop_server.telemetry.logs import set_up_logging, tell_problem
+from scoop_server.telemetry.logs import log_final_problem, set_up_logging
 
 _NICENESS: Final = 10
 """How far a compaction stands back behind the server for the processor."""
@@ -79,10 +79,10 @@ def main(path: str, generation: str, log_format: str = "text") -> int:
     try:
         compact(DataDirectory(path), int(generation))
     except DataDirectoryError as error:
-        tell_problem(f"compaction: {error}", log_format)
+        log_final_problem(f"compaction: {error}", log_format)
         return 1
     except OSError as error:
-        tell_problem(f"compaction: cannot write {error.filename or path}: {error.strerror}", log_format)
+        log_final_problem(f"compaction: cannot write {error.filename or path}: {error.strerror}", log_format)
         return 1
     return 0
 

@@ -1,35 +1,54 @@
-r"""Log lines on stderr: one an event, as text for people or as JSON for programs, and never a flood of them.
+r"""The log: one line per event on stderr, as text for people or as JSON for programs, and never a flood of lines.
 
-An event is a template and its fields: ``log.info("%(peer)s connected", {"peer": name})``. Text shows the template
-filled in; JSON has it as ``message``, and the fields by their names beside it. Whatever a field holds, the line is
-ASCII without control characters: a newline in a file's name or in a client's request is ``\n`` there.
+An event is a constant template and its fields: ``log.info("%(peer)s connected", {"peer": name})``. Text shows the
+template filled in; JSON has that as ``message`` and the fields beside it. Whatever a field holds, the line is printable
+ASCII: a newline in a file name or in a request is ``\n``.
 """
 
 import json
 import logging
+import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, Protocol, TypeAlias
+
+from scoop_core import MalformedRequest, parse_request
+
+from scoop_server.telemetry.log_writer import LogWriter, writer_to
 
 log: Final = logging.getLogger("scoop_server")
 
 access_log: Final = logging.getLogger("scoop_server.access")
-"""A line for each request, written only where :func:`set_up_logging` is told so."""
+"""One line per request; silent unless :func:`set_up_logging` enables it."""
 access_log.setLevel(logging.CRITICAL)
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 REPEAT_SECONDS: Final = 10.0
-"""How long events like one that was logged are only counted: one line in this time a person can follow."""
+"""Interval in which similar events share one line: a person can follow one line in this time."""
 
 REQUEST_CHARACTERS_MAX: Final = 1_000
-"""What a log line shows of a request: more than nearly all have, and a flood of the longest stays readable."""
+"""Characters of a request in a log line: nearly every request is shorter, and a flood of the longest stays readable."""
+
+_NOTHING_KEPT: Final = "an empty line, or one longer than --max-line"
+"""The description of a line without text; the connection keeps no text of a line over the limit."""
+
+_JOURNAL_PRIORITIES: Final = (
+    (logging.ERROR, 3),
+    (logging.WARNING, 4),
+    (logging.INFO, 6),
+    (logging.DEBUG, 7),
+)
+"""Syslog priorities of levels, the highest first."""
+
+Fields: TypeAlias = Mapping[str, object]
 
 
 class TextFormatter(logging.Formatter):
-    r"""``2026-01-31T12:00:00.000Z INFO message``; a backslash and whatever is not printable ASCII is escaped."""
+    r"""``2026-01-31T12:00:00.000Z INFO message``; escapes backslashes and everything that is not printable ASCII."""
 
     converter = staticmethod(time.gmtime)
 
@@ -42,7 +61,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: ``time`` (UTC, RFC 3339), ``level``, ``message``, and the event's own fields."""
+    """One object per line: ``time`` (UTC, RFC 3339), ``level``, ``message``, and the event's own fields."""
 
     converter = staticmethod(time.gmtime)
 
@@ -57,34 +76,73 @@ class JsonFormatter(logging.Formatter):
             event |= record.args
         if record.exc_info:
             event["exception"] = self.formatException(record.exc_info)
-        # DEL is the one control character that JSON leaves as it is.
+        # DEL is the one control character that JSON does not escape.
         return json.dumps(event, default=str).replace("\x7f", r"\u007f")
 
 
+class JournalFormatter(logging.Formatter):
+    """The line of another formatter after ``<3>``, ``<4>``, ``<6>`` or ``<7>``, which the journal takes as priority."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of an event."""
+        return f"<{_journal_priority(record.levelno)}>{self._formatter.format(record)}"
+
+
 FORMATTERS: Final[Mapping[str, Callable[[], logging.Formatter]]] = {"text": TextFormatter, "json": JsonFormatter}
-"""By what ``--log-format`` calls them."""
+"""Formatters by their value of ``--log-format``."""
 
 
 def set_up_logging(level: str, log_format: str, *, with_access: bool = False) -> None:
-    """Have every event on stderr that is at least as severe as ``level``, and each request too if asked for."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(FORMATTERS[log_format]())
-    logging.basicConfig(handlers=[handler])
+    """Log events of at least ``level`` to stderr, and each request if asked for."""
     set_log_level(level)
-    # Requests are wanted or not, whatever the level is.
-    access_log.setLevel(logging.INFO if with_access else logging.CRITICAL)
+    access_log.setLevel(logging.INFO if with_access else logging.CRITICAL)  # whatever the level of the log
+    root = logging.getLogger()
+    if root.handlers:
+        return
+    if sys.stderr is None:  # closed; its descriptor may be a file of the index by now
+        root.addHandler(logging.NullHandler())
+        return
+    descriptor = sys.stderr.fileno()
+    writer = LogWriter(writer_to(descriptor))
+    formatter = FORMATTERS[log_format]()
+    writer.setFormatter(JournalFormatter(formatter) if is_journal(descriptor, os.environ) else formatter)
+    root.addHandler(writer)
 
 
-def tell_problem(problem: str, log_format: str) -> None:
-    """Say in one line on stderr why a process ends: as commands do, or as the last object of a JSON log."""
+def is_journal(descriptor: int, environment: Mapping[str, str]) -> bool:
+    """Return whether ``descriptor`` is the stream to systemd's journal that JOURNAL_STREAM names."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def set_log_level(level: str) -> None:
+    """Log events of at least ``level``, one of :data:`LOG_LEVELS`, from now on."""
+    logging.getLogger().setLevel(level.upper())
+
+
+def log_final_problem(problem: str, log_format: str) -> None:
+    """Write the last line of a process: ``scoop-server: PROBLEM`` as commands do, or an object of a JSON log."""
     if log_format == "json":
         log.error("%(problem)s", {"problem": problem})
-    else:
-        print(f"scoop-server: {escaped(problem)}", file=sys.stderr)
+        return
+    line = f"scoop-server: {escaped(problem)}"
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogWriter):  # after the lines before it, and without waiting for a blocked stderr
+            is_prefixed = isinstance(handler.formatter, JournalFormatter)
+            handler.put(f"<{_journal_priority(logging.ERROR)}>{line}" if is_prefixed else line)
+            return
+    print(line, file=sys.stderr)
 
 
 def escaped(text: str) -> str:
-    r"""Return ``text`` on one line of printable ASCII; a backslash stays, because texts from outside are quoted there.
+    r"""Return ``text`` as one line of printable ASCII; a backslash stays, because messages quote what is from outside.
 
     >>> print(escaped("caf\u00e9\n"))
     caf\xe9\n
@@ -92,16 +150,15 @@ def escaped(text: str) -> str:
     return re.sub(r"[^ -~]+", lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def set_log_level(level: str) -> None:
-    """Log events that are at least as severe as ``level``, one of :data:`LOG_LEVELS`, from now on."""
-    logging.getLogger().setLevel(level.upper())
+def _journal_priority(level: int) -> int:
+    return next((priority for lowest, priority in _JOURNAL_PRIORITIES if level >= lowest), 7)
 
 
 class RepeatLimit:
-    """Logs an event, and of those like it that follow within ``seconds`` the last one, with the number left out.
+    """Logs an event at once, and similar ones within ``seconds`` as one line: the last one, with their number.
 
-    Events are alike that have the same template, and the same ``kind`` if one is given. ``clock`` gives seconds. What
-    was left out is logged by :meth:`flush`, which is to be called now and then while :attr:`is_counting`.
+    Events are similar if they have the same template, and the same ``kind`` if one is given. ``clock`` returns seconds.
+    :meth:`flush` logs what was held back, and must be called now and then while :attr:`is_counting`.
     """
 
     def __init__(self, clock: Callable[[], float], seconds: float = REPEAT_SECONDS) -> None:
@@ -114,20 +171,25 @@ class RepeatLimit:
         """Whether :meth:`flush` has something to do, now or later."""
         return bool(self._repeated)
 
-    def log(self, level: int, template: str, fields: Mapping[str, object], count: int = 1, kind: str = "") -> None:
-        """Log an event that has happened ``count`` times, now or later."""
+    def log(
+        self, level: int, template: str, fields: Fields | Callable[[], Fields], count: int = 1, kind: str = ""
+    ) -> None:
+        """Log an event that has happened ``count`` times, now or later.
+
+        Costly ``fields`` can be a function, which is called only for a line that is written.
+        """
         if not log.isEnabledFor(level):
             return
         repeated = self._repeated.get((template, kind))
         if repeated is None:
             repeated = self._repeated[template, kind] = _Repeated(self._clock())
-            log.log(level, template, fields)
+            log.log(level, template, _resolve(fields))
             count -= 1
         repeated.count += count
         repeated.level, repeated.fields = level, fields
 
     def flush(self, *, at_once: bool = False) -> None:
-        """Log what was left out of the kinds whose time is over, or of all of them."""
+        """Log what was held back for ``seconds``, or all of it."""
         now = self._clock()
         for (template, kind), repeated in list(self._repeated.items()):
             passed = now - repeated.since
@@ -137,13 +199,13 @@ class RepeatLimit:
                 del self._repeated[template, kind]
                 continue
             self._repeated[template, kind] = _Repeated(now)
-            left_out = repeated.count - 1
-            note = f" (and {left_out:,} more like it in the last {passed:.0f} s)" if left_out else ""
-            log.log(repeated.level, template + note, {**repeated.fields, "left_out": left_out})
+            fields = {**_resolve(repeated.fields), "left_out": repeated.count - 1, "seconds": passed}
+            suffix = " (and %(left_out)d more like it in the last %(seconds).0f s)" if repeated.count > 1 else ""
+            log.log(repeated.level, template + suffix, fields)
 
 
 class _Repeated:
-    """The events of one kind since the last that was logged, at ``since``."""
+    """The events of one kind since the last one that was logged, at ``since``."""
 
     __slots__ = ("count", "fields", "level", "since")
 
@@ -151,39 +213,60 @@ class _Repeated:
         self.since = since
         self.count = 0
         self.level = logging.NOTSET
-        self.fields: Mapping[str, object] = {}
+        self.fields: Fields | Callable[[], Fields] = {}
+
+
+def _resolve(fields: Fields | Callable[[], Fields]) -> Fields:
+    return fields() if callable(fields) else fields
 
 
 class Peer(Protocol):
-    """Who asks."""
+    """A client, as the log knows it."""
 
     @property
     def name(self) -> str:
-        """What the log calls it."""
+        """The name of the client in the log."""
 
 
 def log_requests(replies: Iterable[tuple[Peer, str, str]]) -> None:
-    """Write the access log: a line for each request in ``replies``, which are a client, its lines, their answers."""
+    """Write the access log: one line per request in ``replies``, which are a client, its lines, and their answers."""
     for client, lines, answers in replies:
-        for line, answer in zip(lines.split("\n"), answers.split(), strict=False):  # nothing stands after the last
-            fields = {"peer": client.name, "response": answer, "request": _shortened(line)}
+        for line, answer in zip(lines.split("\n"), answers.split(), strict=False):  # nothing follows the last newline
+            request = _shortened(line) if line else _NOTHING_KEPT
+            fields = {"peer": client.name, "response": answer, "request": request}
             access_log.info("%(peer)s %(response)s %(request)s", fields)
 
 
 def log_errors(replies: Iterable[tuple[Peer, str, str]], limit: RepeatLimit) -> None:
-    """Log of each client in ``replies`` a line that was answered ERROR, as far as ``limit`` lets it through."""
+    """Log, for each client in ``replies``, the first line that was answered ERROR and the reason, within ``limit``."""
     for client, lines, answers in replies:
         errors = answers.count("ERROR")
         if errors:
-            number = answers.count("\n", 0, answers.find("ERROR"))
-            line = lines.split("\n", number + 1)[number]
-            fields = {"peer": client.name, "request": _shortened(line)}
-            limit.log(logging.INFO, "answered ERROR to %(peer)s: %(request)s", fields, errors)
+            limit.log(
+                logging.INFO,
+                'answered ERROR to %(peer)s: %(reason)s: "%(request)s"',
+                partial(_error_fields, client.name, lines, answers),
+                errors,
+            )
+
+
+def _error_fields(peer: str, lines: str, answers: str) -> Fields:
+    number = answers.count("\n", 0, answers.find("ERROR"))
+    line = lines.split("\n", number + 1)[number]
+    return {"peer": peer, "reason": _error_reason(line), "request": _shortened(line)}
+
+
+def _error_reason(line: str) -> str:
+    if not line:
+        return _NOTHING_KEPT
+    try:
+        parse_request(line)
+    except MalformedRequest as error:
+        return error.reason
+    return "the request is not allowed here"
 
 
 def _shortened(request: str) -> str:
-    if not request:  # of a line over the limit nothing is kept
-        return "an empty line, or one longer than --max-line"
     if len(request) <= REQUEST_CHARACTERS_MAX:
         return request
     return f"{request[:REQUEST_CHARACTERS_MAX]}... ({len(request):,} characters)"
