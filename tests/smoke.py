@@ -1,7 +1,4 @@
-"""Run an installed scoop-server through one short life: ``python -m tests.smoke path/to/scoop-server``.
-
-The session that builds the wheels does so with the server it has installed from them.
-"""
+"""Smoke test of an installed server: ``python -m tests.smoke path/to/scoop-server``."""
 
 import sys
 import tempfile
@@ -11,7 +8,7 @@ from tests.support.process import ServerProcess
 
 
 def main(command: str) -> None:
-    """Start ``command`` on an empty directory, change the index, stop it, and find the changes after a restart."""
+    """Start ``command`` on an empty directory, change the index, and check the changes after a restart."""
     with tempfile.TemporaryDirectory() as parent:
         arguments = ("--data-dir", str(Path(parent, "data")))
         with ServerProcess(*arguments, command=[command]) as server, server.connect() as client:

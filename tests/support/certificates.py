@@ -1,4 +1,4 @@
-"""Certificates for tests, made on the spot: an authority, what it has signed, and TLS as a client does it."""
+"""Certificates for tests, and the client's side of TLS, record by record."""
 
 import contextlib
 import socket
@@ -16,7 +16,7 @@ HOST: Final = "127.0.0.1"
 
 @dataclass(frozen=True)
 class CertificateFiles:
-    """One authority, and a certificate of the server and one of a client that it has signed, in PEM."""
+    """The files of an authority and of the certificates of a server and a client that it issued, in PEM."""
 
     authority: Path
     server_cert: Path
@@ -39,16 +39,16 @@ class CertificateFiles:
 
     @property
     def server_arguments(self) -> tuple[str, ...]:
-        """Flags of a server that shows its certificate."""
+        """Flags of a server with the certificate."""
         return ("--tls-cert", str(self.server_cert), "--tls-key", str(self.server_key))
 
     @property
     def mutual_arguments(self) -> tuple[str, ...]:
-        """Flags of a server that asks for a client's certificate as well."""
+        """Flags of a server with the certificate that requires client certificates."""
         return (*self.server_arguments, "--tls-client-ca", str(self.authority))
 
     def client_context(self, certificate: Path | None = None) -> ssl.SSLContext:
-        """Return what a client needs that trusts the authority, and shows ``certificate`` if there is one."""
+        """Return the context of a client that trusts the authority, and presents ``certificate`` if given."""
         context = ssl.create_default_context(cafile=self.authority)
         if certificate is not None:
             context.load_cert_chain(certificate)
@@ -56,7 +56,7 @@ class CertificateFiles:
 
 
 class TlsPeer:
-    """The far end of a connection with TLS, record by record, over a socket that it does not own."""
+    """The client's end of a TLS connection, record by record, over a socket that it does not own."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         self.socket = sock
@@ -64,13 +64,13 @@ class TlsPeer:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=HOST)
 
     def encrypt(self, data: bytes) -> bytes:
-        """Return what is to be sent for ``data``, with whatever the connection has to say before it."""
+        """Return the records of ``data``, after any that are pending."""
         if data:
             self._tls.write(data)
         return self._outgoing.read()
 
     def encrypted_end(self) -> bytes:
-        """Return the alert that tells the end of what is sent."""
+        """Return the ``close_notify`` alert."""
         with contextlib.suppress(ssl.SSLWantReadError):
             self._tls.unwrap()
         return self._outgoing.read()
@@ -82,11 +82,11 @@ class TlsPeer:
         return self._outgoing.read()
 
     def feed(self, arrived: bytes) -> None:
-        """Take what has arrived."""
+        """Add received bytes."""
         self._incoming.write(arrived)
 
     def continue_handshake(self) -> bool:
-        """Go on with the handshake; return whether it is complete on this side."""
+        """Continue the handshake; return whether it is complete on this side."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -94,7 +94,7 @@ class TlsPeer:
         return True
 
     def decrypt(self) -> tuple[bytes, bool]:
-        """Return what has arrived in whole records, and whether the end that TLS has for a stream is among it."""
+        """Return the data of all complete records, and whether ``close_notify`` was among them."""
         pieces: list[bytes] = []
         try:
             while piece := self._tls.read(100_000):
@@ -116,7 +116,7 @@ class TlsPeer:
         self.socket.sendall(self._outgoing.read())
 
     def read_to_end(self) -> bytes:
-        """Return all that comes until the server's end; AssertionError where the connection just breaks off."""
+        """Return all data until ``close_notify``. Raises AssertionError if the connection ends without it."""
         received = b""
         while True:
             data, has_ended = self.decrypt()
@@ -127,5 +127,5 @@ class TlsPeer:
 
     def _receive(self) -> None:
         arrived = self.socket.recv(100_000)
-        assert arrived, "the connection broke off without the end that TLS has for that"
+        assert arrived, "the connection ended without close_notify"
         self.feed(arrived)

@@ -9,15 +9,15 @@ LONG_PREFIX: Final = "long-" * 40
 
 
 LESS_THAN_THEIR_SNAPSHOT: Final = 500_000
-"""Of 2,000 packages with this prefix the snapshot has 800 kB; a new journal fits, and what measures coverage."""
+"""The snapshot of 2,000 packages with this prefix has 800 kB. A new journal fits, and so do the files of coverage."""
 
 
 def set_file_size_limit(server: ServerProcess, limit: int) -> None:
-    """Let no file of the server, nor of its compactions, grow above ``limit`` bytes: that is all the space it has."""
+    """Limit each file of the server and of its compactions to ``limit`` bytes."""
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
 def index_chain(client: BlockingClient, prefix: str, count: int) -> None:
-    """Index packages, each of which depends on the one before it."""
+    """Index packages that each depend on the previous one."""
     lines = [f"INDEX|{prefix}0|", *(f"INDEX|{prefix}{number}|{prefix}{number - 1}" for number in range(1, count))]
     assert client.ask(*lines) == ["OK"] * count

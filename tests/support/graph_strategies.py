@@ -1,4 +1,4 @@
-"""Random small graphs, as mappings and as DependencyGraph, and the plainest closure to compare with."""
+"""Strategies for small graphs, as mappings and as DependencyGraph, and a reference for the closure."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ Edges = Mapping[str, frozenset[str]]
 
 @st.composite
 def edges(draw: st.DrawFn, *, acyclic: bool = False) -> Edges:
-    """Return packages and what each depends on, self-dependencies and cycles included unless ``acyclic``."""
+    """Return packages with their dependencies, self-dependencies and cycles included unless ``acyclic``."""
     packages = draw(st.permutations(sorted(draw(st.sets(st.sampled_from(NAMES))))))
     if acyclic:
         return {name: draw(_subsets(packages[:place])) for place, name in enumerate(packages)}
@@ -29,13 +29,13 @@ def graphs(*, acyclic: bool = False) -> st.SearchStrategy[DependencyGraph]:
 
 
 def requests() -> st.SearchStrategy[Request]:
-    """Return requests about the names that the random graphs have."""
+    """Return requests about the names of the random graphs."""
     names = st.sampled_from(NAMES)
     return st.builds(Request.of, st.sampled_from(Command), names, st.lists(names, max_size=4))
 
 
 def closure(edges: Edges, start: str) -> set[str]:
-    """Return what is reachable from ``start`` by at least one edge."""
+    """Return the packages reachable from ``start`` by at least one edge."""
     found = set(edges[start])
     while True:
         wider = found.union(*(edges[name] for name in found))

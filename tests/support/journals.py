@@ -1,4 +1,4 @@
-"""Journals for the tests of the codec: how they are written, and the chain that several of them make."""
+"""Journals for the tests of the codec, alone and as a chain of several."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ Batch = Sequence[str]
 
 
 def synced_by_every_commit(number: int) -> int:
-    """Return what the seal of batch ``number`` vouches for, where each commit waits for the disk."""
+    """Return the number of synced batches in the seal of batch ``number``, if each commit waits for the disk."""
     return number - 1
 
 
 @dataclass(frozen=True)
 class Written:
-    """A journal, and where its parts are."""
+    """A journal and the positions of its parts."""
 
     data: bytes
     ends: list[int]
-    """Where the header ends, and then each batch."""
+    """The end of the header, and of each batch."""
     texts: list[str]
-    """What a reader yields."""
+    """The texts that a reader yields."""
     head: Seal
 
     @property
     def batches(self) -> list[bytes]:
-        """The bytes of each batch, its seal included."""
+        """The bytes of each batch with its seal."""
         return [self.data[start:end] for start, end in zip(self.ends, self.ends[1:], strict=False)]
 
     @property
@@ -44,7 +44,7 @@ def written(
     after: Seal = NO_BATCH,
     synced: Callable[[int], int] = synced_by_every_commit,
 ) -> Written:
-    """Return the journal of ``batches``; ``synced`` gives what the seal of a batch with some number vouches for."""
+    """Return the journal of ``batches``; ``synced`` gives the number of synced batches for the seal of a batch."""
     data, head = encode_journal_header(generation, after)
     ends = [len(data)]
     for lines in batches:
@@ -55,9 +55,9 @@ def written(
 
 
 def read(*journals: bytes) -> list[str]:
-    """Return the texts of all batches of journals that follow each other; only the last one may have a tail.
+    """Return the texts of all batches of a chain of journals; only the last one may have a tail.
 
-    Raises TranscriptError where they are no chain.
+    Raises TranscriptError if they are no chain.
     """
     texts: list[str] = []
     head: Seal | None = None
@@ -73,7 +73,7 @@ def read(*journals: bytes) -> list[str]:
 
 
 def sealed(body: bytes, number: int, lines: int, length: int, synced: int, after: int) -> bytes:
-    """Return ``body`` under a seal that says what it is told to, right or wrong, with the right checksum of both.
+    """Return ``body`` with a seal of these fields, right or wrong, and the right checksum.
 
     The checksum covers the last ``length`` bytes of ``body``.
     """

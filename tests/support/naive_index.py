@@ -1,4 +1,4 @@
-"""The rules of the index in their plainest form: a dictionary of sets that is scanned for every question."""
+"""A reference implementation of the index: a dictionary of sets that is scanned for every request."""
 
 import re
 from typing import Final
@@ -10,14 +10,14 @@ _LINE: Final = re.compile(rf"(INDEX|REMOVE|QUERY)\|({_NAME})\|({_NAME}(?:,{_NAME
 
 
 class NaiveIndex:
-    """What DependencyGraph is compared with. It answers as on the wire, without newline."""
+    """The reference for DependencyGraph. Replies are as on the wire, without newline."""
 
     def __init__(self, state: dict[str, frozenset[str]] | None = None, *, reject_cycles: bool = False) -> None:
         self.state = dict(state or {})
         self.reject_cycles = reject_cycles
 
     def answer(self, line: str) -> str:
-        """Answer a line that comes without its end."""
+        """Answer a line without its newline."""
         match = _LINE.fullmatch(line)
         if match is None:
             return "ERROR"
@@ -51,7 +51,7 @@ class NaiveIndex:
         return {other for other, dependencies in self.state.items() if package in dependencies and other != package}
 
     def needs(self, package: str, goal: str) -> bool:
-        """Tell whether ``package`` is ``goal``, or depends on it directly or through others."""
+        """Return whether ``package`` is ``goal`` or depends on it, directly or indirectly."""
         needed = {package}
         while True:
             more = needed.union(*(self.state[name] for name in needed))
@@ -65,5 +65,5 @@ class NaiveIndex:
 
 
 def contents_of(graph: DependencyGraph) -> dict[str, tuple[frozenset[str], int]]:
-    """Return the same of a graph, to be compared."""
+    """Return the same for a DependencyGraph."""
     return {name: (frozenset(graph.dependencies(name)), graph._dependent_counts[name]) for name in graph}

@@ -29,11 +29,11 @@ def table_rows(document: Path, *header: str) -> list[list[str]]:
 
 
 def code_spans(cell: str) -> list[str]:
-    """Return what stands between backquotes."""
+    """Return the texts between backquotes."""
     return re.findall(r"`([^`]*)`", cell)
 
 
 def anchors(document: Path) -> set[str]:
-    """Return the names under which headings can be linked to."""
+    """Return the anchors of the headings."""
     headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

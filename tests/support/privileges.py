@@ -10,7 +10,7 @@ NOBODY = 65_534
 
 @contextmanager
 def unprivileged(path: Path) -> Iterator[Path]:
-    """Give a relative path to ``path``, and take a superuser's privileges from the process meanwhile.
+    """Give a relative path to ``path``, and drop the privileges of the superuser meanwhile.
 
     Relative, because the directories above are open to the superuser alone.
     """

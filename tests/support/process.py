@@ -1,7 +1,7 @@
 """The real server as a child process, and a blocking client for it.
 
-Nothing here sleeps: whoever waits, waits for a log line, for bytes or for the end of a process, and no
-longer than :data:`WAIT_SECONDS`.
+Nothing here sleeps: every wait is for a log line, for bytes or for the end of a process, and at most
+:data:`WAIT_SECONDS`.
 """
 
 import os
@@ -22,12 +22,12 @@ from types import TracebackType
 from typing import Final, Self
 
 WAIT_SECONDS: Final = 120.0
-"""How long a test waits for what must come; so long that a busy machine gets there, and only a bug does not."""
+"""Longest wait for an event that must happen; only a bug takes longer, even on a busy machine."""
 
 MODULE_COMMAND: Final = (sys.executable, "-m", "scoop_server")
 
 _LINES_PER_ASK: Final = 1_000
-"""How many lines a client sends before it reads: their answers fit into any socket buffer."""
+"""Number of lines that a client sends before it reads: their replies fit into any socket buffer."""
 
 _HAND_OVER: Final = """
 import fcntl, os, sys
@@ -39,12 +39,12 @@ for number, copy in enumerate(copies, 3):
 os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(descriptors)), "LISTEN_FDNAMES": names}
 os.execv(command[0], command)
 """
-"""A program that does what systemd does to a service with sockets, and then becomes the service."""
+"""A program that hands over sockets as systemd does, and then becomes the service."""
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 SocketAddress = tuple[str, int] | str
-"""What to connect to: host and port, or the path of a Unix socket."""
+"""Host and port, or the path of a Unix socket."""
 
 
 def _family(address: SocketAddress) -> socket.AddressFamily:
@@ -54,7 +54,7 @@ def _family(address: SocketAddress) -> socket.AddressFamily:
 
 
 def server_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without settings of a server, and with ``variables``."""
+    """Return the environment of this process without settings of a server, and with ``variables``."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SCOOP_")}
     return inherited | dict(variables or {})
 
@@ -64,7 +64,7 @@ def run_to_end(
     command: Sequence[str] = MODULE_COMMAND,
     variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command where it is expected to end by itself; return its status and what it printed."""
+    """Run a command that ends by itself; return its status and output."""
     return subprocess.run(
         [*command, *arguments],
         env=server_environment(variables),
@@ -81,7 +81,7 @@ def _written(host: str, port: int) -> str:
 
 
 class BlockingClient:
-    """One connection to a server, for a test that says what it expects step by step."""
+    """One connection to a server."""
 
     def __init__(
         self, address: SocketAddress, receive_buffer_bytes: int | None = None, tls: ssl.SSLContext | None = None
@@ -95,7 +95,7 @@ class BlockingClient:
             if isinstance(address, tuple):
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.name = "" if isinstance(address, str) else _written(*self.socket.getsockname()[:2])
-            """What the server's log calls it."""
+            """The name of this client in the server's log."""
             if tls is not None:
                 self.socket = tls.wrap_socket(self.socket, server_hostname=address[0])
         except BaseException:
@@ -104,11 +104,11 @@ class BlockingClient:
         self._reader = self.socket.makefile("rb")
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes."""
         self.socket.sendall(data)
 
     def read_answers(self, count: int) -> list[str]:
-        """Return the next ``count`` answers, without their newlines."""
+        """Return the next ``count`` replies, without their newlines."""
         answers: list[str] = []
         for _ in range(count):
             answer = self._reader.readline()
@@ -118,7 +118,7 @@ class BlockingClient:
         return answers
 
     def skip_answers(self, answer: bytes, count: int) -> None:
-        """Read ``count`` answers, all of which are ``answer``, its newline included."""
+        """Read ``count`` replies, each of which must be ``answer``, with its newline."""
         many = answer * 10_000
         left = len(answer) * count
         while left:
@@ -128,7 +128,7 @@ class BlockingClient:
             left -= len(expected)
 
     def ask(self, *lines: str) -> list[str]:
-        """Send the lines, pipelined, and return their answers."""
+        """Send the lines, pipelined, and return their replies."""
         answers: list[str] = []
         for start in range(0, len(lines), _LINES_PER_ASK):
             some = lines[start : start + _LINES_PER_ASK]
@@ -137,19 +137,19 @@ class BlockingClient:
         return answers
 
     def ask_one_by_one(self, *lines: str) -> list[str]:
-        """Send each line when the one before it has its answer; return the answers."""
+        """Send each line after the reply to the previous one; return the replies."""
         return [self.ask(line)[0] for line in lines]
 
     def finish_sending(self) -> None:
-        """Shut the sending side."""
+        """End the sending side."""
         self.socket.shutdown(socket.SHUT_WR)
 
     def read_to_end(self) -> bytes:
-        """Return all that comes until the server ends the connection properly."""
+        """Return all bytes until the server ends the stream."""
         return self._reader.read()
 
     def wait_until_closed(self) -> None:
-        """Return when the server has closed the connection, by an end or by a reset."""
+        """Wait until the server has closed the connection, by an end or a reset."""
         try:
             rest = self.read_to_end()
         except ConnectionResetError:
@@ -158,7 +158,7 @@ class BlockingClient:
             raise AssertionError(f"the connection ended with {rest[:100]!r}")
 
     def reset(self) -> None:
-        """Break the connection: the server gets a reset instead of an end."""
+        """Reset the connection."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.close()
 
@@ -177,10 +177,9 @@ class BlockingClient:
 class ServerProcess:
     """A server, by default on a free port of 127.0.0.1, from construction to the end of the ``with`` block.
 
-    Leaving the block ends it with SIGTERM, unless it has ended before, and asks for exit status 0: a server
-    that a test has broken fails that test. ``descriptors_max`` limits its file
-    descriptors once it listens, when it has already looked how many it may have. ``sockets`` are handed over to it
-    as systemd does, under their names.
+    Leaving the block ends it with SIGTERM, unless it has ended before, and requires exit status 0, so that a broken
+    server fails the test. ``descriptors_max`` limits its file descriptors once it listens, after it has read its own
+    limit. ``sockets`` are handed over to it as systemd does, under their names.
     """
 
     def __init__(
@@ -219,14 +218,14 @@ class ServerProcess:
             self.kill()
             raise
         self.addresses = listening[1].split(", ")
-        """Where it listens, by its own account."""
+        """The addresses of its listeners, from its log."""
         self.package_count = int(listening[2])
-        """How many packages it started with, by its own account."""
+        """The number of packages that it loaded, from its log."""
         if descriptors_max is not None:
             resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (descriptors_max, descriptors_max))
 
     def address_of(self, number: int) -> SocketAddress:
-        """Return what to connect to for the address with this number."""
+        """Return the address of the listener with this number."""
         address = self.addresses[number].removeprefix("tls:").partition("?")[0]
         if address.startswith("unix:"):
             return address.removeprefix("unix:")
@@ -235,7 +234,7 @@ class ServerProcess:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens first, on TCP."""
+        """The address of the first listener, on TCP."""
         address = self.address_of(0)
         assert isinstance(address, tuple)
         return address
@@ -257,12 +256,12 @@ class ServerProcess:
 
     @property
     def log_lines(self) -> list[str]:
-        """What it has logged so far."""
+        """The lines that it has logged so far."""
         with self._log_grew:
             return list(self._log)
 
     def wait_for_log(self, pattern: str, *, after: int = 0) -> re.Match[str]:
-        """Return the match of the first log line from number ``after`` on that holds ``pattern``; wait for it."""
+        """Wait for a log line, from number ``after`` on, that contains ``pattern``; return the match."""
         deadline = time.monotonic() + WAIT_SECONDS
         searched = after
         with self._log_grew:
@@ -272,7 +271,7 @@ class ServerProcess:
                         return match
                 searched = max(after, len(self._log))
                 if self._log_ended or not self._log_grew.wait(deadline - time.monotonic()):
-                    raise AssertionError("\n".join([f"no log line holds {pattern!r}:", *self._log]))
+                    raise AssertionError("\n".join([f"no log line contains {pattern!r}:", *self._log]))
 
     def _read_log(self) -> None:
         assert self._process.stderr is not None
@@ -287,16 +286,16 @@ class ServerProcess:
     def connect(
         self, number: int = 0, *, receive_buffer_bytes: int | None = None, tls: ssl.SSLContext | None = None
     ) -> BlockingClient:
-        """Return a client of this server, at the address with this number."""
+        """Connect a client to the listener with this number."""
         return BlockingClient(self.address_of(number), receive_buffer_bytes, tls)
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that it has used."""
+        """Return its processor time."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def peak_memory_bytes(self) -> int:
-        """Return the most memory that it has had so far, resident."""
+        """Return its peak resident memory."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         peak = re.search(r"VmHWM:\s+(\d+) kB", status)
         assert peak is not None
@@ -307,7 +306,7 @@ class ServerProcess:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait until it has ended and all its log is read; return its exit status."""
+        """Wait until it has ended and its whole log is read; return its exit status."""
         if self._status is None:
             self._status = self._process.wait(WAIT_SECONDS)
             self._log_reader.join(WAIT_SECONDS)
@@ -316,7 +315,7 @@ class ServerProcess:
         return self._status
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End it with a signal; return its exit status."""
+        """Send it a signal and wait for its end; return its exit status."""
         self.send_signal(number)
         return self.wait()
 
@@ -344,7 +343,7 @@ class ServerProcess:
 
 @contextmanager
 def connected(server: ServerProcess, count: int) -> Iterator[list[BlockingClient]]:
-    """Give ``count`` clients of ``server``, and close them."""
+    """Connect ``count`` clients to ``server``, and close them at the end."""
     clients: list[BlockingClient] = []
     try:
         while len(clients) < count:
@@ -361,7 +360,7 @@ def close_all(clients: Iterable[BlockingClient]) -> None:
 
 
 def send_all_that_fits(client: BlockingClient, line: bytes) -> int:
-    """Send ``line`` until the system takes no more; return how many of its bytes were taken."""
+    """Send ``line`` repeatedly until the buffers are full; return the number of bytes sent."""
     piece = line * 1_000
     sent = 0
     client.socket.setblocking(False)

@@ -1,9 +1,9 @@
-r"""The protocol as a table: what a server answers to which bytes.
+r"""The protocol as a table: bytes and their replies.
 
-Every case begins with an empty index. ``setup`` is sent first, and each of its lines is answered OK; then
-``sent`` is sent, and ``answers`` is all that comes back, also after the sending side has been shut.
+Every case begins with an empty index. ``setup`` is sent first, and each of its lines is answered OK. Then ``sent`` is
+sent, and ``answers`` are all replies, also after the sending side has ended.
 
-A case stands under the rule that it shows, so that a failing test names the rule that is broken.
+Each case names the rule that it shows, so that a failing test names the broken rule.
 """
 
 from dataclasses import dataclass

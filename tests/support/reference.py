@@ -1,8 +1,8 @@
-"""The lines of a stream by the plainest means, to compare a connection with and to feed the levels below it."""
+"""Reference implementation of the division of a stream into lines and batches."""
 
 
 def reference_lines(stream: bytes, max_line_length: int) -> list[str]:
-    """Return the lines that a whole stream asks, without newline; an empty one for each over the limit."""
+    """Return the lines of a stream, without newline; an empty one for each over the limit."""
     *complete, rest = stream.split(b"\n")
     if len(rest) > max_line_length:
         complete.append(rest)
@@ -10,5 +10,5 @@ def reference_lines(stream: bytes, max_line_length: int) -> list[str]:
 
 
 def reference_batch(stream: bytes, max_line_length: int) -> str:
-    """Return the same lines as a batch: each without the one CR that may end it, and with a newline."""
+    """Return the lines as a batch: each with a newline, and without a CR at its end."""
     return "".join(line.removesuffix("\r") + "\n" for line in reference_lines(stream, max_line_length))

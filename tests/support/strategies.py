@@ -1,16 +1,16 @@
-"""Lines of the protocol as they might arrive: well formed, nearly so, and not at all."""
+"""Strategies for lines of the protocol: well formed, damaged and malformed."""
 
 from hypothesis import strategies as st
 
 from scoop_core import Command
 
-# Few, so that they meet; some hold others, so that a search within a text is not enough.
+# Few, so that requests concern the same packages. Some contain others, so that a text search is not enough.
 NAMES = ["a", "b", "c", "ab", "a.b", "B"]
 
 names = st.sampled_from(NAMES)
 
 dependency_lists = st.lists(names, max_size=5)
-"""In any order, with the same name twice now and then."""
+"""In any order, sometimes with a name twice."""
 
 well_formed_lines = st.builds(
     lambda command, package, listed: f"{command}|{package}|{','.join(listed)}",
@@ -33,7 +33,7 @@ malformed_lines = st.one_of(
     st.lists(_pieces, max_size=7).map("".join),
     st.text(st.characters(exclude_characters="\n"), max_size=20),
 )
-"""Mostly malformed, that is: by chance one may be well formed."""
+"""Mostly malformed: a few may be well formed by chance."""
 
 
 @st.composite
@@ -49,7 +49,7 @@ lines = st.one_of(well_formed_lines, well_formed_lines, query_lines, malformed_l
 
 @st.composite
 def runs_of_queries(draw: st.DrawFn) -> str:
-    """A batch of QUERYs, nearly all sound, which is cut apart or stuck together at any place now and then."""
+    """A batch of QUERYs, mostly well formed, sometimes split or joined at any place."""
     run = "".join(f"{line}\n" for line in draw(st.lists(query_lines, min_size=1, max_size=6)))
     for _ in range(draw(st.integers(0, 2))):
         start = draw(st.integers(0, len(run)))
@@ -62,4 +62,4 @@ batches = st.one_of(
     st.lists(lines, max_size=12).map(lambda some: "".join(f"{line}\n" for line in some)),
     runs_of_queries(),
 )
-"""What a connection hands on: lines, each ended by a newline."""
+"""Batches as a connection returns them: lines, each with its newline."""
