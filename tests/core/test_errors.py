@@ -1,4 +1,4 @@
-"""The tree of exceptions: what each carries, what it says, and that it survives the way between processes."""
+"""The tree of exceptions: attributes, messages, and transfer between processes."""
 
 import copy
 import pickle
@@ -8,80 +8,60 @@ import pytest
 
 from scoop_core import (
     InvalidName,
+    LimitExceeded,
     MalformedRequest,
     MalformedResponse,
+    NotIndexed,
+    PeerViolation,
     ProtocolError,
+    RequestRefused,
     ScoopError,
     TranscriptError,
+    UnknownPackage,
     UnsupportedFormat,
 )
 from scoop_core.errors import shown
 
-EVERY_ERROR: list[ScoopError] = [
-    ScoopError("something"),
-    ProtocolError("text", "a reason"),
-    InvalidName("a b", "a space at column 2 of the name", 2),
-    MalformedRequest("QUERY", "0 bars, where a request has 2"),
-    MalformedResponse("YES", "neither OK nor FAIL nor ERROR"),
-    TranscriptError(17, "a line is missing"),
-    UnsupportedFormat(0, "the snapshot has format 9"),
-]
+EXAMPLES: dict[ScoopError, tuple[type, str]] = {
+    ProtocolError("tab\there", "a reason", 4): (ScoopError, r"a reason: 'tab\there'"),
+    InvalidName("a b", "invalid space", 2): (ProtocolError, "invalid space: 'a b'"),
+    MalformedRequest("QUERY", "expected 2 bars, got 0"): (ProtocolError, "expected 2 bars, got 0: 'QUERY'"),
+    MalformedResponse("YES", "expected OK"): (ProtocolError, "expected OK: 'YES'"),
+    PeerViolation("OK", "response without a request"): (ProtocolError, "response without a request: 'OK'"),
+    LimitExceeded(1_001, 1_000, "bytes"): (ScoopError, "cannot send the request: 1,001 bytes (limit 1,000)"),
+    UnknownPackage("a"): (ScoopError, "package 'a' is not indexed"),
+    RequestRefused(NotIndexed("a")): (ScoopError, "a is not indexed"),
+    TranscriptError(1_234, "a line is missing"): (ScoopError, "byte 1234: a line is missing"),
+    UnsupportedFormat(0, "format 9"): (TranscriptError, "byte 0: format 9"),
+}
 
 
-def test_the_tree() -> None:
-    parents = {
-        ScoopError: Exception,
-        ProtocolError: ScoopError,
-        InvalidName: ProtocolError,
-        MalformedRequest: ProtocolError,
-        MalformedResponse: ProtocolError,
-        TranscriptError: ScoopError,
-        UnsupportedFormat: TranscriptError,
-    }
-    assert {error: error.__bases__[0] for error in parents} == parents
-    assert {type(error) for error in EVERY_ERROR} == set(parents)
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_each_error_has_its_place_and_its_message(error: ScoopError) -> None:
+    assert (type(error).__bases__[0], str(error)) == EXAMPLES[error]
 
 
-@pytest.mark.parametrize("error", [ProtocolError, TranscriptError])
-def test_bad_input_is_also_a_value_error(error: type[ScoopError]) -> None:
-    assert issubclass(error, ValueError)
+def test_bad_values_are_value_errors_and_unknown_packages_key_errors() -> None:
+    for error in EXAMPLES:
+        assert isinstance(error, KeyError if isinstance(error, UnknownPackage) else ValueError)
 
 
-@pytest.mark.parametrize("error", EVERY_ERROR, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("through", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
-def test_an_error_survives_copying_and_pickling(error: ScoopError, through: Callable[[ScoopError], ScoopError]) -> None:
-    twin = through(error)
-    assert type(twin) is type(error)
-    assert str(twin) == str(error)
-    assert twin.args == error.args
-    assert vars(twin) == vars(error)
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("transfer", [copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_an_error_survives_copying_and_pickling(
+    error: ScoopError, transfer: Callable[[ScoopError], ScoopError]
+) -> None:
+    twin = transfer(error)
+    assert (type(twin), str(twin), twin.args, vars(twin)) == (type(error), str(error), error.args, vars(error))
 
 
-def test_a_protocol_error_says_the_reason_and_shows_the_text() -> None:
-    error = ProtocolError("tab\there", "a reason")
-    assert (error.text, error.reason) == ("tab\there", "a reason")
-    assert str(error) == r"a reason: 'tab\there'"
-
-
-def test_an_invalid_name_knows_the_column() -> None:
-    assert InvalidName("a b", "a space", 2).column == 2
-    assert InvalidName("", "an empty name").column == 0
-
-
-def test_a_transcript_error_says_where() -> None:
-    error = TranscriptError(1_234, "a line is missing")
-    assert (error.offset, error.reason) == (1_234, "a line is missing")
-    assert str(error) == "byte 1234: a line is missing"
-
-
-def test_a_text_is_shown_whole_up_to_80_characters_and_cut_after() -> None:
+def test_a_quoted_text_is_truncated_after_80_characters() -> None:
     assert shown("n" * 80) == repr("n" * 80)
-    assert shown("n" * 81) == f"{'n' * 80!r}… (81 characters)"
     assert shown("n" * 65_536) == f"{'n' * 80!r}… (65,536 characters)"
 
 
 @pytest.mark.parametrize("hostile", ["\n", "\r", "\x1b[2J", "\0", "\xff", "☃", "'"])
-def test_a_hostile_text_is_shown_on_one_line_of_plain_characters(hostile: str) -> None:
+def test_a_quoted_text_is_one_line_of_printable_ascii(hostile: str) -> None:
     for text in (hostile, hostile * 100):
         quoted = shown(text).partition("…")[0]
         assert quoted.isascii()

@@ -87,7 +87,7 @@ class TestOneRequest:
 
     def test_one_text_is_not_an_iterable_of_names(self) -> None:
         graph = graph_of("INDEX|a|", "INDEX|b|")
-        with pytest.raises(TypeError, match="not the one text 'ab'"):
+        with pytest.raises(TypeError, match="got the string 'ab'"):
             graph.index("c", "ab")
         assert "c" not in graph
 
@@ -386,7 +386,7 @@ class TestFromLists:
 
     @pytest.mark.parametrize("listed", ["missing", "a,missing", "a,,b", ",", "a,"])
     def test_a_dependency_that_is_not_among_the_packages_is_refused(self, listed: str) -> None:
-        with pytest.raises(ValueError, match=r"is not indexed|an empty name"):
+        with pytest.raises(ValueError, match=r"is not indexed|empty name"):
             DependencyGraph.from_lists(["a", "b"], ["", listed])
 
 

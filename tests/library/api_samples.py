@@ -168,6 +168,8 @@ def sample_connections() -> None:
     assert_type(server.receive(b"QUERY|gmp|\n"), str)
     assert_type(server.receive_requests(b"QUERY|gmp|\n"), list[Request | MalformedRequest])
     assert_type(client.unanswered, tuple[Request, ...])
+    assert_type(client.unanswered_count, int)
+    assert_type(server.incomplete_line_number, int)
     assert_type(client.receive(b"FAIL\n"), list[tuple[Request, Response]])
     server.receive_end()
     client.receive_end()
@@ -178,7 +180,10 @@ def sample_connections() -> None:
 
 def describe(error: ScoopError) -> tuple[object, ...]:
     match error:
-        case PeerViolation() | InvalidName() | ProtocolError():
+        case PeerViolation():
+            assert_type(error.answered, tuple[tuple[Request, Response], ...])
+            return (error.text, error.reason)
+        case InvalidName() | ProtocolError():
             assert_type(error.column, int)
             return (error.text, error.reason, error.column)
         case LimitExceeded():
@@ -197,7 +202,7 @@ def describe(error: ScoopError) -> tuple[object, ...]:
 def sample_errors() -> None:
     with pytest.raises(ScoopError) as malformed:
         parse_request("INDEX|emacs elisp|")
-    assert describe(malformed.value) == ("INDEX|emacs elisp|", "a space at column 12 of the line", 12)
+    assert describe(malformed.value) == ("INDEX|emacs elisp|", "invalid space at column 12 of the line", 12)
     with pytest.raises(KeyError) as unknown:
         DependencyGraph().find_path("gmp", "isl")
     assert isinstance(unknown.value, UnknownPackage)

@@ -1,9 +1,9 @@
-"""A package index as a library: the protocol and the dependency graph of Scoop, without any I/O.
+"""The protocol and the dependency graph of Scoop as a library, without I/O.
 
-The rooms, in the order in which a message meets them: :mod:`~scoop_core.messages` is the vocabulary,
-:mod:`~scoop_core.connection` cuts bytes into lines, :mod:`~scoop_core.graph` decides,
-:mod:`~scoop_core.transcript` writes a graph down, and :mod:`~scoop_core.errors` holds what can be raised.
-Everything public is exported here; the modules' own names may move.
+Modules in processing order: :mod:`~scoop_core.messages` parses and encodes messages, :mod:`~scoop_core.connection`
+turns bytes into messages and back, :mod:`~scoop_core.graph` applies requests, :mod:`~scoop_core.transcript` encodes
+snapshots and journals, :mod:`~scoop_core.errors` defines the exceptions. Everything public is exported here; the
+modules are private.
 """
 
 from scoop_core.connection import (
@@ -12,13 +12,13 @@ from scoop_core.connection import (
     ClientConnectionState,
     Connection,
     ConnectionState,
+    PeerViolation,
 )
 from scoop_core.errors import (
     InvalidName,
     LimitExceeded,
     MalformedRequest,
     MalformedResponse,
-    PeerViolation,
     ProtocolError,
     RequestRefused,
     ScoopError,

@@ -1,28 +1,36 @@
-"""Both sides of a connection, without I/O: the bytes come from a socket or from anywhere, and go there.
+"""Both sides of a connection, without I/O: the caller moves the bytes.
 
-The server's side, :class:`Connection`, cuts what arrives into lines, whatever pieces it arrives in, and hands
-on *batches*: text of complete lines, each ended by exactly one newline, ready for
-:meth:`DependencyGraph.apply_lines`. It keeps the line that is still arriving, and never more of it than the
-line limit. Answers leave in the order of the lines, because a batch is answered as a whole. Who wants to look
-at each request, gets them one by one from :meth:`Connection.receive_requests`.
+The server's side, :class:`Connection`, splits received bytes into lines, however the bytes were split on
+their way. It returns *batches*: text of complete lines, each ended by exactly one newline, ready for
+:meth:`DependencyGraph.apply_lines`. It buffers the incomplete line, up to the line limit. A batch is answered
+as a whole, so responses leave in the order of the requests. :meth:`Connection.receive_requests` returns the
+requests one by one instead.
 
-The client's side, :class:`ClientConnection`, turns requests into bytes, and bytes into answers, each matched
-with its request.
+The client's side, :class:`ClientConnection`, turns requests into bytes, and received bytes into responses,
+each matched with its request.
 """
 
 import enum
 from collections import deque
 from typing import Final
 
-from scoop_core.errors import LimitExceeded, MalformedRequest, PeerViolation
-from scoop_core.messages import ENCODING, MAX_LINE_LENGTH, Request, Response, encode_request, parse_request
+from scoop_core.errors import LimitExceeded, MalformedRequest, ProtocolError
+from scoop_core.messages import (
+    ENCODING,
+    MAX_LINE_LENGTH,
+    NOT_A_RESPONSE,
+    Request,
+    Response,
+    encode_request,
+    parse_request,
+)
 
-_EMPTY_LINE: Final = "\n"
-"""Stands in a batch for a line over the limit, because it is answered ERROR as well."""
+_INVALID_LINE: Final = "\n"
+"""Replaces a line over the limit in a batch: an empty line is answered ERROR too."""
 
 
 class ConnectionState(enum.Enum):
-    """Where in the stream of bytes a server's connection stands.
+    """The state of a server's connection: its position in the received stream.
 
     >>> Connection().state
     <ConnectionState.BETWEEN_LINES: 1>
@@ -31,21 +39,21 @@ class ConnectionState(enum.Enum):
     BETWEEN_LINES = enum.auto()
     """At the start of a line."""
     IN_LINE = enum.auto()
-    """Some bytes of a line have arrived, and its newline has not."""
+    """Within a line: its newline has not been received."""
     SKIPPING = enum.auto()
-    """In a line over the limit, which has had its ERROR; the rest of it is dropped as it arrives."""
+    """Within a line over the limit. Its ERROR has been returned; the rest of it is dropped."""
     ENDED = enum.auto()
-    """The peer will send no more."""
+    """At the end of the stream."""
 
 
 _BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
-"""A global name is found faster than a member of an enum, and this one is asked for with every read."""
+"""A global name, because looking up a member of an enum takes longer and every read does it."""
 
 
 class Connection:
     r"""The server's side of one connection.
 
-    ``max_line_length`` counts the bytes of a line before its newline.
+    ``max_line_length`` limits the bytes of a line before its newline.
 
     >>> connection = Connection()
     >>> connection.receive(b"QUERY|a|\nQUERY|")
@@ -60,7 +68,7 @@ class Connection:
 
     def __init__(self, *, max_line_length: int = MAX_LINE_LENGTH) -> None:
         if max_line_length < 1:
-            raise ValueError(f"a line limit of {max_line_length} bytes leaves no room for a message")
+            raise ValueError(f"expected a line limit of at least 1 byte, got {max_line_length}")
         self._max_line_length = max_line_length
         self._incomplete = bytearray()
         self.state: ConnectionState = ConnectionState.BETWEEN_LINES
@@ -72,37 +80,39 @@ class Connection:
         pay nothing for it.
         """
 
-    def receive(self, data: bytes) -> str:
-        r"""Take in bytes from the peer; return the batch of the lines that they complete, empty if none.
+    def receive(self, data: bytes | bytearray | memoryview) -> str:
+        r"""Receive bytes from the client; return the batch of the lines that they complete, empty if none.
 
-        A line over the limit is replaced in its turn by one that is answered ERROR, as soon as it is over.
+        A line over the limit becomes one that is answered ERROR, as soon as the limit is passed.
         Raises RuntimeError after :meth:`receive_end`.
 
         >>> connection = Connection(max_line_length=10)
         >>> connection.receive(b"QUERY|a|\nQUERY|pkg-config|\nQUE")
         'QUERY|a|\n\n'
         """
-        # What nearly always arrives: whole lines, after whole lines.
+        if type(data) is memoryview:  # it has no decode
+            data = data.tobytes()
+        # The common case: only complete lines, none of which began in an earlier read.
         if self.state is _BETWEEN_LINES and data.endswith(b"\n") and len(data) <= self._max_line_length:
             text = data.decode(ENCODING)
             return text.replace("\r\n", "\n") if "\r" in text else text
-        return self._receive_in_pieces(data)
+        return self._receive_fragment(data)
 
-    def receive_requests(self, data: bytes) -> list[Request | MalformedRequest]:
-        r"""Take in bytes as :meth:`receive` does; return the requests one by one.
+    def receive_requests(self, data: bytes | bytearray | memoryview) -> list[Request | MalformedRequest]:
+        r"""Receive bytes as :meth:`receive` does; return the requests one by one.
 
-        A line that is no request comes as the error that says why; it is answered ERROR. (So is an empty line,
-        which also stands for one over the limit.)
+        A line that is not a request becomes the error that explains it; answer it ERROR. A line over the limit
+        becomes the error of an empty line.
 
         >>> for request in Connection().receive_requests(b"QUERY|a|\nBLINDEX|a|b\nQUE"):
         ...     print(request)
         Request(command=<Command.QUERY: 'QUERY'>, package='a', dependencies=())
-        'BLINDEX' is not a command: 'BLINDEX|a|b'
+        unknown command 'BLINDEX': 'BLINDEX|a|b'
         """
         return list(map(_parse_or_catch, self.receive(data).split("\n")[:-1]))
 
     def receive_end(self) -> None:
-        """Take in the end of the peer's stream. What stands after its last newline is no message.
+        """Receive the end of the client's stream. An incomplete line is dropped: it is not a message.
 
         >>> connection = Connection()
         >>> connection.receive_end()
@@ -112,9 +122,9 @@ class Connection:
         self._incomplete.clear()
         self.state = ConnectionState.ENDED
 
-    def _receive_in_pieces(self, data: bytes) -> str:
+    def _receive_fragment(self, data: bytes | bytearray) -> str:
         if self.state is ConnectionState.ENDED:
-            raise RuntimeError("bytes after the end of the stream")
+            raise RuntimeError("cannot receive bytes: the stream has ended")
         if self.state is ConnectionState.SKIPPING:
             end = data.find(b"\n")
             if end < 0:
@@ -132,7 +142,7 @@ class Connection:
         if len(self._incomplete) + len(data) - end > self._max_line_length:
             self._incomplete.clear()
             self.state = ConnectionState.SKIPPING
-            return batch + _EMPTY_LINE
+            return batch + _INVALID_LINE
         self._incomplete += memoryview(data)[end:]
         self.state = ConnectionState.IN_LINE if self._incomplete else ConnectionState.BETWEEN_LINES
         return batch
@@ -140,7 +150,7 @@ class Connection:
     def _complete_lines(self, data: bytes) -> str:
         text = data.decode(ENCODING)
         if len(text) > self._max_line_length:
-            # The limit counts what arrived, so it comes before the carriage returns go.
+            # The limit includes the CR, so lines are measured before it is removed.
             lines = text.split("\n")
             text = "\n".join(line if len(line) <= self._max_line_length else "" for line in lines)
         return text.replace("\r\n", "\n")
@@ -148,18 +158,17 @@ class Connection:
 
 def _parse_or_catch(line: str) -> Request | MalformedRequest:
     try:
-        # The connection has taken away the one CR that is ignored: another is a part of the line.
+        # The connection has removed the one CR that is ignored; another one is part of the line.
         return parse_request(f"{line}\r" if line.endswith("\r") else line)
     except MalformedRequest as error:
         return error
 
 
 MAX_UNANSWERED: Final = 100_000
-"""How many requests a client may have under way, unless it says otherwise.
+"""The default limit of unanswered requests of a client.
 
-Far more than pipelining needs to hide any network's latency, and few enough that what is kept of them is some
-tens of megabytes. A client that pipelines must read while it writes, because a server stops reading from one
-that does not take its answers.
+Pipelining hides the latency of any network with far fewer, and so many requests take some tens of megabytes. A
+client that pipelines must receive while it sends, because a server stops reading from a client that does not.
 """
 
 _RESPONSES: Final = {response.value.encode(ENCODING): response for response in Response}
@@ -167,29 +176,49 @@ _RESPONSES: Final = {response.value.encode(ENCODING): response for response in R
 _MAX_RESPONSE_LENGTH: Final = max(map(len, _RESPONSES))
 
 
+class PeerViolation(ProtocolError):
+    r"""The server violated the protocol: a response without a request, an invalid line, or an early end of the stream.
+
+    The connection cannot be used any more. ``text`` is the invalid line as received. ``answered`` holds the
+    responses that preceded the violation in the same read, with their requests; they are valid.
+
+    >>> client = ClientConnection()
+    >>> try:
+    ...     client.receive(b"OK\n")
+    ... except PeerViolation as error:
+    ...     print(error, error.answered)
+    response without a request: 'OK' ()
+    """
+
+    def __init__(self, text: str, reason: str, answered: tuple[tuple[Request, Response], ...] = ()) -> None:
+        super().__init__(text, reason)
+        self.args = (text, reason, answered)
+        self.answered = answered
+
+
 class ClientConnectionState(enum.Enum):
-    """How the questions and answers of a client's connection stand.
+    """The state of a client's connection.
 
     >>> ClientConnection().state
     <ClientConnectionState.IDLE: 1>
     """
 
     IDLE = enum.auto()
-    """Every request has its answer."""
+    """Every request has its response."""
     WAITING = enum.auto()
-    """Requests are under way."""
+    """Requests are unanswered."""
     ENDED = enum.auto()
-    """The server has ended the stream, after its last answer."""
+    """The server has ended the stream, after its last response."""
     BROKEN = enum.auto()
-    """The server has violated the protocol; what became of the requests under way is unknown."""
+    """The server has violated the protocol; the outcome of the unanswered requests is unknown."""
 
 
 class ClientConnection:
     r"""The client's side of one connection.
 
-    Requests may be sent without waiting for the answers to those before; the answers come in the same order.
-    ``max_line_length`` counts the bytes of a line before its newline, as the server does;
-    ``max_unanswered`` is the most requests that may be under way.
+    Requests may be pipelined: sent without waiting for the responses to those before. Responses arrive in the
+    order of the requests. ``max_line_length`` limits the bytes of a line before its newline, as on the server;
+    ``max_unanswered`` limits the unanswered requests.
 
     >>> from scoop_core import Command
     >>> client = ClientConnection()
@@ -205,7 +234,9 @@ class ClientConnection:
 
     def __init__(self, *, max_line_length: int = MAX_LINE_LENGTH, max_unanswered: int = MAX_UNANSWERED) -> None:
         if min(max_line_length, max_unanswered) < 1:
-            raise ValueError(f"limits of {max_line_length} bytes and {max_unanswered} requests leave nothing to send")
+            raise ValueError(
+                f"expected limits of at least 1, got {max_line_length} bytes and {max_unanswered} requests"
+            )
         self._max_line_length = max_line_length
         self._max_unanswered = max_unanswered
         self._incomplete = b""
@@ -215,7 +246,7 @@ class ClientConnection:
 
     @property
     def unanswered(self) -> tuple[Request, ...]:
-        r"""The requests that have no answer yet, the oldest first. O(how many they are).
+        r"""The unanswered requests, the oldest first. O(their number); see :attr:`unanswered_count`.
 
         >>> from scoop_core import Command
         >>> client = ClientConnection()
@@ -226,33 +257,42 @@ class ClientConnection:
         """
         return tuple(self._unanswered)
 
-    def send(self, request: Request) -> bytes:
-        r"""Return the bytes to send for ``request``, and expect its answer.
+    @property
+    def unanswered_count(self) -> int:
+        r"""The number of unanswered requests. O(1).
 
-        Raises :exc:`LimitExceeded` where the line would be too long or too many requests unanswered, and then
-        nothing is to be sent; the :exc:`PeerViolation` that broke the connection, if one did; and RuntimeError
-        after the end of the stream.
+        >>> ClientConnection().unanswered_count
+        0
+        """
+        return len(self._unanswered)
+
+    def send(self, request: Request) -> bytes:
+        r"""Return the bytes to send for ``request``, and expect its response.
+
+        Raises, and then there is nothing to send: :exc:`InvalidName` for a :class:`Request` made with an invalid
+        name; :exc:`LimitExceeded` for a line that is too long or one unanswered request too many;
+        :exc:`PeerViolation` if the connection is broken; RuntimeError after the end of the stream.
 
         >>> from scoop_core import Command
         >>> ClientConnection().send(Request.of(Command.REMOVE, "gmp"))
         b'REMOVE|gmp|\n'
         """
-        self._check_open("a request")
+        self._check_open("send a request")
         line = encode_request(request).encode(ENCODING)
         if len(line) - 1 > self._max_line_length:
             raise LimitExceeded(len(line) - 1, self._max_line_length, "bytes in a line")
         if len(self._unanswered) >= self._max_unanswered:
-            raise LimitExceeded(len(self._unanswered) + 1, self._max_unanswered, "requests without an answer")
+            raise LimitExceeded(len(self._unanswered) + 1, self._max_unanswered, "unanswered requests")
         self._unanswered.append(request)
         self.state = ClientConnectionState.WAITING
         return line
 
-    def receive(self, data: bytes) -> list[tuple[Request, Response]]:
-        r"""Take in bytes from the server; return the requests that they answer, each with its answer.
+    def receive(self, data: bytes | bytearray | memoryview) -> list[tuple[Request, Response]]:
+        r"""Receive bytes from the server; return the requests that they answer, each with its response.
 
-        Raises :exc:`PeerViolation` for an answer without a request, and for a line that is no answer. Where
-        answers came before it in the same bytes, those are returned, and whatever is called next raises it.
-        Raises RuntimeError after the end of the stream.
+        Raises :exc:`PeerViolation` at once for a response without a request and for a line that is not a
+        response; its ``answered`` holds the responses that preceded the violation in ``data``. Every later call
+        raises it again, without them. Raises RuntimeError after the end of the stream.
 
         >>> from scoop_core import Command
         >>> client = ClientConnection()
@@ -263,49 +303,46 @@ class ClientConnection:
         >>> client.receive(b"K\n")
         [(Request(command=<Command.QUERY: 'QUERY'>, package='gmp', dependencies=()), <Response.OK: 'OK'>)]
         """
-        self._check_open("bytes")
+        self._check_open("receive bytes")
         answered: list[tuple[Request, Response]] = []
         *lines, self._incomplete = (self._incomplete + data).split(b"\n")
         for line in lines:
             response = _RESPONSES.get(line)
-            if response is None or not self._unanswered:
-                reason = "neither OK nor FAIL nor ERROR" if response is None else "an answer without a question"
-                self._break_off(line, reason)
-                break
+            if response is None:
+                raise self._break(line, NOT_A_RESPONSE, answered)
+            if not self._unanswered:
+                raise self._break(line, "response without a request", answered)
             answered.append((self._unanswered.popleft(), response))
-        else:
-            if len(self._incomplete) > _MAX_RESPONSE_LENGTH:
-                self._break_off(self._incomplete, "neither OK nor FAIL nor ERROR")
-            elif not self._unanswered:
-                self.state = ClientConnectionState.IDLE
-        if self._violation is not None and not answered:
-            raise self._violation
+        if len(self._incomplete) > _MAX_RESPONSE_LENGTH:
+            raise self._break(self._incomplete, NOT_A_RESPONSE, answered)
+        if not self._unanswered:
+            self.state = ClientConnectionState.IDLE
         return answered
 
     def receive_end(self) -> None:
-        """Take in the end of the server's stream.
+        """Receive the end of the server's stream.
 
-        Raises :exc:`PeerViolation` where requests are unanswered or the last line is incomplete.
+        Raises :exc:`PeerViolation` if requests are unanswered or the last line is incomplete.
 
         >>> client = ClientConnection()
         >>> client.receive_end()
         >>> client.state
         <ClientConnectionState.ENDED: 3>
         """
-        self._check_open("an end")
+        self._check_open("receive an end")
         if self._unanswered or self._incomplete:
-            count = len(self._unanswered)
-            requests = "1 request" if count == 1 else f"{count:,} requests"
-            raise self._break_off(self._incomplete, f"the stream ended with {requests} unanswered")
+            reason = f"early end of the stream (unanswered requests: {len(self._unanswered):,})"
+            raise self._break(self._incomplete, reason, [])
         self.state = ClientConnectionState.ENDED
 
-    def _check_open(self, what: str) -> None:
+    def _check_open(self, action: str) -> None:
         if self._violation is not None:
             raise self._violation
         if self.state is ClientConnectionState.ENDED:
-            raise RuntimeError(f"{what} after the end of the stream")
+            raise RuntimeError(f"cannot {action}: the stream has ended")
 
-    def _break_off(self, line: bytes, reason: str) -> PeerViolation:
-        self._violation = PeerViolation(line.decode(ENCODING), reason)
+    def _break(self, line: bytes, reason: str, answered: list[tuple[Request, Response]]) -> PeerViolation:
+        text = line.decode(ENCODING)
+        self._violation = PeerViolation(text, reason)
         self.state = ClientConnectionState.BROKEN
-        return self._violation
+        return PeerViolation(text, reason, tuple(answered))

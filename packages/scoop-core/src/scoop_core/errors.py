@@ -3,20 +3,19 @@
 ::
 
     ScoopError
-    ├── ProtocolError            what the other side sent is not the protocol
+    ├── ProtocolError            a text violates the protocol
     │   ├── InvalidName          a text is not a package name
     │   ├── MalformedRequest     a line is not a request
-    │   ├── MalformedResponse    a line is not an answer
-    │   └── PeerViolation        a server's answers do not fit the questions
-    ├── LimitExceeded            a client wants to send more than the connection allows
-    ├── UnknownPackage           a package that is asked about is not indexed
-    ├── RequestRefused           a graph cannot be built, because a request is refused
-    └── TranscriptError          a snapshot or a journal cannot be read whole
-        └── UnsupportedFormat    it was written by a newer version
+    │   ├── MalformedResponse    a line is not a response
+    │   └── PeerViolation        a server violated the protocol (defined beside ClientConnection)
+    ├── LimitExceeded            a request exceeds a limit of the client's connection
+    ├── UnknownPackage           a package is not indexed
+    ├── RequestRefused           a graph cannot be built, because a request would be answered FAIL
+    └── TranscriptError          a snapshot or a journal cannot be decoded
+        └── UnsupportedFormat    it has a format that this version does not support
 
-Bad input can raise these and nothing else; any other exception is a bug in scoop_core, or in a caller that
-passes what the types forbid or goes on after the end of a stream. What each carries, it carries as
-attributes; its ``str`` is one line for a person.
+Bad input raises these and nothing else. Any other exception is a bug, in scoop_core or in a caller that violates
+the types or uses a connection after its end. The attributes hold the details; ``str`` is one line for a person.
 """
 
 from typing import Final
@@ -24,11 +23,11 @@ from typing import Final
 from scoop_core.refusals import Refusal
 
 _SHOWN_CHARACTERS: Final = 80
-"""How much of a hostile text an error message repeats: enough to find it, too little to flood a log."""
+"""The limit of a quoted text in a message: enough to find it, too little to flood a log."""
 
 
 def shown(text: str) -> str:
-    r"""Return ``text`` quoted for a person: escaped, and cut when it is long.
+    r"""Return ``text`` quoted and escaped as ASCII, and truncated if it is long.
 
     >>> print(shown("tab\there"))
     'tab\there'
@@ -46,19 +45,19 @@ class ScoopError(Exception):
     ...     parse_request("LIZARD|a|")
     ... except ScoopError as error:
     ...     print(error)
-    'LIZARD' is not a command: 'LIZARD|a|'
+    unknown command 'LIZARD': 'LIZARD|a|'
     """
 
 
 class ProtocolError(ScoopError, ValueError):
-    """What arrived is not what the protocol allows.
+    """A text violates the protocol.
 
-    ``text`` is the offending text, ``reason`` says in words what is wrong with it, and ``column`` is the
-    position of the first wrong character, counted from 1; 0 where no single place is wrong.
+    ``text`` is the invalid text, ``reason`` explains why, and ``column`` is the position of the first invalid
+    character, counted from 1; 0 if no single character is at fault.
 
-    >>> error = ProtocolError("a b", "a space", 2)
+    >>> error = ProtocolError("a b", "invalid space", 2)
     >>> error.text, error.reason, error.column
-    ('a b', 'a space', 2)
+    ('a b', 'invalid space', 2)
     """
 
     def __init__(self, text: str, reason: str, column: int = 0) -> None:
@@ -72,31 +71,31 @@ class ProtocolError(ScoopError, ValueError):
 
 
 class InvalidName(ProtocolError):
-    """A text is not a package name. ``column`` is 0 where the length is wrong.
+    """A text is not a package name. ``column`` is 0 if its length is invalid.
 
     >>> from scoop_core import parse_name
     >>> try:
     ...     parse_name("emacs elisp")
     ... except InvalidName as error:
     ...     print(error.column, error.reason)
-    6 a space at column 6 of the name
+    6 invalid space at column 6 of the name
     """
 
 
 class MalformedRequest(ProtocolError):
-    """A line is not a request. ``column`` counts along the line; 0 where the number of its bars is wrong.
+    """A line is not a request. ``column`` is a column of the line; 0 if the number of bars is wrong.
 
     >>> from scoop_core import parse_request
     >>> try:
     ...     parse_request("INDEX|emacs|lisp,e=mc2")
     ... except MalformedRequest as error:
     ...     print(error.column, error.reason)
-    19 '=' at column 19 of the line
+    19 invalid '=' at column 19 of the line
     """
 
 
 class MalformedResponse(ProtocolError):
-    """A line is not one of the three answers.
+    """A line is not one of the three responses.
 
     >>> from scoop_core import parse_response
     >>> try:
@@ -107,24 +106,10 @@ class MalformedResponse(ProtocolError):
     """
 
 
-class PeerViolation(ProtocolError):
-    r"""A server answered what was not asked, sent a line that is no answer, or ended with questions open.
-
-    The connection is of no more use. ``text`` is the line at fault, as far as it arrived.
-
-    >>> from scoop_core import ClientConnection
-    >>> try:
-    ...     ClientConnection().receive(b"OK\n")
-    ... except PeerViolation as error:
-    ...     print(error)
-    an answer without a question: 'OK'
-    """
-
-
 class LimitExceeded(ScoopError, ValueError):
-    """A client's request is over a limit of its connection, and was not sent.
+    """A request was not sent, because it would exceed a limit of the client's connection.
 
-    ``limit`` is the most that is allowed, ``actual`` what it would have become, ``unit`` what is counted.
+    ``unit`` names what is limited, ``actual`` is its value with the request, ``limit`` the highest that is allowed.
 
     >>> from scoop_core import ClientConnection, Command, Request
     >>> client = ClientConnection(max_line_length=10)
@@ -142,11 +127,11 @@ class LimitExceeded(ScoopError, ValueError):
         self.unit = unit
 
     def __str__(self) -> str:
-        return f"{self.actual:,} {self.unit}, where {self.limit:,} are the most"
+        return f"cannot send the request: {self.actual:,} {self.unit} (limit {self.limit:,})"
 
 
 class UnknownPackage(ScoopError, KeyError):
-    """A package that is asked about is not indexed. ``package`` is its name.
+    """A package is not indexed. ``package`` is its name.
 
     >>> from scoop_core import DependencyGraph
     >>> try:
@@ -161,18 +146,18 @@ class UnknownPackage(ScoopError, KeyError):
         self.package = package
 
     def __str__(self) -> str:
-        return f"the package {shown(self.package)} is not indexed"
+        return f"package {shown(self.package)} is not indexed"
 
 
 class RequestRefused(ScoopError, ValueError):
-    """A graph cannot be built as asked, because a request is answered FAIL. ``refusal`` says why.
+    """A graph cannot be built, because a request would be answered FAIL. ``refusal`` explains why.
 
     >>> from scoop_core import DependencyGraph
     >>> try:
     ...     DependencyGraph.from_mapping({"isl": ["gmp"]})
     ... except RequestRefused as error:
     ...     print(error.refusal)
-    isl cannot be indexed: gmp is not indexed
+    cannot index isl: gmp is not indexed
     """
 
     def __init__(self, refusal: Refusal) -> None:
@@ -184,9 +169,9 @@ class RequestRefused(ScoopError, ValueError):
 
 
 class TranscriptError(ScoopError, ValueError):
-    """A snapshot or a journal cannot be read whole.
+    """A snapshot or a journal cannot be decoded.
 
-    ``offset`` is the place of the fault in bytes from the start, ``reason`` says what is wrong there.
+    ``offset`` is the position of the fault in bytes from the start, ``reason`` explains it.
 
     >>> from scoop_core import decode_snapshot
     >>> try:
@@ -206,7 +191,7 @@ class TranscriptError(ScoopError, ValueError):
 
 
 class UnsupportedFormat(TranscriptError):
-    r"""A snapshot or a journal was written in a format that this version does not know.
+    r"""A snapshot or a journal has a format that this version does not support.
 
     >>> from scoop_core import decode_snapshot
     >>> try:

@@ -212,7 +212,7 @@ class GraphQueries:
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
         >>> print(graph.explain(Request.of(Command.REMOVE, "gmp")))
-        gmp cannot be removed: 1 package depends on it: isl
+        cannot remove gmp: 1 package depends on it: isl
         >>> graph.explain(Request.of(Command.REMOVE, "isl"))
         """
         package = request.package

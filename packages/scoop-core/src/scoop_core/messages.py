@@ -1,4 +1,4 @@
-"""The vocabulary of the protocol: requests, answers, names, and how they are written on a line.
+"""The messages of the protocol: names, requests and responses, and their text form.
 
 The grammar, as ABNF (RFC 5234)::
 
@@ -11,10 +11,10 @@ The grammar, as ABNF (RFC 5234)::
     names        = name *("," name)
     name         = 1*255name-char
     name-char    = ALPHA / DIGIT / "_" / "-" / "+" / "." / "@" / "/" / ":" / "~"
-    answer       = ("OK" / "FAIL" / "ERROR") LF
+    response     = ("OK" / "FAIL" / "ERROR") LF
 
-Commands and answers are case-sensitive. Text is ``str``; bytes are decoded as latin-1, which cannot
-fail, so that a byte above 0x7F is simply a character that no name may hold.
+Commands and responses are case-sensitive. Text is ``str``. Bytes are decoded as latin-1, which cannot fail:
+a byte above 0x7F becomes a character that is invalid in a name.
 """
 
 import enum
@@ -25,23 +25,23 @@ from typing import Final, NamedTuple, NewType, Self
 from scoop_core.errors import InvalidName, MalformedRequest, MalformedResponse
 
 MAX_NAME_LENGTH: Final = 255
-"""The longest package name, in characters: what a file name may hold on common file systems."""
+"""The limit of a package name, in characters: the limit of a file name on common file systems."""
 
 MAX_LINE_LENGTH: Final = 65_536
-"""The longest line, in bytes before its newline, unless a server says otherwise.
+"""The default limit of a line, in bytes before its newline.
 
-The widest package of a large real index (Debian's) needs a tenth of it, and 10,000 clients that each
-hold an unfinished line this long need 655 MB: bounded, and bearable.
+The longest line of a large real index (Debian's) is a tenth of it, and 10,000 clients with an incomplete line
+of this length need 655 MB.
 """
 
 ENCODING: Final = "latin-1"
-"""How bytes become text: one character a byte, never an error."""
+"""The encoding of the protocol: one character for each byte, and no byte is invalid."""
 
 PackageName = NewType("PackageName", str)
-"""A text that :func:`parse_name` has checked."""
+"""A valid package name, as :func:`parse_name` returns it."""
 
 NAME_CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+.@/:~"
-"""All characters that a package name may hold."""
+"""The characters that are valid in a package name."""
 
 _NAME_PATTERN: Final = f"[{re.escape(NAME_CHARACTERS)}]{{1,{MAX_NAME_LENGTH}}}"
 is_name: Final = re.compile(_NAME_PATTERN).fullmatch
@@ -49,12 +49,12 @@ is_name: Final = re.compile(_NAME_PATTERN).fullmatch
 # incorrectly (it accepts "b,,c"), and atomic groups correctly.
 _is_list_of_names: Final = re.compile(f"(?>{_NAME_PATTERN}(?:,{_NAME_PATTERN})*)").fullmatch
 _valid_prefix: Final = re.compile(f"(?>(?:{_NAME_PATTERN},)*)").match
-"""Matches the names before the first invalid one, each with its comma; it matches every text."""
-_NOT_A_NAME_CHARACTER: Final = re.compile(f"[^{re.escape(NAME_CHARACTERS)}]")
+"""Matches the valid names before the first invalid one, each with its comma."""
+_INVALID_CHARACTER: Final = re.compile(f"[^{re.escape(NAME_CHARACTERS)}]")
 
 
 class Command(enum.StrEnum):
-    """What a request asks for.
+    """The command of a request.
 
     >>> Command("INDEX")
     <Command.INDEX: 'INDEX'>
@@ -66,22 +66,28 @@ class Command(enum.StrEnum):
 
 
 class Response(enum.StrEnum):
-    """What a request is answered with.
+    """The response to a request. It is true if it is OK, so that ``if graph.remove("gmp"):`` tests for success.
 
     >>> Response("FAIL") is Response.FAIL
     True
+    >>> [bool(response) for response in Response]
+    [True, False, False]
     """
 
     OK = "OK"
     FAIL = "FAIL"
     ERROR = "ERROR"
 
+    def __bool__(self) -> bool:
+        return self is Response.OK
+
 
 class Request(NamedTuple):
-    """One well-formed message.
+    """A request, as :meth:`of` or :func:`parse_request` makes it.
 
-    ``dependencies`` keeps the order of the line and holds no name twice. Only INDEX gives it a meaning.
-    A named tuple, because a data class would double the time that it takes to import this package.
+    ``dependencies`` holds each name once, in the order of the line; only INDEX uses them. The constructor
+    checks nothing; :meth:`of` does. (A named tuple, because importing ``dataclasses`` would double the import
+    time of this package.)
 
     >>> request = parse_request("INDEX|isl|gmp")
     >>> request.package, request.dependencies
@@ -94,7 +100,7 @@ class Request(NamedTuple):
 
     @classmethod
     def of(cls, command: Command, package: str, dependencies: Iterable[str] = ()) -> Self:
-        """Return the request with these names, once they are checked. Raises :exc:`InvalidName`.
+        """Check the names and return the request. Raises :exc:`InvalidName`.
 
         >>> Request.of(Command.INDEX, "isl", ["gmp", "gmp"])
         Request(command=<Command.INDEX: 'INDEX'>, package='isl', dependencies=('gmp',))
@@ -103,27 +109,25 @@ class Request(NamedTuple):
 
 
 def listed_names(names: Iterable[str]) -> Iterable[str]:
-    """Return ``names``, unless it is one text, whose characters are most likely not the names that were meant.
+    """Return ``names``, but reject a single string: iterating it would yield its characters.
 
     >>> listed_names("gmp")
     Traceback (most recent call last):
-    TypeError: dependencies are an iterable of names, not the one text 'gmp'
+    TypeError: expected an iterable of names, got the string 'gmp'
     """
     if isinstance(names, str):
-        raise TypeError(f"dependencies are an iterable of names, not the one text {names!r}")
+        raise TypeError(f"expected an iterable of names, got the string {names!r}")
     return names
 
 
 def parse_name(text: str) -> PackageName:
-    """Return ``text`` as a package name.
-
-    Raises :exc:`InvalidName`, whose ``column`` and ``reason`` say what a name may not hold.
+    """Return ``text`` as a package name. Raises :exc:`InvalidName` with the column of the first invalid character.
 
     >>> parse_name("gtk+3")
     'gtk+3'
     >>> parse_name("emacs elisp")
     Traceback (most recent call last):
-    scoop_core.errors.InvalidName: a space at column 6 of the name: 'emacs elisp'
+    scoop_core.errors.InvalidName: invalid space at column 6 of the name: 'emacs elisp'
     """
     if is_name(text):
         return PackageName(text)
@@ -132,20 +136,20 @@ def parse_name(text: str) -> PackageName:
 
 
 def _find_fault(text: str) -> tuple[str, int]:
-    """Return what keeps ``text`` from being a name, and at which column, counted from 1; 0 where it is the length."""
+    """Return why ``text`` is not a name, and the column, counted from 1; 0 if its length is invalid."""
     if not text:
-        return "an empty name", 0
-    wrong = _NOT_A_NAME_CHARACTER.search(text)
-    if wrong is None:
-        return f"a name longer than {MAX_NAME_LENGTH} characters", 0
-    return "a space" if wrong[0] == " " else ascii(wrong[0]), wrong.start() + 1
+        return "empty name", 0
+    invalid = _INVALID_CHARACTER.search(text)
+    if invalid is None:
+        return f"name too long ({len(text):,} characters, limit {MAX_NAME_LENGTH})", 0
+    return f"invalid {'space' if invalid[0] == ' ' else ascii(invalid[0])}", invalid.start() + 1
 
 
 def parse_names(text: str) -> tuple[PackageName, ...]:
     """Return the names of a comma-separated list, each once, in the order of their first appearance.
 
-    An empty text is an empty list. Raises :exc:`InvalidName` for the first text between commas that is
-    not a name, an empty one included.
+    An empty text is an empty list. Raises :exc:`InvalidName` for the first item that is not a name; an empty
+    item is not one.
 
     >>> parse_names("gmp,isl,gmp")
     ('gmp', 'isl')
@@ -159,40 +163,36 @@ def parse_names(text: str) -> tuple[PackageName, ...]:
 
 
 def parse_request(line: str) -> Request:
-    r"""Return the request that ``line`` spells. The line comes without its newline; one CR at its end is ignored.
+    r"""Parse a line without its newline; one CR at its end is ignored.
 
-    Raises :exc:`MalformedRequest`, whose ``column`` and ``reason`` say where and why.
+    Raises :exc:`MalformedRequest` with the reason and the column.
 
     >>> parse_request("INDEX|cloog|gmp,isl,pkg-config")
     Request(command=<Command.INDEX: 'INDEX'>, package='cloog', dependencies=('gmp', 'isl', 'pkg-config'))
     >>> parse_request("BLINDEX|a|b")
     Traceback (most recent call last):
-    scoop_core.errors.MalformedRequest: 'BLINDEX' is not a command: 'BLINDEX|a|b'
+    scoop_core.errors.MalformedRequest: unknown command 'BLINDEX': 'BLINDEX|a|b'
     >>> parse_request("INDEX|emacs elisp|")
     Traceback (most recent call last):
-    scoop_core.errors.MalformedRequest: a space at column 12 of the line: 'INDEX|emacs elisp|'
+    scoop_core.errors.MalformedRequest: invalid space at column 12 of the line: 'INDEX|emacs elisp|'
     """
     fields = line.removesuffix("\r").split("|")
     if len(fields) != 3:
-        raise MalformedRequest(line, f"{_count_bars(fields)}, where a request has 2")
+        raise MalformedRequest(line, f"expected 2 bars, got {len(fields) - 1}")
     command, package, names = fields
     if command not in _COMMANDS:
-        raise MalformedRequest(line, f"{command[:20]!a} is not a command", 1)
+        raise MalformedRequest(line, f"unknown command {command[:20]!a}", 1)
     try:
         return Request(_COMMANDS[command], parse_name(package), parse_names(names))
     except InvalidName as error:
         raise _locate(line, error, package, names) from error
 
 
-def _count_bars(fields: list[str]) -> str:
-    return "1 bar" if len(fields) == 2 else f"{len(fields) - 1} bars"
-
-
 def _locate(line: str, error: InvalidName, package: str, names: str) -> MalformedRequest:
-    """Return what ``error`` says of a name as an error of the line, with the column of the line."""
+    """Return the error of a name as an error of the line, with the column of the line."""
     fields = [package, *names.split(",")]
     before = fields[: fields.index(error.text)]
-    # One character stands before each name: a bar or a comma.
+    # One character precedes each name: a bar or a comma.
     start = line.index("|") + 1 + sum(len(name) + 1 for name in before)
     fault, column = _find_fault(error.text)
     column = start + max(column, 1)
@@ -201,20 +201,25 @@ def _locate(line: str, error: InvalidName, package: str, names: str) -> Malforme
 
 _COMMANDS: Final = {command.value: command for command in Command}
 
+NOT_A_RESPONSE: Final = "expected OK, FAIL or ERROR"
+"""The reason of an error about a line that is not a response."""
+
 
 def encode_request(request: Request) -> str:
-    r"""Return ``request`` as it goes on the wire, newline included.
+    r"""Return the line of ``request``, newline included.
 
-    >>> encode_request(Request(Command.REMOVE, parse_name("cloog")))
+    The names are checked again, because :class:`Request` can be made without :meth:`Request.of`, and a newline
+    in a name would begin a second request. Raises :exc:`InvalidName`.
+
+    >>> encode_request(Request.of(Command.REMOVE, "cloog"))
     'REMOVE|cloog|\n'
     """
-    return f"{request.command.value}|{request.package}|{','.join(request.dependencies)}\n"
+    names = ",".join(map(parse_name, listed_names(request.dependencies)))
+    return f"{request.command.value}|{parse_name(request.package)}|{names}\n"
 
 
 def parse_response(line: str) -> Response:
-    """Return the answer that ``line`` spells; the line comes without its newline.
-
-    Raises :exc:`MalformedResponse`.
+    """Parse a line without its newline. Raises :exc:`MalformedResponse`.
 
     >>> parse_response("FAIL")
     <Response.FAIL: 'FAIL'>
@@ -222,11 +227,11 @@ def parse_response(line: str) -> Response:
     try:
         return Response(line)
     except ValueError:
-        raise MalformedResponse(line, "neither OK nor FAIL nor ERROR") from None
+        raise MalformedResponse(line, NOT_A_RESPONSE) from None
 
 
 def encode_response(response: Response) -> str:
-    r"""Return ``response`` as it goes on the wire, newline included.
+    r"""Return the line of ``response``, newline included.
 
     >>> encode_response(Response.OK)
     'OK\n'

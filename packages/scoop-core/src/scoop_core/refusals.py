@@ -1,21 +1,21 @@
-"""Why a request is answered FAIL: what the wire does not tell, as values that a program or a person can read.
+"""Refusals: the reasons of a FAIL, which the protocol does not transmit.
 
-:meth:`DependencyGraph.explain <scoop_core.DependencyGraph.explain>` makes them. Each has the names as
-attributes, and says the same in one line as ``str``. Like requests they are named tuples: immutable,
-equal by content, and usable in a ``match`` statement.
+:meth:`DependencyGraph.explain <scoop_core.DependencyGraph.explain>` returns them. The attributes hold the names;
+``str`` is one line for a person. Like requests they are named tuples: immutable, equal by content, and usable in
+a ``match`` statement.
 """
 
 from typing import Final, NamedTuple, TypeAlias
 
 _NAMES_SHOWN: Final = 5
-"""How many packages a line for a person names before it only counts them."""
+"""The limit of names in one line; further ones are counted."""
 
 
 class MissingDependencies(NamedTuple):
-    """An INDEX is refused because dependencies are not indexed.
+    """The refusal of an INDEX: dependencies are not indexed.
 
     >>> print(MissingDependencies("isl", ("gmp",)))
-    isl cannot be indexed: gmp is not indexed
+    cannot index isl: gmp is not indexed
     """
 
     package: str
@@ -24,14 +24,14 @@ class MissingDependencies(NamedTuple):
 
     def __str__(self) -> str:
         verb = "is" if len(self.missing) == 1 else "are"
-        return f"{self.package} cannot be indexed: {_join(self.missing)} {verb} not indexed"
+        return f"cannot index {self.package}: {_join(self.missing)} {verb} not indexed"
 
 
 class BlockedByDependents(NamedTuple):
-    """A REMOVE is refused because other packages depend on this one.
+    """The refusal of a REMOVE: other packages depend on the package.
 
     >>> print(BlockedByDependents("gmp", ("cloog", "isl")))
-    gmp cannot be removed: 2 packages depend on it: cloog, isl
+    cannot remove gmp: 2 packages depend on it: cloog, isl
     """
 
     package: str
@@ -41,26 +41,26 @@ class BlockedByDependents(NamedTuple):
     def __str__(self) -> str:
         count = len(self.dependents)
         subject = "1 package depends" if count == 1 else f"{count:,} packages depend"
-        return f"{self.package} cannot be removed: {subject} on it: {_join(self.dependents)}"
+        return f"cannot remove {self.package}: {subject} on it: {_join(self.dependents)}"
 
 
 class ClosesCycle(NamedTuple):
-    """An INDEX is refused by a graph that rejects cycles, because it would close one.
+    """The refusal of an INDEX by a graph that rejects cycles: it would close one.
 
     >>> print(ClosesCycle("gmp", ("gmp", "isl", "gmp")))
-    gmp cannot be indexed: it would close the cycle gmp -> isl -> gmp
+    cannot index gmp: it would close the cycle gmp -> isl -> gmp
     """
 
     package: str
     cycle: tuple[str, ...]
-    """The packages around a shortest such cycle, from ``package`` to ``package``; each needs the next."""
+    """A shortest such cycle, from ``package`` to ``package``; each depends on the next."""
 
     def __str__(self) -> str:
-        return f"{self.package} cannot be indexed: it would close the cycle {' -> '.join(self.cycle)}"
+        return f"cannot index {self.package}: it would close the cycle {' -> '.join(self.cycle)}"
 
 
 class NotIndexed(NamedTuple):
-    """A QUERY is answered FAIL because the package is not indexed.
+    """The refusal of a QUERY: the package is not indexed.
 
     >>> print(NotIndexed("gmp"))
     gmp is not indexed
@@ -73,7 +73,7 @@ class NotIndexed(NamedTuple):
 
 
 Refusal: TypeAlias = MissingDependencies | BlockedByDependents | ClosesCycle | NotIndexed
-"""Why a request is answered FAIL."""
+"""The reason of a FAIL."""
 
 
 def _join(names: tuple[str, ...]) -> str:
