@@ -46,6 +46,7 @@ EXIT_STATUSES: Final = {
     "1": "Failure: standard error has the reason in one line. For check: a file is damaged.",
     "2": "The command line, a variable or the configuration file is invalid: standard error names it.",
     "3": "For check: intact, except for an interrupted write at the end, which the next start drops.",
+    "4": "For check: not damaged, but written by a newer version.",
     "130": "Interrupted before the server was ready, or in another command.",
 }
 

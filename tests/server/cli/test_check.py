@@ -3,6 +3,7 @@
 import fcntl
 import io
 import os
+import signal
 from pathlib import Path
 from zlib import crc32
 
@@ -10,7 +11,7 @@ import pytest
 
 from scoop_core import DependencyGraph, encode_snapshot
 
-from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_UNSEALED, check
+from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, EXIT_UNSEALED, check
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.lock import DirectoryLock
 
@@ -24,6 +25,7 @@ from tests.support.data_directory import (
 )
 from tests.support.journals import written
 from tests.support.privileges import unprivileged
+from tests.support.process import ServerProcess
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_an_intact_directory(path: Path) -> None:
                 f"journal-2: batches 4 to 4, 1 change, {len(NEXT_JOURNAL.data)} bytes, "
                 f"crc32 {NEXT_JOURNAL.head.checksum:08x}"
             ),
-            "a server would start with 3 packages: snapshot 1 and 4 batches after it, up to batch 4",
+            "DIR: 3 packages in snapshot 1 and 4 batches after it, up to batch 4",
         ],
     )
 
@@ -68,8 +70,8 @@ def test_an_interrupted_write_at_the_end(path: Path) -> None:
     status, lines = checked(path)
     assert status == EXIT_UNSEALED
     assert lines[2].endswith(", and 10 bytes not sealed")
-    assert lines[-2].startswith("a server would start with 3 packages: ")
-    assert lines[-1] == "it would drop the last 10 bytes of journal-2: not known to be synced"
+    assert lines[-2].startswith("DIR: 3 packages ")
+    assert lines[-1] == "a start would drop the last 10 bytes of journal-2: not known to be synced"
 
 
 def test_files_that_the_next_start_would_delete(path: Path) -> None:
@@ -78,8 +80,8 @@ def test_files_that_the_next_start_would_delete(path: Path) -> None:
     (path / "snapshot-4.unfinished-77").write_bytes(b"half")
     status, lines = checked(path)
     assert status == EXIT_INTACT
-    assert [line for line in lines if line.startswith("it would")] == [
-        f"it would delete {name}: superseded or unfinished"
+    assert [line for line in lines if line.startswith("a start would")] == [
+        f"a start would delete {name}: superseded or unfinished"
         for name in ("journal-1", "journal-2", "snapshot-1", "snapshot-4.unfinished-77")
     ]
 
@@ -110,7 +112,7 @@ def test_a_damaged_file_that_is_superfluous_is_reported_too(path: Path) -> None:
     status, lines = checked(path)
     assert status == EXIT_DAMAGED
     assert any(line.startswith("snapshot-1: DAMAGED: ") for line in lines)
-    assert any(line.startswith("a server would start with 1 package: ") for line in lines)
+    assert any(line.startswith("DIR: 1 package in ") for line in lines)
 
 
 def test_a_missing_file(path: Path) -> None:
@@ -152,7 +154,7 @@ def test_a_directory_whose_initialisation_was_interrupted(tmp_path: Path, files:
         (tmp_path / name).write_bytes(data)
     status, lines = checked(tmp_path)
     assert status == EXIT_INTACT
-    assert "DIR: initialisation was interrupted; a server would start with no packages" in lines
+    assert "DIR: initialisation was interrupted; a start would find no packages" in lines
 
 
 def test_a_copy_without_permission_to_write(path: Path) -> None:
@@ -194,12 +196,56 @@ def test_a_directory_that_may_not_be_listed_is_rejected(path: Path) -> None:
     assert line == "cannot read data: Permission denied; check its permissions"
 
 
-def test_a_directory_that_a_server_uses_is_rejected(path: Path) -> None:
+def checked_beside_a_server(path: Path) -> tuple[int, list[str]]:
     lock = DirectoryLock(str(path))
     try:
-        assert f"process id {os.getpid()}" in rejection(path)
+        return checked(path)
     finally:
         lock.close()
+
+
+def test_a_directory_that_a_server_uses_is_checked_beside_it(path: Path) -> None:
+    status, lines = checked_beside_a_server(path)
+    assert status == EXIT_INTACT
+    assert (
+        lines[0] == f"the data directory DIR is in use by the server with process id {os.getpid()}: checking beside it"
+    )
+    assert lines[-1] == "DIR: 3 packages in snapshot 1 and 4 batches after it, up to batch 4"
+
+
+def test_beside_a_server_an_unsealed_end_is_a_write_in_progress(path: Path) -> None:
+    (path / "journal-2").write_bytes(NEXT_JOURNAL.data + b"INDEX|half")
+    (path / "snapshot-4.unfinished-77").write_bytes(b"half")
+    status, lines = checked_beside_a_server(path)
+    assert status == EXIT_INTACT
+    assert not any("a start would" in line for line in lines)
+
+
+def test_beside_a_server_damage_is_found(path: Path) -> None:
+    (path / "journal-1").write_bytes(JOURNAL.data[:-1])
+    assert checked_beside_a_server(path)[0] == EXIT_DAMAGED
+
+
+def test_beside_a_working_server_every_check_finds_the_directory_intact(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
+        server.send_signal(signal.SIGUSR1)  # so that files are replaced meanwhile
+        for number in range(20):
+            client.send(b"".join(b"INDEX|x%d|\nREMOVE|x%d|\n" % (each, each) for each in range(number, 200)))
+            assert check(str(path), io.StringIO()) == EXIT_INTACT
+            assert client.read_answers(2 * (200 - number)) == ["OK"] * 2 * (200 - number)
+
+
+@pytest.mark.parametrize("name", ["snapshot-1", "journal-2"])
+def test_a_newer_format_is_not_damage(path: Path, name: str) -> None:
+    kind = name.partition("-")[0]
+    (path / name).write_bytes((path / name).read_bytes().replace(b" 1", b" 2", 1))
+    status, lines = checked(path)
+    assert status == EXIT_NEWER
+    found = f"{name}: NEWER FORMAT: the {kind} has format 2; this version reads format 1; use the version that wrote it"
+    assert any(line.startswith(found) for line in lines)
+    (path / "journal-1").write_bytes(b"damaged")
+    assert checked(path)[0] == EXIT_DAMAGED
 
 
 def test_two_checks_at_a_time(path: Path) -> None:

@@ -95,7 +95,7 @@ def test_each_error_has_its_status(
 def test_the_status_of_check_is_that_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = make_data_directory(tmp_path / "data")
     assert main(["check", str(path)]) == 0
-    assert "a server would start with 3 packages" in capsys.readouterr().out
+    assert ": 3 packages in snapshot 1" in capsys.readouterr().out
     (path / "journal-2").write_bytes(NEXT_JOURNAL.data[:-1])
     assert main(["check", str(path)]) == 3
     (path / "journal-1").write_bytes(b"")

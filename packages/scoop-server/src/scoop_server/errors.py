@@ -34,6 +34,10 @@ class DataDirectoryError(ServerError):
     """The data directory cannot be read, written or locked."""
 
 
+class DirectoryInUseError(DataDirectoryError):
+    """Another process has locked the data directory."""
+
+
 class JournalError(DataDirectoryError):
     """A write may or may not be on disk, so the process must exit."""
 

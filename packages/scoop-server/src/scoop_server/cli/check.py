@@ -1,6 +1,7 @@
 """``scoop-server check DIR``: verify every file of a data directory, and change nothing."""
 
 import os
+from io import StringIO
 from typing import Final, TextIO
 
 from scoop_core import (
@@ -10,11 +11,12 @@ from scoop_core import (
     JournalReader,
     Response,
     TranscriptError,
+    UnsupportedFormat,
     decode_snapshot,
     encode_response,
 )
 
-from scoop_server.errors import DataDirectoryError
+from scoop_server.errors import DataDirectoryError, DirectoryInUseError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.lock import locked_for_reading
 from scoop_server.storage.recovery import RecoveredState, recover
@@ -24,12 +26,17 @@ EXIT_INTACT: Final = 0
 EXIT_DAMAGED: Final = 1
 EXIT_UNSEALED: Final = 3
 """Intact except for an interrupted write at the end, which the next start drops."""
+EXIT_NEWER: Final = 4
+"""Not damaged, but written by a newer version."""
+
+READ_ATTEMPTS: Final = 5
+"""A running server may replace its files while they are read, which is rare."""
 
 _OK: Final = encode_response(Response.OK)
 
 
 def existing_directory(path: str) -> DataDirectory:
-    """Return the data directory ``path``. Raises DataDirectoryError if there is none."""
+    """Return the data directory ``path``. Raises DataDirectoryError if it does not exist."""
     if not os.path.isdir(path):
         raise DataDirectoryError(f"cannot read {path}: no such directory; name a data directory")
     return DataDirectory(path)
@@ -43,58 +50,82 @@ def no_index(path: str) -> DataDirectoryError:
 def check(path: str, out: TextIO) -> int:
     """Verify every file of the data directory ``path``, report on ``out``, and return the exit status.
 
-    Raises DataDirectoryError if the directory cannot be read or a server is using it.
+    Raises DataDirectoryError if the directory cannot be read or holds no index.
     """
     directory = existing_directory(path)
-    with locked_for_reading(path):
-        try:
-            files = [(kind, number) for kind in ("snapshot", "journal") for number in directory.generations(kind)]
-        except OSError as error:
-            raise DataDirectoryError(f"cannot read {path}: {error.strerror}; check its permissions") from error
-        intact = [_check_file(directory, kind, number, out) for kind, number in files]
-        try:
-            state = recover(directory)
-        except DataDirectoryError as error:
-            print(f"a server would refuse to start: {error}", file=out)
-            return EXIT_DAMAGED
-        superfluous = directory.superfluous(state.snapshot_generation if state else 1)
-    if state is None and not files and not superfluous:
-        raise no_index(path)
-    _report_start(path, state, superfluous, out)
-    if not all(intact):
-        return EXIT_DAMAGED
-    if state is None or not state.unsealed_bytes:
-        return EXIT_INTACT
-    file = directory.file("journal", state.journal_generation)
-    print(f"it would drop the last {counted(state.unsealed_bytes, 'byte')} of {file}: not known to be synced", file=out)
-    return EXIT_UNSEALED
+    try:
+        with locked_for_reading(path):
+            return _check(directory, out)
+    except DirectoryInUseError as error:
+        print(f"{error.args[0].partition(';')[0]}: checking beside it", file=out)
+    return _check_beside_a_server(directory, out)
 
 
-def _report_start(path: str, state: RecoveredState | None, superfluous: list[str], out: TextIO) -> None:
+def _check_beside_a_server(directory: DataDirectory, out: TextIO) -> int:
+    """Check again if files were replaced meanwhile. An unsealed end is a write in progress, not an interrupted one."""
+    report, status = StringIO(), EXIT_DAMAGED
+    for _ in range(READ_ATTEMPTS):
+        report = StringIO()
+        status = _check(directory, report, beside_a_server=True)
+        if status == EXIT_INTACT:
+            break
+    out.write(report.getvalue())
+    return status
+
+
+def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = False) -> int:
+    try:
+        files = [(kind, number) for kind in ("snapshot", "journal") for number in directory.generations(kind)]
+    except OSError as error:
+        raise DataDirectoryError(f"cannot read {directory.path}: {error.strerror}; check its permissions") from error
+    verdicts = {_check_file(directory, kind, number, out) for kind, number in files}
+    status = next((verdict for verdict in (EXIT_DAMAGED, EXIT_NEWER) if verdict in verdicts), EXIT_INTACT)
+    try:
+        state = recover(directory)
+    except DataDirectoryError as error:
+        print(f"a server would refuse to start: {error}", file=out)
+        return status or EXIT_DAMAGED
+    if state is None and not files and not directory.superfluous(1):
+        raise no_index(directory.path)
+    _report_index(directory, state, out)
+    if not beside_a_server:
+        _report_superfluous(directory, state, out)
+        if state is not None and state.unsealed_bytes:
+            file, size = directory.file("journal", state.journal_generation), counted(state.unsealed_bytes, "byte")
+            print(f"a start would drop the last {size} of {file}: not known to be synced", file=out)
+            return status or EXIT_UNSEALED
+    return status
+
+
+def _report_index(directory: DataDirectory, state: RecoveredState | None, out: TextIO) -> None:
     if state is None:
-        print(f"{path}: initialisation was interrupted; a server would start with no packages", file=out)
+        print(f"{directory.path}: initialisation was interrupted; a start would find no packages", file=out)
     else:
         print(
-            f"a server would start with {counted(len(state.graph), 'package')}: snapshot {state.snapshot_generation} "
-            f"and {counted(state.batches, 'batch', 'batches')} after it, up to batch {state.head.number}",
+            f"{directory.path}: {counted(len(state.graph), 'package')} in snapshot {state.snapshot_generation} and "
+            f"{counted(state.batches, 'batch', 'batches')} after it, up to batch {state.head.number}",
             file=out,
         )
-    for file in superfluous:
-        print(f"it would delete {file}: superseded or unfinished", file=out)
 
 
-def _check_file(directory: DataDirectory, kind: str, generation: int, out: TextIO) -> bool:
-    """Verify a file by itself, report its contents on ``out``, and tell whether it is intact."""
+def _report_superfluous(directory: DataDirectory, state: RecoveredState | None, out: TextIO) -> None:
+    for file in directory.superfluous(state.snapshot_generation if state else 1):
+        print(f"a start would delete {file}: superseded or unfinished", file=out)
+
+
+def _check_file(directory: DataDirectory, kind: str, generation: int, out: TextIO) -> int:
+    """Verify a file by itself, report its contents on ``out``, and return the status that it leads to."""
     describe = _describe_snapshot if kind == "snapshot" else _describe_journal
-    is_intact = True
     try:
-        found = describe(directory.read(kind, generation))
+        status, found = EXIT_INTACT, describe(directory.read(kind, generation))
     except OSError as error:
-        found, is_intact = f"DAMAGED: {error.strerror}", False
+        status, found = EXIT_DAMAGED, f"DAMAGED: {error.strerror}"
+    except UnsupportedFormat as error:
+        status, found = EXIT_NEWER, f"NEWER FORMAT: {error.reason}; use the version that wrote it, or a later one"
     except TranscriptError as error:
-        found, is_intact = f"DAMAGED: {error}", False
+        status, found = EXIT_DAMAGED, f"DAMAGED: {error}"
     print(f"{directory.file(kind, generation)}: {found}", file=out)
-    return is_intact
+    return status
 
 
 def _describe_snapshot(data: bytes) -> str:

@@ -11,15 +11,12 @@ from zlib import crc32
 
 from scoop_core import ENCODING
 
-from scoop_server.cli.check import existing_directory, no_index
+from scoop_server.cli.check import READ_ATTEMPTS, existing_directory, no_index
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.recovery import RecoveredState, recover
 
 HEADER: Final = "#scoop dump 1\n"
-
-_READ_ATTEMPTS: Final = 5
-"""A running server may replace its files while they are read, which is rare."""
 
 _LINES_PER_WRITE: Final = 4_096
 
@@ -52,7 +49,7 @@ def dump(path: str, out: BinaryIO) -> int:
 
 
 def _recover_beside_a_server(directory: DataDirectory) -> RecoveredState | None:
-    for _ in range(_READ_ATTEMPTS - 1):
+    for _ in range(READ_ATTEMPTS - 1):
         with contextlib.suppress(DataDirectoryError):
             return recover(directory)
     return recover(directory)

@@ -18,8 +18,9 @@ SERVE: Final = "serve"
 
 COMMANDS: Final[Mapping[str, str]] = {
     SERVE: "Run the server. This is the default command.",
-    "check": "Verify every file of a data directory, and change nothing. Exit status: 0 intact, 1 damaged, 3 intact "
-    "except for an interrupted write at the end, which the next start drops.",
+    "check": "Verify every file of a data directory, and change nothing. A server may be using it. Exit status: 0 "
+    "intact, 1 damaged, 3 intact except for an interrupted write at the end, which the next start drops, 4 written by "
+    "a newer version.",
     "dump": "Print an index as protocol lines, dependencies first. A server may be using the data directory.",
     "restore": "Create a data directory from protocol lines on standard input, such as those of dump.",
 }

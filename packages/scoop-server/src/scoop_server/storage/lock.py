@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from scoop_server.errors import DataDirectoryError
+from scoop_server.errors import DataDirectoryError, DirectoryInUseError
 
 _NAME: Final = "lock"
 _TRIAL_NAME: Final = "lock.trial"
@@ -90,12 +90,12 @@ def _lock(file: int, path: str, kind: int) -> None:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         if kind == fcntl.LOCK_EX and _can_be_read_beside(file):
-            raise DataDirectoryError(
+            raise DirectoryInUseError(
                 f"the data directory {path} is in use by another process, which only reads it, as scoop-server check "
                 "does; wait until that has ended, or name another directory"
             ) from None
         holder = os.pread(file, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        raise DataDirectoryError(
+        raise DirectoryInUseError(
             f"the data directory {path} is in use by the server with process id {holder}; "
             "stop that one, or name another directory"
         ) from None
