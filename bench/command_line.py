@@ -30,7 +30,7 @@ _SCOOP_COMMAND: Final = (sys.executable, "-m", "scoop_server")
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured."""
+    """The extent of a run."""
 
     rows: tuple[str, ...]
     rounds: int
@@ -39,9 +39,9 @@ class Scale:
     clients: tuple[int, ...]
     idle_clients: int
     listed_packages: int | None
-    """How many packages of the list are taken; None is all."""
+    """Number of packages of the list; None means all."""
     random_packages: int
-    """How many packages the large index has."""
+    """Number of packages of the large index."""
 
 
 FULL: Final = Scale(
@@ -64,11 +64,11 @@ QUICK: Final = Scale(
     listed_packages=200,
     random_packages=2_000,
 )
-"""Enough to see that everything runs. Its figures mean nothing."""
+"""Enough to show that everything runs. Its figures are meaningless."""
 
 
 class Benchmark:
-    """One run: what is measured, on whom, and what has come of it so far."""
+    """One run: the measured peers, the extent, and the results so far."""
 
     def __init__(self, laboratory: Laboratory, peers: Sequence[Peer], scale: Scale) -> None:
         self._laboratory = laboratory
@@ -81,12 +81,12 @@ class Benchmark:
         self.data: dict[str, Any] = {}
 
     def tell(self, text: str) -> None:
-        """Print a text, and keep it for the file."""
+        """Print a text, and record it for the file."""
         print(text, flush=True)
         self.texts.append(text)
 
     def describe(self, machine: Mapping[str, str]) -> None:
-        """Tell where this runs, and how long it measures."""
+        """Report the machine and the extent."""
         self.data["machine"] = dict(machine)
         self.data["scale"] = asdict(self._scale)
         rounds = f"{self._scale.rounds} of {self._scale.seconds:g} s, in alternation"
@@ -94,7 +94,7 @@ class Benchmark:
         self.tell("\n".join([*lines, ""]))
 
     def loads(self) -> None:
-        """Every row, on every peer that it tells something of."""
+        """Every row, on every peer for which it is meaningful."""
         results: list[Result] = []
         for shape in map(Shape.parse, self._scale.rows):
             row = measure_row(self._laboratory, self._peers, self._listed, shape)
@@ -105,15 +105,13 @@ class Benchmark:
         self._goals += goals_of_loads(results)
 
     def depths(self) -> None:
-        """QUERY at one depth after the other."""
+        """QUERY at increasing depths."""
         shapes = [(DEPTHS_CLIENTS, depth) for depth in self._scale.depths]
         title = f"Throughput against pipeline depth, QUERY, {DEPTHS_CLIENTS} clients"
-        self._sweep(
-            "depths", title, "depth: messages on their way for each client", shapes, lambda each: each.shape.depth
-        )
+        self._sweep("depths", title, "pipeline depth of each client", shapes, lambda each: each.shape.depth)
 
     def clients(self) -> None:
-        """QUERY from more and more clients."""
+        """QUERY from increasing numbers of clients."""
         shapes = [(clients, 1) for clients in self._scale.clients]
         title = "Throughput against clients, QUERY, one message at a time"
         self._sweep("clients", title, "clients", shapes, lambda each: each.shape.clients)
@@ -139,7 +137,7 @@ class Benchmark:
         self._goals += goals_of_idle(results)
 
     def start(self) -> None:
-        """The time until a server answers."""
+        """The time from the start of a server to its first reply."""
         starts = measure_start(self._laboratory, self._peers, self._listed)
         self.tell(report.start_table(starts))
         self.data["start"] = [asdict(each) for each in starts]
@@ -162,7 +160,7 @@ class Benchmark:
         self._goals += goals_of_size(found)
 
     def turns(self) -> None:
-        """The longest turns of this Python's Scoop on a large index."""
+        """The longest turns of the Scoop of this Python on a large index."""
         packages = random_packages(self._scale.random_packages)
         found = [
             measure_turns(self._laboratory, packages, keeps_changes=peer.keeps_changes)
@@ -175,14 +173,14 @@ class Benchmark:
         self._goals += goals_of_turns(found)
 
     def conclude(self) -> None:
-        """Tell how far the goals were reached."""
+        """Report the goals."""
         if self._goals:
             self.tell(goal_table(self._goals))
         self.data["goals"] = [each._asdict() for each in self._goals]
         self.tell(report.LEGEND)
 
     def save(self, directory: Path) -> None:
-        """Write all that has been found so far."""
+        """Write all results so far."""
         (directory / "results.txt").write_text("\n".join(self.texts) + "\n")
         (directory / "results.json").write_text(json.dumps(self.data, indent=1) + "\n")
         for name, chart in self.charts.items():
@@ -208,7 +206,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m bench",
         description="Measure package index servers under the same loads, in alternation. Needs Linux.",
         epilog=f"sections:\n{sections}\n\nrows of the section loads, as clients/depth/workload:\n{rows}\n\n"
-        "To judge a change, compare the server before it and after it, here for questions alone:\n"
+        "To judge a change, compare the server before and after it, here for QUERY alone:\n"
         "  python -m bench loads --rows 100/1/query,50/16/query --peers scoop \\\n"
         "      --server 'before=env PYTHONPATH=OTHER/packages/scoop-core/src:OTHER/packages/scoop-server/src "
         "python -m scoop_server'",
@@ -217,26 +215,26 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("sections", nargs="*", metavar="SECTION", help="what to measure (default: all sections)")
-    add("--quick", action="store_true", help="so little of everything that it takes seconds; the figures mean nothing")
-    add("--rows", type=_rows, metavar="ROW,...", help="loads of the section loads; any clients/depth/workload will do")
+    add("--quick", action="store_true", help="a minimal run of a few seconds; the figures are meaningless")
+    add("--rows", type=_rows, metavar="ROW,...", help="loads of the section loads: any clients/depth/workload")
     add("--rounds", type=_number, metavar="N", help=f"rounds of alternation (default: {FULL.rounds})")
     add("--seconds", type=float, metavar="S", help=f"length of a round (default: {FULL.seconds:g})")
     add("--packages", type=_number, metavar="N", help=f"packages of a large index (default: {FULL.random_packages})")
-    add("--peers", default=",".join(BUILT_IN_PEERS), metavar="NAME,...", help="whom to measure (default: %(default)s)")
+    add("--peers", default=",".join(BUILT_IN_PEERS), metavar="NAME,...", help="peers to measure (default: %(default)s)")
     add(
         "--server",
         action="append",
         default=[],
         type=_named_command,
         metavar="NAME=COMMAND",
-        help="measure this scoop-server too, as NAME and NAME-memory; may be given several times",
+        help="measure this scoop-server too, as NAME and NAME-memory; can be given several times",
     )
     add(
         "--output",
         type=Path,
         default=Path("build/bench"),
         metavar="DIR",
-        help="where results go (default: %(default)s)",
+        help="directory of the results (default: %(default)s)",
     )
     return parser
 
@@ -244,7 +242,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _number(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise ValueError(f"{text} is less than 1")
+        raise ValueError(f"expected at least 1, got {number}")
     return number
 
 
@@ -284,7 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = options.peers.split(",")
     for what, given, known in (("section", options.sections, SECTIONS), ("peer", names, BUILT_IN_PEERS)):
         if unknown := set(given).difference(known):
-            parser.error(f"no such {what}: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+            parser.error(f"unknown {what}: {', '.join(sorted(unknown))}; expected some of {', '.join(known)}")
     scale = QUICK if options.quick else FULL
     given_scale = {
         "rows": options.rows,
@@ -296,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     redis_version = find_redis()
     peers = _choose_peers(names, options.server, has_redis=redis_version is not None)
     options.output.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that every server is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that every server is stopped
     _allow_many_connections()
     processors = Processors.choose()
     processors.take_own()
@@ -319,6 +317,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _allow_many_connections() -> None:
-    """Use as many file descriptors as the system allows; the servers inherit it."""
+    """Raise the limit of file descriptors to the maximum; the servers inherit it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

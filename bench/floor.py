@@ -1,8 +1,7 @@
-"""The floor: what no server in Python can leave out, and nothing else.
+"""The lower bound: a server that does only what every server in Python must do.
 
-One thread, one selector; whatever arrives is read, and each newline is answered OK with one send. It parses
-nothing, knows nothing, and handles nothing that a load generator on the same machine does not do to it.
-It is run as a file, prints where it listens on stderr, and ends by SIGTERM.
+One thread, one selector; each ready client is read, and each newline answered OK with one send. It parses nothing, and
+handles only what the load generator does. It runs as a file, prints its address on stderr, and ends on SIGTERM.
 """
 
 import selectors
@@ -13,7 +12,7 @@ import sys
 def main() -> None:
     """Serve on a free port of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0), backlog=4_096) as listener, selectors.DefaultSelector() as selector:
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which accepted sockets inherit
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
         selector.register(listener, selectors.EVENT_READ)
         print(f"listening on 127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
         while True:

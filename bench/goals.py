@@ -1,4 +1,4 @@
-"""What Scoop means to reach, as ratios within one run, and how far it gets."""
+"""The performance goals of Scoop, as ratios within one run, and the results."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
@@ -9,7 +9,7 @@ from bench.size import Growths, Turns
 
 
 class Goal(NamedTuple):
-    """Under the load ``row``, ``peer`` gives at least ``factor`` times the answers of another, or of another load."""
+    """Under the load ``row``, ``peer`` gives at least ``factor`` times the replies of another peer or load."""
 
     row: str
     peer: str
@@ -34,7 +34,7 @@ GOALS: Final = (
     Goal("1/1/cycle", "scoop", 1.2, "1/1/cycle", "redis-aof"),
     Goal("100/1/mix", "scoop-memory", 0.8, "100/1/query", "scoop"),
     Goal("100/1/mix", "scoop", 0.6, "100/1/query", "scoop"),
-    # A million answers a second, on a machine where Redis gives 2.6 million to questions.
+    # A million replies per second, on a machine where Redis answers 2.6 million queries.
     Goal("50/100/mix", "scoop", 0.38, "50/100/query", "redis"),
 )
 
@@ -47,12 +47,12 @@ IDLE_FACTOR: Final = 0.9
 
 
 class Reached(NamedTuple):
-    """How far a goal was reached, as a table shows it."""
+    """The result of a goal, as a table shows it."""
 
     goal: str
     reached: str
     by_cpu: str
-    """The same of answers per second of processor time, or of processor time alone."""
+    """The same for replies per second of processor time, or for processor time alone."""
 
 
 def goals_of_loads(results: Sequence[Result]) -> Iterator[Reached]:
@@ -85,7 +85,7 @@ def goals_of_size(found: Growths) -> Iterator[Reached]:
             f"{ours.index_per_second / theirs.index_per_second:.2f}",
             f"{theirs.index_cpu_us / ours.index_cpu_us:.2f}",
         )
-    yield Reached(f"{count}: bytes a package <= {BYTES_PER_PACKAGE_MAX}", f"{ours.bytes_per_package:.0f}", "")
+    yield Reached(f"{count}: bytes per package <= {BYTES_PER_PACKAGE_MAX}", f"{ours.bytes_per_package:.0f}", "")
     if ours.restart:
         goal = f"{count}: start within {START_SECONDS_MAX:g} s"
         yield Reached(goal, f"{ours.restart.start_seconds:.2f}", f"{ours.restart.start_cpu_seconds:.2f}")
@@ -96,9 +96,9 @@ def goals_of_size(found: Growths) -> Iterator[Reached]:
 
 
 def goals_of_turns(found: Sequence[Turns]) -> Iterator[Reached]:
-    """Yield the goals of the turns; the processor time tells what other programs and the disk had no part in."""
+    """Yield the goals of the turns; the processor time excludes other programs and the disk."""
     kinds = (
-        ("longest", f"longest turn but for table growth <= {TURN_MILLISECONDS_MAX} ms"),
+        ("longest", f"longest turn without table growth <= {TURN_MILLISECONDS_MAX} ms"),
         ("longest_with_table_growth", "longest turn with table growth"),
     )
     for each in found:

@@ -1,8 +1,8 @@
-"""The load generator: many connections, one thread, one epoll, as little work a message as Python allows.
+"""The load generator: many connections, one thread, one epoll, as little work per message as Python allows.
 
-Everything that can be done before the clock starts is: connections are open and accepted, and messages lie
-ready as blocks of bytes. Each connection sends a block, waits for as many answers as the block has messages, and
-sends the next. What arrives is counted by newlines and kept; what the answers say is looked at afterwards.
+Before the clock starts, connections are accepted and messages are prepared as blocks of bytes. Each connection sends a
+block, waits for one reply per message, and sends the next block. Received newlines are counted; the content of the
+replies is checked afterwards.
 """
 
 import gc
@@ -22,27 +22,27 @@ from bench.workloads import Answer, Workload
 Address = tuple[str, int]
 
 SILENCE_SECONDS_MAX: Final = 60.0
-"""How long no connection may hear anything before the load is given up."""
+"""Longest time without any received byte before the load fails."""
 
 _ANSWER_BYTES_MAX: Final = 64
-"""Room for one answer when a connection is read: longer than almost any, and what does not fit comes with the next."""
+"""Bytes to receive per expected reply: more than almost any has, and the rest is received with the next."""
 
 
 class LoadError(Exception):
-    """A server did not answer as it must, so its figures would mean nothing."""
+    """A server answered incorrectly, so its figures would be meaningless."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
-    """How a server spells messages and answers. An answer ends with a newline and holds no other."""
+    """The encoding of messages and replies. A reply ends with a newline and contains no other."""
 
     encode: Callable[[str], bytes]
-    """From the line of a message, without newline, to what is sent."""
+    """Converts the line of a message, without newline, to the bytes to send."""
     tokens: dict[Answer, tuple[bytes, ...]]
-    """What tells each answer, once in each such answer and never in another."""
+    """The bytes that identify each reply: once in each such reply, and never in another."""
 
     def tally(self, received: bytes) -> Counter[Answer]:
-        """Return how often each answer came."""
+        """Return the number of each reply."""
         return Counter({answer: sum(map(received.count, tokens)) for answer, tokens in self.tokens.items()})
 
 
@@ -50,7 +50,7 @@ SCOOP: Final = Dialect(
     lambda line: f"{line}\n".encode(),
     {Answer.OK: (b"OK\n",), Answer.FAIL: (b"FAIL\n",), Answer.ERROR: (b"ERROR\n",)},
 )
-"""The package indexer's own protocol."""
+"""The protocol of Scoop."""
 
 
 def _encode_for_redis(line: str) -> bytes:
@@ -72,11 +72,11 @@ REDIS: Final = Dialect(
     _encode_for_redis,
     {Answer.OK: (b"+OK\r\n", b":1\r\n"), Answer.FAIL: (b"+FAIL\r\n", b":0\r\n"), Answer.ERROR: (b"-ERR ",)},
 )
-"""The same asked of Redis, with the functions of redis_index.lua."""
+"""The same requests to Redis, with the functions of redis_index.lua."""
 
 
 class Block(NamedTuple):
-    """What a connection sends at once: the bytes, and how many messages they are."""
+    """The bytes that a connection sends at once, and the number of messages in them."""
 
     data: bytes
     messages: int
@@ -88,29 +88,29 @@ def make_blocks(lines: Sequence[str], depth: int, dialect: Dialect) -> list[Bloc
 
 
 def iterate_blocks(lines: Sequence[str], depth: int, dialect: Dialect) -> Iterator[Block]:
-    """Yield what :func:`make_blocks` returns, one by one, where all of it would take too much memory."""
+    """Yield the blocks of :func:`make_blocks` one by one, because all of them would need too much memory."""
     encoded = map(dialect.encode, lines)
     while some := list(islice(encoded, depth)):
         yield Block(b"".join(some), len(some))
 
 
 class Load(NamedTuple):
-    """What happened under a load. Times in seconds."""
+    """The result of a load. Times in seconds."""
 
     messages: int
     seconds: float
     generator_cpu_seconds: float
     latencies: list[float]
-    """From sending a block to its last answer, sorted."""
+    """Times from sending a block to its last reply, sorted."""
     answers: Counter[Answer]
 
     def latency(self, share: float) -> float:
-        """Return the latency that this share of the blocks did not exceed."""
+        """Return the latency that this share of the blocks does not exceed."""
         return self.latencies[max(0, math.ceil(share * len(self.latencies)) - 1)]
 
 
 class _Channel(NamedTuple):
-    """What the loop needs of one connection."""
+    """The state of one connection."""
 
     receive: Callable[[int], bytes]
     keep: Callable[[bytes], None]
@@ -126,9 +126,9 @@ class Clients:
         self._dialect = dialect
 
     def run(self, workload: Workload, blocks: Sequence[Block], seconds: float) -> Load:
-        """Send the blocks again and again, each client from a place of its own, for so many seconds.
+        """Send the blocks repeatedly for so many seconds; each client starts at another block.
 
-        A cycle is for one client, and goes on to its end.
+        A cycle is sent by one client, and always completed.
         """
         if workload.is_cycle:
             return self._run([_whole_passes(blocks, seconds)], workload.answers, math.inf)
@@ -137,7 +137,7 @@ class Clients:
         return self._run(sources, workload.answers, seconds)
 
     def run_once(self, blocks: Iterator[Block]) -> Load:
-        """Send each block once, in order, from one client. All answers must be OK."""
+        """Send each block once, in order, from one client. All replies must be OK."""
         return self._run([blocks], frozenset({Answer.OK}), math.inf)
 
     def _run(self, sources: list[Iterator[Block]], possible: frozenset[Answer], seconds: float) -> Load:
@@ -166,7 +166,7 @@ class Clients:
 
 @contextmanager
 def connected(address: Address, count: int, dialect: Dialect) -> Iterator[Clients]:
-    """Give ``count`` clients, all of which the server has accepted, and close them."""
+    """Connect ``count`` clients, wait until the server has accepted them, and close them at the end."""
     question = dialect.encode("QUERY|is-anyone-there|")
     with ExitStack() as resources:
         sockets: list[socket.socket] = []
@@ -177,15 +177,15 @@ def connected(address: Address, count: int, dialect: Dialect) -> Iterator[Client
         for each in sockets:
             if not each.recv(_ANSWER_BYTES_MAX).endswith(b"\n"):
                 raise LoadError("the server has closed the connection of a client that asks")
-            # From here on a socket is read only when something is there, and a send takes all: nothing to time.
+            # From here on, a socket is read only when it is readable and a send always fits, so no time-out is needed.
             each.settimeout(None)
         yield Clients(sockets, dialect)
 
 
 def _exchange(channels: dict[int, _Channel], end: float) -> list[float]:
-    """Keep every channel busy until ``end``, or until its blocks do; return the latency of each block.
+    """Keep every channel busy until ``end`` or the end of its blocks; return the latency of each block.
 
-    Whatever was sent is answered when this returns, so that time, work and answers belong together.
+    All sent messages are answered when this returns, so that time, work and replies match.
     """
     latencies: list[float] = []
     note_latency, now, nothing = latencies.append, time.perf_counter, Block(b"", 0)
@@ -212,7 +212,7 @@ def _exchange(channels: dict[int, _Channel], end: float) -> list[float]:
                     if not data:
                         raise LoadError("the server has closed a connection")
                     if left < 0:
-                        raise LoadError("the server has answered what it was not asked")
+                        raise LoadError("more replies than requests")
                     unanswered[number] = left
                     continue
                 time_now = now()
@@ -227,7 +227,7 @@ def _exchange(channels: dict[int, _Channel], end: float) -> list[float]:
 
 
 def _endless(blocks: Sequence[Block], start: int) -> Iterator[Block]:
-    """Return the blocks from number ``start`` on, and then all of them again and again. No step of it is Python."""
+    """Return the blocks from number ``start`` on, and then all of them repeatedly, without Python code per block."""
     return chain.from_iterable(chain([blocks[start:]], repeat(blocks)))
 
 
@@ -241,7 +241,7 @@ def _whole_passes(blocks: Sequence[Block], seconds: float) -> Iterator[Block]:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Keep the collector from walking the blocks, of which there can be a million, in a measurement."""
+    """Keep the garbage collector from traversing the blocks, up to a million, during a measurement."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""What the figures depend on beside the servers: the machine, its disk, and who else is using it."""
+"""The description of the machine, its disk and its load."""
 
 import os
 import platform
@@ -15,19 +15,19 @@ _SYNCED_BYTES: Final = b"x" * 100
 
 
 def describe_machine(directory: Path, processors: Processors, redis_version: str | None) -> dict[str, str]:
-    """Return what is worth knowing, by name; ``directory`` is on the disk that the servers write to."""
+    """Return the description by name; ``directory`` is on the disk that the servers write to."""
     return {
         "processor": f"{_processor_name()}, {os.cpu_count()} of them, {_memory_gigabytes():.0f} GB of memory",
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "redis": redis_version or "redis-server is not installed, so Redis is left out",
         "pinned": (
-            "one processor for servers and load generator together: the answers a second mean little"
+            "one processor for servers and load generator: the replies per second mean little"
             if processors.server is None
             else f"servers to processor {processors.server}, load generator to processor {processors.generator}"
         ),
         "disk": f"{_sync_milliseconds(directory):.2f} ms for a write of {len(_SYNCED_BYTES)} bytes and its fdatasync",
-        "busy": f"load average {os.getloadavg()[0]:.2f} at the beginning, which is other programs",
+        "busy": f"load average {os.getloadavg()[0]:.2f} of other programs at the start",
     }
 
 
@@ -41,7 +41,7 @@ def _memory_gigabytes() -> float:
 
 
 def _sync_milliseconds(directory: Path) -> float:
-    """Return the median of what making a small append durable takes."""
+    """Return the median duration of a small append with its sync."""
     path = directory / "sync"
     seconds = []
     with path.open("wb", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""One load on several servers in alternation, and the figures of it."""
+"""The measurement of several servers under one load, in alternation."""
 
 import os
 import statistics
@@ -15,29 +15,29 @@ from bench.servers import Peer, Processors, Server, waiting_seconds_of
 from bench.workloads import WORKLOADS, Workload
 
 ORDERLY_DEPTH: Final = 100
-"""How many messages are on their way at once where one client sends what must come in order."""
+"""Pipeline depth of one client that sends messages in order."""
 
 GENERATOR_SHARE_MAX: Final = 0.95
-"""The share of its time above which the load generator, not the server, limits the answers a second."""
+"""The processor share of the load generator above which it, not the server, limits the replies per second."""
 
 DISTURBANCE_MAX: Final = 0.05
-"""The share of a round that other programs may take from the server before its figures are marked."""
+"""The share of a round that other programs may use the server's processor before its figures are marked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one round under a load gave, or the medians of several."""
+    """The figures of one round under a load, or the medians of several."""
 
     answers_per_second: float
     cpu_us_per_message: float
     """Processor time of the server process: user and system, all threads."""
     server_busy: float
-    """The share of the time in which the server computed; above 1 with several threads."""
+    """The processor share of the server; above 1 with several threads."""
     server_waiting: float
-    """The share of the time in which it could have computed, and other programs had its processor."""
+    """The share of the time in which it was ready and other programs used its processor."""
     generator_busy: float
     generator_waiting: float
-    """The same of the load generator."""
+    """The processor share of the load generator."""
     p50_us: float
     p99_us: float
     p999_us: float
@@ -46,23 +46,23 @@ class Figures:
 
     @property
     def answers_per_cpu_second(self) -> float:
-        """How many answers one second of the server's processor gives: its rate under a load that never lacks."""
+        """Replies per second of the server's processor time: its rate under an unlimited load."""
         return 1e6 / self.cpu_us_per_message
 
     @property
     def is_generator_limit(self) -> bool:
-        """Whether the load generator was too slow to tell how many answers a second the server can give."""
+        """Whether the load generator limited the replies per second."""
         return self.generator_busy + self.generator_waiting > GENERATOR_SHARE_MAX
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether other programs slowed the server down, so that only the processor time means something."""
+        """Whether other programs slowed the server down, so that only the processor time is meaningful."""
         return self.server_waiting > DISTURBANCE_MAX
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A load: how many clients, how many messages each has on their way, and which."""
+    """A load: number of clients, pipeline depth of each, and workload."""
 
     clients: int
     depth: int
@@ -70,7 +70,7 @@ class Shape:
 
     @classmethod
     def parse(cls, text: str) -> "Shape":
-        """Return the shape that is spelled ``clients/depth/workload``. Raises ValueError where none is."""
+        """Parse ``clients/depth/workload``. Raises ValueError."""
         clients, depth, workload = text.split("/")
         if workload not in WORKLOADS or min(int(clients), int(depth)) < 1:
             raise ValueError(f"{text!r} is not clients/depth/workload")
@@ -82,7 +82,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a server showed under a load."""
+    """The figures of a server under a load."""
 
     peer: str
     shape: Shape
@@ -100,25 +100,25 @@ class Result:
         return Figures(**medians | {"max_us": max(each.max_us for each in self.rounds)})
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for a JSON file."""
+        """Return the content for a JSON file."""
         return asdict(self) | {"median": asdict(self.median)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """A running server of a peer, and what it is asked."""
+    """A running server of a peer, and its workload."""
 
     peer: Peer
     server: Server
     directory: Path
     workload: Workload
     package_count: int
-    """How many packages it holds, or is given and loses again."""
+    """Number of packages that it has, or indexes and removes."""
     idle_clients: int = 0
-    """How many others are connected, and silent."""
+    """Number of idle connections."""
 
     def measure(self, run: Callable[[], Load]) -> Figures:
-        """Return the figures of what ``run`` puts on this server, and on no other. Raises :exc:`LoadError`."""
+        """Return the figures of the load ``run`` on this server alone. Raises :exc:`LoadError`."""
         cpu_seconds, waiting_seconds = self.server.cpu_seconds(), waiting_seconds_of(self.server.pid)
         generator_waiting_seconds = waiting_seconds_of(os.getpid())
         try:
@@ -140,7 +140,7 @@ class Contender:
         )
 
     def send_once(self, lines: Sequence[str]) -> Figures:
-        """Send messages that must all be answered OK, in order, from one client."""
+        """Send messages in order from one client; every reply must be OK."""
         blocks = iterate_blocks(lines, ORDERLY_DEPTH, self.peer.dialect)
         with connected(self.server.address, 1, self.peer.dialect) as client:
             return self.measure(lambda: client.run_once(blocks))
@@ -148,14 +148,14 @@ class Contender:
 
 @dataclass(slots=True)
 class Laboratory:
-    """Where servers are run, and how long they are measured."""
+    """The directory and processors of the servers, and the length of a measurement."""
 
     directory: Path
-    """On the disk whose syncs are to be measured."""
+    """On the disk whose syncs are measured."""
     processors: Processors
     rounds: int
     seconds: float
-    """How long a round is."""
+    """Length of a round."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     def new_directory(self) -> Path:

@@ -9,17 +9,17 @@ from typing import Final
 _WIDTH: Final = 860
 _HEIGHT: Final = 480
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 660, 60, 420
-"""Where the axes end; the legend stands to the right of them."""
+"""The ends of the axes; the legend is to the right of them."""
 
 _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Told apart by people with any kind of colour vision: the palette of Okabe and Ito."""
+"""The palette of Okabe and Ito, distinguishable with any kind of colour vision."""
 
 _LEGEND_LINE: Final = 22
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line of the chart: where it is dashed it shares its colour with the line of the same name that is not."""
+    """A line of the chart. A dashed one has the colour of the solid one with the same name."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -28,12 +28,12 @@ class Series:
 
 
 class _Axis:
-    """From values to places, a decade as long as any other."""
+    """A logarithmic axis: converts values to positions."""
 
     def __init__(self, values: Iterable[float], start: float, end: float) -> None:
         ordered = sorted(values)
         self._first, self._last = ordered[0], ordered[-1]
-        if self._first == self._last:  # no line is one point long
+        if self._first == self._last:  # a single point needs some length
             self._first, self._last = self._first / 2, self._last * 2
         self._start, self._end = start, end
 
@@ -42,7 +42,7 @@ class _Axis:
         return round(self._start + share * (self._end - self._start), 1)
 
     def ticks(self) -> list[float]:
-        """Return the values 1, 2 and 5 times a power of ten that the axis reaches; powers alone if these are many."""
+        """Return 1, 2 and 5 times the powers of ten on the axis; only the powers if these are many."""
         decades = range(math.floor(math.log10(self._first)), math.floor(math.log10(self._last)) + 1)
         digits = (1, 2, 5) if len(decades) <= 5 else (1,)
         values = [float(digit) * 10.0**decade for decade in decades for digit in digits]
@@ -50,7 +50,7 @@ class _Axis:
 
 
 def line_chart(title: str, subtitle: str, x_label: str, y_label: str, series: Sequence[Series]) -> str:
-    """Return the chart of ``series``, of which at least one must have a point."""
+    """Return the chart of ``series``; at least one must have a point."""
     points = [point for each in series for point in each.points]
     x_axis = _Axis((x for x, _ in points), _LEFT, _RIGHT)
     y_axis = _Axis((y for _, y in points), _BOTTOM, _TOP)

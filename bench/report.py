@@ -9,12 +9,12 @@ from bench.sections import Start
 from bench.size import QUERY_CLIENTS, QUERY_DEPTH, Growths, Turns
 
 LEGEND: Final = """\
-answers/s  ! where the load generator had nothing left of its processor, so that it, not the server, is the limit
-           ~ where other programs took more than 5% of the time from the server
-CPU us     microseconds of processor time that the server used for a message; neither of the two can blur it much
-least      the same of the round in which it was least: where other programs are at work, compare this
-server     the share of one processor that the server used; load: the same of the load generator
-p50 ...    microseconds from sending a block, as many messages as the depth says, to the last of its answers
+answers/s  ! the load generator used its whole processor, and limited the server
+           ~ other programs used the server's processor for more than 5% of the time
+CPU us     microseconds of processor time of the server per message; the two above hardly affect it
+least      the same in the round with the smallest value: compare this on a busy machine
+server     processor share of the server; load: of the load generator
+p50 ...    microseconds from sending a block (as many messages as the depth) to its last reply
 max        the longest of all rounds; every other figure is the median of the rounds
 MiB        resident memory of the server after the last round"""
 
@@ -22,13 +22,13 @@ _MEBIBYTE: Final = 1_048_576
 
 
 def marks(*of_all: Figures) -> str:
-    """Return what warns of the answers a second of any of these figures."""
+    """Return the marks of the replies per second of any of these figures."""
     limit = "!" if any(each.is_generator_limit for each in of_all) else ""
     return limit + ("~" if any(each.is_disturbed for each in of_all) else "")
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table as text, each column as wide as it must be, all but the first flushed right."""
+    """Return a table as text, with all columns but the first aligned to the right."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = [
@@ -153,7 +153,7 @@ def turn_table(found: Sequence[Turns]) -> str:
 
 
 def query_chart(title: str, x_label: str, results: Sequence[Result], x: Callable[[Result], float]) -> str:
-    """Return the chart of questions by peer, against what ``x`` says of a result."""
+    """Return the chart of QUERY by peer, against ``x`` of each result."""
     points = [(each.peer, x(each), each.median) for each in results]
     return _rate_chart(title, x_label, points)
 
@@ -176,5 +176,5 @@ def _rate_chart(title: str, x_label: str, points: Sequence[tuple[str, float, Fig
         series.append(Series(name, [(x, figures.answers_per_second) for x, figures in own]))
         per_cpu_second = [(x, figures.answers_per_cpu_second) for x, figures in own]
         series.append(Series(name, per_cpu_second, is_dashed=True))
-    subtitle = "solid: answers a second; dashed: answers per second of the server's processor"
-    return line_chart(title, subtitle, x_label, "answers a second", series)
+    subtitle = "solid: replies per second; dashed: answers per second of the server's processor"
+    return line_chart(title, subtitle, x_label, "replies per second", series)

@@ -1,4 +1,4 @@
-"""The sections of the benchmark that run on a few thousand packages: what is measured in each, and on whom."""
+"""The sections of the benchmark with a few thousand packages."""
 
 import resource
 import statistics
@@ -12,33 +12,33 @@ from bench.servers import Peer
 from bench.workloads import WORKLOADS, Packages, query
 
 ROWS: Final[Mapping[str, str]] = {
-    "100/1/query": "one question at a time from each of 100 clients",
-    "1/1/query": "one client, one question at a time",
+    "100/1/query": "100 clients, one QUERY at a time each",
+    "1/1/query": "one client, one QUERY at a time",
     "50/16/query": "pipelined",
     "50/100/query": "pipelined deep",
-    "50/100/index": "every package indexed again, as it is",
+    "50/100/index": "every package indexed again, unchanged",
     "1/100/cycle": "every package indexed, then every package removed, pipelined",
     "1/1/cycle": "the same, one at a time",
-    "100/1/mix": "80% QUERY, 10% INDEX, 8% REMOVE, 2% broken",
+    "100/1/mix": "80% QUERY, 10% INDEX, 8% REMOVE, 2% malformed",
     "50/100/mix": "the same, pipelined deep",
 }
 """The loads, as clients/depth/workload."""
 
 _CHANGING: Final = frozenset({"cycle", "mix"})
-"""The workloads that change the index, so that it matters whether changes are kept on disk."""
+"""The workloads that change the index, for which it matters whether changes are kept on disk."""
 
 DEPTHS_CLIENTS: Final = 50
-"""How many clients there are while the depth varies."""
+"""Number of clients while the depth varies."""
 
 IDLE_SHAPES: Final = (Shape(100, 1, "query"), Shape(50, 16, "query"))
 """The loads beside idle connections."""
 
 _SPARE_DESCRIPTORS: Final = 500
-"""What this process and a server need beside the idle connections."""
+"""Descriptors of this process and a server beside the idle connections."""
 
 
 def _fitting(peers: Sequence[Peer], workload: str) -> list[Peer]:
-    """Return the peers of which the workload tells something that it does not tell of another one."""
+    """Return the peers without those that would repeat another one under this workload."""
     return [peer for peer in peers if workload in _CHANGING or not peer.has_twin]
 
 
@@ -52,7 +52,7 @@ def measure_row(laboratory: Laboratory, peers: Sequence[Peer], packages: Package
 def measure_queries(
     laboratory: Laboratory, peers: Sequence[Peer], packages: Packages, shapes: Sequence[tuple[int, int]]
 ) -> Iterator[list[Result]]:
-    """Measure questions with each of the numbers of clients and depths, on the same servers."""
+    """Measure QUERY with each pair of clients and depth, on the same servers."""
     with laboratory.contenders(_fitting(peers, "query"), query(packages), len(packages)) as contenders:
         for clients, depth in shapes:
             yield laboratory.compare(contenders, clients=clients, depth=depth)
@@ -61,7 +61,7 @@ def measure_queries(
 def measure_idle(
     laboratory: Laboratory, peers: Sequence[Peer], packages: Packages, idle_clients: int
 ) -> Iterator[list[Result]]:
-    """Measure each peer twice in alternation: alone with the load, and with idle connections beside it."""
+    """Measure each peer twice in alternation: with the load alone, and with idle connections beside it."""
     descriptors_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     idle_clients = min(idle_clients, descriptors_max - _SPARE_DESCRIPTORS)
     for peer in _fitting(peers, "query"):
@@ -79,18 +79,18 @@ def measure_idle(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """How a peer starts: medians."""
+    """The start of a peer: medians."""
 
     peer: str
     package_count: int
-    """How many packages it had kept."""
+    """Number of packages in its data."""
     seconds: float
-    """Until it answers, the start of an interpreter included."""
+    """Until its first reply, with the start of the interpreter."""
     resident_bytes: int
 
 
 def measure_start(laboratory: Laboratory, peers: Sequence[Peer], packages: Packages) -> list[Start]:
-    """Start each peer with nothing, and where it keeps changes with all packages, round by round in alternation."""
+    """Start each peer empty, and with all packages if it keeps changes, in alternating rounds."""
     beginnings = [(peer, 0, laboratory.new_directory()) for peer in peers]
     keeping = [peer for peer in peers if peer.keeps_changes]
     with laboratory.contenders(keeping, query(packages), len(packages)) as contenders:

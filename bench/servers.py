@@ -1,4 +1,4 @@
-"""The servers that are measured: how each is started and ended, and what it has used."""
+"""The measured servers: start, end and resource usage of each."""
 
 import ctypes
 import os
@@ -17,43 +17,43 @@ from typing import Final, NamedTuple, Self
 from bench.load_generator import REDIS, SCOOP, Address, Dialect
 
 WAIT_SECONDS: Final = 300.0
-"""How long a server may take to start or to end: a million packages on a busy machine, and much more."""
+"""Longest time to start or stop: enough for a million packages on a busy machine."""
 
 CLIENTS_MAX: Final = 12_000
-"""How many connections a server is told to allow: more than any load opens."""
+"""Connection limit of a server: more than any load opens."""
 
 REDIS_COMMAND: Final = "redis-server"
 
 _LOOK_SECONDS: Final = 0.001
-"""How often a start is looked at: what it adds to a time is nothing beside the start of an interpreter."""
+"""Interval of the checks of a start: negligible beside the start of an interpreter."""
 
 _HERE: Final = Path(__file__).parent
 
 
 class ServerError(Exception):
-    """A server could not be started or ended."""
+    """A server could not be started or stopped."""
 
 
 class Processors(NamedTuple):
-    """Which processor the servers run on, and which the load generator; None where there is only one for both."""
+    """The processors of the servers and of the load generator; None if both share one."""
 
     server: int | None
     generator: int | None
 
     @classmethod
     def choose(cls) -> "Processors":
-        """Return the first two of those that this process may use."""
+        """Return the first two that this process may use."""
         usable = sorted(os.sched_getaffinity(0))
         return cls(usable[0], usable[1]) if len(usable) > 1 else cls(None, None)
 
     def take_own(self) -> None:
-        """Move this process, which is the load generator, to its own."""
+        """Move this process, the load generator, to its processor."""
         if self.generator is not None:
             os.sched_setaffinity(0, {self.generator})
 
 
 class Server:
-    """A running server. Leaving the ``with`` block ends it."""
+    """A running server. Leaving the ``with`` block stops it."""
 
     def __init__(self, command: Sequence[str], log_path: Path, processors: Processors) -> None:
         self._command = command
@@ -64,7 +64,7 @@ class Server:
             if processors.server is not None:
                 os.sched_setaffinity(0, {processors.server})
             try:
-                # In a session of its own: Ctrl-C is for the benchmark, which ends its servers itself.
+                # In a session of its own, because the benchmark handles Ctrl-C and stops its servers itself.
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
                 )
@@ -74,25 +74,25 @@ class Server:
                 processors.take_own()
         self.address: Address = ("127.0.0.1", 0)
         self.start_seconds = 0.0
-        """From the start of the process until it could be connected to, and answered."""
+        """From the start of the process until its first reply."""
 
     def is_running(self) -> bool:
-        """Tell whether the process has not ended yet."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def wait_until_listening(self) -> None:
-        """Wait until the log says where the server listens."""
+        """Wait until the log contains the address of the server."""
         while not (found := re.search(r"listening on (\S+):(\d+)", self._log_path.read_text())):
             self.wait_a_moment()
         self.has_started((found[1].strip("[]"), int(found[2])))
 
     def has_started(self, address: Address) -> None:
-        """Note that the server can be connected to."""
+        """Record that the server accepts connections."""
         self.start_seconds = time.perf_counter() - self._started
         self.address = address
 
     def wait_a_moment(self) -> None:
-        """Let a server that is starting go on. Raises :exc:`ServerError` where it has ended, or takes too long."""
+        """Wait one interval during a start. Raises :exc:`ServerError` if the server has ended or takes too long."""
         if not self.is_running():
             raise self._error(f"has ended with status {self._process.returncode} instead of starting")
         if time.perf_counter() - self._started > WAIT_SECONDS:
@@ -108,15 +108,15 @@ class Server:
         return self._process.pid
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that the process has used, in all its threads."""
+        """Return the processor time of all threads of the process."""
         return time.clock_gettime(_cpu_clock(self.pid))
 
     def resident_bytes(self) -> int:
-        """Return the memory that it has now, resident."""
+        """Return the resident memory."""
         return self._memory("VmRSS")
 
     def peak_bytes(self) -> int:
-        """Return the most memory that it has had, resident."""
+        """Return the peak resident memory."""
         return self._memory("VmHWM")
 
     def _memory(self, field: str) -> int:
@@ -125,7 +125,7 @@ class Server:
         return int(found[1]) * 1_024 if found else 0
 
     def stop(self) -> float:
-        """End it by SIGTERM; return how many seconds that took."""
+        """Stop it with SIGTERM; return the duration in seconds."""
         started = time.perf_counter()
         self._process.terminate()
         try:
@@ -149,7 +149,7 @@ class Server:
 
 
 def _cpu_clock(process: int) -> int:
-    """Return the clock that ticks while ``process`` computes: in nanoseconds, where /proc counts in hundredths."""
+    """Return the processor-time clock of ``process``: in nanoseconds, while /proc counts in hundredths of a second."""
     clock = ctypes.c_int()
     error: int = ctypes.CDLL(None).clock_getcpuclockid(process, ctypes.byref(clock))
     if error:
@@ -158,33 +158,32 @@ def _cpu_clock(process: int) -> int:
 
 
 def waiting_seconds_of(process: int) -> float:
-    """Return how long the main thread of ``process`` was ready to run while its processor ran something else."""
+    """Return how long the main thread of ``process`` was ready while its processor ran another program."""
     try:
         return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
-    except FileNotFoundError:  # a kernel that does not count it
+    except FileNotFoundError:  # this kernel does not count it
         return 0.0
 
 
 class Peer(ABC):
-    """One of the programs that are compared."""
+    """A program in the comparison."""
 
     dialect: Dialect = SCOOP
 
     def __init__(self, name: str, *, keeps_changes: bool = False, has_twin: bool = False) -> None:
         self.name = name
         self.keeps_changes = keeps_changes
-        """Whether a change that was answered is on disk, and there again after a restart."""
+        """Whether acknowledged changes are on disk and survive a restart."""
         self.has_twin = has_twin
-        """Whether another peer is the same but for what it does with changes, so that this one can be left out
-        where nothing is changed."""
+        """Whether another peer differs only in its treatment of changes; then loads without changes skip this one."""
 
     @abstractmethod
     def running(self, directory: Path, processors: Processors) -> AbstractContextManager[Server]:
-        """Return the block in which it runs, and listens, with what ``directory`` holds of an earlier run."""
+        """Return a context in which it runs and listens, with the data of an earlier run in ``directory``."""
 
 
 class ScoopPeer(Peer):
-    """A Scoop: ``command``, which takes the options of scoop-server."""
+    """A Scoop server: ``command`` accepts the options of scoop-server."""
 
     def __init__(self, name: str, command: Sequence[str], *, keeps_changes: bool, has_twin: bool = False) -> None:
         super().__init__(name, keeps_changes=keeps_changes, has_twin=has_twin)
@@ -201,7 +200,7 @@ class ScoopPeer(Peer):
 
 
 class FloorPeer(Peer):
-    """The floor, which keeps nothing and answers OK to everything."""
+    """The lower bound, which stores nothing and answers OK to everything."""
 
     @contextmanager
     def running(self, directory: Path, processors: Processors) -> Iterator[Server]:
@@ -212,14 +211,14 @@ class FloorPeer(Peer):
 
 
 class RedisPeer(Peer):
-    """Redis, with the rules of the package index as functions; if it keeps changes, in an append-only file."""
+    """Redis with the rules of the package index as functions; changes are kept in an append-only file."""
 
     dialect = REDIS
 
     @contextmanager
     def running(self, directory: Path, processors: Processors) -> Iterator[Server]:
         """See :meth:`Peer.running`."""
-        # Redis does not look for a free port itself. If another program is faster, the start fails, and says why.
+        # Redis does not choose a free port itself. If another program takes it first, the start fails with the reason.
         with socket.create_server(("127.0.0.1", 0)) as briefly:
             port: int = briefly.getsockname()[1]
         address = ("127.0.0.1", port)
@@ -243,12 +242,12 @@ class RedisPeer(Peer):
             load = b"*4\r\n$8\r\nFUNCTION\r\n$4\r\nLOAD\r\n$7\r\nREPLACE\r\n$%d\r\n%s\r\n" % (len(function), function)
             answer = _ask_redis(address, load)
             if not answer.startswith(b"$"):
-                raise ServerError(f"Redis does not take redis_index.lua: {answer.decode()}")
+                raise ServerError(f"Redis rejects redis_index.lua: {answer.decode()}")
             yield server
 
 
 def find_redis() -> str | None:
-    """Return the version of the Redis that is installed, None where there is none."""
+    """Return the version of the installed Redis, or None."""
     if shutil.which(REDIS_COMMAND) is None:
         return None
     said = subprocess.run([REDIS_COMMAND, "--version"], capture_output=True, text=True, check=True).stdout
@@ -257,7 +256,7 @@ def find_redis() -> str | None:
 
 
 def _is_redis_ready(address: Address) -> bool:
-    """Tell whether it answers, and has read what it keeps; until then it says -LOADING."""
+    """Return whether it answers and has loaded its data; until then it replies -LOADING."""
     try:
         return _ask_redis(address, b"*1\r\n$4\r\nPING\r\n") == b"+PONG\r\n"
     except ConnectionError:

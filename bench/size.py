@@ -1,4 +1,4 @@
-"""The sections of the benchmark that run on a large index, of random packages: how cost grows with it."""
+"""The sections of the benchmark with a large index of random packages."""
 
 import json
 import sys
@@ -13,49 +13,49 @@ from bench.servers import Peer, ScoopPeer
 from bench.workloads import Packages, Workload, index_lines, mix, query, query_lines
 
 SMALL_INDEX: Final = 3_370
-"""How many packages a small index has, beside which the large one stands: as many as Homebrew's list."""
+"""Size of the small index that the large one is compared with: that of the Homebrew list."""
 
 QUERY_CLIENTS: Final = 50
 QUERY_DEPTH: Final = 16
-"""The load of questions at each size."""
+"""The load of QUERY at each size."""
 
 _SMALLEST_SIZE: Final = 1_000
 _SAMPLE: Final = 10_000
-"""How many packages are asked for after a restart, to see whether they are there."""
+"""Number of packages that are queried after a restart."""
 
 _TIMED_SERVER: Final = Path(__file__).parent / "timed_server.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
-    """How a peer ended and began again with a large index."""
+    """The stop and start of a peer with a large index."""
 
     stop_seconds: float
     """From SIGTERM to the end of the process."""
     start_seconds: float
-    """From the start of the process until it answered."""
+    """From the start of the process to its first reply."""
     start_cpu_seconds: float
-    """The processor time of that."""
+    """Processor time of the start."""
     bytes_per_package: float
-    """Resident memory then, less what the server had with nothing in it when it was new."""
+    """Resident memory after it, minus that of an empty server."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Growth:
-    """How one peer took a large index. Memory is resident, and less what the server had with nothing in it."""
+    """The growth of one peer to a large index. Memory is resident, minus that of the empty server."""
 
     peer: str
     package_count: int
     segments: list[tuple[int, Figures]] = field(default_factory=list)
-    """Up to which size the index had grown, and the figures of the INDEX messages since the size before."""
+    """Size of the index, and the figures of the INDEX messages since the previous size."""
     bytes_per_package: float = 0.0
     peak_bytes_per_package: float = 0.0
     restart: Restart | None = None
-    """Where it keeps changes."""
+    """None if it keeps no changes."""
 
     @property
     def index_per_second(self) -> float:
-        """INDEX messages a second, from the first package to the last."""
+        """INDEX messages per second, from the first package to the last."""
         return self.package_count / sum(count / figures.answers_per_second for count, figures in self._counted())
 
     @property
@@ -64,7 +64,7 @@ class Growth:
         return sum(count * figures.cpu_us_per_message for count, figures in self._counted()) / self.package_count
 
     def _counted(self) -> list[tuple[int, Figures]]:
-        """Return how many messages each segment has, and their figures."""
+        """Return the number of messages of each segment, and their figures."""
         sizes = [0, *(size for size, _ in self.segments)]
         return [
             (after - before, figures)
@@ -72,14 +72,14 @@ class Growth:
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for a JSON file."""
+        """Return the content for a JSON file."""
         totals = {"index_per_second": self.index_per_second, "index_cpu_us_per_message": self.index_cpu_us}
         return asdict(self) | totals
 
 
 @dataclass(frozen=True, slots=True)
 class Growths:
-    """How all peers took it."""
+    """The growth of all peers."""
 
     growths: list[Growth]
     queries: list[Result]
@@ -89,7 +89,7 @@ class Growths:
 
 
 def sizes_up_to(package_count: int) -> list[int]:
-    """Return the sizes at which a growing index is looked at: the powers of ten, and each tenth of the whole."""
+    """Return the sizes at which a growing index is measured: the powers of ten, and each tenth of the whole."""
     sizes = {package_count * tenth // 10 for tenth in range(1, 11)}
     size = _SMALLEST_SIZE
     while size < package_count:
@@ -101,7 +101,7 @@ def sizes_up_to(package_count: int) -> list[int]:
 def measure_growth(
     laboratory: Laboratory, peers: Sequence[Peer], packages: Packages, tell: Callable[[str], None]
 ) -> Growths:
-    """Index all packages at each peer, segment by segment in alternation, and ask for them on the way."""
+    """Index all packages at each peer, segment by segment in alternation, with QUERY loads between."""
     lines = index_lines(packages)
     growths: list[Growth] = []
     queries: list[Result] = []
@@ -131,7 +131,7 @@ def measure_growth(
 
 
 def _holding(contenders: Sequence[Contender], packages: Packages) -> list[Contender]:
-    """Return the contenders, which hold ``packages`` by now, to be asked for them."""
+    """Return the contenders, which now have ``packages``, with a QUERY workload for them."""
     workload = Workload("query", query_lines(packages), [])
     return [replace(each, workload=workload, package_count=len(packages)) for each in contenders]
 
@@ -151,16 +151,16 @@ def _restart(laboratory: Laboratory, contender: Contender, empty_bytes: int) -> 
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """How long the turns of a Scoop took while its index grew, and was then asked and changed."""
+    """The durations of the turns of a Scoop server while its index grew, and under QUERY and mix."""
 
     peer: str
     package_count: int
     report: dict[str, Any]
-    """What timed_server.py tells."""
+    """The report of timed_server.py."""
 
 
 def measure_turns(laboratory: Laboratory, packages: Packages, *, keeps_changes: bool) -> Turns:
-    """Let the server that this Python imports time its turns: INDEX in order, QUERY, and a mix."""
+    """Time the turns of the server that this Python imports: INDEX in order, QUERY, and a mix."""
     path = laboratory.new_directory() / "turns.json"
     peer = ScoopPeer(
         "scoop" if keeps_changes else "scoop-memory",

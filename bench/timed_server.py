@@ -1,7 +1,7 @@
-"""A Scoop that times its turns: run as a file, ``timed_server.py FILE OPTION...`` with the options of scoop-server.
+"""A Scoop server that times its turns: ``timed_server.py FILE OPTION...`` with the options of scoop-server.
 
-When it ends it writes to FILE, as JSON, how long its turns took: from the moment at which something was ready to
-the moment at which the last answer was sent, the commit and any garbage collection included.
+At its end it writes the durations of its turns to FILE, as JSON: each from the first ready event to the last sent
+reply, with the commit and any garbage collection.
 """
 
 import gc
@@ -23,24 +23,24 @@ LONG_TURN_SECONDS: Final = 0.020
 """A turn longer than this is counted."""
 
 _LONGEST_KEPT: Final = 20
-"""Of those in which a table has grown, and of the others."""
+"""Of turns with a grown table, and of the others."""
 
 
 class Turn(NamedTuple):
-    """One turn, worth telling of. Times in seconds."""
+    """One of the longest turns. Times in seconds."""
 
     seconds: float
     cpu_seconds: float
-    """Processor time: what is missing to ``seconds`` went to the disk, or to other programs."""
+    """Processor time; the difference to ``seconds`` is the disk and other programs."""
     garbage_collection_seconds: float
     packages_before: int
     packages_after: int
     has_table_grown: bool
-    """Whether a dictionary of the graph outgrew its table, which CPython then builds anew, in one go."""
+    """Whether a dictionary of the graph outgrew its table, which CPython then rebuilds as a whole."""
 
 
 class TimedServer(Server):
-    """The server, with a look at the clock behind each turn."""
+    """The server, which reads the clock after each turn."""
 
     def __init__(self, graph: Any, *rest: Any, **named: Any) -> None:
         super().__init__(graph, *rest, **named)
@@ -54,12 +54,12 @@ class TimedServer(Server):
         instances.append(self)
 
     def turn(self) -> None:
-        """Take a turn, and note how long it took."""
+        """Take a turn, and record its duration."""
         packages_before, table_bytes = len(self._timed_graph), self._table_bytes()
         self._garbage_collection_seconds = 0.0
         cpu_started = time.thread_time()
         super().turn()
-        seconds = time.monotonic() - self._now  # the server's clock, read when something was ready
+        seconds = time.monotonic() - self._now  # the clock of the server, read at the first ready event
         turn = Turn(
             seconds,
             time.thread_time() - cpu_started,
@@ -87,7 +87,7 @@ class TimedServer(Server):
             self._garbage_collection_seconds += now - self._garbage_collection_started
 
     def report(self) -> dict[str, Any]:
-        """Return what was noted, for a JSON file."""
+        """Return the durations for a JSON file."""
         return {
             "turns": len(self.turn_seconds),
             "long_turn_seconds": LONG_TURN_SECONDS,

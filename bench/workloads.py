@@ -1,4 +1,4 @@
-"""What the servers are asked: packages, and messages about them, as lines of the protocol without newline."""
+"""Workloads: packages, and messages about them, as lines of the protocol without newline."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Final
 
 Packages = Mapping[str, Sequence[str]]
-"""Each package with its dependencies, which come before it."""
+"""Each package with its dependencies, which precede it."""
 
 HOMEBREW: Final = Path(__file__).parents[1] / "tests" / "data" / "homebrew-2016.txt"
 """A real list: lines of ``package: dependency dependency ...``."""
 
 MIX_LENGTH: Final = 50_000
-"""Messages of a mix before it repeats: enough for all of a few thousand packages to come up in every way."""
+"""Messages of a mix before it repeats: enough to use a few thousand packages in every way."""
 
 MIX_PER_CENT: Final = {"QUERY": 80, "INDEX": 10, "REMOVE": 8, "broken": 2}
-"""The mix: mostly questions, and INDEX and REMOVE so balanced that the index neither fills up nor empties."""
+"""The mix: mostly QUERY, with INDEX and REMOVE balanced so that the size of the index stays."""
 
 _SEED: Final = 1
 
 
 class Answer(StrEnum):
-    """How a message can be answered."""
+    """The reply to a message."""
 
     OK = "OK"
     FAIL = "FAIL"
@@ -36,16 +36,16 @@ _ONLY_OK: Final = frozenset({Answer.OK})
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Messages in the order in which they are sent, and what must hold before and after."""
+    """Messages in the order in which they are sent, with their preparation and possible replies."""
 
     name: str
     lines: Sequence[str]
     preparation: Sequence[str]
-    """What a server that holds nothing is asked first."""
+    """Messages to an empty server before the load."""
     answers: frozenset[Answer] = _ONLY_OK
-    """The answers that can come."""
+    """The possible replies."""
     is_cycle: bool = False
-    """Whether only whole passes through the lines mean anything, because each leaves the index as it was."""
+    """Whether the lines must be sent completely, because each pass restores the index."""
 
 
 def index_line(package: str, dependencies: Sequence[str]) -> str:
@@ -54,19 +54,19 @@ def index_line(package: str, dependencies: Sequence[str]) -> str:
 
 
 def index_lines(packages: Packages) -> list[str]:
-    """Return the messages that index everything."""
+    """Return the messages that index all packages."""
     return [index_line(package, dependencies) for package, dependencies in packages.items()]
 
 
 def query_lines(packages: Packages) -> list[str]:
-    """Return one question for each package, shuffled."""
+    """Return one QUERY per package, shuffled."""
     names = list(packages)
     random.Random(_SEED).shuffle(names)
     return [f"QUERY|{name}|" for name in names]
 
 
 def remove_lines(packages: Packages) -> list[str]:
-    """Return the messages that remove everything, dependents first."""
+    """Return the messages that remove all packages, dependents first."""
     return [f"REMOVE|{package}|" for package in reversed(list(packages))]
 
 
@@ -85,18 +85,18 @@ def mix_lines(packages: Packages) -> list[str]:
 
 
 def query(packages: Packages) -> Workload:
-    """Questions for packages that are indexed."""
+    """QUERY of indexed packages."""
     return Workload("query", query_lines(packages), index_lines(packages))
 
 
 def index(packages: Packages) -> Workload:
-    """Every package indexed again, as it is."""
+    """Every package indexed again, unchanged."""
     lines = index_lines(packages)
     return Workload("index", lines, lines)
 
 
 def cycle(packages: Packages) -> Workload:
-    """Every package indexed, and then every package removed: each message is a change."""
+    """Every package indexed, then every package removed: each message is a change."""
     return Workload("cycle", [*index_lines(packages), *remove_lines(packages)], [], is_cycle=True)
 
 
@@ -115,10 +115,9 @@ WORKLOADS: Final[Mapping[str, Callable[[Packages], Workload]]] = {
 
 
 def read_packages(path: Path, count: int | None = None) -> Packages:
-    """Return the packages of a list, dependencies first; of these the first ``count``, or all.
+    """Return the packages of a list, dependencies first: all, or the first ``count``.
 
-    A name that appears as a dependency only is a package without dependencies. Raises ValueError where there is a
-    cycle.
+    A name that is only a dependency is a package without dependencies. Raises ValueError on a cycle.
     """
     listed: dict[str, tuple[str, ...]] = {}
     for line in path.read_text().splitlines():
@@ -126,7 +125,7 @@ def read_packages(path: Path, count: int | None = None) -> Packages:
         listed[name] = tuple(dict.fromkeys(dependencies.split()))
     ordered: dict[str, tuple[str, ...]] = {}
     for package in listed:
-        waiting = [package]  # each of them for the one behind it
+        waiting = [package]  # each waits for the next one
         while waiting:
             name = waiting[-1]
             missing = next((each for each in listed.get(name, ()) if each not in ordered), None)
@@ -140,14 +139,14 @@ def read_packages(path: Path, count: int | None = None) -> Packages:
 
 
 def random_packages(count: int, dependencies_each: int = 5) -> Packages:
-    """Return ``count`` packages that each depend on so many random earlier ones, as far as there are so many."""
+    """Return ``count`` packages that each depend on random earlier ones."""
     chance = random.Random(_SEED)
     names = [f"package-{number}" for number in range(count)]
     packages: dict[str, tuple[str, ...]] = {}
     for position, name in enumerate(names):
         wanted = min(dependencies_each, position)
         chosen: set[int] = set()
-        while len(chosen) < wanted:  # much faster than a sample, and it nearly always takes one pass
+        while len(chosen) < wanted:  # much faster than a sample, and nearly always one pass
             chosen.update(chance.choices(range(position), k=wanted - len(chosen)))
         packages[name] = tuple(names[each] for each in chosen)
     return packages

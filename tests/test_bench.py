@@ -205,7 +205,7 @@ def server_that_answers(*answers: bytes) -> Iterator[Address]:
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        ([b"OK\n", b"OK\nOK\nOK\n"], "answered what it was not asked"),
+        ([b"OK\n", b"OK\nOK\nOK\n"], "more replies than requests"),
         ([b"OK\n", b"OK\n"], "closed a connection"),
         ([b"OK\n", b"OK\nNO\n"], "2 messages were answered 1 OK"),
     ],
