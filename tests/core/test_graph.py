@@ -13,8 +13,10 @@ from scoop_core import (
     DependencyGraph,
     InvalidName,
     MalformedRequest,
+    MissingDependencies,
     PackageName,
     Request,
+    RequestRefused,
     Response,
     parse_name,
     parse_request,
@@ -321,6 +323,70 @@ class TestChanges:
         graph.undo(Changes())
         assert graph == graph_of("INDEX|a|")
 
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ("INDEX|b|", "INDEX|c|b"),  # another package depends on the one that would go
+            ("INDEX|b|", "INDEX|b|a"),
+            ("INDEX|b|", "REMOVE|b|"),
+            ("REMOVE|top|", "INDEX|top|"),
+            ("REMOVE|top|", "REMOVE|a|"),  # a dependency that would come back has gone
+            ("INDEX|top|", "REMOVE|a|"),
+            ("INDEX|top|", "INDEX|top|top"),
+        ],
+    )
+    def test_undo_out_of_order_is_refused_and_changes_nothing(self, first: str, second: str) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|top|a")
+        _, changes = self.changes_of(graph, "INDEX|other|", first, "INDEX|last|other", "INDEX|last|")
+        _, later = self.changes_of(graph, second)
+        before = graph.copy()
+        assert later
+        with pytest.raises(ValueError, match=r"^cannot undo .*: other changes were made after it; undo them first$"):
+            graph.undo(changes)
+        assert graph == before
+        assert graph._dependent_counts == before._dependent_counts
+        graph.undo(later)
+        graph.undo(changes)
+        assert graph == graph_of("INDEX|a|", "INDEX|top|a")
+
+    def test_undo_out_of_order_closes_no_cycle_that_is_rejected(self) -> None:
+        graph = graph_of("INDEX|b|", "INDEX|a|b", reject_cycles=True)
+        _, changes = self.changes_of(graph, "INDEX|a|")
+        _, later = self.changes_of(graph, "INDEX|b|a")
+        with pytest.raises(ValueError, match="cannot undo"):
+            graph.undo(changes)
+        graph.undo(later)
+        graph.undo(changes)
+        assert graph.dependencies("a") == ("b",)
+
+    def test_undo_restores_a_cycle_that_was_there_before_cycles_were_rejected(self) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|b|a", "INDEX|a|a,b", "INDEX|c|", "INDEX|c|c")
+        graph.reject_cycles = True
+        _, changes = self.changes_of(graph, "INDEX|a|", "REMOVE|c|")
+        graph.undo(changes)
+        assert graph.cyclic_components() == (("a", "b"), ("c",))
+
+    @pytest.mark.parametrize(
+        ("line", "previous"),
+        [
+            ("REMOVE|a b|", ""),
+            ("REMOVE|new|", None),
+            ("REMOVE|new|", "a,a"),
+            ("REMOVE|new|", "missing"),
+            ("REMOVE|self|", "self"),
+            ("QUERY|a|", ""),
+            ("INDEX|a", None),
+            ("", None),
+            ("INDEX|a|x", None),
+        ],
+    )
+    def test_changes_that_the_graph_did_not_make_are_refused(self, line: str, previous: str | None) -> None:
+        graph, changes = graph_of("INDEX|a|", "INDEX|top|a", reject_cycles=True), Changes()
+        changes.lines.append(line)
+        changes.previous.append(previous)
+        with pytest.raises(ValueError, match="cannot undo"):
+            graph.undo(changes)
+
     def test_an_empty_batch_has_no_answers(self) -> None:
         assert DependencyGraph().apply_lines("", Changes()) == ""
 
@@ -349,34 +415,22 @@ class TestRebuildLines:
 
 
 class TestFromLists:
-    def test_the_graph_in_which_each_package_has_its_list_and_its_count(self) -> None:
-        graph = DependencyGraph.from_lists(["a", "b", "c"], ["", "a,b", "b,a,c"], [2, 1, 0], reject_cycles=True)
-        expected = graph_of("INDEX|a|", "INDEX|b|", "INDEX|b|a,b", "INDEX|c|", "INDEX|c|a,b,c")
-        assert graph == expected
-        assert graph._dependent_counts == expected._dependent_counts
-        assert graph.reject_cycles
+    def test_each_package_has_its_list_and_its_count(self) -> None:
+        graph = DependencyGraph.from_lists(["aa", "a", "b"], ["", "aa", "b,aa,a"])
+        assert graph == graph_of("INDEX|aa|", "INDEX|a|aa", "INDEX|b|", "INDEX|b|a,aa,b")
+        assert graph._dependent_counts == {"aa": 2, "a": 1, "b": 0}
+        assert not graph.reject_cycles
+        assert DependencyGraph.from_lists([], []) == DependencyGraph()
 
-    def test_nothing(self) -> None:
-        assert DependencyGraph.from_lists([], [], []) == DependencyGraph()
-        assert not DependencyGraph.from_lists([], [], []).reject_cycles
-
-    def test_a_package_given_twice_has_what_it_is_given_last(self) -> None:
-        graph = DependencyGraph.from_lists(["a", "b", "a"], ["", "a", "b"], [7, 1, 1])
+    def test_a_package_given_twice_has_the_last_list(self) -> None:
+        graph = DependencyGraph.from_lists(["a", "b", "a"], ["", "a", "b"])
         assert graph == graph_of("INDEX|a|", "INDEX|b|a", "INDEX|a|b")
         assert graph._dependent_counts == {"a": 1, "b": 1}
 
-    @pytest.mark.parametrize(
-        ("packages", "listed", "counts"), [(["a"], [], [0]), ([], [""], []), (["a"], [""], []), (["a"], [""], [0, 0])]
-    )
-    def test_lists_of_different_lengths_are_refused(
-        self, packages: list[str], listed: list[str], counts: list[int]
-    ) -> None:
-        with pytest.raises(ValueError, match="zip"):
-            DependencyGraph.from_lists(packages, listed, counts)
-
-    def test_dependents_are_counted_where_no_counts_are_given(self) -> None:
-        graph = DependencyGraph.from_lists(["aa", "a", "b"], ["", "aa", "a,aa,b"])
-        assert graph._dependent_counts == {"aa": 2, "a": 1, "b": 0}
+    def test_a_name_given_twice_in_a_list_counts_once(self) -> None:
+        graph = DependencyGraph.from_lists(["a", "b"], ["", "a,b,a"])
+        assert graph.dependencies("b") == ("a", "b")
+        assert graph._dependent_counts == {"a": 1, "b": 0}
 
     def test_more_lists_than_are_counted_at_once(self) -> None:
         packages = [f"p{number}" for number in range(25_000)]
@@ -384,10 +438,30 @@ class TestFromLists:
         assert graph._dependent_counts["hub"] == 25_000
         assert sum(graph._dependent_counts.values()) == 25_000
 
-    @pytest.mark.parametrize("listed", ["missing", "a,missing", "a,,b", ",", "a,"])
+    @pytest.mark.parametrize(("packages", "listed"), [(["a"], []), ([], [""])])
+    def test_lists_of_different_lengths_are_refused(self, packages: list[str], listed: list[str]) -> None:
+        with pytest.raises(ValueError, match="zip"):
+            DependencyGraph.from_lists(packages, listed)
+
+    @pytest.mark.parametrize("listed", ["missing", "a,missing", "b,missing,b"])
     def test_a_dependency_that_is_not_among_the_packages_is_refused(self, listed: str) -> None:
-        with pytest.raises(ValueError, match=r"is not indexed|empty name"):
+        with pytest.raises(RequestRefused) as caught:
             DependencyGraph.from_lists(["a", "b"], ["", listed])
+        assert caught.value.refusal == MissingDependencies("b", ("missing",))
+
+    @pytest.mark.parametrize(
+        ("package", "listed"),
+        [("a b", ""), ("", ""), ("a|", ""), ("b", "a,,b"), ("b", ","), ("b", "a,"), ("b", "a\n"), ("a,b", "")],
+    )
+    def test_an_invalid_name_is_refused(self, package: str, listed: str) -> None:
+        with pytest.raises(InvalidName):
+            DependencyGraph.from_lists(["a", package], ["", listed])
+
+    @pytest.mark.parametrize("lists", [["b", "a"], ["a", ""]])
+    def test_a_cycle_is_refused_if_cycles_are_rejected(self, lists: list[str]) -> None:
+        with pytest.raises(RequestRefused, match="cannot index a: it would close the cycle a -> "):
+            DependencyGraph.from_lists(["a", "b"], lists, reject_cycles=True)
+        assert DependencyGraph.from_lists(["a", "b"], ["b", ""], reject_cycles=True).reject_cycles
 
 
 def test_the_count_of_dependents_leaves_out_the_package_itself() -> None:
@@ -449,7 +523,8 @@ class TestRejectCycles:
         assert graph.index("0") is OK
 
     def test_a_cycle_that_was_loaded_may_be_indexed_again(self) -> None:
-        graph = DependencyGraph.from_lists(["a", "b", "c"], ["b", "a", "c"], [1, 1, 0], reject_cycles=True)
+        graph = DependencyGraph.from_lists(["a", "b", "c"], ["b", "a", "c"])
+        graph.reject_cycles = True
         assert graph.index("a", ["b"]) is OK
         assert graph.index("c", ["c"]) is OK
         assert graph.index("c", ["c", "a"]) is OK
@@ -458,6 +533,7 @@ class TestRejectCycles:
         assert graph.index("a", ["b"]) is FAIL
 
     def test_a_way_that_leads_into_another_cycle_ends(self) -> None:
-        graph = DependencyGraph.from_lists(["a", "b", "c", "d"], ["b", "a", "", "c"], [1, 1, 1, 0], reject_cycles=True)
+        graph = DependencyGraph.from_lists(["a", "b", "c", "d"], ["b", "a", "", "c"])
+        graph.reject_cycles = True
         assert graph.index("c", ["a", "b"]) is OK
         assert graph.index("b", ["a", "d"]) is FAIL

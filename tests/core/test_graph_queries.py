@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from scoop_core import (
     BlockedByDependents,
+    BlockedSet,
     ClosesCycle,
+    Command,
     DependencyGraph,
     InvalidName,
     MissingDependencies,
     NotIndexed,
+    PackageName,
     Request,
     RequestRefused,
     Response,
@@ -37,6 +40,23 @@ def graph_of(text: str, **options: bool) -> DependencyGraph:
 
 def letters(names: tuple[str, ...]) -> str:
     return "".join(names)
+
+
+class NamedGraph(DependencyGraph):
+    """A subclass whose ``__init__`` needs an argument, with an attribute in a slot and one in its ``__dict__``."""
+
+    __slots__ = ("__dict__", "name")
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.note = f"seen {name}"
+
+    @classmethod
+    def empty(cls, *, reject_cycles: bool = False) -> "NamedGraph":
+        graph = cls("unnamed")
+        graph.reject_cycles = reject_cycles
+        return graph
 
 
 TOOLCHAIN = "a:bc b:d c:d d: e:"  # a diamond, and one that has nothing to do with it
@@ -194,8 +214,15 @@ class TestOrders:
             ("z:y y:z a:zz b:b", ["b", "yz"]),
         ],
     )
-    def test_cycles(self, text: str, expected: list[str]) -> None:
+    def test_cyclic_components(self, text: str, expected: list[str]) -> None:
         assert list(map(letters, graph_of(text).cyclic_components())) == expected
+
+    @given(edges())
+    def test_strongly_connected_components_are_all_groups_dependencies_first(self, edges: Edges) -> None:
+        components = DependencyGraph.from_mapping(edges).strongly_connected_components()
+        groups = {tuple(sorted({name, *(o for o in edges if are_on_one_cycle(edges, name, o))})) for name in edges}
+        assert set(components) == groups
+        assert_respects_edges(tuple(itertools.chain(*components)), edges)
 
     @given(edges())
     def test_the_order_respects_every_edge_that_is_not_on_a_cycle(self, edges: Edges) -> None:
@@ -251,6 +278,7 @@ WHOLE_GRAPH_QUERIES: list[Callable[[DependencyGraph], object]] = [
     DependencyGraph.topological_order,
     DependencyGraph.layers,
     DependencyGraph.cyclic_components,
+    DependencyGraph.strongly_connected_components,
     DependencyGraph.to_requests,
     DependencyGraph.dependents_by_package,
 ]
@@ -305,7 +333,7 @@ class TestExplanations:
     def test_the_parts_of_an_explanation_can_be_asked_for(self, graph: DependencyGraph, request: Request) -> None:
         package, names = request.package, request.dependencies
         assert graph.missing_dependencies(package, names) == tuple(name for name in names if name not in graph)
-        blockers = graph.blocking_dependents(package)
+        blockers = graph.blocking_dependents(package) if package in graph else ()
         assert blockers == tuple(
             sorted(name for name in graph if name != package and package in graph.dependencies(name))
         )
@@ -339,7 +367,11 @@ class TestExplanations:
         calls: list[Callable[[], object]] = [
             lambda: graph.missing_dependencies(bad, []),
             lambda: graph.missing_dependencies("a", [bad]),
-            lambda: graph.blocking_dependents(bad),
+            lambda: graph.index(bad),
+            lambda: graph.index("a", [bad]),
+            lambda: graph.remove(bad),
+            lambda: graph.query(bad),
+            lambda: graph.explain(Request(Command.REMOVE, PackageName(bad))),
             lambda: graph.find_closed_cycle(bad, []),
             lambda: graph.find_closed_cycle("a", [bad]),
         ]
@@ -360,6 +392,14 @@ class TestExplanations:
         DependencyGraph.dependents,
         DependencyGraph.transitive_dependencies,
         DependencyGraph.transitive_dependents,
+        DependencyGraph.dependency_count,
+        DependencyGraph.dependent_count,
+        DependencyGraph.blocking_dependents,
+        DependencyGraph.explain_removal,
+        DependencyGraph.removal_requests,
+        lambda graph, name: graph.transitive_dependencies("a", name),
+        lambda graph, name: graph.transitive_dependents("a", name),
+        lambda graph, name: graph.subgraph(["a", name]),
         lambda graph, name: graph.find_path(name, "a"),
         lambda graph, name: graph.find_path("a", name),
     ],
@@ -373,6 +413,73 @@ def test_a_package_that_is_not_indexed_is_an_error_with_its_name(
     assert caught.value.args == ("x",)
     assert isinstance(caught.value, (ScoopError, KeyError))
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+class TestSetsOfPackages:
+    @pytest.mark.parametrize(
+        ("text", "packages", "needed", "dependents"),
+        [
+            (TOOLCHAIN, "ad", "bc", "bca"),
+            (TOOLCHAIN, "bc", "d", "a"),
+            (TOOLCHAIN, "", "", ""),
+            (RING, "be", "dca", "cae"),
+            (LOOP, "ab", "", "c"),
+        ],
+    )
+    def test_what_several_packages_need_and_what_needs_them(
+        self, text: str, packages: str, needed: str, dependents: str
+    ) -> None:
+        graph = graph_of(text)
+        assert set(graph.transitive_dependencies(*packages)) == set(needed) - set(packages)
+        assert set(graph.transitive_dependents(*packages)) == set(dependents) - set(packages)
+
+    @given(edges(), st.sets(st.sampled_from(NAMES)))
+    def test_a_set_has_the_closures_of_its_packages_without_itself(self, edges: Edges, some: set[str]) -> None:
+        packages = some & edges.keys()
+        graph = DependencyGraph.from_mapping(edges)
+        needed = graph.transitive_dependencies(*packages)
+        dependents = graph.transitive_dependents(*packages)
+        assert set(needed) == set().union(*(closure(edges, name) for name in packages)) - packages
+        assert set(dependents) == {name for name in edges if closure(edges, name) & packages} - packages
+        for order in (needed, dependents):
+            assert len(set(order)) == len(order)
+            assert_respects_edges(order, edges)
+
+    @given(graphs(), st.sets(st.sampled_from(NAMES)), st.booleans())
+    def test_a_set_is_removed_by_its_requests_or_its_blockers_are_named(
+        self, graph: DependencyGraph, some: set[str], reject_cycles: bool
+    ) -> None:
+        graph.reject_cycles = reject_cycles
+        packages = some & set(graph)
+        outside = {name for name in graph if name not in packages and packages & set(graph.dependencies(name))}
+        blocked = {name for name in packages if set(graph.dependents(name)) - packages}
+        refusal = graph.explain_removal(*packages)
+        if outside:
+            assert refusal == BlockedSet(tuple(sorted(blocked)), tuple(sorted(outside)))
+            with pytest.raises(RequestRefused) as caught:
+                graph.removal_requests(*packages)
+            assert caught.value.refusal == refusal
+            return
+        assert refusal is None
+        expected = graph.subgraph(set(graph) - packages)
+        requests = graph.removal_requests(*packages)
+        assert all(graph.apply(request) for request in requests)
+        assert graph == expected
+        assert len(requests) < 2 * len(packages) or not packages
+
+    def test_the_explanation_says_what_blocks_the_set(self) -> None:
+        refusal = graph_of(TOOLCHAIN).explain_removal("d", "b")
+        assert refusal == BlockedSet(("b", "d"), ("a", "c"))
+        assert str(refusal) == "cannot remove b, d together: 2 other packages depend on them: a, c"
+
+    @given(graphs(), st.sets(st.sampled_from(NAMES)))
+    def test_a_subgraph_has_the_dependencies_among_its_packages(self, graph: DependencyGraph, some: set[str]) -> None:
+        packages = some & set(graph)
+        part = graph.subgraph(packages)
+        assert set(part.edges()) == {edge for edge in graph.edges() if packages.issuperset(edge)}
+        assert set(part) == packages
+        assert part.edge_count() == len(list(part.edges())) == sum(map(part.dependency_count, part))
+        assert part.edge_count() == sum(len(part.dependents(name)) for name in part)
 
 
 class TestFromOneGraphToAnother:
@@ -501,6 +608,16 @@ class TestMaking:
         assert "e" in graph
         assert graph.remove("a") is Response.FAIL
         assert twin != graph
+
+    def test_a_subclass_with_its_own_init_is_copied_and_made(self) -> None:
+        graph = NamedGraph("main")
+        graph.index("a")
+        twin = graph.copy()
+        assert (type(twin), twin.name, twin.note, list(twin)) == (NamedGraph, "main", "seen main", ["a"])
+        twin.remove("a")
+        assert "a" in graph
+        for made in (NamedGraph.from_mapping({"a": []}), NamedGraph.from_lists(["a"], [""]), graph.subgraph(["a"])):
+            assert (type(made), made.name, list(made)) == (NamedGraph, "unnamed", ["a"])
 
     @pytest.mark.parametrize(
         ("count", "text"),

@@ -13,6 +13,7 @@ import pytest
 import scoop_core
 from scoop_core import (
     BlockedByDependents,
+    BlockedSet,
     Changes,
     ClientConnection,
     ClientConnectionState,
@@ -92,6 +93,12 @@ def sample_graph() -> None:
     assert_type(graph.layers(), tuple[tuple[str, ...], ...])
     assert_type(graph.cyclic_components(), tuple[tuple[str, ...], ...])
     assert_type(graph.to_mapping(), Mapping[str, tuple[str, ...]])
+    assert_type(graph.strongly_connected_components(), tuple[tuple[str, ...], ...])
+    assert_type(graph.dependency_count("gmp") + graph.dependent_count("gmp") + graph.edge_count(), int)
+    assert_type(graph.edges(), Iterator[tuple[str, str]])
+    assert_type(graph.subgraph(["gmp", "isl"]), DependencyGraph)
+    assert_type(graph.explain_removal("gmp", "isl"), BlockedSet | None)
+    assert_type(graph.removal_requests("cloog"), tuple[Request, ...])
     assert_type(graph.dependents_by_package(), Mapping[str, tuple[str, ...]])
     assert_type(graph.missing_dependencies("gcc", ["mpc"]), tuple[str, ...])
     assert_type(graph.blocking_dependents("gmp"), tuple[str, ...])
@@ -142,6 +149,8 @@ def say_why(refusal: Refusal) -> str:
             return f"{package} misses {len(missing)}"
         case BlockedByDependents(package, dependents):
             return f"{package} is needed by {dependents[0]}"
+        case BlockedSet(packages, dependents):
+            return f"{packages[0]} and others are needed by {dependents[0]}"
         case ClosesCycle(cycle=cycle):
             return "-".join(cycle)
         case NotIndexed(package):

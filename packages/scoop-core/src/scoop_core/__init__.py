@@ -26,7 +26,8 @@ from scoop_core.errors import (
     UnknownPackage,
     UnsupportedFormat,
 )
-from scoop_core.graph import Changes, DependencyGraph
+from scoop_core.graph import DependencyGraph
+from scoop_core.graph_state import Changes
 from scoop_core.messages import (
     ENCODING,
     MAX_LINE_LENGTH,
@@ -43,7 +44,7 @@ from scoop_core.messages import (
     parse_request,
     parse_response,
 )
-from scoop_core.refusals import BlockedByDependents, ClosesCycle, MissingDependencies, NotIndexed, Refusal
+from scoop_core.refusals import BlockedByDependents, BlockedSet, ClosesCycle, MissingDependencies, NotIndexed, Refusal
 from scoop_core.tally import Tally
 from scoop_core.transcript import (
     JOURNAL_VERSION,
@@ -67,6 +68,7 @@ __all__ = [
     "NO_BATCH",
     "SNAPSHOT_VERSION",
     "BlockedByDependents",
+    "BlockedSet",
     "Changes",
     "ClientConnection",
     "ClientConnectionState",

@@ -44,6 +44,25 @@ class BlockedByDependents(NamedTuple):
         return f"cannot remove {self.package}: {subject} on it: {_join(self.dependents)}"
 
 
+class BlockedSet(NamedTuple):
+    """The refusal to remove a set of packages together: other packages depend on some of them.
+
+    >>> print(BlockedSet(("gmp", "isl"), ("cloog",)))
+    cannot remove gmp, isl together: 1 other package depends on them: cloog
+    """
+
+    packages: tuple[str, ...]
+    """The packages of the set that others depend on directly, sorted."""
+
+    dependents: tuple[str, ...]
+    """The packages outside the set that depend on them directly, sorted."""
+
+    def __str__(self) -> str:
+        count = len(self.dependents)
+        subject = "1 other package depends" if count == 1 else f"{count:,} other packages depend"
+        return f"cannot remove {_join(self.packages)} together: {subject} on them: {_join(self.dependents)}"
+
+
 class ClosesCycle(NamedTuple):
     """The refusal of an INDEX by a graph that rejects cycles: it would close one.
 
@@ -72,8 +91,8 @@ class NotIndexed(NamedTuple):
         return f"{self.package} is not indexed"
 
 
-Refusal: TypeAlias = MissingDependencies | BlockedByDependents | ClosesCycle | NotIndexed
-"""The reason of a FAIL."""
+Refusal: TypeAlias = MissingDependencies | BlockedByDependents | BlockedSet | ClosesCycle | NotIndexed
+"""The reason of a FAIL, or that a set of packages cannot be removed."""
 
 
 def _join(names: tuple[str, ...]) -> str:

@@ -47,7 +47,7 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from scoop_core.errors import TranscriptError, UnsupportedFormat
-from scoop_core.graph import DependencyGraph
+from scoop_core.graph import DependencyGraph, trusted_graph
 from scoop_core.messages import ENCODING, MAX_NAME_LENGTH, NAME_CHARACTERS
 
 SNAPSHOT_VERSION: Final = 1
@@ -127,9 +127,8 @@ def decode_snapshot(data: bytes, *, reject_cycles: bool = False) -> DependencyGr
     packages, lines = int(trailer[1]), int(trailer[2])
     notes = data.find(b"#", start)
     names, listed = _read_lines(data[start:notes], start, lines)
-    graph = DependencyGraph.from_lists(
-        names, listed, _read_notes(data[notes:end], notes, lines), reject_cycles=reject_cycles
-    )
+    counts = _read_notes(data[notes:end], notes, lines)
+    graph = trusted_graph(names, listed, counts, reject_cycles=reject_cycles)
     if len(graph) != packages:
         raise TranscriptError(end, f"{len(graph)} packages, where the trailer says {packages}")
     return graph

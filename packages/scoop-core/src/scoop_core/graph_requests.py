@@ -1,0 +1,214 @@
+"""Requests and their reasons: why one is refused, which lead from one graph to another, which remove a set of packages.
+
+A method that explains a request takes every valid name, as the request does, and raises :exc:`InvalidName` for all
+others. A method about packages of the graph raises :exc:`UnknownPackage` for one that is not indexed.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from scoop_core.errors import RequestRefused
+from scoop_core.graph_algorithms import shortest_path, successors_first
+from scoop_core.graph_queries import GraphQueries
+from scoop_core.graph_state import same_names
+from scoop_core.messages import Command, PackageName, Request, listed_names, parse_name
+from scoop_core.refusals import BlockedByDependents, BlockedSet, ClosesCycle, MissingDependencies, NotIndexed, Refusal
+
+
+class GraphRequests(GraphQueries):
+    """The explanations and differences of :class:`~scoop_core.DependencyGraph`.
+
+    >>> from scoop_core import DependencyGraph
+    >>> isinstance(DependencyGraph(), GraphRequests)
+    True
+    """
+
+    __slots__ = ()
+
+    # One request
+
+    def explain(self, request: Request) -> Refusal | None:
+        """Return why ``request`` would be answered FAIL now, or None if it would be answered OK.
+
+        Nothing changes. O(dependencies) for INDEX, but O(p + d log d) for what its dependencies need if the
+        graph rejects cycles; O(D) for a REMOVE that is blocked; else O(1).
+
+        >>> from scoop_core import DependencyGraph
+        >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
+        >>> print(graph.explain(Request.of(Command.REMOVE, "gmp")))
+        cannot remove gmp: 1 package depends on it: isl
+        >>> graph.explain(Request.of(Command.REMOVE, "isl"))
+        """
+        package = request.package
+        if request.command is Command.INDEX:
+            if missing := self.missing_dependencies(package, request.dependencies):
+                return MissingDependencies(package, missing)
+            if self.reject_cycles and (cycle := self.find_closed_cycle(package, request.dependencies)):
+                return ClosesCycle(package, cycle)
+        elif request.command is Command.REMOVE:
+            if self._is_indexed(package) and (blockers := self.blocking_dependents(package)):
+                return BlockedByDependents(package, blockers)
+        elif not self._is_indexed(package):
+            return NotIndexed(package)
+        return None
+
+    def missing_dependencies(self, package: str, dependencies: Iterable[str]) -> tuple[str, ...]:
+        """Return the ``dependencies`` whose absence makes an INDEX of ``package`` fail, each once.
+
+        A package that is not indexed and depends on itself is missing itself. O(dependencies).
+
+        >>> from scoop_core import DependencyGraph
+        >>> DependencyGraph.from_mapping({"gmp": []}).missing_dependencies("cloog", ["gmp", "isl"])
+        ('isl',)
+        """
+        self._is_indexed(package)  # only to check the name
+        return tuple(dict.fromkeys(name for name in listed_names(dependencies) if not self._is_indexed(name)))
+
+    def find_closed_cycle(self, package: str, dependencies: Iterable[str]) -> tuple[str, ...]:
+        """Return a shortest cycle that an INDEX of ``package`` would close; empty if it would close none.
+
+        It leads from ``package`` to ``package``, and each package on it depends on the next. Dependencies
+        that ``package`` has already close nothing: a cycle through them exists already. O(p + d log d), whether
+        or not the graph rejects cycles.
+
+        >>> from scoop_core import DependencyGraph
+        >>> graph = DependencyGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": []})
+        >>> graph.find_closed_cycle("gmp", ["cloog"])
+        ('gmp', 'cloog', 'isl', 'gmp')
+        """
+        existing = self._names(package) if self._is_indexed(package) else []
+        new = [name for name in dict.fromkeys(listed_names(dependencies)) if name not in existing]
+        indexed = [name for name in new if self._is_indexed(name) or name == package]
+        return shortest_path(package, package, lambda name: indexed if name == package else self._sorted_names(name))
+
+    def _is_indexed(self, name: str) -> bool:
+        """Return whether ``name`` is indexed. Raises :exc:`InvalidName` if it is no name."""
+        if name in self._dependencies:
+            return True
+        parse_name(name)
+        return False
+
+    # The removal of one package, or of several
+
+    def blocking_dependents(self, package: str) -> tuple[str, ...]:
+        """Return the packages that block a REMOVE of ``package``: its direct dependents without itself.
+
+        O(D) if there are any, else O(1).
+
+        >>> from scoop_core import DependencyGraph
+        >>> DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}).blocking_dependents("gmp")
+        ('isl',)
+        """
+        return tuple(name for name in self.dependents(package) if name != package)
+
+    def explain_removal(self, *packages: str) -> BlockedSet | None:
+        """Return why ``packages`` cannot be removed together, or None if they can.
+
+        They can if all that depend on them are among them. O(their dependencies), and O(D) if they cannot.
+
+        >>> from scoop_core import DependencyGraph
+        >>> graph = DependencyGraph.from_mapping({"cloog": ["isl", "gmp"], "isl": ["gmp"], "gmp": []})
+        >>> print(graph.explain_removal("gmp", "isl"))
+        cannot remove gmp, isl together: 1 other package depends on them: cloog
+        >>> graph.explain_removal("gmp", "isl", "cloog")
+        """
+        removed = set(map(self._known, packages))
+        counts = dict.fromkeys(removed, 0)
+        for package in removed:
+            for name in removed.intersection(self._names(package)):
+                counts[name] += name != package
+        blocked = sorted(name for name in removed if counts[name] < self._dependent_counts[name])
+        if not blocked:
+            return None
+        dependents = self._all_dependents()
+        others = {name for package in blocked for name in dependents[package]} - removed
+        return BlockedSet(tuple(blocked), tuple(sorted(others)))
+
+    def removal_requests(self, *packages: str) -> tuple[Request, ...]:
+        """Return the requests that remove ``packages``, each answered OK if they are applied in this order.
+
+        Dependents go first. A package of a cycle must be released before: it is indexed again without
+        dependencies. Raises :exc:`RequestRefused` if a package that is not among them depends on one of them.
+
+        >>> from scoop_core import DependencyGraph, encode_request
+        >>> graph = DependencyGraph.from_mapping({"gcc": ["glibc"], "glibc": ["gcc", "make"], "make": []})
+        >>> for request in graph.removal_requests("gcc", "glibc"):
+        ...     print(encode_request(request), end="")
+        INDEX|glibc|
+        REMOVE|gcc|
+        REMOVE|glibc|
+        """
+        if refusal := self.explain_removal(*packages):
+            raise RequestRefused(refusal)
+        return self._requests_to_remove(packages)
+
+    def _requests_to_remove(self, packages: Iterable[str]) -> tuple[Request, ...]:
+        """Return the requests that remove ``packages``, once nothing else depends on them."""
+        removed = set(packages)
+        order = successors_first(sorted(removed), lambda name: sorted(removed.intersection(self._names(name))))
+        position = {package: place for place, package in enumerate(order)}
+        releases = [
+            _request(Command.INDEX, package, ())
+            for package in order
+            if any(position.get(name, -1) > position[package] for name in self._names(package))
+        ]
+        return (*releases, *(_request(Command.REMOVE, package, ()) for package in reversed(order)))
+
+    # From one graph to another
+
+    def diff(self, target: GraphQueries) -> tuple[Request, ...]:
+        """Return the requests that lead from this graph to ``target``; none if they are equal.
+
+        First the new and changed packages are indexed, dependencies first; then the packages that ``target``
+        does not have are removed, dependents first. Applied in this order, each request is answered OK; also
+        by a graph that rejects cycles, if ``target`` has none. Packages of a cycle can take two requests, all
+        others take one. O(P), and O(p + d log d) of what differs and its dependencies.
+
+        >>> from scoop_core import DependencyGraph, encode_request
+        >>> current = DependencyGraph.from_mapping({"cloog": ["isl"], "isl": []})
+        >>> wanted = DependencyGraph.from_mapping({"cloog": ["gmp"], "gmp": []})
+        >>> for request in current.diff(wanted):
+        ...     print(encode_request(request), end="")
+        INDEX|gmp|
+        INDEX|cloog|gmp
+        REMOVE|isl|
+        """
+        if self._dependencies == target._dependencies:
+            return ()
+        surplus = self._dependencies.keys() - target._dependencies.keys()
+        return _requests_between(self._dependencies, target) + self._requests_to_remove(surplus)
+
+
+def _requests_between(current: Mapping[str, str], target: GraphQueries) -> tuple[Request, ...]:
+    """Return the INDEX requests that bring the packages of ``target`` into ``current``, lists by package.
+
+    Once a package is indexed, all that it reaches is as in ``target``, but for the edges that wait to close a
+    cycle of ``target``. So no cycle is closed that ``target`` does not have.
+    """
+    wanted = target._dependencies
+    changed = {name for name, listed in wanted.items() if not _has(current, name, listed)}
+    requests: list[Request] = []
+    incomplete: list[Request] = []
+    indexed = set(current)
+    for package in successors_first(sorted(changed), target._sorted_names):
+        if package not in changed:
+            continue
+        names = target._sorted_names(package)
+        present = [name for name in names if name in indexed]
+        complete = _request(Command.INDEX, package, names)
+        if len(present) == len(names):
+            requests.append(complete)
+        else:  # the others are indexed later, so a cycle leads there
+            incomplete.append(complete)
+            if package not in indexed:
+                requests.append(_request(Command.INDEX, package, present))
+        indexed.add(package)
+    return (*requests, *incomplete)
+
+
+def _has(lists: Mapping[str, str], package: str, listed: str) -> bool:
+    return (found := lists.get(package)) is not None and same_names(found, listed)
+
+
+def _request(command: Command, package: str, names: Iterable[str]) -> Request:
+    """Return the request with names that are indexed, and therefore checked."""
+    return Request(command, PackageName(package), tuple(map(PackageName, names)))
