@@ -65,6 +65,7 @@ _OTHERS: Final = """\
 |---|---|---|
 | `--config FILE` | `SCOOP_CONFIG` | TOML file with settings |
 | `--show-config` | | print all settings and their sources as such a file, and exit |
+| `--check-config` | | report every problem that a start would have, and exit with its status |
 | `--help`, `--help-all` | | print the most used options, or all, and exit |
 | `--version` | | print the version, and exit |
 """

@@ -23,13 +23,13 @@ Hold = Callable[[], None]
 
 def while_starting(hold: Hold) -> Any:
     """Hold it when signals are waited for, and nothing is read yet."""
-    certificates = claims._read_certificates
+    certificates = claims.read_certificates
 
     def load(settings: Settings) -> Certificates | None:
         hold()
         return certificates(settings)
 
-    return patch.object(claims, "_read_certificates", load)
+    return patch.object(claims, "read_certificates", load)
 
 
 def while_loading(hold: Hold) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from scoop_server import __version__
-from scoop_server.cli.parser import COMMANDS, CommandLine, parse_command_line
+from scoop_server.cli.parser import COMMANDS, Action, CommandLine, parse_command_line
 from scoop_server.config.settings import OPTIONS
 from scoop_server.errors import ConfigurationError
 
@@ -18,7 +18,8 @@ from scoop_server.errors import ConfigurationError
         (["--port", "9000"], CommandLine("serve", flags={"port": "9000"})),
         (["serve", "--port=9000", "--no-memory"], CommandLine("serve", flags={"port": "9000", "memory": False})),
         (["--listen", "a", "--listen", "b"], CommandLine("serve", flags={"listen": ["a", "b"]})),
-        (["--config", "c", "--show-config"], CommandLine("serve", flags={"config": "c"}, shows_config=True)),
+        (["--config", "c", "--show-config"], CommandLine("serve", flags={"config": "c"}, action=Action.SHOW_CONFIG)),
+        (["--check-config"], CommandLine("serve", action=Action.CHECK_CONFIG)),
         (["check", "data"], CommandLine("check", directory="data")),
         (["dump", "--", "--data"], CommandLine("dump", directory="--data")),
         (["restore", "data"], CommandLine("restore", directory="data")),
@@ -77,7 +78,15 @@ def test_the_help_lists_the_commands_and_the_basic_options(capsys: pytest.Captur
     assert text.startswith("usage: scoop-server [serve] [OPTION ...]\n")
     assert text.count("\n") <= 60
     basic = {option.flag for option in OPTIONS if option.is_basic}
-    assert listed_flags(text) == {"--help", "--help-all", "--version", "--config", "--show-config", *basic}
+    assert listed_flags(text) == {
+        "--help",
+        "--help-all",
+        "--version",
+        "--config",
+        "--show-config",
+        "--check-config",
+        *basic,
+    }
     assert re.findall(r"^    ([a-z]+) ", text, re.MULTILINE) == list(COMMANDS)
 
 

@@ -20,7 +20,7 @@ from typing import Final
 from scoop_server import __version__
 from scoop_server.admin.http_server import BACKLOG, CPU_SHARE, HttpServer, Response, problem
 from scoop_server.config.addresses import Address, UnixAddress
-from scoop_server.net.listener import bind
+from scoop_server.net.listener import ADMIN_WAY_OUT, bind
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log
 
@@ -36,7 +36,7 @@ class AdminEndpoint:
     """
 
     def __init__(self, address: Address, health: Health) -> None:
-        listener = bind(address, way_out="name another address with --admin")
+        listener = bind(address, way_out=ADMIN_WAY_OUT)
         listener.listen(BACKLOG)
         self.address = listener.address
         place = self.address if isinstance(address, UnixAddress) else f"http://{self.address}"

@@ -38,7 +38,7 @@ class Claims:
         Raises DataDirectoryError, CertificateError or ListenError.
         """
         lock = None if settings.memory else resources.enter_context(closing(DirectoryLock(str(settings.data_dir))))
-        certificates = _read_certificates(settings)
+        certificates = read_certificates(settings)
         listeners = [
             resources.enter_context(closing(listener)) for listener in inherited_listeners(environment, certificates)
         ]
@@ -56,7 +56,8 @@ class Claims:
         return cls(lock, certificates, listeners)
 
 
-def _read_certificates(settings: Settings) -> Certificates | None:
+def read_certificates(settings: Settings) -> Certificates | None:
+    """Read the certificates of ``settings``, if any. Raises CertificateError."""
     if settings.tls_cert is None:
         return None
     return Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca)

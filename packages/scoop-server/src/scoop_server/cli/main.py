@@ -8,8 +8,9 @@ from typing import Final
 
 from scoop_server.app.application import Application
 from scoop_server.cli.check import check
+from scoop_server.cli.check_config import check_config
 from scoop_server.cli.dump import dump
-from scoop_server.cli.parser import SERVE, parse_command_line
+from scoop_server.cli.parser import SERVE, Action, parse_command_line
 from scoop_server.cli.restore import restore
 from scoop_server.cli.show_config import format_configuration
 from scoop_server.cli.stdio import (
@@ -46,8 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if line.command != SERVE:
             run = _DIRECTORY_COMMANDS[line.command]
             return _with_standard_streams(f"{line.command} {line.directory}", lambda: run(line.directory))
+        if line.action is Action.CHECK_CONFIG:
+            return check_config(line.flags, os.environ)
         resolved = resolve(line.flags, os.environ)
-        if line.shows_config:
+        if line.action is Action.SHOW_CONFIG:
             return _with_standard_streams("print", lambda: print_text(format_configuration(resolved)))
         _reject_unused_certificate(resolved)
         settings = resolved.settings

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Final, NoReturn
 
 from scoop_server import __version__
@@ -59,6 +60,14 @@ class _Parser(argparse.ArgumentParser):
                 self.error(f"unknown option {flag}" + (f"; did you mean {similar}?" if similar else ""))
 
 
+class Action(Enum):
+    """What ``serve`` does with the settings."""
+
+    RUN = auto()
+    SHOW_CONFIG = auto()
+    CHECK_CONFIG = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class CommandLine:
     """A parsed command line."""
@@ -68,7 +77,7 @@ class CommandLine:
     """The operand of ``check``, ``dump`` and ``restore``."""
     flags: Flags = field(default_factory=dict)
     """The flags of ``serve``."""
-    shows_config: bool = False
+    action: Action = Action.RUN
 
 
 def parse_command_line(arguments: Sequence[str]) -> CommandLine:
@@ -93,7 +102,7 @@ def parse_command_line(arguments: Sequence[str]) -> CommandLine:
         command or SERVE,
         directory=given.get("directory", ""),
         flags=flags,
-        shows_config="show_config" in given,
+        action=given.get("action", Action.RUN),
     )
 
 
@@ -135,9 +144,12 @@ def _add_options(parser: _Parser, *, with_all: bool) -> None:
     for option in OPTIONS:
         _add_option(groups[option.group], option, is_listed=with_all or option.is_basic)
     parser.add_argument("--config", metavar="FILE", help="TOML file with settings, such as port = 8080")
-    parser.add_argument(
-        "--show-config", action="store_true", help="print all settings and their sources as such a file, and exit"
-    )
+    actions = parser.add_mutually_exclusive_group()
+    for flag, action, text in (
+        ("--show-config", Action.SHOW_CONFIG, "print all settings and their sources as such a file, and exit"),
+        ("--check-config", Action.CHECK_CONFIG, "report every problem that a start would have, and exit"),
+    ):
+        actions.add_argument(flag, dest="action", action="store_const", const=action, help=text)
     parser.add_argument("--help-all", action="help", help="print all options, and exit")
 
 

@@ -24,6 +24,7 @@ _CREDENTIALS: Final = struct.Struct("3i")
 """Process, user and group of a peer, the layout of SO_PEERCRED."""
 
 _WAY_OUT: Final = "name another address with --listen, --host or --port"
+ADMIN_WAY_OUT: Final = "name another address with --admin"
 
 
 class Listener:
@@ -169,6 +170,27 @@ def bind(address: Address, certificates: Certificates | None = None, way_out: st
             return Listener(sock, certificates, policy=address.policy, way_out=way_out)
 
 
+def check_address(address: Address, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> None:
+    """Raise the ListenError with which :func:`bind` would fail, except if the address is merely in use.
+
+    A Unix socket is not created, because that would replace the file of a server that has just stopped.
+    """
+    match address:
+        case UnixAddress(path):
+            directory = os.path.dirname(path) or "."
+            if not os.access(directory, os.W_OK | os.X_OK):
+                error = OSError(errno.EACCES, f"the directory {directory} is missing or not writable")
+                raise _listen_error(address, error, way_out)
+            if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise _not_a_socket(address, way_out)
+        case InternetAddress():
+            try:
+                bind(address, certificates, way_out).close()
+            except ListenError as error:
+                if not (isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE):
+                    raise
+
+
 def check_policy(address: object, policy: AccessPolicy, certificates: Certificates | None) -> None:
     """Raise ListenError if ``policy`` restricts client certificates and ``certificates`` require none."""
     if policy.requires_certificate and not (certificates and certificates.requires_client_certificate):
@@ -223,7 +245,7 @@ def _remove_stale_socket(path: str, way_out: str) -> None:
     address = UnixAddress(path)
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise ListenError(f"cannot listen on {address}: the file there is not a socket; move it away, or {way_out}")
+            raise _not_a_socket(address, way_out)
         with socket.socket(socket.AF_UNIX) as probe:
             probe.setblocking(False)
             probe.connect(path)
@@ -238,6 +260,10 @@ def _remove_stale_socket(path: str, way_out: str) -> None:
     except OSError as error:
         raise _listen_error(address, error, way_out) from error
     raise _listen_error(address, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)), way_out)
+
+
+def _not_a_socket(address: UnixAddress, way_out: str) -> ListenError:
+    return ListenError(f"cannot listen on {address}: the file there is not a socket; move it away, or {way_out}")
 
 
 def _format_listener(sock: socket.socket, *, is_tls: bool) -> str:

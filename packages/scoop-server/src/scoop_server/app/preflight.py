@@ -1,0 +1,58 @@
+"""The checks of ``--check-config``: whether a start would succeed, without reading the index.
+
+They run the code of a start. A server may be running with the same settings, so an address or a directory that is in
+use is not a problem.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from scoop_server.app.claims import read_certificates
+from scoop_server.config.settings import Settings
+from scoop_server.errors import DataDirectoryError, DirectoryInUseError, ServerError
+from scoop_server.net.listener import ADMIN_WAY_OUT, check_address
+from scoop_server.net.tls import Certificates
+from scoop_server.storage.lock import DirectoryLock
+
+
+def start_problems(settings: Settings) -> list[ServerError]:
+    """Return the errors with which a start would fail, in the order of a start.
+
+    Sockets that a service manager would pass are not known, and so not checked.
+    """
+    problems: list[ServerError] = []
+    certificates: Certificates | None = None
+
+    def run(check: Callable[[], None]) -> None:
+        try:
+            check()
+        except ServerError as error:
+            problems.append(error)
+
+    if not settings.memory:
+        run(partial(_check_directory, str(settings.data_dir)))
+    try:
+        certificates = read_certificates(settings)
+    except ServerError as error:
+        problems.append(error)
+    for address in settings.addresses:
+        # Without its certificate an address with TLS has no problem of its own.
+        if certificates is not None or settings.tls_cert is None:
+            run(partial(check_address, address, certificates))
+    if settings.admin is not None:
+        run(partial(check_address, settings.admin, way_out=ADMIN_WAY_OUT))
+    return problems
+
+
+def _check_directory(path: str) -> None:
+    """Raise DataDirectoryError unless ``path`` can be locked and written, or created."""
+    if os.path.lexists(path):
+        with suppress(DirectoryInUseError):
+            DirectoryLock(path).close()
+    elif not os.access(os.path.dirname(path) or ".", os.W_OK | os.X_OK):
+        raise DataDirectoryError(
+            f"cannot create the data directory {path}: its parent directory is missing or not writable; "
+            "create that first, because only the last part of the path is created"
+        )
