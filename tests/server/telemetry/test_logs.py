@@ -191,10 +191,10 @@ def test_the_access_log_shows_the_beginning_of_a_long_request(
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("index|a|", "'index' is not a command"),
-        ("INDEX|a", "1 bar, where a request has 2"),
-        ("INDEX|a b|", "a space at column 8 of the line"),
-        ("INDEX|a|b,", "an empty name at column 11 of the line"),
+        ("index|a|", "unknown command 'index'"),
+        ("INDEX|a", "expected 2 bars, got 1"),
+        ("INDEX|a b|", "invalid space at column 8 of the line"),
+        ("INDEX|a|b,", "empty name at column 11 of the line"),
         ("", NOTHING_KEPT),
         ("REMOVE|a|", "the request is not allowed here"),
     ],
