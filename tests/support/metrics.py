@@ -1,5 +1,6 @@
 """Metrics of a run, parsed by the library of Prometheus."""
 
+import time
 from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
@@ -7,14 +8,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from scoop_server.admin.metrics import metrics_of
 from scoop_server.telemetry.health import Health
+from scoop_server.telemetry.stalls import CommitWatch
+from scoop_server.telemetry.statistics import Statistics
 
 
 def parsed(text: str) -> list[Metric]:
     return list(text_string_to_metric_families(text))
 
 
-def scraped(run: Health) -> str:
-    _, render = metrics_of(run)
+def scraped(health: Health) -> str:
+    _, render = metrics_of(health)
     return render().decode()
 
 
@@ -26,3 +29,20 @@ class Files:
 
     def __init__(self, snapshot: Path) -> None:
         self.snapshot_path = str(snapshot)
+
+
+class Certificates:
+    """Certificates that expire at a known time."""
+
+    expires_at = 2_000_000_000.0
+
+
+def complete_health(tmp_path: Path) -> Health:
+    """Return the health of a run of which everything is known."""
+    (tmp_path / "snapshot-1").touch()
+    health = Health(Statistics(), [], Files(tmp_path / "snapshot-1"))
+    health.statistics.recovery_seconds = 1.0
+    health.commits = CommitWatch(time.monotonic)
+    health.certificates = Certificates()
+    health.connections_max, health.journal_bytes_min, health.last_reload_succeeded = 1_000, 64, True
+    return health

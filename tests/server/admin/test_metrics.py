@@ -1,21 +1,22 @@
-"""The metrics, read as Prometheus reads them, against what has happened."""
+"""The metrics, as Prometheus parses them."""
 
 import os
+import platform
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from prometheus_client.metrics_core import Metric
 
 from scoop_core import DependencyGraph
 
 from scoop_server import __version__
 from scoop_server.telemetry.health import Health
+from scoop_server.telemetry.stalls import CommitWatch
 from scoop_server.telemetry.statistics import CloseReason, Stage, Statistics
 
 from tests.support.admin import get, place_of
-from tests.support.metrics import Files, parsed, scraped
+from tests.support.event_loop import Clock
+from tests.support.metrics import Certificates, Files, complete_health, parsed, scraped
 from tests.support.process import WAIT_SECONDS, ServerProcess
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -39,26 +40,32 @@ def names(samples: Samples) -> set[str]:
 
 
 @pytest.fixture
-def run() -> Health:
+def health() -> Health:
     return Health(Statistics())
 
 
-# A run that is made up
+def test_a_value_that_is_not_known_yet_is_left_out(health: Health, tmp_path: Path) -> None:
+    loading = names(samples_of(scraped(health)))
+    complete = names(samples_of(scraped(complete_health(tmp_path))))
+    assert complete - loading == {
+        "scoop_last_reload_success",
+        "scoop_certificate_expiry_timestamp_seconds",
+        "scoop_connections_max",
+        "scoop_slow_commit_seconds_total",
+        "scoop_commit_longest_seconds",
+        "scoop_packages",
+        "scoop_dependency_edges",
+        "scoop_recovery_seconds",
+        "scoop_journal_bytes",
+        "scoop_snapshot_bytes",
+        "scoop_snapshot_timestamp_seconds",
+        "scoop_compaction_threshold_bytes",
+    }
+    assert {"process_resident_memory_bytes", "python_info"} <= loading
 
 
-def test_build_info(run: Health) -> None:
-    [(_, labels)] = [key for key in samples_of(scraped(run)) if key[0] == "scoop_build_info"]
-    assert dict(labels)["version"] == __version__
-
-
-def test_what_is_not_known_yet_is_not_there(run: Health) -> None:
-    loading = names(samples_of(scraped(run)))
-    assert not loading & {"scoop_packages", "scoop_dependency_edges", "scoop_recovery_seconds", "scoop_journal_bytes"}
-    assert {"scoop_ready", "scoop_connections", "process_resident_memory_bytes", "python_info"} <= loading
-
-
-def test_every_count_that_may_come_is_there_from_the_beginning_as_zero(run: Health) -> None:
-    samples = samples_of(scraped(run))
+def test_every_combination_of_labels_is_zero_from_the_start(health: Health) -> None:
+    samples = samples_of(scraped(health))
     for reason in CloseReason:
         assert value(samples, "scoop_connections_closed_total", reason=reason.value) == 0
     for command in ("INDEX", "REMOVE", "QUERY"):
@@ -67,27 +74,71 @@ def test_every_count_that_may_come_is_there_from_the_beginning_as_zero(run: Heal
     assert value(samples, "scoop_requests_total", command="unknown", response="ERROR") == 0
 
 
-def test_counts(run: Health) -> None:
-    statistics = run.statistics
-    DependencyGraph().apply_lines("INDEX|a|\n" * 7, tally=statistics.tally)
-    statistics.connections_closed[CloseReason.IDLE] = 3
-    statistics.connections_now, statistics.connections_accepted = 2, 5
-    statistics.handshakes_now = 1
-    statistics.bytes_received, statistics.bytes_sent = 2**60, 17
-    samples = samples_of(scraped(run))
+def test_values_are_those_of_the_run(tmp_path: Path) -> None:
+    health = complete_health(tmp_path)
+    snapshot = tmp_path / "snapshot-1"
+    snapshot.write_bytes(b"x" * 1_000)
+    os.utime(snapshot, (1_000_000.5, 1_000_000.5))
+    health.statistics.stage = Stage.SERVING
+    DependencyGraph().apply_lines("INDEX|a|\n" * 7, tally=health.statistics.tally)
+    health.statistics.connections_closed[CloseReason.IDLE] = 3
+    health.statistics.connections_now, health.statistics.connections_accepted = 2, 5
+    health.statistics.handshakes_now = 1
+    health.statistics.bytes_received, health.statistics.bytes_sent = 2**60, 17
+    samples = samples_of(scraped(health))
+    expected = {
+        "scoop_ready": 1,
+        "scoop_read_only": 0,
+        "scoop_connections": 2,
+        "scoop_connections_max": 1_000,
+        "scoop_handshakes": 1,
+        "scoop_connections_accepted_total": 5,
+        "scoop_received_bytes_total": 2**60,
+        "scoop_sent_bytes_total": 17,
+        "scoop_last_reload_success": 1,
+        "scoop_certificate_expiry_timestamp_seconds": Certificates.expires_at,
+        "scoop_log_lines_dropped_total": 0,
+        "scoop_journal_bytes": Files.journal_bytes,
+        "scoop_snapshot_bytes": 1_000,
+        "scoop_snapshot_timestamp_seconds": 1_000_000.5,
+        "scoop_compaction_threshold_bytes": 1_000,
+    }
+    assert {name: value(samples, name) for name in expected} == expected
+    assert value(samples, "scoop_build_info", version=__version__, python=platform.python_version()) == 1
     assert value(samples, "scoop_requests_total", command="INDEX", response="OK") == 7
     assert value(samples, "scoop_connections_closed_total", reason="idle") == 3
-    assert value(samples, "scoop_connections") == 2
-    assert value(samples, "scoop_handshakes") == 1
-    assert value(samples, "scoop_connections_accepted_total") == 5
-    assert value(samples, "scoop_received_bytes_total") == 2**60
-    assert value(samples, "scoop_sent_bytes_total") == 17
 
 
-def test_a_histogram_is_cumulative(run: Health) -> None:
+def test_a_run_that_refuses_changes_is_read_only_and_not_ready(tmp_path: Path) -> None:
+    health = complete_health(tmp_path)
+    health.statistics.stage = Stage.SERVING
+    files = health.storage = Files(tmp_path / "snapshot-1")
+    files.read_only_reason = "the disk is full"
+    samples = samples_of(scraped(health))
+    assert (value(samples, "scoop_ready"), value(samples, "scoop_read_only")) == (0, 1)
+
+
+def test_a_snapshot_that_was_just_replaced_is_left_out(tmp_path: Path) -> None:
+    health = complete_health(tmp_path)
+    (tmp_path / "snapshot-1").unlink()
+    assert "scoop_snapshot_bytes" not in names(samples_of(scraped(health)))
+
+
+def test_the_time_in_slow_commits_includes_the_one_in_progress(tmp_path: Path) -> None:
+    health = complete_health(tmp_path)
+    clock = Clock()
+    health.commits = CommitWatch(clock)
+    health.commits.started()
+    clock.now += 4
+    samples = samples_of(scraped(health))
+    assert value(samples, "scoop_slow_commit_seconds_total") == pytest.approx(4)
+    assert value(samples, "scoop_commit_longest_seconds") == pytest.approx(4)
+
+
+def test_a_histogram_is_cumulative(health: Health) -> None:
     for changes in (1, 2, 2, 30_000):
-        run.statistics.commit_changes.observe(changes)
-    samples = samples_of(scraped(run))
+        health.statistics.commit_changes.observe(changes)
+    samples = samples_of(scraped(health))
     buckets = {
         float(dict(labels)["le"]): count
         for (name, labels), count in samples.items()
@@ -97,78 +148,17 @@ def test_a_histogram_is_cumulative(run: Health) -> None:
     assert (value(samples, "scoop_commit_changes_count"), value(samples, "scoop_commit_changes_sum")) == (4, 30_005)
 
 
-def test_a_run_is_ready_and_writable(run: Health, tmp_path: Path) -> None:
-    files = Files(tmp_path / "snapshot-1")
-    run.statistics.stage, run.storage = Stage.SERVING, files
-    samples = samples_of(scraped(run))
-    assert (value(samples, "scoop_ready"), value(samples, "scoop_read_only")) == (1, 0)
-    files.read_only_reason = "no space left"
-    samples = samples_of(scraped(run))
-    assert (value(samples, "scoop_ready"), value(samples, "scoop_read_only")) == (0, 1)
-
-
-def test_a_run_that_is_stuck_is_not_ready(run: Health) -> None:
-    run.statistics.stage = Stage.SERVING
-    run.clock, run.statistics.last_tick = (lambda: 1_000.0), 1.0
-    assert value(samples_of(scraped(run)), "scoop_ready") == 0
-
-
-def test_files(run: Health, tmp_path: Path) -> None:
-    snapshot = tmp_path / "snapshot-7"
-    snapshot.write_bytes(b"x" * 1_000)
-    os.utime(snapshot, (1_000_000.5, 1_000_000.5))
-    run.storage = Files(snapshot)
-    samples = samples_of(scraped(run))
-    assert value(samples, "scoop_journal_bytes") == 123
-    assert value(samples, "scoop_snapshot_bytes") == 1_000
-    assert value(samples, "scoop_snapshot_timestamp_seconds") == 1_000_000.5
-    snapshot.unlink()  # as when a newer one takes its place at this very moment
-    assert "scoop_snapshot_bytes" not in names(samples_of(scraped(run)))
-
-
-METRICS = {
-    "scoop_build_info": "gauge",
-    "scoop_ready": "gauge",
-    "scoop_read_only": "gauge",
-    "scoop_packages": "gauge",
-    "scoop_dependency_edges": "gauge",
-    "scoop_recovery_seconds": "gauge",
-    "scoop_requests": "counter",
-    "scoop_received_bytes": "counter",
-    "scoop_sent_bytes": "counter",
-    "scoop_connections": "gauge",
-    "scoop_handshakes": "gauge",
-    "scoop_connections_accepted": "counter",
-    "scoop_connections_closed": "counter",
-    "scoop_turn_duration_seconds": "histogram",
-    "scoop_commit_duration_seconds": "histogram",
-    "scoop_commit_changes": "histogram",
-    "scoop_log_lines_dropped": "counter",
-    "scoop_journal_bytes": "gauge",
-    "scoop_snapshot_bytes": "gauge",
-    "scoop_snapshot_timestamp_seconds": "gauge",
-}
-
-
-def test_names_and_types_stay_as_dashboards_know_them(run: Health, tmp_path: Path) -> None:
-    (tmp_path / "snapshot-1").touch()
-    run.index, run.storage, run.statistics.recovery_seconds = [], Files(tmp_path / "snapshot-1"), 1.0
-    families = [family for family in parsed(scraped(run)) if family.name.startswith("scoop_")]
-    assert {family.name: family.type for family in families} == METRICS
-    for family in families:
-        if family.type == "counter":
+def test_counters_end_in_total(tmp_path: Path) -> None:
+    for family in parsed(scraped(complete_health(tmp_path))):
+        if family.type == "counter" and family.name.startswith("scoop_"):
             assert {sample.name for sample in family.samples} == {f"{family.name}_total"}
 
 
-def labels_of(families: Iterable[Metric]) -> set[str]:
-    return {label for family in families for sample in family.samples for label in sample.labels}
-
-
-# A real one
+# A server process
 
 
 def settled(place: str, sent_bytes: int) -> str:
-    """Return the metrics once ``sent_bytes`` are counted: that comes last in a turn, when the client has its answer."""
+    """Return the metrics once ``sent_bytes`` are counted, which happens after the client has its answer."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         text = get(place, "/metrics")[1]
@@ -177,7 +167,7 @@ def settled(place: str, sent_bytes: int) -> str:
         assert time.monotonic() < deadline, text
 
 
-def test_what_a_client_did(tmp_path: Path) -> None:
+def test_a_server_counts_the_requests_of_its_clients(tmp_path: Path) -> None:
     arguments = ("--data-dir", str(tmp_path / "data"), "--admin", "127.0.0.1:0")
     conversation = {
         "INDEX|a|": "OK",
@@ -233,10 +223,6 @@ def test_what_a_client_did(tmp_path: Path) -> None:
         journal = (tmp_path / "data" / "journal-1").read_bytes()
         assert value(samples, "scoop_journal_bytes") == len(journal.rstrip(b"\0")), "without the room set aside"
         assert "secret-name" not in text
-        assert labels_of(parsed(text)) <= {
-            *("command", "response", "reason", "le", "version"),
-            *("python", "implementation", "major", "minor", "patchlevel", "generation"),
-        }
     with ServerProcess(*arguments) as server:
         samples = samples_of(get(place_of(server), "/metrics")[1])
         assert (value(samples, "scoop_packages"), value(samples, "scoop_dependency_edges")) == (3, 2)

@@ -27,13 +27,14 @@ from prometheus_client.registry import Collector
 from scoop_server import __version__
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.log_writer import dropped_line_count
+from scoop_server.telemetry.stalls import SLOW_COMMIT_SECONDS
 from scoop_server.telemetry.statistics import CloseReason, Histogram
 
 
-def metrics_of(run: Health) -> tuple[str, Callable[[], bytes]]:
-    """Return the media type of the metrics of ``run``, and a function that renders them."""
+def metrics_of(health: Health) -> tuple[str, Callable[[], bytes]]:
+    """Return the media type of the metrics of a run, and a function that renders them."""
     registry = CollectorRegistry()
-    registry.register(RunCollector(run))
+    registry.register(RunCollector(health))
     for process_collector in (ProcessCollector, PlatformCollector, GCCollector):
         process_collector(registry=registry)
     return CONTENT_TYPE_LATEST, lambda: generate_latest(registry)
@@ -42,70 +43,96 @@ def metrics_of(run: Health) -> tuple[str, Callable[[], bytes]]:
 class RunCollector(Collector):
     """The metrics of one run. Collecting them costs the same for a few packages as for millions."""
 
-    def __init__(self, run: Health) -> None:
-        self._run = run
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._statistics = health.statistics
 
     def describe(self) -> list[Metric]:
         """Return nothing: no other collector of the registry has metrics with these names."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric."""
-        run, statistics = self._run, self._run.statistics
+        """Yield every metric. One whose value is not known yet is left out."""
+        yield from self._process()
+        yield from self._requests()
+        yield from self._connections()
+        yield from self._times()
+        yield from self._storage()
+
+    def _process(self) -> Iterator[Metric]:
+        health = self._health
         yield InfoMetricFamily(
             "scoop_build", "Version of the server.", {"version": __version__, "python": platform.python_version()}
         )
-        yield _gauge("scoop_ready", "1 while clients are served and may change the index.", not run.not_ready_reason)
-        yield _gauge("scoop_read_only", "1 while changes are refused.", run.is_read_only)
-        if run.index is not None:
-            yield _gauge("scoop_packages", "Indexed packages.", len(run.index))
+        yield _gauge("scoop_ready", "1 while clients are served and may change the index.", not health.not_ready_reason)
+        yield _gauge("scoop_read_only", "1 while changes are refused.", health.is_read_only)
+        if health.last_reload_succeeded is not None:
+            yield _gauge("scoop_last_reload_success", "1 if the last reload succeeded.", health.last_reload_succeeded)
+        if health.certificates is not None:
             yield _gauge(
-                "scoop_dependency_edges",
-                "Dependencies of all indexed packages.",
-                statistics.dependency_edges,
+                "scoop_certificate_expiry_timestamp_seconds",
+                "Time at which the certificate expires.",
+                health.certificates.expires_at,
             )
-        if statistics.recovery_seconds is not None:
-            yield _gauge(
-                "scoop_recovery_seconds", "Duration of loading the index at the start.", statistics.recovery_seconds
-            )
-        yield self._requests()
-        yield _counter("scoop_received_bytes", "Bytes received from clients.", statistics.bytes_received)
-        yield _counter("scoop_sent_bytes", "Bytes sent to clients.", statistics.bytes_sent)
+        yield _counter(
+            "scoop_log_lines_dropped", "Log lines dropped because the log could not be written.", dropped_line_count()
+        )
+
+    def _requests(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily("scoop_requests", "Requests, by answer.", labels=["command", "response"])
+        for command, response, count in self._statistics.tally:
+            requests.add_metric([command, response], count)
+        yield requests
+        yield _counter("scoop_received_bytes", "Bytes received from clients.", self._statistics.bytes_received)
+        yield _counter("scoop_sent_bytes", "Bytes sent to clients.", self._statistics.bytes_sent)
+
+    def _connections(self) -> Iterator[Metric]:
+        statistics = self._statistics
         yield _gauge("scoop_connections", "Connected clients.", statistics.connections_now)
         yield _gauge("scoop_handshakes", "TLS handshakes in progress.", statistics.handshakes_now)
+        if self._health.connections_max is not None:
+            yield _gauge("scoop_connections_max", "Effective limit of connections.", self._health.connections_max)
         yield _counter("scoop_connections_accepted", "Accepted connections.", statistics.connections_accepted)
-        yield self._closed_connections()
+        closed_by_reason = dict(statistics.connections_closed)
+        closed = CounterMetricFamily("scoop_connections_closed", "Connections closed, by reason.", labels=["reason"])
+        for reason in CloseReason:
+            closed.add_metric([reason.value], closed_by_reason.get(reason, 0))
+        yield closed
+
+    def _times(self) -> Iterator[Metric]:
+        statistics = self._statistics
         yield _histogram(
             "scoop_turn_duration_seconds",
             "Duration of a turn of the event loop, without waiting.",
             statistics.turn_seconds,
         )
-        yield _histogram(
-            "scoop_commit_duration_seconds",
-            "Duration of a commit.",
-            statistics.commit_seconds,
-        )
+        yield _histogram("scoop_commit_duration_seconds", "Duration of a commit.", statistics.commit_seconds)
         yield _histogram("scoop_commit_changes", "Changes in one commit.", statistics.commit_changes)
-        yield _counter(
-            "scoop_log_lines_dropped", "Log lines dropped because the log could not be written.", dropped_line_count()
-        )
-        yield from self._storage()
-
-    def _requests(self) -> Metric:
-        family = CounterMetricFamily("scoop_requests", "Requests, by answer.", labels=["command", "response"])
-        for command, response, count in self._run.statistics.tally:
-            family.add_metric([command, response], count)
-        return family
-
-    def _closed_connections(self) -> Metric:
-        closed = dict(self._run.statistics.connections_closed)
-        family = CounterMetricFamily("scoop_connections_closed", "Connections closed, by reason.", labels=["reason"])
-        for reason in CloseReason:
-            family.add_metric([reason.value], closed.get(reason, 0))
-        return family
+        if self._health.commits is not None:
+            yield _counter(
+                "scoop_slow_commit_seconds",
+                f"Time spent in commits longer than {SLOW_COMMIT_SECONDS} s.",
+                self._health.commits.slow_seconds,
+            )
+            yield _gauge(
+                "scoop_commit_longest_seconds",
+                "Duration of the longest commit of the last minute.",
+                self._health.commits.longest_seconds,
+            )
 
     def _storage(self) -> Iterator[Metric]:
-        storage = self._run.storage
+        if self._health.index is not None:
+            yield _gauge("scoop_packages", "Indexed packages.", len(self._health.index))
+            yield _gauge(
+                "scoop_dependency_edges", "Dependencies of all indexed packages.", self._statistics.dependency_edges
+            )
+        if self._statistics.recovery_seconds is not None:
+            yield _gauge(
+                "scoop_recovery_seconds",
+                "Duration of loading the index at the start.",
+                self._statistics.recovery_seconds,
+            )
+        storage = self._health.storage
         if storage is None:
             return
         yield _gauge("scoop_journal_bytes", "Size of the journals since the snapshot.", storage.journal_bytes)
@@ -115,6 +142,11 @@ class RunCollector(Collector):
             return
         yield _gauge("scoop_snapshot_bytes", "Size of the newest snapshot.", status.st_size)
         yield _gauge("scoop_snapshot_timestamp_seconds", "Time of the newest snapshot.", status.st_mtime)
+        yield _gauge(
+            "scoop_compaction_threshold_bytes",
+            "Size of the journals at which a compaction starts.",
+            max(status.st_size, self._health.journal_bytes_min),
+        )
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:

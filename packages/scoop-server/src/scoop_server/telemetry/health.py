@@ -5,6 +5,7 @@ from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from scoop_server.telemetry.stalls import CommitWatch
 from scoop_server.telemetry.statistics import Stage, Statistics
 
 STUCK_SECONDS: Final = 10.0
@@ -28,6 +29,14 @@ class Storage(Protocol):
         """The path of the newest snapshot."""
 
 
+class Certificates(Protocol):
+    """The certificates of the server. May be read in any thread."""
+
+    @property
+    def expires_at(self) -> float:
+        """The time at which the first of them expires, in Unix time."""
+
+
 @dataclass(slots=True)
 class Health:
     """A run as seen from another thread: a few numbers, never a package."""
@@ -37,6 +46,16 @@ class Health:
     """The graph; None until it has been read."""
     storage: Storage | None = None
     """None until the index has been read, and for an index in memory only."""
+    commits: CommitWatch | None = None
+    """The watch on the commits; None for an index in memory only."""
+    certificates: Certificates | None = None
+    """None without TLS."""
+    connections_max: int | None = None
+    """The effective limit of connections: ``--max-clients``, or what the limit of open files allows."""
+    journal_bytes_min: int = 0
+    """The size of the journals below which no compaction starts by itself."""
+    last_reload_succeeded: bool | None = None
+    """None before the first reload."""
     clock: Callable[[], float] = time.monotonic
     """The clock of the event loop."""
 

@@ -199,8 +199,10 @@ class RepeatLimit:
                 del self._repeated[template, kind]
                 continue
             self._repeated[template, kind] = _Repeated(now)
-            fields = {**_resolve(repeated.fields), "left_out": repeated.count - 1, "seconds": passed}
-            suffix = " (and %(left_out)d more like it in the last %(seconds).0f s)" if repeated.count > 1 else ""
+            fields = {**_resolve(repeated.fields), "left_out": repeated.count - 1, "left_out_seconds": passed}
+            suffix = (
+                " (and %(left_out)d more like it in the last %(left_out_seconds).0f s)" if repeated.count > 1 else ""
+            )
             log.log(repeated.level, template + suffix, fields)
 
 

@@ -11,11 +11,15 @@ from typing import Final
 
 from scoop_core import Changes, Tally
 
-TURN_SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
-"""Upper bounds for the duration of a turn: from a turn for one client to one that everybody notices."""
+_SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
-COMMIT_SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
-"""Upper bounds for the duration of a commit: from a fast disk to one that is about to fail."""
+_STALLED_SECONDS: Final = (2.5, 5.0, 10.0, 30.0, 60.0)
+
+TURN_SECONDS: Final = (*_SECONDS, *_STALLED_SECONDS)
+"""Upper bounds for the duration of a turn: from a turn for one client to one in which the disk hangs."""
+
+COMMIT_SECONDS: Final = (*_SECONDS, *_STALLED_SECONDS)
+"""Upper bounds for the duration of a commit: from a fast disk to one that hangs."""
 
 BATCH_CHANGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000)
 """Upper bounds for the number of changes that one commit makes durable."""

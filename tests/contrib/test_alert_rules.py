@@ -1,0 +1,186 @@
+"""The alert rules under Prometheus: each fires for the series that it is about, and stays quiet for healthy ones.
+
+promtool evaluates them; a campaign runs a server with a slow disk under a real Prometheus.
+"""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+from tests.support.prometheus import ALERTS, rules
+
+TARGET: Final = 'job="scoop", instance="a:1"'
+
+
+class Case(NamedTuple):
+    """Values once a minute of the series of an alert, in the notation of promtool: ``0+5x10`` is 0, 5, 10 ... 50."""
+
+    alert: str
+    firing: dict[str, str]
+    minutes: int
+    """The time at which it fires."""
+    quiet: dict[str, str]
+
+
+CASES: Final = [
+    Case("ScoopDown", {"up": "1 1 0x10"}, 5, {"up": "1x20"}),
+    Case("ScoopAbsent", {}, 6, {"up": "1x20"}),
+    Case("ScoopFlapping", {"up": "0 0 1 0 0 1 0 0 1 0 0 1 0 0 1"}, 12, {"up": "1 1 1 0 1x20"}),
+    Case(
+        "ScoopRestarting",
+        {"process_start_time_seconds": "1 1 1 2 2 2 3 3 3 4x20"},
+        10,
+        {"process_start_time_seconds": "1 1 1 2x20"},
+    ),
+    Case("ScoopReadOnly", {"scoop_read_only": "0 1x10"}, 5, {"scoop_read_only": "0x20"}),
+    Case(
+        "ScoopNotReady",
+        {"scoop_ready": "0x20", "scoop_read_only": "0x20"},
+        10,
+        {"scoop_ready": "0x20", "scoop_read_only": "1x20"},
+    ),
+    Case(
+        "ScoopDiskStalled",
+        {"scoop_commit_longest_seconds": "0.005 4x10"},
+        3,
+        {"scoop_commit_longest_seconds": "0.5x20"},
+    ),
+    Case(
+        "ScoopSlowCommits",
+        {"scoop_slow_commit_seconds_total": "0+17x30"},
+        15,
+        {"scoop_slow_commit_seconds_total": "0+2x30"},
+    ),
+    Case(
+        "ScoopSlowTurns",
+        {
+            'scoop_turn_duration_seconds_bucket{le="0.5"}': "0+90x30",
+            'scoop_turn_duration_seconds_bucket{le="1.0"}': "0+100x30",
+            'scoop_turn_duration_seconds_bucket{le="+Inf"}': "0+100x30",
+        },
+        20,
+        {
+            'scoop_turn_duration_seconds_bucket{le="0.5"}': "0+100x30",
+            'scoop_turn_duration_seconds_bucket{le="+Inf"}': "0+100x30",
+        },
+    ),
+    Case(
+        "ScoopCompactionBehind",
+        {"scoop_journal_bytes": "3000x60", "scoop_compaction_threshold_bytes": "1000x60"},
+        40,
+        {"scoop_journal_bytes": "1500x60", "scoop_compaction_threshold_bytes": "1000x60"},
+    ),
+    Case(
+        "ScoopSnapshotOld",
+        {"scoop_snapshot_timestamp_seconds": "-2600000x60", "scoop_commit_changes_sum": "0+1x60"},
+        40,
+        {"scoop_snapshot_timestamp_seconds": "-2600000x60", "scoop_commit_changes_sum": "5x60"},
+    ),
+    Case(
+        "ScoopClientsRefused",
+        {'scoop_connections_closed_total{reason="too_many_clients"}': "0+3x60"},
+        20,
+        {'scoop_connections_closed_total{reason="too_many_clients"}': "3x60"},
+    ),
+    Case(
+        "ScoopConnectionsNearLimit",
+        {"scoop_connections": "900x20", "scoop_handshakes": "50x20", "scoop_connections_max": "1000x20"},
+        10,
+        {"scoop_connections": "900x20", "scoop_handshakes": "0x20", "scoop_connections_max": "1000x20"},
+    ),
+    Case(
+        "ScoopHandshakeFailures",
+        {'scoop_connections_closed_total{reason="handshake"}': "0+120x60"},
+        20,
+        {'scoop_connections_closed_total{reason="handshake"}': "0+10x60"},
+    ),
+    Case(
+        "ScoopCertificateExpires",
+        {"scoop_certificate_expiry_timestamp_seconds": "1000000x10"},
+        5,
+        {"scoop_certificate_expiry_timestamp_seconds": "2000000x10"},
+    ),
+    Case(
+        "ScoopCertificateExpired",
+        {"scoop_certificate_expiry_timestamp_seconds": "80000x10"},
+        5,
+        {"scoop_certificate_expiry_timestamp_seconds": "1000000x10"},
+    ),
+    Case("ScoopReloadFailed", {"scoop_last_reload_success": "1 0x10"}, 5, {"scoop_last_reload_success": "1x10"}),
+    Case(
+        "ScoopManyProtocolErrors",
+        {'scoop_requests_total{command="unknown", response="ERROR"}': "0+120x60"},
+        20,
+        {'scoop_requests_total{command="unknown", response="ERROR"}': "0+10x60"},
+    ),
+    Case(
+        "ScoopManyRefusals",
+        {
+            'scoop_requests_total{command="INDEX", response="FAIL"}': "0+60x90",
+            'scoop_requests_total{command="INDEX", response="OK"}': "0+40x90",
+        },
+        60,
+        {
+            'scoop_requests_total{command="INDEX", response="FAIL"}': "0+40x90",
+            'scoop_requests_total{command="INDEX", response="OK"}': "0+60x90",
+        },
+    ),
+    Case(
+        "ScoopLogLinesDropped",
+        {"scoop_log_lines_dropped_total": "0 5x30"},
+        5,
+        {"scoop_log_lines_dropped_total": "5x30"},
+    ),
+]
+
+
+def promtool(*arguments: str) -> str:
+    """Run promtool; return its output, and fail the test if it fails."""
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not installed; Debian's package prometheus has it")
+    ended = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_promtool_accepts_the_rules() -> None:
+    assert f"{len(rules())} rules found" in promtool("check", "rules", str(ALERTS))
+
+
+def test_every_alert_has_a_case() -> None:
+    assert [case.alert for case in CASES] == [rule["alert"] for rule in rules()]
+
+
+def selector(name: str) -> str:
+    """Return the series ``name`` with the labels of the target."""
+    metric, brace, labels = name.partition("{")
+    return f"{metric}{{{TARGET}, {labels}" if brace else f"{metric}{{{TARGET}}}"
+
+
+def rule_test(case: Case, series: dict[str, str], *, fires: bool) -> dict[str, object]:
+    """Return promtool's test that the alert of ``case`` fires or not."""
+    return {
+        "name": f"{case.alert} {'fires' if fires else 'stays quiet'}",
+        "interval": "1m",
+        "input_series": [{"series": selector(name), "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": f'count(ALERTS{{alertname="{case.alert}", alertstate="firing"}}) or vector(0)',
+                "eval_time": f"{case.minutes}m",
+                "exp_samples": [{"labels": "{}", "value": int(fires)}],
+            }
+        ],
+    }
+
+
+def test_alerts_fire_for_the_series_they_are_about_and_for_no_others(tmp_path: Path) -> None:
+    tests = [rule_test(case, case.firing, fires=True) for case in CASES]
+    tests += [rule_test(case, case.quiet, fires=False) for case in CASES]
+    file = tmp_path / "tests.yml"
+    file.write_text(json.dumps({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": tests}))
+    promtool("test", "rules", str(file))
