@@ -22,12 +22,16 @@ from scoop_core import (
     Connection,
     ConnectionState,
     DependencyGraph,
+    GraphEvent,
+    IndexedGraph,
     InvalidName,
     JournalReader,
     LimitExceeded,
     MalformedRequest,
     MissingDependencies,
     NotIndexed,
+    Observer,
+    PackageChange,
     PackageName,
     PeerViolation,
     ProtocolError,
@@ -35,6 +39,7 @@ from scoop_core import (
     Request,
     RequestRefused,
     Response,
+    Scheduler,
     ScoopError,
     Seal,
     Tally,
@@ -117,6 +122,24 @@ def sample_graph() -> None:
     assert_type(changes.lines, list[str])
     assert_type(changes.previous, list[str | None])
     graph.undo(changes)
+
+
+def sample_indexed_graph() -> None:
+    graph = IndexedGraph.from_graph(DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}))
+    assert_type(graph, IndexedGraph)
+    assert_type(IndexedGraph.from_mapping({"gmp": []}), IndexedGraph)
+    events: list[GraphEvent] = []
+    observer: Observer = events.append
+    unsubscribe = graph.subscribe(observer)
+    assert graph.index("gmp", [])
+    assert graph.remove("isl")
+    unsubscribe()
+    assert_type(events[0].changes[0], PackageChange)
+    assert (events[0].call, *events[0].changes[0]) == ("remove", "isl", ("gmp",), None)
+    with Scheduler(graph, packages=["gmp"]) as scheduler:
+        assert_type(scheduler.get_ready(), tuple[str, ...])
+        scheduler.done("gmp")
+        assert_type(scheduler.is_active(), bool)
 
 
 def sample_journal() -> None:

@@ -7,6 +7,8 @@ from scoop_core import (
     Changes,
     Command,
     DependencyGraph,
+    GraphEvent,
+    IndexedGraph,
     Request,
     decode_snapshot,
     encode_snapshot,
@@ -23,8 +25,12 @@ class GraphAgainstModel(RuleBasedStateMachine):
 
     @initialize(reject_cycles=st.booleans())
     def begin(self, reject_cycles: bool) -> None:
-        self.graph = DependencyGraph(reject_cycles=reject_cycles)
+        self.graph = self.adopt(DependencyGraph(reject_cycles=reject_cycles))
         self.naive = NaiveIndex(reject_cycles=reject_cycles)
+
+    def adopt(self, graph: DependencyGraph) -> DependencyGraph:
+        """Return the graph to go on with, equal to ``graph``."""
+        return graph
 
     def twin(self) -> DependencyGraph:
         """Return an equal graph that has had another life."""
@@ -71,11 +77,40 @@ class GraphAgainstModel(RuleBasedStateMachine):
         self.graph.apply_lines(batch, changes)
         self.graph.undo(changes)
 
+    @rule(texts=st.lists(batches, max_size=4))
+    def apply_batches(self, texts: list[str]) -> None:
+        answers = self.graph.apply_batches(texts)
+        assert "".join(answers).split() == [self.naive.answer(line) for text in texts for line in text.split("\n")[:-1]]
+
+    @rule(some=st.lists(batches, min_size=2, max_size=4), place=st.integers(0, 3))
+    def undo_out_of_order(self, some: list[str], place: int) -> None:
+        before, made = self.graph.copy(), []
+        for batch in some:
+            self.graph.apply_lines(batch, changes := Changes())
+            made.append(changes)
+        chosen = made.pop(place % len(made))
+        after = contents_of(self.graph)
+        try:
+            self.graph.undo(chosen)
+        except ValueError:
+            assert contents_of(self.graph) == after
+            made.insert(place % (len(made) + 1), chosen)
+            for changes in reversed(made):
+                self.graph.undo(changes)
+        else:
+            naive = NaiveIndex({name: names for name, (names, _) in contents_of(self.graph).items()})
+            assert contents_of(self.graph) == naive.contents()
+            if before.reject_cycles:
+                assert self.graph.cyclic_components() == ()
+            for request in self.graph.diff(before):
+                assert self.graph.apply(request)
+        assert self.graph == before
+
     @rule()
     def round_trip(self) -> None:
         twin = self.twin()
         assert twin == self.graph
-        self.graph = twin
+        self.graph = self.adopt(twin)
 
     @rule()
     def rebuild(self) -> None:
@@ -92,4 +127,31 @@ class GraphAgainstModel(RuleBasedStateMachine):
         assert all(len(set(listed)) == len(listed) for listed in map(self.graph.dependencies, self.graph))
 
 
+class IndexedGraphAgainstModel(GraphAgainstModel):
+    """The same of a graph with a reverse index, whose observer must be able to follow it."""
+
+    def adopt(self, graph: DependencyGraph) -> DependencyGraph:
+        indexed = IndexedGraph.from_graph(graph)
+        self.followed = dict(indexed.to_mapping())
+        indexed.subscribe(self.follow)
+        return indexed
+
+    def follow(self, event: GraphEvent) -> None:
+        for package, before, after in event.changes:
+            known = self.followed.pop(package, None)
+            assert (known is None) == (before is None)
+            assert set(known or ()) == set(before or ())
+            if after is not None:
+                self.followed[package] = after
+
+    @invariant()
+    def the_index_and_the_observer_are_up_to_date(self) -> None:
+        plain = self.graph.dependents_by_package()
+        assert {name: self.graph.dependents(name) for name in self.graph} == plain
+        assert {name: set(names) for name, names in self.followed.items()} == {
+            name: set(names) for name, names in self.graph.to_mapping().items()
+        }
+
+
 TestGraphAgainstModel = GraphAgainstModel.TestCase
+TestIndexedGraphAgainstModel = IndexedGraphAgainstModel.TestCase

@@ -27,6 +27,8 @@ from scoop_core.errors import (
     UnsupportedFormat,
 )
 from scoop_core.graph import DependencyGraph
+from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer, PackageChange
+from scoop_core.graph_schedule import Scheduler
 from scoop_core.graph_state import Changes
 from scoop_core.messages import (
     ENCODING,
@@ -77,6 +79,8 @@ __all__ = [
     "Connection",
     "ConnectionState",
     "DependencyGraph",
+    "GraphEvent",
+    "IndexedGraph",
     "InvalidName",
     "JournalReader",
     "LimitExceeded",
@@ -84,6 +88,8 @@ __all__ = [
     "MalformedResponse",
     "MissingDependencies",
     "NotIndexed",
+    "Observer",
+    "PackageChange",
     "PackageName",
     "PeerViolation",
     "ProtocolError",
@@ -91,6 +97,7 @@ __all__ = [
     "Request",
     "RequestRefused",
     "Response",
+    "Scheduler",
     "ScoopError",
     "Seal",
     "Tally",

@@ -27,7 +27,7 @@ from scoop_core.messages import (
 from scoop_core.refusals import ClosesCycle, MissingDependencies
 from scoop_core.tally import Tally
 
-_State: TypeAlias = tuple[dict[str, object] | None, dict[str, object]]
+SlotState: TypeAlias = tuple[dict[str, object] | None, dict[str, object]]
 """The attributes of an object whose class has slots: those in its ``__dict__``, and those in slots."""
 
 _RESPONSES: Final = {encode_response(response): response for response in Response}
@@ -106,13 +106,14 @@ class DependencyGraph(GraphLines):
         """
         twin = type(self).__new__(type(self))
         # __init__ is not called, because that of a subclass may need arguments.
-        for attributes in cast("_State", object.__getstate__(self)):
+        for attributes in cast("SlotState", self.__getstate__()):
             for name, value in (attributes or {}).items():
                 object.__setattr__(twin, name, value)
         twin._load(self._dependencies.copy(), self._dependent_counts.copy())
         return twin
 
-    __copy__ = copy
+    def __copy__(self) -> Self:
+        return self.copy()
 
     # One request
 

@@ -1,0 +1,126 @@
+"""The graph with a reverse index: what observers are told, and what a copy of it has."""
+
+import pickle
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+
+from scoop_core import (
+    Changes,
+    Command,
+    DependencyGraph,
+    GraphEvent,
+    IndexedGraph,
+    PackageChange,
+    Request,
+    UnknownPackage,
+)
+
+from tests.support.graph_strategies import graphs
+
+EVENTS: list[tuple[str, Callable[[IndexedGraph], object], list[PackageChange]]] = [
+    ("index", lambda graph: graph.index("new", ["a"]), [PackageChange("new", None, ("a",))]),
+    ("index", lambda graph: graph.index("b", []), [PackageChange("b", ("a",), ())]),
+    ("remove", lambda graph: graph.remove("b"), [PackageChange("b", ("a",), None)]),
+    ("apply", lambda graph: graph.apply(Request.of(Command.REMOVE, "b")), [PackageChange("b", ("a",), None)]),
+    (
+        "apply_lines",
+        lambda graph: graph.apply_lines("REMOVE|b|\nQUERY|a|\nINDEX|c|missing\nINDEX|a|a\n"),
+        [PackageChange("b", ("a",), None), PackageChange("a", (), ("a",))],
+    ),
+    (
+        "apply_batches",
+        lambda graph: graph.apply_batches(["INDEX|c|\nINDEX|d|c\n", "REMOVE|d|\n"]),
+        [PackageChange("c", None, ()), PackageChange("d", None, ("c",)), PackageChange("d", ("c",), None)],
+    ),
+]
+
+
+def small() -> IndexedGraph:
+    return IndexedGraph.from_mapping({"b": ["a"], "a": []})
+
+
+class TestObservers:
+    @pytest.mark.parametrize(("call", "act", "changes"), EVENTS)
+    def test_an_observer_is_told_what_changed_and_by_which_call(
+        self, call: str, act: Callable[[IndexedGraph], object], changes: list[PackageChange]
+    ) -> None:
+        graph, events = small(), list[GraphEvent]()
+        graph.subscribe(events.append)
+        act(graph)
+        assert events == [GraphEvent(call, tuple(changes))]
+
+    def test_undo_tells_the_changes_back_in_reverse_order(self) -> None:
+        graph, events = small(), list[GraphEvent]()
+        graph.apply_lines("INDEX|c|b\nREMOVE|c|\nINDEX|b|\n", changes := Changes())
+        graph.subscribe(events.append)
+        graph.undo(changes)
+        assert events == [
+            GraphEvent(
+                "undo",
+                (PackageChange("b", (), ("a",)), PackageChange("c", None, ("b",)), PackageChange("c", ("b",), None)),
+            )
+        ]
+        with pytest.raises(ValueError, match="cannot undo"):
+            graph.undo(changes)
+        assert len(events) == 1
+
+    def test_a_call_that_changes_nothing_is_not_told(self) -> None:
+        graph, events = small(), list[GraphEvent]()
+        graph.subscribe(events.append)
+        graph.index("b", ["a"])
+        graph.remove("a")
+        graph.apply_lines("INDEX|b|a\nREMOVE|a|\n")
+        assert events == []
+
+    def test_what_was_applied_before_an_error_is_told(self) -> None:
+        graph, events = small(), list[GraphEvent]()
+        graph.subscribe(events.append)
+        with pytest.raises(ValueError, match="no newline"):
+            graph.apply_batches(["REMOVE|b|\nREMOVE|a|\n", "INDEX|c|"])
+        assert [change.package for change in events[0].changes] == ["b", "a"]
+
+    def test_a_subscription_ends(self) -> None:
+        graph, events, others = small(), list[GraphEvent](), list[GraphEvent]()
+        unsubscribe = graph.subscribe(events.append)
+        graph.subscribe(others.append)
+        unsubscribe()
+        graph.remove("b")
+        assert (len(events), len(others)) == (0, 1)
+
+    def test_an_observer_cannot_change_the_graph_but_ask_it(self) -> None:
+        graph = small()
+        graph.subscribe(lambda _: graph.dependents("a") and graph.remove("b"))
+        with pytest.raises(RuntimeError, match="an observer cannot change the graph that notifies it"):
+            graph.index("c", ["a"])
+        assert graph.dependents("a") == ("b", "c")
+        graph.subscribe(lambda _: None)
+
+
+class TestIndex:
+    def test_a_package_that_depends_on_itself_is_its_dependent(self) -> None:
+        graph = IndexedGraph.from_mapping({"a": ["a"], "b": []})
+        assert (graph.dependents("a"), graph.dependents("b")) == (("a",), ())
+        graph.index("a")
+        assert graph.dependents("a") == ()
+        with pytest.raises(UnknownPackage):
+            graph.dependents("missing")
+
+    @given(graphs())
+    def test_a_copy_is_independent_and_has_no_observers(self, graph: DependencyGraph) -> None:
+        indexed = IndexedGraph.from_graph(graph)
+        indexed.subscribe(lambda event: pytest.fail(f"told {event}"))
+        for twin in (indexed.copy(), pickle.loads(pickle.dumps(indexed)), IndexedGraph.from_graph(indexed)):
+            assert type(twin) is IndexedGraph
+            assert twin == graph
+            twin.apply_lines("INDEX|z|\n" + "".join(f"INDEX|{name}|z\n" for name in graph))
+            assert twin.dependents("z") == tuple(sorted(graph))
+        assert {name: indexed.dependents(name) for name in graph} == graph.dependents_by_package()
+
+    @given(graphs())
+    def test_it_answers_as_a_plain_graph(self, graph: DependencyGraph) -> None:
+        indexed = IndexedGraph.from_graph(graph)
+        for name in graph:
+            assert indexed.transitive_dependents(name) == graph.transitive_dependents(name)
+            assert indexed.explain_removal(name) == graph.explain_removal(name)
