@@ -48,9 +48,10 @@ class LogWriter(logging.Handler):
         """The number of lines that were dropped."""
         return self._dropped
 
-    def createLock(self) -> None:  # noqa: N802  # the name is logging's
-        """Create no lock: the threads that log share only the queue, which has its own."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Queue the line of an event, without the lock of ``logging``, which is held during the flush at exit."""
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the line of an event."""
