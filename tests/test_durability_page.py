@@ -1,4 +1,4 @@
-"""docs/durability.md describes the files so that a person can write a reader: the one on the page reads real ones."""
+"""The reader of files in docs/durability.md reads real ones."""
 
 import re
 import subprocess
@@ -35,7 +35,7 @@ def commit(store: JournalStore, graph: DependencyGraph, *lines: str) -> None:
     store.commit(changes)
 
 
-def test_the_reader_of_the_page_reads_what_a_server_writes(tmp_path: Path) -> None:
+def test_the_reader_reads_the_files_of_a_server(tmp_path: Path) -> None:
     store, graph = open_store(tmp_path)
     commit(store, graph, "INDEX|gmp|", "INDEX|isl|gmp", "INDEX|gmp|gmp,isl")
     commit(store, graph, "INDEX|make|")

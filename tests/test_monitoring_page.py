@@ -1,4 +1,4 @@
-"""docs/monitoring.md, the dashboard and the alert rules speak of what the server really has."""
+"""docs/monitoring.md, the dashboard and the alert rules match the metrics and log lines of the server."""
 
 import ast
 import itertools
@@ -36,11 +36,11 @@ def families(tmp_path: Path) -> list[Metric]:
 # The endpoint and its metrics
 
 
-def test_the_table_of_paths_is_that_of_the_endpoint() -> None:
+def test_the_table_of_paths_is_current() -> None:
     assert [code_spans(path) for path, _, _ in table_rows(PAGE, "path", "answers", "for")] == [[path] for path in PATHS]
 
 
-def test_the_table_of_metrics_is_what_is_exposed(families: list[Metric]) -> None:
+def test_the_table_of_metrics_is_current(families: list[Metric]) -> None:
     documented = {
         code_spans(name)[0]: (kind, set(code_spans(labels)))
         for name, kind, labels, _ in table_rows(PAGE, "metric", "type", "labels", "what it tells")
@@ -56,7 +56,7 @@ def test_the_table_of_metrics_is_what_is_exposed(families: list[Metric]) -> None
     assert documented == real
 
 
-def test_the_table_of_reasons_is_that_of_the_server() -> None:
+def test_the_table_of_reasons_is_current() -> None:
     documented = [
         code_spans(reason)[0] for reason, _ in table_rows(PAGE, "reason", "the connection was closed because")
     ]
@@ -67,13 +67,13 @@ def test_the_table_of_reasons_is_that_of_the_server() -> None:
 
 
 def labels_in(expression: str) -> set[str]:
-    """Return the labels that are selected, or grouped by."""
+    """Return the labels in selectors and groupings."""
     selected = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", expression)
     grouped = [name.strip() for names in re.findall(r"\bby \(([^)]*)\)", expression) for name in names.split(",")]
     return {*selected, *grouped}
 
 
-def test_dashboard_and_alerts_ask_for_nothing_that_is_not_exposed(families: list[Metric]) -> None:
+def test_dashboard_and_alerts_use_exactly_the_exposed_metrics(families: list[Metric]) -> None:
     exposed = {sample.name for family in families for sample in family.samples} | {"up"}
     labels = {label for family in families for sample in family.samples for label in sample.labels} | {
         "job",
@@ -86,25 +86,25 @@ def test_dashboard_and_alerts_ask_for_nothing_that_is_not_exposed(families: list
         assert metrics <= exposed, expression
         assert labels_in(expression) <= labels, expression
         asked |= metrics
-    # And what is exposed is looked at: what no one asks for need not be there.
+    # A metric that neither the dashboard nor an alert uses is not needed.
     families_asked = {re.sub(r"_(total|bucket|sum|count|info)$", "", name) for name in asked}
     families_exposed = {re.sub("_info$", "", each.name) for each in families if each.name.startswith("scoop_")}
     assert families_exposed <= families_asked
 
 
-def test_dashboard_and_alerts_ask_for_values_of_labels_that_there_are(families: list[Metric]) -> None:
+def test_dashboard_and_alerts_use_existing_label_values(families: list[Metric]) -> None:
     known = {value for family in families for sample in family.samples for value in sample.labels.values()}
     for expression in expressions():
         for _, values in re.findall(r"\b(command|response|reason)=~?\"([^\"]*)\"", expression):
             assert set(values.split("|")) <= known, expression
 
 
-def test_the_dashboard_is_one_that_grafana_can_import() -> None:
+def test_the_dashboard_has_the_fields_that_grafana_needs() -> None:
     board = json.loads(DASHBOARD.read_text())
     assert board["title"]
     assert board["uid"]
     assert board["schemaVersion"] >= 39
-    assert board.get("id") is None, "an id is Grafana's to give"
+    assert board.get("id") is None, "Grafana assigns the id"
     variables = {variable["name"] for variable in board["templating"]["list"]}
     ids = [panel["id"] for panel in panels()]
     assert len(set(ids)) == len(ids)
@@ -122,10 +122,10 @@ def test_the_dashboard_is_one_that_grafana_can_import() -> None:
             assert target["datasource"] == panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
             used = set(re.findall(r"\$\{?(\w+)", target["expr"])) - {"__rate_interval"}
             assert used <= variables
-            assert {"job", "instance"} <= used, "it shows the servers that were chosen"
+            assert {"job", "instance"} <= used, "it shows the selected servers"
 
 
-def test_no_panel_lies_over_another() -> None:
+def test_panels_do_not_overlap() -> None:
     places = [(each["x"], each["y"], each["w"], each["h"]) for each in (panel["gridPos"] for panel in panels())]
     for x, _, width, _ in places:
         assert 0 <= x < x + width <= GRID_WIDTH
@@ -142,7 +142,7 @@ def test_alert_rules_name_the_server_and_the_row_of_the_page() -> None:
         assert f'<a id="{anchor}"></a>' in PAGE.read_text()
 
 
-def test_the_table_of_alerts_is_that_of_the_rules() -> None:
+def test_the_table_of_alerts_is_current() -> None:
     documented = [
         (code_spans(alert)[0], severity)
         for alert, severity, _, _ in table_rows(PAGE, "alert", "severity", "what has happened", "what to do")
@@ -154,7 +154,7 @@ def test_the_table_of_alerts_is_that_of_the_rules() -> None:
 
 
 def log_lines() -> Iterator[tuple[str, str | None]]:
-    """Yield each template of a log line above debug, with `…` for what is filled in, and its level if that is fixed."""
+    """Yield each template of a log line above debug, with `…` for fields, and its level if fixed."""
     calls = (node for path in SOURCES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
     for call in calls:
         if not (isinstance(call.func, ast.Attribute) and call.func.attr in LOG_METHODS):
@@ -167,7 +167,7 @@ def log_lines() -> Iterator[tuple[str, str | None]]:
 
 
 def line_of(template: ast.expr) -> str:
-    """Return the line that a template gives, with `…` for what is filled in; empty for what is no template."""
+    """Return the line of a template, with `…` for fields; empty if it is no template."""
     match template:
         case ast.Constant(value=str(text)):
             return re.sub(r"%(\(\w+\))?[.0-9]*[a-z]", "…", text)
@@ -179,7 +179,7 @@ def line_of(template: ast.expr) -> str:
             return ""
 
 
-def test_the_table_of_log_lines_has_every_one_of_them() -> None:
+def test_the_table_of_log_lines_is_current() -> None:
     documented = {
         code_spans(line)[0]: set(levels.split(", "))
         for line, levels, _, _ in table_rows(PAGE, "line", "level", "what it means", "what to do")
@@ -191,7 +191,7 @@ def test_the_table_of_log_lines_has_every_one_of_them() -> None:
         assert level is None or documented[line] == {level}, line
 
 
-def test_every_warning_and_error_has_something_to_do() -> None:
+def test_every_warning_and_error_has_an_action() -> None:
     for line, levels, meaning, what_to_do in table_rows(PAGE, "line", "level", "what it means", "what to do"):
         assert meaning
         assert what_to_do or not {"warning", "error"} & set(levels.split(", ")), line

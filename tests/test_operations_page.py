@@ -1,4 +1,4 @@
-"""docs/operations.md is for people who read nothing else: its flags exist, and its commands do what it says."""
+"""The flags in docs/operations.md exist, and its commands work."""
 
 import os
 import re
@@ -22,7 +22,7 @@ DOCS: Final = Path(__file__).parents[1] / "docs"
 PAGE: Final = DOCS / "operations.md"
 
 _PLACES: Final = ("/opt/scoop", "/etc/scoop", "/var/lib/scoop", "/var/backups", "/run/scoop")
-"""What the page names on an operator's machine, and a test has under a directory of its own."""
+"""Directories of the page; a test has them under a directory of its own."""
 
 
 def flags_of(parser: ArgumentParser) -> set[str]:
@@ -30,21 +30,21 @@ def flags_of(parser: ArgumentParser) -> set[str]:
 
 
 def commands() -> list[str]:
-    """Return every line of the page that an operator is to type, those that go on in the next line as one."""
+    """Return the commands of the page, continued lines joined."""
     indented = re.findall(r"^    (\S.*)$", prose(PAGE), re.MULTILINE)
     blocks = "".join(code_blocks(PAGE, "sh")).replace("\\\n", "")
     return [*indented, *blocks.splitlines()]
 
 
 def moved(text: str, root: Path) -> str:
-    """Return ``text`` with the places of the page under ``root``, and every address on 127.0.0.1 with a free port."""
+    """Return ``text`` with the directories of the page under ``root`` and addresses with a free port of 127.0.0.1."""
     for place in _PLACES:
         text = text.replace(place, f"{root}{place}")
     return re.sub(r"(tcp|tls):(?:\[::\]|[0-9.]+):\d+", r"\1:127.0.0.1:0", text)
 
 
 def run_blocks(root: Path, *texts: str, then: str = "") -> None:
-    """Run the blocks of commands that hold ``texts``, in that order, as one script, and ``then`` behind them."""
+    """Run the blocks of commands that contain ``texts``, in that order, and ``then``, as one script."""
     done = try_blocks(root, *texts, then=then)
     assert done.returncode == 0, done.stderr
 
@@ -69,7 +69,7 @@ def try_blocks(root: Path, *texts: str, then: str = "") -> "subprocess.Completed
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a directory that has what the page wants to be there before its commands."""
+    """Return a directory with the files that the commands of the page need."""
     for place in _PLACES[1:]:
         Path(f"{tmp_path}{place}").mkdir(parents=True)
     program = Path(f"{tmp_path}/opt/scoop/bin/scoop-server")
@@ -79,10 +79,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# What it names
+# Names
 
 
-def test_every_flag_that_it_gives_the_server_is_one() -> None:
+def test_flags_in_commands_exist() -> None:
     known = flags_of(build_parsers()[0])
     given = {
         flag
@@ -94,36 +94,36 @@ def test_every_flag_that_it_gives_the_server_is_one() -> None:
     assert given <= known
 
 
-def test_every_flag_in_its_sentences_is_one() -> None:
+def test_flags_in_the_text_exist() -> None:
     spans = [span for line in prose(PAGE).splitlines() if not line.startswith("    ") for span in code_spans(line)]
     given = {flag for span in spans if span.startswith("--") for flag in re.findall(r"--[a-z-]+", span)}
     assert given >= {"--listen", "--tls-client-ca", "--max-clients", "--admin"}
     assert given <= flags_of(build_parsers()[0])
 
 
-def test_every_command_of_the_server_that_it_names_is_one() -> None:
+def test_commands_of_the_server_exist() -> None:
     named = set(re.findall(r"scoop-server ([a-z]+)\b", PAGE.read_text()))
     assert named == COMMANDS.keys() - {SERVE}
 
 
-def test_every_metric_that_it_names_is_one_of_the_page_on_monitoring() -> None:
+def test_metrics_are_on_the_page_on_monitoring() -> None:
     named = set(re.findall(r"`?(scoop_[a-z_]+)`?", prose(PAGE)))
     assert len(named) >= 4
     known = set(re.findall(r"`(scoop_[a-z_]+)`", (DOCS / "monitoring.md").read_text()))
     assert named <= known
 
 
-def test_every_file_of_contrib_that_it_names_is_there() -> None:
+def test_files_of_contrib_exist() -> None:
     named = set(re.findall(r"(contrib/[\w./*-]*[\w*])", PAGE.read_text()))
     assert named
     for path in named:
         assert list(DOCS.parent.glob(path)), path
 
 
-# What it does
+# Commands
 
 
-def test_a_server_with_certificates_and_settings_as_it_says_serves_the_client_that_it_shows(root: Path) -> None:
+def test_certificates_and_settings_serve_the_client_of_the_page(root: Path) -> None:
     run_blocks(root, "openssl req -x509")
     [settings] = code_blocks(PAGE, "toml")
     file = Path(f"{root}/etc/scoop/scoop.toml")
@@ -156,7 +156,7 @@ def test_a_server_with_certificates_and_settings_as_it_says_serves_the_client_th
     assert not [line for line in server.log_lines if " WARNING " in line]
 
 
-def test_without_sockets_the_addresses_that_the_settings_have_in_a_comment_are_listened_on(root: Path) -> None:
+def test_the_addresses_in_the_comment_of_the_settings_work_without_sockets(root: Path) -> None:
     run_blocks(root, "openssl req -x509")
     [settings] = code_blocks(PAGE, "toml")
     file = Path(f"{root}/etc/scoop/scoop.toml")
@@ -169,7 +169,7 @@ def test_without_sockets_the_addresses_that_the_settings_have_in_a_comment_are_l
         assert [address.rpartition(":")[0] for address in server.addresses] == ["127.0.0.1", "tls:127.0.0.1", "unix"]
 
 
-def test_no_key_is_written_anywhere_else_and_the_shell_stays_as_it_was(root: Path) -> None:
+def test_no_key_is_written_elsewhere_and_the_shell_keeps_its_state(root: Path) -> None:
     Path(f"{root}/etc/scoop/tls").write_text("in the way")
     before = set(root.iterdir())
     assert try_blocks(root, "openssl req -x509").returncode != 0
@@ -181,12 +181,12 @@ def test_no_key_is_written_anywhere_else_and_the_shell_stays_as_it_was(root: Pat
     assert Path(f"{root}/made").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
-def test_a_dump_that_fails_is_not_taken_for_a_backup(root: Path) -> None:
+def test_a_failed_dump_is_no_backup(root: Path) -> None:
     assert try_blocks(root, "scoop-server dump").returncode != 0
     assert [path.name for path in Path(f"{root}/var/backups").iterdir()] == ["scoop.gz.new"]
 
 
-def test_the_user_is_there_before_anything_is_given_to_its_group() -> None:
+def test_the_user_is_created_before_its_group_gets_files() -> None:
     users_of_it = [
         number for number, command in enumerate(commands()) if re.search(r"root:scoop|-g scoop|-u scoop", command)
     ]
@@ -195,12 +195,12 @@ def test_the_user_is_there_before_anything_is_given_to_its_group() -> None:
     assert made < min(users_of_it)
 
 
-def test_no_socket_can_start_a_service_that_is_stopped() -> None:
+def test_stop_commands_stop_the_sockets_too() -> None:
     stops = [command for command in commands() if "systemctl stop" in command]
     assert stops == ["sudo systemctl stop scoop.socket scoop-tls.socket scoop-unix.socket scoop.service"] * 2
 
 
-def test_a_backup_as_it_says_is_restored_as_it_says(root: Path) -> None:
+def test_a_backup_can_be_restored(root: Path) -> None:
     data = Path(f"{root}/var/lib/scoop")
     with ServerProcess("--data-dir", str(data)) as server, server.connect() as client:
         assert client.ask("INDEX|gmp|", "INDEX|isl|gmp") == ["OK", "OK"]

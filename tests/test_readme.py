@@ -1,4 +1,4 @@
-"""The documents are true: their examples run, their tables say what the code says, their links lead somewhere."""
+"""The documents match the code: their examples run, their tables are current, their links exist."""
 
 import ast
 import re
@@ -37,20 +37,20 @@ def _name(value: object) -> str | None:
 
 
 @pytest.mark.parametrize("document", [README, *(path for path in PACKAGE_READMES if "core" in str(path))], ids=_name)
-def test_the_library_examples_print_what_they_say(document: Path) -> None:
+def test_library_examples_print_the_shown_results(document: Path) -> None:
     examples = code_blocks(document, "python")
     assert examples
     for example in examples:
-        promised = re.findall(r"^print\(.*\)  # (.+)$", example, re.MULTILINE)
-        assert len(promised) == example.count("print(") > 0
+        shown = re.findall(r"^print\(.*\)  # (.+)$", example, re.MULTILINE)
+        assert len(shown) == example.count("print(") > 0
         finished = subprocess.run(
             [sys.executable, "-c", example], capture_output=True, text=True, timeout=WAIT_SECONDS, check=True
         )
-        assert finished.stdout.splitlines() == promised
+        assert finished.stdout.splitlines() == shown
 
 
 @pytest.mark.parametrize("document", [README, *(path for path in PACKAGE_READMES if "server" in str(path))], ids=_name)
-def test_the_conversation_with_nc_is_a_real_one(document: Path) -> None:
+def test_the_conversation_with_nc_is_real(document: Path) -> None:
     [conversation] = code_blocks(document, "console")
     command, *lines = conversation.splitlines()
     assert command == "$ nc 127.0.0.1 8080"
@@ -79,7 +79,7 @@ PROTOCOL_EXAMPLES: Final = tuple(_protocol_examples())
 
 
 @pytest.mark.parametrize("example", PROTOCOL_EXAMPLES, ids=lambda example: str(example.case))
-def test_the_examples_of_the_protocol_are_answered_as_they_say(example: Example) -> None:
+def test_protocol_examples_get_the_shown_replies(example: Example) -> None:
     graph, connection = DependencyGraph(reject_cycles=example.reject_cycles), Connection()
     setup = code_blocks(PROTOCOL, "text")[0]
     assert set(graph.apply_lines(setup, Changes()).split()) == {"OK"}
@@ -88,7 +88,7 @@ def test_the_examples_of_the_protocol_are_answered_as_they_say(example: Example)
     assert len(example.messages) == len(example.answers) > 0
 
 
-def test_the_protocol_has_examples_for_every_answer_to_every_command() -> None:
+def test_protocol_examples_cover_every_reply_to_every_command() -> None:
     shown = {
         (message.split("|")[0], answer)
         for example in PROTOCOL_EXAMPLES
@@ -98,7 +98,7 @@ def test_the_protocol_has_examples_for_every_answer_to_every_command() -> None:
     assert shown >= every_answer
 
 
-def test_the_snapshots_in_the_architecture_are_snapshots() -> None:
+def test_snapshots_in_the_architecture_are_valid() -> None:
     snapshots = [block.encode() for block in code_blocks(ARCHITECTURE, "text") if block.startswith("#scoop snapshot")]
     assert snapshots
     for snapshot in snapshots:
@@ -112,12 +112,12 @@ def test_the_page_of_options_is_current() -> None:
     assert PAGE.read_text() == options_page(), "run python -m docs.options_page"
 
 
-def test_the_table_of_commands_is_that_of_the_server() -> None:
+def test_the_table_of_commands_is_current() -> None:
     documented = [code_spans(command)[0].split()[:2] for command, _ in table_rows(README, "command", "what it does")]
     assert documented == [["scoop-server", name] for name in COMMANDS if name != SERVE]
 
 
-def test_the_tables_of_modules_are_those_of_the_packages() -> None:
+def test_the_tables_of_modules_are_current() -> None:
     core = table_rows(ARCHITECTURE, "module", "holds", "must never hold")
     server = table_rows(ARCHITECTURE, "module", "holds")
     modules = {path.stem for path in ROOT.glob("packages/*/src/scoop_core/*.py")} - {"__init__"}
@@ -126,7 +126,7 @@ def test_the_tables_of_modules_are_those_of_the_packages() -> None:
     assert {row[0].strip("`") for row in server} == subpackages
 
 
-def test_the_table_of_sessions_is_that_of_the_noxfile() -> None:
+def test_the_tables_of_sessions_are_current() -> None:
     real = {
         node.name
         for node in ast.parse((ROOT / "noxfile.py").read_text()).body
@@ -139,7 +139,7 @@ def test_the_table_of_sessions_is_that_of_the_noxfile() -> None:
 # Commands and links
 
 
-def test_the_quick_start_has_two_commands_and_ci_runs_the_second() -> None:
+def test_ci_runs_the_test_command_of_the_quick_start() -> None:
     run, test = (block.removesuffix("\n") for block in code_blocks(README, "sh"))
     assert run.endswith("scoop-server")
     assert test in (ROOT / ".ci" / "run").read_text().splitlines()
@@ -150,17 +150,17 @@ def test_the_quick_start_has_two_commands_and_ci_runs_the_second() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
         if target.startswith("https://"):
             continue
         path, _, anchor = target.partition("#")
         linked = (document.parent / path).resolve() if path else document
-        assert linked.is_relative_to(ROOT), f"{target} leads out of the project"
-        assert linked.exists(), f"{target} leads nowhere"
-        assert not anchor or anchor in anchors(linked), f"{target} names a heading that is not there"
+        assert linked.is_relative_to(ROOT), f"{target} is outside the project"
+        assert linked.exists(), f"{target} does not exist"
+        assert not anchor or anchor in anchors(linked), f"{target} names a missing heading"
 
 
 @pytest.mark.parametrize("document", PACKAGE_READMES, ids=_name)
-def test_the_readme_of_a_package_stands_on_its_own(document: Path) -> None:
-    assert not re.search(r"\]\((?!https://)", prose(document)), "published, it has nothing beside it to link to"
+def test_the_readme_of_a_package_links_to_no_file(document: Path) -> None:
+    assert not re.search(r"\]\((?!https://)", prose(document)), "it is published without the other files"
