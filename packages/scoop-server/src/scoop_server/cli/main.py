@@ -7,20 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from scoop_server.app.application import Application
+from scoop_server.cli import stdio
 from scoop_server.cli.check import check
 from scoop_server.cli.check_config import check_config
 from scoop_server.cli.dump import dump
 from scoop_server.cli.parser import SERVE, Action, parse_command_line
 from scoop_server.cli.restore import restore
 from scoop_server.cli.show_config import format_configuration
-from scoop_server.cli.stdio import (
-    discard_output,
-    flush_output,
-    print_text,
-    standard_input,
-    standard_output,
-    standard_output_text,
-)
 from scoop_server.config.addresses import are_sockets_handed_over
 from scoop_server.config.contradictions import unused_certificate
 from scoop_server.config.sources import ResolvedSettings, resolve
@@ -33,9 +26,9 @@ EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE: Final = 1
 
 _DIRECTORY_COMMANDS: Final[Mapping[str, Callable[[str], int]]] = {
-    "check": lambda path: check(path, standard_output_text()),
-    "dump": lambda path: dump(path, standard_output()),
-    "restore": lambda path: restore(path, standard_input()),
+    "check": lambda path: check(path, stdio.standard_output_text()),
+    "dump": lambda path: dump(path, stdio.standard_output()),
+    "restore": lambda path: restore(path, stdio.standard_input()),
 }
 
 
@@ -51,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return check_config(line.flags, os.environ)
         resolved = resolve(line.flags, os.environ)
         if line.action is Action.SHOW_CONFIG:
-            return _with_standard_streams("print", lambda: print_text(format_configuration(resolved)))
+            return _with_standard_streams("print", lambda: stdio.print_text(format_configuration(resolved)))
         _reject_unused_certificate(resolved)
         settings = resolved.settings
         log_format = settings.log_format
@@ -70,12 +63,12 @@ def _with_standard_streams(action: str, run: Callable[[], int]) -> int:
     """Run a command that reads standard input or writes standard output, and return its exit status."""
     try:
         status = run()
-        flush_output()
+        stdio.flush_output()
     except BrokenPipeError:  # the reader has exited, as head does
-        discard_output()
+        stdio.discard_output()
         return EXIT_BROKEN_PIPE
     except OSError as error:
-        discard_output()
+        stdio.discard_output()
         raise StandardStreamError(
             f"cannot {action}: {error.strerror}; check where standard input and output lead"
         ) from error

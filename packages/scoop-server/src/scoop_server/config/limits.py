@@ -1,12 +1,14 @@
 """Every limit of the server, with its reason. The limits of lines and names are those of scoop_core.messages."""
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from scoop_core import MAX_LINE_LENGTH
 
 from scoop_server.config.options import Group, option
-from scoop_server.config.values import GIB, KIB, MIB, duration, integer, size
+from scoop_server.config.values import GIB, KIB, MIB, Kind, duration, integer, size
+
+N = TypeVar("N", int, float)
 
 JOURNAL_BYTES_MIN: Final = 64 * MIB
 """Size of the journal below which it is not compacted. A smaller journal is read in seconds, so compaction would save
@@ -24,85 +26,72 @@ _BUFFER_BYTES_MAX: Final = 1_024 * GIB
 _COUNT_MAX: Final = 1_000_000
 
 
+def _limit(default: N, kind: Kind[N], name: str, meaning: str) -> N:
+    """Declare an option of the group of limits."""
+    return option(default, kind, Group.LIMITS, meaning, name=name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The limits of one server. Sizes are in bytes, times in seconds."""
 
-    line_bytes_max: int = option(
-        MAX_LINE_LENGTH,
-        size(1, _READ_BYTES_MAX),
-        Group.LIMITS,
-        "longest message, without its newline",
-        name="max_line",
+    line_bytes_max: int = _limit(
+        MAX_LINE_LENGTH, size(1, _READ_BYTES_MAX), "max_line", "longest message, without its newline"
     )
+    """The limit of the library. A line that is too long is answered ERROR, and its rest is skipped."""
 
-    clients_max: int = option(
-        10_000, integer(1, _COUNT_MAX), Group.LIMITS, "most connections at a time", name="max_clients"
-    )
+    clients_max: int = _limit(10_000, integer(1, _COUNT_MAX), "max_clients", "most connections at a time")
     """An idle connection costs about 1 kB; a misbehaving one at most a line, a read and the output high-water mark."""
 
-    accepts_per_turn_max: int = option(
-        256, integer(1, _COUNT_MAX), Group.LIMITS, "most connections accepted in one turn", name="max_accepts"
+    accepts_per_turn_max: int = _limit(
+        256, integer(1, _COUNT_MAX), "max_accepts", "most connections accepted in one turn"
     )
     """Bounded, so that a flood of connections does not delay the answers to the other clients."""
 
-    read_bytes_max: int = option(
-        64 * KIB, size(1, _READ_BYTES_MAX), Group.LIMITS, "most bytes read from one client in one turn", name="max_read"
+    read_bytes_max: int = _limit(
+        64 * KIB, size(1, _READ_BYTES_MAX), "max_read", "most bytes read from one client in one turn"
     )
     """Bounded, so that a client that sends without pause delays the others by one such batch at most. Larger reads gain
     nothing: a batch of this size amortises every fixed cost."""
 
-    output_bytes_high_water: int = option(
+    output_bytes_high_water: int = _limit(
         MIB,
         size(0, _BUFFER_BYTES_MAX),
-        Group.LIMITS,
+        "output_high_water",
         "unsent answers of one client above which it is no longer read",
-        name="output_high_water",
     )
+    """Backpressure: the answers to a full read fit below it, so it only stops a client that does not read."""
 
-    output_bytes_max: int = option(
+    output_bytes_max: int = _limit(
         16 * MIB,
         size(0, _BUFFER_BYTES_MAX),
-        Group.LIMITS,
+        "max_output",
         "unsent answers of one client above which it is disconnected",
-        name="max_output",
     )
     """Reading stops long before, so only a defect of the server could exceed it; then it protects the memory."""
 
-    output_seconds_max: float = option(
-        60.0,
-        duration(),
-        Group.LIMITS,
-        "disconnect a client that accepts none of its unsent answers for this long",
-        name="output_timeout",
+    output_seconds_max: float = _limit(
+        60.0, duration(), "output_timeout", "disconnect a client that accepts none of its unsent answers for this long"
     )
     """A network that recovers is rarely silent for a minute, and unsent answers occupy memory."""
 
-    incomplete_line_seconds_max: float = option(
-        30.0,
-        duration(),
-        Group.LIMITS,
-        "disconnect a client that does not complete a message for this long",
-        name="line_timeout",
+    incomplete_line_seconds_max: float = _limit(
+        30.0, duration(), "line_timeout", "disconnect a client that does not complete a message for this long"
     )
     """Far longer than a network needs, and short enough that abandoned halves of lines do not accumulate."""
 
-    idle_seconds_max: float = option(
+    idle_seconds_max: float = _limit(
         0.0,
         duration(or_zero=True),
-        Group.LIMITS,
+        "idle_timeout",
         "disconnect a client that is silent for this long; 0 disables the time-out",
-        name="idle_timeout",
     )
     """Disabled, because an idle connection costs next to nothing."""
 
-    drain_seconds_max: float = option(
-        10.0,
-        duration(),
-        Group.LIMITS,
-        "longest wait of a shutdown for clients that do not accept their answers",
-        name="drain_timeout",
+    drain_seconds_max: float = _limit(
+        10.0, duration(), "drain_timeout", "longest wait of a shutdown for clients that do not accept their answers"
     )
+    """Longer than any client needs that reads its answers, and shorter than service managers wait."""
 
     handshake_seconds_max: float = option(
         10.0,

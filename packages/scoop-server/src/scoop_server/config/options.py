@@ -6,7 +6,7 @@ and docs/options.md are made from these declarations: ``--max-line 1000``, ``SCO
 ``max_line = 1000`` set the same thing.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final, TypeVar
@@ -33,17 +33,17 @@ class Group(StrEnum):
 class Option:
     """One option: its name, how it is read, and what it means."""
 
-    name: str
-    path: str
+    name: str = ""
+    path: str = ""
     """The field that it sets: ``port``, ``limits.line_bytes_max``."""
     group: Group
     kind: Kind[object]
     default: object
     meaning: str
     """The line of the help."""
-    is_repeatable: bool
+    is_repeatable: bool = False
     """Whether it can be given several times; the setting is a tuple of such values."""
-    is_basic: bool
+    is_basic: bool = False
     """Whether the short help lists it."""
 
     @property
@@ -87,51 +87,25 @@ class Option:
                 return str(value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Declaration:
-    """The arguments of :func:`option`, in the metadata of the field."""
-
-    name: str
-    group: Group
-    kind: Kind[object]
-    meaning: str
-    is_repeatable: bool
-    is_basic: bool
-
-
 def option(default: T, kind: Kind[T], group: Group, meaning: str, *, name: str = "", is_basic: bool = False) -> T:
-    """Declare a field of a dataclass as an option; ``name`` is the option's where it is not that of the field.
+    """Declare a field of a dataclass as an option; ``name`` is the option's if it is not that of the field.
 
     It returns a dataclass field, typed as its value, as ``dataclasses.field`` does.
     """
-    declaration = _Declaration(
-        name=name, group=group, kind=kind, meaning=meaning, is_repeatable=False, is_basic=is_basic
-    )
-    return field(default=default, metadata={_METADATA_KEY: declaration})
+    declared = Option(name=name, group=group, kind=kind, default=default, meaning=meaning, is_basic=is_basic)
+    return field(default=default, metadata={_METADATA_KEY: declared})
 
 
 def repeatable_option(kind: Kind[T], group: Group, meaning: str, *, is_basic: bool = False) -> tuple[T, ...]:
     """Declare a field of a dataclass as an option that may be given several times, and is empty by default."""
-    declaration = _Declaration(name="", group=group, kind=kind, meaning=meaning, is_repeatable=True, is_basic=is_basic)
-    return field(default=(), metadata={_METADATA_KEY: declaration})
+    declared = Option(group=group, kind=kind, default=(), meaning=meaning, is_repeatable=True, is_basic=is_basic)
+    return field(default=(), metadata={_METADATA_KEY: declared})
 
 
 def declared_options(owner: type, prefix: str = "") -> list[Option]:
     """Return the options that are fields of the dataclass ``owner``; ``prefix`` leads to it from the settings."""
-    found = []
-    for each in fields(owner):
-        declaration = each.metadata.get(_METADATA_KEY)
-        if isinstance(declaration, _Declaration):
-            found.append(
-                Option(
-                    name=declaration.name or each.name,
-                    path=prefix + each.name,
-                    group=declaration.group,
-                    kind=declaration.kind,
-                    default=each.default,
-                    meaning=declaration.meaning,
-                    is_repeatable=declaration.is_repeatable,
-                    is_basic=declaration.is_basic,
-                )
-            )
-    return found
+    return [
+        replace(declared, name=declared.name or each.name, path=prefix + each.name)
+        for each in fields(owner)
+        if isinstance(declared := each.metadata.get(_METADATA_KEY), Option)
+    ]

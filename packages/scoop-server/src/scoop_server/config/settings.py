@@ -27,11 +27,7 @@ class Settings:
     )
     host: str = option("127.0.0.1", HOST, Group.LISTENING, "host name or IP address to listen on, without TLS")
     port: int = option(
-        8080,
-        integer(0, 65_535, "PORT"),
-        Group.LISTENING,
-        "TCP port to listen on; 0 picks a free one",
-        is_basic=True,
+        8080, integer(0, 65_535, "PORT"), Group.LISTENING, "TCP port to listen on; 0 picks a free one", is_basic=True
     )
     tls_cert: Path | None = option(
         None,
@@ -57,13 +53,7 @@ class Settings:
         "directory that stores the index; created if missing",
         is_basic=True,
     )
-    memory: bool = option(
-        False,
-        SWITCH,
-        Group.DATA,
-        "keep the index in memory only",
-        is_basic=True,
-    )
+    memory: bool = option(False, SWITCH, Group.DATA, "keep the index in memory only", is_basic=True)
     fsync: Fsync = option(
         Fsync.ALWAYS,
         member("WHEN", Fsync),
