@@ -26,6 +26,7 @@ from tests.support.certificates import CertificateFiles, TlsPeer
         ("?subject=builder", AccessPolicy(subjects=("builder",))),
         ("?subject=a&subject=b%26c&issuer=My%20CA", AccessPolicy(subjects=("a", "b&c"), issuers=("My CA",))),
         ("?read-only&issuer=CA", AccessPolicy(is_read_only=True, issuers=("CA",))),
+        ("?read-only&anonymous", AccessPolicy(is_read_only=True, is_anonymous=True)),
     ],
 )
 @pytest.mark.parametrize("place", ["tls:[::1]:8443", "tls:example.org:1"])
@@ -48,14 +49,20 @@ def test_every_kind_of_address_can_be_read_only(address: str) -> None:
     ["", "readonly", "read-only=yes", "read-only&", "subject", "subject=", "subject=%", "subject=%FF", "cn=x", "a?b"],
 )
 def test_an_invalid_option_is_rejected(options: str) -> None:
-    with pytest.raises(ValueError, match=r"^expected read-only, subject=NAME or issuer=NAME after the question mark"):
+    with pytest.raises(ValueError, match=r"^expected read-only, anonymous, subject=NAME or issuer=NAME after the"):
         split_policy(f"tls:[::]:8443?{options}")
 
 
 @pytest.mark.parametrize("place", ["tcp:127.0.0.1:8080", "unix:/run/scoop.sock"])
-def test_names_of_certificates_need_a_tls_address(place: str) -> None:
-    with pytest.raises(ValueError, match=r"^expected tls:HOST:PORT before subject and issuer, got "):
-        parse_address(f"{place}?subject=builder")
+@pytest.mark.parametrize("option", ["subject=builder", "issuer=CA", "anonymous"])
+def test_options_about_certificates_need_a_tls_address(place: str, option: str) -> None:
+    with pytest.raises(ValueError, match=r"^expected tls:HOST:PORT before anonymous, subject and issuer, got "):
+        parse_address(f"{place}?{option}")
+
+
+def test_anonymous_clients_have_no_subject() -> None:
+    with pytest.raises(ValueError, match=r"^expected anonymous without subject and issuer, got "):
+        parse_address("tls:[::]:8443?anonymous&subject=builder")
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +154,7 @@ def test_the_handshake_accepts_a_certificate_that_matches_and_fails_for_any_othe
     certificate.configure_cert(context)
     assert handshake(files, context, "subject=builder&read-only") == "CN=builder"
     assert handshake(files, context, "subject=builder@example.org") == "CN=builder"
+    assert handshake(files, files.client_context(), "read-only&anonymous") == ""
     with pytest.raises(ConnectionAbortedError, match=r"^the subject of the client's certificate \(CN=builder\) is not"):
         handshake(files, context, "subject=other")
     with pytest.raises(ConnectionAbortedError, match=r"^the issuer of the client's certificate \(no name\) is not"):

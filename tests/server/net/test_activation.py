@@ -193,6 +193,17 @@ def test_all_inherited_sockets_are_served_and_outlive_the_server(tmp_path: Path)
             assert path.is_socket()
 
 
+def test_a_certificate_that_no_inherited_socket_uses_is_logged_and_the_others_are_served(tmp_path: Path) -> None:
+    files = CertificateFiles.make(tmp_path / "certificates")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as sock,
+        ServerProcess("--memory", *files.server_arguments, sockets=[("scoop.socket", sock)]) as server,
+        server.connect() as client,
+    ):
+        assert client.ask("QUERY|a|") == ["FAIL"]
+    assert warnings(server) == ["--tls-cert is not used: no socket is named tls; enable scoop-tls.socket to serve TLS"]
+
+
 def warnings(server: ServerProcess) -> list[str]:
     return [line.partition(" WARNING ")[2] for line in server.log_lines if " WARNING " in line]
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from scoop_server.config.settings import Settings
-from scoop_server.errors import ListenError
 from scoop_server.net.activation import inherited_listeners
 from scoop_server.net.listener import Listener, bind
 from scoop_server.net.tls import Certificates
@@ -49,9 +48,7 @@ class Claims:
                 resources.enter_context(closing(bind(address, certificates))) for address in settings.addresses
             ]
         if certificates is not None and not any(listener.is_tls for listener in listeners):
-            raise ListenError(
-                "cannot use --tls-cert: no socket has TLS; set FileDescriptorName=tls in the socket unit that needs it"
-            )
+            log.warning("--tls-cert is not used: no socket is named tls; enable scoop-tls.socket to serve TLS")
         warn_of_exposed_listeners(listeners)
         return cls(lock, certificates, listeners)
 

@@ -3,6 +3,7 @@
 A policy follows an address or a socket's name after a question mark, options separated by ``&``:
 
 ``read-only``     QUERY is answered as usual, INDEX and REMOVE are answered ERROR
+``anonymous``     clients need no certificate, although ``--tls-client-ca`` is set
 ``subject=NAME``  the client's certificate has this name: its common name, or a DNS name, e-mail address or URI
 ``issuer=NAME``   the issuer of the client's certificate has this common name
 
@@ -16,9 +17,11 @@ from urllib.parse import quote, unquote
 
 _READ_ONLY: Final = "read-only"
 
+_ANONYMOUS: Final = "anonymous"
+
 _NAMES: Final = ("subject", "issuer")
 
-_EXPECTED: Final = "read-only, subject=NAME or issuer=NAME"
+_EXPECTED: Final = "read-only, anonymous, subject=NAME or issuer=NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class AccessPolicy:
     """The restrictions of one listener; by default there are none."""
 
     is_read_only: bool = False
+    is_anonymous: bool = False
+    """Whether clients need no certificate even if the server knows their authorities."""
     subjects: tuple[str, ...] = ()
     """Names of which a client's certificate must have one; empty accepts any."""
     issuers: tuple[str, ...] = ()
@@ -39,6 +44,7 @@ class AccessPolicy:
     def __str__(self) -> str:
         """Return the policy as it is written after an address, with its question mark; empty for no restriction."""
         options = [_READ_ONLY] if self.is_read_only else []
+        options += [_ANONYMOUS] if self.is_anonymous else []
         for key, names in zip(_NAMES, (self.subjects, self.issuers), strict=True):
             options += [f"{key}={quote(name, safe='@:/*')}" for name in names]
         return f"?{'&'.join(options)}" if options else ""
@@ -53,25 +59,28 @@ def split_policy(text: str) -> tuple[str, AccessPolicy]:
     Raises ValueError with one line, also for a question mark without options.
 
     >>> split_policy("tls:[::]:8443?read-only&subject=builder")
-    ('tls:[::]:8443', AccessPolicy(is_read_only=True, subjects=('builder',), issuers=()))
-    >>> split_policy("unix:/run/scoop.sock")
-    ('unix:/run/scoop.sock', AccessPolicy(is_read_only=False, subjects=(), issuers=()))
+    ('tls:[::]:8443', AccessPolicy(is_read_only=True, is_anonymous=False, subjects=('builder',), issuers=()))
+    >>> split_policy("unix:/run/scoop.sock") == ("unix:/run/scoop.sock", UNRESTRICTED)
+    True
     """
     place, question_mark, options = text.partition("?")
     if not question_mark:
         return place, UNRESTRICTED
-    is_read_only = False
+    flags: set[str] = set()
     names: dict[str, list[str]] = {key: [] for key in _NAMES}
     for option in options.split("&"):
         key, _, value = option.partition("=")
         name = _decode(value)
-        if option == _READ_ONLY:
-            is_read_only = True
+        if option in {_READ_ONLY, _ANONYMOUS}:
+            flags.add(option)
         elif key in names and name:
             names[key].append(name)
         else:
             raise ValueError(f"expected {_EXPECTED} after the question mark of {text!r}, got {option!r}")
-    return place, AccessPolicy(is_read_only, tuple(names["subject"]), tuple(names["issuer"]))
+    policy = AccessPolicy(_READ_ONLY in flags, _ANONYMOUS in flags, tuple(names["subject"]), tuple(names["issuer"]))
+    if policy.is_anonymous and policy.requires_certificate:
+        raise ValueError(f"expected anonymous without subject and issuer, got {text!r}")
+    return place, policy
 
 
 def _decode(value: str) -> str:

@@ -65,8 +65,8 @@ def parse_address(text: str) -> Address:
     """
     place, policy = split_policy(text)
     scheme, _, rest = place.partition(":")
-    if policy.requires_certificate and scheme != "tls":
-        raise ValueError(f"expected tls:HOST:PORT before subject and issuer, got {text!r}")
+    if (policy.requires_certificate or policy.is_anonymous) and scheme != "tls":
+        raise ValueError(f"expected tls:HOST:PORT before anonymous, subject and issuer, got {text!r}")
     match scheme:
         case "tcp" | "tls":
             host, port = parse_host_and_port(rest)

@@ -70,7 +70,7 @@ class Listener:
         """Whether clients on other machines can connect without a certificate."""
         if self._socket.family == socket.AF_UNIX:
             return False
-        if self._certificates is not None and self._certificates.requires_client_certificate:
+        if self._certificates is not None and self._certificates.requires_client_certificate(self.policy):
             return False
         host = ipaddress.ip_address(self._socket.getsockname()[0].partition("%")[0])
         return not (getattr(host, "ipv4_mapped", None) or host).is_loopback
@@ -193,7 +193,7 @@ def check_address(address: Address, certificates: Certificates | None = None, wa
 
 def check_policy(address: object, policy: AccessPolicy, certificates: Certificates | None) -> None:
     """Raise ListenError if ``policy`` restricts client certificates and ``certificates`` require none."""
-    if policy.requires_certificate and not (certificates and certificates.requires_client_certificate):
+    if policy.requires_certificate and not (certificates and certificates.requires_client_certificate(policy)):
         raise ListenError(
             f"cannot listen on {address}: subject and issuer need TLS with client certificates; "
             "name their authorities with --tls-client-ca"

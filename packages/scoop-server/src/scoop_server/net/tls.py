@@ -11,7 +11,7 @@ import ssl
 import stat
 from pathlib import Path
 from selectors import EVENT_READ, EVENT_WRITE
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.errors import CertificateError
@@ -35,37 +35,40 @@ class Certificates:
         self.path = cert
         self._key = key
         self._client_ca = client_ca
-        self._context = self._load()
+        self._contexts = self._load()
 
-    @property
-    def requires_client_certificate(self) -> bool:
-        """Whether a client must present a certificate."""
-        return self._client_ca is not None
+    def requires_client_certificate(self, policy: AccessPolicy) -> bool:
+        """Return whether a client of a listener with ``policy`` must present a certificate."""
+        return self._client_ca is not None and not policy.is_anonymous
 
     def wrap(self, sock: socket.socket, policy: AccessPolicy = UNRESTRICTED) -> "TlsStream":
         """Return the server's side of TLS over a connected socket, for clients that ``policy`` accepts."""
-        return TlsStream(sock, self._context, policy)
+        context = self._contexts.verifying if self.requires_client_certificate(policy) else self._contexts.anonymous
+        return TlsStream(sock, context, policy)
 
     def reload(self) -> None:
         """Read the files again, for new connections. If it raises CertificateError, the previous ones stay in use."""
-        self._context = self._load()
+        self._contexts = self._load()
 
-    def _load(self) -> ssl.SSLContext:
+    def _load(self) -> "_Contexts":
         for path in filter(None, (self.path, self._key, self._client_ca)):
             _check_file(path)
+        return _Contexts(self._load_context(None), self._load_context(self._client_ca))
+
+    def _load_context(self, client_ca: Path | None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
         self._load_key_pair(context)
-        if self._client_ca is not None:
+        if client_ca is not None:
             context.verify_mode = ssl.CERT_REQUIRED
             # Trust each certificate in the file as it is, also one whose issuer is not in the file.
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             try:
-                context.load_verify_locations(self._client_ca)
+                context.load_verify_locations(client_ca)
             except OSError as error:
                 raise CertificateError(
-                    f"cannot use the authorities in {self._client_ca}: {_explain(error)}; the file must be PEM"
+                    f"cannot use the authorities in {client_ca}: {_explain(error)}; the file must be PEM"
                 ) from error
         return context
 
@@ -84,6 +87,14 @@ class Certificates:
                 f"cannot use the certificate {self.path} with the key in {key}: {_explain(error)}; "
                 "both must be PEM, and belong together"
             ) from error
+
+
+class _Contexts(NamedTuple):
+    """The two ways to serve TLS with one certificate."""
+
+    anonymous: ssl.SSLContext
+    verifying: ssl.SSLContext
+    """Like ``anonymous`` if no authorities of clients are known."""
 
 
 def _check_file(path: Path) -> None:
