@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -29,13 +30,17 @@ IS_AVAILABLE: Final = os.geteuid() == 0 and None not in (shutil.which("systemd-n
 
 
 class BootedSystemd:
-    """A machine that runs from construction to the end of the ``with`` block; ``shared`` paths are read-only in it."""
+    """A machine that runs from construction to the end of the ``with`` block.
 
-    def __init__(self, *shared: Path, **variables: str) -> None:
+    ``shared`` are directories of this machine and their paths in that one, where they are read-only. Every script
+    gets ``variables``.
+    """
+
+    def __init__(self, shared: Mapping[Path, str], **variables: str) -> None:
         self._environment = _ENVIRONMENT | variables
         self._nspawn = subprocess.Popen(
             ["unshare", "--mount", "--propagation=private", "bash", "-c", _BOOT, "bash"]
-            + [f"--bind-ro={path}" for path in shared],
+            + [f"--bind-ro={path}:{place}" for path, place in shared.items()],
             env=_ENVIRONMENT | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -51,7 +51,12 @@ def inherited_listeners(
     name_of = dict(enumerate(names.split(":") if names else (), first_descriptor))
     for descriptor in range(first_descriptor, first_descriptor + int(count)):
         name = name_of.get(descriptor, "unknown")
-        is_tls, policy = _parse_name(descriptor, name)
+        try:
+            is_tls, policy = parse_socket_name(name)
+        except ValueError as error:
+            raise ListenError(
+                f"cannot listen on descriptor {descriptor}: {error}; correct FileDescriptorName in the socket unit"
+            ) from error
         if is_tls and certificates is None:
             raise ListenError(
                 f"cannot serve TLS on descriptor {descriptor} ({name!r}): there is no certificate; "
@@ -62,22 +67,14 @@ def inherited_listeners(
         yield Listener(_adopt(descriptor, name), used_certificates, policy=policy, is_inherited=True)
 
 
-def _parse_name(descriptor: int, name: str) -> tuple[bool, AccessPolicy]:
-    """Return whether a socket with this name serves TLS, and its policy. Raises ListenError."""
-    try:
-        kind, policy = split_policy(name)
-    except ValueError as error:
-        raise ListenError(
-            f"cannot listen on descriptor {descriptor}: {error}; correct FileDescriptorName in the socket unit"
-        ) from error
+def parse_socket_name(name: str) -> tuple[bool, AccessPolicy]:
+    """Return whether a socket with this name serves TLS, and its policy. Raises ValueError with "expected A, got B"."""
+    kind, policy = split_policy(name)
     if kind == TLS_NAME:
         return True, policy
     if kind in _PLAIN_NAMES or kind.endswith(".socket"):
         return False, policy
-    raise ListenError(
-        f"cannot listen on descriptor {descriptor}: expected the name tls, plain or UNIT.socket, got {name!r}; "
-        "correct FileDescriptorName in the socket unit"
-    )
+    raise ValueError(f"expected the name tls, plain or UNIT.socket, got {name!r}")
 
 
 def _adopt(descriptor: int, name: str) -> socket.socket:
