@@ -51,6 +51,7 @@ EXIT_STATUSES: Final = {
 }
 
 FILES: Final = {
+    "/etc/scoop/scoop.toml": "The configuration file by convention; it is read if --config or SCOOP_CONFIG names it.",
     "scoop-data": "The default data directory, in the working directory; --data-dir names another.",
     "snapshot-N, journal-N": "In a data directory: the index at some moment, and the changes since then, as text.",
     "lock": "In a data directory: locked by the server that uses it; holds its process id.",
@@ -93,6 +94,8 @@ def manual_page() -> str:
     parsers[SERVE].usage = f"{PROGRAM} {SERVE} [OPTION ...]"
     for action in parsers[SERVE]._actions:  # noqa: SLF001  # argparse has no other way to list them
         action.help = argparse.SUPPRESS
+    # The page shows the extra text of a section first, and an epilog in a section COMMENTS.
+    introduction, root.description, root.epilog = str(root.description), root.epilog, None
     page = Manpage(
         root,
         {
@@ -104,6 +107,7 @@ def manual_page() -> str:
     )
     page.date = ""  # the same sources make the same page on every day
     page.add_section("synopsis", "=", _SYNOPSIS)
+    page.add_section("description", "=", f"{_escaped(introduction)}\n.PP")
     variables = {option.variable: f"See {option.flag}." for option in OPTIONS}
     page.add_section("environment", "=", _terms({**variables, CONFIG_VARIABLE: "See --config."}))
     page.add_section("files", "=", _terms(FILES))

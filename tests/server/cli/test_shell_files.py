@@ -46,7 +46,7 @@ def test_the_manual_page_and_the_operations_page_have_every_exit_status() -> Non
     statuses = {EXIT_INTACT, EXIT_DAMAGED, EXIT_UNSEALED, EXIT_NEWER, EXIT_BROKEN_PIPE, EXIT_INTERRUPTED}
     statuses |= {error.exit_status for error in subclasses(ServerError)}
     assert list(EXIT_STATUSES) == [str(status) for status in sorted(statuses)]
-    rows = table_rows(ROOT / "docs" / "operations.md", "exit status", "what it means")
+    rows = table_rows(ROOT / "docs" / "operations.md", "exit status", "meaning")
     assert [status for cell, _ in rows for status in cell.split(", ")] == list(EXIT_STATUSES)
 
 
