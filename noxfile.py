@@ -179,10 +179,10 @@ def _unpack_core_sdist(session: nox.Session) -> None:
 
 @nox.session(tags=["check"])
 def core_types(session: nox.Session) -> None:
-    """Check with pyright that every public type of the installed scoop-core is known, and the samples of its API."""
+    """Check with pyright that every public type of the installed scoop-core is known, and its samples and examples."""
     session.install(str(CORE), *_group("typing"))
     session.run("pyright", "--verifytypes", "scoop_core", "--ignoreexternal")
-    session.run("pyright", "tests/library/api_samples.py")
+    session.run("pyright", "tests/library/api_samples.py", "examples")
 
 
 @nox.session(tags=["check"])

@@ -11,16 +11,13 @@ graph = DependencyGraph()
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     connection = Connection()
-    with closing(writer), suppress(ConnectionError):
+    with closing(writer), suppress(ConnectionError, asyncio.CancelledError):
         while data := await reader.read(65_536):
             writer.write(graph.apply_lines(connection.receive(data)).encode())
             await writer.drain()
 
 
-async def main(port: int) -> None:
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
+with suppress(KeyboardInterrupt), asyncio.Runner() as runner:
+    server = runner.run(asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1])))
     print("listening on port", server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-
-
-asyncio.run(main(int(sys.argv[1])))
+    runner.run(asyncio.Event().wait())

@@ -28,6 +28,6 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
 
-with Server(("127.0.0.1", int(sys.argv[1])), Handler) as server:
+with suppress(KeyboardInterrupt), Server(("127.0.0.1", int(sys.argv[1])), Handler) as server:
     print("listening on port", server.server_address[1], flush=True)
     server.serve_forever()

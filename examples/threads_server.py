@@ -29,4 +29,5 @@ def main(port: int) -> None:
             threading.Thread(target=serve, args=(client,), daemon=True).start()
 
 
-main(int(sys.argv[1]))
+with suppress(KeyboardInterrupt):
+    main(int(sys.argv[1]))

@@ -14,7 +14,7 @@ async def serve(stream: trio.SocketStream) -> None:
     connection = Connection()
     with suppress(trio.BrokenResourceError):
         async for data in stream:
-            await stream.send_all(graph.apply_lines(connection.receive(bytes(data))).encode())
+            await stream.send_all(graph.apply_lines(connection.receive(data)).encode())
 
 
 async def main(port: int) -> None:
@@ -23,4 +23,7 @@ async def main(port: int) -> None:
     await trio.serve_listeners(serve, [listener])
 
 
-trio.run(main, int(sys.argv[1]))
+try:
+    trio.run(main, int(sys.argv[1]))
+except* KeyboardInterrupt:
+    pass

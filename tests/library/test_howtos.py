@@ -1,7 +1,10 @@
-"""The howtos: each server is what its page shows, and passes the end-to-end test over the Homebrew list."""
+"""The examples: the howtos show them, servers serve the Homebrew list, clients pipeline, and Ctrl-C ends each."""
 
+import asyncio
 import contextlib
 import re
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,46 +12,196 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import trio
 
+from scoop_core import Command, Request, Response
+
+from examples import asyncio_pipeline, threads_pipeline, trio_pipeline
 from tests.support.homebrew import WAIT_SECONDS, play_five_phases
 
 ROOT: Final = Path(__file__).parent.parent.parent
-EXAMPLES: Final = sorted((ROOT / "examples").glob("*_server.py"))
+EXAMPLES: Final = ROOT / "examples"
+SERVERS: Final = sorted(EXAMPLES.glob("*_server.py"))
+PIPELINES: Final = sorted(EXAMPLES.glob("*_pipeline.py"))
+
+QUERY_A, QUERY_B = (Request.of(Command.QUERY, name) for name in "ab")
+
+
+def by_name(path: Path) -> str:
+    return path.stem
 
 
 @contextlib.contextmanager
-def running(script: Path) -> Iterator[tuple[str, int]]:
-    """Run an example on a free port; yield its address."""
+def running(script: Path, *arguments: str, requests: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Run an example, with ``requests`` as its standard input, until the end of the block."""
+    pipe = subprocess.PIPE
     with subprocess.Popen(
-        [sys.executable, str(script), "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(script), *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True
     ) as process:
-        assert process.stdout is not None
         try:
-            match = re.fullmatch(r"listening on port (\d+)\n", process.stdout.readline())
-            assert match
-            yield ("127.0.0.1", int(match[1]))
+            assert process.stdin
+            process.stdin.write(requests)
+            process.stdin.close()
+            process.stdin = None
+            yield process
         finally:
-            process.terminate()
-            _, log = process.communicate(timeout=WAIT_SECONDS)
-            print(log)  # pytest shows it where the test has failed
-    assert log == "", "the server has complained"
+            process.kill()
 
 
-def test_there_is_one_for_each_way_to_do_io() -> None:
-    names = [path.stem.removesuffix("_server") for path in EXAMPLES]
-    assert names == ["asyncio", "socketserver", "threads", "trio"]
+@contextlib.contextmanager
+def listening() -> Iterator[tuple[socket.socket, str]]:
+    """Listen for one client of an example; yield the listener and its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(WAIT_SECONDS)
+        yield listener, str(listener.getsockname()[1])
 
 
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
-@pytest.mark.parametrize("client_count", [1, 10, 100])
-def test_it_serves_the_homebrew_list(script: Path, client_count: int) -> None:
-    with running(script) as address:
-        play_five_phases(address, client_count, seed=2016)
+def accept(listener: socket.socket, count: int) -> tuple[socket.socket, str]:
+    """Accept the client and receive ``count`` requests; return the connection and the requests."""
+    connection, _ = listener.accept()
+    connection.settimeout(WAIT_SECONDS)
+    received = b""
+    while received.count(b"\n") < count:
+        received += connection.recv(4_096)
+    return connection, received.decode()
 
 
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
-def test_its_page_shows_the_whole_of_it_and_it_is_short(script: Path) -> None:
-    page = (ROOT / "docs" / f"howto-{script.stem.removesuffix('_server')}.md").read_text("utf-8")
-    [block] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    assert block == script.read_text("utf-8")
-    assert len(block.splitlines()) <= 45
+def answer(listener: socket.socket, count: int, responses: bytes) -> None:
+    """Answer ``count`` requests with ``responses``, and end the connection."""
+    connection, _ = accept(listener, count)
+    with connection:
+        connection.sendall(responses)
+
+
+def port_of(server: subprocess.Popen[str]) -> int:
+    assert server.stdout
+    match = re.fullmatch(r"listening on port (\d+)\n", server.stdout.readline())
+    assert match
+    return int(match[1])
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("howto-*.md")), ids=by_name)
+def test_a_howto_shows_the_examples_as_they_are(page: Path) -> None:
+    library = page.stem.removeprefix("howto-")
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
+    assert set(blocks) >= {path.read_text("utf-8") for path in EXAMPLES.glob(f"{library}_*.py")}
+
+
+@pytest.mark.parametrize("tool", ["asyncio_client", "asyncio_server", "registry_guard"])
+def test_a_tool_has_fewer_than_25_lines(tool: str) -> None:
+    assert len((EXAMPLES / f"{tool}.py").read_text("utf-8").splitlines()) < 25
+
+
+class TestServers:
+    @pytest.mark.parametrize("script", SERVERS, ids=by_name)
+    def test_it_serves_the_homebrew_list_until_ctrl_c(self, script: Path) -> None:
+        with running(script, "0") as server:
+            address = ("127.0.0.1", port_of(server))
+            play_five_phases(address, client_count=10, seed=2016)
+            with socket.create_connection(address, WAIT_SECONDS) as client:
+                client.sendall(b"QUERY|a|\n")
+                assert client.recv(5)
+                server.send_signal(signal.SIGINT)
+                assert server.communicate(timeout=WAIT_SECONDS) == ("", "")
+            assert server.returncode == 0
+
+
+class TestClients:
+    @pytest.mark.parametrize("script", PIPELINES, ids=by_name)
+    def test_tasks_share_one_connection(self, script: Path) -> None:
+        with listening() as (listener, port), running(script, port, "a", "b") as client:
+            connection, requests = accept(listener, 2)
+            with connection:
+                for piece in (b"OK\nFA", b"IL\n") if requests.startswith("QUERY|a|") else (b"FA", b"IL\nOK\n"):
+                    connection.sendall(piece)
+                output, log = client.communicate(timeout=WAIT_SECONDS)
+        assert (sorted(output.splitlines()), log, client.returncode) == (["a OK", "b FAIL"], "", 0)
+
+    def test_the_asyncio_client_prints_a_response_to_each_line(self) -> None:
+        requests = "INDEX|a|\nINDEX|b|c\nQUERY|a|\n"
+        with (
+            running(EXAMPLES / "asyncio_server.py", "0") as server,
+            running(EXAMPLES / "asyncio_client.py", str(port_of(server)), requests=requests) as client,
+        ):
+            assert client.communicate(timeout=WAIT_SECONDS) == ("INDEX a OK\nINDEX b FAIL\nQUERY a OK\n", "")
+
+    @pytest.mark.parametrize("script", [*PIPELINES, EXAMPLES / "asyncio_client.py"], ids=by_name)
+    def test_ctrl_c_ends_a_waiting_client(self, script: Path) -> None:
+        with listening() as (listener, port), running(script, port, "a", requests="QUERY|a|\n") as client:
+            connection, _ = accept(listener, 1)
+            with connection:
+                client.send_signal(signal.SIGINT)
+                assert client.communicate(timeout=WAIT_SECONDS) == ("", "")
+                assert connection.recv(1) == b""
+            assert client.returncode == 0
+
+    @pytest.mark.parametrize(
+        ("sent", "reason"),
+        [(b"OK\n", "early end of the stream"), (b"OK\nHELLO\n", "expected OK, FAIL or ERROR: 'HELLO'")],
+    )
+    @pytest.mark.parametrize("script", PIPELINES, ids=by_name)
+    def test_a_violation_by_the_server_ends_a_waiting_client(self, script: Path, sent: bytes, reason: str) -> None:
+        with listening() as (listener, port), running(script, port, "a", "b") as client:
+            connection, _ = accept(listener, 2)
+            with connection:
+                connection.sendall(sent)
+                if reason.startswith("early"):
+                    connection.shutdown(socket.SHUT_WR)
+                _, log = client.communicate(timeout=WAIT_SECONDS)
+        assert reason in log
+        assert client.returncode == 1
+
+
+class TestCancellation:
+    """A cancelled request has been sent: its response is dropped, and the next response goes to the next request."""
+
+    def test_asyncio(self) -> None:
+        async def exchange(listener: socket.socket, port: int) -> Response:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            client = asyncio_pipeline.Client(reader, writer)
+            with contextlib.closing(writer):
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(client.receive())
+                    tasks.create_task(asyncio.to_thread(answer, listener, 2, b"FAIL\nOK\n"))
+                    cancelled = tasks.create_task(client.ask(QUERY_A))
+                    await asyncio.sleep(0)  # the task sends its request
+                    cancelled.cancel()
+                    return await client.ask(QUERY_B)
+
+        with listening() as (listener, port):
+            assert asyncio.run(exchange(listener, int(port))) is Response.OK
+
+    def test_trio(self) -> None:
+        async def exchange(listener: socket.socket, port: int, responses: list[Response]) -> None:
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream, trio.open_nursery() as nursery:
+                client = trio_pipeline.Client(stream)
+                nursery.start_soon(client.send)
+                nursery.start_soon(client.receive)
+                nursery.start_soon(trio.to_thread.run_sync, answer, listener, 2, b"FAIL\nOK\n")
+                with trio.move_on_after(0):
+                    await client.ask(QUERY_A)
+                responses.append(await client.ask(QUERY_B))
+                nursery.cancel_scope.cancel()
+
+        responses: list[Response] = []
+        with listening() as (listener, port):
+            trio.run(exchange, listener, int(port), responses)
+        assert responses == [Response.OK]
+
+    def test_threads(self) -> None:
+        with listening() as (listener, port), contextlib.closing(threads_pipeline.Client(int(port))) as client:
+            cancelled, answered = client.ask(QUERY_A), client.ask(QUERY_B)
+            cancelled.cancel()
+            answer(listener, 2, b"FAIL\nOK\n")
+            assert answered.result(WAIT_SECONDS) is Response.OK
+
+
+def test_the_registry_guard_refuses_what_breaks_the_registry(tmp_path: Path) -> None:
+    def guard(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, str(EXAMPLES / "registry_guard.py"), str(tmp_path / "registry"), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_SECONDS)
+        return done.returncode, done.stderr
+
+    assert guard("INDEX", "isl", "gmp") == (1, "cannot index isl: gmp is not indexed\n")
+    assert guard("INDEX", "gmp") == guard("INDEX", "isl", "gmp") == (0, "")
+    assert guard("REMOVE", "gmp") == (1, "cannot remove gmp: 1 package depends on it: isl\n")
