@@ -57,7 +57,7 @@ class Application:
             signals = resources.enter_context(closing(SignalPipe()))
             notifier = resources.enter_context(closing(SystemdNotifier(os.environ)))
             claims = Claims.take(settings, os.environ, resources)
-            health = Health(Statistics())
+            health = Health(Statistics(), certificates=claims.certificates)
             _start_admin_endpoint(settings, health, resources)
             index = load_index(settings, claims, signals, notifier.loading, resources)
             server = _build_server(settings, claims, index, health, notifier, resources)
@@ -96,9 +96,10 @@ class Application:
     def reload(self) -> None:
         """Apply the settings that can change while the server runs: certificates and log level."""
         self._notifier.reloading()
+        outcomes = [_reload_settings(self._settings, self._reread)]
         if self._certificates is not None:
-            _reload_certificates(self._certificates)
-        _reload_settings(self._settings, self._reread)
+            outcomes.append(_reload_certificates(self._certificates))
+        self._health.last_reload_succeeded = all(outcomes)
         self._notifier.ready(self.status)
 
     def _handle_signals(self) -> None:
@@ -186,24 +187,27 @@ def _effective_limits(settings: Settings, notifier: SystemdNotifier) -> Limits:
     )
 
 
-def _reload_certificates(certificates: Certificates) -> None:
+def _reload_certificates(certificates: Certificates) -> bool:
+    """Read the certificates again; return whether they can be used."""
     try:
         certificates.reload()
     except CertificateError as error:
         log.error("%(reason)s; the previous certificates stay in use", {"reason": error})
-    else:
-        log.info("reloaded the certificate %(path)s", {"path": certificates.path})
+        return False
+    log.info("reloaded the certificate %(path)s", {"path": certificates.path})
+    return True
 
 
-def _reload_settings(running: Settings, reread: Callable[[], Settings]) -> None:
-    """Apply the log level; warn of changed settings that need a restart."""
+def _reload_settings(running: Settings, reread: Callable[[], Settings]) -> bool:
+    """Apply the log level, and warn of changed settings that need a restart; return whether they are valid."""
     try:
         settings = reread()
     except ConfigurationError as error:
         log.error("cannot reload the settings: %(reason)s; the previous settings stay in use", {"reason": error})
-        return
+        return False
     set_log_level(settings.log_level)
     log.info("the log level is %(log_level)s", {"log_level": settings.log_level})
     changed = {each.name for each in OPTIONS if each.value_in(settings) != each.value_in(running)}
     if waiting := sorted(changed - _RELOADABLE):
         log.warning("changed settings take effect at the next restart: %(settings)s", {"settings": ", ".join(waiting)})
+    return True

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, NoReturn
 
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.errors import CertificateError
+from scoop_server.net.expiry import first_expiry
 from scoop_server.net.peer_certificate import PeerCertificate
 
 _RECORD_BYTES_MAX: Final = 16_384
@@ -37,6 +38,11 @@ class Certificates:
         self._client_ca = client_ca
         self._contexts = self._load()
 
+    @property
+    def expires_at(self) -> float:
+        """The Unix time at which the first of the server's certificates expires. May be read in any thread."""
+        return self._contexts.expires_at
+
     def requires_client_certificate(self, policy: AccessPolicy) -> bool:
         """Return whether a client of a listener with ``policy`` must present a certificate."""
         return self._client_ca is not None and not policy.is_anonymous
@@ -53,7 +59,12 @@ class Certificates:
     def _load(self) -> "_Contexts":
         for path in filter(None, (self.path, self._key, self._client_ca)):
             _check_file(path)
-        return _Contexts(self._load_context(None), self._load_context(self._client_ca))
+        anonymous, verifying = self._load_context(None), self._load_context(self._client_ca)
+        try:
+            expires_at = first_expiry(self.path.read_text(encoding="ascii", errors="replace"))
+        except (OSError, ValueError) as error:  # the file has changed since OpenSSL read it
+            raise CertificateError(f"cannot use the certificate {self.path}: {error}; it must be PEM") from error
+        return _Contexts(anonymous, verifying, expires_at)
 
     def _load_context(self, client_ca: Path | None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -90,11 +101,12 @@ class Certificates:
 
 
 class _Contexts(NamedTuple):
-    """The two ways to serve TLS with one certificate."""
+    """The two ways to serve TLS with one certificate, and its expiry."""
 
     anonymous: ssl.SSLContext
     verifying: ssl.SSLContext
     """Like ``anonymous`` if no authorities of clients are known."""
+    expires_at: float
 
 
 def _check_file(path: Path) -> None:
