@@ -18,6 +18,7 @@ import pytest
 
 from scoop_core import DependencyGraph, encode_snapshot
 
+from scoop_server import __version__
 from scoop_server.cli.main import main
 
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
@@ -57,7 +58,9 @@ def test_the_index_is_kept_in_scoop_data_unless_told_otherwise(tmp_path: Path) -
     with ServerProcess(working_directory=tmp_path) as server:
         with server.connect() as client:
             assert client.ask("INDEX|a|") == ["OK"]
-        assert "(data directory scoop-data" in server.log_lines[-1]
+        server.wait_for_log(rf"INFO created the data directory {tmp_path}/scoop-data$")
+        server.wait_for_log(rf"\(data directory {tmp_path}/scoop-data, ")
+        server.wait_for_log(rf"INFO scoop-server {__version__} with Python \d")
         assert server.stop() == 0
     assert (tmp_path / "scoop-data" / "lock").exists()
     with ServerProcess(working_directory=tmp_path) as server:
@@ -94,10 +97,10 @@ def test_it_tells_what_ended_it(number: signal.Signals) -> None:
 # When it cannot start
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
+def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        line = refusal("--data-dir", str(tmp_path / "data"), "--port", str(port))
+        line = refusal("--memory", "--port", str(port))
     assert line == (
         f"scoop-server: cannot listen on 127.0.0.1:{port}: Address already in use; "
         "another process listens there; stop it, or name another address with --listen, --host or --port"
@@ -291,7 +294,7 @@ def test_a_directory_that_has_gone_is_an_error_at_the_end(tmp_path: Path) -> Non
         assert "Traceback" not in "\n".join(server.log_lines)
 
 
-def test_a_port_that_another_has_taken_since_it_was_bound_is_one_line(tmp_path: Path) -> None:
+def test_a_port_that_another_has_taken_since_it_was_bound_is_one_line() -> None:
     """Two servers may bind one port before either listens; the second to listen is refused."""
     program = """
 import socket, sys
@@ -311,9 +314,7 @@ sys.exit(command_line.main(sys.argv[1:]))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    done = run_to_end(
-        "--port", str(port), "--data-dir", str(tmp_path / "data"), command=[sys.executable, "-c", program]
-    )
+    done = run_to_end("--port", str(port), "--memory", command=[sys.executable, "-c", program])
     assert done.returncode == 1
     assert done.stderr == (
         f"scoop-server: cannot listen on 127.0.0.1:{port}: Address already in use; "

@@ -90,7 +90,7 @@ def test_what_was_answered_survives_a_kill(path: Path, fsync: str) -> None:
         for number, client in enumerate(clients):
             index_chain(client, f"c{number}-", 20)
         assert clients[0].ask("REMOVE|c0-19|", "INDEX|c0-0|c0-0,c1-0") == ["OK", "OK"]
-        assert f", fsync {fsync})" in server.log_lines[0]
+        assert f", fsync {fsync})" in server.log_lines[-1]
         server.kill()
     with ServerProcess(*arguments) as server, server.connect() as client:
         assert server.package_count == 99
@@ -137,7 +137,7 @@ def test_the_rest_of_an_interrupted_write_is_dropped_with_a_line(path: Path) -> 
     journal.write_bytes(journal.read_bytes().rstrip(b"\0") + b"INDEX|b|a\n" + b"\0" * 500)
     with ServerProcess("--data-dir", str(path)) as server:
         assert server.package_count == 1
-        assert f"dropped the last 10 bytes of {path}/journal-1: " in server.log_lines[0]
+        assert any(f"dropped the last 10 bytes of {path}/journal-1: " in line for line in server.log_lines)
 
 
 def test_damage_is_a_refusal_to_start_before_anyone_can_connect(path: Path) -> None:

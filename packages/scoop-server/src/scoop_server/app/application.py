@@ -6,6 +6,7 @@ server. So no stage can begin too early, and the exit stack closes them in rever
 
 import gc
 import os
+import platform
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
+from scoop_server import __version__
 from scoop_server.app.claims import Claims, raise_descriptor_limit
 from scoop_server.app.signals import SignalPipe
 from scoop_server.app.stored_index import StoredIndex, load_index
@@ -56,10 +58,11 @@ class Application:
         with ExitStack() as resources:
             signals = resources.enter_context(closing(SignalPipe()))
             notifier = resources.enter_context(closing(SystemdNotifier(os.environ)))
-            claims = Claims.take(settings, os.environ, resources)
+            absolute = _with_absolute_paths(settings)
+            claims = Claims.take(absolute, os.environ, resources)
             health = Health(Statistics(), certificates=claims.certificates)
             _start_admin_endpoint(settings, health, resources)
-            index = load_index(settings, claims, signals, notifier.loading, resources)
+            index = load_index(absolute, claims, signals, notifier.loading, resources)
             server = _build_server(settings, claims, index, health, notifier, resources)
             application = cls(settings, reread, signals, notifier, claims.certificates, index, server, health)
             application._connect()
@@ -126,6 +129,17 @@ class Application:
             log.info("a signal interrupted the snapshot; the journal holds every change")
 
 
+def _with_absolute_paths(settings: Settings) -> Settings:
+    """Return ``settings`` with absolute paths, so that log lines and errors do not depend on the working directory."""
+    return replace(
+        settings,
+        data_dir=settings.data_dir.absolute(),
+        tls_cert=settings.tls_cert and settings.tls_cert.absolute(),
+        tls_key=settings.tls_key and settings.tls_key.absolute(),
+        tls_client_ca=settings.tls_client_ca and settings.tls_client_ca.absolute(),
+    )
+
+
 def _start_admin_endpoint(settings: Settings, health: Health, resources: ExitStack) -> None:
     """Start the admin endpoint, if ``settings`` ask for one."""
     if settings.admin is None:
@@ -150,6 +164,7 @@ def _build_server(
     statistics.is_watched = settings.admin is not None
     statistics.dependency_edges = index.graph.edge_count() if statistics.is_watched else 0
     health.index, health.storage = index.graph, index.store
+    health.connections_max, health.journal_bytes_min = limits.clients_max, limits.journal_bytes_min
     selector = resources.enter_context(best_selector())
     # The loaded index lives as long as the process: exclude it from every later garbage collection.
     gc.collect()
@@ -170,6 +185,10 @@ def _build_server(
     resources.enter_context(closing(server))
     statistics.stage = Stage.SERVING
     addresses = ", ".join(listener.address for listener in claims.listeners)
+    log.info(
+        "scoop-server %(version)s with Python %(python)s",
+        {"version": __version__, "python": platform.python_version()},
+    )
     log.info(
         f"listening on %(address)s with %(packages)d {noun(len(index.graph), 'package')} (%(place)s)",
         {"address": addresses, "packages": len(index.graph), "place": index.place},

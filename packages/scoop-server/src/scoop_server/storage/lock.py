@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from scoop_server.errors import DataDirectoryError, DirectoryInUseError
+from scoop_server.telemetry.logs import log
 
 _NAME: Final = "lock"
 _TRIAL_NAME: Final = "lock.trial"
@@ -63,6 +64,8 @@ def _create(path: str) -> None:
             f"cannot create the data directory {path}: {os.path.dirname(path) or 'the working directory'} is missing; "
             "create that first, because only the last part of the path is created"
         ) from error
+    else:
+        log.info("created the data directory %(path)s", {"path": path})
 
 
 @contextlib.contextmanager
