@@ -3,9 +3,11 @@
 import os
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 
 from scoop_server.cli.main import main
 
@@ -96,6 +98,21 @@ def test_a_certificate_for_the_socket_of_a_service_manager_is_a_warning(check: C
     status, [line] = check("--memory", "--port", "0", *certificates.server_arguments)
     assert status == 0
     assert line.startswith("warning: tls_cert (flag --tls-cert) is set, but no address has TLS; ")
+
+
+@pytest.mark.parametrize(("days", "verb"), [(-1, "expired"), (13, "expires")])
+def test_a_certificate_that_has_expired_or_will_soon_is_a_warning(
+    check: Check, tmp_path: Path, days: int, verb: str
+) -> None:
+    moment = datetime.now(UTC) + timedelta(days=days)
+    issued = trustme.CA().issue_cert("localhost", not_after=moment, not_before=moment - timedelta(days=90))
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    status, [line] = check("--memory", "--listen", "tls:127.0.0.1:0", "--tls-cert", f"{tmp_path}/server.pem")
+    assert status == 0
+    assert line == (
+        f"warning: the certificate {tmp_path}/server.pem {verb} at {moment:%Y-%m-%d %H:%M:%S} UTC; "
+        "renew it, and reload the server"
+    )
 
 
 def test_a_policy_on_certificates_needs_an_authority(check: Check, tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ use is not a problem.
 """
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from scoop_server.app.claims import read_certificates
 from scoop_server.config.settings import Settings
@@ -15,6 +17,22 @@ from scoop_server.errors import DataDirectoryError, DirectoryInUseError, ServerE
 from scoop_server.net.listener import ADMIN_WAY_OUT, check_address
 from scoop_server.net.tls import Certificates
 from scoop_server.storage.lock import DirectoryLock
+
+_EXPIRY_WARNING_DAYS: Final = 14
+"""As in the alert rules: enough for a renewal by hand."""
+
+
+def expiry_warning(settings: Settings, now: float) -> str | None:
+    """Return a line for the operator if the certificate has expired, or will soon. A start accepts it all the same."""
+    try:
+        certificates = read_certificates(settings)
+    except ServerError:  # a problem, not a warning
+        return None
+    if certificates is None or certificates.expires_at - now > _EXPIRY_WARNING_DAYS * 86_400:
+        return None
+    verb = "expires" if certificates.expires_at > now else "expired"
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(certificates.expires_at))
+    return f"the certificate {certificates.path} {verb} at {moment} UTC; renew it, and reload the server"
 
 
 def start_problems(settings: Settings) -> list[ServerError]:

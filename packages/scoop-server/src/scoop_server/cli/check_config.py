@@ -1,9 +1,10 @@
 """``--check-config``: report every problem that a start would have, one line each."""
 
 import sys
+import time
 from collections.abc import Mapping
 
-from scoop_server.app.preflight import start_problems
+from scoop_server.app.preflight import expiry_warning, start_problems
 from scoop_server.config.contradictions import unused_certificate
 from scoop_server.config.sources import Flags, resolve
 from scoop_server.errors import ConfigurationError
@@ -21,8 +22,10 @@ def check_config(flags: Flags, environment: Mapping[str, str]) -> int:
         for problem in error.args:
             _report(str(problem))
         return error.exit_status
-    if warning := unused_certificate(resolved.settings, resolved.sources):
-        _report(f"warning: {warning}, or pass a socket with TLS by a service manager")
+    if unused := unused_certificate(resolved.settings, resolved.sources):
+        _report(f"warning: {unused}, or pass a socket with TLS by a service manager")
+    if expiry := expiry_warning(resolved.settings, time.time()):
+        _report(f"warning: {expiry}")
     problems = start_problems(resolved.settings)
     for each in problems:
         _report(str(each))
