@@ -5,13 +5,20 @@ promtool evaluates them; a campaign runs a server with a slow disk under a real 
 
 import json
 import shutil
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
 
+from tests.support.admin import get, place_of
+from tests.support.process import WAIT_SECONDS, ServerProcess
 from tests.support.prometheus import ALERTS, rules
+from tests.support.slow_disk import slow_disk
 
 TARGET: Final = 'job="scoop", instance="a:1"'
 
@@ -184,3 +191,61 @@ def test_alerts_fire_for_the_series_they_are_about_and_for_no_others(tmp_path: P
     file = tmp_path / "tests.yml"
     file.write_text(json.dumps({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": tests}))
     promtool("test", "rules", str(file))
+
+
+@contextmanager
+def prometheus(tmp_path: Path, target: str) -> Iterator[str]:
+    """Give HOST:PORT of a Prometheus that scrapes ``target`` and evaluates the rules each second."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("prometheus is not installed; Debian's package prometheus has it")
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(ALERTS)],
+        "scrape_configs": [{"job_name": "scoop", "static_configs": [{"targets": [target]}]}],
+    }
+    file = tmp_path / "prometheus.yml"
+    file.write_text(json.dumps(config))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    with subprocess.Popen(
+        [
+            program,
+            f"--config.file={file}",
+            f"--storage.tsdb.path={tmp_path / 'prometheus'}",
+            f"--web.listen-address={place}",
+        ],
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            yield place
+        finally:
+            process.terminate()
+
+
+def states(place: str) -> dict[str, str]:
+    """Return the state of each alert that is pending or firing; none while Prometheus starts."""
+    try:
+        _, body = get(place, "/api/v1/alerts")
+    except OSError:
+        return {}
+    if not body.startswith("{"):
+        return {}
+    return {alert["labels"]["alertname"]: alert["state"] for alert in json.loads(body)["data"]["alerts"]}
+
+
+@pytest.mark.campaign
+def test_a_slow_disk_fires_under_a_real_prometheus(tmp_path: Path) -> None:
+    arguments = ("--data-dir", str(tmp_path / "data"), "--admin", "127.0.0.1:0")
+    with (
+        ServerProcess(*arguments, command=slow_disk(2.0)) as server,
+        prometheus(tmp_path, place_of(server)) as place,
+        server.connect() as client,
+    ):
+        expected = {"ScoopDiskStalled": "firing", "ScoopSlowCommits": "pending"}
+        deadline = time.monotonic() + WAIT_SECONDS
+        number = 0
+        while not expected.items() <= (seen := states(place)).items():
+            assert time.monotonic() < deadline, seen
+            number += 1
+            assert client.ask(f"INDEX|{number}|") == ["OK"]

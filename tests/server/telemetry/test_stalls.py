@@ -1,6 +1,7 @@
 """Slow commits: their log lines while they last, and their figures."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from scoop_server.telemetry.logs import REPEAT_SECONDS
 from scoop_server.telemetry.stalls import CommitWatch, WatchedStore
 
 from tests.support.event_loop import Clock
+from tests.support.process import ServerProcess
+from tests.support.slow_disk import slow_disk
 
 
 class Watched:
@@ -43,13 +46,13 @@ def test_a_stall_is_logged_after_1_s_and_after_10_s_while_it_lasts_and_at_its_en
     for seconds in (0.9, 0.2, 0.5, 8.0, 0.5, 5.0):
         watched.pass_time(seconds)
     assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("WARNING", "a commit has been waiting for the disk for 1.1 s, and all clients with it"),
-        ("ERROR", "a commit has been waiting for the disk for 10.1 s, and all clients with it"),
+        ("WARNING", "the disk has not responded for 1.1 s, and all clients wait"),
+        ("ERROR", "the disk has not responded for 10.1 s, and all clients wait"),
     ]
     watched.pass_time(1_036)
     watched.watch.ended()
     watched.watch.look()
-    assert caplog.messages[2:] == ["a commit took 1051.1 s"]
+    assert caplog.messages[2:] == ["the disk responded after 1051.1 s"]
 
 
 def test_repeated_stalls_share_lines(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
@@ -57,8 +60,8 @@ def test_repeated_stalls_share_lines(watched: Watched, caplog: pytest.LogCapture
         watched.commit(1.5)
         watched.watch.look()
     assert caplog.messages == [
-        "a commit took 1.5 s",
-        "a commit took 1.5 s (and 6 more like it in the last 10 s)",
+        "the disk responded after 1.5 s",
+        "the disk responded after 1.5 s (and 6 more like it in the last 10 s)",
     ]
     watched.pass_time(REPEAT_SECONDS)
     assert len(caplog.messages) == 2
@@ -99,14 +102,38 @@ def test_the_longest_commit_is_that_of_the_last_minute(watched: Watched) -> None
     assert watched.watch.longest_seconds == pytest.approx(30)
 
 
-def test_a_commit_that_fails_ends(watched: Watched) -> None:
-    class FullStore:
-        def commit(self, changes: Changes) -> None:
-            del changes
-            watched.clock.now += 2
-            raise ReadOnlyError
+class SlowDisk:
+    """A store whose calls take 2 s and fail."""
 
+    wants_tick = False
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def commit(self, changes: Changes) -> None:
+        del changes
+        self.tick()
+
+    def tick(self) -> None:
+        self._clock.now += 2
+        raise ReadOnlyError
+
+
+def test_calls_of_the_store_are_watched_also_if_they_fail(watched: Watched) -> None:
+    store = WatchedStore(SlowDisk(watched.clock), watched.watch)
     with pytest.raises(ReadOnlyError):
-        WatchedStore(FullStore(), watched.watch).commit(Changes())
+        store.commit(Changes())
     watched.pass_time(100)
-    assert watched.watch.slow_seconds == pytest.approx(2)
+    with pytest.raises(ReadOnlyError):
+        store.tick()
+    watched.pass_time(100)
+    assert watched.watch.slow_seconds == pytest.approx(4)
+
+
+def test_a_server_logs_that_its_disk_does_not_respond(tmp_path: Path) -> None:
+    arguments = ("--data-dir", str(tmp_path / "data"))
+    with ServerProcess(*arguments, command=slow_disk(1.5, 0.0)) as server, server.connect() as client:
+        client.send(b"INDEX|a|\n")
+        server.wait_for_log(r"WARNING the disk has not responded for 1\.\d s, and all clients wait")
+        assert client.read_answers(1) == ["OK"]
+        server.wait_for_log(r"WARNING the disk responded after 1\.\d s")

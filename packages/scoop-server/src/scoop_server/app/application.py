@@ -25,9 +25,10 @@ from scoop_server.errors import CertificateError, ConfigurationError
 from scoop_server.loop.selector import best_selector
 from scoop_server.loop.server import Server
 from scoop_server.net.tls import Certificates
-from scoop_server.storage.store import MemoryStore
+from scoop_server.storage.store import JournalStore, MemoryStore
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log, set_log_level
+from scoop_server.telemetry.stalls import CommitWatch, WatchedStore
 from scoop_server.telemetry.statistics import Stage, Statistics
 from scoop_server.text import noun
 
@@ -174,7 +175,7 @@ def _build_server(
         listener.listen()
     server = Server(
         index.graph,
-        index.store or MemoryStore(),
+        _watch_commits(index.store, health, resources) if index.store else MemoryStore(),
         claims.listeners,
         selector,
         time.monotonic,
@@ -194,6 +195,13 @@ def _build_server(
         {"address": addresses, "packages": len(index.graph), "place": index.place},
     )
     return server
+
+
+def _watch_commits(store: JournalStore, health: Health, resources: ExitStack) -> WatchedStore:
+    """Return ``store`` with a watch that logs its slow commits."""
+    health.commits = watch = resources.enter_context(closing(CommitWatch(time.monotonic)))
+    watch.watch()
+    return WatchedStore(store, watch)
 
 
 def _effective_limits(settings: Settings, notifier: SystemdNotifier) -> Limits:

@@ -114,32 +114,48 @@ class CommitWatch:
                 self._logged = started, reached
                 self._repeat_limit.log(
                     logging.WARNING if reached < STALL_SECONDS[-1] else logging.ERROR,
-                    "a commit has been waiting for the disk for %(seconds).1f s, and all clients with it",
+                    "the disk has not responded for %(seconds).1f s, and all clients wait",
                     {"seconds": seconds},
                     kind=str(reached),
                 )
         while self._stalls_ended:
             self._repeat_limit.log(
-                logging.WARNING, "a commit took %(seconds).1f s", {"seconds": self._stalls_ended.popleft()}
+                logging.WARNING, "the disk responded after %(seconds).1f s", {"seconds": self._stalls_ended.popleft()}
             )
         self._repeat_limit.flush()
 
 
 class _Store(Protocol):
+    @property
+    def wants_tick(self) -> bool: ...
     def commit(self, changes: Changes) -> None: ...
+    def tick(self) -> None: ...
 
 
 class WatchedStore:
-    """A store whose commits ``watch`` observes."""
+    """A store whose calls of the disk ``watch`` observes: its commits, and its ticks, which may sync and rotate."""
 
     def __init__(self, store: _Store, watch: CommitWatch) -> None:
         self._store = store
         self._watch = watch
+
+    @property
+    def wants_tick(self) -> bool:
+        """See the store."""
+        return self._store.wants_tick
 
     def commit(self, changes: Changes) -> None:
         """Commit ``changes``; see the store."""
         self._watch.started()
         try:
             self._store.commit(changes)
+        finally:
+            self._watch.ended()
+
+    def tick(self) -> None:
+        """Do what is due; see the store."""
+        self._watch.started()
+        try:
+            self._store.tick()
         finally:
             self._watch.ended()
