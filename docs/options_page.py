@@ -30,7 +30,8 @@ server.)
 - A **SIZE** is in bytes, or has the unit `k`, `m` or `g` (1024, 1024², 1024³): `65536`, `64k`.
 - A **TIME** is in seconds, or has the unit `ms`, `s`, `m`, `h` or `d`: `0.5`, `500ms`, `5m`.
 - An **ADDRESS** is `tcp:HOST:PORT`, `tls:HOST:PORT` or `unix:PATH`. An IPv6 address is in brackets: `tcp:[::1]:8080`.
-  `[::]` is every IPv6 address of the machine, `0.0.0.0` every IPv4 address.
+  `[::]` is every IPv6 address of the machine, `0.0.0.0` every IPv4 address. In `--listen`, restrictions of the clients
+  may follow: `tls:[::]:8444?read-only`; see [readers and writers](operations.md#readers-and-writers).
 - Paths are relative to the working directory.
 """
 

@@ -1,6 +1,6 @@
-"""Ask the server in this container whether it is ready; the exit status is 0 where it is, and 1 where it is not.
+"""The health check of the container: exits with 0 if the server is ready, and 1 if not.
 
-It asks the admin endpoint, at the address in SCOOP_ADMIN: that works with and without TLS for clients.
+It queries the admin endpoint at SCOOP_ADMIN, which never uses TLS.
 """
 
 import http.client
@@ -11,7 +11,7 @@ SECONDS_MAX = 4.0
 
 
 def main() -> int:
-    """Ask /readyz."""
+    """Query /readyz, print the answer and return the exit status."""
     port = int(os.environ["SCOOP_ADMIN"].rpartition(":")[2])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS_MAX)
     try:
