@@ -43,7 +43,7 @@ def test_the_table_of_paths_is_current() -> None:
 def test_the_table_of_metrics_is_current(families: list[Metric]) -> None:
     documented = {
         code_spans(name)[0]: (kind, set(code_spans(labels)))
-        for name, kind, labels, _ in table_rows(PAGE, "metric", "type", "labels", "what it tells")
+        for name, kind, labels, _ in table_rows(PAGE, "metric", "type", "labels", "meaning")
     }
     real = {
         f"{family.name}_total" if family.type == "counter" else family.name: (
@@ -57,9 +57,7 @@ def test_the_table_of_metrics_is_current(families: list[Metric]) -> None:
 
 
 def test_the_table_of_reasons_is_current() -> None:
-    documented = [
-        code_spans(reason)[0] for reason, _ in table_rows(PAGE, "reason", "the connection was closed because")
-    ]
+    documented = [code_spans(reason)[0] for reason, _ in table_rows(PAGE, "reason", "a connection was closed because")]
     assert sorted(documented) == sorted(CloseReason)
 
 
@@ -182,7 +180,7 @@ def line_of(template: ast.expr) -> str:
 def test_the_table_of_log_lines_is_current() -> None:
     documented = {
         code_spans(line)[0]: set(levels.split(", "))
-        for line, levels, _, _ in table_rows(PAGE, "line", "level", "what it means", "what to do")
+        for line, levels, _, _ in table_rows(PAGE, "line", "level", "meaning", "what to do")
     }
     real = dict(log_lines())
     unexplained, gone = set(real) - set(documented), set(documented) - set(real)
@@ -192,6 +190,6 @@ def test_the_table_of_log_lines_is_current() -> None:
 
 
 def test_every_warning_and_error_has_an_action() -> None:
-    for line, levels, meaning, what_to_do in table_rows(PAGE, "line", "level", "what it means", "what to do"):
+    for line, levels, meaning, what_to_do in table_rows(PAGE, "line", "level", "meaning", "what to do"):
         assert meaning
         assert what_to_do or not {"warning", "error"} & set(levels.split(", ")), line

@@ -54,7 +54,7 @@ _DISCARDS_MAX: Final = 16
 _DISCARD_BYTES: Final = 65_536
 
 _PEER_CLOSED: Final = getattr(select, "POLLRDHUP", 0)
-"""Linux tells that the peer has closed its side even while data is unread; other systems tell of resets only."""
+"""Linux reports that the peer has closed its side even while data is unread; other systems report resets only."""
 
 _HEAD_LINE: Final = re.compile(rb"(?![ \t])[\t -~\x80-\xff]*\r\n")
 """A line of a head: ends in CR LF, holds no other control character but tabs, continues no line before it."""
@@ -145,7 +145,7 @@ class HttpServer(BaseServer):
         return self._listener.listening_socket.fileno()
 
     def get_request(self) -> tuple[socket.socket, object]:
-        """Accept a connection once the share of the processor allows it. Raises OSError if there is none."""
+        """Accept a connection once the share of the processor allows it. Raises OSError if nothing waits."""
         cpu_used, self._accept_cpu_used = self._accept_cpu_used, time.thread_time()
         self._budget.spend(self._accept_cpu_used - cpu_used)
         self._closing.wait(self._budget.seconds_until_free())

@@ -191,7 +191,7 @@ def _build_server(
         {"version": __version__, "python": platform.python_version()},
     )
     log.info(
-        f"listening on %(address)s with %(packages)d {noun(len(index.graph), 'package')} (%(place)s)",
+        "listening on %(address)s with %(packages)d packages (%(place)s)",
         {"address": addresses, "packages": len(index.graph), "place": index.place},
     )
     return server

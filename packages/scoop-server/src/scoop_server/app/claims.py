@@ -12,7 +12,6 @@ from scoop_server.net.listener import Listener, bind
 from scoop_server.net.tls import Certificates
 from scoop_server.storage.lock import DirectoryLock
 from scoop_server.telemetry.logs import log
-from scoop_server.text import noun
 
 RESERVED_DESCRIPTORS: Final = 32
 """Descriptors that no client gets: standard streams, lock, two journals, a compaction, selectors, signals."""
@@ -109,7 +108,7 @@ def raise_descriptor_limit(clients_max: int, *, has_admin: bool) -> int:
         return clients_max
     clients_max = max(1, soft - reserved)
     log.warning(
-        f"the limit of open files is %(files)d, which allows only %(clients)d {noun(clients_max, 'client')}; "
+        "the limit of open files is %(files)d, which allows only %(clients)d clients; "
         "raise it with ulimit -n or LimitNOFILE=",
         {"clients": clients_max, "files": soft},
     )

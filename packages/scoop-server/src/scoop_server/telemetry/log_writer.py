@@ -15,7 +15,7 @@ FLUSH_SECONDS_MAX: Final = 1.0
 """Deadline for writing the queue when the process ends."""
 
 WRITE_BYTES_MAX: Final = 4_096
-"""Lines written at once. A pipe takes so much as a whole, so lines of a compaction are never mixed into it."""
+"""Size of one write. A pipe accepts this size atomically, so lines of a compaction are never mixed into it."""
 
 _log: Final = logging.getLogger("scoop_server")
 

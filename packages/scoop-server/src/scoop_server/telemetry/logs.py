@@ -155,7 +155,7 @@ def _journal_priority(level: int) -> int:
 
 
 class RepeatLimit:
-    """Logs an event at once, and similar ones within ``seconds`` as one line: the last one, with their number.
+    """Logs an event immediately, and similar ones within ``seconds`` as one line: the last one, with their number.
 
     Events are similar if they have the same template, and the same ``kind`` if one is given. ``clock`` returns seconds.
     :meth:`flush` logs what was held back, and must be called now and then while :attr:`is_counting`.
