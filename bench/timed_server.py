@@ -76,8 +76,7 @@ class TimedServer(Server):
             heapq.heappop(longest)
 
     def _table_bytes(self) -> int:
-        slots = (getattr(self._timed_graph, name) for name in type(self._timed_graph).__slots__)
-        return sum(sys.getsizeof(each) for each in slots if isinstance(each, dict))
+        return sum(sys.getsizeof(each) for each in gc.get_referents(self._timed_graph) if isinstance(each, dict))
 
     def _note_garbage_collection(self, phase: str, _info: dict[str, int]) -> None:
         now = time.monotonic()
