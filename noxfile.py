@@ -131,6 +131,9 @@ def build(session: nox.Session) -> None:
     session.run(
         str(clean / "bin" / "pip"), "install", "--no-index", "--find-links", str(dist), "scoop-server", external=True
     )
+    for shipped in ("man/man1/scoop-server.1", "bash-completion/completions/scoop-server"):
+        if not (clean / "share" / shipped).is_file():
+            session.error(f"the wheel does not install share/{shipped}")
     session.run(str(clean / "bin" / "scoop-server"), "--version", external=True)
     session.run("python", "-m", "tests.smoke", str(clean / "bin" / "scoop-server"))
 

@@ -1,6 +1,6 @@
 """Addresses, as operators write them.
 
-``tcp:HOST:PORT``  plain TCP, ``tcp:127.0.0.1:8080``; an IPv6 address stands in brackets, ``tcp:[::1]:8080``
+``tcp:HOST:PORT``  plain TCP, ``tcp:127.0.0.1:8080``; an IPv6 address is in brackets, ``tcp:[::1]:8080``
 ``tls:HOST:PORT``  TLS over TCP
 ``unix:PATH``      a Unix socket, ``unix:/run/scoop.sock``
 
