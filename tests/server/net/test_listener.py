@@ -79,6 +79,40 @@ def test_an_address_in_use_is_named_and_the_other_listeners_are_closed(tmp_path:
     assert not path.exists()
 
 
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("tcp:192.0.2.1:0", os.strerror(errno.EADDRNOTAVAIL)),
+        ("tcp:two..dots:0", "not a host name"),
+        (f"tcp:{'x' * 64}:0", "not a host name"),
+    ],
+)
+def test_an_unusable_address_is_an_error_with_its_reason(address: str, reason: str) -> None:
+    assert refusal(address) == (
+        f"cannot listen on {address.removeprefix('tcp:')}: {reason}; "
+        "name another address with --listen, --host or --port"
+    )
+
+
+def test_an_unknown_host_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    assert refusal("tcp:nowhere.invalid:8080").startswith(
+        "cannot listen on nowhere.invalid:8080: Name or service not known; "
+    )
+
+
+def test_of_two_listeners_bound_to_one_port_the_second_cannot_listen() -> None:
+    with closing(bind(parse_address("tcp:127.0.0.1:0"))) as listener, socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(listener.listening_socket.getsockname())
+        other.listen()
+        with pytest.raises(ListenError, match=f"^cannot listen on {listener.address}: Address already in use; another"):
+            listener.listen()
+
+
 def test_an_ipv6_listener_does_not_accept_ipv4() -> None:
     with closing(bind(parse_address("tcp:[::1]:0"))) as listener:
         assert listener._socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1

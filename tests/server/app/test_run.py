@@ -1,0 +1,185 @@
+"""One run of the server as a process: its options, its start, its signals and its end."""
+
+import contextlib
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from scoop_core import DependencyGraph, encode_snapshot
+
+from scoop_server import __version__
+
+from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
+
+
+def refusal(*arguments: str) -> str:
+    """Return the one line with which a start fails."""
+    ended = run_to_end(*arguments)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    return ended.stderr.rstrip("\n")
+
+
+# Options
+
+
+@pytest.mark.parametrize("variables", [{}, {"SCOOP_REJECT_CYCLES": "yes"}], ids=["flag", "variable"])
+def test_reject_cycles_can_be_set_by_flag_and_by_variable(variables: dict[str, str]) -> None:
+    flags = [] if variables else ["--reject-cycles"]
+    cycle = ("INDEX|a|", "INDEX|b|a", "INDEX|a|b")
+    with ServerProcess("--memory", *flags, variables=variables) as server, server.connect() as client:
+        assert client.ask(*cycle) == ["OK", "OK", "FAIL"]
+    with ServerProcess("--memory") as server, server.connect() as client:
+        assert client.ask(*cycle) == ["OK", "OK", "OK"]
+
+
+def test_memory_writes_nothing_to_disk(tmp_path: Path) -> None:
+    with ServerProcess("--memory", working_directory=tmp_path) as server:
+        with server.connect() as client:
+            assert client.ask("INDEX|a|") == ["OK"]
+        assert server.stop() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_default_data_directory_is_scoop_data(tmp_path: Path) -> None:
+    with ServerProcess(working_directory=tmp_path) as server:
+        with server.connect() as client:
+            assert client.ask("INDEX|a|") == ["OK"]
+        server.wait_for_log(rf"INFO created the data directory {tmp_path}/scoop-data$")
+        server.wait_for_log(rf"\(data directory {tmp_path}/scoop-data, ")
+        server.wait_for_log(rf"INFO scoop-server {__version__} with Python \d")
+        assert server.stop() == 0
+    assert (tmp_path / "scoop-data" / "lock").exists()
+    with ServerProcess(working_directory=tmp_path) as server:
+        assert server.package_count == 1
+
+
+# A start that fails
+
+
+def test_the_data_directory_is_locked_before_an_address_is_bound(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        line = refusal("--data-dir", str(tmp_path / "file"), "--port", str(other.getsockname()[1]))
+    assert "cannot use the data directory" in line
+
+
+def small_snapshot() -> bytes:
+    graph = DependencyGraph()
+    graph.index("gmp")
+    graph.index("isl", ["gmp"])
+    return b"".join(encode_snapshot(graph))
+
+
+SNAPSHOT: Final = small_snapshot()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "place"),
+    [
+        (b"", "byte 0: "),
+        (b"garbage\n", "byte 0: "),
+        (b"\0" * len(SNAPSHOT), "byte 0: "),
+        (SNAPSHOT[:-10], f"byte {len(SNAPSHOT) - 10}: "),
+        (SNAPSHOT.replace(b"INDEX|isl", b"INDEX|osl"), f"byte {len(SNAPSHOT) - 9}: "),
+        (SNAPSHOT.replace(b"#scoop snapshot 1\n", b"#scoop snapshot 999\n"), "byte 0: "),
+        (SNAPSHOT + SNAPSHOT, "byte "),
+    ],
+    ids=["empty", "garbage", "zeros", "cut", "changed", "newer", "twice"],
+)
+def test_a_damaged_snapshot_is_an_error_and_never_an_empty_index(tmp_path: Path, damaged: bytes, place: str) -> None:
+    snapshot = tmp_path / "snapshot-7"
+    snapshot.write_bytes(damaged)
+    for _ in range(2):
+        line = refusal("--data-dir", str(tmp_path), "--port", "0")
+        assert line.startswith(f"scoop-server: cannot read {snapshot}: {place}")
+    assert snapshot.read_bytes() == damaged
+
+
+# Signals
+
+
+def opened(pipe: Path, flags: int) -> int:
+    """Return a descriptor of the named pipe, once something else has opened its other end."""
+    descriptors: queue.Queue[int] = queue.Queue()
+    threading.Thread(target=lambda: descriptors.put(os.open(pipe, flags)), daemon=True).start()
+    return descriptors.get(timeout=WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_interrupts_loading_and_nothing_is_changed(tmp_path: Path, number: signal.Signals) -> None:
+    slow = tmp_path / "snapshot-1"
+    os.mkfifo(slow)  # a file that the test writes slowly
+    with subprocess.Popen(
+        [*MODULE_COMMAND, "--data-dir", str(tmp_path), "--port", "0"],
+        env=server_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        writer = opened(slow, os.O_WRONLY)
+        try:
+            os.write(writer, SNAPSHOT[:10])
+            process.send_signal(signal.SIGUSR1)  # ignored while loading
+            process.send_signal(number)
+            # A signal just before a read does not interrupt the read of a pipe, unlike that of a file.
+            with contextlib.suppress(BrokenPipeError):
+                os.write(writer, SNAPSHOT[10:20])
+            _, log = process.communicate(timeout=WAIT_SECONDS)
+        finally:
+            process.kill()
+            os.close(writer)
+    assert process.returncode == 0
+    assert log.endswith(f" INFO a signal stopped the server while it loaded {tmp_path}; nothing was changed\n")
+    assert sorted(os.listdir(tmp_path)) == ["lock", "snapshot-1"]
+
+
+def test_a_second_signal_interrupts_the_last_snapshot_and_nothing_is_lost(tmp_path: Path) -> None:
+    packages = [f"a-package-with-quite-a-long-name-{number}" for number in range(5_000)]
+    with ServerProcess("--data-dir", str(tmp_path / "data")) as server:
+        with server.connect() as client:
+            assert set(client.ask(*[f"INDEX|{package}|" for package in packages])) == {"OK"}
+        slow = tmp_path / "data" / f"snapshot-2.unfinished-{server.pid}"
+        os.mkfifo(slow)  # a file that accepts less than the snapshot until it is read
+        server.send_signal(signal.SIGTERM)
+        reader = opened(slow, os.O_RDONLY)
+        server.send_signal(signal.SIGTERM)
+        with open(reader, "rb") as rest:
+            rest.read()
+        assert server.wait() == 0
+        server.wait_for_log("INFO a signal interrupted the snapshot; the journal holds every change")
+    with ServerProcess("--data-dir", str(tmp_path / "data")) as server:
+        assert server.package_count == len(packages)
+        assert not slow.exists()
+
+
+def test_sigusr1_with_memory_is_logged() -> None:
+    with ServerProcess("--memory") as server:
+        server.send_signal(signal.SIGUSR1)
+        server.wait_for_log("INFO nothing to compact: the index is kept in memory only")
+
+
+# A save that fails
+
+
+def test_a_data_directory_removed_while_the_server_runs_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with ServerProcess("--data-dir", str(path)) as server:
+        shutil.rmtree(path)
+        assert server.stop() == 1
+        errors = [line for line in server.log_lines if line.startswith("scoop-server: ")]
+        assert len(errors) == 1
+        assert errors[0] == (
+            f"scoop-server: cannot save a snapshot in {path}: No such file or directory; its journal "
+            f"{path}/journal-1 has been removed while the server ran, and the index with it; "
+            "restore the directory from a backup"
+        )
+        assert "Traceback" not in "\n".join(server.log_lines)
