@@ -246,6 +246,13 @@ def search(session: nox.Session) -> None:
 
 
 @nox.session(default=False, tags=["campaign"])
+def systemd(session: nox.Session) -> None:
+    """Run the commands of the operations page on a booted systemd in a container; needs root and systemd-nspawn."""
+    _install(session, "test")
+    session.run("pytest", "-m", "campaign", "tests/contrib", *session.posargs)
+
+
+@nox.session(default=False, tags=["campaign"])
 def simulate(session: nox.Session) -> None:
     """Run 10,000 simulated lives of a data directory; arguments after ``--`` replace the number."""
     _install(session, "test")
