@@ -29,13 +29,7 @@ from scoop_core import (
     parse_request,
 )
 
-from tests.support.graph_strategies import NAMES, Edges, closure, edges, graphs, requests
-
-
-def graph_of(text: str, **options: bool) -> DependencyGraph:
-    """Return the graph that a text like ``"a:bc b:c c:"`` describes, whose names have one letter each."""
-    pairs = (item.split(":") for item in text.split())
-    return DependencyGraph.from_mapping({name: list(names) for name, names in pairs}, **options)
+from tests.support.graph_strategies import NAMES, Edges, closure, edges, graph_of, graphs, requests
 
 
 def letters(names: tuple[str, ...]) -> str:

@@ -21,6 +21,7 @@ from scoop_core import (
     Command,
     Connection,
     ConnectionState,
+    CriticalPath,
     DependencyGraph,
     GraphEvent,
     IndexedGraph,
@@ -45,14 +46,18 @@ from scoop_core import (
     Tally,
     TranscriptError,
     UnknownPackage,
+    critical_path,
     decode_snapshot,
+    elementary_cycles,
     encode_request,
     encode_response,
     encode_snapshot,
+    feedback_edges,
     parse_name,
     parse_names,
     parse_request,
     parse_response,
+    transitive_reduction,
 )
 
 
@@ -140,6 +145,16 @@ def sample_indexed_graph() -> None:
         assert_type(scheduler.get_ready(), tuple[str, ...])
         scheduler.done("gmp")
         assert_type(scheduler.is_active(), bool)
+
+
+def sample_analysis() -> None:
+    graph = IndexedGraph.from_mapping({"cloog": ["isl", "gmp"], "isl": ["gmp", "isl"], "gmp": []})
+    assert_type(elementary_cycles(graph), Iterator[tuple[str, ...]])
+    assert_type(feedback_edges(graph), tuple[tuple[str, str], ...])
+    assert_type(transitive_reduction(graph), IndexedGraph)
+    path = critical_path(graph, {"gmp": 1, "isl": 2.5}, default=0.5)
+    assert_type(path, CriticalPath)
+    assert path == (("gmp", "isl", "cloog"), 4.0)
 
 
 def sample_journal() -> None:

@@ -11,6 +11,12 @@ NAMES = tuple("abcdefgh")
 Edges = Mapping[str, frozenset[str]]
 
 
+def graph_of(text: str, **options: bool) -> DependencyGraph:
+    """Return the graph that a text like ``"a:bc b:c c:"`` describes, whose names have one letter each."""
+    pairs = (item.split(":") for item in text.split())
+    return DependencyGraph.from_mapping({name: list(names) for name, names in pairs}, **options)
+
+
 @st.composite
 def edges(draw: st.DrawFn, *, acyclic: bool = False) -> Edges:
     """Return packages with their dependencies, self-dependencies and cycles included unless ``acyclic``."""

@@ -27,6 +27,8 @@ from scoop_core.errors import (
     UnsupportedFormat,
 )
 from scoop_core.graph import DependencyGraph
+from scoop_core.graph_analysis import CriticalPath, critical_path, transitive_reduction
+from scoop_core.graph_cycles import elementary_cycles, feedback_edges
 from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer, PackageChange
 from scoop_core.graph_schedule import Scheduler
 from scoop_core.graph_state import Changes
@@ -78,6 +80,7 @@ __all__ = [
     "Command",
     "Connection",
     "ConnectionState",
+    "CriticalPath",
     "DependencyGraph",
     "GraphEvent",
     "IndexedGraph",
@@ -104,16 +107,20 @@ __all__ = [
     "TranscriptError",
     "UnknownPackage",
     "UnsupportedFormat",
+    "critical_path",
     "decode_snapshot",
+    "elementary_cycles",
     "encode_batch",
     "encode_journal_header",
     "encode_request",
     "encode_response",
     "encode_snapshot",
+    "feedback_edges",
     "parse_name",
     "parse_names",
     "parse_request",
     "parse_response",
+    "transitive_reduction",
 ]
 
 __version__ = "0.1.0"

@@ -371,6 +371,10 @@ class DependencyGraph(GraphLines):
             package: ",".join(filter(chosen.__contains__, split_names(self._dependencies[package])))
             for package in filter(chosen.__contains__, self)
         }
+        return self._with_lists(lists)
+
+    def _with_lists(self, lists: dict[str, str]) -> Self:
+        """Return a graph with a part of the dependencies of this one."""
         graph = self.empty(reject_cycles=self._is_acyclic)
         graph._load(lists, _count_dependents(lists))
         graph.reject_cycles = self.reject_cycles  # of cycles that exist already, too

@@ -1,0 +1,131 @@
+"""Cycles in detail, the transitive reduction and the critical path: by example, and on random graphs by definition."""
+
+import itertools
+import math
+import random
+from functools import reduce
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scoop_core import (
+    CriticalPath,
+    DependencyGraph,
+    IndexedGraph,
+    critical_path,
+    elementary_cycles,
+    feedback_edges,
+    transitive_reduction,
+)
+
+from tests.support.graph_strategies import NAMES, Edges, closure, edges, graph_of, graphs
+
+
+def without(graph: DependencyGraph, removed: tuple[tuple[str, str], ...]) -> DependencyGraph:
+    """Return the graph without some of its edges."""
+    return DependencyGraph.from_mapping(
+        {name: [each for each in names if (name, each) not in removed] for name, names in graph.to_mapping().items()}
+    )
+
+
+def edges_of(graph: DependencyGraph) -> Edges:
+    return {name: frozenset(names) for name, names in graph.to_mapping().items()}
+
+
+class TestCycles:
+    def test_each_cycle_is_found_once_and_begins_with_its_first_name(self) -> None:
+        graph = graph_of("d:a a:bc b:ab c:db e:ae f:g g:f")
+        assert sorted(elementary_cycles(graph)) == [
+            ("a", "b"),
+            ("a", "c", "b"),
+            ("a", "c", "d"),
+            ("b",),
+            ("e",),
+            ("f", "g"),
+        ]
+
+    def test_cycles_come_one_by_one_where_there_are_too_many_to_list(self) -> None:
+        names = [f"p{number:02}" for number in range(40)]
+        graph = DependencyGraph.from_mapping({name: [each for each in names if each != name] for name in names})
+        some = list(itertools.islice(elementary_cycles(graph), 1_000))
+        assert len(set(some)) == 1_000
+        assert len(feedback_edges(graph)) == math.comb(40, 2)
+
+    @given(graphs())
+    def test_without_the_feedback_edges_there_is_no_cycle_and_none_of_them_could_stay(
+        self, graph: DependencyGraph
+    ) -> None:
+        removed = feedback_edges(graph)
+        assert set(removed) <= set(graph.edges())
+        assert without(graph, removed).cyclic_components() == ()
+        for edge in removed:
+            others = tuple(each for each in removed if each != edge)
+            assert without(graph, others).cyclic_components() != ()
+
+    def test_a_ring_is_broken_by_one_edge(self) -> None:
+        names = [f"p{number}" for number in range(1_000)]
+        ring = DependencyGraph.from_mapping(dict(zip(names, [[each] for each in [*names[1:], names[0]]], strict=True)))
+        assert len(feedback_edges(ring)) == 1
+        assert len(list(elementary_cycles(ring))) == 1
+
+    def test_a_large_component_is_broken_without_a_search_for_edges_that_could_stay(self) -> None:
+        chance, names = random.Random(5), [f"p{number}" for number in range(4_000)]
+        graph = DependencyGraph.from_mapping({name: chance.sample(names, 4) for name in names})
+        assert len(graph.cyclic_components()[0]) > 3_000
+        removed = feedback_edges(graph)
+        assert len(removed) < graph.edge_count() / 2
+        assert without(graph, removed).cyclic_components() == ()
+
+
+class TestTransitiveReduction:
+    @given(graphs())
+    def test_it_keeps_what_reaches_what_and_nothing_that_follows(self, graph: DependencyGraph) -> None:
+        reduced = transitive_reduction(graph)
+        before, after = edges_of(graph), edges_of(reduced)
+        assert {name: closure(before, name) for name in before} == {name: closure(after, name) for name in after}
+        assert set(reduced.edges()) <= set(graph.edges())
+        components = {name: group for group in graph.strongly_connected_components() for name in group}
+        for edge in reduced.edges():
+            if components[edge[0]] != components[edge[1]]:
+                less = edges_of(without(reduced, (edge,)))
+                assert edge[1] not in closure(less, edge[0])
+
+    def test_it_is_a_graph_of_the_same_kind(self) -> None:
+        graph = IndexedGraph.from_graph(graph_of("a:cb b:c c:", reject_cycles=True))
+        reduced = transitive_reduction(graph)
+        assert type(reduced) is IndexedGraph
+        assert reduced.reject_cycles
+        assert reduced.dependents("c") == ("b",)
+
+
+class TestCriticalPath:
+    @pytest.mark.parametrize(
+        ("text", "durations", "packages"),
+        [
+            ("", {}, ""),
+            ("a:", {"a": 2}, "a"),
+            ("a:bc b:d c:d d:", {"a": 1, "b": 3, "c": 2, "d": 1}, "dba"),
+            ("a:b b:ac c: d:a", {"a": 1, "b": 2, "c": 1, "d": 1}, "cabd"),
+            ("a:b b:", {"b": 7}, "b"),
+        ],
+    )
+    def test_the_longest_chain_is_found(self, text: str, durations: dict[str, float], packages: str) -> None:
+        path = critical_path(graph_of(text), durations)
+        assert path == CriticalPath(tuple(packages), sum(durations[name] for name in packages))
+
+    @given(edges(acyclic=True), st.dictionaries(st.sampled_from(NAMES), st.integers(0, 9)), st.integers(0, 3))
+    def test_no_chain_takes_longer(self, edges: Edges, durations: dict[str, float], default: int) -> None:
+        graph = DependencyGraph.from_mapping(edges)
+        path = critical_path(graph, durations, default=default)
+        assert path.duration == sum(durations.get(name, default) for name in path.packages)
+        assert all(name in edges[other] for name, other in itertools.pairwise(path.packages))
+        finish: dict[str, float] = {}
+        for name in graph.topological_order():
+            before = reduce(max, (finish[each] for each in edges[name]), 0.0)
+            finish[name] = durations.get(name, default) + before
+        assert path.duration == max(finish.values(), default=0)
+
+    def test_a_negative_duration_is_an_error(self) -> None:
+        with pytest.raises(ValueError, match="expected durations of at least 0, got -1"):
+            critical_path(graph_of("a:"), {"a": -1})
