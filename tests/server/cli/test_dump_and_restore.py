@@ -222,7 +222,12 @@ def test_a_dump_that_was_cut_off_after_any_line_is_rejected(tmp_path: Path, end:
 
 @pytest.mark.parametrize(
     "dump",
-    [DUMP.replace(b"INDEX|isl|gmp\n", b""), DUMP.replace(b"isl", b"osl"), DUMP.replace(b"packages 2", b"packages 3")],
+    [
+        DUMP[len(b"#scoop dump 1\n") :],
+        DUMP.replace(b"INDEX|isl|gmp\n", b""),
+        DUMP.replace(b"isl", b"osl"),
+        DUMP.replace(b"packages 2", b"packages 3"),
+    ],
 )
 def test_a_dump_that_was_changed_is_rejected(tmp_path: Path, dump: bytes) -> None:
     assert "the dump is damaged: its count or checksum is wrong" in rejection(tmp_path / "new", io.BytesIO(dump))

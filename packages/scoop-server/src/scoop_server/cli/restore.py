@@ -1,6 +1,7 @@
 """``scoop-server restore DIR``: create a data directory from protocol lines."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,6 +21,9 @@ from scoop_server.text import counted
 _OK: Final = encode_response(Response.OK)
 
 _DUMP_PREFIX: Final = HEADER.rpartition(" ")[0]
+
+_TRAILER: Final = re.compile(r"#end packages [0-9]+ crc32 [0-9a-f]{8}\n")
+"""Found without its header too, where the beginning of a dump is missing."""
 
 _SHOWN_CHARACTERS_MAX: Final = 80
 
@@ -66,7 +70,7 @@ def _requests(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
         raise _rejected(1, f"expected {HEADER.rstrip()}, got {first.rstrip()!a}", "use the version that wrote it")
     checksum = requests = number = 0
     for number, line in enumerate(chain([first], lines), 1):
-        if is_dump and line.startswith("#end "):
+        if _TRAILER.fullmatch(line):
             if line != trailer(requests, checksum):
                 raise _rejected(number, "the dump is damaged: its count or checksum is wrong", "use another one")
             if next(lines, None) is not None:
