@@ -42,9 +42,9 @@ class Turn(NamedTuple):
 class TimedServer(Server):
     """The server, which reads the clock after each turn."""
 
-    def __init__(self, graph: Any, *rest: Any, **named: Any) -> None:
-        super().__init__(graph, *rest, **named)
-        self._timed_graph = graph
+    def __init__(self, index: Any, *rest: Any, **named: Any) -> None:
+        super().__init__(index, *rest, **named)
+        self._timed_graph = index._graph  # noqa: SLF001  # measured from outside on purpose
         self._garbage_collection_started = 0.0
         self._garbage_collection_seconds = 0.0
         gc.callbacks.append(self._note_garbage_collection)
@@ -59,7 +59,7 @@ class TimedServer(Server):
         self._garbage_collection_seconds = 0.0
         cpu_started = time.thread_time()
         super().turn()
-        seconds = time.monotonic() - self._now  # the clock of the server, read at the first ready event
+        seconds = time.monotonic() - self._timers.now  # the clock of the server, read at the first ready event
         turn = Turn(
             seconds,
             time.thread_time() - cpu_started,

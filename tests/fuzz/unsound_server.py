@@ -12,7 +12,7 @@ from scoop_core import Changes, DependencyGraph
 
 from scoop_server.cli import main as command_line
 from scoop_server.loop.client import Client
-from scoop_server.loop.server import Server
+from scoop_server.loop.clients import Clients
 from scoop_server.storage.store import JournalStore
 
 
@@ -49,14 +49,14 @@ def answer_wrongly() -> None:
 
 def disturb_others() -> None:
     """Close the oldest connection when another one is reset."""
-    close = Server._close
+    close = Clients.close
 
-    def close_two(self: Server, client: Client, why: object, *arguments: Any, **keywords: Any) -> None:
+    def close_two(self: Clients, client: Client, why: object, *arguments: Any, **keywords: Any) -> None:
         close(self, client, why, *arguments, **keywords)
         if isinstance(why, ConnectionResetError) and self._clients:
             close(self, next(iter(self._clients)), "it is the oldest")
 
-    patch.object(Server, "_close", close_two).start()
+    patch.object(Clients, "close", close_two).start()
 
 
 def skip_removals() -> None:

@@ -9,14 +9,15 @@ import contextlib
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 from scoop_core import Changes, DependencyGraph, JournalReader, transcript
 
 from scoop_server.config.fsync import Fsync
-from scoop_server.loop.server import Server
+from scoop_server.index.local import LocalIndex
 from scoop_server.storage import recovery
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.journal import Journal
@@ -97,26 +98,39 @@ def _no_undo() -> Any:
 
 
 def _no_second_answer() -> Any:
-    """Where there is no space, the others get answers that saw what was undone."""
+    """After a roll-back, the clients that changed nothing get answers that reflect what was undone."""
 
-    def take_back(self: Server, replies: Any, changes: Changes) -> Any:
-        given = {client for client, _, _ in original(self, replies, changes)}
-        return [reply for reply in replies if reply[0] in given]
+    def execute(self: LocalIndex[Any], requests: Sequence[Any]) -> Any:
+        replies = original(self, requests)
+        if not any(answers is None for _, _, answers in replies):
+            return replies
+        changes = Changes()
+        seen = [self._graph.apply_lines(lines, changes) for _, lines in requests]
+        self._graph.undo(changes)
+        return [
+            (client, lines, answers and given) for (client, lines, answers), given in zip(replies, seen, strict=True)
+        ]
 
-    original = Server._take_back
-    return patch.object(Server, "_take_back", take_back)
+    original = LocalIndex.execute
+    return patch.object(LocalIndex, "execute", execute)
 
 
 def _reply_before_commit() -> Any:
-    """Answers leave as soon as they are known."""
+    """A commit returns before anything is written; its batch is written with the next one."""
 
-    def read_and_apply(self: Server, events: Any, changes: Changes) -> Any:
-        replies = original(self, events, changes)
-        self._reply(replies)
-        return []
+    def commit(self: JournalStore, changes: Changes) -> None:
+        held = _held.pop(self, None)
+        _held[self] = (list(changes.lines), list(changes.previous))
+        if held is not None:
+            earlier = Changes()
+            earlier.lines, earlier.previous = held
+            original(self, earlier)
 
-    original = Server._read_and_apply
-    return patch.object(Server, "_read_and_apply", read_and_apply)
+    original = JournalStore.commit
+    return patch.object(JournalStore, "commit", commit)
+
+
+_held: Final[WeakKeyDictionary[JournalStore, tuple[list[str], list[str | None]]]] = WeakKeyDictionary()
 
 
 def _no_seal() -> Any:

@@ -69,7 +69,6 @@ class SimulatedSocket:
             raise BlockingIOError  # a spurious wake-up
         piece = bytes(self._arrived[: min(size, random.randrange(1, len(self._arrived) + 1))])
         del self._arrived[: len(piece)]
-        self._network.on_receive(self)
         return piece
 
     def send(self, data: bytes | bytearray, /) -> int:
@@ -172,7 +171,6 @@ class SimulatedNetwork(BaseSelector):
         self.now = 0.0
         self.is_quiet = False
         """Whether the last ``select`` found that no one will ever do anything again."""
-        self.on_receive: Callable[[SimulatedSocket], None] = lambda _: None
         self.on_send: Callable[[SimulatedSocket, bytes], None] = lambda _socket, _data: None
         self.listener = SimulatedListener(self)
         self.sockets: list[SimulatedSocket] = []

@@ -16,7 +16,9 @@ from scoop_core import DependencyGraph
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
 from scoop_server.errors import JournalError
-from scoop_server.loop.server import Server, State
+from scoop_server.index.local import LocalIndex
+from scoop_server.loop.server import Server
+from scoop_server.loop.shutdown import Lifecycle
 from scoop_server.storage import compaction, journal
 from scoop_server.storage.compaction import Compaction
 from scoop_server.storage.directory import DataDirectory
@@ -152,8 +154,8 @@ class Simulation:
             store, graph = JournalStore.open(
                 DataDirectory(DIRECTORY, disk), self._fsync, network.clock, self._start_compaction, _COMPACT_ABOVE_BYTES
             )
-            self._observer = observer = Observer(graph)
-            self._serve(store, observer, network, end)
+            self._observer = observer = Observer(LocalIndex(graph, store), graph)
+            self._serve(store, graph, observer, network, end)
         except PowerLossError:
             self.trace("power loss")
             self._end_process()
@@ -190,15 +192,17 @@ class Simulation:
         self._orphan = SimulatedCompaction(self, directory, generation)
         return self._orphan
 
-    def _serve(self, store: JournalStore, observer: Observer, network: SimulatedNetwork, end: str) -> None:
+    def _serve(
+        self, store: JournalStore, graph: DependencyGraph, observer: Observer, network: SimulatedNetwork, end: str
+    ) -> None:
         random = self.random
-        network.on_receive = observer.on_receive
         network.on_send = observer.on_send
         self.disk.on_sync = observer.on_sync
         self.disk.writes_short = random.random() < 0.5
         for _ in range(random.randrange(_CLIENTS_MAX + 1)):
             network.connect(self._requests(), random.choice(list(Habit)))
-        server = Server(observer, store, [network.listener], network, network.clock, _LIMITS)
+        server = Server(observer, [network.listener], network, network.clock, _LIMITS)
+        server.on_tick(store.tick)
         self._plan_faults(end)
         has_trouble_with_space = random.random() < 0.3
         for _ in range(_TURNS_MAX):
@@ -211,21 +215,20 @@ class Simulation:
             if network.is_quiet:
                 self._end_when_quiet(server, end)
             server.turn()
-            observer.on_turn()
-            if server.state is State.STOPPED:
+            if server.state is Lifecycle.STOPPED:
                 break
         else:
             raise AssertionError(f"the server has not come to an end in {_TURNS_MAX} turns")
         server.close()
         self.disk.space_left = None
-        store.save(observer)
+        store.save(graph)
         store.close()
         if any(not each.is_closed for each in network.sockets if each not in network.listener.waiting):
             raise AssertionError("a connection was left open")
 
     def _end_when_quiet(self, server: Server, end: str) -> None:
         if end == "shutdown":
-            if server.state is State.SERVING:
+            if server.state is Lifecycle.SERVING:
                 self.trace("shutdown is requested")
                 server.request_shutdown()
             return

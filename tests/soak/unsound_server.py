@@ -16,7 +16,7 @@ from scoop_core import Changes, DependencyGraph
 
 from scoop_server.cli import main as command_line
 from scoop_server.loop.client import Client
-from scoop_server.loop.server import Server
+from scoop_server.loop.clients import Clients
 from scoop_server.storage.store import JournalStore
 
 _LEAK_BYTES: Final = 200_000
@@ -72,13 +72,13 @@ def slow_down() -> None:
 
 def miscount() -> None:
     """Count one connection too many after each disconnect."""
-    close = Server._close
+    close = Clients.close
 
-    def close_and_miscount(self: Server, *arguments: Any, **options: Any) -> None:
+    def close_and_miscount(self: Clients, *arguments: Any, **options: Any) -> None:
         close(self, *arguments, **options)
         self._statistics.connections_now += 1
 
-    patch.object(Server, "_close", close_and_miscount).start()
+    patch.object(Clients, "close", close_and_miscount).start()
 
 
 def answer_wrongly() -> None:

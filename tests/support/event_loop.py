@@ -14,8 +14,12 @@ from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.config.limits import Limits
-from scoop_server.loop.client import StreamSocket
-from scoop_server.loop.server import Server, State
+from scoop_server.index.local import LocalIndex
+from scoop_server.loop.client import Client
+from scoop_server.loop.ports import Index, Stream
+from scoop_server.loop.server import Server
+from scoop_server.loop.shutdown import Lifecycle
+from scoop_server.telemetry.meter import CountingMeter, Meter
 from scoop_server.telemetry.statistics import Statistics
 
 QUERY = b"QUERY|a|\n"
@@ -57,20 +61,21 @@ class PatientSelector(DefaultSelector):
 class Listener:
     """A listening socket whose connections are made by :meth:`add`."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: AccessPolicy = UNRESTRICTED) -> None:
+        self.policy = policy
         self._readable, self._writable = socket.socketpair()
         self._readable.setblocking(False)
-        self._waiting: deque[StreamSocket | OSError] = deque()
+        self._waiting: deque[Stream | OSError] = deque()
         self._accepted = 0
         self.error: OSError | None = None
         """What keeps every connection from being accepted; they go on waiting."""
 
-    def add(self, waiting: StreamSocket | OSError) -> None:
+    def add(self, waiting: Stream | OSError) -> None:
         """Have a connection wait, or one that is gone with an error when it is accepted."""
         self._waiting.append(waiting)
         self._writable.send(b"+")
 
-    def accept(self) -> tuple[StreamSocket, str, AccessPolicy]:
+    def accept(self) -> tuple[Stream, str, AccessPolicy]:
         if self.error is not None:
             raise self.error
         if not self._waiting:
@@ -80,7 +85,7 @@ class Listener:
         if isinstance(accepted, OSError):
             raise accepted
         self._accepted += 1
-        return accepted, f"192.0.2.1:{self._accepted}", UNRESTRICTED
+        return accepted, f"192.0.2.1:{self._accepted}", self.policy
 
     @property
     def is_closed(self) -> bool:
@@ -212,27 +217,29 @@ class Loop:
         *,
         listener_count: int = 1,
         has_successor: bool = False,
-        is_watched: bool = False,
+        counts: bool = False,
+        index: Index[Client] | None = None,
+        policy: AccessPolicy = UNRESTRICTED,
     ) -> None:
         self.graph = DependencyGraph()
         self.clock = Clock()
         self.store = Store()
         self._resources = ExitStack()
         self.selector = self._resources.enter_context(PatientSelector())
-        self.listeners = [Listener() for _ in range(listener_count)]
+        self.listeners = [Listener(policy) for _ in range(listener_count)]
         for listener in self.listeners:
             self._resources.callback(listener.close)
         self._signal_reader, self._signal_writer = (self._resources.enter_context(end) for end in socket.socketpair())
         self.statistics = Statistics()
-        self.statistics.is_watched = is_watched
+        meter = CountingMeter(self.statistics, self.clock, self.graph) if counts else Meter()
         self.server = Server(
-            self.graph,
-            self.store,
+            index or LocalIndex(self.graph, self.store, meter),
             self.listeners,
             self.selector,
             self.clock,
             limits or Limits(),
             self.statistics,
+            meter,
             has_successor=has_successor,
         )
         self.server.watch(self._signal_reader.fileno(), self._obey_signal)
@@ -241,7 +248,7 @@ class Loop:
         self._signal_reader.recv(1)
         self.server.request_shutdown()
 
-    def state(self) -> State:
+    def state(self) -> Lifecycle:
         return self.server.state
 
     def signal(self) -> None:
@@ -286,7 +293,7 @@ class Loop:
     def run_down(self) -> None:
         """Take turns until the server has stopped."""
         for _ in range(10_000):
-            if self.state() is State.STOPPED:
+            if self.state() is Lifecycle.STOPPED:
                 return
             self.turn()
         raise AssertionError("the server does not stop")

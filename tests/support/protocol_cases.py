@@ -442,7 +442,7 @@ _CASES: Final[Mapping[str, Sequence[ProtocolCase]]] = {
         ProtocolCase(
             "the connection goes on",
             b"",
-            b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\nINDEX|a|\nnonsense\nQUERY|a|\n",
+            b"HELO example.org\r\nGET / HTTP/1.1\r\n\r\nINDEX|a|\nnonsense\nQUERY|a|\n",
             b"ERROR\nERROR\nERROR\nOK\nERROR\nOK\n",
         ),
     ),

@@ -266,7 +266,7 @@ def test_no_descriptor_left_for_a_journal_is_no_room_and_not_the_end(path: Path)
     begin(DataDirectory(str(path)), DependencyGraph())
     with ServerProcess("--data-dir", str(path), descriptors_max=20) as server:
         with connected(server, 30) as clients:
-            server.wait_for_log("cannot accept a connection")
+            server.wait_for_log("cannot accept connections")
             assert clients[0].ask("QUERY|a|") == ["FAIL"]
             clients[0].send(b"INDEX|a|\n")
             clients[0].wait_until_closed()

@@ -19,7 +19,7 @@ from scoop_server.config.limits import JOURNAL_BYTES_MIN
 from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
 from scoop_server.storage.compaction import Compaction, compact
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.store import PROBE_BYTES, JournalStore, MemoryStore, begin
+from scoop_server.storage.store import PROBE_BYTES, JournalStore, begin
 
 from tests.support.faulty_files import FaultyFiles, contents_of, names_in
 from tests.support.journals import written
@@ -1055,10 +1055,3 @@ def test_a_save_notices_that_its_directory_has_gone(bench: Bench) -> None:
 
 
 # Memory
-
-
-def test_memory_keeps_nothing() -> None:
-    store = MemoryStore()
-    store.commit(Changes())
-    store.tick()
-    assert not store.wants_tick

@@ -22,12 +22,14 @@ from scoop_server.app.systemd_notify import SystemdNotifier
 from scoop_server.config.limits import Limits
 from scoop_server.config.settings import OPTIONS, Settings
 from scoop_server.errors import CertificateError, ConfigurationError
+from scoop_server.index.local import LocalIndex, MemoryStore
 from scoop_server.loop.selector import best_selector
 from scoop_server.loop.server import Server
 from scoop_server.net.tls import Certificates
-from scoop_server.storage.store import JournalStore, MemoryStore
+from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log, set_log_level
+from scoop_server.telemetry.meter import CountingMeter, Meter
 from scoop_server.telemetry.stalls import CommitWatch, WatchedStore
 from scoop_server.telemetry.statistics import Stage, Statistics
 from scoop_server.text import noun
@@ -162,8 +164,6 @@ def _build_server(
     limits = _effective_limits(settings, notifier)
     statistics = health.statistics
     statistics.recovery_seconds = index.recovery_seconds
-    statistics.is_watched = settings.admin is not None
-    statistics.dependency_edges = index.graph.edge_count() if statistics.is_watched else 0
     health.index, health.storage = index.graph, index.store
     health.connections_max, health.journal_bytes_min = limits.clients_max, limits.journal_bytes_min
     selector = resources.enter_context(best_selector())
@@ -173,17 +173,21 @@ def _build_server(
         gc.freeze()
     for listener in claims.listeners:
         listener.listen()
+    store = _watch_commits(index.store, health, resources) if index.store else MemoryStore()
+    meter = Meter() if settings.admin is None else CountingMeter(statistics, time.monotonic, index.graph)
     server = Server(
-        index.graph,
-        _watch_commits(index.store, health, resources) if index.store else MemoryStore(),
+        LocalIndex(index.graph, store, meter),
         claims.listeners,
         selector,
         time.monotonic,
         limits,
         statistics,
+        meter,
         has_successor=claims.listeners[0].is_inherited,
     )
     resources.enter_context(closing(server))
+    if index.store is not None:
+        server.on_tick(index.store.tick)
     statistics.stage = Stage.SERVING
     addresses = ", ".join(listener.address for listener in claims.listeners)
     log.info(

@@ -25,6 +25,9 @@ _BUFFER_BYTES_MAX: Final = 1_024 * GIB
 
 _COUNT_MAX: Final = 1_000_000
 
+_READ_SHARE_BYTES_MIN: Final = 512
+"""Bytes that a turn reads from a client however many are ready: less would cost more calls than it saves."""
+
 
 def _limit(default: N, kind: Kind[N], name: str, meaning: str) -> N:
     """Declare an option of the group of limits."""
@@ -112,8 +115,17 @@ class Limits:
     """See :data:`JOURNAL_BYTES_MIN`."""
 
     turn_bytes_max: int = MIB
-    """Bytes that a turn reads from all clients, plus one read at most. The ready clients beyond it come first in
-    the next turn, so that answers, signals and deadlines are not delayed by many clients that send without pause."""
+    """Bytes that a turn reads, in equal shares for the clients that are ready, so that a turn stays short however many
+    clients send without pause."""
+
+    turn_lines_max: int = 16_384
+    """Lines that a turn executes, in equal shares for the clients that are ready; the rest waits for the next turn.
+    They take about 10 ms, so a client that sends one line waits no longer than that for clients that send many."""
+
+    handshakes_max: int = 1_024
+    """TLS handshakes in progress. They do not count as clients; once there are this many, each new one takes the place
+    of the oldest. An honest handshake is over in milliseconds and is not the oldest by then, unless a flood brings a
+    hundred thousand connections a second."""
 
     handshakes_per_turn_max: int = 8
     """TLS handshakes advanced in one turn. The most expensive step takes about 1 ms, so a flood of handshakes
@@ -137,7 +149,7 @@ class Limits:
     """Interval at which a handover checks those clients."""
 
     tick_seconds: float = 1.0
-    """Interval at which deadlines are checked, while there are any."""
+    """Interval of periodic work: syncing, watching the disk and a compaction, counting repeated log lines."""
 
     def of_costly_lines(self) -> "Limits":
         """Return these limits for a server on which one line can cost as much as thousands: a turn reads less."""
@@ -146,6 +158,14 @@ class Limits:
             read_bytes_max=min(self.read_bytes_max, COSTLY_TURN_BYTES_MAX),
             turn_bytes_max=min(self.turn_bytes_max, COSTLY_TURN_BYTES_MAX),
         )
+
+    def read_share(self, ready: int) -> int:
+        """Return how many bytes a turn reads from each of ``ready`` clients."""
+        return min(self.read_bytes_max, max(self.turn_bytes_max // ready, _READ_SHARE_BYTES_MIN))
+
+    def lines_share(self, ready: int) -> int:
+        """Return how many lines a turn executes for each of ``ready`` clients."""
+        return max(self.turn_lines_max // ready, 1)
 
     @property
     def drain_reads_max(self) -> int:

@@ -1,125 +1,123 @@
-"""One client: its socket, what has arrived of its next line, and the answers that it has not taken yet."""
+"""One client: its stream, its incomplete line, the lines that wait for their turn, and its unsent answers."""
 
 import contextlib
 import enum
+import re
 import socket
+from collections.abc import Callable
+from math import inf
 from selectors import EVENT_READ, EVENT_WRITE
-from typing import Final, Protocol
+from typing import Final
 
 from scoop_core import Connection, ConnectionState
 
+from scoop_server.config.access import AccessPolicy
 from scoop_server.config.limits import Limits
+from scoop_server.loop.ports import Stream
+from scoop_server.loop.timers import Timer
+from scoop_server.telemetry.statistics import CloseReason
 
+_BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
 
-class StreamSocket(Protocol):
-    """What a client needs of a connected, non-blocking socket."""
+_HTTP_REQUEST: Final = re.compile(r"[!-~]+ [^ \n]* HTTP/[0-9]")
 
-    def recv(self, size: int, /) -> bytes:
-        """Return what has arrived, at most ``size`` bytes; nothing at the end of the stream."""
-
-    def send(self, data: bytes | bytearray, /) -> int:
-        """Return how many bytes of ``data`` were taken."""
-
-    def shutdown(self, how: int, /) -> None:
-        """Shut one side of the connection. Raises BlockingIOError where that must wait until more can be sent."""
-
-    def setblocking(self, flag: bool, /) -> None:
-        """Choose whether calls wait."""
-
-    def close(self) -> None:
-        """Close the connection."""
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
+_CHANGE: Final = re.compile(r"^(?:INDEX|REMOVE)\|.*$", re.MULTILINE)
 
 
 class Phase(enum.Enum):
-    """How far a client has come on its way out."""
+    """The life of a client: OPEN, QUEUED and PARKED alternate; then FINISHING, LINGERING, CLOSED."""
 
     OPEN = enum.auto()
-    """It may ask; its answers are sent."""
+    """Its requests are read, unless it has too many unsent answers."""
+    QUEUED = enum.auto()
+    """Complete lines wait for the next turn; nothing more is read until they have been executed."""
+    PARKED = enum.auto()
+    """Its lines are with the index, which replies later; nothing more is read until then."""
     FINISHING = enum.auto()
-    """It will ask no more, or is asked no more; what is still unsent is sent."""
+    """No more requests are read: at the end of its stream, or in a shutdown. Unsent answers are sent."""
     LINGERING = enum.auto()
-    """All is sent and the sending side is shut; what it goes on sending is thrown away until it has seen
-    the end, because a close over unread bytes would reset the connection under its last answers."""
+    """All answers are sent and the sending side is shut down. Input is discarded until the client closes, because
+    closing a socket over unread input resets the connection and may destroy the last answers."""
     CLOSED = enum.auto()
-    """The socket is closed."""
 
 
 _OPEN: Final = Phase.OPEN
-"""A global name is found faster than a member of an enum, and this one is asked for with every answer."""
+"""A global name is looked up faster than an enum member, and this one is needed for every message."""
+
+
+class HttpRequestError(Exception):
+    """The first line of a client is an HTTP request: most likely a web page made a browser send it."""
 
 
 class Client:
-    """One accepted connection."""
+    """One accepted connection. Times are in seconds of the event loop's clock."""
 
     __slots__ = (
+        "_accepted_late_at",
         "_limits",
-        "_read_bytes_max",
+        "_line_number",
+        "_line_started",
+        "_queued_lines",
         "_recv",
         "_send",
         "_unsent",
-        "bytes_taken_late",
         "connected_at",
         "connection",
+        "drain_turns",
         "last_active",
         "name",
         "phase",
+        "policy",
+        "receive",
         "registered_events",
-        "socket",
+        "rejected_changes",
+        "stream",
+        "timer",
+        "watched_since",
     )
 
-    def __init__(self, sock: StreamSocket, name: str, limits: Limits, now: float) -> None:
-        self.socket = sock
+    def __init__(self, stream: Stream, name: str, policy: AccessPolicy, limits: Limits, now: float) -> None:
+        self.stream = stream
         self.name = name
         """The peer's address, for the log."""
+        self.policy = policy
         self.connection = Connection(max_line_length=limits.line_bytes_max)
         self.phase = Phase.OPEN
-        self.registered_events = EVENT_READ
-        """What the selector has been told to watch for; the event loop keeps it."""
+        self.receive: Callable[[bytes], str] = self._receive_first
+        """Turns bytes that were read into complete lines. Raises :exc:`HttpRequestError`."""
+        self.rejected_changes: list[str] = []
+        """Requests of the last read that a read-only listener rejects, for the log."""
+        self.registered_events = 0
+        """The events that the selector watches for; 0 if the stream is not registered."""
+        self.watched_since = 0
+        """The number of the turn in which it was last registered for reading: if the next turn finds nothing to read,
+        then nothing has arrived."""
+        self.timer: Timer | None = None
+        """Set for :meth:`next_deadline`, or for an earlier time."""
+        self.drain_turns = 0
+        """Turns of a shutdown in which more input arrived."""
         self.connected_at = now
         self.last_active = now
-        self.bytes_taken_late = 0
-        """How much it has taken of what could not be sent at once: it grows as long as a slow client goes on."""
+        """When it last sent something or accepted an answer."""
         self._limits = limits
-        # What every message needs is looked up once.
-        self._read_bytes_max = limits.read_bytes_max
-        self._recv = sock.recv
-        self._send = sock.send
+        self._recv, self._send = stream.recv, stream.send  # looked up once, not once per message
+        self._queued_lines = ""
         self._unsent = bytearray()
+        self._accepted_late_at: float | None = None
+        """When it last accepted some of its unsent answers, or when these began; None if nothing is unsent."""
+        self._line_number = self.connection.incomplete_line_number
+        self._line_started = now
+        """When the line ``_line_number`` began to arrive; meaningful while a line is incomplete."""
 
-    @property
-    def wanted_events(self) -> int:
-        """What to wait for: backpressure as one rule. 0 where there is nothing left to wait for."""
-        if self.phase is Phase.LINGERING:
-            return EVENT_READ
-        return (EVENT_READ if self.may_ask else 0) | (EVENT_WRITE if self._unsent else 0)
+    # Input
 
-    @property
-    def may_ask(self) -> bool:
-        """Whether its requests are read now: it is open, and takes its answers."""
-        return self.phase is Phase.OPEN and len(self._unsent) <= self._limits.output_bytes_high_water
+    def read(self, size: int) -> bytes:
+        """Read once; return the bytes, none if there is nothing to read.
 
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing has come from it yet."""
-        return self.last_active == self.connected_at
-
-    @property
-    def is_in_line(self) -> bool:
-        """Whether a line has begun to arrive and is not complete."""
-        state = self.connection.state
-        return state is ConnectionState.IN_LINE or state is ConnectionState.SKIPPING
-
-    def read(self) -> bytes:
-        """Read once; return what has arrived, for the connection to take in, or nothing.
-
-        At the end of the peer's stream an open client becomes a finishing one. Raises OSError where the
-        connection is broken.
+        At the end of the stream the client starts finishing. Raises OSError if the connection is broken.
         """
         try:
-            data = self._recv(self._read_bytes_max)
+            data = self._recv(size)
         except (BlockingIOError, InterruptedError):
             return b""
         if not data:
@@ -127,18 +125,60 @@ class Client:
             self.phase = Phase.FINISHING
         return data
 
+    def _receive_first(self, data: bytes) -> str:
+        """Check the first complete line, then receive the rest without that check."""
+        lines = self.connection.receive(data)
+        if not lines:
+            return lines
+        if _HTTP_REQUEST.match(lines):
+            raise HttpRequestError
+        if self.policy.is_read_only:
+            self.receive = self._receive_read_only
+            return self._reject_changes(lines)
+        self.receive = self.connection.receive
+        return lines
+
+    def _receive_read_only(self, data: bytes) -> str:
+        return self._reject_changes(self.connection.receive(data))
+
+    def _reject_changes(self, lines: str) -> str:
+        """Replace each INDEX and REMOVE by an empty line, which is answered ERROR."""
+        self.rejected_changes = _CHANGE.findall(lines)
+        return _CHANGE.sub("", lines) if self.rejected_changes else lines
+
+    def limit_lines(self, lines: str, lines_max: int) -> str:
+        """Return the first ``lines_max`` of ``lines``; queue the rest for the next turns."""
+        *first, rest = lines.split("\n", lines_max)
+        self._queued_lines = rest
+        self.phase = Phase.QUEUED if rest else Phase.OPEN
+        return "\n".join(first) + "\n"
+
+    def take_queued(self, lines_max: int) -> str:
+        """Return at most ``lines_max`` of the queued lines; OPEN again when none is left."""
+        return self.limit_lines(self._queued_lines, lines_max)
+
+    def park(self) -> None:
+        """Wait for the index to reply."""
+        self.phase = Phase.PARKED
+
+    def unpark(self) -> None:
+        """Continue after the index has replied."""
+        self.phase = Phase.QUEUED if self._queued_lines else Phase.OPEN
+
     def discard(self) -> bool:
-        """Read once and throw it away; return whether more may come. Raises OSError as :meth:`receive` does."""
+        """Read once and discard the input; return whether more may follow. Raises OSError."""
         try:
-            return bool(self._recv(self._read_bytes_max))
+            return bool(self._recv(self._limits.read_bytes_max))
         except (BlockingIOError, InterruptedError):
             return True
 
-    def send(self, answers: str) -> bool:
-        """Send what is unsent and then ``answers``, as far as the peer takes it now; keep the rest.
+    # Output
 
-        Returns whether the client can simply go on: it is open and nothing is unsent. Raises OSError where
-        the connection is broken or more is unsent than a client may leave.
+    def send(self, answers: str) -> bool:
+        """Send unsent answers and then ``answers``, as much as the peer accepts now; keep the rest.
+
+        Returns whether nothing else is to be done: the client is open and nothing is unsent. Raises OSError if the
+        connection is broken or too much is unsent.
         """
         data = answers.encode()
         if self._unsent:
@@ -151,27 +191,105 @@ class Client:
                 sent = 0
             if sent < len(data):
                 self._unsent += data[sent:]
+                self._accepted_late_at = self.last_active
                 return False
         return self.phase is _OPEN
 
     def _send_unsent(self) -> bool:
-        with contextlib.suppress(BlockingIOError, InterruptedError):  # then nothing of it was taken
-            taken = self._send(self._unsent)
-            del self._unsent[:taken]
-            self.bytes_taken_late += taken
+        with contextlib.suppress(BlockingIOError, InterruptedError):  # nothing was accepted then
+            count = self._send(self._unsent)
+            if count:
+                del self._unsent[:count]
+                self._accepted_late_at = self.last_active if self._unsent else None
         if len(self._unsent) > self._limits.output_bytes_max:
             raise ConnectionAbortedError(f"{len(self._unsent):,} bytes of answers are unsent")
         return not self._unsent and self.phase is Phase.OPEN
 
     def linger(self) -> None:
-        """Shut the sending side, after the last answer.
+        """Shut down the sending side, after the last answer.
 
-        Raises BlockingIOError where that must wait until more can be sent, OSError where the connection is broken.
+        Raises BlockingIOError if that must be retried when the stream is writable, OSError if it is broken.
         """
-        self.socket.shutdown(socket.SHUT_WR)
+        self.stream.shutdown(socket.SHUT_WR)
         self.phase = Phase.LINGERING
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the stream. An error is ignored: the descriptor is gone either way."""
         self.phase = Phase.CLOSED
-        self.socket.close()
+        self.receive = self.connection.receive  # no cycle of references keeps a closed client in memory
+        with contextlib.suppress(OSError):
+            self.stream.close()
+
+    # State
+
+    @property
+    def reads_requests(self) -> bool:
+        """Whether its requests are read now: it is open and accepts its answers (backpressure)."""
+        return self.phase is _OPEN and len(self._unsent) <= self._limits.output_bytes_high_water
+
+    @property
+    def wanted_events(self) -> int:
+        """The events to watch for; 0 if there are none."""
+        if self.phase is Phase.LINGERING:
+            return EVENT_READ
+        return (EVENT_READ if self.reads_requests else 0) | (EVENT_WRITE if self._unsent else 0)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has been received from it."""
+        return self.last_active == self.connected_at
+
+    @property
+    def is_in_line(self) -> bool:
+        """Whether a line is incomplete."""
+        return self.connection.state in (ConnectionState.IN_LINE, ConnectionState.SKIPPING)
+
+    # Deadlines
+
+    def time_line(self, now: float) -> None:
+        """Note when the incomplete line began, if it is another one than before."""
+        if self.connection.incomplete_line_number != self._line_number:
+            self._line_number = self.connection.incomplete_line_number
+            self._line_started = now
+
+    def resume_reading(self, now: float) -> None:
+        """Restart the line's time: while nothing was read, the client could not complete it."""
+        self._line_started = now
+
+    def next_deadline(self) -> float:
+        """Return when :meth:`overdue` may first return something; infinity if never."""
+        if self.phase is Phase.LINGERING:
+            return self.last_active + self._limits.linger_seconds_max
+        return min(self._line_deadline, self._output_deadline, self._idle_deadline)
+
+    def overdue(self, now: float) -> tuple[CloseReason, str] | None:
+        """Return the time-out that has passed, with its message for the log; None if none has."""
+        if self.phase is Phase.LINGERING:
+            if now >= self.next_deadline():
+                return CloseReason.SHUTDOWN, "the server is shutting down"
+        elif now >= self._line_deadline:
+            return (
+                CloseReason.INCOMPLETE_LINE,
+                f"line time-out: incomplete for {now - self._line_started:.0f} s",
+            )
+        elif now >= self._output_deadline:
+            seconds = self._limits.output_seconds_max
+            return CloseReason.UNREAD_OUTPUT, f"write time-out: no data accepted for {seconds:.0f} s"
+        elif now >= self._idle_deadline:
+            return CloseReason.IDLE, f"idle time-out: no data for {now - self.last_active:.0f} s"
+        return None
+
+    @property
+    def _line_deadline(self) -> float:
+        # A client that is not read cannot complete its line.
+        if self.is_in_line and self.registered_events & EVENT_READ:
+            return self._line_started + self._limits.incomplete_line_seconds_max
+        return inf
+
+    @property
+    def _output_deadline(self) -> float:
+        return inf if self._accepted_late_at is None else self._accepted_late_at + self._limits.output_seconds_max
+
+    @property
+    def _idle_deadline(self) -> float:
+        return self.last_active + self._limits.idle_seconds_max if self._limits.idle_seconds_max else inf

@@ -1,120 +1,126 @@
-"""Connections that are accepted and not clients yet, because a handshake comes first."""
+"""Connections that have been accepted and are not clients yet: their TLS handshakes."""
 
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from selectors import EVENT_READ, BaseSelector, DefaultSelector
-from typing import NamedTuple, Protocol, runtime_checkable
 
+from scoop_server.config.access import AccessPolicy
 from scoop_server.config.limits import Limits
-from scoop_server.loop.client import StreamSocket
+from scoop_server.loop.ports import HandshakingStream, Stream
+from scoop_server.loop.timers import Timers
 from scoop_server.telemetry.logs import RepeatLimit
 from scoop_server.telemetry.statistics import CloseReason, Statistics
 
 
-@runtime_checkable
-class HandshakingStream(StreamSocket, Protocol):
-    """A connected, non-blocking stream that carries no bytes before its handshake is complete."""
+@dataclass(eq=False, slots=True)
+class Handshake:
+    """A handshake in progress."""
 
-    def handshake(self) -> int:
-        """Take the handshake as far as it goes now; return the events to wait for, 0 where it is complete.
-
-        Raises OSError where it fails.
-        """
-
-
-class _Beginning(NamedTuple):
+    stream: HandshakingStream
     name: str
     """The peer's address, for the log."""
-    time: float
+    policy: AccessPolicy
+    deadline: float
 
 
 class Handshakes:
-    """The handshakes in progress; a stream that comes through is handed to ``admit``, with its name.
+    """The handshakes in progress; a stream whose handshake is complete is handed to ``admit``.
 
-    A step of a handshake costs as much as hundreds of requests. So these streams have a selector of their own, which
-    is one descriptor to ``selector``, and a turn takes a few of those further that are ready.
+    A step of a handshake takes as long as hundreds of requests. So these streams have a selector of their own, which
+    is one descriptor in ``selector``, and a turn advances a few of them. They have a quota of their own as well: once
+    it is used up, each new handshake takes the place of the oldest, so connections that never complete theirs keep out
+    neither clients nor handshakes that proceed.
     """
 
     def __init__(
         self,
         selector: BaseSelector,
-        admit: Callable[[StreamSocket, str], None],
+        timers: Timers,
+        admit: Callable[[Stream, str, AccessPolicy], None],
         limits: Limits,
         statistics: Statistics,
         repeat_limit: RepeatLimit,
     ) -> None:
         self._selector = selector
-        self._shaking: DefaultSelector | None = None
-        """There is one from the first handshake on, because many a server has none."""
+        self._timers = timers
         self._admit = admit
         self._limits = limits
         self._statistics = statistics
         self._repeat_limit = repeat_limit
-        self._begun: dict[HandshakingStream, _Beginning] = {}
-        """The oldest comes first."""
+        self._own_selector: DefaultSelector | None = None  # created for the first handshake: many servers have none
+        self._handshakes: dict[Handshake, None] = {}
+        """The oldest first."""
 
     def __len__(self) -> int:
-        return len(self._begun)
+        return len(self._handshakes)
 
-    def begin(self, stream: HandshakingStream, name: str, now: float) -> None:
-        """Have the handshake of ``stream`` go on whenever it can."""
-        self._begun[stream] = _Beginning(name, now)
-        self._statistics.handshakes_now = len(self._begun)
+    def begin(self, stream: HandshakingStream, name: str, policy: AccessPolicy) -> None:
+        """Begin the handshake of ``stream``."""
+        if len(self._handshakes) >= self._limits.handshakes_max:
+            self._close(next(iter(self._handshakes)), "too many handshakes in progress")
+        deadline = self._timers.now + self._limits.handshake_seconds_max
+        handshake = Handshake(stream, name, policy, deadline)
+        if not self._handshakes:
+            self._timers.call_at(deadline, self._close_overdue)
+        self._handshakes[handshake] = None
+        self._statistics.handshakes_now = len(self._handshakes)
         try:
-            if self._shaking is None:
-                self._shaking = DefaultSelector()
-                self._selector.register(self._shaking, EVENT_READ, self._advance_some)
-            self._shaking.register(stream, EVENT_READ, stream)
-        except OSError as error:  # it takes a descriptor
-            self._close(stream, str(error))
+            if self._own_selector is None:
+                self._own_selector = DefaultSelector()
+                self._selector.register(self._own_selector, EVENT_READ, self._advance_some)
+            self._own_selector.register(stream, EVENT_READ, handshake)
+        except OSError as error:  # out of descriptors or memory
+            self._close(handshake, str(error))
 
     def _advance_some(self) -> None:
-        if self._shaking is not None:  # else it was closed since the turn began
-            for key, _ in self._shaking.select(0)[: self._limits.handshakes_per_turn_max]:
-                self._advance(self._shaking, key.data)
+        if self._own_selector is not None:  # closed in this turn otherwise
+            for key, _ in self._own_selector.select(0)[: self._limits.handshakes_per_turn_max]:
+                self._advance(self._own_selector, key.data)
 
-    def _advance(self, shaking: BaseSelector, stream: HandshakingStream) -> None:
+    def _advance(self, selector: BaseSelector, handshake: Handshake) -> None:
         try:
-            events = stream.handshake()
+            events = handshake.stream.handshake()
+            if events:
+                selector.modify(handshake.stream, events, handshake)
+                return
         except OSError as error:
-            self._close(stream, str(error))
+            self._close(handshake, str(error))
             return
-        if events:
-            shaking.modify(stream, events, stream)
-        else:
-            shaking.unregister(stream)
-            self._admit(stream, self._leave(stream))
+        selector.unregister(handshake.stream)
+        self._forget(handshake)
+        subject = handshake.stream.peer_subject
+        name = f"{handshake.name} ({subject})" if subject else handshake.name
+        self._admit(handshake.stream, name, handshake.policy)
 
-    def _leave(self, stream: HandshakingStream) -> str:
-        """Forget a stream whose handshake is over, one way or the other; return its name."""
-        name = self._begun.pop(stream).name
-        self._statistics.handshakes_now = len(self._begun)
-        return name
+    def _forget(self, handshake: Handshake) -> None:
+        del self._handshakes[handshake]
+        self._statistics.handshakes_now = len(self._handshakes)
 
-    def tick(self, now: float) -> None:
-        """Close the connections whose handshake takes too long."""
-        while self._begun:
-            stream, beginning = next(iter(self._begun.items()))
-            if now - beginning.time < self._limits.handshake_seconds_max:
-                break
-            self._close(stream, f"it was incomplete for {now - beginning.time:.0f} s")
+    def _close_overdue(self) -> None:
+        while self._handshakes:
+            oldest = next(iter(self._handshakes))
+            if self._timers.now < oldest.deadline:
+                self._timers.call_at(oldest.deadline, self._close_overdue)
+                return
+            self._close(oldest, f"time-out: incomplete for {self._limits.handshake_seconds_max:.0f} s")
 
     def close(self) -> None:
-        """Close them all, because the server stops."""
-        while self._begun:
-            self._close(next(iter(self._begun)), "the server is shutting down", CloseReason.SHUTDOWN)
-        if self._shaking is not None:
-            self._selector.unregister(self._shaking)
-            self._shaking.close()
-            self._shaking = None
+        """Close all of them, because the server is shutting down."""
+        while self._handshakes:
+            self._close(next(iter(self._handshakes)), "the server is shutting down", CloseReason.SHUTDOWN)
+        if self._own_selector is not None:
+            self._selector.unregister(self._own_selector)
+            self._own_selector.close()
+            self._own_selector = None
 
-    def _close(self, stream: HandshakingStream, why: str, reason: CloseReason = CloseReason.HANDSHAKE) -> None:
-        if self._shaking is not None and stream in self._shaking.get_map():
-            self._shaking.unregister(stream)
-        stream.close()
+    def _close(self, handshake: Handshake, why: str, reason: CloseReason = CloseReason.HANDSHAKE) -> None:
+        if self._own_selector is not None and handshake.stream in self._own_selector.get_map():
+            self._own_selector.unregister(handshake.stream)
+        handshake.stream.close()
+        self._forget(handshake)
         self._statistics.connections_closed[reason] += 1
-        fields = {"peer": self._leave(stream), "why": why, "reason": reason.value}
-        self._repeat_limit.log(
-            logging.INFO, "the TLS handshake of %(peer)s failed: %(why)s", fields, kind=re.sub("[0-9]", "", why)
-        )
+        fields = {"peer": handshake.name, "why": why, "reason": reason.value}
+        kind = re.sub("[0-9]", "", why)
+        self._repeat_limit.log(logging.INFO, "TLS handshake of %(peer)s failed: %(why)s", fields, kind=kind)

@@ -6,7 +6,7 @@ have outgrown it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from scoop_core import NO_BATCH, Changes, DependencyGraph, encode_snapshot
 
@@ -36,35 +36,6 @@ def begin(directory: DataDirectory, graph: DependencyGraph) -> None:
     """
     directory.write("snapshot", 1, encode_snapshot(graph))
     Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS).close()
-
-
-class Store(Protocol):
-    """What the event loop needs: changes in, and a look at the clock now and then."""
-
-    def commit(self, changes: Changes) -> None:
-        """Return when ``changes`` are as durable as was promised.
-
-        Raises :exc:`~scoop_server.errors.ReadOnlyError` where nothing of them was kept.
-        """
-
-    @property
-    def wants_tick(self) -> bool:
-        """Whether :meth:`tick` has something to do, now or later. It is asked for in every turn."""
-
-    def tick(self) -> None:
-        """Do what time brings. Called about once a second."""
-
-
-class MemoryStore:
-    """Keeps nothing."""
-
-    wants_tick: Final = False
-
-    def commit(self, changes: Changes) -> None:
-        """Promise nothing."""
-
-    def tick(self) -> None:
-        """Do nothing."""
 
 
 class JournalStore:

@@ -55,6 +55,8 @@ class CloseReason(enum.StrEnum):
     """A line was incomplete for too long."""
     UNREAD_OUTPUT = "unread_output"
     """It took nothing of its answers for too long."""
+    HTTP = "http"
+    """Its first line was an HTTP request."""
     OUT_OF_SPACE = "out_of_space"
     """There was no room on the disk for what it wanted to change."""
     SHUTDOWN = "shutdown"
@@ -91,6 +93,7 @@ class Statistics:
     __slots__ = (
         "bytes_received",
         "bytes_sent",
+        "changes_rejected",
         "commit_changes",
         "commit_seconds",
         "connections_accepted",
@@ -98,7 +101,6 @@ class Statistics:
         "connections_now",
         "dependency_edges",
         "handshakes_now",
-        "is_watched",
         "last_tick",
         "recovery_seconds",
         "stage",
@@ -110,6 +112,8 @@ class Statistics:
         self.stage = Stage.LOADING
         self.recovery_seconds: float | None = None
         """How long reading the index took; None until it has been read."""
+        self.changes_rejected = 0
+        """INDEX and REMOVE requests that a read-only listener rejected."""
         self.connections_now = 0
         """Clients; a connection whose TLS handshake is in progress is none yet."""
         self.handshakes_now = 0
@@ -118,8 +122,6 @@ class Statistics:
         """By reason: a word or two, from a fixed set."""
         self.tally = Tally()
         """Requests, by command and response."""
-        self.is_watched = False
-        """Whether answers, turns, commits and dependencies are counted, and ticks told: it costs a little."""
         self.last_tick: float | None = None
         """When the event loop last had a tick, by its clock: about once a second, where it was watched as it began."""
         self.dependency_edges = 0

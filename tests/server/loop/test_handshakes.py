@@ -12,8 +12,8 @@ import pytest
 
 from scoop_server.config.limits import Limits
 from scoop_server.loop import handshakes
-from scoop_server.loop.handshakes import HandshakingStream
-from scoop_server.loop.server import State
+from scoop_server.loop.ports import HandshakingStream
+from scoop_server.loop.shutdown import Lifecycle
 
 from tests.support.event_loop import ANSWER, QUERY, Loop, Peer
 
@@ -25,6 +25,10 @@ class ScriptedStream:
         self._socket = sock
         self._steps = deque(steps)
         self.handshake_count = 0
+
+    @property
+    def peer_subject(self) -> str:
+        return ""
 
     def handshake(self) -> int:
         self.handshake_count += 1
@@ -122,7 +126,7 @@ def test_a_handshake_that_fails_costs_no_one_else(caplog: pytest.LogCaptureFixtu
         loop.turn()
         assert peer.has_ended()
         assert healthy.received() == ANSWER
-        assert "the TLS handshake of 192.0.2.1:2 failed: no shared cipher" in caplog.messages
+        assert "TLS handshake of 192.0.2.1:2 failed: no shared cipher" in caplog.messages
 
 
 def test_a_handshake_for_which_descriptors_are_missing_costs_no_one_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +157,7 @@ def test_the_connections_that_keep_others_from_being_accepted_are_told_with_hand
         loop.listeners[0].error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         loop.call()
         loop.turn()
-        assert "cannot accept a connection (Too many open files), with 2 connections open; " in caplog.messages[-1]
+        assert "cannot accept connections (2 are open): Too many open files; " in caplog.messages[-1]
 
 
 def test_handshakes_that_take_too_long_are_closed(caplog: pytest.LogCaptureFixture) -> None:
@@ -163,34 +167,51 @@ def test_handshakes_that_take_too_long_are_closed(caplog: pytest.LogCaptureFixtu
         first, _ = connect(loop, EVENT_READ, EVENT_READ)
         loop.turn()
         waits.append(loop.wait)
-        assert waits == [None, 1.0]
+        assert waits == [1.0, 1.0]
         loop.pass_time(5.0)
         second, _ = connect(loop, EVENT_READ, EVENT_READ)
         first.send(b"!")  # to go on with it changes nothing
         loop.pass_time(5.0)
         assert (first.has_ended(), second.has_ended()) == (True, False)
-        assert "the TLS handshake of 192.0.2.1:1 failed: it was incomplete for 10 s" in caplog.messages
+        assert "TLS handshake of 192.0.2.1:1 failed: time-out: incomplete for 10 s" in caplog.messages
         loop.pass_time(5.0)
         assert second.has_ended()
         loop.turn()
         assert loop.wait == 1.0  # a second failure within seconds is only counted, and will be told
         loop.pass_time(10.0)
-        assert "192.0.2.1:2 failed: it was incomplete for 10 s" in caplog.messages[-1]
+        assert "192.0.2.1:2 failed: time-out: incomplete for 10 s" in caplog.messages[-1]
 
 
-def test_handshakes_count_as_clients_do(caplog: pytest.LogCaptureFixture) -> None:
-    with Loop(Limits(clients_max=2)) as loop:
-        shaking, _ = connect(loop, 0)
-        healthy = loop.connect()
-        late = loop.connect()
+def test_handshakes_do_not_take_the_places_of_clients() -> None:
+    with Loop(Limits(clients_max=1)) as loop:
+        for _ in range(3):
+            connect(loop, 0)
+        plain = loop.connect()
+        plain.send(QUERY)
+        loop.turn()
+        assert plain.received() == ANSWER
+
+
+def test_a_handshake_that_completes_when_there_is_no_place_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(Limits(clients_max=1)) as loop:
+        late, _ = connect(loop, 0)
+        loop.connect()
+        late.send(b"!")
+        loop.turn()
         assert late.has_ended()
-        assert "closed the connection of 192.0.2.1:3: 2 connections are open, the most allowed" in caplog.messages
-        shaking.send(b"!")
+        assert "closed the connection of 192.0.2.1:1: too many clients (limit 1)" in caplog.messages
+
+
+def test_over_the_quota_a_new_handshake_takes_the_place_of_the_oldest(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(Limits(handshakes_max=2)) as loop:
+        peers = [connect(loop, 0)[0] for _ in range(3)]
+        assert [peer.has_ended() for peer in peers] == [True, False, False]
+        assert "TLS handshake of 192.0.2.1:1 failed: too many handshakes in progress" in caplog.messages
+        peers[2].send(b"!")
         loop.turn()
-        for peer in (shaking, healthy):
-            peer.send(QUERY)
+        peers[2].send(QUERY)
         loop.turn()
-        assert [shaking.received(), healthy.received()] == [ANSWER, ANSWER]
+        assert peers[2].received() == ANSWER
 
 
 def test_handshakes_are_counted_while_they_last() -> None:
@@ -230,7 +251,7 @@ def test_what_was_closed_earlier_in_a_turn_is_left_alone() -> None:
         loop.signal()  # it is ready first, and is reported first
         peer.send(b"!")
         loop.run_down()
-        assert loop.state() is State.STOPPED
+        assert loop.state() is Lifecycle.STOPPED
         assert stream.handshake_count == 0
 
 

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from scoop_server.config.access import AccessPolicy
 from scoop_server.config.addresses import format_address
 from scoop_server.config.limits import Limits
-from scoop_server.loop.server import State
+from scoop_server.loop.shutdown import Lifecycle
 from scoop_server.telemetry.logs import REPEAT_SECONDS
 from scoop_server.telemetry.statistics import CloseReason
 
@@ -151,7 +152,7 @@ def test_a_client_that_shuts_its_sending_side_and_reads_late_gets_all_its_answer
         count = peer.send_all_that_fits(b"\n")
         peer.socket.shutdown(socket.SHUT_WR)
         loop.turn(10)
-        assert loop.wait is None  # nothing is left to do until the client reads
+        assert loop.wait == 1.0  # nothing is left to do until the client reads
         answers = b""
         while len(answers) < count * len(b"ERROR\n"):
             answers += peer.received()
@@ -193,12 +194,12 @@ def test_a_connection_that_breaks_before_its_answer_keeps_its_change() -> None:
         assert healthy.received() == b"OK\n"
 
 
-def test_a_server_with_nothing_to_do_waits_for_ever() -> None:
+def test_an_idle_server_wakes_up_once_per_tick() -> None:
     with Loop() as loop:
         peer = loop.connect()
         peer.send(QUERY)
         loop.turn(2)
-        assert loop.wait is None
+        assert loop.wait == 1.0
 
 
 def test_run_takes_turns_until_the_server_has_stopped() -> None:
@@ -207,7 +208,7 @@ def test_run_takes_turns_until_the_server_has_stopped() -> None:
         peer.send(QUERY)
         loop.signal()
         loop.server.run()
-        assert loop.state() is State.STOPPED
+        assert loop.state() is Lifecycle.STOPPED
         assert peer.received() == ANSWER
 
 
@@ -289,25 +290,45 @@ def test_a_client_that_breaks_while_it_is_not_read_is_closed() -> None:
         loop.turn()
         loop.signal()
         loop.turn(2)
-        assert loop.state() is State.STOPPED  # no client is left
+        assert loop.state() is Lifecycle.STOPPED  # no client is left
 
 
 # Many who send without pause
 
 
-def test_a_turn_reads_a_bounded_number_of_bytes_and_whoever_waits_is_first_in_the_next() -> None:
-    limits = Limits(read_bytes_max=len(QUERY), turn_bytes_max=3 * len(QUERY))
-    with Loop(limits) as loop:
-        peers = [loop.connect() for _ in range(7)]
+def test_a_turn_reads_an_equal_share_of_each_client_that_is_ready() -> None:
+    with Loop(Limits(turn_bytes_max=8 * 1_024)) as loop:
+        connections = [loop.connect_counting() for _ in range(8)]
+        for peer, _ in connections:
+            peer.send(QUERY * 500)
+        loop.turn()
+        assert [near.received_sizes for _, near in connections] == [[1_024]] * 8
+
+
+def test_a_turn_executes_an_equal_share_of_the_lines_of_each_client_and_the_rest_in_the_next() -> None:
+    with Loop(Limits(turn_lines_max=40)) as loop:
+        peers = [loop.connect() for _ in range(4)]
         for peer in peers:
-            peer.send(QUERY * 2)
-        served = []
-        for _ in range(6):
+            peer.send(b"\n" * 25)
+        answers = []
+        for _ in range(4):
             loop.turn()
-            served.append([number for number, peer in enumerate(peers) if peer.received()])
-        assert [len(each) for each in served] == [3, 3, 3, 3, 2, 0]
-        assert len({*served[0], *served[1]}) == 6  # no one twice before everyone has been heard
-        assert {*served[0], *served[1], *served[2]} == set(range(7))
+            answers.append([peer.received().count(b"ERROR\n") for peer in peers])
+        assert answers == [[10] * 4, [10] * 4, [5] * 4, [0] * 4]
+        assert loop.wait == 1.0
+
+
+def test_lines_that_wait_for_the_next_turn_keep_the_client_from_being_read() -> None:
+    with Loop(Limits(turn_lines_max=2)) as loop:
+        peer, near = loop.connect_counting()
+        peer.send(QUERY * 5)
+        loop.turn()
+        peer.send(QUERY)
+        loop.turn(2)
+        assert near.received_sizes == [5 * len(QUERY)]
+        loop.turn()
+        assert near.received_sizes == [5 * len(QUERY), len(QUERY)]
+        assert peer.received() == ANSWER * 6
 
 
 def test_no_one_waits_for_all_that_a_client_asks_where_a_line_may_cost_much() -> None:
@@ -331,31 +352,27 @@ def test_a_signal_is_seen_to_however_many_send_without_pause() -> None:
         loop.signal()
         for _ in range(len(peers) + 1):
             loop.turn()
-        assert loop.server.state is not State.SERVING
+        assert loop.server.state is not Lifecycle.SERVING
 
 
 # What is counted
 
 
-def test_bytes_are_counted_and_answers_and_turns_for_someone_who_watches() -> None:
-    with Loop() as loop:
-        statistics = loop.server._statistics
+@pytest.mark.parametrize("counts", [False, True])
+def test_bytes_are_always_counted_and_requests_and_turns_on_request(counts: bool) -> None:
+    with Loop(counts=counts) as loop:
+        statistics = loop.statistics
         peer = loop.connect()
-        for is_watched in (False, True):
-            statistics.is_watched = is_watched
-            for data in (b"INDEX|a|\nQUERY|b|\nQU", b"ERY|a|\r\n?\n"):
-                peer.send(data)
-                loop.turn()
-        assert peer.received() == b"OK\nFAIL\nOK\nERROR\n" * 2
-        assert (statistics.bytes_received, statistics.bytes_sent) == (2 * 30, 2 * 17)
-        assert {(command, str(response)): count for command, response, count in statistics.tally if count} == {
-            ("INDEX", "OK"): 1,
-            ("QUERY", "OK"): 1,
-            ("QUERY", "FAIL"): 1,
-            ("unknown", "ERROR"): 1,
-        }
-        assert sum(statistics.turn_seconds.counts) == 2
-        assert sum(statistics.commit_seconds.counts) == 0  # the second INDEX changed nothing
+        for data in (b"INDEX|a|\nQUERY|b|\nQU", b"ERY|a|\r\n?\n"):
+            peer.send(data)
+            loop.turn()
+        assert peer.received() == b"OK\nFAIL\nOK\nERROR\n"
+        assert (statistics.bytes_received, statistics.bytes_sent) == (30, 17)
+        counted = {(command, str(response)): count for command, response, count in statistics.tally if count}
+        requests = {("INDEX", "OK"): 1, ("QUERY", "FAIL"): 1, ("QUERY", "OK"): 1, ("unknown", "ERROR"): 1}
+        assert counted == (requests if counts else {})
+        assert sum(statistics.turn_seconds.counts) == (3 if counts else 0)
+        assert sum(statistics.commit_seconds.counts) == (1 if counts else 0)
 
 
 # Deadlines
@@ -378,13 +395,13 @@ def test_a_line_may_stay_incomplete_for_as_long_as_the_limit_says(caplog: pytest
         loop.pass_time(1.0)
         assert peer.has_ended()
         assert "INFO" in caplog.text
-        assert "closed the connection of 192.0.2.1:2: a line was incomplete for 30 s" in caplog.text
+        assert "closed the connection of 192.0.2.1:2: line time-out: incomplete for 30 s" in caplog.text
         healthy.send(QUERY)
         loop.turn(2)
         assert healthy.received() == ANSWER
         loop.pass_time(REPEAT_SECONDS)  # others like it would have been counted for so long
         loop.turn()
-        assert loop.wait is None
+        assert loop.wait == 1.0
 
 
 def test_each_line_has_its_own_time() -> None:
@@ -526,7 +543,7 @@ def test_a_silent_client_is_closed_after_the_idle_timeout(caplog: pytest.LogCapt
         assert not silent.has_ended()
         loop.pass_time(3.0)
         assert silent.has_ended()
-        assert "closed the connection of 192.0.2.1:1: it was silent for 60 s" in caplog.text
+        assert "closed the connection of 192.0.2.1:1: idle time-out: no data for 60 s" in caplog.text
         talking.send(QUERY)
         loop.turn()
         assert talking.received() == ANSWER
@@ -572,13 +589,13 @@ def test_a_client_that_takes_nothing_of_its_answers_is_closed(caplog: pytest.Log
         loop.pass_time(1.0)
         assert loop.statistics.connections_closed == {CloseReason.UNREAD_OUTPUT: 1}
         assert "INFO" in caplog.text
-        assert "closed the connection of 192.0.2.1:2: it took nothing of its answers for 60 s" in caplog.text
+        assert "closed the connection of 192.0.2.1:2: write time-out: no data accepted for 60 s" in caplog.text
         healthy.send(QUERY)
         loop.turn(2)
         assert healthy.received() == ANSWER
         loop.pass_time(REPEAT_SECONDS)  # others like it would have been counted for so long
         loop.turn()
-        assert loop.wait is None
+        assert loop.wait == 1.0
 
 
 def test_a_client_that_takes_some_of_its_answers_now_and_then_is_kept(caplog: pytest.LogCaptureFixture) -> None:
@@ -596,7 +613,7 @@ def test_a_client_that_takes_some_of_its_answers_now_and_then_is_kept(caplog: py
             answers += peer.received()
         assert answers == b"ERROR\n" * sent
         loop.turn()
-        assert loop.wait is None  # nothing is unsent
+        assert loop.wait == 1.0  # nothing is unsent
         loop.pass_time(1_000.0)
         assert not peer.has_ended()
 
@@ -620,7 +637,7 @@ def test_past_the_most_clients_a_connection_is_closed_with_a_log_line(caplog: py
     with Loop(Limits(clients_max=2)) as loop:
         peers = [loop.connect() for _ in range(3)]
         assert [peer.has_ended() for peer in peers] == [False, False, True]
-        assert "closed the connection of 192.0.2.1:3: 2 connections are open, the most allowed" in caplog.messages
+        assert "closed the connection of 192.0.2.1:3: too many clients (limit 2)" in caplog.messages
         peers[0].socket.close()
         loop.turn()
         late = loop.connect()
@@ -654,7 +671,7 @@ def test_out_of_descriptors_accepting_rests_and_resumes(error: OSError, caplog: 
         waiting.send(QUERY)
         loop.turn()
         assert error.strerror is not None
-        assert f"cannot accept a connection ({error.strerror}), with 1 connections open" in caplog.text
+        assert f"cannot accept connections (1 are open): {error.strerror}" in caplog.text
         for _ in range(5):
             loop.turn()
             assert loop.wait is not None
@@ -706,7 +723,7 @@ def test_without_clients_a_shutdown_is_immediate() -> None:
     with Loop() as loop:
         loop.signal()
         loop.run_down()
-        assert all(wait in (None, 0.0) for wait in loop.selector.timeouts)
+        assert all(wait in (0.0, 1.0) for wait in loop.selector.timeouts)
         assert loop.listeners[0].is_closed
 
 
@@ -717,7 +734,7 @@ def test_a_client_with_nothing_to_say_sees_a_proper_end() -> None:
         loop.run_down()
         with pytest.raises(EOFError):
             peer.received()
-        assert all(wait in (None, 0.0) for wait in loop.selector.timeouts)
+        assert all(wait in (0.0, 1.0) for wait in loop.selector.timeouts)
 
 
 def test_what_had_arrived_whole_is_answered_however_much_it_is() -> None:
@@ -806,7 +823,7 @@ def test_who_connected_long_ago_and_never_asked_holds_up_no_restart() -> None:
         loop.pass_time(limits.handover_seconds_max + 1)
         loop.signal()
         loop.turn()
-        assert loop.server.state is not State.HANDING_OVER
+        assert loop.server.state is not Lifecycle.HANDING_OVER
         loop.run_down()
         assert silent.has_ended()
 
@@ -817,7 +834,7 @@ def test_who_has_just_connected_may_ask_before_the_server_goes() -> None:
         early.send(QUERY)
         loop.signal()
         loop.turn()
-        assert loop.state() is State.HANDING_OVER
+        assert loop.state() is Lifecycle.HANDING_OVER
         loop.pass_time(1.0)
         assert loop.wait is not None
         assert loop.wait > 0  # who waits for someone to ask does not spin
@@ -826,7 +843,7 @@ def test_who_has_just_connected_may_ask_before_the_server_goes() -> None:
         late.send(QUERY[:3])
         loop.pass_time(1.0)
         assert (early.received(), late.received()) == (ANSWER, b"")
-        assert loop.state() is State.HANDING_OVER
+        assert loop.state() is Lifecycle.HANDING_OVER
         late.send(QUERY[3:])
         loop.pass_time(1.0)
         assert late.received() == ANSWER
@@ -853,7 +870,7 @@ def test_who_does_not_ask_at_all_holds_up_the_successor_no_longer_than_the_limit
         loop.signal()
         loop.turn()
         loop.pass_time(4.9)
-        assert loop.state() is State.HANDING_OVER
+        assert loop.state() is Lifecycle.HANDING_OVER
         loop.pass_time(0.2)
         loop.run_down()
         assert peer.has_ended()
@@ -866,7 +883,7 @@ def test_a_second_request_hurries_the_handover() -> None:
         loop.turn()
         loop.signal()
         loop.turn()
-        assert loop.state() is State.STOPPED
+        assert loop.state() is Lifecycle.STOPPED
 
 
 # Shutdown, as it goes on
@@ -878,7 +895,7 @@ def test_a_shutdown_accepts_no_one() -> None:
         peer.send(QUERY)
         loop.signal()
         loop.turn()
-        assert loop.state() is State.DRAINING
+        assert loop.state() is Lifecycle.DRAINING
         assert loop.listeners[0].is_closed
 
 
@@ -925,7 +942,7 @@ def test_a_client_that_never_stops_sending_is_answered_for_a_while_and_then_seen
         for _ in range(100):  # what it still sends is thrown away, so that the end does not become a reset
             peer.send_all_that_fits(QUERY)
             loop.turn()
-        assert loop.state() is State.DRAINING
+        assert loop.state() is Lifecycle.DRAINING
         loop.pass_time(2.0)
         loop.run_down()
         assert loop.clock.now == 1_002.0
@@ -973,9 +990,9 @@ def test_a_client_that_was_behind_with_its_answers_is_given_time_to_close_first(
         peer.send(QUERY)  # it has not seen the end yet, and this does not turn the end into a reset
         loop.turn()
         loop.pass_time(4.9)
-        assert loop.state() is State.DRAINING
+        assert loop.state() is Lifecycle.DRAINING
         loop.pass_time(0.2)
-        assert loop.state() is State.STOPPED
+        assert loop.state() is Lifecycle.STOPPED
 
 
 def test_a_client_that_closes_is_not_waited_for() -> None:
@@ -985,10 +1002,10 @@ def test_a_client_that_closes_is_not_waited_for() -> None:
         loop.turn(3)
         while not peer.has_ended():
             loop.turn()
-        assert loop.state() is State.DRAINING
+        assert loop.state() is Lifecycle.DRAINING
         peer.socket.close()
         loop.turn()
-        assert loop.state() is State.STOPPED
+        assert loop.state() is Lifecycle.STOPPED
 
 
 @pytest.mark.parametrize("when", ["before its answers are sent", "before its end is sent", "while it lingers"])
@@ -1010,13 +1027,13 @@ def test_a_client_that_breaks_during_the_shutdown_is_not_waited_for(when: str) -
                 with contextlib.suppress(EOFError):
                     peer.received()
         if when == "while it lingers":
-            assert loop.state() is State.DRAINING
+            assert loop.state() is Lifecycle.DRAINING
             peer.send(QUERY)
         counting.error = ConnectionResetError()
         with contextlib.suppress(EOFError):
             peer.received()
         loop.turn()
-        assert loop.state() is State.STOPPED
+        assert loop.state() is Lifecycle.STOPPED
 
 
 def test_a_sender_that_breaks_as_it_is_seen_off_is_not_waited_for() -> None:
@@ -1026,7 +1043,7 @@ def test_a_sender_that_breaks_as_it_is_seen_off_is_not_waited_for() -> None:
         near.shutdown_error = BrokenPipeError()
         loop.signal()
         loop.turn(3)
-        assert loop.state() is State.STOPPED
+        assert loop.state() is Lifecycle.STOPPED
 
 
 def test_a_client_that_is_in_the_middle_of_a_line_is_not_waited_for() -> None:
@@ -1054,12 +1071,12 @@ def test_a_client_that_does_not_take_its_answers_holds_a_shutdown_no_longer_than
         for _ in range(79):
             loop.pass_time(0.125)
             loop.turn()
-        assert loop.state() is State.DRAINING
+        assert loop.state() is Lifecycle.DRAINING
         assert loop.wait is not None
         assert 0 < loop.wait <= limits.tick_seconds
         loop.pass_time(0.125)
-        assert loop.state() is State.STOPPED
-        assert "1 client did not take all answers within 10 s" in caplog.text
+        assert loop.state() is Lifecycle.STOPPED
+        assert "clients that did not accept all answers within 10 s: 1" in caplog.text
 
 
 def test_what_wants_every_tick_gets_it_while_nothing_else_happens() -> None:
@@ -1075,7 +1092,7 @@ def test_what_wants_every_tick_gets_it_while_nothing_else_happens() -> None:
 
 
 def test_a_server_that_is_watched_tells_once_a_second_that_it_takes_turns() -> None:
-    with Loop(is_watched=True) as loop:
+    with Loop(counts=True) as loop:
         told = [loop.statistics.last_tick]
         loop.selector.clock = loop.clock
         for _ in range(6):
@@ -1086,7 +1103,7 @@ def test_a_server_that_is_watched_tells_once_a_second_that_it_takes_turns() -> N
 
 
 def test_a_turn_that_took_long_has_ended_when_its_tick_is_told() -> None:
-    with Loop(is_watched=True) as loop:
+    with Loop(counts=True) as loop:
 
         def take_long() -> None:
             loop.clock.now += 20.0
@@ -1111,7 +1128,7 @@ def test_a_shutdown_waits_for_its_deadline_and_not_for_the_next_tick(caplog: pyt
         loop.run_down()
         assert loop.clock.now == 1_010.0
         assert max(wait for wait in loop.selector.timeouts if wait is not None) == 4.0
-        assert "1 client did not take all answers within 10 s" in caplog.text
+        assert "clients that did not accept all answers within 10 s: 1" in caplog.text
 
 
 def test_a_second_request_hurries() -> None:
@@ -1122,10 +1139,10 @@ def test_a_second_request_hurries() -> None:
             loop.turn()
         loop.signal()
         loop.turn(3)
-        assert loop.state() is State.DRAINING
+        assert loop.state() is Lifecycle.DRAINING
         loop.signal()
         loop.turn()
-        assert loop.state() is State.STOPPED
+        assert loop.state() is Lifecycle.STOPPED
 
 
 def test_close_closes_everything() -> None:
@@ -1147,3 +1164,39 @@ def test_close_closes_everything() -> None:
 )
 def test_an_address_is_written_as_people_write_it(address: Sequence[object], text: str) -> None:
     assert format_address(address) == text
+
+
+# Access
+
+
+def test_a_read_only_listener_answers_queries_and_rejects_changes(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(policy=AccessPolicy(is_read_only=True)) as loop:
+        loop.graph.index("a")
+        peer = loop.connect()
+        for lines in (b"QUERY|a|\nREMOVE|a|\nQUERY|a|\n", b"INDEX|b|\nQUERY|b|\n"):
+            peer.send(lines)
+            loop.turn()
+        assert peer.received() == b"OK\nERROR\nOK\nERROR\nFAIL\n"
+        assert loop.store.commits == []
+        assert loop.statistics.changes_rejected == 2
+        assert "rejected a change of 192.0.2.1:1: this listener is read-only: REMOVE|a|" in caplog.messages
+
+
+def test_a_client_whose_first_line_is_an_http_request_is_disconnected(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        peer.send(b"POST / HTTP/1.1\r\nHost: x\r\n\r\nINDEX|a|\n")
+        loop.turn()
+        assert peer.has_ended()
+        assert len(loop.graph) == 0
+        assert loop.statistics.connections_closed[CloseReason.HTTP] == 1
+        assert "its first line is an HTTP request" in caplog.text
+
+
+def test_only_the_first_line_can_be_an_http_request() -> None:
+    with Loop() as loop:
+        peer = loop.connect()
+        for lines in (QUERY, b"GET / HTTP/1.1\n"):
+            peer.send(lines)
+            loop.turn()
+        assert peer.received() == ANSWER + b"ERROR\n"

@@ -46,7 +46,7 @@ def test_a_run_begins_by_loading_and_has_counted_nothing() -> None:
 
 
 def test_a_run_is_stuck_while_its_loop_takes_no_turns() -> None:
-    with Loop(is_watched=True) as loop:
+    with Loop(counts=True) as loop:
         run = Health(loop.statistics, clock=loop.clock)
         loop.statistics.stage = Stage.SERVING
         told = []
@@ -89,8 +89,12 @@ def test_dependencies_are_counted_change_by_change_as_they_are_all_at_once(batch
         assert total == graph.edge_count()
 
 
-def test_the_event_loop_counts_dependencies_that_are_kept(loop: Loop) -> None:
-    loop.statistics.is_watched = True
+def test_the_event_loop_counts_dependencies_that_are_kept() -> None:
+    with Loop(counts=True) as loop:
+        _count_dependencies(loop)
+
+
+def _count_dependencies(loop: Loop) -> None:
     peer = loop.connect()
     peer.send(b"INDEX|a|\nINDEX|b|a\nINDEX|c|a,b\nREMOVE|b|\n")
     loop.turn()

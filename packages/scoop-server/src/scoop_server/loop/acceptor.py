@@ -1,0 +1,112 @@
+"""Accepting connections."""
+
+import enum
+import errno
+import logging
+from collections.abc import Iterable
+from functools import partial
+from selectors import EVENT_READ, BaseSelector
+from typing import Final
+
+from scoop_server.config.limits import Limits
+from scoop_server.loop.clients import Clients
+from scoop_server.loop.handshakes import Handshakes
+from scoop_server.loop.ports import HandshakingStream, Listener
+from scoop_server.loop.timers import Timers
+from scoop_server.telemetry.logs import log
+from scoop_server.telemetry.statistics import Statistics
+
+_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class _State(enum.Enum):
+    ACCEPTING = enum.auto()
+    PAUSED = enum.auto()
+    """Out of descriptors or memory: waiting connections are left to the kernel."""
+    CLOSED = enum.auto()
+
+
+class Acceptor:
+    """Accepts connections of ``listeners``: plain ones become clients, others begin their handshakes."""
+
+    def __init__(
+        self,
+        listeners: Iterable[Listener],
+        selector: BaseSelector,
+        timers: Timers,
+        limits: Limits,
+        statistics: Statistics,
+        clients: Clients,
+        handshakes: Handshakes,
+    ) -> None:
+        self._listeners = list(listeners)
+        self._selector = selector
+        self._timers = timers
+        self._limits = limits
+        self._statistics = statistics
+        self._clients = clients
+        self._handshakes = handshakes
+        self._state = _State.PAUSED
+        self._is_shortage_logged = False
+        """A shortage is one warning, however often accepting is retried while it lasts."""
+        self.resume()
+        clients.on_close = self.resume
+
+    def resume(self) -> None:
+        """Accept again, if accepting is paused: time has passed, or a client has been closed."""
+        if self._state is _State.PAUSED:
+            self._state = _State.ACCEPTING
+            for listener in self._listeners:
+                accept = partial(self._accept, listener, self._limits.accepts_per_turn_max)
+                self._selector.register(listener, EVENT_READ, accept)
+
+    def _pause(self, error: OSError) -> None:
+        self._stop_watching()
+        self._state = _State.PAUSED
+        self._timers.call_at(self._timers.now + self._limits.accept_pause_seconds, self.resume)
+        log.log(
+            logging.DEBUG if self._is_shortage_logged else logging.WARNING,
+            "cannot accept connections (%(connections)d are open): %(why)s; retrying when a client disconnects",
+            {"connections": len(self._clients) + len(self._handshakes), "why": error.strerror},
+        )
+        self._is_shortage_logged = True
+
+    def _accept(self, listener: Listener, count_max: int) -> None:
+        """Accept at most ``count_max`` of the connections that wait at ``listener``."""
+        for _ in range(count_max):
+            if self._state is not _State.ACCEPTING:
+                return  # it was ready when the turn began
+            try:
+                stream, name, policy = listener.accept()
+            except BlockingIOError:
+                self._is_shortage_logged = False  # none waits any more
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._pause(error)
+                else:
+                    log.debug("a connection was closed before it was accepted: %(why)s", {"why": error})
+                continue
+            self._statistics.connections_accepted += 1
+            stream.setblocking(False)
+            if isinstance(stream, HandshakingStream):
+                self._handshakes.begin(stream, name, policy)
+            else:
+                self._clients.admit(stream, name, policy)
+
+    def accept_waiting(self) -> None:
+        """Accept all connections that wait, up to the limit on clients: their requests may have arrived as well."""
+        for listener in self._listeners:
+            self._accept(listener, self._limits.clients_max - len(self._clients))
+
+    def close(self) -> None:
+        """Stop accepting and close the listeners. Closing again does nothing."""
+        self._stop_watching()
+        self._state = _State.CLOSED
+        for listener in self._listeners:
+            listener.close()
+
+    def _stop_watching(self) -> None:
+        if self._state is _State.ACCEPTING:
+            for listener in self._listeners:
+                self._selector.unregister(listener)

@@ -1,0 +1,85 @@
+"""The ports of the event loop: what it needs of sockets and of the index, as structural types."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar, runtime_checkable
+
+from scoop_server.config.access import AccessPolicy
+
+ClientT = TypeVar("ClientT")
+
+Request = tuple[ClientT, str]
+"""A client, and one or more complete lines from it, each with its newline."""
+
+Reply = tuple[ClientT, str, str | None]
+"""A client, its lines, and their answers in one text; None instead means: disconnect the client without an answer."""
+
+
+class Index(Protocol[ClientT]):
+    """The owner of the graph: it answers requests, now or later.
+
+    A client whose lines are under way is parked: none of its later lines is passed to :meth:`execute` before its
+    reply has been returned.
+    """
+
+    def execute(self, requests: Sequence[Request[ClientT]]) -> Sequence[Reply[ClientT]]:
+        """Execute the requests of one turn; return the replies that may be sent now.
+
+        Everything that a returned reply reports is as durable as promised. A request without a reply here gets its
+        reply from :meth:`completed`.
+        """
+
+    def completed(self) -> Sequence[Reply[ClientT]]:
+        """Return replies to requests of earlier turns. Called when :meth:`fileno` is readable."""
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable while :meth:`completed` has replies; None if there never are any."""
+
+
+class Stream(Protocol):
+    """A connected, non-blocking stream of bytes."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes that have arrived; none at the end of the stream."""
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        """Return how many bytes of ``data`` were accepted."""
+
+    def shutdown(self, how: int, /) -> None:
+        """Shut down one direction. Raises BlockingIOError if that must be retried when the stream is writable."""
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Set blocking or non-blocking mode."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+
+@runtime_checkable
+class HandshakingStream(Stream, Protocol):
+    """A stream that carries no data before its handshake is complete."""
+
+    @property
+    def peer_subject(self) -> str:
+        """The subject of the peer's certificate; empty if it presented none."""
+
+    def handshake(self) -> int:
+        """Advance the handshake; return the selector events to wait for, 0 if it is complete.
+
+        Raises OSError if the handshake failed.
+        """
+
+
+class Listener(Protocol):
+    """A bound, listening, non-blocking socket."""
+
+    def accept(self) -> tuple[Stream, str, AccessPolicy]:
+        """Return the next connection, the peer's name for the log, and what its requests may do."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""

@@ -1,0 +1,135 @@
+"""The shutdown: from serving to stopped, without losing a request that had arrived."""
+
+import enum
+from collections.abc import Sequence
+from selectors import EVENT_READ, SelectorKey
+
+from scoop_server.config.limits import Limits
+from scoop_server.loop.acceptor import Acceptor
+from scoop_server.loop.client import Client, Phase
+from scoop_server.loop.clients import Clients
+from scoop_server.loop.handshakes import Handshakes
+from scoop_server.loop.timers import Timers
+from scoop_server.telemetry.logs import log
+from scoop_server.telemetry.statistics import CloseReason, Stage, Statistics
+
+
+class Lifecycle(enum.Enum):
+    """The states of a server, in order; HANDING_OVER only occurs with a successor."""
+
+    SERVING = enum.auto()
+    HANDING_OVER = enum.auto()
+    """A successor accepts new connections; clients that have just connected may still send their first request."""
+    DRAINING = enum.auto()
+    """What has arrived is answered, and each client is closed after its last answer."""
+    STOPPED = enum.auto()
+    """No client is left."""
+
+
+class Shutdown:
+    """The lifecycle of a server. ``has_successor``: another process goes on accepting at the same sockets."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        acceptor: Acceptor,
+        handshakes: Handshakes,
+        timers: Timers,
+        limits: Limits,
+        statistics: Statistics,
+        *,
+        has_successor: bool,
+    ) -> None:
+        self.state = Lifecycle.SERVING
+        self._clients = clients
+        self._acceptor = acceptor
+        self._handshakes = handshakes
+        self._timers = timers
+        self._limits = limits
+        self._statistics = statistics
+        self._has_successor = has_successor
+        self._requested_at = 0.0
+        self._draining_since = 0
+        """The turn in which draining began."""
+
+    def request(self) -> None:
+        """Stop accepting, answer what has arrived, then stop. A second request stops at once."""
+        if self.state is not Lifecycle.SERVING:
+            log.info("stopping immediately")
+            self.state = Lifecycle.STOPPED
+            return
+        if not self._has_successor:
+            self._acceptor.accept_waiting()
+        self._acceptor.close()
+        self._statistics.stage = Stage.DRAINING
+        self._requested_at = self._timers.now
+        if self._has_successor:
+            log.info("shutting down: new connections wait for the next server")
+            self.state = Lifecycle.HANDING_OVER
+            self._hand_over()
+        else:
+            self._drain()
+
+    def _hand_over(self) -> None:
+        """Start draining as soon as each client has sent its first request or has had the time to.
+
+        A client that this server accepted must not be worse off than one that waits for the successor. Later requests
+        may find the connection closed, and connect again.
+        """
+        if self.state is not Lifecycle.HANDING_OVER:
+            return
+        now, limits = self._timers.now, self._limits
+        silent_since = now - limits.handover_seconds_max
+        is_awaited = any((each.is_new or each.is_in_line) and each.last_active > silent_since for each in self._clients)
+        if now >= self._requested_at + limits.handover_seconds_max or not (self._handshakes or is_awaited):
+            self._drain()
+        else:
+            self._timers.call_at(now + limits.handover_tick_seconds, self._hand_over)
+
+    def _drain(self) -> None:
+        self._handshakes.close()
+        self.state = Lifecycle.DRAINING
+        self._draining_since = self._clients.turn
+        self._timers.call_at(self._timers.now + self._limits.drain_seconds_max, self._give_up)
+        log.info("shutting down: answering what has arrived (clients: %(clients)d)", {"clients": len(self._clients)})
+
+    def _give_up(self) -> None:
+        if self.state is Lifecycle.DRAINING and len(self._clients):
+            log.warning(
+                "clients that did not accept all answers within %(seconds)g s: %(clients)d",
+                {"clients": len(self._clients), "seconds": self._limits.drain_seconds_max},
+            )
+        self.state = Lifecycle.STOPPED
+
+    @property
+    def is_polling(self) -> bool:
+        """Whether the next turn must not wait: what is not ready at once had not arrived."""
+        return self.state is Lifecycle.DRAINING and (
+            not len(self._clients) or any(client.reads_requests for client in self._clients)
+        )
+
+    def advance(self, events: Sequence[tuple[SelectorKey, int]]) -> None:
+        """Close the clients that have nothing more to send or to receive. ``events`` are those of this turn."""
+        if self.state is not Lifecycle.DRAINING or self._clients.turn == self._draining_since:
+            return
+        readable = {key.data for key, mask in events if mask & EVENT_READ}
+        for client in self._clients:
+            if client.reads_requests:
+                self._finish(client, has_input=client in readable or client.watched_since == self._clients.turn)
+        if not len(self._clients):
+            self.state = Lifecycle.STOPPED
+
+    def _finish(self, client: Client, *, has_input: bool) -> None:
+        """Read no more requests of an open client, unless some may have arrived and not been read."""
+        if has_input:
+            client.drain_turns += 1
+            if client.drain_turns < self._limits.drain_reads_max:
+                return
+        client.phase = Phase.FINISHING
+        if not has_input and not client.wanted_events:
+            self._clients.close(client, "the server is shutting down", CloseReason.SHUTDOWN)
+            return
+        try:
+            self._clients.update(client)
+        except OSError as error:
+            self._clients.close(client, error)

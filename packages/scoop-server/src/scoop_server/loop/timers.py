@@ -1,0 +1,106 @@
+"""Deadlines, in one structure."""
+
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from itertools import count
+from math import inf
+from typing import Final
+
+Callback = Callable[[], None]
+
+_CANCELLED_MIN: Final = 1_000
+"""Cancelled timers that are kept in any case: removing a few at a time would cost more than it frees."""
+
+
+class Timer:
+    """A callback that is due at ``when``, unless it is cancelled before."""
+
+    __slots__ = ("_timers", "callback", "when")
+
+    def __init__(self, when: float, callback: Callback, timers: "Timers") -> None:
+        self.when = when
+        self.callback: Callback | None = callback
+        self._timers = timers
+
+    def cancel(self) -> None:
+        """Never call the callback. Cancelling a timer again, or one that has been called, does nothing."""
+        if self.callback is not None:
+            self.callback = None
+            self._timers.count_cancelled()
+
+
+class Timers:
+    """Callbacks by the time at which they are due, in seconds of the event loop's clock.
+
+    ``now`` is the time at which the current turn began. A deadline that every message moves, such as an idle
+    time-out, should not set a timer per message: let the callback find out that it is early, and set the next one.
+
+    >>> timers = Timers(100.0)
+    >>> timer = timers.call_at(101.0, lambda: print("due"))
+    >>> timers.seconds_left()
+    1.0
+    >>> timers.run(100.5)
+    >>> timers.run(101.0)
+    due
+    >>> timers.seconds_left() is None
+    True
+    """
+
+    __slots__ = ("_cancelled", "_heap", "_numbers", "due", "now")
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.due = inf
+        """When the earliest timer is due; infinity if there is none."""
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._numbers = count()  # timers of equal time are called in the order in which they were set
+        self._cancelled = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def call_at(self, when: float, callback: Callback) -> Timer:
+        """Call ``callback`` once, in the first turn at or after ``when``."""
+        timer = Timer(when, callback, self)
+        heappush(self._heap, (when, next(self._numbers), timer))
+        self.due = self._heap[0][0]
+        return timer
+
+    def call_every(self, seconds: float, callback: Callback) -> None:
+        """Call ``callback`` every ``seconds``, for the first time in ``seconds``."""
+
+        def call() -> None:
+            self.call_at(self.now + seconds, call)
+            callback()
+
+        self.call_at(self.now + seconds, call)
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds from ``now`` until the earliest timer is due; None if there is none."""
+        left = self.due - self.now
+        if left == inf:
+            return None
+        return max(0.0, left)
+
+    def run(self, now: float) -> None:
+        """Call what is due at ``now``. What is set meanwhile is called in the next run at the earliest."""
+        self.now = now
+        due: list[Timer] = []
+        while self._heap and self._heap[0][0] <= now:
+            due.append(heappop(self._heap)[2])
+        self.due = self._heap[0][0] if self._heap else inf
+        for timer in due:
+            callback, timer.callback = timer.callback, None
+            if callback is None:
+                self._cancelled -= 1
+            else:
+                callback()
+
+    def count_cancelled(self) -> None:
+        """Note that a timer was cancelled. Once more than half of them are, they are removed."""
+        self._cancelled += 1
+        if self._cancelled > _CANCELLED_MIN and 2 * self._cancelled > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+            heapify(self._heap)
+            self._cancelled = 0
+            self.due = self._heap[0][0] if self._heap else inf
