@@ -18,7 +18,7 @@ SOURCES = sorted(Path(scoop_core.__path__[0]).glob("*.py"))
 
 # Nothing of it does I/O or knows a clock, chance, the environment, threads or a log.
 PURE = {"abc", "bisect", "collections", "dataclasses", "enum", "functools", "heapq", "itertools", "operator", "re"}
-PURE |= {"scoop_core", "types", "typing", "zlib"}
+PURE |= {"json", "scoop_core", "types", "typing", "xml", "zlib"}
 
 
 def test_all_is_sorted_and_names_nothing_twice() -> None:

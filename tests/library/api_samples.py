@@ -23,6 +23,7 @@ from scoop_core import (
     ConnectionState,
     CriticalPath,
     DependencyGraph,
+    FormatError,
     GraphEvent,
     IndexedGraph,
     InvalidName,
@@ -47,8 +48,15 @@ from scoop_core import (
     TranscriptError,
     UnknownPackage,
     critical_path,
+    decode_dot,
+    decode_graphml,
+    decode_node_link,
     decode_snapshot,
     elementary_cycles,
+    encode_dot,
+    encode_graphml,
+    encode_mermaid,
+    encode_node_link,
     encode_request,
     encode_response,
     encode_snapshot,
@@ -157,6 +165,14 @@ def sample_analysis() -> None:
     assert path == (("gmp", "isl", "cloog"), 4.0)
 
 
+def sample_formats() -> None:
+    graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
+    for pieces in (encode_dot(graph), encode_graphml(graph), encode_mermaid(graph), encode_node_link(graph)):
+        assert_type(pieces, Iterator[str])
+    assert_type(decode_dot("".join(encode_dot(graph))), DependencyGraph)
+    assert graph == decode_graphml(encode_graphml(graph)) == decode_node_link(list(encode_node_link(graph)))
+
+
 def sample_journal() -> None:
     header, start = scoop_core.encode_journal_header(1, after=scoop_core.NO_BATCH)
     assert_type(header, bytes)
@@ -240,6 +256,8 @@ def describe(error: ScoopError) -> tuple[object, ...]:
         case RequestRefused():
             assert_type(error.refusal, Refusal)
             return (error.refusal,)
+        case FormatError():
+            return (error.reason,)
         case TranscriptError():
             return (error.offset, error.reason)
         case _:
@@ -250,6 +268,9 @@ def sample_errors() -> None:
     with pytest.raises(ScoopError) as malformed:
         parse_request("INDEX|emacs elisp|")
     assert describe(malformed.value) == ("INDEX|emacs elisp|", "invalid space at column 12 of the line", 12)
+    with pytest.raises(ScoopError) as misread:
+        decode_dot("graph {}")
+    assert describe(misread.value) == ("expected 'digraph', got 'graph'",)
     with pytest.raises(KeyError) as unknown:
         DependencyGraph().find_path("gmp", "isl")
     assert isinstance(unknown.value, UnknownPackage)

@@ -15,6 +15,7 @@ from scoop_core.connection import (
     PeerViolation,
 )
 from scoop_core.errors import (
+    FormatError,
     InvalidName,
     LimitExceeded,
     MalformedRequest,
@@ -29,6 +30,15 @@ from scoop_core.errors import (
 from scoop_core.graph import DependencyGraph
 from scoop_core.graph_analysis import CriticalPath, critical_path, transitive_reduction
 from scoop_core.graph_cycles import elementary_cycles, feedback_edges
+from scoop_core.graph_formats import (
+    decode_dot,
+    decode_graphml,
+    decode_node_link,
+    encode_dot,
+    encode_graphml,
+    encode_mermaid,
+    encode_node_link,
+)
 from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer, PackageChange
 from scoop_core.graph_schedule import Scheduler
 from scoop_core.graph_state import Changes
@@ -82,6 +92,7 @@ __all__ = [
     "ConnectionState",
     "CriticalPath",
     "DependencyGraph",
+    "FormatError",
     "GraphEvent",
     "IndexedGraph",
     "InvalidName",
@@ -108,10 +119,17 @@ __all__ = [
     "UnknownPackage",
     "UnsupportedFormat",
     "critical_path",
+    "decode_dot",
+    "decode_graphml",
+    "decode_node_link",
     "decode_snapshot",
     "elementary_cycles",
     "encode_batch",
+    "encode_dot",
+    "encode_graphml",
     "encode_journal_header",
+    "encode_mermaid",
+    "encode_node_link",
     "encode_request",
     "encode_response",
     "encode_snapshot",

@@ -11,6 +11,7 @@
     ├── LimitExceeded            a request exceeds a limit of the client's connection
     ├── UnknownPackage           a package is not indexed
     ├── RequestRefused           a graph cannot be built, because a request would be answered FAIL
+    ├── FormatError              a text is not a graph in the format of another program
     └── TranscriptError          a snapshot or a journal cannot be decoded
         └── UnsupportedFormat    it has a format that this version does not support
 
@@ -166,6 +167,22 @@ class RequestRefused(ScoopError, ValueError):
 
     def __str__(self) -> str:
         return str(self.refusal)
+
+
+class FormatError(ScoopError, ValueError):
+    """A text is not a graph in DOT, GraphML or node-link JSON. ``reason`` explains it.
+
+    >>> from scoop_core import decode_dot
+    >>> try:
+    ...     decode_dot("graph { a -- b }")
+    ... except FormatError as error:
+    ...     print(error)
+    expected 'digraph', got 'graph'
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class TranscriptError(ScoopError, ValueError):

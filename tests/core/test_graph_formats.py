@@ -1,0 +1,183 @@
+"""The formats of other programs: round trips, what networkx reads, and what is refused."""
+
+import contextlib
+import io
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator
+
+import networkx as nx  # type: ignore[import-untyped]  # it has no types of its own
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scoop_core import (
+    DependencyGraph,
+    FormatError,
+    InvalidName,
+    MissingDependencies,
+    RequestRefused,
+    ScoopError,
+    decode_dot,
+    decode_graphml,
+    decode_node_link,
+    encode_dot,
+    encode_graphml,
+    encode_mermaid,
+    encode_node_link,
+)
+
+from tests.support.graph_strategies import graph_of, graphs
+
+ODD_NAMES = DependencyGraph.from_mapping(
+    {"node": ["a:~b", "gtk+3"], "a:~b": ["@scope/x.y"], "gtk+3": [], "@scope/x.y": []}
+)
+Decoder = Callable[[str | Iterable[str]], DependencyGraph]
+READERS: dict[Decoder, Callable[[DependencyGraph], Iterator[str]]] = {
+    decode_dot: encode_dot,
+    decode_graphml: encode_graphml,
+    decode_node_link: encode_node_link,
+}
+FORMATS = pytest.mark.parametrize("decode", READERS, ids=lambda decode: decode.__name__)
+
+
+class TestRoundTrips:
+    @given(graphs(), st.sampled_from(list(READERS)))
+    def test_a_graph_is_read_as_it_was_written(self, graph: DependencyGraph, decode: Decoder) -> None:
+        pieces = list(READERS[decode](graph))
+        assert decode("".join(pieces)) == decode(iter(pieces)) == graph
+        assert list(decode(pieces)) == list(graph)
+
+    @FORMATS
+    def test_every_name_can_be_written(self, decode: Decoder) -> None:
+        assert decode(READERS[decode](ODD_NAMES)) == ODD_NAMES
+
+    @FORMATS
+    def test_a_large_graph_comes_in_pieces(self, decode: Decoder) -> None:
+        chance, names = random.Random(3), [f"p{number}" for number in range(9_000)]
+        graph = DependencyGraph.from_mapping({name: chance.sample(names, 2) for name in names})
+        pieces = list(READERS[decode](graph))
+        assert len(pieces) == 7
+        assert max(map(len, pieces)) < 250_000
+        assert decode(io.StringIO("".join(pieces))) == graph
+
+    def test_networkx_reads_what_is_written(self) -> None:
+        expected = nx.DiGraph(dict(ODD_NAMES.to_mapping()))
+        graphml = nx.parse_graphml("".join(encode_graphml(ODD_NAMES)))
+        node_link = nx.node_link_graph(json.loads("".join(encode_node_link(ODD_NAMES))), edges="edges")
+        for found in (graphml, node_link):
+            assert found.is_directed()
+            assert (set(found.nodes), set(found.edges)) == (set(expected.nodes), set(expected.edges))
+
+    def test_what_networkx_writes_is_read(self) -> None:
+        oracle = nx.DiGraph(dict(ODD_NAMES.to_mapping()))
+        oracle.nodes["gtk+3"]["colour"] = "red"
+        assert decode_graphml(nx.generate_graphml(oracle)) == ODD_NAMES
+        for edges in ("edges", "links"):
+            assert decode_node_link(json.dumps(nx.node_link_data(oracle, edges=edges))) == ODD_NAMES
+
+    def test_mermaid_has_a_label_for_each_package(self) -> None:
+        assert "".join(encode_mermaid(graph_of("a:b b:b"))) == (
+            'flowchart TD\nn0["a"]\nn1["b"]\nn0 --> n1\nn1 --> n1\n'
+        )
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "digraph { a -> b -> c; a -> c; d }",
+            'strict digraph "my graph" { rankdir=LR; node [shape=box]; a -> {b, c;} [label="->"][x=1] b:n -> c d }',
+            "DIGRAPH G {// one\n /* two\n */ a->b a->c # three\n b->c; d;; edge [style=dashed]; graph [label=x] }",
+            'digraph { "\\"" = x "a" -> "b"; {a} -> {b c}; b -> c; d [x=1, y=2]; }',
+        ],
+    )
+    def test_dot_that_other_programs_write_is_read(self, text: str) -> None:
+        assert decode_dot(text) == graph_of("a:bc b:c c: d:")
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("", "expected 'digraph', got ''"),
+            ("graph { a -- b }", "expected 'digraph', got 'graph'"),
+            ("digraph", "expected '{', got ''"),
+            ("digraph { a", "expected a node, got ''; subgraphs are not supported"),
+            ("digraph { a -> }", "expected a node, got '}'; subgraphs are not supported"),
+            ("digraph { a -> { b", "expected a node, got ''; subgraphs are not supported"),
+            ("digraph { subgraph x { a } }", "expected a node, got 'subgraph'; subgraphs are not supported"),
+            ("digraph { a [x", "expected ']', got the end"),
+            ("digraph { a } digraph { b }", "expected one graph, got 'digraph' after it"),
+            ("digraph { a -- b }", "expected DOT, got '-- b }' at character 12"),
+            ('digraph { "a }', "expected DOT, got '\"a }' at character 10"),
+        ],
+    )
+    def test_dot(self, text: str, reason: str) -> None:
+        with pytest.raises(FormatError) as caught:
+            decode_dot(text)
+        assert caught.value.reason == str(caught.value) == reason
+
+    @pytest.mark.parametrize(
+        ("body", "reason"),
+        [
+            ("<graph edgedefault='undirected'/>", "expected directed edges, got undirected ones"),
+            ("<graph/>", "expected 'graph' with the attribute 'edgedefault', got none"),
+            ("<node/>", "expected 'node' with the attribute 'id', got none"),
+            ("<node id='a'/><edge source='a'/>", "expected 'edge' with the attribute 'target', got none"),
+            (
+                "<node id='a'/><edge source='a' target='a' directed='false'/>",
+                "expected directed edges, got undirected ones",
+            ),
+            ("<hyperedge/>", "expected edges between two nodes, got a hyperedge"),
+            ("<node id='a'>", "expected GraphML, got mismatched tag: line 1, column 24"),
+            (
+                "<node id='a'/><edge source='b' target='a'/>",
+                "expected edges between nodes, got an edge from 'b', which is no node",
+            ),
+        ],
+    )
+    def test_graphml(self, body: str, reason: str) -> None:
+        with pytest.raises(FormatError) as caught:
+            decode_graphml(f"<graphml>{body}</graphml>")
+        assert caught.value.reason == reason
+
+    def test_graphml_with_a_document_type_is_refused_because_entities_expand(self) -> None:
+        with pytest.raises(FormatError, match="expected no document type"):
+            decode_graphml('<!DOCTYPE x [<!ENTITY a "b">]><graphml><node id="&a;"/></graphml>')
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("{", "expected JSON, got Expecting property name"),
+            ("[" * 100_000, "expected JSON, got "),
+            ("[]", "expected a directed graph with nodes and edges, got other JSON"),
+            ('{"directed": false, "nodes": [], "edges": []}', "expected a directed graph with nodes and edges"),
+            ('{"directed": true, "nodes": [1], "edges": []}', "expected an object with a text 'id', got '1'"),
+            ('{"directed": true, "nodes": [{"id": 1}], "edges": []}', "expected an object with a text 'id'"),
+            ('{"directed": true, "nodes": [], "edges": [{}]}', "expected an object with a text 'source', got '{}'"),
+        ],
+    )
+    def test_node_link(self, text: str, reason: str) -> None:
+        with pytest.raises(FormatError) as caught:
+            decode_node_link(text)
+        assert caught.value.reason.startswith(reason)
+
+    def test_names_are_checked_and_edges_need_their_nodes(self) -> None:
+        documents = {
+            decode_dot: 'digraph { "a b" }',
+            decode_graphml: "<graphml><node id='a b'/></graphml>",
+            decode_node_link: '{"directed": true, "nodes": [{"id": "a b"}], "edges": []}',
+        }
+        for decode, text in documents.items():
+            with pytest.raises(InvalidName):
+                decode(text)
+        with pytest.raises(RequestRefused) as caught:
+            decode_graphml("<graphml><node id='a'/><edge source='a' target='b'/></graphml>")
+        assert caught.value.refusal == MissingDependencies("a", ("b",))
+
+    @given(st.sampled_from(list(READERS)), st.text(), st.integers(0, 60), st.integers(0, 10))
+    def test_a_damaged_text_raises_nothing_but_errors_of_the_library(
+        self, decode: Decoder, added: str, place: int, dropped: int
+    ) -> None:
+        text = "".join(READERS[decode](ODD_NAMES))
+        with contextlib.suppress(ScoopError):
+            decode(text[:place] + added + text[place + dropped :])
