@@ -1,8 +1,7 @@
-"""The snapshot: equal graphs and equal bytes, there and back; anything but one whole snapshot is refused."""
+"""Snapshots: encoding, decoding, and the rejection of anything but one complete snapshot."""
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from zlib import crc32
 
 import pytest
@@ -21,18 +20,13 @@ from scoop_core import (
     parse_request,
 )
 
-HOMEBREW = Path(__file__).parents[1] / "data" / "homebrew-2016.txt"
-
 
 def snapshot_of(graph: DependencyGraph) -> bytes:
     return b"".join(encode_snapshot(graph))
 
 
 def crafted(body: bytes, packages: int, lines: int, header: bytes = b"#scoop snapshot 1\n") -> bytes:
-    """Return what no encoder writes: a body of any kind, between a header and a trailer with the right checksum.
-
-    A body without notes gets notes of zeros.
-    """
+    """Return any body between a header and a trailer with the right checksum; zeros are its notes if it has none."""
     if body and b"#" not in body:
         body += b"#dependents" + b" 0" * lines + b"\n"
     data = header + body + b"#end packages %d lines %d crc32 " % (packages, lines)
@@ -40,7 +34,7 @@ def crafted(body: bytes, packages: int, lines: int, header: bytes = b"#scoop sna
 
 
 def graph_of(dependencies: dict[str, list[str]], order: Iterable[str] | None = None) -> DependencyGraph:
-    """Return the graph with these dependencies, cycles included, indexed in the order given."""
+    """Return the graph with these dependencies, cycles included, indexed in this order."""
     graph = DependencyGraph()
     for package in order or dependencies:
         graph.index(package)
@@ -65,7 +59,7 @@ SMALL_SNAPSHOT = (
 
 @st.composite
 def dependencies(draw: st.DrawFn) -> dict[str, list[str]]:
-    """Any graph of up to eight packages; half of the dependencies that could be are there, at the most."""
+    """A graph of up to eight packages with up to four dependencies each."""
     names = draw(st.lists(st.sampled_from(["a", "b", "aa", "a.b", "B", "0", "~", "n" * 255]), unique=True))
     return {name: draw(st.lists(st.sampled_from(names), unique=True, max_size=4)) for name in names}
 
@@ -79,7 +73,7 @@ bodies = st.lists(
 
 
 class TestRoundTrip:
-    def test_how_a_snapshot_is_written(self) -> None:
+    def test_the_format(self) -> None:
         before_checksum = SMALL_SNAPSHOT[: SMALL_SNAPSHOT.index(b"%")]
         assert snapshot_of(SMALL) == SMALL_SNAPSHOT % crc32(before_checksum)
         assert SNAPSHOT_VERSION == 1
@@ -92,7 +86,7 @@ class TestRoundTrip:
     @given(dependencies())
     @example({"a": ["a"]})
     @example({"a": ["b"], "b": ["c"], "c": ["a"]})
-    def test_any_graph_comes_back_equal(self, wanted: dict[str, list[str]]) -> None:
+    def test_decoding_reverses_encoding(self, wanted: dict[str, list[str]]) -> None:
         graph = graph_of(wanted)
         twin = decode_snapshot(snapshot_of(graph))
         assert twin == graph
@@ -105,14 +99,8 @@ class TestRoundTrip:
         shuffled = {name: data.draw(st.permutations(names)) for name, names in wanted.items()}
         assert snapshot_of(graph_of(wanted)) == snapshot_of(graph_of(shuffled, order))
 
-    @given(one=dependencies(), other=dependencies())
-    def test_graphs_that_differ_give_different_bytes(
-        self, one: dict[str, list[str]], other: dict[str, list[str]]
-    ) -> None:
-        assert (snapshot_of(graph_of(one)) == snapshot_of(graph_of(other))) is (graph_of(one) == graph_of(other))
-
     @given(dependencies())
-    def test_the_lines_alone_rebuild_the_graph_in_any_indexer(self, wanted: dict[str, list[str]]) -> None:
+    def test_the_lines_alone_rebuild_the_graph(self, wanted: dict[str, list[str]]) -> None:
         graph, rebuilt = graph_of(wanted), DependencyGraph()
         lines = [line for line in snapshot_of(graph).decode().splitlines() if not line.startswith("#")]
         assert rebuilt.apply_lines("".join(f"{line}\n" for line in lines), Changes()) == "OK\n" * len(lines)
@@ -126,7 +114,7 @@ class TestRoundTrip:
         for request in requests:
             assert request.command is Command.INDEX
             if request.package in written:
-                # Then it lacked something the first time, and lacks nothing now.
+                # It closes a cycle: the first line lacked a dependency, the second one lacks none.
                 assert set(written[request.package]) < set(wanted[request.package]) == set(request.dependencies)
                 assert reaches(wanted, request.package, request.package)
             written[request.package] = request.dependencies
@@ -134,7 +122,7 @@ class TestRoundTrip:
 
     def test_a_chain_of_100_000_needs_no_recursion(self) -> None:
         length = 100_000
-        # The one that needs all others comes first in the order of names, so the way to the end is walked at once.
+        # The first name depends on all others, so the search goes to the end of the chain at once.
         packages = [f"{number:06}" for number in range(length)]
         graph = DependencyGraph.from_lists(packages, [*packages[1:], ""])
         data = snapshot_of(graph)
@@ -145,7 +133,7 @@ class TestRoundTrip:
         assert len(re.findall(rb"^INDEX", data, re.MULTILINE)) == length + 1
         assert decode_snapshot(data) == graph
 
-    def test_a_snapshot_comes_in_chunks(self) -> None:
+    def test_a_snapshot_is_encoded_in_chunks(self) -> None:
         packages = [f"package-{number:05}" for number in range(20_000)]
         graph = DependencyGraph.from_lists(packages, [""] * len(packages))
         chunks = list(encode_snapshot(graph))
@@ -153,32 +141,16 @@ class TestRoundTrip:
         assert len(chunks) > 5
         assert decode_snapshot(b"".join(chunks)) == graph
 
-    def test_a_graph_that_rejects_cycles_loads_those_that_are_there(self) -> None:
+    def test_a_graph_that_rejects_cycles_loads_existing_ones(self) -> None:
         graph = decode_snapshot(snapshot_of(SMALL), reject_cycles=True)
         assert graph == SMALL
         assert graph.reject_cycles
         assert not decode_snapshot(snapshot_of(SMALL)).reject_cycles
         assert decode_snapshot(snapshot_of(DependencyGraph()), reject_cycles=True).reject_cycles
 
-    def test_homebrew(self) -> None:
-        wanted: dict[str, list[str]] = {}
-        for line in HOMEBREW.read_text("ascii").splitlines():
-            package, _, names = line.partition(":")
-            wanted[package] = names.split()
-        for name in {name for names in wanted.values() for name in names} - wanted.keys():
-            wanted[name] = []  # two are needed by others, and have no line of their own
-        assert len(wanted) > 3_000
-        graph = graph_of(wanted)
-        data = snapshot_of(graph)
-        twin = decode_snapshot(data)
-        assert twin == graph
-        assert {name: set(twin.dependencies(name)) for name in twin} == {name: set(wanted[name]) for name in wanted}
-        assert snapshot_of(twin) == data
-        assert snapshot_of(graph_of(wanted, sorted(wanted, reverse=True))) == data
-
 
 def reaches(wanted: dict[str, list[str]], start: str, goal: str) -> bool:
-    """Tell whether ``start`` needs ``goal``, directly or through others."""
+    """Whether ``start`` depends on ``goal``, directly or not."""
     reached: set[str] = set()
     unexplored = list(wanted[start])
     while unexplored:
@@ -189,20 +161,15 @@ def reaches(wanted: dict[str, list[str]], start: str, goal: str) -> bool:
     return goal in reached
 
 
-class TestRefusal:
+class TestRejection:
     DATA = snapshot_of(SMALL)
 
-    def test_every_truncation_is_refused(self) -> None:
+    def test_every_truncation_is_rejected(self) -> None:
         for length in range(len(self.DATA)):
             with pytest.raises(TranscriptError):
                 decode_snapshot(self.DATA[:length])
 
-    def test_every_loss_of_bytes_at_the_start_is_refused(self) -> None:
-        for start in range(1, len(self.DATA)):
-            with pytest.raises(TranscriptError):
-                decode_snapshot(self.DATA[start:])
-
-    def test_every_change_of_one_byte_is_refused(self) -> None:
+    def test_every_change_of_one_byte_is_rejected(self) -> None:
         for position, original in enumerate(self.DATA):
             changed = bytearray(self.DATA)
             for byte in range(256):
@@ -211,7 +178,7 @@ class TestRefusal:
                     with pytest.raises(TranscriptError):
                         decode_snapshot(bytes(changed))
 
-    def test_every_byte_dropped_doubled_or_swapped_with_the_next_is_refused(self) -> None:
+    def test_a_dropped_doubled_or_swapped_byte_is_rejected(self) -> None:
         data = self.DATA
         for position in range(len(data)):
             before, byte, after = data[:position], data[position : position + 1], data[position + 1 :]
@@ -220,31 +187,17 @@ class TestRefusal:
                     with pytest.raises(TranscriptError):
                         decode_snapshot(changed)
 
-    def test_every_line_dropped_or_doubled_or_swapped_with_the_next_is_refused(self) -> None:
-        lines = self.DATA.splitlines(keepends=True)
-        for position in range(len(lines)):
-            before, line, after = lines[:position], lines[position : position + 1], lines[position + 1 :]
-            for changed in (before + after, before + line + line + after, before + after[:1] + line + after[1:]):
-                if changed != lines:
-                    with pytest.raises(TranscriptError):
-                        decode_snapshot(b"".join(changed))
-
     @pytest.mark.parametrize("more", [b"\n", b"\0", b"\0" * 4_096, b"INDEX|x|\n", DATA])
-    def test_anything_before_or_after_is_refused(self, more: bytes) -> None:
+    def test_bytes_before_or_after_are_rejected(self, more: bytes) -> None:
         for data in (self.DATA + more, more + self.DATA):
             with pytest.raises(TranscriptError):
                 decode_snapshot(data)
-
-    @given(st.binary(max_size=300))
-    def test_random_bytes_are_refused(self, data: bytes) -> None:
-        with pytest.raises(TranscriptError):
-            decode_snapshot(data)
 
     @given(body=bodies, packages=st.integers(0, 3))
     @example(body="", packages=0)
     @example(body="INDEX|a|\nINDEX|b|a\n", packages=2)
     @example(body="INDEX|a|\nINDEX|b|a\nINDEX|a|b,a\n", packages=2)
-    def test_a_crafted_body_is_refused_or_says_what_is_loaded(self, body: str, packages: int) -> None:
+    def test_a_body_with_a_right_checksum_is_loaded_exactly_or_rejected(self, body: str, packages: int) -> None:
         try:
             graph = decode_snapshot(crafted(body.encode(), packages, body.count("\n")))
         except TranscriptError:
@@ -260,27 +213,27 @@ class TestRefusal:
         ("data", "offset", "reason"),
         [
             (b"", 0, "the snapshot is empty"),
-            (b"INDEX|a|\n", 0, "no snapshot: the first line is not a header"),
-            (b"#scoop snapshot 1", 0, "no snapshot: the first line is not a header"),
-            (b"#scoop snapshot one\n", 0, "no snapshot: the first line is not a header"),
-            (b"#scoop snapshot 1\n", 18, "the snapshot breaks off: its last line is not a trailer"),
-            (DATA[:60], 60, "the snapshot breaks off: its last line is not a trailer"),
+            (b"INDEX|a|\n", 0, "not a snapshot: the first line is not a header"),
+            (b"#scoop snapshot 1", 0, "not a snapshot: the first line is not a header"),
+            (b"#scoop snapshot one\n", 0, "not a snapshot: the first line is not a header"),
+            (b"#scoop snapshot 1\n", 18, "the snapshot is truncated: its last line is not a trailer"),
+            (DATA[:60], 60, "the snapshot is truncated: its last line is not a trailer"),
             (
                 b"#scoop snapshot 1\n#end packages 0 lines 0 crc32 00000000\n",
                 48,
-                "the checksum of the bytes before it is f179932a, not 00000000: one has changed",
+                "checksum mismatch: expected 00000000, got f179932a",
             ),
         ],
     )
-    def test_the_error_says_where_and_what(self, data: bytes, offset: int, reason: str) -> None:
+    def test_the_error_has_the_offset_and_the_reason(self, data: bytes, offset: int, reason: str) -> None:
         with pytest.raises(TranscriptError) as caught:
             decode_snapshot(data)
         assert type(caught.value) is TranscriptError
         assert (caught.value.offset, caught.value.reason) == (offset, reason)
 
     @pytest.mark.parametrize("version", [b"0", b"2", b"10", b"999999999"])
-    def test_another_version_is_refused_plainly(self, version: bytes) -> None:
-        data = b"#scoop snapshot " + version + b"\nwhatever a later version may hold"
+    def test_another_version_is_an_error_of_its_own(self, version: bytes) -> None:
+        data = b"#scoop snapshot " + version + b"\nanything"
         with pytest.raises(UnsupportedFormat) as caught:
             decode_snapshot(data)
         assert caught.value.reason == f"the snapshot has format {version.decode()}; this version reads format 1"
@@ -288,25 +241,23 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ("body", "packages", "lines", "offset", "reason"),
         [
-            (b"INDEX|a|\n", 1, 2, 18, "1 lines, where the trailer says 2"),
-            (b"INDEX|a|\n", 1, 0, 18, "1 lines, where the trailer says 0"),
-            (b"", 0, 1, 18, "0 lines, where the trailer says 1"),
-            (b"INDEX|a|\n", 2, 1, 41, "1 packages, where the trailer says 2"),
-            (b"INDEX|a|\n", 0, 1, 41, "1 packages, where the trailer says 0"),
-            (b"INDEX|a|\nINDEX|a|\n", 2, 2, 52, "1 packages, where the trailer says 2"),
-            (b"", 1, 0, 18, "0 packages, where the trailer says 1"),
-            (b"INDEX|a|\n#dependents\n", 1, 1, 27, "0 numbers of dependents, where the trailer says 1 lines"),
-            (b"INDEX|a|\n#dependents 0 0\n", 1, 1, 27, "2 numbers of dependents, where the trailer says 1 lines"),
+            (b"INDEX|a|\n", 1, 2, 18, "expected 2 lines, got 1"),
+            (b"INDEX|a|\n", 1, 0, 18, "expected 0 lines, got 1"),
+            (b"", 0, 1, 18, "expected 1 lines, got 0"),
+            (b"INDEX|a|\n", 2, 1, 41, "expected 2 packages, got 1"),
+            (b"INDEX|a|\n", 0, 1, 41, "expected 0 packages, got 1"),
+            (b"INDEX|a|\nINDEX|a|\n", 2, 2, 52, "expected 2 packages, got 1"),
+            (b"", 1, 0, 18, "expected 1 packages, got 0"),
+            (b"INDEX|a|\n#dependents\n", 1, 1, 27, "expected 1 numbers of dependents, got 0"),
+            (b"INDEX|a|\n#dependents 0 0\n", 1, 1, 27, "expected 1 numbers of dependents, got 2"),
             (b"INDEX|a|\n#dependents -1\n", 1, 1, 27, "a note is not a list of numbers"),
             (b"INDEX|a|\n#dependents dd\n", 1, 1, 27, "a note is not a list of numbers"),
             (b"INDEX|a|\n#dependents " + b"9" * 5_000 + b"\n", 1, 1, 27, "a note is not a list of numbers"),
             (b"INDEX|a|\n#a note\n", 1, 1, 27, "a note is not a list of numbers"),
-            (b"INDEX|a|\n#dependents 0\nINDEX|b|\n", 2, 2, 18, "1 lines, where the trailer says 2"),
+            (b"INDEX|a|\n#dependents 0\nINDEX|b|\n", 2, 2, 18, "expected 2 lines, got 1"),
         ],
     )
-    def test_counts_and_dependencies_must_be_right(
-        self, body: bytes, packages: int, lines: int, offset: int, reason: str
-    ) -> None:
+    def test_the_counts_must_match(self, body: bytes, packages: int, lines: int, offset: int, reason: str) -> None:
         with pytest.raises(TranscriptError) as caught:
             decode_snapshot(crafted(body, packages, lines))
         assert (caught.value.offset, caught.value.reason) == (offset, reason)
@@ -342,13 +293,13 @@ class TestRefusal:
             b"INDEX|a|\nINDEX|b\n|aX",
         ],
     )
-    def test_a_line_that_is_not_an_index_request_is_refused(self, body: bytes) -> None:
+    def test_a_line_that_is_not_an_index_request_is_rejected(self, body: bytes) -> None:
         for packages in range(3):
             with pytest.raises(TranscriptError) as caught:
                 decode_snapshot(crafted(body, packages, body.count(b"\n")))
             assert (caught.value.offset, caught.value.reason) == (18, "a line is not INDEX|package|dependencies")
 
-    def test_a_wrong_header_is_refused_whatever_the_checksum(self) -> None:
+    def test_a_wrong_header_is_rejected_despite_a_right_checksum(self) -> None:
         for header in (b"#scoop snapshot\n", b"#scoop journal 1\n", b"\n#scoop snapshot 1\n", b"#scoop snapshot 1\r\n"):
             with pytest.raises(TranscriptError, match="not a header"):
                 decode_snapshot(crafted(b"INDEX|a|\n", 1, 1, header))

@@ -1,4 +1,4 @@
-"""The journal: batches under seals, in a chain; what a later seal vouches for is never dropped, the rest is a tail."""
+"""Journals: sealed batches in a chain; damage to a synced batch is an error, an interrupted write is not."""
 
 from collections.abc import Callable
 from zlib import crc32
@@ -8,7 +8,6 @@ import pytest
 from scoop_core import (
     JOURNAL_VERSION,
     NO_BATCH,
-    SNAPSHOT_VERSION,
     Changes,
     DependencyGraph,
     JournalReader,
@@ -27,20 +26,20 @@ BATCHES = [["INDEX|gmp|", "INDEX|isl|gmp"], ["REMOVE|isl|"], ["INDEX|gmp|gmp"], 
 FOUR = written(BATCHES)
 
 
-def refusal(data: bytes) -> TranscriptError:
-    """Return the error with which a journal is refused, however far it was read before."""
-    with pytest.raises(TranscriptError) as refused:
+def rejection(data: bytes) -> TranscriptError:
+    """Return the error of a journal, however many batches precede it."""
+    with pytest.raises(TranscriptError) as caught:
         list(JournalReader(data))
-    return refused.value
+    return caught.value
 
 
 def header(body: bytes) -> bytes:
-    """Return a header that says ``body``, with the right checksum."""
+    """Return ``body`` as a header with the right checksum."""
     return body + b"%08x\n" % crc32(body)
 
 
-def broken(journal: Written, *numbers: int) -> bytes:
-    """Return a journal in which a byte of each of these batches is another."""
+def damaged(journal: Written, *numbers: int) -> bytes:
+    """Return ``journal`` with one byte of each of these batches changed."""
     data = bytearray(journal.data)
     for number in numbers:
         data[journal.ends[number - 1]] ^= 1
@@ -48,14 +47,14 @@ def broken(journal: Written, *numbers: int) -> bytes:
 
 
 class TestHeader:
-    def test_how_it_is_written(self) -> None:
+    def test_the_format(self) -> None:
         data, seal = encode_journal_header(4, Seal(16, 0x5D1F00AA))
         before_checksum = b"#scoop journal 1 generation 4 batch 16 after 5d1f00aa crc32 "
         assert data == before_checksum + b"%08x\n" % crc32(before_checksum)
         assert seal == Seal(16, crc32(before_checksum))
         assert JOURNAL_VERSION == 1
 
-    def test_a_chain_begins_with_no_batch(self) -> None:
+    def test_a_chain_starts_at_no_batch(self) -> None:
         assert Seal(number=0, checksum=0) == NO_BATCH
         assert encode_journal_header(1, NO_BATCH)[0].startswith(
             b"#scoop journal 1 generation 1 batch 0 after 00000000 "
@@ -63,7 +62,7 @@ class TestHeader:
 
     @pytest.mark.parametrize("after", [NO_BATCH, Seal(16, 0x5D1F00AA), Seal(10**18 - 1, 0xFFFFFFFF), Seal(1, 0xA)])
     @pytest.mark.parametrize("generation", [1, 10**18 - 1])
-    def test_what_is_written_is_read(self, generation: int, after: Seal) -> None:
+    def test_reading_reverses_encoding(self, generation: int, after: Seal) -> None:
         data, seal = encode_journal_header(generation, after)
         reader = JournalReader(data)
         assert (reader.generation, reader.after, reader.head) == (generation, after, seal)
@@ -75,34 +74,34 @@ class TestHeader:
         ("data", "reason"),
         [
             (b"", "the journal is empty"),
-            (b"\n", "no journal: the first line is not a header"),
-            (b"\0" * 100, "no journal: the first line is not a header"),
-            (FOUR.header[:-1], "no journal: the first line is not a header"),
-            (FOUR.data[1:], "no journal: the first line is not a header"),
-            (b"\n" + FOUR.data, "no journal: the first line is not a header"),
-            (FOUR.batches[0], "no journal: the first line is not a header"),
-            (b"".join(encode_snapshot(DependencyGraph())), "no journal: the first line is not a header"),
-            (b"#scoop journal 1\n", "the header of the journal is broken"),
-            (FOUR.header.replace(b"generation 1", b"generation 2"), "the header of the journal is broken"),
-            (FOUR.header.upper().replace(b"#SCOOP JOURNAL 1", b"#scoop journal 1"), "the header of the journal is"),
-            (FOUR.header.replace(b"\n", b" \n"), "the header of the journal is broken"),
-            (FOUR.header.replace(b"\n", b"\r\n"), "the header of the journal is broken"),
+            (b"\n", "not a journal: the first line is not a header"),
+            (b"\0" * 100, "not a journal: the first line is not a header"),
+            (FOUR.header[:-1], "not a journal: the first line is not a header"),
+            (FOUR.data[1:], "not a journal: the first line is not a header"),
+            (b"\n" + FOUR.data, "not a journal: the first line is not a header"),
+            (FOUR.batches[0], "not a journal: the first line is not a header"),
+            (b"".join(encode_snapshot(DependencyGraph())), "not a journal: the first line is not a header"),
+            (b"#scoop journal 1\n", "invalid journal header"),
+            (FOUR.header.replace(b"generation 1", b"generation 2"), "invalid journal header"),
+            (FOUR.header.upper().replace(b"#SCOOP JOURNAL 1", b"#scoop journal 1"), "invalid journal header"),
+            (FOUR.header.replace(b"\n", b" \n"), "invalid journal header"),
+            (FOUR.header.replace(b"\n", b"\r\n"), "invalid journal header"),
             (
                 header(b"#scoop journal 1 generation 1 batch 0 after 0 crc32 "),
-                "the header of the journal is broken",
+                "invalid journal header",
             ),
             (
                 header(b"#scoop journal 1 generation %d batch 0 after 00000000 crc32 " % 10**18),
-                "the header of the journal is broken",
+                "invalid journal header",
             ),
             (
                 header(b"#scoop journal 1 generation -1 batch 0 after 00000000 crc32 "),
-                "the header of the journal is broken",
+                "invalid journal header",
             ),
         ],
     )
-    def test_anything_else_is_refused_at_its_first_byte(self, data: bytes, reason: str) -> None:
-        error = refusal(data)
+    def test_another_first_line_is_rejected(self, data: bytes, reason: str) -> None:
+        error = rejection(data)
         assert (error.offset, type(error)) == (0, TranscriptError)
         assert error.reason.startswith(reason)
 
@@ -110,26 +109,22 @@ class TestHeader:
         "data",
         [
             b"#scoop journal 2\n",
-            b"#scoop journal 2 and what follows is for a later version to know\n\0\xff",
+            b"#scoop journal 2 and anything\n\0\xff",
             header(b"#scoop journal 2 generation 1 batch 0 after 00000000 crc32 ") + FOUR.batches[0],
             b"#scoop journal 0\n",
             b"#scoop journal 999999999\n",
         ],
     )
-    def test_another_format_is_told_from_damage(self, data: bytes) -> None:
-        error = refusal(data)
+    def test_another_version_is_an_error_of_its_own(self, data: bytes) -> None:
+        error = rejection(data)
         assert type(error) is UnsupportedFormat
         assert error.offset == 0
         version = int(data.split()[2])
         assert str(error) == f"byte 0: the journal has format {version}; this version reads format 1"
 
-    def test_snapshot_and_journal_have_versions_of_their_own(self) -> None:
-        assert b"".join(encode_snapshot(DependencyGraph())).startswith(b"#scoop snapshot %d\n" % SNAPSHOT_VERSION)
-        assert FOUR.header.startswith(b"#scoop journal %d " % JOURNAL_VERSION)
-
 
 class TestBatch:
-    def test_how_it_is_written(self) -> None:
+    def test_the_format(self) -> None:
         data, seal = encode_batch(["INDEX|cloog|isl", "REMOVE|make|"], Seal(16, 0x91B2C3D4), 15)
         before_checksum = b"INDEX|cloog|isl\nREMOVE|make|\n#seal 17 lines 2 bytes 29 synced 15 after 91b2c3d4 crc32 "
         assert data == before_checksum + b"%08x\n" % crc32(before_checksum)
@@ -146,7 +141,7 @@ class TestBatch:
         assert reader.head == FOUR.head
         assert reader.unsealed_bytes == 0
 
-    def test_the_lines_alone_are_requests_that_any_indexer_takes(self) -> None:
+    def test_the_lines_alone_are_requests(self) -> None:
         lines = "".join(f"{line}\n" for line in FOUR.data.decode().splitlines() if not line.startswith("#"))
         assert lines == "".join(FOUR.texts)
         graph = DependencyGraph()
@@ -169,7 +164,7 @@ class TestBatch:
             {"after": NO_BATCH.checksum},
         ],
     )
-    def test_a_seal_must_be_right_in_every_field_and_not_only_in_its_checksum(self, changed: dict[str, int]) -> None:
+    def test_every_field_of_a_seal_must_match_despite_a_right_checksum(self, changed: dict[str, int]) -> None:
         first = written(BATCHES[:1])
         body = b"INDEX|cloog|isl\nINDEX|make|\n"
         fields = {"number": 2, "lines": 2, "length": len(body), "synced": 1, "after": first.head.checksum}
@@ -187,7 +182,7 @@ class TestBatch:
             (b"#seal 1 ", b"#seal 01 "),
         ],
     )
-    def test_a_seal_in_other_words_is_none(self, old: bytes, new: bytes) -> None:
+    def test_a_seal_has_one_form(self, old: bytes, new: bytes) -> None:
         data = written(BATCHES[:1]).data
         assert old in data
         assert read(data.replace(old, new)) == []
@@ -205,90 +200,87 @@ class TestChain:
         assert reader.head == second.head
         assert second.head.number == 4
 
-    def test_a_journal_without_a_batch_hands_the_chain_on(self) -> None:
+    def test_a_journal_without_a_batch_continues_the_chain(self) -> None:
         first = written(BATCHES[:2])
         empty = written([], generation=2, after=first.head)
         second = written(BATCHES[2:], generation=3, after=empty.head)
         assert read(first.data, empty.data, second.data) == FOUR.texts
         assert empty.head.number == 2
 
-    def test_the_same_batches_in_another_journal_are_other_bytes(self) -> None:
-        # So that what was dropped from one journal, and left on the disk, is never read as a part of another.
+    def test_the_same_batches_differ_in_another_journal(self) -> None:
+        # So a stale batch that stayed on disk is never read as part of another journal.
         one, other = written(BATCHES, generation=1), written(BATCHES, generation=2)
         assert all(a != b for a, b in zip(one.batches, other.batches, strict=True))
         for count in range(4):
             assert read(other.header + b"".join(other.batches[:count]) + one.batches[count]) == other.texts[:count]
 
     @pytest.mark.parametrize("change", [lambda head: Seal(head.number + 1, head.checksum), lambda _: NO_BATCH])
-    def test_journals_that_do_not_fit_are_no_chain(self, change: Callable[[Seal], Seal]) -> None:
+    def test_journals_of_different_chains_do_not_fit(self, change: Callable[[Seal], Seal]) -> None:
         first = written(BATCHES[:2])
         second = written(BATCHES[2:], generation=2, after=change(first.head))
         with pytest.raises(TranscriptError):
             read(first.data, second.data)
 
 
-class TestWhatIsNotSealed:
-    """A tail was never acknowledged; a batch that a later one vouches for had been on disk."""
+class TestDamage:
+    """A damaged batch is an error if a later seal proves that it was on disk; else it ends the journal."""
 
     @pytest.mark.parametrize("number", [1, 2, 3])
-    def test_a_broken_batch_that_a_later_one_vouches_for_is_refused_where_it_begins(self, number: int) -> None:
-        error = refusal(broken(FOUR, number))
+    def test_a_synced_batch_is_an_error_at_its_start(self, number: int) -> None:
+        error = rejection(damaged(FOUR, number))
         assert error.offset == FOUR.ends[number - 1]
-        assert error.reason == (
-            f"batch {number} is broken, and batch {number + 1} tells that it had been whole on disk"
-        )
+        assert error.reason == (f"batch {number} is damaged: the seal of batch {number + 1} proves that it was on disk")
         assert type(error) is TranscriptError
 
-    def test_the_last_batch_may_be_broken_because_no_one_vouches_for_it(self) -> None:
-        reader = JournalReader(broken(FOUR, 4))
+    def test_the_last_batch_ends_the_journal(self) -> None:
+        reader = JournalReader(damaged(FOUR, 4))
         assert list(reader) == FOUR.texts[:3]
         assert reader.sealed_bytes == FOUR.ends[3]
         assert reader.unsealed_bytes == len(FOUR.batches[3])
         assert reader.head.number == 3
 
-    def test_what_no_one_vouches_for_is_a_tail_however_much_follows_it(self) -> None:
+    def test_a_batch_that_was_not_synced_ends_the_journal(self) -> None:
         journal = written(BATCHES, synced=lambda _: 0)
         for number in range(1, 5):
-            assert read(broken(journal, number)) == journal.texts[: number - 1]
+            assert read(damaged(journal, number)) == journal.texts[: number - 1]
 
     @pytest.mark.parametrize("synced", [[0, 0, 0, 2], [0, 0, 2, 2], [0, 1, 1, 3], [0, 0, 0, 0], [0, 0, 1, 1]])
-    def test_only_what_was_synced_is_vouched_for(self, synced: list[int]) -> None:
-        """As it is where the disk is waited for once a second: seals vouch for what is some batches back."""
+    def test_a_seal_proves_the_batches_up_to_the_synced_one(self, synced: list[int]) -> None:
         journal = written(BATCHES, synced=lambda number: synced[number - 1])
         for number in range(1, 5):
-            voucher = next((later for later in range(number + 1, 5) if synced[later - 1] >= number), None)
-            if voucher is None:
-                assert read(broken(journal, number)) == journal.texts[: number - 1]
+            proof = next((later for later in range(number + 1, 5) if synced[later - 1] >= number), None)
+            if proof is None:
+                assert read(damaged(journal, number)) == journal.texts[: number - 1]
             else:
-                error = refusal(broken(journal, number))
+                error = rejection(damaged(journal, number))
                 assert error.offset == journal.ends[number - 1]
-                assert f"batch {number} is broken, and batch {voucher} tells" in error.reason
+                assert f"batch {number} is damaged: the seal of batch {proof} proves" in error.reason
 
-    def test_a_broken_batch_vouches_for_nothing(self) -> None:
-        assert read(broken(FOUR, 3, 4)) == FOUR.texts[:2]
-        assert refusal(broken(FOUR, 2, 3)).offset == FOUR.ends[1]
+    def test_a_damaged_seal_proves_nothing(self) -> None:
+        assert read(damaged(FOUR, 3, 4)) == FOUR.texts[:2]
+        assert rejection(damaged(FOUR, 2, 3)).offset == FOUR.ends[1]
 
-    def test_a_batch_that_is_missing_is_as_good_as_broken(self) -> None:
+    def test_a_missing_batch_is_damage(self) -> None:
         without_second = FOUR.header + FOUR.batches[0] + FOUR.batches[2] + FOUR.batches[3]
-        error = refusal(without_second)
+        error = rejection(without_second)
         assert error.offset == FOUR.ends[1]
-        assert "batch 2 is broken, and batch 3 tells" in error.reason
+        assert "batch 2 is damaged: the seal of batch 3 proves" in error.reason
 
-    def test_a_batch_vouches_only_for_what_stands_before_it(self) -> None:
-        """A seal over bytes that have been read already, or that begin before the file does, is no later batch."""
+    def test_a_seal_proves_only_batches_before_it(self) -> None:
+        # A seal over bytes that have been read, or that begin before the file, is not a later batch.
         two = written(BATCHES[:2])
         for length in (1, len(two.batches[1]), len(two.data), 1_000_000):
             assert read(sealed(two.data, 9, 1, length, 8, 0)) == two.texts
 
-    def test_all_that_was_read_before_the_gap_is_given_out_first(self) -> None:
-        reader = JournalReader(broken(FOUR, 3))
+    def test_the_batches_before_the_damage_are_yielded_first(self) -> None:
+        reader = JournalReader(damaged(FOUR, 3))
         texts = iter(reader)
         assert [next(texts), next(texts)] == FOUR.texts[:2]
         with pytest.raises(TranscriptError):
             next(texts)
         assert (reader.head.number, reader.sealed_bytes) == (2, FOUR.ends[2])
 
-    def test_a_journal_that_holds_only_a_tail(self) -> None:
+    def test_a_journal_may_hold_only_an_interrupted_write(self) -> None:
         reader = JournalReader(FOUR.header + b"INDEX|a|\n")
         assert list(reader) == []
         assert reader.unsealed_bytes == 9

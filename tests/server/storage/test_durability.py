@@ -151,8 +151,8 @@ def test_damage_is_a_refusal_to_start_before_anyone_can_connect(path: Path) -> N
     ended = run_to_end("--data-dir", str(path), "--port", "0")
     assert ended.returncode == 1
     assert re.fullmatch(
-        rf"scoop-server: cannot read {journal}: byte \d+: batch 1 is broken, and batch 2 tells that it had been whole "
-        rf"on disk; restore the directory from a backup, or see what is left with: scoop-server check {path}\n",
+        rf"scoop-server: cannot read {journal}: byte \d+: batch 1 is damaged: the seal of batch 2 proves that it "
+        rf"was on disk; restore the directory from a backup, or see what is left with: scoop-server check {path}\n",
         ended.stderr,
     )
     del before["lock"]

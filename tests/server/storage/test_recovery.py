@@ -192,7 +192,7 @@ def test_a_snapshot_whose_own_journal_is_gone_and_a_later_one_is_not(tmp_path: P
 def test_a_broken_snapshot_names_the_byte(tmp_path: Path) -> None:
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT[:-1], journal_1=written([]).data)
     assert refusal(tmp_path) == (
-        f"cannot read {tmp_path}/snapshot-1: byte {len(EMPTY_SNAPSHOT) - 1}: the snapshot breaks off: "
+        f"cannot read {tmp_path}/snapshot-1: byte {len(EMPTY_SNAPSHOT) - 1}: the snapshot is truncated: "
         f"its last line is not a trailer; {WAY_OUT} {tmp_path}"
     )
 
@@ -208,8 +208,8 @@ def test_a_broken_batch_in_the_middle_names_the_byte(tmp_path: Path) -> None:
     data = journal.data.replace(b"REMOVE|isl|", b"REMOVE|osl|")
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=data)
     assert refusal(tmp_path) == (
-        f"cannot read {tmp_path}/journal-1: byte {journal.ends[1]}: batch 2 is broken, and batch 3 tells that it had "
-        f"been whole on disk; {WAY_OUT} {tmp_path}"
+        f"cannot read {tmp_path}/journal-1: byte {journal.ends[1]}: batch 2 is damaged: the seal of batch 3 proves "
+        f"that it was on disk; {WAY_OUT} {tmp_path}"
     )
 
 

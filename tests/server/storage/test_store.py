@@ -286,13 +286,17 @@ def test_what_is_superfluous_goes_when_what_counts_is_durable(bench: Bench) -> N
 @pytest.mark.parametrize(
     ("name", "change", "place"),
     [
-        ("snapshot-2", lambda data: data.replace(b"INDEX|a|", b"INDEX|b|"), r"snapshot-2: byte \d+: the checksum"),
-        ("snapshot-2", lambda data: data[:-1], r"snapshot-2: byte \d+: the snapshot breaks off"),
+        ("snapshot-2", lambda data: data.replace(b"INDEX|a|", b"INDEX|b|"), r"snapshot-2: byte \d+: checksum mismatch"),
+        ("snapshot-2", lambda data: data[:-1], r"snapshot-2: byte \d+: the snapshot is truncated"),
         ("snapshot-2", lambda _: b"", r"snapshot-2: byte 0: the snapshot is empty"),
         ("journal-2", lambda _: b"", r"journal-2: byte 0: the journal is empty"),
-        ("journal-2", lambda data: data[:40], r"journal-2: byte 0: no journal"),
-        ("journal-2", lambda data: data.replace(b"INDEX|c|", b"INDEX|x|"), r"journal-2: byte \d+: batch 2 is broken"),
-        ("journal-3", lambda data: data.replace(b"generation 3", b"generation 4"), r"journal-3: byte 0: the header"),
+        ("journal-2", lambda data: data[:40], r"journal-2: byte 0: not a journal"),
+        ("journal-2", lambda data: data.replace(b"INDEX|c|", b"INDEX|x|"), r"journal-2: byte \d+: batch 2 is damaged"),
+        (
+            "journal-3",
+            lambda data: data.replace(b"generation 3", b"generation 4"),
+            r"journal-3: byte 0: invalid journal header",
+        ),
     ],
 )
 def test_damage_is_refused_and_left_alone(

@@ -195,7 +195,7 @@ class TranscriptError(ScoopError, ValueError):
     ...     decode_snapshot(b"INDEX|gmp|")
     ... except TranscriptError as error:
     ...     print(error)
-    byte 0: no snapshot: the first line is not a header
+    byte 0: not a snapshot: the first line is not a header
     """
 
     def __init__(self, offset: int, reason: str) -> None:

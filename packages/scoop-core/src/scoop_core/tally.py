@@ -1,4 +1,4 @@
-"""How often which command had which response, for whoever watches an index."""
+"""Counts of requests by command and response."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -15,16 +15,16 @@ _INDEX_OK: Final = ("INDEX", _OK)
 _REMOVE_OK: Final = ("REMOVE", _OK)
 
 _ONE_OK: Final = {(0, 0): "QUERY", (1, 0): "INDEX", (0, 1): "REMOVE"}
-"""The command of a request by how many INDEX and how many REMOVE it is."""
+"""The command of a single request, given its numbers of INDEX and REMOVE."""
 
 UNKNOWN: Final = "unknown"
-"""Stands in a tally for the command of a line that has none, or none that is known."""
+"""The command of a line without a valid command."""
 
 
 class Tally:
-    r"""How many requests of each command had each response.
+    r"""The number of requests for each command and response.
 
-    One thread may read while another counts: what is read is then of one moment or the next.
+    One thread may read while another counts; it sees each count before or after a batch.
 
     >>> from scoop_core import DependencyGraph
     >>> tally = Tally()
@@ -41,14 +41,14 @@ class Tally:
     __slots__ = ("_counts", "present_queries")
 
     def __init__(self) -> None:
-        # All that can occur is a key from the start, so that whoever iterates meets no change of size.
+        # Every key exists from the start, so that the size does not change while another thread iterates.
         self._counts = {(str(command), encode_response(each)): 0 for command, each in product(Command, Response)}
         self._counts[UNKNOWN, _ERROR] = 0
         self.present_queries: int = 0
-        """Queries that found their package, as far as whole batches of them were answered at once."""
+        """The QUERYs in batches that consist of nothing but QUERYs for indexed packages: one addition per batch."""
 
     def __iter__(self) -> Iterator[tuple[str, Response, int]]:
-        """Yield each command, ``"unknown"`` last, with each response that it can have, and how often it had it."""
+        """Yield command, response and count for each possible pair, ``"unknown"`` last."""
         for (command, answer), count in self._counts.items():
             is_batched = (command, answer) == _QUERY_OK
             yield command, Response(answer[:-1]), count + self.present_queries * is_batched
@@ -57,16 +57,16 @@ class Tally:
         return f"<Tally: {sum(count for _, _, count in self):,} requests>"
 
     def _count(self, requests: int, indexes: int, removes: int, failed: list[str], broken: list[str]) -> None:
-        """Count ``requests``, of which as many as told are INDEX and REMOVE.
+        """Count ``requests``, of which ``indexes`` are INDEX and ``removes`` are REMOVE.
 
-        ``failed`` and ``broken`` are the commands of those that were answered FAIL and ERROR; the others had OK.
+        ``failed`` and ``broken`` are the commands of those answered FAIL and ERROR; the others were answered OK.
         """
         counts = self._counts
         if requests == 1:
             command = failed[0] if failed else broken[0] if broken else _ONE_OK[indexes, removes]
             counts[command, _FAIL if failed else _ERROR if broken else _OK] += 1
             return
-        queries = requests - indexes - removes  # those that have no command, or an unknown one, among them
+        queries = requests - indexes - removes  # including those without a valid command
         for answer, commands in ((_FAIL, failed), (_ERROR, broken)):
             if commands:
                 refused_indexes, refused_removes = commands.count("INDEX"), commands.count("REMOVE")

@@ -1,7 +1,7 @@
-"""How a graph is written down: the codec of the snapshot and of the journal, values to bytes and back.
+"""The codec of snapshots and journals: values to bytes and back.
 
-Both are text that a person can read and grep, and whose requests any package indexer can be fed. A line
-that begins with ``#`` is a note, not a request.
+Both are text that a person can read and search, and whose requests any package indexer accepts. A line that
+begins with ``#`` is a note, not a request.
 
 A **snapshot** is a whole graph::
 
@@ -12,14 +12,14 @@ A **snapshot** is a whole graph::
     #end packages 2 lines 2 crc32 e260d6f2
 
 - The header holds the version of the format.
-- Then come the lines of :meth:`DependencyGraph.to_lines`: INDEX requests, dependencies
-  first, the same bytes for equal graphs.
-- Notes tell for each of these lines, in order and up to 4,096 a note, how many other packages depend on its
-  package, so that a reader need not count: of a million packages, that takes longer than all the rest.
-- The trailer holds the number of packages, the number of lines (larger where there are cycles), and the
-  checksum of all bytes before its own digits.
+- The lines are those of :meth:`DependencyGraph.to_lines`: INDEX requests in topological order, the same bytes for
+  equal graphs.
+- Each note holds, for up to 4,096 of these lines in order, the number of other packages that depend on the line's
+  package. A reader need not count them, which would take most of its time.
+- The trailer holds the number of packages, the number of lines (higher if there are cycles), and the checksum
+  of all bytes before its own digits.
 
-A **journal** is what happened after a snapshot, batch by batch::
+A **journal** holds the changes after a snapshot in batches::
 
     #scoop journal 1 generation 4 batch 16 after 5d1f00aa crc32 91b2c3d4
     INDEX|cloog|isl
@@ -28,16 +28,15 @@ A **journal** is what happened after a snapshot, batch by batch::
 
 - The header holds the journal's generation, the number and the checksum of the batch before its first one,
   and the checksum of the header itself.
-- A batch is some INDEX and REMOVE requests, each of which changed the graph, and then its seal: the batch's
-  number, how many lines and bytes it has, the number of the last batch that was known to be on disk when it
-  was written, the checksum of the seal before it (of the header, for the first), and the checksum of its lines
-  and of the seal itself.
+- A batch is a list of INDEX and REMOVE requests, each of which changed the graph, and a seal: the batch's number, the
+  numbers of its lines and bytes, the number of the last batch known to be on disk when it was written, the checksum
+  of the previous seal (of the header, for the first batch), and the checksum of its lines and of the seal itself.
 
-So every batch can be verified alone; batches form a chain through all journals, in which none can be missing,
-doubled or left over from another time; and it can be told whether a broken one matters: a later batch that
-vouches for it (``synced``) proves that it had been whole on disk.
+So each batch can be verified alone. The batches of all journals form a chain, which reveals a missing, repeated or
+stale batch. And damage can be told from an interrupted write: a later batch with ``synced`` proves that a damaged
+one was on disk.
 
-Checksums are CRC-32 as ``zlib.crc32`` computes it, written as eight hexadecimal digits.
+Checksums are CRC-32 as computed by ``zlib.crc32``, written as eight hexadecimal digits.
 """
 
 import re
@@ -58,16 +57,16 @@ _TRAILER: Final = re.compile(rb"#end packages ([0-9]{1,18}) lines ([0-9]{1,18}) 
 _MAX_TRAILER_LENGTH: Final = 100
 
 _LINES_PER_CHUNK: Final = 4_096
-"""How many lines a snapshot is encoded at a time: some 200 kB, so that writing needs little memory beside the graph."""
+"""The lines of one chunk of a snapshot: about 200 kB, so that writing needs little memory beside the graph."""
 
 _MAX_DIGITS: Final = 18
-"""No number in a snapshot or a journal has more digits."""
+"""The limit of digits of a number in a snapshot or a journal."""
 
 _LINE_CHARACTERS: Final = NAME_CHARACTERS.encode(ENCODING) + b",|\n"
 
 
 def encode_snapshot(graph: DependencyGraph) -> Iterator[bytes]:
-    """Yield the snapshot of ``graph`` in chunks of some 100 kB. The graph must not change meanwhile.
+    """Yield the snapshot of ``graph`` in chunks of about 200 kB. The graph must not change meanwhile.
 
     >>> graph = DependencyGraph()
     >>> graph.index("gmp")
@@ -88,26 +87,26 @@ def encode_snapshot(graph: DependencyGraph) -> Iterator[bytes]:
 
 
 def _snapshot_chunks(graph: DependencyGraph) -> Iterator[tuple[int, bytes]]:
-    """Yield all but the trailer in chunks, each with the number of requests up to its end."""
+    """Yield the chunks before the trailer, each with the number of lines up to its end."""
     yield 0, b"#scoop snapshot %d\n" % SNAPSHOT_VERSION
     count = 0
     notes: list[bytes] = []
     lines = graph.to_lines()
-    while some := list(islice(lines, _LINES_PER_CHUNK)):
-        count += len(some)
-        dependents = [str(graph.dependent_count(line.split("|")[1])) for line in some]
+    while chunk := list(islice(lines, _LINES_PER_CHUNK)):
+        count += len(chunk)
+        dependents = [str(graph.dependent_count(line.split("|")[1])) for line in chunk]
         notes.append(f"#dependents {' '.join(dependents)}\n".encode(ENCODING))
-        yield count, ("\n".join(some) + "\n").encode(ENCODING)
+        yield count, ("\n".join(chunk) + "\n").encode(ENCODING)
     for note in notes:
         yield count, note
 
 
 def decode_snapshot(data: bytes, *, reject_cycles: bool = False) -> DependencyGraph:
-    """Return the graph whose snapshot is ``data``.
+    """Return the graph of the snapshot ``data``.
 
-    Raises :exc:`UnsupportedFormat` for a version that is not known, and
-    :exc:`TranscriptError` where ``data`` is anything but one whole snapshot. What the checksum vouches for is
-    believed: that each dependency is indexed, and how many dependents a package has.
+    Raises :exc:`UnsupportedFormat` for another version of the format, and :exc:`TranscriptError` if ``data`` is not
+    exactly one snapshot. The checksum is trusted for two facts: each dependency is indexed, and the numbers of
+    dependents are right.
 
     >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
     >>> decode_snapshot(b"".join(encode_snapshot(graph))) == graph
@@ -117,29 +116,27 @@ def decode_snapshot(data: bytes, *, reject_cycles: bool = False) -> DependencyGr
     end = data.rfind(b"#end packages ", max(start, len(data) - _MAX_TRAILER_LENGTH))
     trailer = _TRAILER.fullmatch(data, end) if end > 0 else None
     if trailer is None:
-        raise TranscriptError(len(data), "the snapshot breaks off: its last line is not a trailer")
+        raise TranscriptError(len(data), "the snapshot is truncated: its last line is not a trailer")
     computed = b"%08x" % crc32(memoryview(data)[: trailer.start(3)])
     if computed != trailer[3]:
-        raise TranscriptError(
-            trailer.start(3),
-            f"the checksum of the bytes before it is {computed.decode()}, not {trailer[3].decode()}: one has changed",
-        )
+        reason = f"checksum mismatch: expected {trailer[3].decode()}, got {computed.decode()}"
+        raise TranscriptError(trailer.start(3), reason)
     packages, lines = int(trailer[1]), int(trailer[2])
     notes = data.find(b"#", start)
     names, listed = _read_lines(data[start:notes], start, lines)
     counts = _read_notes(data[notes:end], notes, lines)
     graph = trusted_graph(names, listed, counts, reject_cycles=reject_cycles)
     if len(graph) != packages:
-        raise TranscriptError(end, f"{len(graph)} packages, where the trailer says {packages}")
+        raise TranscriptError(end, f"expected {packages} packages, got {len(graph)}")
     return graph
 
 
 def _check_header(data: bytes, kind: bytes, version: int) -> int:
-    """Return where the first line ends, which must be the header of a ``kind`` in a format that is known."""
+    """Check that the first line is the header of a ``kind`` of this version; return its end."""
     header = _HEADER.match(data)
     if header is None or header[1] != kind:
         name = kind.decode()
-        raise TranscriptError(0, f"no {name}: the first line is not a header" if data else f"the {name} is empty")
+        raise TranscriptError(0, f"not a {name}: the first line is not a header" if data else f"the {name} is empty")
     if int(header[2]) != version:
         raise UnsupportedFormat(
             0, f"the {kind.decode()} has format {int(header[2])}; this version reads format {version}"
@@ -148,18 +145,18 @@ def _check_header(data: bytes, kind: bytes, version: int) -> int:
 
 
 def _read_lines(data: bytes, offset: int, count: int) -> tuple[list[str], list[str]]:
-    """Return the packages of ``count`` INDEX lines, which begin at ``offset`` of their file, and their dependencies.
+    """Return the packages of ``count`` INDEX lines, which begin at ``offset`` of the file, and their dependencies.
 
-    A handful of passes in C instead of a look at each line: a million packages load in seconds.
+    A few passes in C over all lines, instead of a loop: a million packages load in seconds.
     """
     text = data.decode(ENCODING)
     if text.count("\n") != count:
-        raise TranscriptError(offset, f"{text.count(chr(10))} lines, where the trailer says {count}")
+        raise TranscriptError(offset, f"expected {count} lines, got {text.count(chr(10))}")
     if not text:
         return [], []
     fields = text[len("INDEX|") : -1].replace("\nINDEX|", "|").split("|")
     packages = fields[0::2]
-    is_sound = (
+    is_valid = (
         text.startswith("INDEX|")
         and text.endswith("\n")
         and text.count("\nINDEX|") == count - 1
@@ -169,25 +166,25 @@ def _read_lines(data: bytes, offset: int, count: int) -> tuple[list[str], list[s
         and max(map(len, packages)) <= MAX_NAME_LENGTH
         and "," not in "".join(packages)
     )
-    if not is_sound:
+    if not is_valid:
         raise TranscriptError(offset, "a line is not INDEX|package|dependencies")
     return packages, fields[1::2]
 
 
 def _read_notes(data: bytes, offset: int, count: int) -> list[int]:
-    """Return the ``count`` numbers of the notes, which begin at ``offset`` of their file."""
+    """Return the ``count`` numbers of the notes, which begin at ``offset`` of the file."""
     if data.translate(None, b"#dependents 0123456789\n"):
         raise TranscriptError(offset, "a note is not a list of numbers")
     words = data.decode(ENCODING).replace("#dependents", "").split()
     if len(words) != count:
-        raise TranscriptError(offset, f"{len(words)} numbers of dependents, where the trailer says {count} lines")
+        raise TranscriptError(offset, f"expected {count} numbers of dependents, got {len(words)}")
     if not all(map(str.isdecimal, words)) or max(map(len, words), default=0) > _MAX_DIGITS:
         raise TranscriptError(offset, "a note is not a list of numbers")
     return list(map(int, words))
 
 
 class Seal(NamedTuple):
-    """Where a chain of batches stands: after the batch with this number, at the seal or header with this checksum.
+    """A position in a chain of batches: the number of the last batch, and the checksum of the last seal or header.
 
     >>> NO_BATCH
     Seal(number=0, checksum=0)
@@ -198,7 +195,7 @@ class Seal(NamedTuple):
 
 
 NO_BATCH: Final = Seal(0, 0)
-"""Where a chain begins."""
+"""The start of a chain."""
 
 _JOURNAL_HEADER: Final = re.compile(
     rb"#scoop journal [0-9]+ generation ([0-9]{1,18}) batch ([0-9]{1,18}) after ([0-9a-f]{8}) crc32 ([0-9a-f]{8})\n"
@@ -210,7 +207,7 @@ _SEAL: Final = re.compile(
 
 
 def encode_journal_header(generation: int, after: Seal) -> tuple[bytes, Seal]:
-    """Return the first line of a journal that continues the chain at ``after``, and where the chain stands then.
+    """Return the first line of a journal that continues the chain at ``after``, and the position after it.
 
     >>> header, seal = encode_journal_header(1, after=NO_BATCH)
     >>> print(header.decode(), end="")
@@ -227,9 +224,9 @@ def encode_journal_header(generation: int, after: Seal) -> tuple[bytes, Seal]:
 
 
 def encode_batch(lines: list[str], after: Seal, synced: int) -> tuple[bytes, Seal]:
-    """Return ``lines``, requests without newline, as the batch that follows ``after``; and its seal.
+    """Return ``lines``, requests without newline, as the batch that follows ``after``, and its seal.
 
-    ``synced`` is the number of the last batch that is known to be on disk.
+    ``synced`` is the number of the last batch known to be on disk.
 
     >>> batch, seal = encode_batch(["INDEX|gmp|", "INDEX|isl|gmp"], after=NO_BATCH, synced=0)
     >>> print(batch.decode(), end="")
@@ -252,15 +249,13 @@ def encode_batch(lines: list[str], after: Seal, synced: int) -> tuple[bytes, Sea
 class JournalReader:
     r"""Reads a journal batch by batch.
 
-    Iterating yields the text of each sealed batch, its lines with their newlines, in order, until the data
-    or what is whole of it ends. ``generation`` and ``after`` are the header's; ``head`` is where the chain stands
-    behind the batch that was yielded last, and ``sealed_bytes`` is where that batch ends in the data. What stands
-    behind it when the iteration has ended is a tail that was never vouched for, to be dropped: the rest of an
-    interrupted write. Zeros at the end of the data are no part of it, but room that was set aside for batches.
+    Iterating yields the text of each sealed batch, its lines with their newlines. ``generation`` and ``after`` are
+    those of the header; ``head`` is the position in the chain after the last batch that was yielded, and
+    ``sealed_bytes`` is the end of that batch in the data. Bytes after the last sealed batch are an interrupted write,
+    to be dropped. Zeros at the end of the data are preallocated space, not data.
 
-    Raises :exc:`UnsupportedFormat` for a version that is not known, and
-    :exc:`TranscriptError` for a broken header; while iterating, also for a broken batch
-    that a later one vouches for: that one had been on disk, so something has damaged it since.
+    Raises :exc:`UnsupportedFormat` for another version of the format, and :exc:`TranscriptError` for a damaged
+    header; while iterating, also for a damaged batch that a later seal proves to have been on disk.
 
     >>> header, start = encode_journal_header(1, after=NO_BATCH)
     >>> batch, _ = encode_batch(["INDEX|gmp|"], after=start, synced=0)
@@ -273,7 +268,7 @@ class JournalReader:
         end = _check_header(data, b"journal", JOURNAL_VERSION)
         header = _JOURNAL_HEADER.fullmatch(data, 0, end)
         if header is None or b"%08x" % crc32(data[: header.start(4)]) != header[4]:
-            raise TranscriptError(0, "the header of the journal is broken")
+            raise TranscriptError(0, "invalid journal header")
         self.generation: int = int(header[1])
         self.after: Seal = Seal(int(header[2]), int(header[3], 16))
         self.head: Seal = Seal(self.after.number, int(header[4], 16))
@@ -287,11 +282,11 @@ class JournalReader:
             self.head = Seal(int(end[1]), int(end[6], 16))
             self.sealed_bytes = end.end()
             yield body
-        self._refuse_a_gap()
+        self._check_tail()
 
     @property
     def unsealed_bytes(self) -> int:
-        r"""How many bytes stand behind the last batch that has been read, but for zeros at the end.
+        r"""The number of bytes after the last batch that was yielded, without zeros at the end.
 
         >>> header, _ = encode_journal_header(1, after=NO_BATCH)
         >>> JournalReader(header + b"INDEX|is\0\0\0").unsealed_bytes
@@ -300,9 +295,9 @@ class JournalReader:
         return self._end - self.sealed_bytes
 
     def _find_seal(self) -> re.Match[bytes] | None:
-        """Return the seal of the next batch, None where it is not whole or not the next."""
+        """Return the seal of the next batch; None if that is incomplete, damaged or not the next of the chain."""
         data, start = self._data, self.sealed_bytes
-        # No request holds a "#", so the first one ends the batch.
+        # A request cannot contain "#", so the first one begins the seal.
         seal = _SEAL.match(data, max(data.find(b"#", start), start))
         if (
             seal is None
@@ -310,22 +305,21 @@ class JournalReader:
             or int(seal[5], 16) != self.head.checksum
             or int(seal[2]) != data.count(b"\n", start, seal.start())
             or int(seal[3]) != seal.start() - start
-            or not _is_whole(data, seal)
+            or not _is_intact(data, seal)
         ):
             return None
         return seal
 
-    def _refuse_a_gap(self) -> None:
-        """Raise where a later batch vouches for the one that could not be read."""
+    def _check_tail(self) -> None:
+        """Raise TranscriptError if a later seal proves that the batch after the last one was on disk."""
         number, start = self.head.number + 1, self.sealed_bytes
         for seal in _SEAL.finditer(self._data, start):
-            if int(seal[4]) >= number and seal.start() - int(seal[3]) >= start and _is_whole(self._data, seal):
-                raise TranscriptError(
-                    start, f"batch {number} is broken, and batch {int(seal[1])} tells that it had been whole on disk"
-                )
+            if int(seal[4]) >= number and seal.start() - int(seal[3]) >= start and _is_intact(self._data, seal):
+                reason = f"batch {number} is damaged: the seal of batch {int(seal[1])} proves that it was on disk"
+                raise TranscriptError(start, reason)
 
 
-def _is_whole(data: bytes, seal: re.Match[bytes]) -> bool:
-    """Tell whether ``seal`` and the bytes of its batch are what they were."""
+def _is_intact(data: bytes, seal: re.Match[bytes]) -> bool:
+    """Whether the checksum of ``seal`` matches it and the bytes of its batch."""
     start = seal.start() - int(seal[3])
     return b"%08x" % crc32(memoryview(data)[start : seal.start(6)]) == seal[6]
