@@ -138,6 +138,13 @@ def build(session: nox.Session) -> None:
     session.run("python", "-m", "tests.smoke", str(clean / "bin" / "scoop-server"))
 
 
+@nox.session(default=False)
+def release(session: nox.Session) -> None:
+    """Build a release into dist: reproducible wheels and sdists, an SBOM, checksums. ``-- --tag`` tags the commit."""
+    session.install(*_group("release"))
+    session.run("python", "contrib/release/build_release.py", *session.posargs)
+
+
 @nox.session(tags=["check"])
 def core_alone(session: nox.Session) -> None:
     """Run the tests of scoop-core in an environment without the server."""

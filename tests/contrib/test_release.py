@@ -1,0 +1,50 @@
+"""The program that builds a release; ``nox -s release`` runs all of it."""
+
+from pathlib import Path
+
+import pytest
+
+from contrib.release.build_release import ReleaseError, common_version, packages, require_equal, write_checksums
+
+from tests.support.pages import ROOT
+
+
+def test_all_packages_carry_one_version() -> None:
+    assert {package.name for package in packages(ROOT)} >= {"scoop-core", "scoop-server"}
+    assert common_version(ROOT)
+
+
+@pytest.mark.parametrize(("own", "required"), [("1.1", "1.0"), ("1.0", "1.1")])
+def test_another_version_or_requirement_is_rejected(tmp_path: Path, own: str, required: str) -> None:
+    for name, version, pins in (("scoop-core", "1.0", ""), ("scoop-server", own, f'"scoop-core=={required}"')):
+        source = tmp_path / "packages" / name / "src" / name.replace("-", "_")
+        source.mkdir(parents=True)
+        (source / "__init__.py").write_text(f'__version__ = "{version}"\n')
+        (tmp_path / "packages" / name / "pyproject.toml").write_text(f"dependencies = [{pins}]\n")
+    with pytest.raises(ReleaseError, match="expected one version, got"):
+        common_version(tmp_path)
+
+
+@pytest.mark.parametrize("second", [{"a": b"1"}, {"a": b"1", "b": b"3"}])
+def test_builds_that_differ_are_rejected(tmp_path: Path, second: dict[str, bytes]) -> None:
+    for name, files in (("first", {"a": b"1", "b": b"2"}), ("second", second)):
+        (tmp_path / name).mkdir()
+        for file, content in files.items():
+            (tmp_path / name / file).write_bytes(content)
+    require_equal(tmp_path / "first", tmp_path / "first")
+    with pytest.raises(ReleaseError, match="two builds of one commit"):
+        require_equal(tmp_path / "first", tmp_path / "second")
+
+
+def test_the_checksums_cover_every_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    write_checksums(tmp_path)
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert (tmp_path / "SHA256SUMS").read_text() == f"{empty}  a\n"
+
+
+def test_no_document_installs_a_package_by_an_unpublished_name() -> None:
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")):
+        for line in page.read_text().splitlines():
+            words = line.split("pip install")[1].split() if "pip install" in line else []
+            assert not [word for word in words if word.strip("'\"`").startswith("scoop")], f"{page}: {line}"
