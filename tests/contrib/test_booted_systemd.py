@@ -246,7 +246,6 @@ def test_one_socket_alone_is_enough(scoop: Installed, only: str) -> None:
     )
 
 
-@pytest.mark.xfail(strict=False, reason="the event loop does not reject changes yet")
 def test_a_read_only_socket_answers_queries_without_a_certificate_and_rejects_changes(scoop: Installed) -> None:
     scoop.run_block("socket=scoop-unix.socket", socket="scoop-tls-read-only.socket")
     assert scoop.ask("QUERY|gmp|", "INDEX|x|", "REMOVE|gmp|", "QUERY|gmp|", port=8444, scheme="tls") == [

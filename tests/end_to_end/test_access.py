@@ -1,0 +1,88 @@
+"""Access to a real server: read-only listeners of every kind, limits on certificates, and browsers."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.support.certificates import CertificateFiles
+from tests.support.process import ServerProcess
+
+QUESTIONS = ("QUERY|gmp|", "INDEX|isl|", "REMOVE|gmp|", "INDEX|x", "QUERY|isl|", "QUERY|gmp|")
+ANSWERS = ["OK", "ERROR", "ERROR", "ERROR", "FAIL", "OK"]
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def files(tmp_path: Path, authority: trustme.CA) -> CertificateFiles:
+    return CertificateFiles.make(tmp_path / "certificates", authority)
+
+
+@pytest.fixture(params=["addresses", "sockets"])
+def server(request: pytest.FixtureRequest, tmp_path: Path, files: CertificateFiles) -> Iterator[ServerProcess]:
+    """Run a server with four listeners, of which the last three are read-only: its own, or passed as by systemd."""
+    path = tmp_path / "scoop.sock"
+    arguments = ("--memory", *files.mutual_arguments)
+    with ExitStack() as resources:
+        if request.param == "addresses":
+            addresses = (
+                "tcp:127.0.0.1:0",
+                "tcp:[::1]:0?read-only",
+                f"unix:{path}?read-only",
+                "tls:127.0.0.1:0?read-only&anonymous",
+            )
+            flags = [word for address in addresses for word in ("--listen", address)]
+            yield resources.enter_context(ServerProcess(*arguments, *flags))
+            return
+        names = ("plain", "scoop.socket?read-only", "plain?read-only", "tls?read-only&anonymous")
+        unix = resources.enter_context(socket.socket(socket.AF_UNIX))
+        unix.bind(str(path))
+        unix.listen()
+        internet = [resources.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        sockets = list(zip(names, (*internet[:2], unix, internet[2]), strict=True))
+        yield resources.enter_context(ServerProcess(*arguments, sockets=sockets))
+
+
+def test_read_only_listeners_answer_queries_and_reject_changes(server: ServerProcess, files: CertificateFiles) -> None:
+    with server.connect() as writer:
+        assert writer.ask("INDEX|gmp|", "QUERY|gmp|") == ["OK", "OK"]
+    for number, tls in ((1, None), (2, None), (3, files.client_context())):
+        with server.connect(number, tls=tls) as reader:
+            assert reader.ask(*QUESTIONS) == ANSWERS
+            assert reader.ask_one_by_one(*QUESTIONS) == ANSWERS
+    server.wait_for_log("WARNING rejected a change of .*: this listener is read-only: INDEX")
+
+
+def test_a_listener_accepts_only_the_certificates_that_it_names(files: CertificateFiles, authority: trustme.CA) -> None:
+    listen = ("--listen", "tls:127.0.0.1:0?subject=builder&subject=publisher")
+    contexts: dict[str, ssl.SSLContext] = {}
+    for name in ("builder", "publisher", "visitor"):
+        contexts[name] = files.client_context()
+        authority.issue_cert(f"{name}@example.org", common_name=name).configure_cert(contexts[name])
+    with ServerProcess("--memory", *listen, *files.mutual_arguments, "--log-level", "debug") as server:
+        for name in ("builder", "publisher"):
+            with server.connect(tls=contexts[name]) as client:
+                assert client.ask("INDEX|gmp|") == ["OK"]
+            server.wait_for_log(rf"CN={name}\W.* connected")
+        with server.connect(tls=contexts["visitor"]) as visitor, pytest.raises((OSError, AssertionError)):
+            visitor.ask("QUERY|gmp|")
+        server.wait_for_log(r"failed: the subject of the client's certificate \(CN=visitor\) is not accepted here")
+
+
+@pytest.mark.parametrize("head", ["POST / HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET /INDEX|evil| HTTP/1.0\n"])
+def test_a_browser_is_disconnected_before_its_lines_are_read(head: str) -> None:
+    with ServerProcess("--memory") as server:
+        with server.connect() as browser:
+            browser.send(head.encode() + b"INDEX|evil|\n")
+            browser.wait_until_closed()
+        server.wait_for_log("HTTP request")
+        with server.connect() as client:
+            assert client.ask("QUERY|evil|") == ["FAIL"]
