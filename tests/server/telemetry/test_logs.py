@@ -196,7 +196,8 @@ def test_the_access_log_shows_the_beginning_of_a_long_request(
         ("INDEX|a b|", "invalid space at column 8 of the line"),
         ("INDEX|a|b,", "empty name at column 11 of the line"),
         ("", NOTHING_KEPT),
-        ("REMOVE|a|", "the request is not allowed here"),
+        ("(read-only) REMOVE|a|", "this listener is read-only"),
+        ("REMOVE|a|", "the request was rejected"),
     ],
 )
 def test_an_error_is_logged_with_its_reason(line: str, reason: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -105,8 +105,6 @@ def test_the_longest_commit_is_that_of_the_last_minute(watched: Watched) -> None
 class SlowDisk:
     """A store whose calls take 2 s and fail."""
 
-    wants_tick = False
-
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 

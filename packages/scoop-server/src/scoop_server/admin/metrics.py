@@ -70,6 +70,7 @@ def _values(health: Health) -> Iterator[_Value]:
 
 
 def _statistics_values(statistics: Statistics) -> Iterator[_Value]:
+    yield _C, "scoop_rejected_changes", "Changes rejected by read-only listeners.", statistics.changes_rejected
     yield _C, "scoop_received_bytes", "Bytes received from clients.", statistics.bytes_received
     yield _C, "scoop_sent_bytes", "Bytes sent to clients.", statistics.bytes_sent
     yield _G, "scoop_connections", "Connected clients.", statistics.connections_now

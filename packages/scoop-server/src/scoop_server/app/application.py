@@ -186,8 +186,8 @@ def _build_server(
         has_successor=claims.listeners[0].is_inherited,
     )
     resources.enter_context(closing(server))
-    if index.store is not None:
-        server.on_tick(index.store.tick)
+    if isinstance(store, WatchedStore):
+        server.on_tick(store.tick)
     statistics.stage = Stage.SERVING
     addresses = ", ".join(listener.address for listener in claims.listeners)
     log.info(

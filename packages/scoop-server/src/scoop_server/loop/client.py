@@ -15,6 +15,7 @@ from scoop_server.config.access import AccessPolicy
 from scoop_server.config.limits import Limits
 from scoop_server.loop.ports import Stream
 from scoop_server.loop.timers import Timer
+from scoop_server.telemetry.logs import READ_ONLY_PREFIX
 from scoop_server.telemetry.statistics import CloseReason
 
 _BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
@@ -142,9 +143,9 @@ class Client:
         return self._reject_changes(self.connection.receive(data))
 
     def _reject_changes(self, lines: str) -> str:
-        """Replace each INDEX and REMOVE by an empty line, which is answered ERROR."""
+        """Mark each INDEX and REMOVE, so that it is malformed and answered ERROR."""
         self.rejected_changes = _CHANGE.findall(lines)
-        return _CHANGE.sub("", lines) if self.rejected_changes else lines
+        return _CHANGE.sub(rf"{READ_ONLY_PREFIX}\g<0>", lines) if self.rejected_changes else lines
 
     def limit_lines(self, lines: str, lines_max: int) -> str:
         """Return the first ``lines_max`` of ``lines``; queue the rest for the next turns."""

@@ -36,6 +36,9 @@ REQUEST_CHARACTERS_MAX: Final = 1_000
 _NOTHING_KEPT: Final = "an empty line, or one longer than --max-line"
 """The description of a line without text; the connection keeps no text of a line over the limit."""
 
+READ_ONLY_PREFIX: Final = "(read-only) "
+"""The beginning of a change that a read-only listener rejects: with it the line is malformed, and answered ERROR."""
+
 _JOURNAL_PRIORITIES: Final = (
     (logging.ERROR, 3),
     (logging.WARNING, 4),
@@ -261,11 +264,13 @@ def _error_fields(peer: str, lines: str, answers: str) -> Fields:
 def _error_reason(line: str) -> str:
     if not line:
         return _NOTHING_KEPT
+    if line.startswith(READ_ONLY_PREFIX):
+        return "this listener is read-only"
     try:
         parse_request(line)
     except MalformedRequest as error:
         return error.reason
-    return "the request is not allowed here"
+    return "the request was rejected"
 
 
 def _shortened(request: str) -> str:

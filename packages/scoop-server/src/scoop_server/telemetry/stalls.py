@@ -126,8 +126,6 @@ class CommitWatch:
 
 
 class _Store(Protocol):
-    @property
-    def wants_tick(self) -> bool: ...
     def commit(self, changes: Changes) -> None: ...
     def tick(self) -> None: ...
 
@@ -138,11 +136,6 @@ class WatchedStore:
     def __init__(self, store: _Store, watch: CommitWatch) -> None:
         self._store = store
         self._watch = watch
-
-    @property
-    def wants_tick(self) -> bool:
-        """See the store."""
-        return self._store.wants_tick
 
     def commit(self, changes: Changes) -> None:
         """Commit ``changes``; see the store."""
