@@ -95,9 +95,9 @@ CASES: Final = [
     ),
     Case(
         "ScoopConnectionsNearLimit",
-        {"scoop_connections": "900x20", "scoop_handshakes": "50x20", "scoop_connections_max": "1000x20"},
+        {"scoop_connections": "950x20", "scoop_connections_max": "1000x20"},
         10,
-        {"scoop_connections": "900x20", "scoop_handshakes": "0x20", "scoop_connections_max": "1000x20"},
+        {"scoop_connections": "900x20", "scoop_connections_max": "1000x20"},
     ),
     Case(
         "ScoopHandshakeFailures",
