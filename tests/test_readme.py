@@ -36,7 +36,9 @@ def _name(value: object) -> str | None:
 # Examples
 
 
-@pytest.mark.parametrize("document", [README, *(path for path in PACKAGE_READMES if "core" in str(path))], ids=_name)
+@pytest.mark.parametrize(
+    "document", [README, *(path for path in PACKAGE_READMES if path.parent.name == "scoop-core")], ids=_name
+)
 def test_library_examples_print_the_shown_results(document: Path) -> None:
     examples = code_blocks(document, "python")
     assert examples
@@ -70,7 +72,7 @@ class Example(NamedTuple):
 
 def _protocol_examples() -> Iterator[Example]:
     for header, reject_cycles in (("case", False), ("case, with `--reject-cycles`", True)):
-        for case, messages, answers, _ in table_rows(PROTOCOL, header, "messages", "answers", "why"):
+        for case, messages, answers, _ in table_rows(PROTOCOL, header, "messages", "responses", "reason"):
             spelled = [message.replace("␍", "\r").replace("␊", "") for message in code_spans(messages)]
             yield Example(case, spelled, code_spans(answers), reject_cycles)
 
