@@ -103,7 +103,7 @@ def scoop(wheels: Path) -> Iterator[Installed]:
         installed.run_block("/usr/local/share/man")
         installed.run_block("openssl req -x509")
         installed.run(f"cat > /etc/scoop/scoop.toml <<'END'\n{settings}\nEND")
-        installed.run_block("--show-config")
+        installed.run_block("--check-config")
         installed.run_block("systemctl enable --now scoop.socket scoop-tls.socket scoop.service")
         yield installed
 

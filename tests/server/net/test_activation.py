@@ -217,7 +217,7 @@ def test_configured_addresses_that_inherited_sockets_replace_are_logged(tmp_path
             assert server.stop() == 0
     [warning] = warnings(server)
     assert warning == (
-        "--listen is ignored because the service manager passed sockets, and none of them is "
+        "--listen is ignored because the service manager passed other sockets than "
         f"{unused[0]}, {unused[1]}; add a socket unit for it, or remove it from the settings"
     )
 

@@ -93,7 +93,7 @@ class Application:
         self._save()
 
     def stop(self) -> None:
-        """Begin the shutdown; called again, end it at once."""
+        """Begin the shutdown; a second call ends it immediately."""
         self._server.request_shutdown()
         limits = self._settings.limits
         waits = (limits.handover_seconds_max, limits.drain_seconds_max, limits.linger_seconds_max)

@@ -65,7 +65,7 @@ def _warn_of_unused_addresses(settings: Settings, inherited: list[Listener]) -> 
     unused = [str(each) for each in settings.listen if str(each).removeprefix("tcp:") not in addresses]
     if unused:
         log.warning(
-            "--listen is ignored because the service manager passed sockets, and none of them is %(address)s; "
+            "--listen is ignored because the service manager passed other sockets than %(address)s; "
             "add a socket unit for it, or remove it from the settings",
             {"address": ", ".join(unused)},
         )

@@ -23,7 +23,7 @@ _EXPIRY_WARNING_DAYS: Final = 14
 
 
 def expiry_warning(settings: Settings, now: float) -> str | None:
-    """Return a line for the operator if the certificate has expired, or will soon. A start accepts it all the same."""
+    """Return a line for the operator if the certificate has expired, or will soon. A start accepts it nevertheless."""
     try:
         certificates = read_certificates(settings)
     except ServerError:  # a problem, not a warning

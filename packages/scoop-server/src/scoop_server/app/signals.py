@@ -12,7 +12,7 @@ HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 _READ_BYTES_MAX: Final = 4_096
-"""Signals read at once: far more than can arrive between two turns."""
+"""The size of one read: far more signals than arrive between two turns."""
 
 
 class SignalPipe:

@@ -82,7 +82,7 @@ class SystemdNotifier:
         usec = 1e6 * (seconds_max + _STOP_MARGIN_SECONDS)
         self._send("STOPPING=1", f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={usec:.0f}", seconds_max=_SEND_SECONDS_MAX)
         self._last_status = status
-        self._next_progress = self._clock()  # saving reports at once, to extend the stop time-out
+        self._next_progress = self._clock()  # saving reports immediately, to extend the stop time-out
 
     def tick(self, status: str) -> None:
         """Send a heartbeat to the watchdog if one is due, and ``status`` if it has changed."""

@@ -47,7 +47,7 @@ class Listener:
     ) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
-            # Accepted sockets inherit both options. Answers are short and complete, so they leave at once; and
+            # Accepted sockets inherit both options. Answers are short and complete, so none waits for more; and
             # keepalive frees the place of a peer that has vanished.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -152,7 +152,7 @@ class OwnFile:
 def bind(address: Address, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> Listener:
     """Return a listener bound to ``address``, which does not listen yet.
 
-    Raises ListenError, whose message ends with ``way_out``; also if the address needs certificates and there are none.
+    Raises ListenError, whose message ends with ``way_out``; also if the address needs certificates and has none.
     """
     match address:
         case UnixAddress():

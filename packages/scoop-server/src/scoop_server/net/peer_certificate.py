@@ -21,7 +21,7 @@ class PeerCertificate:
 
     @classmethod
     def from_ssl(cls, certificate: Mapping[str, object] | None) -> Self:
-        """Return the names in what :meth:`ssl.SSLObject.getpeercert` returns; without a certificate there are none."""
+        """Return the names in the dictionary of :meth:`ssl.SSLObject.getpeercert`; None means no certificate."""
         certificate = certificate or {}
         return cls(
             _common_names(certificate.get("subject")),

@@ -257,7 +257,7 @@ class TlsStream:
         self._socket.setblocking(flag)
 
     def close(self) -> None:
-        """Close the connection, after a close_notify if it can be sent at once."""
+        """Close the connection, after a close_notify if it can be sent without waiting."""
         if not self._is_shut:
             with contextlib.suppress(OSError):
                 self.shutdown(socket.SHUT_WR)
