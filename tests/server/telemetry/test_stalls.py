@@ -117,6 +117,12 @@ class SlowDisk:
         raise ReadOnlyError
 
 
+def test_a_long_commit_is_forgotten_although_no_other_follows(watched: Watched) -> None:
+    watched.commit(4.0)
+    watched.pass_time(71)
+    assert watched.watch.longest_seconds == 0
+
+
 def test_calls_of_the_store_are_watched_also_if_they_fail(watched: Watched) -> None:
     store = WatchedStore(SlowDisk(watched.clock), watched.watch)
     with pytest.raises(ReadOnlyError):

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from scoop_core import Changes
 
@@ -18,20 +18,13 @@ STALL_SECONDS: Final = (1.0, 10.0)
 
 LONGEST_WINDOW_SECONDS: Final = 60.0
 
-_PERIOD_SECONDS: Final = 10.0
-"""The longest commit is kept for each such period of the window."""
+_PERIODS: Final = 6
+"""Periods of the window, for each of which the longest commit is kept."""
+
+_PERIOD_SECONDS: Final = LONGEST_WINDOW_SECONDS / _PERIODS
 
 _POLL_SECONDS: Final = 0.25
 """Interval at which the thread looks at the commit in progress."""
-
-
-class _SlowTime(NamedTuple):
-    """Time in slow commits. The loop replaces it as a whole, so that another thread never counts a commit twice."""
-
-    ended_seconds: float = 0.0
-    """Duration of the slow commits that have ended."""
-    started: float | None = None
-    """Start of the commit in progress."""
 
 
 class CommitWatch:
@@ -42,9 +35,15 @@ class CommitWatch:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._slow_time = _SlowTime()
-        self._periods: tuple[list[float], ...] = ([clock(), 0.0],)
-        """Start and longest commit of each period, the current one last."""
+        self._started_at: float | None = None
+        """Start of the commit in progress."""
+        self._slow: tuple[float, float | None] = (0.0, None)
+        """Time spent in slow commits that have ended, and the start of the last of them."""
+        self._longest = 0.0
+        """Duration of the longest commit of the current period."""
+        self._period_ends_at = clock() + _PERIOD_SECONDS
+        self._earlier_periods: tuple[tuple[float, float], ...] = ()
+        """Last moment and longest commit of the periods before the current one."""
         self._stalls_ended: deque[float] = deque(maxlen=1_000)
         """Durations of stalls that have ended and are not logged yet."""
         self._logged: tuple[float | None, float] = (None, 0.0)
@@ -64,38 +63,49 @@ class CommitWatch:
 
     def started(self) -> None:
         """Note that a commit begins."""
-        self._slow_time = _SlowTime(self._slow_time.ended_seconds, self._clock())
+        self._started_at = self._clock()
 
     def ended(self) -> None:
-        """Note that the commit has ended."""
-        ended_seconds, started = self._slow_time
+        """Note that the commit has ended. A fast one costs two comparisons."""
+        started_at = self._started_at
+        if started_at is None:
+            return
         now = self._clock()
-        seconds = 0.0 if started is None else now - started
-        self._slow_time = _SlowTime(ended_seconds + seconds * (seconds >= SLOW_COMMIT_SECONDS))
-        period = self._periods[-1]
-        if now - period[0] >= _PERIOD_SECONDS:
-            period = [now, 0.0]
-            self._periods = (*self._periods[-int(LONGEST_WINDOW_SECONDS / _PERIOD_SECONDS) :], period)
-        period[1] = max(period[1], seconds)
-        if seconds >= STALL_SECONDS[0]:
-            self._stalls_ended.append(seconds)
+        seconds = now - started_at
+        if seconds > self._longest or now >= self._period_ends_at:
+            self._update_longest(now, seconds)
+        if seconds >= SLOW_COMMIT_SECONDS:
+            self._slow = self._slow[0] + seconds, started_at
+            if seconds >= STALL_SECONDS[0]:
+                self._stalls_ended.append(seconds)
+        self._started_at = None
+
+    def _update_longest(self, now: float, seconds: float) -> None:
+        if now >= self._period_ends_at:
+            ended = self._period_ends_at, self._longest
+            self._earlier_periods = (*self._earlier_periods[1 - _PERIODS :], ended)
+            self._period_ends_at, self._longest = now + _PERIOD_SECONDS, 0.0
+        self._longest = max(self._longest, seconds)
 
     # Any thread
 
     @property
     def slow_seconds(self) -> float:
-        """Time spent in slow commits so far, including the one in progress."""
-        ended_seconds, started = self._slow_time
-        seconds = 0.0 if started is None else self._clock() - started
+        """Time spent in slow commits so far, including the one in progress. It never decreases."""
+        started_at = self._started_at  # read first: a commit that ends meanwhile is then found in the sum
+        ended_seconds, last_started_at = self._slow
+        if started_at is None or started_at == last_started_at:
+            return ended_seconds
+        seconds = self._clock() - started_at
         return ended_seconds + seconds * (seconds >= SLOW_COMMIT_SECONDS)
 
     @property
     def longest_seconds(self) -> float:
         """Duration of the longest commit of the last minute, including the one in progress."""
-        now = self._clock()
-        started = self._slow_time.started
-        ended = [longest for since, longest in self._periods if now - since < LONGEST_WINDOW_SECONDS + _PERIOD_SECONDS]
-        return max([*ended, 0.0 if started is None else now - started])
+        now, started_at = self._clock(), self._started_at
+        periods = (*self._earlier_periods, (self._period_ends_at, self._longest))
+        recent = [longest for until, longest in periods if now - until < LONGEST_WINDOW_SECONDS]
+        return max([0.0 if started_at is None else now - started_at, *recent])
 
     # The thread that logs
 
@@ -106,12 +116,12 @@ class CommitWatch:
 
     def look(self) -> None:
         """Log a commit in progress that has reached one of :data:`STALL_SECONDS`, and the stalls that have ended."""
-        started = self._slow_time.started
-        if started is not None:
-            seconds = self._clock() - started
+        started_at = self._started_at
+        if started_at is not None:
+            seconds = self._clock() - started_at
             reached = max((each for each in STALL_SECONDS if seconds >= each), default=0.0)
-            if reached and (started, reached) != self._logged:
-                self._logged = started, reached
+            if reached and (started_at, reached) != self._logged:
+                self._logged = started_at, reached
                 self._repeat_limit.log(
                     logging.WARNING if reached < STALL_SECONDS[-1] else logging.ERROR,
                     "the disk has not responded for %(seconds).1f s, and all clients wait",
