@@ -221,7 +221,7 @@ class DependencyGraph(GraphLines):
         >>> DependencyGraph().apply_batches(["INDEX|a|\nQUERY|b|\n", "", "QUERY|a|\n"])
         ['OK\nFAIL\n', '', 'OK\n']
         """
-        if len(texts) == 1 or "\n" in texts[0][:-1]:  # nothing to gain, and no need to look at all of them
+        if len(texts) < 2 or "\n" in texts[0][:-1]:  # nothing to gain, and no need to look at all of them
             return [self.apply_lines(text, changes, tally) for text in texts]
         joined = "\r".join(texts)  # marks where each text begins, if none has a CR itself
         borders = len(texts) - 1
