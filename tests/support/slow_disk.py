@@ -1,14 +1,15 @@
-"""A server whose disk is slow."""
+"""Servers whose disk is slow, or does not respond."""
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 _PROGRAM: Final = """
 import os, sys, time
-sync, delays = os.fdatasync, [float(delay) for delay in sys.argv.pop(1).split(",")]
+sync, delay = os.fdatasync, sys.argv.pop(1)
 def sync_slowly(descriptor):
-    time.sleep(delays.pop(0) if len(delays) > 1 else delays[0])
+    {wait}
     sync(descriptor)
 os.fdatasync = sync_slowly
 from scoop_server.cli.main import main
@@ -16,6 +17,16 @@ sys.exit(main())
 """
 
 
-def slow_disk(*delays: float) -> Sequence[str]:
-    """Return the command of a server whose syncs take ``delays`` seconds; the last one is repeated."""
-    return (sys.executable, "-c", _PROGRAM, ",".join(map(str, delays)))
+def slow_disk(seconds: float) -> Sequence[str]:
+    """Return the command of a server whose syncs take ``seconds``."""
+    return (sys.executable, "-c", _PROGRAM.format(wait="time.sleep(float(delay))"), str(seconds))
+
+
+def hanging_disk(fifo: Path) -> Sequence[str]:
+    """Return the command of a server whose syncs hang while ``fifo`` exists, until it is opened for writing."""
+    return (
+        sys.executable,
+        "-c",
+        _PROGRAM.format(wait="os.path.exists(delay) and open(delay, 'rb').close()"),
+        str(fifo),
+    )

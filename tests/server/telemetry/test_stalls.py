@@ -1,6 +1,7 @@
 """Slow commits: their log lines while they last, and their figures."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from scoop_server.telemetry.stalls import CommitWatch, WatchedStore
 
 from tests.support.event_loop import Clock
 from tests.support.process import ServerProcess
-from tests.support.slow_disk import slow_disk
+from tests.support.slow_disk import hanging_disk
 
 
 class Watched:
@@ -135,9 +136,13 @@ def test_calls_of_the_store_are_watched_also_if_they_fail(watched: Watched) -> N
 
 
 def test_a_server_logs_that_its_disk_does_not_respond(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
     arguments = ("--data-dir", str(tmp_path / "data"))
-    with ServerProcess(*arguments, command=slow_disk(1.5, 0.0)) as server, server.connect() as client:
+    with ServerProcess(*arguments, command=hanging_disk(fifo)) as server, server.connect() as client:
+        os.mkfifo(fifo)
         client.send(b"INDEX|a|\n")
-        server.wait_for_log(r"WARNING the disk has not responded for 1\.\d s, and all clients wait")
+        server.wait_for_log(r"WARNING the disk has not responded for \d+\.\d s, and all clients wait")
+        with fifo.open("wb"):
+            fifo.unlink()
         assert client.read_answers(1) == ["OK"]
-        server.wait_for_log(r"WARNING the disk responded after 1\.\d s")
+        server.wait_for_log(r"WARNING the disk responded after \d+\.\d s")
