@@ -290,7 +290,7 @@ class ClientConnection:
     def receive(self, data: bytes | bytearray | memoryview) -> list[tuple[Request, Response]]:
         r"""Receive bytes from the server; return the requests that they answer, each with its response.
 
-        Raises :exc:`PeerViolation` at once for a response without a request and for a line that is not a
+        Raises :exc:`PeerViolation` immediately for a response without a request and for a line that is not a
         response; its ``answered`` holds the responses that preceded the violation in ``data``. Every later call
         raises it again, without them. Raises RuntimeError after the end of the stream.
 

@@ -1,4 +1,4 @@
-"""The dependency graph: a state machine that answers INDEX, REMOVE and QUERY, one at a time or many at once.
+"""The dependency graph: a state machine that answers INDEX, REMOVE and QUERY, one at a time or in batches.
 
 This module is its public face: requests, making a graph, writing it down. :mod:`~scoop_core.graph_state` holds the
 data and the transitions, :mod:`~scoop_core.graph_queries` and :mod:`~scoop_core.graph_requests` answer questions.
@@ -422,7 +422,7 @@ def _count_dependents(lists: dict[str, str]) -> dict[str, int]:
 
 
 def _first_missing(lists: Mapping[str, str]) -> MissingDependencies:
-    """Return the first package with dependencies that are no packages, and what it is missing."""
+    """Return the first package with dependencies that are no packages, and the missing ones."""
     missing = ((package, [each for each in split_names(text) if each not in lists]) for package, text in lists.items())
     package, names = next((package, names) for package, names in missing if names)
     return MissingDependencies(package, tuple(map(parse_name, names)))
@@ -431,4 +431,4 @@ def _first_missing(lists: Mapping[str, str]) -> MissingDependencies:
 _NAMES_IN_REPR: Final = 3
 
 _LISTS_COUNTED_AT_ONCE: Final = 10_000
-"""Bounds the names that exist twice while a graph is made; more at once gains nothing."""
+"""Bounds the names that exist twice while a graph is made; a larger number gains nothing."""

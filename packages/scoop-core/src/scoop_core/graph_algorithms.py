@@ -28,7 +28,7 @@ def reachable(starts: Iterable[Node], successors: Callable[[Node], Iterable[Node
 
 
 def shortest_path(start: Node, goal: Node, successors: Callable[[Node], Iterable[Node]]) -> tuple[Node, ...]:
-    """Return a shortest path of at least one edge, both ends included; empty if there is none.
+    """Return a shortest path of at least one edge, both ends included; empty if no path exists.
 
     >>> shortest_path("a", "d", {"a": "bc", "b": "c", "c": "d", "d": ""}.__getitem__)
     ('a', 'c', 'd')

@@ -50,7 +50,7 @@ def _cycles_through(start: str, edges: Mapping[str, list[str]]) -> Iterator[tupl
     path = [start]
     remaining = [iter(edges[start])]
     closes = [False]  # whether a cycle was found beyond each package of the path
-    blocked = {start}  # on the path, or known to lead to no cycle while the path is what it is
+    blocked = {start}  # on the path, or known to lead to no cycle with the current path
     waiting: dict[str, set[str]] = {}  # unblocked with the key
     while path:
         for name in remaining[-1]:

@@ -105,7 +105,7 @@ class IndexedGraph(DependencyGraph):
         return lambda: self._observers.remove(observer)
 
     def _report(self, call: str, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``method``, and tell the observers what it has changed, also if it has raised."""
+        """Call ``method``, and notify the observers of its changes, also if it has raised."""
         if self._call == _NOTIFYING:
             raise RuntimeError("an observer cannot change the graph that notifies it")
         if self._call:  # a part of another call

@@ -9,7 +9,7 @@ from scoop_core.messages import Request, parse_request
 
 
 class GraphLines(GraphRequests):
-    """What :class:`~scoop_core.DependencyGraph` can be written as.
+    """The text forms of a :class:`~scoop_core.DependencyGraph`.
 
     >>> from scoop_core import DependencyGraph
     >>> isinstance(DependencyGraph(), GraphLines)
@@ -54,7 +54,7 @@ class GraphLines(GraphRequests):
                 yield from self._lines_up_to(package, names, written)
 
     def to_requests(self) -> tuple[Request, ...]:
-        """Return the requests of :meth:`to_lines`, all at once. O(P log P + D log D).
+        """Return the requests of :meth:`to_lines`, as one list. O(P log P + D log D).
 
         >>> from scoop_core import DependencyGraph
         >>> DependencyGraph.from_mapping({"gmp": []}).to_requests()

@@ -156,7 +156,7 @@ class GraphQueries(GraphState):
         return tuple(successors_first(sorted(affected), lambda name: sorted(affected.intersection(self._names(name)))))
 
     def find_path(self, package: str, dependency: str) -> tuple[str, ...]:
-        """Return a shortest path by which ``package`` depends on ``dependency``, both included; empty if there is none.
+        """Return a shortest path by which ``package`` depends on ``dependency``, both included; empty without a path.
 
         Each package on it depends directly on the next. If both are the same, it is a shortest cycle
         through it. O(p + d log d).
@@ -222,7 +222,7 @@ class GraphQueries(GraphState):
     def cyclic_components(self) -> tuple[tuple[str, ...], ...]:
         """Return the groups of packages that all depend on each other, and the packages that depend on themselves.
 
-        These are the strongly connected components with a cycle. If there is none, each package can be
+        These are the strongly connected components with a cycle. Without them, each package can be
         installed after its dependencies. O(P + D).
 
         >>> from scoop_core import DependencyGraph

@@ -84,7 +84,7 @@ class GraphState:
 
     @property
     def reject_cycles(self) -> bool:
-        """Whether an INDEX that would close a cycle is answered FAIL; cycles that exist already stay.
+        """Return whether an INDEX that would close a cycle is answered FAIL; cycles that exist already stay.
 
         >>> from scoop_core import DependencyGraph
         >>> DependencyGraph(reject_cycles=True).reject_cycles

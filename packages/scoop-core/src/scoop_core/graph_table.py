@@ -11,7 +11,7 @@ from operator import contains
 from typing import Final
 
 _LISTS_AT_ONCE: Final = 10_000
-"""Bounds the names that exist twice while a table is made; more at once gains nothing."""
+"""Bounds the names that exist twice while a table is made; a larger number gains nothing."""
 
 
 class EdgeTable:

@@ -320,6 +320,6 @@ class JournalReader:
 
 
 def _is_intact(data: bytes, seal: re.Match[bytes]) -> bool:
-    """Whether the checksum of ``seal`` matches it and the bytes of its batch."""
+    """Return whether the checksum of ``seal`` matches it and the bytes of its batch."""
     start = seal.start() - int(seal[3])
     return b"%08x" % crc32(memoryview(data)[start : seal.start(6)]) == seal[6]

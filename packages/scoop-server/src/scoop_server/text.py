@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 _SIMILARITY_MIN: Final = 0.6
-"""The share of common characters above which a word is taken for a typing error: "prot" resembles "port" by 0.75."""
+"""The share of common characters above which a text counts as a typing error: "prot" resembles "port" by 0.75."""
 
 
 def noun(number: int, one: str, many: str = "") -> str:

@@ -294,7 +294,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.respond(path)
 
     def _is_strict(self) -> bool:
-        """Whether no other reader can take this head for another request, or for more than one."""
+        """Return whether no other reader can take this head for another request, or for more than one."""
         fields = self.headers
         hosts, lengths = fields.get_all("Host", []), fields.get_all("Content-Length", [])
         return (

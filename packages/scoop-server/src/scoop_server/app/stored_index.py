@@ -25,7 +25,7 @@ class StoredIndex:
     store: JournalStore | None
     """None for an index in memory only."""
     place: str
-    """Where the index is kept, for the log."""
+    """The place of the index, for the log."""
     recovery_seconds: float
 
     def request_compaction(self) -> None:

@@ -61,7 +61,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class Action(Enum):
-    """What ``serve`` does with the settings."""
+    """The action of ``serve``."""
 
     RUN = auto()
     SHOW_CONFIG = auto()

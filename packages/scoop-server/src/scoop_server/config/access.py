@@ -26,11 +26,11 @@ _EXPECTED: Final = "read-only, anonymous, subject=NAME or issuer=NAME"
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """The restrictions of one listener; by default there are none."""
+    """The restrictions of one listener; by default no restriction."""
 
     is_read_only: bool = False
     is_anonymous: bool = False
-    """Whether clients need no certificate even if the server knows their authorities."""
+    """True if clients need no certificate even if the server knows their authorities."""
     subjects: tuple[str, ...] = ()
     """Names of which a client's certificate must have one; empty accepts any."""
     issuers: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class AccessPolicy:
 
     @property
     def requires_certificate(self) -> bool:
-        """Whether it can be met only by a client with a certificate."""
+        """Return whether it can be met only by a client with a certificate."""
         return bool(self.subjects or self.issuers)
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ UNRESTRICTED: Final = AccessPolicy()
 
 
 def split_policy(text: str) -> tuple[str, AccessPolicy]:
-    """Return what stands before the first question mark, and the policy after it.
+    """Return the text before the first question mark, and the policy after it.
 
     Raises ValueError with one line, also for a question mark without options.
 

@@ -51,7 +51,7 @@ Address = InternetAddress | UnixAddress
 
 
 def are_sockets_handed_over(environment: Mapping[str, str]) -> bool:
-    """Tell whether a service manager has passed sockets to this process; they replace all addresses."""
+    """Return whether a service manager has passed sockets to this process; they replace all addresses."""
     return environment.get("LISTEN_PID") == str(os.getpid()) and bool(environment.get("LISTEN_FDS"))
 
 

@@ -4,7 +4,7 @@ import enum
 
 
 class Fsync(enum.StrEnum):
-    """When a commit waits for the disk. Under each policy, every answered change survives the death of the process."""
+    """The sync policy of commits. Under each policy, every acknowledged change survives the death of the process."""
 
     ALWAYS = "always"
     """Every commit waits: every answered change survives a power loss."""

@@ -42,9 +42,9 @@ class Option:
     meaning: str
     """The line of the help."""
     is_repeatable: bool = False
-    """Whether it can be given several times; the setting is a tuple of such values."""
+    """True if it can be given several times; the setting is a tuple of such values."""
     is_basic: bool = False
-    """Whether the short help lists it."""
+    """True if the short help lists it."""
 
     @property
     def flag(self) -> str:
@@ -58,12 +58,12 @@ class Option:
 
     @property
     def is_switch(self) -> bool:
-        """Whether the value is yes or no; such an option also has a flag ``--no-...``."""
+        """Return whether the value is yes or no; such an option also has a flag ``--no-...``."""
         return isinstance(self.default, bool)
 
     @property
     def has_units(self) -> bool:
-        """Whether its number may have a unit."""
+        """Return whether its number may have a unit."""
         return self.kind.metavar in {"SIZE", "TIME"}
 
     def value_in(self, settings: object) -> object:

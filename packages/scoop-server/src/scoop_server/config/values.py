@@ -31,7 +31,7 @@ _NO: Final = frozenset({"0", "false", "no", "off"})
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T_co]):
-    """How a value is read and described. ``parse`` raises ValueError with "expected A, got B"."""
+    """A kind of value: its parser and its description. ``parse`` raises ValueError with "expected A, got B"."""
 
     parse: Callable[[str], T_co]
     metavar: str = ""

@@ -99,16 +99,16 @@ class Client:
         """Turns of a shutdown in which more input arrived."""
         self.connected_at = now
         self.last_active = now
-        """When it last sent something or accepted an answer."""
+        """The time at which it last sent something or accepted an answer."""
         self._limits = limits
         self._recv, self._send = stream.recv, stream.send  # looked up once, not once per message
         self._queued_lines = ""
         self._unsent = bytearray()
         self._accepted_late_at: float | None = None
-        """When it last accepted some of its unsent answers, or when these began; None if nothing is unsent."""
+        """The time at which it last accepted some of its unsent answers, or these began; None if nothing is unsent."""
         self._line_number = self.connection.incomplete_line_number
         self._line_started = now
-        """When the line ``_line_number`` began to arrive; meaningful while a line is incomplete."""
+        """The time at which the line ``_line_number`` began to arrive; meaningful while a line is incomplete."""
 
     # Input
 
@@ -225,24 +225,24 @@ class Client:
 
     @property
     def reads_requests(self) -> bool:
-        """Whether its requests are read now: it is open and accepts its answers (backpressure)."""
+        """Return whether its requests are read now: it is open and accepts its answers (backpressure)."""
         return self.phase is _OPEN and len(self._unsent) <= self._limits.output_bytes_high_water
 
     @property
     def wanted_events(self) -> int:
-        """The events to watch for; 0 if there are none."""
+        """The events to watch for; 0 for no event."""
         if self.phase is Phase.LINGERING:
             return EVENT_READ
         return (EVENT_READ if self.reads_requests else 0) | (EVENT_WRITE if self._unsent else 0)
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing has been received from it."""
+        """Return whether nothing has been received from it."""
         return self.last_active == self.connected_at
 
     @property
     def is_in_line(self) -> bool:
-        """Whether a line is incomplete."""
+        """Return whether a line is incomplete."""
         return self.connection.state in (ConnectionState.IN_LINE, ConnectionState.SKIPPING)
 
     # Deadlines

@@ -88,7 +88,7 @@ class Server:
         return self._shutdown.state
 
     def request_shutdown(self) -> None:
-        """Stop accepting, answer what has arrived, then stop. A second request stops at once."""
+        """Stop accepting, answer what has arrived, then stop. A second request stops immediately."""
         self._shutdown.request()
 
     def run(self) -> None:

@@ -21,13 +21,13 @@ class Lifecycle(enum.Enum):
     HANDING_OVER = enum.auto()
     """A successor accepts new connections; clients that have just connected may still send their first request."""
     DRAINING = enum.auto()
-    """What has arrived is answered, and each client is closed after its last answer."""
+    """Received requests are answered, and each client is closed after its last answer."""
     STOPPED = enum.auto()
     """No client is left."""
 
 
 class Shutdown:
-    """The lifecycle of a server. ``has_successor``: another process goes on accepting at the same sockets."""
+    """The lifecycle of a server. ``has_successor``: another process continues to accept at the same sockets."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Shutdown:
         """The turn in which draining began."""
 
     def request(self) -> None:
-        """Stop accepting, answer what has arrived, then stop. A second request stops at once."""
+        """Stop accepting, answer what has arrived, then stop. A second request stops immediately."""
         if self.state is not Lifecycle.SERVING:
             log.info("stopping immediately")
             self.state = Lifecycle.STOPPED
@@ -103,7 +103,7 @@ class Shutdown:
 
     @property
     def is_polling(self) -> bool:
-        """Whether the next turn must not wait: what is not ready at once had not arrived."""
+        """Return whether the next turn must not wait: a request that is not ready now had not arrived."""
         return self.state is Lifecycle.DRAINING and (
             not len(self._clients) or any(client.reads_requests for client in self._clients)
         )

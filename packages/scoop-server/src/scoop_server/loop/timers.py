@@ -51,7 +51,7 @@ class Timers:
     def __init__(self, now: float) -> None:
         self.now = now
         self.due = inf
-        """When the earliest timer is due; infinity if there is none."""
+        """The time at which the earliest timer is due; infinity without timers."""
         self._heap: list[tuple[float, int, Timer]] = []
         self._numbers = count()  # timers of equal time are called in the order in which they were set
         self._cancelled = 0
@@ -76,7 +76,7 @@ class Timers:
         self.call_at(self.now + seconds, call)
 
     def seconds_left(self) -> float | None:
-        """Return the seconds from ``now`` until the earliest timer is due; None if there is none."""
+        """Return the seconds from ``now`` until the earliest timer is due; None without timers."""
         left = self.due - self.now
         if left == inf:
             return None

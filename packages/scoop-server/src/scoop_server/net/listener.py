@@ -31,7 +31,7 @@ class Listener:
     """A bound or listening socket, made non-blocking.
 
     With ``certificates`` it serves TLS. ``policy`` restricts its clients. ``own_file`` is the file of a Unix socket
-    that this process has bound. An inherited socket listens already, and goes on
+    that this process has bound. An inherited socket listens already, and continues
     listening in another process after it is closed here.
     """
 
@@ -62,12 +62,12 @@ class Listener:
 
     @property
     def is_tls(self) -> bool:
-        """Whether it serves TLS."""
+        """Return whether it serves TLS."""
         return self._certificates is not None
 
     @property
     def is_exposed(self) -> bool:
-        """Whether clients on other machines can connect without a certificate."""
+        """Return whether clients on other machines can connect without a certificate."""
         if self._socket.family == socket.AF_UNIX:
             return False
         if self._certificates is not None and self._certificates.requires_client_certificate(self.policy):
@@ -132,7 +132,7 @@ class OwnFile:
         self._identity = self._read_identity()
 
     def is_there(self) -> bool:
-        """Whether the file at the path is still that one."""
+        """Return whether the file at the path is still that one."""
         return self._identity is not None and self._read_identity() == self._identity
 
     def remove(self) -> None:

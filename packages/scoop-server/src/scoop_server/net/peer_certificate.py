@@ -12,7 +12,7 @@ _ALTERNATIVE_NAMES: Final = frozenset({"DNS", "email", "URI"})
 
 @dataclass(frozen=True, slots=True)
 class PeerCertificate:
-    """What the server knows about a verified client certificate."""
+    """The content of a verified client certificate."""
 
     common_names: tuple[str, ...] = ()
     alternative_names: tuple[str, ...] = ()

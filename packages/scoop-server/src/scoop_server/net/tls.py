@@ -149,7 +149,7 @@ class TlsStream:
         self._ciphertext = b""
         """Encrypted bytes that were taken out of ``_outgoing`` and not sent yet."""
         self._taken = 0
-        """How many of the bytes offered to the next :meth:`send` are encrypted already."""
+        """Number of bytes offered to the next :meth:`send` that are encrypted already."""
         self._is_shut = False
 
     def handshake(self) -> int:

@@ -61,14 +61,14 @@ class Health:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the event loop should take turns and has not for long. Loading and saving may take long."""
+        """Return whether the event loop should take turns and has not for long. Loading and saving may take long."""
         if self.statistics.stage not in {Stage.SERVING, Stage.DRAINING} or self.statistics.last_tick is None:
             return False
         return self.clock() - self.statistics.last_tick > STUCK_SECONDS
 
     @property
     def is_read_only(self) -> bool:
-        """Whether changes are refused while queries are answered."""
+        """Return whether changes are refused while queries are answered."""
         return self.storage is not None and bool(self.storage.read_only_reason)
 
     @property

@@ -171,7 +171,7 @@ class RepeatLimit:
 
     @property
     def is_counting(self) -> bool:
-        """Whether :meth:`flush` has something to do, now or later."""
+        """Return whether :meth:`flush` has something to do, now or later."""
         return bool(self._repeated)
 
     def log(

@@ -1,4 +1,4 @@
-"""What a run of the server counts, as plain numbers: the thread that serves writes them, others only read.
+"""The counters of a run: the thread of the event loop writes them, others only read.
 
 Each is one attribute or one item, replaced as a whole, so that a reader in another thread never sees half of it.
 """
@@ -26,7 +26,7 @@ BATCH_CHANGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000
 
 
 class Stage(enum.StrEnum):
-    """How far a run of the server has come."""
+    """The stages of a run."""
 
     LOADING = "loading"
     """The index is being read; no client is served yet."""
@@ -39,7 +39,7 @@ class Stage(enum.StrEnum):
 
 
 class CloseReason(enum.StrEnum):
-    """Why a connection was closed."""
+    """The reason for the end of a connection."""
 
     ENDED = "ended"
     """The client has ended it."""
@@ -64,7 +64,7 @@ class CloseReason(enum.StrEnum):
 
 
 class Histogram:
-    """How many observations fell under each of ``bounds``, ascending, and above all of them."""
+    """A histogram: the number of observations up to each of ``bounds``, ascending, and above all of them."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -111,21 +111,21 @@ class Statistics:
     def __init__(self) -> None:
         self.stage = Stage.LOADING
         self.recovery_seconds: float | None = None
-        """How long reading the index took; None until it has been read."""
+        """Duration of reading the index; None until it has been read."""
         self.changes_rejected = 0
         """INDEX and REMOVE requests that a read-only listener rejected."""
         self.connections_now = 0
-        """Clients; a connection whose TLS handshake is in progress is none yet."""
+        """Number of clients, without connections whose TLS handshake is in progress."""
         self.handshakes_now = 0
         self.connections_accepted = 0
         self.connections_closed: Counter[str] = Counter()
-        """By reason: a word or two, from a fixed set."""
+        """By reason, from a fixed set."""
         self.tally = Tally()
         """Requests, by command and response."""
         self.last_tick: float | None = None
-        """When the event loop last had a tick, by its clock: about once a second, where it was watched as it began."""
+        """The time of the last tick of the event loop, by its clock: about once a second."""
         self.dependency_edges = 0
-        """How many dependencies all packages have together."""
+        """Number of dependencies of all packages."""
         self.bytes_received = 0
         self.bytes_sent = 0
         """Bytes of answers, those included that a client has not taken yet."""
