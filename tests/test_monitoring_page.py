@@ -104,6 +104,7 @@ def test_the_dashboard_has_the_fields_that_grafana_needs() -> None:
     assert board["schemaVersion"] >= 39
     assert board.get("id") is None, "Grafana assigns the id"
     variables = {variable["name"] for variable in board["templating"]["list"]}
+    assert not any("allValue" in variable for variable in board["templating"]["list"]), "All means Scoop's jobs alone"
     ids = [panel["id"] for panel in panels()]
     assert len(set(ids)) == len(ids)
     for panel in panels():

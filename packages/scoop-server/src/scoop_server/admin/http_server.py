@@ -137,6 +137,7 @@ class HttpServer(BaseServer):
                 self._end(connection)
         self._workers.shutdown()
         self._listener.close()
+        self._repeat_limit.flush(at_once=True)
 
     # The accept thread; BaseServer calls these
 
