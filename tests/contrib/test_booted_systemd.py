@@ -99,8 +99,9 @@ def scoop(wheels: Path) -> Iterator[Installed]:
         installed = Installed(machine)
         [settings] = code_blocks(PAGE, "toml")
         installed.run_block("-m venv --clear")
-        installed.run_block("systemd-sysusers")
-        installed.run_block("/usr/local/share/man")
+        for _ in range(2):
+            installed.run_block("systemd-sysusers")
+            installed.run_block("/usr/local/share/man")
         installed.run_block("openssl req -x509")
         installed.run(f"cat > /etc/scoop/scoop.toml <<'END'\n{settings}\nEND")
         installed.run_block("--check-config")

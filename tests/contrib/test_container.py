@@ -1,4 +1,4 @@
-"""The files in contrib/container: they fit each other and the server, and the health check tells how it is."""
+"""The files in contrib/container agree with each other and with the server, and the health check works."""
 
 import json
 import os
@@ -25,7 +25,7 @@ CONTAINER: Final = ROOT / "contrib" / "container"
 HEALTH_CHECK: Final = CONTAINER / "healthcheck.py"
 
 PINNED: Final = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}")
-"""An image by an exact version, and by what it holds."""
+"""An image with an exact version and its digest."""
 
 _CAN_BE_PROCESS_1: Final = (
     shutil.which("unshare") is not None
@@ -34,40 +34,40 @@ _CAN_BE_PROCESS_1: Final = (
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Return the instructions of the Dockerfile, each with what follows it, on one line."""
+    """Return the instructions of the Dockerfile with their arguments, continuation lines joined."""
     text = (CONTAINER / "Dockerfile").read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(name, " ".join(rest.split())) for name, _, rest in (line.partition(" ") for line in lines)]
 
 
 def final(name: str) -> list[str]:
-    """Return what the last stage says under an instruction."""
+    """Return the arguments of an instruction in the last stage."""
     given = instructions()
     last_stage = max(number for number, (each, _) in enumerate(given) if each == "FROM")
     return [rest for each, rest in given[last_stage:] if each == name]
 
 
 def variables() -> dict[str, str]:
-    """Return the environment of the container."""
+    """Return the environment variables of the container."""
     return dict(assignment.split("=", 1) for line in final("ENV") for assignment in line.split())
 
 
 def load(name: str) -> Any:
-    """Return what a YAML file holds."""
+    """Return the contents of a YAML file."""
     return yaml.safe_load((CONTAINER / name).read_text())
 
 
 # The image
 
 
-def test_each_base_image_is_pinned() -> None:
+def test_the_base_image_is_pinned_by_digest() -> None:
     bases = [rest.split()[0] for name, rest in instructions() if name == "FROM"]
     assert len(bases) == 2
     assert len(set(bases)) == 1
     assert all(PINNED.fullmatch(base) for base in bases)
 
 
-def test_what_is_copied_is_there() -> None:
+def test_copied_files_and_extras_exist() -> None:
     copied = [rest.split()[0] for name, rest in instructions() if name == "COPY" and not rest.startswith("--from")]
     assert copied == ["packages", "contrib/container/healthcheck.py"]
     assert all((ROOT / path).exists() for path in copied)
@@ -80,7 +80,7 @@ def test_what_is_copied_is_there() -> None:
         assert not extra or re.search(rf"^{extra} = \[", project, re.MULTILINE)
 
 
-def test_no_shell_stands_between_the_runtime_and_the_server() -> None:
+def test_the_server_runs_without_a_shell() -> None:
     for name, rest in instructions():
         if name in {"RUN", "ENTRYPOINT", "CMD"}:
             assert isinstance(json.loads(rest), list)
@@ -89,7 +89,7 @@ def test_no_shell_stands_between_the_runtime_and_the_server() -> None:
     assert final("STOPSIGNAL") == ["SIGTERM"]
 
 
-def test_the_server_runs_as_nobody_in_particular_and_owns_its_volume() -> None:
+def test_the_server_runs_as_an_unprivileged_user_that_owns_its_volume() -> None:
     [user] = final("USER")
     number, group = user.split(":")
     assert int(number) > 0
@@ -99,7 +99,7 @@ def test_the_server_runs_as_nobody_in_particular_and_owns_its_volume() -> None:
     assert variables()["SCOOP_DATA_DIR"] == volume
 
 
-def test_the_environment_is_made_of_settings_and_the_ports_are_theirs() -> None:
+def test_the_environment_holds_valid_options_and_their_ports_are_exposed() -> None:
     given = variables()
     assert given.keys() <= {option.variable for option in OPTIONS}
     settings = read_settings([], given)
@@ -107,18 +107,18 @@ def test_the_environment_is_made_of_settings_and_the_ports_are_theirs() -> None:
     assert final("EXPOSE") == [f"{settings.port} {settings.admin.port}"]
 
 
-def test_the_arguments_of_the_entry_point_are_those_of_the_server() -> None:
+def test_the_entry_point_has_valid_arguments() -> None:
     [entry_point] = final("ENTRYPOINT")
     program, *arguments = json.loads(entry_point)
     assert Path(program).name == "scoop-server"
     read_settings(arguments, {})
 
 
-# Being well
+# The health check
 
 
 def check_health(admin: str) -> int:
-    """Run the health check as the container does; return its exit status."""
+    """Run the health check as in the container; return its exit status."""
     done = subprocess.run(
         [sys.executable, str(HEALTH_CHECK)],
         env=os.environ | {"SCOOP_ADMIN": admin},
@@ -129,7 +129,7 @@ def check_health(admin: str) -> int:
     return done.returncode
 
 
-def test_the_health_check_tells_a_server_that_serves_from_one_that_does_not(tmp_path: Path) -> None:
+def test_the_health_check_succeeds_only_while_the_server_is_ready(tmp_path: Path) -> None:
     inside = variables() | {"SCOOP_HOST": "127.0.0.1", "SCOOP_ADMIN": "127.0.0.1:0", "SCOOP_DATA_DIR": str(tmp_path)}
     with ServerProcess(variables=inside) as server:
         admin = server.wait_for_log(r"serving the admin endpoint at http://127\.0\.0\.1:(\d+)")
@@ -139,8 +139,8 @@ def test_the_health_check_tells_a_server_that_serves_from_one_that_does_not(tmp_
     assert check_health(f"0.0.0.0:{admin[1]}") == 1
 
 
-@pytest.mark.skipif(not _CAN_BE_PROCESS_1, reason="a process namespace of its own is not allowed here")
-def test_a_server_that_is_process_1_ends_at_sigterm(tmp_path: Path) -> None:
+@pytest.mark.skipif(not _CAN_BE_PROCESS_1, reason="process namespaces are not allowed here")
+def test_a_server_that_is_process_1_stops_at_sigterm(tmp_path: Path) -> None:
     command = ["unshare", "--pid", "--fork", *MODULE_COMMAND]
     with ServerProcess("--data-dir", str(tmp_path / "data"), command=command) as server:
         children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
@@ -151,10 +151,10 @@ def test_a_server_that_is_process_1_ends_at_sigterm(tmp_path: Path) -> None:
     assert any("received SIGTERM" in line for line in server.log_lines)
 
 
-# The services around it
+# Compose
 
 
-def test_the_services_are_pinned_and_reached_from_this_machine_alone() -> None:
+def test_the_services_are_pinned_and_published_on_loopback_only() -> None:
     services = load("compose.yaml")["services"]
     assert services.keys() == {"scoop", "prometheus", "grafana"}
     for name, each in services.items():
@@ -162,7 +162,7 @@ def test_the_services_are_pinned_and_reached_from_this_machine_alone() -> None:
         assert all(port.startswith("127.0.0.1:") for port in each["ports"])
 
 
-def test_the_files_and_volumes_of_the_services_are_there() -> None:
+def test_the_files_and_volumes_of_the_services_exist() -> None:
     compose = load("compose.yaml")
     for each in compose["services"].values():
         for source in (volume.split(":")[0] for volume in each["volumes"]):
@@ -172,12 +172,12 @@ def test_the_files_and_volumes_of_the_services_are_there() -> None:
     assert (ROOT / build["dockerfile"]).is_file()
 
 
-def test_a_stop_is_given_more_time_than_the_server_takes_to_answer() -> None:
+def test_the_grace_period_exceeds_the_drain_timeout() -> None:
     period = load("compose.yaml")["services"]["scoop"]["stop_grace_period"]
     assert 60 * int(period.removesuffix("m")) >= 2 * Limits().drain_seconds_max
 
 
-def test_prometheus_scrapes_the_admin_endpoint_and_has_the_rules() -> None:
+def test_prometheus_scrapes_the_admin_endpoint_and_loads_the_rules() -> None:
     prometheus = load("prometheus.yml")
     [job] = prometheus["scrape_configs"]
     admin_port = variables()["SCOOP_ADMIN"].rpartition(":")[2]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.support.admin import get, place_of
 from tests.support.certificates import CertificateFiles
 from tests.support.process import ServerProcess
 
@@ -30,7 +31,7 @@ def files(tmp_path: Path, authority: trustme.CA) -> CertificateFiles:
 def server(request: pytest.FixtureRequest, tmp_path: Path, files: CertificateFiles) -> Iterator[ServerProcess]:
     """Run a server with four listeners, of which the last three are read-only: its own, or passed as by systemd."""
     path = tmp_path / "scoop.sock"
-    arguments = ("--memory", *files.mutual_arguments)
+    arguments = ("--memory", "--admin", "127.0.0.1:0", *files.mutual_arguments)
     with ExitStack() as resources:
         if request.param == "addresses":
             addresses = (
@@ -59,6 +60,7 @@ def test_read_only_listeners_answer_queries_and_reject_changes(server: ServerPro
             assert reader.ask(*QUESTIONS) == ANSWERS
             assert reader.ask_one_by_one(*QUESTIONS) == ANSWERS
     server.wait_for_log("WARNING rejected a change of .*: this listener is read-only: INDEX")
+    assert "\nscoop_rejected_changes_total 18.0\n" in get(place_of(server), "/metrics")[1]
 
 
 def test_a_listener_accepts_only_the_certificates_that_it_names(files: CertificateFiles, authority: trustme.CA) -> None:
@@ -75,6 +77,32 @@ def test_a_listener_accepts_only_the_certificates_that_it_names(files: Certifica
         with server.connect(tls=contexts["visitor"]) as visitor, pytest.raises((OSError, AssertionError)):
             visitor.ask("QUERY|gmp|")
         server.wait_for_log(r"failed: the subject of the client's certificate \(CN=visitor\) is not accepted here")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_resumed_session_is_checked_like_a_new_one(
+    files: CertificateFiles, authority: trustme.CA, version: ssl.TLSVersion
+) -> None:
+    listen = [word for name in ("builder", "other") for word in ("--listen", f"tls:127.0.0.1:0?subject={name}")]
+    context = files.client_context()
+    context.maximum_version = version
+    authority.issue_cert("builder@example.org", common_name="builder").configure_cert(context)
+
+    def ask(server: ServerProcess, number: int, session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool]:
+        """Send a query; return the session, and whether it was resumed."""
+        plain = socket.create_connection(server.address_of(number))  # type: ignore[arg-type]  # these are not Unix
+        with context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as connection:
+            connection.sendall(b"QUERY|gmp|\n")
+            assert connection.recv(100) == b"FAIL\n"
+            return connection.session, bool(connection.session_reused)
+
+    with ServerProcess("--memory", *listen, *files.mutual_arguments) as server:
+        session, _ = ask(server, 0, None)
+        _, is_resumed = ask(server, 0, session)
+        assert is_resumed
+        with pytest.raises((OSError, AssertionError)):
+            ask(server, 1, session)
+        server.wait_for_log(r"failed: the subject of the client's certificate \(CN=builder\) is not accepted here")
 
 
 @pytest.mark.parametrize("head", ["POST / HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET /INDEX|evil| HTTP/1.0\n"])

@@ -167,10 +167,7 @@ def _build_server(
     health.index, health.storage = index.graph, index.store
     health.connections_max, health.journal_bytes_min = limits.clients_max, limits.journal_bytes_min
     selector = resources.enter_context(best_selector())
-    # The loaded index lives as long as the process: exclude it from every later garbage collection.
-    gc.collect()
-    if hasattr(gc, "freeze"):  # PyPy has none
-        gc.freeze()
+    _freeze_heap()
     for listener in claims.listeners:
         listener.listen()
     store = _watch_commits(index.store, health, resources) if index.store else MemoryStore()
@@ -189,6 +186,18 @@ def _build_server(
     if isinstance(store, WatchedStore):
         server.on_tick(store.tick)
     statistics.stage = Stage.SERVING
+    _log_start(claims, index)
+    return server
+
+
+def _freeze_heap() -> None:
+    """Exclude the loaded index from every later garbage collection: it lives as long as the process."""
+    gc.collect()
+    if hasattr(gc, "freeze"):  # PyPy has none
+        gc.freeze()
+
+
+def _log_start(claims: Claims, index: StoredIndex) -> None:
     addresses = ", ".join(listener.address for listener in claims.listeners)
     log.info(
         "scoop-server %(version)s with Python %(python)s",
@@ -198,7 +207,6 @@ def _build_server(
         "listening on %(address)s with %(packages)d packages (%(place)s)",
         {"address": addresses, "packages": len(index.graph), "place": index.place},
     )
-    return server
 
 
 def _watch_commits(store: JournalStore, health: Health, resources: ExitStack) -> WatchedStore:
