@@ -54,3 +54,28 @@ def test_the_metrics_report_the_outcome_of_the_last_reload_and_the_expiry(tmp_pa
         settings.write_text("log_level = 'info'\n")
         reload(server, "INFO reloaded the certificate")
         wait_for_metric(server, "scoop_last_reload_success", 1)
+
+
+def test_a_reload_applies_the_log_level_of_the_file_and_an_invalid_file_changes_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "scoop.toml"
+    config.write_text("log_level = 'info'\n")
+    with ServerProcess("--memory", "--config", str(config)) as server, server.connect() as client:
+        config.write_text("log_level = 'debug'\nmax_line = 1000\nmax_clients = 1\n")
+        server.send_signal(signal.SIGHUP)
+        server.wait_for_log("INFO the log level is debug")
+        with server.connect() as another:
+            server.wait_for_log(f"DEBUG {another.name} connected")
+            assert another.ask("QUERY|a|") == ["FAIL"], "all else is as it was"
+        server.wait_for_log("WARNING changed settings take effect at the next restart: max_clients, max_line")
+        config.write_text("log_level = 'loud'\n")
+        server.send_signal(signal.SIGHUP)
+        place = re.escape(f"{config} line 1: log_level: expected one of debug, info, warning, error, got 'loud'")
+        server.wait_for_log(f"ERROR cannot reload the settings: {place}; the previous settings stay in use")
+        with server.connect() as another:
+            server.wait_for_log(f"DEBUG {another.name} connected")
+        config.write_text("log_level = 'error'\n")
+        server.send_signal(signal.SIGHUP)
+        # In the turn of the second answer at the latest the signal is seen, and nothing tells of it at this level.
+        assert client.ask_one_by_one("QUERY|a|", "QUERY|a|", "WHAT") == ["FAIL", "FAIL", "ERROR"]
+        assert server.stop() == 0
+    assert not any("ERROR to" in line or "shutting down" in line for line in server.log_lines)

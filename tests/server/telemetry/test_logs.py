@@ -306,13 +306,6 @@ def test_text_escapes_requests_and_paths(tmp_path: Path) -> None:
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ ", line) for line in server.log_lines)
 
 
-def test_without_the_access_log_no_request_is_logged() -> None:
-    with ServerProcess("--memory", "--log-level", "debug") as server, server.connect() as client:
-        assert client.ask("QUERY|secret|") == ["FAIL"]
-        assert server.stop() == 0
-    assert not any("secret" in line for line in server.log_lines)
-
-
 def test_a_flood_of_refusals_is_a_few_lines() -> None:
     with ServerProcess("--memory", "--max-clients", "1") as server, server.connect() as client:
         assert client.ask("QUERY|a|") == ["FAIL"]
@@ -324,39 +317,3 @@ def test_a_flood_of_refusals_is_a_few_lines() -> None:
     assert 2 <= len(lines) <= 20
     counts = [int(match[1].replace(",", "")) for line in lines if (match := re.search(r"and ([\d,]+) more", line))]
     assert len(lines) + sum(counts) == 200, "each is told or counted"
-
-
-# SIGHUP
-
-
-def test_sighup_applies_the_level_of_the_file_and_a_broken_file_changes_nothing(tmp_path: Path) -> None:
-    config = tmp_path / "scoop.toml"
-    config.write_text("log_level = 'info'\n")
-    with ServerProcess("--memory", "--config", str(config)) as server, server.connect() as client:
-        config.write_text("log_level = 'debug'\nmax_line = 1000\nmax_clients = 1\n")
-        server.send_signal(signal.SIGHUP)
-        server.wait_for_log("INFO the log level is debug")
-        with server.connect() as another:
-            server.wait_for_log(f"DEBUG {another.name} connected")
-            assert another.ask("QUERY|a|") == ["FAIL"], "all else is as it was"
-        server.wait_for_log("WARNING changed settings take effect at the next restart: max_clients, max_line")
-        config.write_text("log_level = 'loud'\n")
-        server.send_signal(signal.SIGHUP)
-        place = re.escape(f"{config} line 1: log_level: expected one of debug, info, warning, error, got 'loud'")
-        server.wait_for_log(f"ERROR cannot reload the settings: {place}; the previous settings stay in use")
-        with server.connect() as another:
-            server.wait_for_log(f"DEBUG {another.name} connected")
-        config.write_text("log_level = 'error'\n")
-        server.send_signal(signal.SIGHUP)
-        # In the turn of the second answer at the latest the signal is seen, and nothing tells of it at this level.
-        assert client.ask_one_by_one("QUERY|a|", "QUERY|a|", "WHAT") == ["FAIL", "FAIL", "ERROR"]
-        assert server.stop() == 0
-    assert not any("ERROR to" in line or "shutting down" in line for line in server.log_lines)
-
-
-def test_sighup_does_not_change_what_a_flag_says(tmp_path: Path) -> None:
-    config = tmp_path / "scoop.toml"
-    config.write_text("log_level = 'error'\n")
-    with ServerProcess("--memory", "--config", str(config), "--log-level", "info") as server:
-        server.send_signal(signal.SIGHUP)
-        server.wait_for_log("INFO the log level is info")

@@ -10,7 +10,6 @@ from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config.limits import Limits
 from scoop_server.errors import ReadOnlyError
-from scoop_server.telemetry.health import STUCK_SECONDS, Health
 from scoop_server.telemetry.statistics import (
     BATCH_CHANGES,
     COMMIT_SECONDS,
@@ -43,28 +42,6 @@ def test_a_run_begins_by_loading_and_has_counted_nothing() -> None:
     assert statistics.recovery_seconds is None
     assert not any(count for _, _, count in statistics.tally)
     assert sum(statistics.turn_seconds.counts) == 0
-
-
-def test_a_run_is_stuck_while_its_loop_takes_no_turns() -> None:
-    with Loop(counts=True) as loop:
-        run = Health(loop.statistics, clock=loop.clock)
-        loop.statistics.stage = Stage.SERVING
-        told = []
-        for seconds in (STUCK_SECONDS, 0.1):
-            loop.clock.now += seconds
-            told.append(run.is_stuck)
-        loop.turn()
-        assert [*told, run.is_stuck] == [False, True, False]
-
-
-@pytest.mark.parametrize("stage", Stage)
-def test_only_who_serves_or_drains_can_be_stuck(stage: Stage) -> None:
-    statistics = Statistics()
-    run = Health(statistics, clock=lambda: 1_000.0)
-    statistics.stage = stage
-    assert not run.is_stuck, "no loop has begun"
-    statistics.last_tick = 1.0
-    assert run.is_stuck == (stage in {Stage.SERVING, Stage.DRAINING})
 
 
 LINES = st.lists(
