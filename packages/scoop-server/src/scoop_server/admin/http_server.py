@@ -109,7 +109,7 @@ class HttpServer(BaseServer):
         connection_seconds_max: float = CONNECTION_SECONDS_MAX,
     ) -> None:
         super().__init__(listener.address, _Handler)
-        self.respond = respond
+        self._respond = respond
         self.connection_seconds_max = connection_seconds_max
         self._listener = listener
         self._budget = CpuBudget(CPU_SHARE, time.monotonic)
@@ -213,16 +213,22 @@ class HttpServer(BaseServer):
             _discard_rest(connection)
         except (OSError, EOFError):
             pass  # the client is gone, or was too slow
-        except Exception as error:  # a defect in one response must not end the endpoint
-            with self._lock:
-                self._repeat_limit.log(
-                    logging.WARNING, "the admin endpoint failed to answer: %(error)r", {"error": error}
-                )
         finally:
             with self._lock:  # so that none is shut down whose descriptor another connection has by now
                 self._connections.pop(connection, None)
                 connection.close()
             self._budget.spend(time.thread_time() - cpu_started)
+
+    def response_for(self, path: str) -> Response:
+        """Return the response for ``path``: an error if making it failed."""
+        try:
+            return self._respond(path)
+        except Exception as error:  # a defect in one response must not end the endpoint
+            with self._lock:
+                self._repeat_limit.log(
+                    logging.WARNING, "the admin endpoint failed to answer: %(error)r", {"error": error}
+                )
+            return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _discard_rest(connection: socket.socket) -> None:
@@ -292,7 +298,7 @@ class _Handler(BaseHTTPRequestHandler):
             path = urlsplit(self.path).path
         except ValueError:
             return problem(HTTPStatus.BAD_REQUEST)
-        return self.server.respond(path)
+        return self.server.response_for(path)
 
     def _is_strict(self) -> bool:
         """Return whether no other reader can take this head for another request, or for more than one."""
