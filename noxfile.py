@@ -249,7 +249,8 @@ def search(session: nox.Session) -> None:
     """Run the property tests with a hundred times as many examples; arguments go to pytest."""
     _install(session, "test", packages=[CORE])
     session.env["HYPOTHESIS_PROFILE"] = "thorough"
-    session.run("pytest", *IN_PARALLEL, *(session.posargs or ("tests/property", "tests/library/test_networkx.py")))
+    tests = session.posargs or ("tests/property", "tests/library/test_networkx.py")
+    session.run("pytest", *IN_PARALLEL, "-m", "campaign or not campaign", *tests)
 
 
 @nox.session(default=False, tags=["campaign"])

@@ -63,7 +63,8 @@ def large() -> DependencyGraph:
     return DependencyGraph.from_mapping(mapping)
 
 
-LARGE_GRAPHS = pytest.mark.parametrize("graph_of", [homebrew, many_cycles, large], ids=lambda each: each.__name__)
+LARGEST = pytest.param(large, marks=pytest.mark.campaign)
+LARGE_GRAPHS = pytest.mark.parametrize("graph_of", [homebrew, many_cycles, LARGEST], ids=lambda each: each.__name__)
 
 
 @cache
@@ -187,7 +188,9 @@ def test_the_transitive_reduction_of_large_graphs(graph_of: Callable[[], Depende
     check_reduction(graph_of(), oracle_of(graph_of))
 
 
-@pytest.mark.parametrize(("graph_of", "largest"), [(many_cycles, 50), (large, 500)])
+@pytest.mark.parametrize(
+    ("graph_of", "largest"), [(many_cycles, 50), pytest.param(large, 500, marks=pytest.mark.campaign)]
+)
 def test_the_large_graphs_have_cycles_of_all_sizes(graph_of: Callable[[], DependencyGraph], largest: int) -> None:
     sizes = sorted(map(len, graph_of().cyclic_components()))
     assert len(sizes) > 10
