@@ -33,7 +33,7 @@ from scoop_server.telemetry.logs import (
 
 from tests.support.event_loop import Clock, Loop
 from tests.support.full_disk import LESS_THAN_THEIR_SNAPSHOT, LONG_PREFIX, index_chain, set_file_size_limit
-from tests.support.process import ServerProcess, connected, run_to_end
+from tests.support.process import MODULE_COMMAND, ServerProcess, connected, run_to_end
 
 FORMATTERS: Final = pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
 
@@ -281,6 +281,13 @@ def test_the_last_line_is_the_reason_why_there_is_no_server(tmp_path: Path, log_
         assert str(path) in json.loads(last)["message"]
     else:
         assert re.fullmatch(r"scoop-server: [ -~]*/new\\nline\\xe9[ -~]*", last)
+
+
+def test_without_a_stderr_nothing_is_written_anywhere_else(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "data"
+    close_stderr = (sys.executable, "-c", "import os, sys; os.close(2); os.execv(sys.argv[1], sys.argv[1:])")
+    ended = run_to_end("--data-dir", str(path), command=(*close_stderr, *MODULE_COMMAND))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "")
 
 
 def test_a_compaction_logs_in_the_format_of_its_server(tmp_path: Path) -> None:

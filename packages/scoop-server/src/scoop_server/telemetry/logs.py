@@ -141,7 +141,8 @@ def log_final_problem(problem: str, log_format: str) -> None:
             is_prefixed = isinstance(handler.formatter, JournalFormatter)
             handler.put(f"<{_journal_priority(logging.ERROR)}>{line}" if is_prefixed else line)
             return
-    print(line, file=sys.stderr)
+    if sys.stderr is not None:  # print would use standard output instead
+        print(line, file=sys.stderr)
 
 
 def escaped(text: str) -> str:
