@@ -192,7 +192,7 @@ class PeerViolation(ProtocolError):
 
     def __init__(self, text: str, reason: str, answered: tuple[tuple[Request, Response], ...] = ()) -> None:
         super().__init__(text, reason)
-        self.args = (text, reason, answered)
+        self.args: tuple[object, ...] = (text, reason, answered)
         self.answered = answered
 
 
