@@ -319,8 +319,11 @@ def decode_node_link(source: str | Iterable[str]) -> DependencyGraph:
 
     try:
         document: object = json.loads("".join(_pieces_of(source)))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"expected JSON, got {error}") from None
+    except json.JSONDecodeError as error:
+        # Its position, not its message, which on PyPy may contain an invalid character.
+        raise FormatError(f"expected JSON, got an error at line {error.lineno} column {error.colno}") from None
+    except (ValueError, RecursionError):
+        raise FormatError("expected JSON, got a number or a nesting that is too long") from None
     match document:
         case {"directed": True, "nodes": [*nodes], "edges": [*edges]}:
             pass
