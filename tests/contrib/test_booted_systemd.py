@@ -257,6 +257,24 @@ def test_a_read_only_socket_answers_queries_without_a_certificate_and_rejects_ch
     ]
 
 
+def test_a_tls_socket_can_accept_certain_certificates_only(scoop: Installed) -> None:
+    drop_in = "/etc/systemd/system/scoop-tls.socket.d"
+    for names, is_accepted in (("subject=a%%26b&subject=builder", True), ("subject=a%%26b&subject=an other", False)):
+        scoop.run(
+            f"mkdir -p {drop_in}; cat > {drop_in}/name.conf <<'UNIT'\n[Socket]\nFileDescriptorName=tls?{names}\nUNIT\n"
+            "systemctl daemon-reload; systemctl stop 'scoop*.socket' scoop.service; "
+            "systemctl start scoop.socket scoop-tls.socket scoop.service"
+        )
+        if is_accepted:
+            assert scoop.ask("QUERY|gmp|", port=8443, scheme="tls-with-certificate") == ["OK"]
+        else:
+            assert scoop.ask("QUERY|gmp|", port=8443, scheme="tls-with-certificate") == [""]
+            assert "(CN=builder) is not accepted here" in scoop.machine.journal()
+            assert "tls:[::]:8443?subject=a%26b&subject=an%20other" in scoop.machine.journal()
+    scoop.run(f"rm -r {drop_in}; systemctl daemon-reload; systemctl stop 'scoop*.socket' scoop.service")
+    scoop.run("systemctl start scoop.socket scoop-tls.socket scoop.service")
+
+
 def test_a_reload_reads_a_new_certificate_and_fails_on_a_bad_one(scoop: Installed) -> None:
     process = scoop.main_process()
     scoop.run("systemctl reload scoop.service")
@@ -264,6 +282,7 @@ def test_a_reload_reads_a_new_certificate_and_fails_on_a_bad_one(scoop: Installe
     scoop.run("cd /etc/scoop/tls; cp -p server.pem saved; echo nonsense > server.pem")
     assert scoop.run("systemctl reload scoop.service", check=False).returncode != 0
     assert "cannot use the certificate /etc/scoop/tls/server.pem" in scoop.machine.journal()
+    scoop.wait_until("curl --silent http://127.0.0.1:9180/metrics | grep -q '^scoop_last_reload_success 0.0$'")
     assert scoop.ask("QUERY|gmp|", port=8443, scheme="tls-with-certificate") == ["OK"]
     scoop.run("cd /etc/scoop/tls; mv saved server.pem; systemctl reload scoop.service")
     assert scoop.main_process() == process

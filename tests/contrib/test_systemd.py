@@ -85,7 +85,9 @@ def test_the_service_uses_existing_flags_and_its_state_directory() -> None:
 
 def test_the_signals_of_the_service_are_handled() -> None:
     assert values(SERVICE, "KillSignal") == []  # the default, SIGTERM
-    assert values(SERVICE, "ExecReload")[-1] == "/bin/kill -HUP $MAINPID"
+    reload, check = values(SERVICE, "ExecReload")
+    assert reload == "/bin/kill -HUP $MAINPID"
+    assert check == f"{value(SERVICE, 'ExecStart')} --check-config"
     assert {signal.SIGHUP, signal.SIGTERM} <= set(signals.HANDLED)
 
 
