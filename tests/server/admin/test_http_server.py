@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http import HTTPStatus
@@ -148,6 +149,19 @@ def test_a_defect_in_a_response_is_one_log_line(
     assert client.response()[0] == 500
     assert get(place, "/path") == (200, "/path")
     assert caplog.messages == ["the admin endpoint failed to answer: ZeroDivisionError('by design')"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_connection_for_which_no_thread_can_start_is_closed_with_one_log_line(
+    place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with RawClient(place) as client:
+        assert client.has_ended()
+    assert caplog.messages == ['the admin endpoint failed to answer: RuntimeError("can\'t start new thread")']
     assert capfd.readouterr() == ("", "")
 
 

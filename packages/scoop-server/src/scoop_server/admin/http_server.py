@@ -13,6 +13,7 @@ import logging
 import re
 import select
 import socket
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -191,9 +192,16 @@ class HttpServer(BaseServer):
                 self._end(connection)
             self._repeat_limit.flush()
 
+    def handle_error(self, request: Any, client_address: object) -> None:
+        """Log that a connection could not be passed to a thread, in one line instead of a traceback."""
+        del request, client_address
+        self._log_failure(sys.exception())
+
     def shutdown_request(self, request: Any) -> None:
         """Close a connection that has no thread."""
-        request.close()
+        with self._lock:
+            self._connections.pop(request, None)
+            request.close()
 
     def _end(self, connection: socket.socket) -> None:
         """End a connection: its thread sees the end of the stream. The lock is held."""
@@ -224,11 +232,12 @@ class HttpServer(BaseServer):
         try:
             return self._respond(path)
         except Exception as error:  # a defect in one response must not end the endpoint
-            with self._lock:
-                self._repeat_limit.log(
-                    logging.WARNING, "the admin endpoint failed to answer: %(error)r", {"error": error}
-                )
+            self._log_failure(error)
             return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _log_failure(self, error: BaseException | None) -> None:
+        with self._lock:
+            self._repeat_limit.log(logging.WARNING, "the admin endpoint failed to answer: %(error)r", {"error": error})
 
 
 def _discard_rest(connection: socket.socket) -> None:
