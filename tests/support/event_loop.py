@@ -5,10 +5,10 @@ A selector that never waits, and records the time-out of each call, makes every 
 
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from selectors import DefaultSelector, SelectorKey
-from typing import Self
+from typing import Any, Self
 
 from scoop_core import Changes, DependencyGraph
 
@@ -16,7 +16,7 @@ from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.config.limits import Limits
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.client import Client
-from scoop_server.loop.ports import Index, Stream
+from scoop_server.loop.ports import Index, Reply, Request, Stream
 from scoop_server.loop.server import Server
 from scoop_server.loop.shutdown import Lifecycle
 from scoop_server.telemetry.meter import CountingMeter, Meter
@@ -44,10 +44,16 @@ class PatientSelector(DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.timeouts: list[float | None] = []
+        self.registrations = 0
+        """Changes of what is watched."""
         self.ready_count = 0
         """How many descriptors the last turn was woken for."""
         self.clock: Clock | None = None
         """The clock to move by the time that a wait in vain would have taken, if one is to be moved."""
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
+        self.registrations += 1
+        return super().register(fileobj, events, data)
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         self.timeouts.append(timeout)
@@ -118,6 +124,55 @@ class Store:
 
     def tick(self) -> None:
         self.ticks += 1
+
+
+class LaterIndex:
+    """An index that replies when the test says so: OK to every line."""
+
+    def __init__(self) -> None:
+        self._readable, self._writable = socket.socketpair()
+        self._readable.setblocking(False)
+        self.executed: list[Request[Client]] = []
+        """All requests, in the order in which they were passed."""
+        self.pending: deque[Request[Client]] = deque()
+        self._completed: list[Reply[Client]] = []
+        self.replies_at_once = False
+
+    def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Reply[Client]]:
+        self.executed += requests
+        if self.replies_at_once:
+            return [self._reply(request) for request in requests]
+        self.pending += requests
+        return []
+
+    def complete(self, count: int = 1) -> None:
+        """Reply to the ``count`` oldest of the pending requests."""
+        for _ in range(count):
+            self._completed.append(self._reply(self.pending.popleft()))
+        self._writable.send(b"+")
+
+    def disconnect(self) -> None:
+        """Reply to the oldest pending request that its client is to be disconnected."""
+        client, lines = self.pending.popleft()
+        self._completed.append((client, lines, None))
+        self._writable.send(b"+")
+
+    @staticmethod
+    def _reply(request: Request[Client]) -> Reply[Client]:
+        client, lines = request
+        return client, lines, "OK\n" * lines.count("\n")
+
+    def completed(self) -> Sequence[Reply[Client]]:
+        self._readable.recv(1_000)
+        completed, self._completed = self._completed, []
+        return completed
+
+    def fileno(self) -> int | None:
+        return self._readable.fileno()
+
+    def close(self) -> None:
+        self._readable.close()
+        self._writable.close()
 
 
 class CountingSocket:
