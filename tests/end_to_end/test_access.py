@@ -59,7 +59,7 @@ def test_read_only_listeners_answer_queries_and_reject_changes(server: ServerPro
         with server.connect(number, tls=tls) as reader:
             assert reader.ask(*QUESTIONS) == ANSWERS
             assert reader.ask_one_by_one(*QUESTIONS) == ANSWERS
-    server.wait_for_log("WARNING rejected a change of .*: this listener is read-only: INDEX")
+    server.wait_for_log("INFO answered ERROR to .*: this listener is read-only: .*INDEX")
     assert "\nscoop_rejected_changes_total 18.0\n" in get(place_of(server), "/metrics")[1]
 
 

@@ -208,13 +208,13 @@ class SimulatedNetwork(BaseSelector):
         self.is_quiet = False
         did_anything = sum(self._act() for _ in range(self.random.randrange(_ACTIONS_PER_SELECT_MAX + 1))) > 0
         ready = self._ready()
-        while not ready and timeout != 0.0 and self._act_all():
+        while not ready and (timeout is None or timeout > 0.0) and self._act_all():
             did_anything = True
             ready = self._ready()
         self.is_quiet = not ready and not did_anything
-        self.now += self.random.random() * 0.01 if ready or timeout is None else timeout
+        self.now += self.random.random() * 0.01 if ready or timeout is None else max(0.0, timeout)
         self.random.shuffle(ready)
-        if timeout != 0.0 and len(ready) > 1 and self.random.random() < 0.3:
+        if (timeout is None or timeout > 0.0) and len(ready) > 1 and self.random.random() < 0.3:
             ready = ready[: self.random.randrange(1, len(ready))]
         self.trace(f"select {[(key.fd, events) for key, events in ready]}")
         return ready

@@ -76,7 +76,7 @@ def miscount() -> None:
 
     def close_and_miscount(self: Clients, *arguments: Any, **options: Any) -> None:
         close(self, *arguments, **options)
-        self._statistics.connections_now += 1
+        self._context.statistics.connections_now += 1
 
     patch.object(Clients, "close", close_and_miscount).start()
 

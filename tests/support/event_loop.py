@@ -37,6 +37,10 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
 
 class PatientSelector(DefaultSelector):
     """A selector that reports what is ready now, and remembers how long it should have waited for it."""

@@ -1179,7 +1179,7 @@ def test_a_read_only_listener_answers_queries_and_rejects_changes(caplog: pytest
         assert peer.received() == b"OK\nERROR\nOK\nERROR\nFAIL\n"
         assert loop.store.commits == []
         assert loop.statistics.changes_rejected == 2
-        assert "rejected a change of 192.0.2.1:1: this listener is read-only: REMOVE|a|" in caplog.messages
+        assert "this listener is read-only" in caplog.text
 
 
 def test_a_client_whose_first_line_is_an_http_request_is_disconnected(caplog: pytest.LogCaptureFixture) -> None:
@@ -1200,3 +1200,18 @@ def test_only_the_first_line_can_be_an_http_request() -> None:
             peer.send(lines)
             loop.turn()
         assert peer.received() == ANSWER + b"ERROR\n"
+
+
+def test_turns_that_take_too_long_execute_less_until_they_are_short_enough() -> None:
+    with Loop(Limits(turn_lines_max=64, turn_seconds_max=0.01)) as loop:
+        peer = loop.connect()
+        peer.send((QUERY + b"INDEX|a|\nREMOVE|a|\n") * 50)
+        loop.store.on_commit = lambda: loop.clock.advance(0.02)
+        executed = []
+        for _ in range(4):
+            loop.turn()
+            executed.append(peer.received().count(b"\n"))
+        assert executed == [64, 32, 16, 8]
+        loop.store.on_commit = lambda: None
+        loop.turn(3)
+        assert peer.received().count(b"\n") == 150 - 120 - 2, "4, 8 and 16 lines"

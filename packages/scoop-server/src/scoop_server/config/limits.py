@@ -120,7 +120,11 @@ class Limits:
 
     turn_lines_max: int = 16_384
     """Lines that a turn executes, in equal shares for the clients that are ready; the rest waits for the next turn.
-    They take about 10 ms, so a client that sends one line waits no longer than that for clients that send many."""
+    Most lines take less than a microsecond."""
+
+    turn_seconds_max: float = 0.01
+    """Time above which a turn was too long: the next ones read and execute half as much, until they take a quarter of
+    it. So expensive lines and slow machines delay the other clients no more than cheap lines do."""
 
     handshakes_max: int = 1_024
     """TLS handshakes in progress. They do not count as clients; once there are this many, each new one takes the place

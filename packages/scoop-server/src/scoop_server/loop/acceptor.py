@@ -5,16 +5,14 @@ import errno
 import logging
 from collections.abc import Iterable
 from functools import partial
-from selectors import EVENT_READ, BaseSelector
+from selectors import EVENT_READ
 from typing import Final
 
-from scoop_server.config.limits import Limits
 from scoop_server.loop.clients import Clients
+from scoop_server.loop.context import Context
 from scoop_server.loop.handshakes import Handshakes
 from scoop_server.loop.ports import HandshakingStream, Listener
-from scoop_server.loop.timers import Timers
 from scoop_server.telemetry.logs import log
-from scoop_server.telemetry.statistics import Statistics
 
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -30,20 +28,10 @@ class Acceptor:
     """Accepts connections of ``listeners``: plain ones become clients, others begin their handshakes."""
 
     def __init__(
-        self,
-        listeners: Iterable[Listener],
-        selector: BaseSelector,
-        timers: Timers,
-        limits: Limits,
-        statistics: Statistics,
-        clients: Clients,
-        handshakes: Handshakes,
+        self, context: Context, listeners: Iterable[Listener], clients: Clients, handshakes: Handshakes
     ) -> None:
+        self._context = context
         self._listeners = list(listeners)
-        self._selector = selector
-        self._timers = timers
-        self._limits = limits
-        self._statistics = statistics
         self._clients = clients
         self._handshakes = handshakes
         self._state = _State.PAUSED
@@ -57,13 +45,13 @@ class Acceptor:
         if self._state is _State.PAUSED:
             self._state = _State.ACCEPTING
             for listener in self._listeners:
-                accept = partial(self._accept, listener, self._limits.accepts_per_turn_max)
-                self._selector.register(listener, EVENT_READ, accept)
+                accept = partial(self._accept, listener, self._context.limits.accepts_per_turn_max)
+                self._context.selector.register(listener, EVENT_READ, accept)
 
     def _pause(self, error: OSError) -> None:
         self._stop_watching()
         self._state = _State.PAUSED
-        self._timers.call_at(self._timers.now + self._limits.accept_pause_seconds, self.resume)
+        self._context.timers.call_at(self._context.timers.now + self._context.limits.accept_pause_seconds, self.resume)
         log.log(
             logging.DEBUG if self._is_shortage_logged else logging.WARNING,
             "cannot accept connections (%(connections)d are open): %(why)s; retrying when a client disconnects",
@@ -87,7 +75,7 @@ class Acceptor:
                 else:
                     log.debug("a connection was closed before it was accepted: %(why)s", {"why": error})
                 continue
-            self._statistics.connections_accepted += 1
+            self._context.statistics.connections_accepted += 1
             stream.setblocking(False)
             if isinstance(stream, HandshakingStream):
                 self._handshakes.begin(stream, name, policy)
@@ -97,7 +85,7 @@ class Acceptor:
     def accept_waiting(self) -> None:
         """Accept all connections that wait, up to the limit on clients: their requests may have arrived as well."""
         for listener in self._listeners:
-            self._accept(listener, self._limits.clients_max - len(self._clients))
+            self._accept(listener, self._context.limits.clients_max - len(self._clients))
 
     def close(self) -> None:
         """Stop accepting and close the listeners. Closing again does nothing."""
@@ -109,4 +97,4 @@ class Acceptor:
     def _stop_watching(self) -> None:
         if self._state is _State.ACCEPTING:
             for listener in self._listeners:
-                self._selector.unregister(listener)
+                self._context.selector.unregister(listener)

@@ -5,6 +5,7 @@ import enum
 import re
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from math import inf
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final
@@ -50,65 +51,48 @@ class HttpRequestError(Exception):
     """The first line of a client is an HTTP request: most likely a web page made a browser send it."""
 
 
+@dataclass(eq=False, slots=True)
 class Client:
     """One accepted connection. Times are in seconds of the event loop's clock."""
 
-    __slots__ = (
-        "_accepted_late_at",
-        "_limits",
-        "_line_number",
-        "_line_started",
-        "_queued_lines",
-        "_recv",
-        "_send",
-        "_unsent",
-        "connected_at",
-        "connection",
-        "drain_turns",
-        "last_active",
-        "name",
-        "phase",
-        "policy",
-        "receive",
-        "registered_events",
-        "rejected_changes",
-        "stream",
-        "timer",
-        "watched_since",
-    )
+    stream: Stream
+    name: str
+    """The peer's address, for the log."""
+    policy: AccessPolicy
+    _limits: Limits
+    connected_at: float
+    phase: Phase = Phase.OPEN
+    connection: Connection = field(init=False)
+    receive: Callable[[bytes], str] = field(init=False)
+    """Turns bytes that were read into complete lines. Raises :exc:`HttpRequestError`."""
+    rejected_changes: int = 0
+    """INDEX and REMOVE requests that the read-only listener has rejected and nobody has counted yet."""
+    registered_events: int = 0
+    """The events that the selector watches for; 0 if the stream is not registered."""
+    watched_since: int = 0
+    """The number of the turn in which it was last registered for reading: if the next turn finds nothing to read, then
+    nothing has arrived."""
+    timer: Timer | None = None
+    """Set for :meth:`next_deadline`, or for an earlier time."""
+    drain_turns: int = 0
+    """Turns of a shutdown in which more input arrived."""
+    last_active: float = field(init=False)
+    """When it last sent something or accepted an answer."""
+    _recv: Callable[[int], bytes] = field(init=False)
+    _send: Callable[[bytes | bytearray], int] = field(init=False)
+    _queued_lines: str = ""
+    _unsent: bytearray = field(default_factory=bytearray)
+    _accepted_late_at: float | None = None
+    """When it last accepted some of its unsent answers, or when these began; None if nothing is unsent."""
+    _line_number: int = 0
+    _line_started: float = 0.0
+    """When the line ``_line_number`` began to arrive; meaningful while a line is incomplete."""
 
-    def __init__(self, stream: Stream, name: str, policy: AccessPolicy, limits: Limits, now: float) -> None:
-        self.stream = stream
-        self.name = name
-        """The peer's address, for the log."""
-        self.policy = policy
-        self.connection = Connection(max_line_length=limits.line_bytes_max)
-        self.phase = Phase.OPEN
-        self.receive: Callable[[bytes], str] = self._receive_first
-        """Turns bytes that were read into complete lines. Raises :exc:`HttpRequestError`."""
-        self.rejected_changes: list[str] = []
-        """Requests of the last read that a read-only listener rejects, for the log."""
-        self.registered_events = 0
-        """The events that the selector watches for; 0 if the stream is not registered."""
-        self.watched_since = 0
-        """The number of the turn in which it was last registered for reading: if the next turn finds nothing to read,
-        then nothing has arrived."""
-        self.timer: Timer | None = None
-        """Set for :meth:`next_deadline`, or for an earlier time."""
-        self.drain_turns = 0
-        """Turns of a shutdown in which more input arrived."""
-        self.connected_at = now
-        self.last_active = now
-        """The time at which it last sent something or accepted an answer."""
-        self._limits = limits
-        self._recv, self._send = stream.recv, stream.send  # looked up once, not once per message
-        self._queued_lines = ""
-        self._unsent = bytearray()
-        self._accepted_late_at: float | None = None
-        """The time at which it last accepted some of its unsent answers, or these began; None if nothing is unsent."""
-        self._line_number = self.connection.incomplete_line_number
-        self._line_started = now
-        """The time at which the line ``_line_number`` began to arrive; meaningful while a line is incomplete."""
+    def __post_init__(self) -> None:
+        self.connection = Connection(max_line_length=self._limits.line_bytes_max)
+        self.receive = self._receive_first
+        self.last_active = self.connected_at
+        self._recv, self._send = self.stream.recv, self.stream.send  # looked up once, not once per message
 
     # Input
 
@@ -144,8 +128,9 @@ class Client:
 
     def _reject_changes(self, lines: str) -> str:
         """Mark each INDEX and REMOVE, so that it is malformed and answered ERROR."""
-        self.rejected_changes = _CHANGE.findall(lines)
-        return _CHANGE.sub(rf"{READ_ONLY_PREFIX}\g<0>", lines) if self.rejected_changes else lines
+        lines, count = _CHANGE.subn(rf"{READ_ONLY_PREFIX}\g<0>", lines)
+        self.rejected_changes += count
+        return lines
 
     def limit_lines(self, lines: str, lines_max: int) -> str:
         """Return the first ``lines_max`` of ``lines``; queue the rest for the next turns."""

@@ -4,33 +4,26 @@ import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
-from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
+from selectors import EVENT_READ, EVENT_WRITE
 
 from scoop_core import ConnectionState
 
 from scoop_server.config.access import AccessPolicy
-from scoop_server.config.limits import Limits
 from scoop_server.loop.client import Client, Phase
+from scoop_server.loop.context import Context
 from scoop_server.loop.ports import Stream
-from scoop_server.loop.timers import Timers
-from scoop_server.telemetry.logs import RepeatLimit, log
-from scoop_server.telemetry.statistics import CloseReason, Statistics
+from scoop_server.telemetry.logs import log
+from scoop_server.telemetry.statistics import CloseReason
 
 
 class Clients:
     """All clients, in the order in which they connected. ``turn`` is the number of the current turn."""
 
-    def __init__(
-        self, selector: BaseSelector, timers: Timers, limits: Limits, statistics: Statistics, repeat_limit: RepeatLimit
-    ) -> None:
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self.turn = 0
         self.on_close: Callable[[], None] = lambda: None
         """Called after a client has been closed: a descriptor and a place are free."""
-        self._selector = selector
-        self._timers = timers
-        self._limits = limits
-        self._statistics = statistics
-        self._repeat_limit = repeat_limit
         self._clients: dict[Client, None] = {}  # an ordered set, so that a simulation can be replayed
 
     def __len__(self) -> int:
@@ -42,18 +35,18 @@ class Clients:
 
     def admit(self, stream: Stream, name: str, policy: AccessPolicy) -> None:
         """Make a connected, non-blocking stream a client, unless there are as many as allowed."""
-        if len(self._clients) >= self._limits.clients_max:
+        if len(self._clients) >= self._context.limits.clients_max:
             stream.close()
-            self._statistics.connections_closed[CloseReason.TOO_MANY_CLIENTS] += 1
-            self._repeat_limit.log(
+            self._context.statistics.connections_closed[CloseReason.TOO_MANY_CLIENTS] += 1
+            self._context.repeat_limit.log(
                 logging.WARNING,
                 "closed the connection of %(peer)s: too many clients (limit %(connections)d)",
-                {"peer": name, "connections": self._limits.clients_max},
+                {"peer": name, "connections": self._context.limits.clients_max},
             )
             return
-        client = Client(stream, name, policy, self._limits, self._timers.now)
+        client = Client(stream, name, policy, self._context.limits, self._context.timers.now)
         self._clients[client] = None
-        self._statistics.connections_now = len(self._clients)
+        self._context.statistics.connections_now = len(self._clients)
         log.debug("%(peer)s connected", {"peer": name})
         try:
             self._watch(client, EVENT_READ)
@@ -81,7 +74,7 @@ class Clients:
         if has_ended:
             self.close(client, "end of file", CloseReason.ENDED)
         else:
-            client.last_active = self._timers.now
+            client.last_active = self._context.timers.now
             self._watch(client, EVENT_READ)
             self.set_timer(client)
 
@@ -90,15 +83,15 @@ class Clients:
         if events == before:
             return
         if not events:
-            self._selector.unregister(client.stream)
+            self._context.selector.unregister(client.stream)
         elif before:
-            self._selector.modify(client.stream, events, client)
+            self._context.selector.modify(client.stream, events, client)
         else:
-            self._selector.register(client.stream, events, client)
+            self._context.selector.register(client.stream, events, client)
         client.registered_events = events
         if events & EVENT_READ and not before & EVENT_READ:
             client.watched_since = self.turn
-            client.resume_reading(self._timers.now)
+            client.resume_reading(self._context.timers.now)
         self.set_timer(client)
 
     def stop_reading(self, client: Client) -> None:
@@ -107,7 +100,7 @@ class Clients:
 
     def time_line(self, client: Client) -> None:
         """Note that a line of ``client`` is incomplete."""
-        client.time_line(self._timers.now)
+        client.time_line(self._context.timers.now)
         self.set_timer(client)
 
     def set_timer(self, client: Client) -> None:
@@ -117,11 +110,11 @@ class Clients:
         if timer is None or when < timer.when:
             if timer is not None:
                 timer.cancel()
-            client.timer = self._timers.call_at(when, partial(self._check, client)) if when < inf else None
+            client.timer = self._context.timers.call_at(when, partial(self._check, client)) if when < inf else None
 
     def _check(self, client: Client) -> None:
         client.timer = None
-        overdue = client.overdue(self._timers.now)
+        overdue = client.overdue(self._context.timers.now)
         if overdue is None:
             self.set_timer(client)
         else:
@@ -133,17 +126,19 @@ class Clients:
     ) -> None:
         """Close the connection of ``client``."""
         if client.registered_events:
-            self._selector.unregister(client.stream)
+            self._context.selector.unregister(client.stream)
             client.registered_events = 0
         if client.timer is not None:
             client.timer.cancel()
         client.close()
         del self._clients[client]
-        self._statistics.connections_now = len(self._clients)
-        self._statistics.connections_closed[reason] += 1
+        self._context.statistics.connections_now = len(self._clients)
+        self._context.statistics.connections_closed[reason] += 1
         fields = {"peer": client.name, "why": why, "reason": reason.value}
         if level >= logging.INFO:  # thousands may reach a time-out together
-            self._repeat_limit.log(level, "closed the connection of %(peer)s: %(why)s", fields, kind=reason.value)
+            self._context.repeat_limit.log(
+                level, "closed the connection of %(peer)s: %(why)s", fields, kind=reason.value
+            )
         else:
             log.debug("closed the connection of %(peer)s: %(why)s", fields)
         self.on_close()

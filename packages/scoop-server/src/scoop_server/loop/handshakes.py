@@ -4,14 +4,14 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from selectors import EVENT_READ, BaseSelector, DefaultSelector
 
 from scoop_server.config.access import AccessPolicy
-from scoop_server.config.limits import Limits
+from scoop_server.loop.context import Context
 from scoop_server.loop.ports import HandshakingStream, Stream
-from scoop_server.loop.timers import Timers
-from scoop_server.telemetry.logs import RepeatLimit
-from scoop_server.telemetry.statistics import CloseReason, Statistics
+from scoop_server.loop.timers import Timer
+from scoop_server.telemetry.statistics import CloseReason
 
 
 @dataclass(eq=False, slots=True)
@@ -22,7 +22,7 @@ class Handshake:
     name: str
     """The peer's address, for the log."""
     policy: AccessPolicy
-    deadline: float
+    timer: Timer | None = None
 
 
 class Handshakes:
@@ -34,21 +34,9 @@ class Handshakes:
     neither clients nor handshakes that proceed.
     """
 
-    def __init__(
-        self,
-        selector: BaseSelector,
-        timers: Timers,
-        admit: Callable[[Stream, str, AccessPolicy], None],
-        limits: Limits,
-        statistics: Statistics,
-        repeat_limit: RepeatLimit,
-    ) -> None:
-        self._selector = selector
-        self._timers = timers
+    def __init__(self, context: Context, admit: Callable[[Stream, str, AccessPolicy], None]) -> None:
+        self._context = context
         self._admit = admit
-        self._limits = limits
-        self._statistics = statistics
-        self._repeat_limit = repeat_limit
         self._own_selector: DefaultSelector | None = None  # created for the first handshake: many servers have none
         self._handshakes: dict[Handshake, None] = {}
         """The oldest first."""
@@ -58,25 +46,25 @@ class Handshakes:
 
     def begin(self, stream: HandshakingStream, name: str, policy: AccessPolicy) -> None:
         """Begin the handshake of ``stream``."""
-        if len(self._handshakes) >= self._limits.handshakes_max:
+        if len(self._handshakes) >= self._context.limits.handshakes_max:
             self._close(next(iter(self._handshakes)), "too many handshakes in progress")
-        deadline = self._timers.now + self._limits.handshake_seconds_max
-        handshake = Handshake(stream, name, policy, deadline)
-        if not self._handshakes:
-            self._timers.call_at(deadline, self._close_overdue)
+        handshake = Handshake(stream, name, policy)
+        seconds = self._context.limits.handshake_seconds_max
+        overdue = partial(self._close, handshake, f"time-out: incomplete for {seconds:.0f} s")
+        handshake.timer = self._context.timers.call_at(self._context.timers.now + seconds, overdue)
         self._handshakes[handshake] = None
-        self._statistics.handshakes_now = len(self._handshakes)
+        self._context.statistics.handshakes_now = len(self._handshakes)
         try:
             if self._own_selector is None:
                 self._own_selector = DefaultSelector()
-                self._selector.register(self._own_selector, EVENT_READ, self._advance_some)
+                self._context.selector.register(self._own_selector, EVENT_READ, self._advance_some)
             self._own_selector.register(stream, EVENT_READ, handshake)
         except OSError as error:  # out of descriptors or memory
             self._close(handshake, str(error))
 
     def _advance_some(self) -> None:
         if self._own_selector is not None:  # closed in this turn otherwise
-            for key, _ in self._own_selector.select(0)[: self._limits.handshakes_per_turn_max]:
+            for key, _ in self._own_selector.select(0)[: self._context.limits.handshakes_per_turn_max]:
                 self._advance(self._own_selector, key.data)
 
     def _advance(self, selector: BaseSelector, handshake: Handshake) -> None:
@@ -96,22 +84,16 @@ class Handshakes:
 
     def _forget(self, handshake: Handshake) -> None:
         del self._handshakes[handshake]
-        self._statistics.handshakes_now = len(self._handshakes)
-
-    def _close_overdue(self) -> None:
-        while self._handshakes:
-            oldest = next(iter(self._handshakes))
-            if self._timers.now < oldest.deadline:
-                self._timers.call_at(oldest.deadline, self._close_overdue)
-                return
-            self._close(oldest, f"time-out: incomplete for {self._limits.handshake_seconds_max:.0f} s")
+        if handshake.timer is not None:
+            handshake.timer.cancel()
+        self._context.statistics.handshakes_now = len(self._handshakes)
 
     def close(self) -> None:
         """Close all of them, because the server is shutting down."""
         while self._handshakes:
             self._close(next(iter(self._handshakes)), "the server is shutting down", CloseReason.SHUTDOWN)
         if self._own_selector is not None:
-            self._selector.unregister(self._own_selector)
+            self._context.selector.unregister(self._own_selector)
             self._own_selector.close()
             self._own_selector = None
 
@@ -120,7 +102,7 @@ class Handshakes:
             self._own_selector.unregister(handshake.stream)
         handshake.stream.close()
         self._forget(handshake)
-        self._statistics.connections_closed[reason] += 1
+        self._context.statistics.connections_closed[reason] += 1
         fields = {"peer": handshake.name, "why": why, "reason": reason.value}
         kind = re.sub("[0-9]", "", why)
-        self._repeat_limit.log(logging.INFO, "TLS handshake of %(peer)s failed: %(why)s", fields, kind=kind)
+        self._context.repeat_limit.log(logging.INFO, "TLS handshake of %(peer)s failed: %(why)s", fields, kind=kind)

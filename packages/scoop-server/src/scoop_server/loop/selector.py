@@ -51,9 +51,13 @@ class EpollSelector(BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         """See :meth:`selectors.BaseSelector.select`; all that is ready, so that what is missing was not ready."""
         keys = self._keys
+        if timeout is None:
+            timeout = -1.0  # for epoll, without end
+        elif timeout < 0.0:
+            timeout = 0.0
         return [
             (keys[descriptor], _READ if event == _READABLE else _from_epoll(event, keys[descriptor].events))
-            for descriptor, event in self._epoll.poll(-1 if timeout is None else timeout, len(keys) or 1)
+            for descriptor, event in self._epoll.poll(timeout, len(keys) or 1)
         ]
 
     def close(self) -> None:

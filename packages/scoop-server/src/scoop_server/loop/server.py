@@ -7,16 +7,16 @@ before its change is safe, and one commit serves all clients of a turn.
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from selectors import EVENT_READ, BaseSelector, SelectorKey
+from selectors import EVENT_READ, BaseSelector
 from typing import Final
-
-from scoop_core import ConnectionState
 
 from scoop_server.config.limits import Limits
 from scoop_server.loop.acceptor import Acceptor
-from scoop_server.loop.client import Client, HttpRequestError, Phase
+from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.clients import Clients
+from scoop_server.loop.context import Context
 from scoop_server.loop.handshakes import Handshakes
+from scoop_server.loop.intake import Intake
 from scoop_server.loop.ports import Index, Listener, Reply, Request
 from scoop_server.loop.shutdown import Lifecycle, Shutdown
 from scoop_server.loop.timers import Timers
@@ -24,10 +24,8 @@ from scoop_server.telemetry.logs import RepeatLimit, access_log, log, log_errors
 from scoop_server.telemetry.meter import Meter
 from scoop_server.telemetry.statistics import CloseReason, Statistics
 
-# Global names are looked up faster than enum members, and these are needed in every turn or for every message.
-_BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
-_OPEN: Final = Phase.OPEN
 _SERVING: Final = Lifecycle.SERVING
+"""A global name is looked up faster than an enum member, and this one is needed in every turn."""
 
 
 class Server:
@@ -55,23 +53,20 @@ class Server:
         self._statistics = statistics = statistics or Statistics()
         self._meter = meter or Meter()
         self._repeat_limit = RepeatLimit(clock)
-        self._timers = timers = Timers(clock())
-        self._clients = Clients(selector, timers, limits, statistics, self._repeat_limit)
-        self._handshakes = Handshakes(selector, timers, self._clients.admit, limits, statistics, self._repeat_limit)
-        self._acceptor = Acceptor(listeners, selector, timers, limits, statistics, self._clients, self._handshakes)
-        self._shutdown = Shutdown(
-            self._clients, self._acceptor, self._handshakes, timers, limits, statistics, has_successor=has_successor
-        )
-        self._queue: dict[Client, None] = {}
-        """Clients whose lines wait for the next turn."""
+        self._timers = Timers(clock())
+        context = Context(selector, self._timers, limits, statistics, self._repeat_limit)
+        self._clients = Clients(context)
+        self._handshakes = Handshakes(context, self._clients.admit)
+        self._acceptor = Acceptor(context, listeners, self._clients, self._handshakes)
+        self._shutdown = Shutdown(context, self._clients, self._acceptor, self._handshakes, has_successor=has_successor)
+        self._intake = Intake(context, self._clients)
         self._completed: list[Reply[Client]] = []
         """Replies to requests of earlier turns."""
-        self._share(1)
         self._logs_requests = access_log.isEnabledFor(logging.INFO)
         completions = index.fileno()
         if completions is not None:
             self.watch(completions, self._collect_completed)
-        statistics.last_tick = timers.now
+        statistics.last_tick = self._timers.now
         self.on_tick(self._tick)
 
     def watch(self, file: int, callback: Callable[[], None]) -> None:
@@ -100,12 +95,12 @@ class Server:
 
     def turn(self) -> None:
         """Wait until something is ready, and process all of it."""
-        timers, shutdown = self._timers, self._shutdown
-        may_wait = not self._queue and (shutdown.state is _SERVING or not shutdown.is_polling)
-        events = self._selector.select(timers.seconds_left() if may_wait else 0.0)
+        timers, shutdown, intake = self._timers, self._shutdown, self._intake
+        may_wait = not intake.queue and (shutdown.state is _SERVING or not shutdown.is_polling)
+        events = self._selector.select(timers.due - timers.now if may_wait else 0.0)
         started = timers.now = self._clock()
         self._clients.turn += 1
-        requests, others = self._read(events)
+        requests, others = intake.read(events)
         replies: Sequence[Reply[Client]] = self._index.execute(requests) if requests else ()
         if len(replies) < len(requests):
             self._park(requests, replies)
@@ -118,92 +113,9 @@ class Server:
             timers.run(started)
         if shutdown.state is not _SERVING:
             shutdown.advance(events)
+        if intake.is_busy:
+            intake.adapt(self._clock() - started)
         self._meter.turn_ended(started)
-
-    def _read(  # noqa: C901  # the hot path: a call per message would cost 1% of the throughput
-        self, events: Sequence[tuple[SelectorKey, int]]
-    ) -> tuple[list[Request[Client]], list[Client]]:
-        """Read each ready client once; return the requests, and the clients that are ready without a request.
-
-        Bytes and lines are limited in total, and each ready client gets an equal share: however much others send, a
-        client is served in every turn, and a turn stays short.
-        """
-        if len(events) + len(self._queue) != self._shared_by:
-            self._share(len(events) + len(self._queue))
-        read_bytes_max, lines_max = self._read_share, self._lines_share
-        requests: list[Request[Client]] = []
-        others: list[Client] = []
-        received = 0
-        if self._queue:
-            requests += self._take_queued(lines_max)
-        for key, mask in events:
-            client = key.data
-            if type(client) is not Client:
-                client()  # a listener, the handshakes, or a descriptor that something else watches
-                continue
-            if client.phase is not _OPEN:
-                self._read_other(client, mask, others)
-                continue
-            if mask & EVENT_READ:
-                try:
-                    data = client.read(read_bytes_max)
-                    lines = client.receive(data) if data else ""
-                except (OSError, HttpRequestError) as error:
-                    self._close_failed(client, error)
-                    continue
-                received += len(data)
-                if client.connection.state is not _BETWEEN_LINES and data:
-                    self._clients.time_line(client)
-                if lines:
-                    if len(lines) > lines_max:  # no line is shorter than its newline, so most are not counted
-                        lines = self._limit_lines(client, lines, lines_max)
-                    requests.append((client, lines))
-                    continue
-            others.append(client)
-        self._statistics.bytes_received += received
-        return requests, others
-
-    def _share(self, ready: int) -> None:
-        """Compute the share of a turn that each of ``ready`` clients gets."""
-        self._shared_by = ready
-        self._read_share = self._limits.read_share(ready or 1)
-        self._lines_share = self._limits.lines_share(ready or 1)
-
-    def _limit_lines(self, client: Client, lines: str, lines_max: int) -> str:
-        if lines.count("\n") <= lines_max:
-            return lines
-        self._queue[client] = None
-        return client.limit_lines(lines, lines_max)
-
-    def _take_queued(self, lines_max: int) -> list[Request[Client]]:
-        """Return the next lines of each queued client that is not parked."""
-        requests: list[Request[Client]] = []
-        for client in list(self._queue):
-            if client.phase is Phase.QUEUED:
-                requests.append((client, client.take_queued(lines_max)))
-            if client.phase is not Phase.QUEUED:
-                del self._queue[client]
-        return requests
-
-    def _read_other(self, client: Client, mask: int, others: list[Client]) -> None:
-        """Process an event of a client whose requests are not read now."""
-        try:
-            if client.phase is Phase.LINGERING:
-                if not client.discard():
-                    self._clients.close(client, "end of file", CloseReason.ENDED)
-            elif client.phase is not Phase.CLOSED:
-                if mask & EVENT_READ:
-                    self._clients.stop_reading(client)
-                others.append(client)
-        except OSError as error:
-            self._clients.close(client, error)
-
-    def _close_failed(self, client: Client, error: OSError | HttpRequestError) -> None:
-        if isinstance(error, HttpRequestError):
-            why = "its first line is an HTTP request, as a web page can make a browser send it"
-            self._clients.close(client, why, CloseReason.HTTP, logging.WARNING)
-        else:
-            self._clients.close(client, error)
 
     # Replies of the index
 
@@ -224,7 +136,7 @@ class Server:
         for client, _, _ in replies:
             client.unpark()
             if client.phase is Phase.QUEUED:
-                self._queue[client] = None
+                self._intake.queue[client] = None
         return replies
 
     def _send(self, replies: Sequence[Reply[Client]]) -> None:
@@ -266,18 +178,8 @@ class Server:
         if log.isEnabledFor(logging.INFO):
             log_errors(answered, self._repeat_limit)
         for client, _, _ in answered:
-            if client.rejected_changes:
-                self._log_rejected_changes(client)
-
-    def _log_rejected_changes(self, client: Client) -> None:
-        rejected, client.rejected_changes = client.rejected_changes, []
-        self._statistics.changes_rejected += len(rejected)
-        self._repeat_limit.log(
-            logging.WARNING,
-            "rejected a change of %(peer)s: this listener is read-only: %(request)s",
-            {"peer": client.name, "request": rejected[0][:200]},
-            len(rejected),
-        )
+            self._statistics.changes_rejected += client.rejected_changes
+            client.rejected_changes = 0
 
     # Time, and the end
 

@@ -4,14 +4,13 @@ import enum
 from collections.abc import Sequence
 from selectors import EVENT_READ, SelectorKey
 
-from scoop_server.config.limits import Limits
 from scoop_server.loop.acceptor import Acceptor
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.clients import Clients
+from scoop_server.loop.context import Context
 from scoop_server.loop.handshakes import Handshakes
-from scoop_server.loop.timers import Timers
 from scoop_server.telemetry.logs import log
-from scoop_server.telemetry.statistics import CloseReason, Stage, Statistics
+from scoop_server.telemetry.statistics import CloseReason, Stage
 
 
 class Lifecycle(enum.Enum):
@@ -30,23 +29,13 @@ class Shutdown:
     """The lifecycle of a server. ``has_successor``: another process continues to accept at the same sockets."""
 
     def __init__(
-        self,
-        clients: Clients,
-        acceptor: Acceptor,
-        handshakes: Handshakes,
-        timers: Timers,
-        limits: Limits,
-        statistics: Statistics,
-        *,
-        has_successor: bool,
+        self, context: Context, clients: Clients, acceptor: Acceptor, handshakes: Handshakes, *, has_successor: bool
     ) -> None:
+        self._context = context
         self.state = Lifecycle.SERVING
         self._clients = clients
         self._acceptor = acceptor
         self._handshakes = handshakes
-        self._timers = timers
-        self._limits = limits
-        self._statistics = statistics
         self._has_successor = has_successor
         self._requested_at = 0.0
         self._draining_since = 0
@@ -61,8 +50,8 @@ class Shutdown:
         if not self._has_successor:
             self._acceptor.accept_waiting()
         self._acceptor.close()
-        self._statistics.stage = Stage.DRAINING
-        self._requested_at = self._timers.now
+        self._context.statistics.stage = Stage.DRAINING
+        self._requested_at = self._context.timers.now
         if self._has_successor:
             log.info("shutting down: new connections wait for the next server")
             self.state = Lifecycle.HANDING_OVER
@@ -78,26 +67,26 @@ class Shutdown:
         """
         if self.state is not Lifecycle.HANDING_OVER:
             return
-        now, limits = self._timers.now, self._limits
+        now, limits = self._context.timers.now, self._context.limits
         silent_since = now - limits.handover_seconds_max
         is_awaited = any((each.is_new or each.is_in_line) and each.last_active > silent_since for each in self._clients)
         if now >= self._requested_at + limits.handover_seconds_max or not (self._handshakes or is_awaited):
             self._drain()
         else:
-            self._timers.call_at(now + limits.handover_tick_seconds, self._hand_over)
+            self._context.timers.call_at(now + limits.handover_tick_seconds, self._hand_over)
 
     def _drain(self) -> None:
         self._handshakes.close()
         self.state = Lifecycle.DRAINING
         self._draining_since = self._clients.turn
-        self._timers.call_at(self._timers.now + self._limits.drain_seconds_max, self._give_up)
+        self._context.timers.call_at(self._context.timers.now + self._context.limits.drain_seconds_max, self._give_up)
         log.info("shutting down: answering what has arrived (clients: %(clients)d)", {"clients": len(self._clients)})
 
     def _give_up(self) -> None:
         if self.state is Lifecycle.DRAINING and len(self._clients):
             log.warning(
                 "clients that did not accept all answers within %(seconds)g s: %(clients)d",
-                {"clients": len(self._clients), "seconds": self._limits.drain_seconds_max},
+                {"clients": len(self._clients), "seconds": self._context.limits.drain_seconds_max},
             )
         self.state = Lifecycle.STOPPED
 
@@ -123,7 +112,7 @@ class Shutdown:
         """Read no more requests of an open client, unless some may have arrived and not been read."""
         if has_input:
             client.drain_turns += 1
-            if client.drain_turns < self._limits.drain_reads_max:
+            if client.drain_turns < self._context.limits.drain_reads_max:
                 return
         client.phase = Phase.FINISHING
         if not has_input and not client.wanted_events:

@@ -37,13 +37,13 @@ class Timers:
 
     >>> timers = Timers(100.0)
     >>> timer = timers.call_at(101.0, lambda: print("due"))
-    >>> timers.seconds_left()
-    1.0
+    >>> timers.due
+    101.0
     >>> timers.run(100.5)
     >>> timers.run(101.0)
     due
-    >>> timers.seconds_left() is None
-    True
+    >>> timers.due
+    inf
     """
 
     __slots__ = ("_cancelled", "_heap", "_numbers", "due", "now")
@@ -55,9 +55,6 @@ class Timers:
         self._heap: list[tuple[float, int, Timer]] = []
         self._numbers = count()  # timers of equal time are called in the order in which they were set
         self._cancelled = 0
-
-    def __len__(self) -> int:
-        return len(self._heap)
 
     def call_at(self, when: float, callback: Callback) -> Timer:
         """Call ``callback`` once, in the first turn at or after ``when``."""
@@ -74,13 +71,6 @@ class Timers:
             callback()
 
         self.call_at(self.now + seconds, call)
-
-    def seconds_left(self) -> float | None:
-        """Return the seconds from ``now`` until the earliest timer is due; None without timers."""
-        left = self.due - self.now
-        if left == inf:
-            return None
-        return max(0.0, left)
 
     def run(self, now: float) -> None:
         """Call what is due at ``now``. What is set meanwhile is called in the next run at the earliest."""

@@ -1,0 +1,139 @@
+"""The requests of a turn: a fair share from each client that is ready."""
+
+import logging
+from collections.abc import Sequence
+from selectors import EVENT_READ, SelectorKey
+from typing import Final
+
+from scoop_core import ConnectionState
+
+from scoop_server.loop.client import Client, HttpRequestError, Phase
+from scoop_server.loop.clients import Clients
+from scoop_server.loop.context import Context
+from scoop_server.loop.ports import Request
+from scoop_server.telemetry.statistics import CloseReason
+
+# Global names are looked up faster than enum members, and these are needed for every message.
+_BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
+_OPEN: Final = Phase.OPEN
+
+_BUSY_TURN_BYTES: Final = 65_536
+"""A turn that reads less is short whatever it reads, and its time is not measured."""
+
+_DIVISOR_MAX: Final = 64
+
+
+class Intake:
+    """Reads clients. Bytes and lines of a turn are limited in total, and each ready client gets an equal share.
+
+    So however much others send, a client is served in every turn, and a turn stays short.
+    """
+
+    def __init__(self, context: Context, clients: Clients) -> None:
+        self.queue: dict[Client, None] = {}
+        """Clients whose lines wait for the next turn."""
+        self.is_busy = False
+        """Whether the turn read so much that it may have taken long."""
+        self._limits = context.limits
+        self._statistics = context.statistics
+        self._clients = clients
+        self._divisor = 1
+        """A turn reads and executes this part of what its limits allow."""
+        self._share(1)
+
+    def read(  # noqa: C901  # the hot path: a call per message would cost 1% of the throughput
+        self, events: Sequence[tuple[SelectorKey, int]]
+    ) -> tuple[list[Request[Client]], list[Client]]:
+        """Read each ready client once; return the requests, and the clients that are ready without a request.
+
+        Bytes and lines are limited in total, and each ready client gets an equal share: however much others send, a
+        client is served in every turn, and a turn stays short.
+        """
+        ready = len(events) + len(self.queue)
+        if ready != self._shared_by:
+            self._share(ready)
+        read_bytes_max, lines_max = self._read_share, self._lines_share
+        requests: list[Request[Client]] = []
+        others: list[Client] = []
+        received = 0
+        if self.queue:
+            requests += self._take_queued(lines_max)
+        for key, mask in events:
+            client = key.data
+            if type(client) is not Client:
+                client()  # a listener, the handshakes, or a descriptor that something else watches
+                continue
+            if client.phase is not _OPEN:
+                self._read_other(client, mask, others)
+                continue
+            if mask & EVENT_READ:
+                try:
+                    data = client.read(read_bytes_max)
+                    lines = client.receive(data) if data else ""
+                except (OSError, HttpRequestError) as error:
+                    self._close_failed(client, error)
+                    continue
+                received += len(data)
+                if client.connection.state is not _BETWEEN_LINES and data:
+                    self._clients.time_line(client)
+                if lines:
+                    if len(lines) > lines_max:  # no line is shorter than its newline, so most are not counted
+                        lines = self._limit_lines(client, lines, lines_max)
+                    requests.append((client, lines))
+                    continue
+            others.append(client)
+        self._statistics.bytes_received += received
+        if received >= _BUSY_TURN_BYTES or self.queue:
+            self.is_busy = True
+        return requests, others
+
+    def _share(self, ready: int) -> None:
+        """Compute the share of a turn that each of ``ready`` clients gets."""
+        self._shared_by = ready
+        parts = (ready or 1) * self._divisor
+        self._read_share, self._lines_share = self._limits.read_share(parts), self._limits.lines_share(parts)
+
+    def adapt(self, seconds: float) -> None:
+        """Halve the shares after a turn of ``seconds`` that took too long, because its lines were expensive."""
+        self.is_busy = False
+        if seconds > self._limits.turn_seconds_max:
+            self._divisor = min(2 * self._divisor, _DIVISOR_MAX)
+        elif self._divisor > 1 and seconds < self._limits.turn_seconds_max / 4:
+            self._divisor //= 2
+        self._share(self._shared_by)
+
+    def _limit_lines(self, client: Client, lines: str, lines_max: int) -> str:
+        if lines.count("\n") <= lines_max:
+            return lines
+        self.queue[client] = None
+        return client.limit_lines(lines, lines_max)
+
+    def _take_queued(self, lines_max: int) -> list[Request[Client]]:
+        """Return the next lines of each queued client that is not parked."""
+        requests: list[Request[Client]] = []
+        for client in list(self.queue):
+            if client.phase is Phase.QUEUED:
+                requests.append((client, client.take_queued(lines_max)))
+            if client.phase is not Phase.QUEUED:
+                del self.queue[client]
+        return requests
+
+    def _read_other(self, client: Client, mask: int, others: list[Client]) -> None:
+        """Process an event of a client whose requests are not read now."""
+        try:
+            if client.phase is Phase.LINGERING:
+                if not client.discard():
+                    self._clients.close(client, "end of file", CloseReason.ENDED)
+            elif client.phase is not Phase.CLOSED:
+                if mask & EVENT_READ:
+                    self._clients.stop_reading(client)
+                others.append(client)
+        except OSError as error:
+            self._clients.close(client, error)
+
+    def _close_failed(self, client: Client, error: OSError | HttpRequestError) -> None:
+        if isinstance(error, HttpRequestError):
+            why = "its first line is an HTTP request, as a web page can make a browser send it"
+            self._clients.close(client, why, CloseReason.HTTP, logging.WARNING)
+        else:
+            self._clients.close(client, error)
