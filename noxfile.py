@@ -37,6 +37,7 @@ PYPY_TESTS: Final = ("tests/core", "tests/library", "tests/end_to_end")
 
 CORE: Final = Path("packages/scoop-core")
 SERVER: Final = Path("packages/scoop-server")
+CLIENT: Final = Path("packages/scoop-client")
 
 
 def _enable_pyenv_versions() -> None:
@@ -60,7 +61,7 @@ def _group(name: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
 
 
-def _install(session: nox.Session, *groups: str, packages: Sequence[Path] = (CORE, SERVER)) -> None:
+def _install(session: nox.Session, *groups: str, packages: Sequence[Path] = (CORE, SERVER, CLIENT)) -> None:
     """Install packages of this repository, editable, and the tools of these dependency groups."""
     editable = [word for package in packages for word in ("-e", str(package))]
     session.install(*editable, *(tool for group in groups for tool in _group(group)))

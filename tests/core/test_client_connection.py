@@ -103,6 +103,36 @@ class TestSending:
         with pytest.raises(ValueError, match="expected limits of at least 1"):
             ClientConnection(**limits)
 
+    @given(st.lists(requests()))
+    def test_a_batch_is_sent_as_its_requests_one_by_one(self, batch: list[Request]) -> None:
+        together, one_by_one = ClientConnection(), ClientConnection()
+        assert together.send_all(batch) == b"".join(map(one_by_one.send, batch))
+        assert (together.state, together.unanswered) == (one_by_one.state, one_by_one.unanswered)
+
+    @pytest.mark.parametrize(
+        ("request_", "error"),
+        [
+            (Request(Command.QUERY, cast("PackageName", "a|\nREMOVE|b")), InvalidName),
+            (Request(Command.INDEX, PackageName("a"), (cast("PackageName", ""),)), InvalidName),
+            (Request(Command.INDEX, PackageName("a"), cast("tuple[PackageName]", "bc")), TypeError),
+            (Request.of(Command.QUERY, "a" * 20), LimitExceeded),
+        ],
+    )
+    def test_nothing_of_a_batch_with_an_invalid_request_is_sent(
+        self, request_: Request, error: type[Exception]
+    ) -> None:
+        client = ClientConnection(max_line_length=20)
+        with pytest.raises(error):
+            client.send_all([QUERY_A, request_, QUERY_B])
+        assert (client.state, client.unanswered_count) == (IDLE, 0)
+
+    def test_a_batch_over_the_limit_of_unanswered_requests_is_not_sent(self) -> None:
+        client = ClientConnection(max_unanswered=2)
+        client.send(QUERY_A)
+        with pytest.raises(LimitExceeded, match=r"3 unanswered requests \(limit 2\)$"):
+            client.send_all([QUERY_B, QUERY_C])
+        assert client.unanswered == (QUERY_A,)
+
     def test_the_default_limits(self) -> None:
         assert (MAX_LINE_LENGTH, MAX_UNANSWERED) == (65_536, 100_000)
 
@@ -174,6 +204,7 @@ def test_a_connection_is_of_no_use_after_its_end() -> None:
         "receive bytes": lambda: client.receive(b""),
         "receive an end": client.receive_end,
         "send a request": lambda: client.send(QUERY_B),
+        "send requests": lambda: client.send_all([QUERY_B]),
     }
     for action, call in calls.items():
         with pytest.raises(RuntimeError, match=f"^cannot {action}: the stream has ended$"):

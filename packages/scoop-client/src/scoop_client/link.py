@@ -1,0 +1,154 @@
+"""One blocking connection to a server: a socket, and the requests that it has not answered."""
+
+import os
+import select
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from scoop_core import ClientConnection, ClientConnectionState, PeerViolation, Request, Response, ScoopError
+
+from scoop_client.addresses import Address, UnixAddress
+from scoop_client.errors import ConnectionLost, InvalidResponse, ResponseTimeout, TlsRejected
+from scoop_client.options import ClientOptions
+
+_READ_BYTES: Final = 65_536
+
+
+def open_socket(address: Address, options: ClientOptions) -> socket.socket:
+    """Connect to ``address``, with TLS if it says so, within the connect time-out. Raises OSError."""
+    deadline = time.monotonic() + options.connect_timeout
+    if isinstance(address, UnixAddress):
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.settimeout(options.connect_timeout)
+            sock.connect(address.path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    sock = socket.create_connection((address.host, address.port), options.connect_timeout)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if address.is_tls:
+            assert options.tls is not None  # noqa: S101  # ClientOptions.of creates it
+            sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            return options.tls.wrap_socket(sock, server_hostname=address.host)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Link:
+    """One connection. Raises OSError if it cannot be established."""
+
+    def __init__(self, address: Address, options: ClientOptions) -> None:
+        self.address = address
+        self._response_timeout = options.response_timeout
+        self._connection = ClientConnection(max_unanswered=options.max_unanswered)
+        self._unsent = b""
+        self._socket = open_socket(address, options)
+        self._socket.setblocking(False)
+        self._poll = select.poll()
+        self._descriptor = self._socket.fileno()
+
+    @property
+    def unanswered_count(self) -> int:
+        """The number of unanswered requests."""
+        return self._connection.unanswered_count
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def is_stale(self) -> bool:
+        """Return whether the server has closed the connection, or sent something, while it was idle."""
+        self._poll.register(self._descriptor, select.POLLIN)
+        return bool(self._poll.poll(0))
+
+    def submit(self, requests: Sequence[Request]) -> ScoopError | None:
+        """Send ``requests``, or those before one that is invalid, and return its error."""
+        error: ScoopError | None = None
+        try:
+            data = self._connection.send_all(requests)
+        except ScoopError:
+            data = b""
+            for request in requests:
+                try:
+                    data += self._connection.send(request)
+                except ScoopError as caught:
+                    error = caught
+                    break
+        self._unsent += data
+        self._flush()
+        return error
+
+    def receive(self) -> list[tuple[Request, Response]]:
+        """Wait for responses; return the requests that they answer, each with its response. Raises ConnectionLost."""
+        deadline = time.monotonic() + self._response_timeout
+        while True:
+            if self._connection.state is ClientConnectionState.BROKEN:
+                self._receive_data(b"")  # raises
+            if self._unsent:
+                self._flush()
+            self._wait(deadline)
+            try:
+                data = self._socket.recv(_READ_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                continue
+            except OSError as error:
+                raise self._lost(error) from error
+            if not data:
+                raise ConnectionLost(self.address, "closed by the server", self._connection.unanswered)
+            if answered := self._receive_data(data):
+                return answered
+
+    def _receive_data(self, data: bytes) -> list[tuple[Request, Response]]:
+        try:
+            return self._connection.receive(data)
+        except PeerViolation as violation:
+            if violation.answered:
+                return list(violation.answered)
+            raise InvalidResponse(self.address, str(violation), self._connection.unanswered) from violation
+
+    def _flush(self) -> None:
+        """Send as much as the socket accepts now. A failure is reported by the next read, after all responses."""
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError:
+            self._unsent = b""
+
+    def _wait(self, deadline: float) -> None:
+        """Wait until the socket can be read, or written if there is something unsent."""
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return
+        self._poll.register(self._descriptor, select.POLLIN | select.POLLOUT if self._unsent else select.POLLIN)
+        left = deadline - time.monotonic()
+        if left <= 0 or not self._poll.poll(left * 1_000):
+            reason = f"no response for {self._response_timeout:g} s"
+            raise ResponseTimeout(self.address, reason, self._connection.unanswered)
+
+    def _lost(self, error: OSError) -> ConnectionLost:
+        unanswered = self._connection.unanswered
+        if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or not isinstance(error, ssl.SSLError):
+            return ConnectionLost(self.address, describe(error), unanswered)
+        return TlsRejected(self.address, describe(error), unanswered)
+
+
+def describe(error: OSError) -> str:
+    """Return the reason of an OSError in words, without its number."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).replace("_", " ").lower()
+    if isinstance(error, TimeoutError):
+        return "time-out"
+    if error.errno is None or isinstance(error, socket.gaierror):  # whose numbers are not the system's
+        return (error.strerror or str(error)).lower()
+    return os.strerror(error.errno).lower()  # asyncio puts a text of its own into strerror
