@@ -201,7 +201,7 @@ class Simulation:
         self.disk.writes_short = random.random() < 0.5
         for _ in range(random.randrange(_CLIENTS_MAX + 1)):
             network.connect(self._requests(), random.choice(list(Habit)))
-        server = Server(observer, [network.listener], network, network.clock, _LIMITS)
+        server = Server(observer, [network.listener], network, network.clock, _LIMITS, cpu_clock=network.clock)
         server.on_tick(store.tick)
         self._plan_faults(end)
         has_trouble_with_space = random.random() < 0.3

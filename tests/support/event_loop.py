@@ -300,6 +300,7 @@ class Loop:
             self.statistics,
             meter,
             has_successor=has_successor,
+            cpu_clock=self.clock,
         )
         self.server.watch(self._signal_reader.fileno(), self._obey_signal)
 

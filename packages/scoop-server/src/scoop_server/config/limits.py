@@ -122,9 +122,9 @@ class Limits:
     """Lines that a turn executes, in equal shares for the clients that are ready; the rest waits for the next turn.
     Most lines take less than a microsecond."""
 
-    turn_seconds_max: float = 0.01
-    """Time above which a turn was too long: the next ones read and execute half as much, until they take a quarter of
-    it. So expensive lines and slow machines delay the other clients no more than cheap lines do."""
+    turn_cpu_seconds_max: float = 0.01
+    """Processor time above which a turn was too long: the next ones read and execute half as much, until they take a
+    quarter of it. So expensive lines delay the other clients no more than cheap ones."""
 
     handshakes_max: int = 1_024
     """TLS handshakes in progress. They do not count as clients; once there are this many, each new one takes the place

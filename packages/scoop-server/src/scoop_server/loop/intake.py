@@ -39,6 +39,9 @@ class Intake:
         self._clients = clients
         self._divisor = 1
         """A turn reads and executes this part of what its limits allow."""
+        self._cpu_seconds = 0.0
+        """The processor time at the end of turn ``_measured_turn``."""
+        self._measured_turn = 0
         self._share(1)
 
     def read(  # noqa: C901  # the hot path: a call per message would cost 1% of the throughput
@@ -93,12 +96,20 @@ class Intake:
         parts = (ready or 1) * self._divisor
         self._read_share, self._lines_share = self._limits.read_share(parts), self._limits.lines_share(parts)
 
-    def adapt(self, seconds: float) -> None:
-        """Halve the shares after a turn of ``seconds`` that took too long, because its lines were expensive."""
+    def adapt(self, cpu_seconds: float) -> None:
+        """Halve the shares after a busy turn that took too long, because its lines were expensive.
+
+        ``cpu_seconds`` is the processor time of the thread: neither the disk nor other processes count. Calling this
+        only for busy turns keeps it off the others, so the first of several busy turns is not measured.
+        """
+        seconds, self._cpu_seconds = cpu_seconds - self._cpu_seconds, cpu_seconds
+        is_measured, self._measured_turn = self._measured_turn == self._clients.turn - 1, self._clients.turn
         self.is_busy = False
-        if seconds > self._limits.turn_seconds_max:
+        if not is_measured:
+            return
+        if seconds > self._limits.turn_cpu_seconds_max:
             self._divisor = min(2 * self._divisor, _DIVISOR_MAX)
-        elif self._divisor > 1 and seconds < self._limits.turn_seconds_max / 4:
+        elif self._divisor > 1 and seconds < self._limits.turn_cpu_seconds_max / 4:
             self._divisor //= 2
         self._share(self._shared_by)
 

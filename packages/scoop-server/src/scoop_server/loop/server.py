@@ -6,6 +6,7 @@ before its change is safe, and one commit serves all clients of a turn.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from selectors import EVENT_READ, BaseSelector
 from typing import Final
@@ -31,7 +32,8 @@ _SERVING: Final = Lifecycle.SERVING
 class Server:
     """Serves ``index`` to the clients of ``listeners`` until :meth:`request_shutdown`.
 
-    Selector, listeners, index and clock (seconds, monotonic) are injected, so a test can replace them.
+    Selector, listeners, index and clocks (in seconds: a monotonic one, and the processor time of the thread) are
+    injected, so a test can replace them.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Server:
         statistics: Statistics | None = None,
         meter: Meter | None = None,
         *,
+        cpu_clock: Callable[[], float] = time.thread_time,
         has_successor: bool = False,
     ) -> None:
         self._index = index
         self._selector = selector
         self._clock = clock
+        self._cpu_clock = cpu_clock
         self._limits = limits
         self._statistics = statistics = statistics or Statistics()
         self._meter = meter or Meter()
@@ -114,7 +118,7 @@ class Server:
         if shutdown.state is not _SERVING:
             shutdown.advance(events)
         if intake.is_busy:
-            intake.adapt(self._clock() - started)
+            intake.adapt(self._cpu_clock())
         self._meter.turn_ended(started)
 
     # Replies of the index
