@@ -98,7 +98,7 @@ def test_the_timeouts_exceed_what_the_server_takes_without_a_notification() -> N
 
 
 def test_the_limit_of_open_files_allows_all_clients() -> None:
-    reserved = claims.RESERVED_DESCRIPTORS + claims.ADMIN_DESCRIPTORS
+    reserved = claims.RESERVED_DESCRIPTORS + claims.ADMIN_DESCRIPTORS + Limits().handshakes_max
     assert int(value(SERVICE, "LimitNOFILE")) >= Limits().clients_max + reserved
 
 

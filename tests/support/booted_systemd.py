@@ -20,8 +20,8 @@ mount -t tmpfs tmpfs /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
 mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
 tr -d - < /proc/sys/kernel/random/uuid > /mnt/root/etc/machine-id
-exec systemd-nspawn --quiet --directory=/mnt/root --register=no --keep-unit --private-network --link-journal=no \
-    --console=pipe "$@" --boot systemd.unit=basic.target
+exec systemd-nspawn --quiet --machine="scoop-test-$$" --directory=/mnt/root --register=no --keep-unit --console=pipe \
+    --private-network --link-journal=no "$@" --boot systemd.unit=basic.target
 """
 
 _ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}

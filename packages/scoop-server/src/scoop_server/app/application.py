@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from scoop_server import __version__
-from scoop_server.app.claims import Claims, raise_descriptor_limit
+from scoop_server.app.claims import Claims, fit_descriptors
 from scoop_server.app.signals import SignalPipe
 from scoop_server.app.stored_index import StoredIndex, load_index
 from scoop_server.app.systemd_notify import SystemdNotifier
@@ -161,7 +161,7 @@ def _build_server(
     resources: ExitStack,
 ) -> Server:
     """Begin to listen, and return the server of ``index``."""
-    limits = _effective_limits(settings, notifier)
+    limits = _effective_limits(settings, claims, notifier)
     statistics = health.statistics
     statistics.recovery_seconds = index.recovery_seconds
     health.index, health.storage = index.graph, index.store
@@ -216,14 +216,11 @@ def _watch_commits(store: JournalStore, health: Health, resources: ExitStack) ->
     return WatchedStore(store, watch)
 
 
-def _effective_limits(settings: Settings, notifier: SystemdNotifier) -> Limits:
+def _effective_limits(settings: Settings, claims: Claims, notifier: SystemdNotifier) -> Limits:
     """Return the limits of this run, given its descriptors, its watchdog and the cost of a line."""
     limits = settings.limits.of_costly_lines() if settings.reject_cycles else settings.limits
-    return replace(
-        limits,
-        clients_max=raise_descriptor_limit(limits.clients_max, has_admin=settings.admin is not None),
-        tick_seconds=notifier.tick_seconds(limits.tick_seconds),
-    )
+    limits = replace(limits, tick_seconds=notifier.tick_seconds(limits.tick_seconds))
+    return fit_descriptors(limits, has_admin=settings.admin is not None, has_tls=claims.has_tls)
 
 
 def _reload_certificates(certificates: Certificates) -> bool:

@@ -3,9 +3,10 @@
 import resource
 from collections.abc import MutableMapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
+from scoop_server.config.limits import Limits
 from scoop_server.config.settings import Settings
 from scoop_server.net.activation import inherited_listeners
 from scoop_server.net.listener import Listener, bind
@@ -19,6 +20,12 @@ RESERVED_DESCRIPTORS: Final = 32
 ADMIN_DESCRIPTORS: Final = 48
 """Descriptors that no client gets if there is an admin endpoint: its socket and its connections."""
 
+_HANDSHAKE_SHARE: Final = 8
+"""If descriptors are short, one in so many is for TLS handshakes: they take seconds, clients stay."""
+
+_ROOM_MIN: Final = 2
+"""At least one client and one handshake, however few descriptors there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claims:
@@ -28,6 +35,11 @@ class Claims:
     """None for an index in memory only."""
     certificates: Certificates | None
     listeners: list[Listener]
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether any listener serves TLS."""
+        return any(listener.is_tls for listener in self.listeners)
 
     @classmethod
     def take(cls, settings: Settings, environment: MutableMapping[str, str], resources: ExitStack) -> Self:
@@ -95,21 +107,24 @@ def warn_of_exposed_listeners(listeners: list[Listener]) -> None:
             )
 
 
-def raise_descriptor_limit(clients_max: int, *, has_admin: bool) -> int:
-    """Raise the soft limit of open files to what ``clients_max`` clients need; return how many clients fit."""
+def fit_descriptors(limits: Limits, *, has_admin: bool, has_tls: bool) -> Limits:
+    """Raise the soft limit of open files to what ``limits`` need; return them, lowered if the hard limit is too low."""
     reserved = RESERVED_DESCRIPTORS + (ADMIN_DESCRIPTORS if has_admin else 0)
-    needed = clients_max + reserved
+    handshakes = limits.handshakes_max if has_tls else 0
+    needed = reserved + limits.clients_max + handshakes
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
-        return clients_max
+        return limits
     soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == needed:
-        return clients_max
-    clients_max = max(1, soft - reserved)
+        return limits
+    room = max(_ROOM_MIN, soft - reserved)
+    handshakes = min(handshakes, max(1, room // _HANDSHAKE_SHARE)) if has_tls else 0
+    clients = room - handshakes
     log.warning(
         "the limit of open files is %(files)d, which allows only %(clients)d clients; "
         "raise it with ulimit -n or LimitNOFILE=",
-        {"clients": clients_max, "files": soft},
+        {"clients": clients, "files": soft},
     )
-    return clients_max
+    return replace(limits, clients_max=clients, handshakes_max=handshakes or limits.handshakes_max)

@@ -1,0 +1,48 @@
+"""The limits of a run fit the limit of open files."""
+
+import logging
+import resource
+
+import pytest
+
+from scoop_server.app.claims import ADMIN_DESCRIPTORS, RESERVED_DESCRIPTORS, fit_descriptors
+from scoop_server.config.limits import Limits
+
+LIMITS = Limits(clients_max=800)
+RESERVED = RESERVED_DESCRIPTORS + ADMIN_DESCRIPTORS
+
+
+@pytest.mark.parametrize(
+    ("has_tls", "hard", "soft", "clients", "handshakes"),
+    [
+        (False, 10_000, RESERVED + 800, 800, LIMITS.handshakes_max),
+        (True, 10_000, RESERVED + 800 + LIMITS.handshakes_max, 800, LIMITS.handshakes_max),
+        (True, resource.RLIM_INFINITY, RESERVED + 800 + LIMITS.handshakes_max, 800, LIMITS.handshakes_max),
+        (False, RESERVED + 400, RESERVED + 400, 400, LIMITS.handshakes_max),
+        (True, RESERVED + 400, RESERVED + 400, 350, 50),
+        (True, RESERVED, RESERVED, 1, 1),
+    ],
+)
+def test_clients_and_handshakes_fit_the_limit_of_open_files(  # one row, one case
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    has_tls: bool,
+    hard: int,
+    soft: int,
+    clients: int,
+    handshakes: int,
+) -> None:
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: raised.append(limit))
+    fitted = fit_descriptors(LIMITS, has_admin=True, has_tls=has_tls)
+    assert raised == [(soft, hard)]
+    assert (fitted.clients_max, fitted.handshakes_max) == (clients, handshakes)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [f"allows only {clients} clients" in line for line in warnings] == ([] if clients == 800 else [True])
+
+
+def test_a_sufficient_limit_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100_000, 100_000))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: pytest.fail("the limit is raised"))
+    assert fit_descriptors(LIMITS, has_admin=False, has_tls=True) == LIMITS
