@@ -8,7 +8,7 @@ from pathlib import Path
 from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config.fsync import Fsync
-from scoop_server.storage.compaction import CompactionProcess
+from scoop_server.storage.compaction import Compaction
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import JournalStore
 
@@ -25,8 +25,12 @@ def read_with_the_page(directory: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def open_store(path: Path) -> tuple[JournalStore, DependencyGraph]:
-    return JournalStore.open(DataDirectory(str(path)), Fsync.ALWAYS, lambda: 0.0, CompactionProcess)
+def start_compaction(*_: object) -> Compaction:
+    raise AssertionError("nothing is to be compacted")
+
+
+def open_store(directory: DataDirectory) -> tuple[JournalStore, DependencyGraph]:
+    return JournalStore.open(directory, Fsync.ALWAYS, lambda: 0.0, start_compaction)
 
 
 def commit(store: JournalStore, graph: DependencyGraph, *lines: str) -> None:
@@ -36,16 +40,18 @@ def commit(store: JournalStore, graph: DependencyGraph, *lines: str) -> None:
 
 
 def test_the_reader_reads_the_files_of_a_server(tmp_path: Path) -> None:
-    store, graph = open_store(tmp_path)
+    directory = DataDirectory(str(tmp_path))
+    store, graph = open_store(directory)
     commit(store, graph, "INDEX|gmp|", "INDEX|isl|gmp", "INDEX|gmp|gmp,isl")
     commit(store, graph, "INDEX|make|")
     store.save(graph)
     assert read_with_the_page(tmp_path) == ["gmp: gmp isl", "isl: gmp", "make:"]
     commit(store, graph, "REMOVE|make|", "INDEX|cloog|isl,gmp")
     store.close()
-    store, graph = open_store(tmp_path)  # another process, and so another journal
+    store, graph = open_store(directory)  # another process, and so another journal
     commit(store, graph, "INDEX|gmp|")
     store.close()
+    directory.close()
     last = max(tmp_path.glob("journal-*"), key=lambda path: int(path.name.partition("-")[2]))
     with last.open("ab") as journal:
         journal.write(b"INDEX|half|")

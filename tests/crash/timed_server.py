@@ -1,8 +1,8 @@
 """A server that tells on stderr what its turns and its calls on files take: run it as scoop-server."""
 
-import os
 import sys
 import time
+from functools import partial
 from selectors import SelectorKey
 from typing import Any, Final, Self
 from unittest.mock import patch
@@ -12,15 +12,16 @@ from scoop_server.cli import main as command_line
 from scoop_server.loop.selector import best_selector
 from scoop_server.storage.compaction import CompactionProcess
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.files import OPERATING_SYSTEM
 
 _TIMED: Final = frozenset({"open", "write", "fsync", "fdatasync", "rename", "unlink", "close", "listdir"})
 
 
 class TimedFiles:
-    """Module :mod:`os`, with a line ``timed CALL SECONDS`` for each call on files."""
+    """The file system, with a line ``timed CALL SECONDS`` for each call."""
 
     def __getattr__(self, name: str) -> Any:
-        function = getattr(os, name)
+        function = getattr(OPERATING_SYSTEM, name)
         return timed(name, function) if name in _TIMED else function
 
 
@@ -59,9 +60,9 @@ def tell(what: str, seconds: float) -> None:
 def timed(name: str, function: Any) -> Any:
     """Return ``function``, which will tell what it takes."""
 
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: Any, **named: Any) -> Any:
         started = time.perf_counter()
-        result = function(*arguments)
+        result = function(*arguments, **named)
         tell(name, time.perf_counter() - started)
         return result
 
@@ -71,7 +72,7 @@ def timed(name: str, function: Any) -> Any:
 def main() -> int:
     """Run the server."""
     with (
-        patch.object(stored_index, "DataDirectory", lambda path: DataDirectory(path, TimedFiles())),
+        patch.object(DataDirectory, "lock", partial(DataDirectory.lock, files=TimedFiles())),
         patch.object(application, "best_selector", TimedSelector),
         patch.object(stored_index, "CompactionProcess", timed("start", CompactionProcess)),
     ):

@@ -31,7 +31,7 @@ def delete_early() -> None:
 
     def compact_and_delete(self: store.JournalStore) -> None:
         compact(self)
-        self._directory.delete_before(self._journal.generation)
+        self._directory.delete_before(self._files.journal.generation)
 
     store.JournalStore._compact = compact_and_delete  # type: ignore[method-assign] # as above
 

@@ -1,23 +1,31 @@
-"""A simulated disk: what :mod:`os` gives the server of files, with the faults that a real one may have.
+"""A simulated disk: the file system port of the server, with the faults that a real disk may have.
 
-Bytes that were written are in the system's cache; only ``fsync`` and ``fdatasync`` make them durable, and only
-an ``fsync`` of the directory makes names durable. :meth:`SimulatedDisk.lose_power` forgets the cache: each write
-and each change of a name since the last sync is kept, lost, torn or replaced by something else, as chance has it.
+Bytes that were written are in the page cache; only ``fsync`` and ``fdatasync`` make them durable, and only an ``fsync``
+of the directory makes names durable. A sync that fails leaves pages that count as written and may never be: a later
+sync succeeds without them. :meth:`SimulatedDisk.lose_power` drops the cache: each write and each change of a name
+since the last sync is kept, lost, torn or replaced, by chance.
 """
 
 import errno
+import fcntl
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 from typing import Final
+
+from scoop_server.storage.backlog import _SLACK_BYTES
 
 DIRECTORY: Final = "data"
 
 _FIRST_DESCRIPTOR: Final = 100
 
 _STALE_WRITES: Final = 12
-"""How many of the last writes may show up where they do not belong."""
+"""The number of recent writes that may show up in other places."""
+
+_PLENTY: Final = 1 << 40
+"""The free space of a disk without a limit."""
 
 
 class PowerLossError(BaseException):
@@ -28,233 +36,423 @@ class ProcessKilledError(BaseException):
     """The process stops here: the cache survives."""
 
 
+Write = tuple[int, bytes | None]
+"""Bytes at a place, or a cut to a length."""
+
+
+def applied(content: bytes | bytearray, writes: list[Write]) -> bytes:
+    """Return ``content`` after ``writes``. A hole reads as zeros."""
+    result = bytearray(content)
+    for place, data in writes:
+        result.extend(bytes(max(0, place - len(result))))
+        if data is None:
+            del result[place:]
+        else:
+            result[place : place + len(data)] = data
+    return bytes(result)
+
+
 @dataclass(eq=False)
 class File:
-    """One file: what is in the cache, what is on the disk, and what leads from this to that."""
+    """One file: its content in the cache, its content on the disk, and the writes that lead from this to that."""
 
+    inode: int
     content: bytearray = field(default_factory=bytearray)
     durable: bytes = b""
-    unsynced: list[tuple[int, bytes | None]] = field(default_factory=list)
-    """Writes (place, bytes) and cuts (length, None) since the last sync, in order."""
+    unsynced: list[Write] = field(default_factory=list)
+    """Writes since the last sync, whether it succeeded or not."""
+    links: int = 0
+
+
+@dataclass(eq=False)
+class Folder:
+    """One directory: its names in the cache and on the disk."""
+
+    inode: int
+    names: dict[str, File] = field(default_factory=dict)
+    durable: dict[str, File] = field(default_factory=dict)
+    unsynced: list[tuple[str, File | None, str | None]] = field(default_factory=list)
+    """Changes of names since the last sync: (name, its file or None, the name that disappears)."""
+    is_removed: bool = False
+
+    def link(self, name: str, file: File) -> None:
+        self.unlink(name)
+        self.names[name] = file
+        file.links += 1
+
+    def unlink(self, name: str) -> None:
+        if name in self.names:
+            self.names.pop(name).links -= 1
+
+
+@dataclass(eq=False)
+class Opened:
+    """An open file or directory, with its position."""
+
+    node: File | Folder
+    path: str
+    position: int = 0
 
 
 class SimulatedDisk:
-    """One directory of files. It is a :class:`scoop_server.storage.files.FileSystem`.
+    """Directories of files, which processes use through :class:`SimulatedProcess`.
 
     ``fault`` is called with the name of each call before it is carried out; it may raise.
     """
 
     def __init__(self, random: Random, trace: Callable[[str], None]) -> None:
-        self.names: dict[str, File] = {}
         self.space_left: int | None = None
-        """Bytes that can still be written; None is without end."""
+        """Bytes that can still be written; None for no limit."""
+        self.is_read_only = False
         self.writes_short = False
         self.fault: Callable[[str], None] = lambda _: None
         self.on_sync: Callable[[], None] = lambda: None
-        self._durable_names: dict[str, File] = {}
-        self._unsynced_names: list[tuple[str, File | None, str | None]] = []
-        """Changes of names since the last sync of the directory: (name, its file or None, the name that goes)."""
-        self._written: list[bytes] = []
-        self._open: dict[int, tuple[File | None, list[int]]] = {}
-        self._random = random
+        self.has_failed_sync = False
+        """Whether a sync has failed since this was last reset."""
+        self.random = random
+        self.folders: dict[str, Folder] = {}
+        self.locks: dict[int, list[tuple[Opened, int]]] = {}
+        """The locks on each inode."""
+        self.written: list[bytes] = []
+        self.inodes = count(1)
         self._trace = trace
 
-    # What the server calls
+    def call(self, name: str, detail: str = "") -> None:
+        """Note a call, and let it fail if that is planned."""
+        self._trace(f"disk {name} {detail}")
+        self.fault(name)
 
-    def open(self, path: str, flags: int, mode: int = 0o777) -> int:  # noqa: ARG002  # no one else is here
+    def check_writable(self) -> None:
+        """Raise if the file system is read-only."""
+        if self.is_read_only:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    # Operators and their mistakes
+
+    def files(self, path: str = DIRECTORY) -> dict[str, bytes]:
+        """Return the content of each file, except the lock."""
+        names = self.folders[path].names if path in self.folders else {}
+        return {name: bytes(file.content) for name, file in sorted(names.items()) if name != "lock"}
+
+    def move(self, path: str, to: str) -> None:
+        """Rename a directory."""
+        self.folders[to] = self.folders.pop(path)
+
+    def copy(self, path: str, to: str) -> None:
+        """Put a durable copy of a directory at another path, as a backup would be restored."""
+        self.folders[to] = folder = Folder(next(self.inodes))
+        for name, data in self.files(path).items():
+            folder.link(name, File(next(self.inodes), bytearray(data), data))
+        folder.durable = dict(folder.names)
+
+    def remove(self, path: str) -> None:
+        """Delete a directory with everything in it."""
+        folder = self.folders.pop(path)
+        folder.is_removed = True
+        for name in list(folder.names):
+            folder.unlink(name)
+
+    # Power
+
+    def lose_power(self) -> None:
+        """Drop the cache: what was not synced is kept, lost, torn or garbage."""
+        for folder in self.folders.values():
+            names = dict(folder.durable)
+            for name, file, gone in folder.unsynced:
+                if self.random.random() < 0.5:
+                    continue
+                if gone is not None:
+                    names.pop(gone, None)
+                if file is None:
+                    names.pop(name, None)
+                else:
+                    names[name] = file
+            for file in dict.fromkeys([*folder.durable.values(), *names.values()]):
+                self.write_back(file, is_complete=False)
+                file.content = bytearray(file.durable)
+                file.links = 0
+            folder.names = {}
+            for name, file in names.items():
+                folder.link(name, file)
+            folder.durable = dict(names)
+            folder.unsynced.clear()
+        self.locks.clear()
+
+    def evict(self) -> None:
+        """Drop clean pages from the cache: what is read next comes from the disk."""
+        for folder in self.folders.values():
+            for file in folder.names.values():
+                file.content = bytearray(applied(file.durable, file.unsynced))
+
+    def write_back(self, file: File, *, is_complete: bool) -> None:
+        """Write the dirty pages of a file: all of them, or as chance has it. They are clean then in any case."""
+        writes = file.unsynced if is_complete else list(self._what_arrives(file.unsynced))
+        file.durable = applied(file.durable, writes)
+        file.unsynced = []
+
+    def _what_arrives(self, writes: list[Write]) -> list[Write]:
+        arriving: list[Write] = []
+        for place, data in writes:
+            fate = self.random.choice(("kept", "kept", "lost", "torn", "garbage", "stale"))
+            if fate != "lost":
+                arriving.append((place, None if data is None else self._what_is_left_of(data, fate)))
+        return arriving
+
+    def _what_is_left_of(self, data: bytes, fate: str) -> bytes:
+        if fate == "torn":
+            return data[: self.random.randrange(len(data) + 1)]
+        if fate == "garbage":
+            return self.random.randbytes(len(data))
+        if fate == "stale":  # blocks that held something else before
+            return self.random.choice(self.written[-_STALE_WRITES:])[: len(data)].ljust(len(data), b"\0")
+        return data
+
+
+class SimulatedProcess:
+    """The file system as one process uses it. It is a :class:`scoop_server.storage.files.FileSystem`."""
+
+    def __init__(self, disk: SimulatedDisk) -> None:
+        self._disk = disk
+        self._open: dict[int, Opened] = {}
+
+    def end(self) -> None:
+        """Close all files and release all locks, as the end of a process does."""
+        for descriptor in list(self._open):
+            self._release(self._open.pop(descriptor))
+
+    def inherit(self, parent: "SimulatedProcess", descriptor: int) -> int:
+        """Take over a descriptor of the process that started this one."""
+        self._open[descriptor] = parent._open.pop(descriptor)
+        return descriptor
+
+    # Opening and closing
+
+    def open(self, path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:  # noqa: ARG002  # no one else is here
         """See :func:`os.open`."""
-        self._call("open", path)
-        if path == DIRECTORY:
-            return self._descriptor(None)
-        name = self._name(path)
-        if name not in self.names:
-            if not flags & os.O_CREAT:
+        disk = self._disk
+        disk.call("open", path)
+        if dir_fd is None or path == ".":
+            return self._descriptor(Opened(self._folder(path) if dir_fd is None else self._opened(dir_fd), path))
+        folder = self._opened(dir_fd)
+        if path not in folder.names:
+            if not flags & os.O_CREAT or folder.is_removed:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-            if self.space_left is not None and self.space_left <= 0:
+            disk.check_writable()
+            if disk.space_left is not None and disk.space_left <= 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-            self.names[name] = File()
-            self._unsynced_names.append((name, self.names[name], None))
+            file = File(next(disk.inodes))
+            folder.link(path, file)
+            folder.unsynced.append((path, file, None))
+        elif flags & (os.O_WRONLY | os.O_RDWR):
+            disk.check_writable()
+        file = folder.names[path]
         if flags & os.O_TRUNC:
-            self._cut(self.names[name], 0)
-        return self._descriptor(self.names[name])
+            self._cut(file, 0)
+        return self._descriptor(Opened(file, path))
 
     def close(self, fd: int) -> None:
-        """See :func:`os.close`."""
-        del self._open[fd]
+        """See :func:`os.close`; the descriptor is gone even if it fails."""
+        opened = self._open.pop(fd)
+        self._release(opened)
+        self._disk.call("close", opened.path)
+
+    def _release(self, opened: Opened) -> None:
+        locks = self._disk.locks.get(opened.node.inode, [])
+        locks[:] = [each for each in locks if each[0] is not opened]
+
+    def mkdir(self, path: str, mode: int = 0o777) -> None:  # noqa: ARG002  # no one else is here
+        """See :func:`os.mkdir`."""
+        self._disk.call("mkdir", path)
+        if path in self._disk.folders:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+        self._disk.check_writable()
+        self._disk.folders[path] = Folder(next(self._disk.inodes))
+
+    def flock(self, fd: int, operation: int, /) -> None:
+        """See :func:`fcntl.flock`."""
+        opened = self._open[fd]
+        self._disk.call("flock", opened.path)
+        locks = self._disk.locks.setdefault(opened.node.inode, [])
+        others = [kind for holder, kind in locks if holder is not opened]
+        kind = operation & ~fcntl.LOCK_NB
+        if others and (kind == fcntl.LOCK_EX or fcntl.LOCK_EX in others):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        locks[:] = [(holder, held) for holder, held in locks if holder is not opened]
+        locks.append((opened, kind))
+
+    # Reading
 
     def read(self, fd: int, length: int, /) -> bytes:
         """See :func:`os.read`."""
-        self._call("read")
-        file, position = self._file(fd)
-        data = bytes(file.content[position[0] : position[0] + length])
-        position[0] += len(data)
+        self._disk.call("read")
+        opened, file = self._open[fd], self._file(fd)
+        data = bytes(file.content[opened.position : opened.position + length])
+        opened.position += len(data)
         return data
 
     def lseek(self, fd: int, position: int, whence: int, /) -> int:
-        """See :func:`os.lseek`; to the end, or to a place."""
-        file, place = self._file(fd)
-        assert whence == os.SEEK_SET or (position, whence) == (0, os.SEEK_END)
-        place[0] = position if whence == os.SEEK_SET else len(file.content)
-        return place[0]
+        """See :func:`os.lseek`; to a place only."""
+        assert whence == os.SEEK_SET
+        self._open[fd].position = position
+        return position
+
+    def listdir(self, fd: int, /) -> list[str]:
+        """See :func:`os.listdir`; in any order."""
+        names = sorted(self._opened(fd).names)
+        return self._disk.random.sample(names, len(names))
+
+    def stat(self, path: str, *, dir_fd: int | None = None) -> os.stat_result:
+        """See :func:`os.stat`."""
+        if dir_fd is None:
+            return _status(self._folder(path))
+        if path not in self._opened(dir_fd).names:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return _status(self._opened(dir_fd).names[path])
+
+    def fstat(self, fd: int) -> os.stat_result:
+        """See :func:`os.fstat`."""
+        return _status(self._open[fd].node)
+
+    def free_bytes(self, fd: int, /) -> int:
+        """Return the free space, as large for the tiny files here as it would be for real ones."""
+        assert fd in self._open
+        return _PLENTY if self._disk.space_left is None else max(0, self._disk.space_left) + _SLACK_BYTES
+
+    # Writing
 
     def write(self, fd: int, data: bytes | memoryview, /) -> int:
         """See :func:`os.write`."""
-        file, position = self._file(fd)
-        count = self._write_at(file, position[0], bytes(data))
-        position[0] += count
-        return count
+        opened = self._open[fd]
+        written = self._write_at(self._file(fd), opened.position, bytes(data))
+        opened.position += written
+        return written
 
     def pwrite(self, fd: int, data: bytes, offset: int, /) -> int:
         """See :func:`os.pwrite`."""
-        return self._write_at(self._file(fd)[0], offset, data)
+        return self._write_at(self._file(fd), offset, data)
 
     def _write_at(self, file: File, place: int, piece: bytes) -> int:
-        if self.writes_short and len(piece) > 1 and self._random.random() < 0.3:
-            piece = piece[: self._random.randrange(1, len(piece))]
-        if self.space_left is not None:
-            room = max(0, len(file.content) - place) + self.space_left
+        disk = self._disk
+        if disk.writes_short and len(piece) > 1 and disk.random.random() < 0.3:
+            piece = piece[: disk.random.randrange(1, len(piece))]
+        if disk.space_left is not None:
+            room = max(0, len(file.content) - place) + disk.space_left
             if room <= 0:
-                self._call("write: no space")
+                disk.call("write: no space")
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             piece = piece[:room]
         try:
-            self._call("write", str(len(piece)))
-        except BaseException:
+            disk.check_writable()
+            disk.call("write", str(len(piece)))
+        except (PowerLossError, ProcessKilledError):
             # It stops in the middle of the write.
-            self._overwrite(file, place, piece[: self._random.randrange(len(piece) + 1)])
+            self._overwrite(file, place, piece[: disk.random.randrange(len(piece) + 1)])
             raise
         self._overwrite(file, place, piece)
         return len(piece)
 
-    def ftruncate(self, fd: int, length: int, /) -> None:
-        """See :func:`os.ftruncate`."""
-        self._call("ftruncate", str(length))
-        self._cut(self._file(fd)[0], length)
-
-    def fsync(self, fd: int) -> None:
-        """See :func:`os.fsync`."""
-        file, _ = self._open[fd]
-        self._call("fsync", "directory" if file is None else "file")
-        if file is None:
-            self._durable_names = dict(self.names)
-            self._unsynced_names.clear()
-        else:
-            self._sync(file)
-
-    def fdatasync(self, fd: int, /) -> None:
-        """See :func:`os.fdatasync`."""
-        self._call("fdatasync")
-        self._sync(self._file(fd)[0])
-        self.on_sync()
-
-    def rename(self, src: str, dst: str) -> None:
-        """See :func:`os.rename`."""
-        self._call("rename", dst)
-        file = self.names.pop(self._name(src))
-        self.names[self._name(dst)] = file
-        self._unsynced_names.append((self._name(dst), file, self._name(src)))
-
-    def unlink(self, path: str) -> None:
-        """See :func:`os.unlink`."""
-        self._call("unlink", path)
-        del self.names[self._name(path)]
-        self._unsynced_names.append((self._name(path), None, None))
-
-    def listdir(self, path: str) -> list[str]:
-        """See :func:`os.listdir`; in any order."""
-        assert path == DIRECTORY
-        return self._random.sample(sorted(self.names), len(self.names))
-
-    # What the world does
-
-    def lose_power(self) -> None:
-        """Forget the cache: what was not synced is kept, lost, torn or garbage."""
-        names = dict(self._durable_names)
-        for name, file, gone in self._unsynced_names:
-            if self._random.random() < 0.5:
-                continue
-            if gone is not None:
-                names.pop(gone, None)
-            if file is None:
-                names.pop(name, None)
-            else:
-                names[name] = file
-        for file in dict.fromkeys([*self._durable_names.values(), *names.values()]):
-            file.content = bytearray(self._what_is_left(file))
-            file.durable = bytes(file.content)
-            file.unsynced.clear()
-        self.names = names
-        self._durable_names = dict(names)
-        self._unsynced_names.clear()
-        self._open.clear()
-
-    def end_process(self) -> None:
-        """Close all files, as the end of a process does."""
-        self._open.clear()
-
-    def files(self) -> dict[str, bytes]:
-        """Return what each file holds."""
-        return {name: bytes(file.content) for name, file in sorted(self.names.items())}
-
-    def _what_is_left(self, file: File) -> bytes:
-        content = bytearray(file.durable)
-        for place, written in file.unsynced:
-            fate = self._random.choice(("kept", "kept", "lost", "torn", "garbage", "stale"))
-            if fate == "lost":
-                continue
-            content.extend(bytes(max(0, place - len(content))))  # a hole reads as zeros
-            if written is None:
-                del content[place:]
-            else:
-                data = self._what_is_left_of(written, fate)
-                content[place : place + len(data)] = data
-        return bytes(content)
-
-    def _what_is_left_of(self, data: bytes, fate: str) -> bytes:
-        if fate == "torn":
-            return data[: self._random.randrange(len(data) + 1)]
-        if fate == "garbage":
-            return self._random.randbytes(len(data))
-        if fate == "stale":  # blocks that held something else before
-            return self._random.choice(self._written[-_STALE_WRITES:])[: len(data)].ljust(len(data), b"\0")
-        return data
-
-    def _call(self, name: str, detail: str = "") -> None:
-        self._trace(f"disk {name} {detail}")
-        self.fault(name)
-
-    def _name(self, path: str) -> str:
-        directory, name = os.path.split(path)
-        assert directory == DIRECTORY
-        return name
-
-    def _descriptor(self, file: File | None) -> int:
-        descriptor = next(number for number in range(_FIRST_DESCRIPTOR, 10_000) if number not in self._open)
-        self._open[descriptor] = (file, [0])
-        return descriptor
-
-    def _file(self, fd: int) -> tuple[File, list[int]]:
-        file, position = self._open[fd]
-        assert file is not None
-        return file, position
-
     def _overwrite(self, file: File, place: int, data: bytes) -> None:
         if data:
-            length = len(file.content)
-            assert place <= length
+            before = len(file.content)
             file.unsynced.append((place, data))
-            file.content[place : place + len(data)] = data
+            file.content = bytearray(applied(file.content, [(place, data)]))
             if any(data):
-                self._written.append(data)
-            if self.space_left is not None:
-                self.space_left -= len(file.content) - length
+                self._disk.written.append(data)
+            if self._disk.space_left is not None:
+                self._disk.space_left -= len(file.content) - before
+
+    def ftruncate(self, fd: int, length: int, /) -> None:
+        """See :func:`os.ftruncate`."""
+        self._disk.call("ftruncate", str(length))
+        self._disk.check_writable()
+        self._cut(self._file(fd), length)
 
     def _cut(self, file: File, length: int) -> None:
-        if self.space_left is not None:
-            self.space_left += max(0, len(file.content) - length)
+        if self._disk.space_left is not None:
+            self._disk.space_left += max(0, len(file.content) - length)
         del file.content[length:]
         file.unsynced.append((length, None))
 
-    def _sync(self, file: File) -> None:
-        file.durable = bytes(file.content)
-        file.unsynced.clear()
+    def fsync(self, fd: int) -> None:
+        """See :func:`os.fsync`."""
+        node = self._open[fd].node
+        if isinstance(node, File):
+            self._sync(node, "fsync")
+            return
+        try:
+            self._disk.call("fsync", "directory")
+        except OSError:
+            node.unsynced.clear()  # the page counts as written until a name in it changes
+            raise
+        if node.unsynced:
+            node.durable = dict(node.names)
+            node.unsynced.clear()
+
+    def fdatasync(self, fd: int, /) -> None:
+        """See :func:`os.fdatasync`."""
+        self._sync(self._file(fd), "fdatasync")
+        self._disk.on_sync()
+
+    def _sync(self, file: File, call: str) -> None:
+        try:
+            self._disk.call(call)
+            if file.unsynced:
+                self._disk.check_writable()
+        except OSError:
+            self._disk.has_failed_sync = True
+            self._disk.write_back(file, is_complete=False)
+            raise
+        self._disk.write_back(file, is_complete=True)
+
+    # Names
+
+    def rename(self, src: str, dst: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
+        """See :func:`os.rename`."""
+        assert src_dir_fd == dst_dir_fd is not None
+        self._disk.call("rename", dst)
+        self._disk.check_writable()
+        folder = self._opened(dst_dir_fd)
+        file = folder.names[src]
+        folder.link(dst, file)
+        folder.unlink(src)
+        folder.unsynced.append((dst, file, src))
+
+    def unlink(self, path: str, *, dir_fd: int | None = None) -> None:
+        """See :func:`os.unlink`."""
+        assert dir_fd is not None
+        self._disk.call("unlink", path)
+        self._disk.check_writable()
+        folder = self._opened(dir_fd)
+        if path not in folder.names:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        folder.unlink(path)
+        folder.unsynced.append((path, None, None))
+
+    # Looking up
+
+    def _folder(self, path: str) -> Folder:
+        if path not in self._disk.folders:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return self._disk.folders[path]
+
+    def _opened(self, fd: int) -> Folder:
+        node = self._open[fd].node
+        assert isinstance(node, Folder)
+        return node
+
+    def _file(self, fd: int) -> File:
+        node = self._open[fd].node
+        assert isinstance(node, File)
+        return node
+
+    def _descriptor(self, opened: Opened) -> int:
+        descriptor = next(number for number in count(_FIRST_DESCRIPTOR) if number not in self._open)
+        self._open[descriptor] = opened
+        return descriptor
+
+
+def _status(node: File | Folder) -> os.stat_result:
+    is_file = isinstance(node, File)
+    links = node.links if isinstance(node, File) else 0 if node.is_removed else 2
+    size = len(node.content) if isinstance(node, File) else 0
+    return os.stat_result((0o100600 if is_file else 0o40700, node.inode, 1, links, 0, 0, size, 0, 0, 0))

@@ -7,6 +7,7 @@ status is 0 when all were found. A proof that cannot fail proves nothing.
 import argparse
 import contextlib
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +20,14 @@ from scoop_core import Changes, DependencyGraph, JournalReader, transcript
 from scoop_server.config.fsync import Fsync
 from scoop_server.index.local import LocalIndex
 from scoop_server.storage import recovery
+from scoop_server.storage.backlog import Backlog
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.generations import Generations
 from scoop_server.storage.journal import Journal
 from scoop_server.storage.store import JournalStore
 
+from tests.simulation.compactions import SimulatedCompaction
+from tests.simulation.disk import Folder, SimulatedProcess
 from tests.simulation.simulation import Simulation
 
 SEEDS_MAX: Final = 10_000
@@ -58,7 +63,7 @@ def _no_fsync_of_a_new_file() -> Any:
 
 def _sync_directories_only(fsync: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
     def sync(self: Any, fd: int) -> None:
-        if self._open[fd][0] is None:
+        if isinstance(self._open[fd].node, Folder):
             fsync(self, fd)
 
     return sync
@@ -90,6 +95,18 @@ def _no_chain() -> Any:
 def _no_cut_back() -> Any:
     """What a write without space has left behind stays in the journal."""
     return patch.object(Journal, "_cut_back", lambda _self, _error: None)
+
+
+def _cut_is_not_synced() -> Any:
+    """A journal that was cut back counts as synced, although the cut may be lost."""
+
+    def cut_back(self: Journal, reason: OSError | None) -> None:
+        was_synced = self.is_synced
+        original(self, reason)
+        self.is_synced = was_synced
+
+    original = Journal._cut_back
+    return patch.object(Journal, "_cut_back", cut_back)
 
 
 def _no_undo() -> Any:
@@ -144,38 +161,26 @@ def _no_seal() -> Any:
     return patch.object(Journal, "append", append)
 
 
-def _tail_is_kept() -> Any:
-    """Recovery leaves a tail where it is, and appends behind it."""
+def _page_cache_is_trusted() -> Any:
+    """Recovery serves what it reads, although it may never have reached the disk."""
 
-    @contextlib.contextmanager
-    def mutation() -> Iterator[None]:
-        def resume(
-            _: type[Journal], directory: DataDirectory, generation: int, size: int, head: Any, fsync: Fsync
-        ) -> Journal:
-            return Journal(directory, generation, size, head, fsync)
+    def take_over(self: Generations) -> None:
+        self._unsynced = None
 
-        with patch.object(Journal, "resume", classmethod(resume)):
-            yield
-
-    return mutation()
-
-
-def _recovered_is_not_synced() -> Any:
-    """Recovery trusts what it reads, although no one has synced it."""
-
-    def resume(
-        _: type[Journal], directory: DataDirectory, generation: int, size: int, head: Any, fsync: Fsync
-    ) -> Journal:
-        journal = Journal(directory, generation, size, head, fsync)
-        directory.files.ftruncate(journal._file, size)
-        return journal
-
-    return patch.object(Journal, "resume", classmethod(resume))
+    return patch.object(Generations, "take_over", take_over)
 
 
 def _journal_of_an_earlier_process() -> Any:
     """A process goes on writing the journal of the one before it."""
-    return patch.object(JournalStore, "_leave_resumed_journal", lambda _: None)
+
+    def begin(self: JournalStore) -> None:
+        self._files.take_over()
+        journal = self._files.journal
+        journal._fsync = self._fsync
+        journal._file = self._directory.open_for_writing("journal", journal.generation)
+        journal._files.lseek(journal._file, journal.size, os.SEEK_SET)
+
+    return patch.object(JournalStore, "_begin_own_journal", begin)
 
 
 def _old_files_go_first() -> Any:
@@ -184,7 +189,7 @@ def _old_files_go_first() -> Any:
     def compact(self: JournalStore) -> None:
         original(self)
         if self._compaction is not None:
-            self._directory.delete_before(self._journal.generation)
+            self._directory.delete_before(self._files.journal.generation)
 
     original = JournalStore._compact
     return patch.object(JournalStore, "_compact", compact)
@@ -202,16 +207,37 @@ def _retry_of_a_failed_sync() -> Any:
     return patch.object(Journal, "sync", sync)
 
 
-def _rules_are_not_replayed() -> Any:
-    """Recovery takes the newest snapshot, and forgets the journals."""
+def _closed_descriptor_is_used_again() -> Any:
+    """A rotation closes the old journal first, and goes on with that one if close reports an error."""
 
-    def replay(self: Any, path: str, reader: JournalReader, **_: object) -> None:
-        del path
-        for _text in reader:
-            self._batches += 1
-        self._head = reader.head
+    def rotate(self: Generations) -> None:
+        self.take_over()
+        before = self.journal
+        before.sync()
+        journal = Journal.create(self.directory, before.generation + 1, before.head, self._fsync)
+        if not before.is_of_earlier_process:
+            self.directory.files.close(before._file)
+        self.journal = journal
+        self._rotation_batch = before.head.number
+        self._earlier_bytes += before.size
 
-    return patch.object(recovery._Recovery, "_replay", replay)
+    return patch.object(Generations, "rotate", rotate)
+
+
+def _journals_are_not_replayed() -> Any:
+    """Recovery takes the newest snapshot and ignores the journals."""
+    return patch.object(recovery._Replay, "apply", lambda _self, _text: True)
+
+
+def _first_request_for_a_package_counts() -> Any:
+    """A compaction keeps the first request for a package instead of the last."""
+
+    def apply(self: Any, text: str) -> bool:
+        for line in text.split("\n")[:-1]:
+            self._latest.setdefault(line.split("|")[1], line)
+        return True
+
+    return patch.object(recovery._Fold, "apply", apply)
 
 
 def _short_writes_are_ignored() -> Any:
@@ -219,6 +245,71 @@ def _short_writes_are_ignored() -> Any:
     return patch(
         "scoop_server.storage.journal.write_all", lambda files, descriptor, data: files.write(descriptor, data)
     )
+
+
+def _no_lock_on_the_directory() -> Any:
+    """Only the lock file is locked, which can be deleted."""
+
+    def flock(self: SimulatedProcess, fd: int, operation: int, /) -> None:
+        if not isinstance(self._open[fd].node, Folder):
+            original(self, fd, operation)
+
+    original = SimulatedProcess.flock
+    return patch.object(SimulatedProcess, "flock", flock)
+
+
+def _directory_is_not_verified() -> Any:
+    """Nobody looks whether the directory is still in its place."""
+    return patch.object(DataDirectory, "verify", lambda _: None)
+
+
+def _journal_is_not_verified() -> Any:
+    """Nobody looks whether the journal is still there."""
+
+    @contextlib.contextmanager
+    def mutation() -> Iterator[None]:
+        with (
+            patch.object(Journal, "_check_file", lambda _: None),
+            patch.object(JournalStore, "_verify", lambda _: None),
+        ):
+            yield
+
+    return mutation()
+
+
+def _paths_instead_of_descriptors() -> Any:
+    """Files are opened, renamed and deleted by the path of the directory."""
+
+    @contextlib.contextmanager
+    def mutation() -> Iterator[None]:
+        def opened(self: SimulatedProcess, fd: int) -> Folder:
+            node = original(self, fd)
+            path = self._open[fd].path
+            return self._disk.folders.get(path, node)
+
+        original = SimulatedProcess._opened
+        with (
+            patch.object(SimulatedProcess, "_opened", opened),
+            patch.object(DataDirectory, "verify", lambda _: None),
+        ):
+            yield
+
+    return mutation()
+
+
+def _removed_index_is_not_saved() -> Any:
+    """A directory that was removed is not created again at the end."""
+    return patch.object(DataDirectory, "is_removed", property(lambda _: False))
+
+
+def _hanging_compaction_is_awaited() -> Any:
+    """A compaction counts as making progress while it runs."""
+    return patch.object(SimulatedCompaction, "has_progressed", lambda _: True)
+
+
+def _writers_are_not_slowed() -> Any:
+    """The backlog of a compaction has no effect on writers."""
+    return patch.object(Backlog, "delay", lambda _self, _bytes: 0.0)
 
 
 MUTANTS: Final[tuple[Mutation, ...]] = (
@@ -229,16 +320,25 @@ MUTANTS: Final[tuple[Mutation, ...]] = (
     _no_chain,
     _no_seal,
     _no_cut_back,
+    _cut_is_not_synced,
     _no_undo,
     _no_second_answer,
     _reply_before_commit,
-    _tail_is_kept,
-    _recovered_is_not_synced,
+    _page_cache_is_trusted,
     _journal_of_an_earlier_process,
     _old_files_go_first,
     _retry_of_a_failed_sync,
-    _rules_are_not_replayed,
+    _journals_are_not_replayed,
+    _first_request_for_a_package_counts,
     _short_writes_are_ignored,
+    _closed_descriptor_is_used_again,
+    _no_lock_on_the_directory,
+    _directory_is_not_verified,
+    _journal_is_not_verified,
+    _paths_instead_of_descriptors,
+    _removed_index_is_not_saved,
+    _hanging_compaction_is_awaited,
+    _writers_are_not_slowed,
 )
 
 

@@ -212,7 +212,10 @@ class SimulatedNetwork(BaseSelector):
             did_anything = True
             ready = self._ready()
         self.is_quiet = not ready and not did_anything
-        self.now += self.random.random() * 0.01 if ready or timeout is None else max(0.0, timeout)
+        if ready or timeout is None:
+            self.now += self.random.random() * self.random.choice((0.01, 0.01, 0.01, 0.01, 1.0))
+        else:
+            self.now += max(0.0, timeout)
         self.random.shuffle(ready)
         if (timeout is None or timeout > 0.0) and len(ready) > 1 and self.random.random() < 0.3:
             ready = ready[: self.random.randrange(1, len(ready))]

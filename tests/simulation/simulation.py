@@ -1,36 +1,41 @@
 """One simulated life of a data directory: servers come and go on it, with every fault that chance brings.
 
-The event loop and the data directory are the real ones; the selector, sockets, disk and clock are simulated, and
+The event loop, the index and the storage are the real ones; the selector, sockets, disk and clock are simulated, and
 everything that happens follows from one seed. ``python -m tests.simulation.run --seed N`` repeats a life.
 """
 
+import errno
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from random import Random
 from typing import Final
 from unittest.mock import patch
 
-from scoop_core import DependencyGraph
+from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
-from scoop_server.errors import JournalError
+from scoop_server.errors import DataDirectoryError
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.server import Server
 from scoop_server.loop.shutdown import Lifecycle
-from scoop_server.storage import compaction, journal
+from scoop_server.storage import journal
+from scoop_server.storage import store as store_module
 from scoop_server.storage.compaction import Compaction
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.store import JournalStore
+from scoop_server.storage.store import VERIFY_SECONDS, JournalStore
 
-from tests.simulation.disk import DIRECTORY, PowerLossError, ProcessKilledError, SimulatedDisk
+from tests.simulation.compactions import SimulatedCompaction
+from tests.simulation.disk import DIRECTORY, PowerLossError, ProcessKilledError, SimulatedDisk, SimulatedProcess
 from tests.simulation.network import Habit, SimulatedNetwork
 from tests.simulation.observer import Observer, state_of
+from tests.simulation.processor import OneProcessor
 
 _LIVES_MAX: Final = 4
 _TURNS_MAX: Final = 3_000
-"""More than any life needs to come to its end: whoever takes more hangs."""
+"""More than any life needs to end: one that takes more hangs."""
 
 _CLIENTS_MAX: Final = 5
 _LINES_MAX: Final = 12
@@ -38,6 +43,15 @@ _NAMES: Final = "abcdef"
 _ROOMS: Final = (1, 150, 500)
 _COMPACT_ABOVE_BYTES: Final = 900
 _BROKEN_LINES: Final = ("", "INDEX|a", "BLINDEX|a|b", "INDEX||", "INDEX|a|b,,c", "QUERY|a b|", "x" * 200)
+
+_STALL_SECONDS: Final = 3.0
+"""The time without progress after which a compaction is ended: lives are short here."""
+
+_ONE_PROCESSOR_SHARE: Final = 0.1
+"""The share of lives with a look at what happens on one processor, which takes longer than most lives."""
+
+_MOVED: Final = "moved"
+"""The path of a directory that an operator has moved."""
 
 _LIMITS: Final = Limits(
     line_bytes_max=100,
@@ -49,65 +63,8 @@ _LIMITS: Final = Limits(
 )
 
 
-class ChildKilledError(BaseException):
-    """A compaction stops here, and the server goes on."""
-
-
-class SimulatedCompaction:
-    """A compaction that is carried out, whole or in part, while the server looks after it."""
-
-    def __init__(self, simulation: "Simulation", directory: DataDirectory, generation: int) -> None:
-        self._simulation = simulation
-        self._directory = directory
-        self._generation = generation
-        self.status: int | None = None
-        """The exit status, when it has ended."""
-
-    def poll(self) -> int | None:
-        """See :class:`scoop_server.storage.compaction.Compaction`."""
-        if self.status is None and self._simulation.random.random() < 0.5:
-            self.status = self.run(may_die=True)
-        return self.status
-
-    def kill(self) -> None:
-        """See :class:`scoop_server.storage.compaction.Compaction`."""
-        if self.status is None:
-            self.status = self.run(may_die=True) if self._simulation.random.random() < 0.5 else -9
-
-    def run(self, *, may_die: bool) -> int:
-        """Compact; return the exit status."""
-        disk, random = self._simulation.disk, self._simulation.random
-        fault = disk.fault
-        calls_left = random.randrange(25) if may_die and random.random() < 0.3 else None
-
-        def die_at_some_call(name: str) -> None:
-            nonlocal calls_left
-            fault(name)
-            if calls_left is not None:
-                calls_left -= 1
-                if calls_left < 0:
-                    raise ChildKilledError
-
-        disk.fault = die_at_some_call
-        on_sync, disk.on_sync = disk.on_sync, lambda: None
-        self._simulation.trace(f"compaction {self._generation}")
-        try:
-            compaction.compact(self._directory, self._generation)
-        except ChildKilledError:
-            return -9
-        except (PowerLossError, ProcessKilledError):
-            self.status = -9
-            raise
-        except OSError:
-            return 1
-        finally:
-            disk.fault = fault
-            disk.on_sync = on_sync
-        return 0
-
-
 class Simulation:
-    """One life, driven by ``seed``. :meth:`run` raises AssertionError where something is not as it must be."""
+    """One life, driven by ``seed``. :meth:`run` raises AssertionError if something is not as it must be."""
 
     def __init__(self, seed: int, tell: Callable[[str], None] = lambda _: None) -> None:
         self.random = Random(seed)
@@ -117,7 +74,6 @@ class Simulation:
         self.disk = SimulatedDisk(self.random, self.trace)
         self._fsync = self.random.choice((Fsync.ALWAYS, Fsync.ALWAYS, Fsync.ALWAYS, Fsync.EVERYSEC, Fsync.NEVER))
         self._observer: Observer | None = None
-        self._orphan: SimulatedCompaction | None = None
 
     def trace(self, line: str) -> None:
         """Note what happens."""
@@ -134,128 +90,234 @@ class Simulation:
     def run(self) -> None:
         """Live."""
         self.trace(f"fsync {self._fsync}")
-        # Room for a few batches, so that it is set aside, filled, found too small and left over all the time.
-        with patch.object(journal, "ROOM_BYTES", self.random.choice(_ROOMS)):
+        # Room for a few batches, so that it is reserved, filled, found too small and left over all the time.
+        with (
+            patch.object(journal, "ROOM_BYTES", self.random.choice(_ROOMS)),
+            patch.object(store_module, "STALL_SECONDS", _STALL_SECONDS),
+        ):
             for _ in range(self.random.randrange(1, _LIVES_MAX + 1)):
+                self._check_recovery(self._recover())
                 self._live_once()
             self._check_recovery(self._recover())
-
-    # One server
+        if self.random.random() < _ONE_PROCESSOR_SHARE:
+            OneProcessor(self.random).run()
 
     def _live_once(self) -> None:
-        disk, random = self.disk, self.random
-        graph = self._recover()
-        self._check_recovery(graph)
-        network = SimulatedNetwork(random, self.trace)
-        end: str = random.choice(("power loss", "power loss", "power loss", "kill", "kill", "shutdown"))
+        end: str = self.random.choice(("power loss", "power loss", "power loss", "kill", "kill", "shutdown"))
         self.trace(f"a server starts, and will end by {end}")
-        store: JournalStore | None = None
+        self.disk.has_failed_sync = False
+        life = Life(self, self._fsync, end)
         try:
-            store, graph = JournalStore.open(
-                DataDirectory(DIRECTORY, disk), self._fsync, network.clock, self._start_compaction, _COMPACT_ABOVE_BYTES
-            )
-            self._observer = observer = Observer(LocalIndex(graph, store), graph)
-            self._serve(store, graph, observer, network, end)
+            life.run()
         except PowerLossError:
             self.trace("power loss")
-            self._end_process()
-            disk.lose_power()
-            self._forgive_unsynced()
+            life.end()
+            self.disk.lose_power()
+            self._forgive_unsynced(life)
         except ProcessKilledError:
             self.trace("kill")
-            self._end_process()
-        except JournalError as error:
+            life.end()
+        except DataDirectoryError as error:
             self.trace(f"the server gives up: {error}")
-            self._end_process()
+            life.end()
         else:
-            self._end_process()
-            disk.lose_power()  # an orderly end leaves nothing to lose
+            life.end()
+            self.disk.lose_power()  # an orderly end leaves nothing to lose
+        if self.disk.has_failed_sync:
+            self._forgive_unsynced(life)
+        if self.random.random() < 0.5:
+            self.disk.evict()
+        self._observer = life.observer if life.observer is not None else self._observer
+        if life.is_index_lost:
+            self._observer = None
 
-    def _end_process(self) -> None:
-        self.disk.fault = lambda _: None
-        self.disk.on_sync = lambda: None
-        self.disk.space_left = None
-        self.disk.writes_short = False
-        self.disk.end_process()
-        orphan, self._orphan = self._orphan, None
-        if orphan is not None and orphan.status is None and self.random.random() < 0.3:
-            orphan.run(may_die=True)  # a compaction may outlive its server
+    def _forgive_unsynced(self, life: "Life") -> None:
+        """What was promised is what had been synced, unless every commit syncs."""
+        if life.observer is not None and self._fsync is not Fsync.ALWAYS:
+            life.observer.floor = min(life.observer.floor, life.observer.synced)
 
-    def _forgive_unsynced(self) -> None:
-        """After a power loss, what was promised is what had been synced, unless every commit syncs."""
-        if self._observer is not None and self._fsync is not Fsync.ALWAYS:
-            self._observer.floor = self._observer.synced
+    # After a life
 
-    def _start_compaction(self, directory: DataDirectory, generation: int) -> Compaction:
-        if self.random.random() < 0.1:
-            raise OSError(11, "no process can be started")
-        self._orphan = SimulatedCompaction(self, directory, generation)
-        return self._orphan
+    def _recover(self) -> DependencyGraph:
+        """Recover twice: it must succeed, and the second time change nothing."""
+        graph, files = self._recover_once()
+        again, files_again = self._recover_once()
+        if graph != again or files != files_again:
+            raise AssertionError("recovering twice is not the same as recovering once")
+        return graph
 
-    def _serve(
-        self, store: JournalStore, graph: DependencyGraph, observer: Observer, network: SimulatedNetwork, end: str
-    ) -> None:
-        random = self.random
+    def _recover_once(self) -> tuple[DependencyGraph, dict[str, bytes]]:
+        process = SimulatedProcess(self.disk)
+        directory = DataDirectory.lock(DIRECTORY, process)
+        store, graph = JournalStore.open(directory, self._fsync, lambda: 0.0, _no_compaction, _COMPACT_ABOVE_BYTES)
+        if store.read_only_reason:
+            raise AssertionError(f"changes are refused on a sound disk: {store.read_only_reason}")
+        store.close()
+        process.end()
+        return graph, self.disk.files()
+
+    def _check_recovery(self, graph: DependencyGraph) -> None:
+        """Compare what was recovered with what may be: nothing acknowledged is lost, nothing half, nothing invented."""
+        observer = self._observer
+        if observer is None:
+            if len(graph):
+                raise AssertionError("something came from nothing")
+            return
+        found = state_of(graph)
+        last = len(observer.history) - 1
+        possible = {*observer.boundaries, last}
+        if not any(observer.history[count] == found for count in possible if observer.floor <= count <= last):
+            raise AssertionError(
+                f"{dict(found)} was recovered, which is no state at the end of a turn from change {observer.floor} "
+                f"to change {last}: {[dict(state) for state in observer.history]}"
+            )
+
+
+class Life:
+    """One server on the directory, from its start to its end, with its clients, its compactions and its operator."""
+
+    def __init__(self, simulation: Simulation, fsync: Fsync, end: str) -> None:
+        self.observer: Observer | None = None
+        self.is_index_lost = False
+        """Whether an operator has deleted the index, and no copy was left."""
+        self._disk = simulation.disk
+        self._random = simulation.random
+        self._trace = simulation.trace
+        self._fsync = fsync
+        self._end = end
+        self._process = SimulatedProcess(self._disk)
+        self._network = SimulatedNetwork(self._random, self._trace)
+        self._compaction: SimulatedCompaction | None = None
+        self._operator = Operator(self._disk, self._trace)
+
+    def run(self) -> None:
+        """Start, serve, save."""
+        directory = DataDirectory.lock(DIRECTORY, self._process)
+        store, graph = JournalStore.open(
+            directory, self._fsync, self._network.clock, self._start_compaction, _COMPACT_ABOVE_BYTES
+        )
+        self.observer = Observer(LocalIndex(graph, store), graph)
+        self._serve(store)
+        self._heal_disk()
+        try:
+            store.save(graph)
+        finally:
+            self._operator.save_has_ended()
+        store.close()
+        directory.close()
+
+    def end(self) -> None:
+        """End the process, and whatever it has started; let the operator repair what they did."""
+        self._heal_disk()
+        self._disk.on_sync = lambda: None
+        self._process.end()
+        if self._compaction is not None:
+            self._compaction.outlive()
+        self.is_index_lost = self._operator.clean_up()
+
+    def _heal_disk(self) -> None:
+        self._disk.fault = lambda _: None
+        self._disk.space_left = None
+        self._disk.is_read_only = False
+        self._disk.writes_short = False
+
+    def _start_compaction(self, directory: DataDirectory, generation: int, niceness: int) -> Compaction:
+        assert 0 <= niceness <= 10
+        if self._random.random() < 0.1:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        self._compaction = SimulatedCompaction(self._disk, self._process, directory, generation, self._network.clock)
+        return self._compaction
+
+    def _serve(self, store: JournalStore) -> None:
+        random, network, observer = self._random, self._network, self.observer
+        assert observer is not None
         network.on_send = observer.on_send
-        self.disk.on_sync = observer.on_sync
-        self.disk.writes_short = random.random() < 0.5
+        self._disk.on_sync = observer.on_sync
+        self._disk.writes_short = random.random() < 0.5
         for _ in range(random.randrange(_CLIENTS_MAX + 1)):
             network.connect(self._requests(), random.choice(list(Habit)))
         server = Server(observer, [network.listener], network, network.clock, _LIMITS, cpu_clock=network.clock)
         server.on_tick(store.tick)
-        self._plan_faults(end)
-        has_trouble_with_space = random.random() < 0.3
+        self._plan_faults()
+        trouble = random.choice(("space", "space", "read-only", "operator", "operator", "", "", "", "", ""))
         for _ in range(_TURNS_MAX):
-            if has_trouble_with_space and random.random() < 0.1:
-                self.disk.space_left = random.choice((None, 0, random.randrange(300)))
+            self._make_trouble(trouble)
             if random.random() < 0.02:
                 network.connect(self._requests(), random.choice(list(Habit)))
             if random.random() < 0.02:
                 store.request_compaction()
-            if network.is_quiet:
-                self._end_when_quiet(server, end)
+            if network.is_quiet and not self._is_compaction_hanging:
+                self._end_when_quiet(server)
             server.turn()
+            self._operator.check(observer, network.now)
+            self._check_compaction()
             if server.state is Lifecycle.STOPPED:
                 break
         else:
-            raise AssertionError(f"the server has not come to an end in {_TURNS_MAX} turns")
+            raise AssertionError(f"the server has not ended in {_TURNS_MAX} turns")
         server.close()
-        self.disk.space_left = None
-        store.save(graph)
-        store.close()
         if any(not each.is_closed for each in network.sockets if each not in network.listener.waiting):
             raise AssertionError("a connection was left open")
 
-    def _end_when_quiet(self, server: Server, end: str) -> None:
-        if end == "shutdown":
+    def _end_when_quiet(self, server: Server) -> None:
+        if self._end == "shutdown":
             if server.state is Lifecycle.SERVING:
-                self.trace("shutdown is requested")
+                self._trace("shutdown is requested")
                 server.request_shutdown()
             return
-        raise PowerLossError if end == "power loss" else ProcessKilledError
+        raise PowerLossError if self._end == "power loss" else ProcessKilledError
 
-    def _plan_faults(self, end: str) -> None:
-        """Have the machine or the process stop at some call, if that is its end, and a sync fail now and then."""
-        random = self.random
-        stops_in = random.randrange(60) if end != "shutdown" and random.random() < 0.7 else None
+    @property
+    def _is_compaction_hanging(self) -> bool:
+        compaction = self._compaction
+        return compaction is not None and compaction.hangs_since is not None and compaction.status is None
+
+    def _check_compaction(self) -> None:
+        if self._compaction is None or self._compaction.hangs_since is None or not self._is_compaction_hanging:
+            return
+        if self._network.now > self._compaction.hangs_since + _STALL_SECONDS + 2 * _LIMITS.tick_seconds:
+            raise AssertionError("a compaction hangs, and nobody ends it")
+
+    # Faults
+
+    def _make_trouble(self, trouble: str) -> None:
+        random, disk = self._random, self._disk
+        if random.random() >= 0.1:
+            return
+        match trouble:
+            case "space":
+                disk.space_left = random.choice((None, 0, random.randrange(300), random.randrange(20_000)))
+            case "read-only":
+                disk.is_read_only = random.random() < 0.5
+            case "operator" if self.observer is not None:
+                self._operator.make_mistake(self.observer, self._network.now)
+
+    def _plan_faults(self) -> None:
+        """Let the machine or the process stop at some call, if that is its end, and calls fail now and then."""
+        random = self._random
+        stops_in = random.randrange(60) if self._end != "shutdown" and random.random() < 0.7 else None
         sync_fails_in = random.randrange(30) if random.random() < 0.1 else None
+        fails = random.choice(("fdatasync", "fsync", "both"))
+        close_fails = random.random() < 0.2
 
         def fault(name: str) -> None:
             nonlocal stops_in, sync_fails_in
             if stops_in is not None:
                 stops_in -= 1
                 if stops_in < 0:
-                    raise PowerLossError if end == "power loss" else ProcessKilledError
-            if sync_fails_in is not None and name == "fdatasync":
+                    raise PowerLossError if self._end == "power loss" else ProcessKilledError
+            if sync_fails_in is not None and (name == fails or (fails == "both" and "sync" in name)):
                 sync_fails_in -= 1
                 if sync_fails_in < 0:
-                    raise OSError(5, "Input/output error")
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+            if close_fails and name == "close" and random.random() < 0.2:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        self.disk.fault = fault
+        self._disk.fault = fault
 
     def _requests(self) -> bytes:
-        """Return what one client sends."""
-        random = self.random
+        """Return the requests of one client."""
+        random = self._random
         lines = []
         for _ in range(random.randrange(_LINES_MAX + 1)):
             package = random.choice(_NAMES)
@@ -271,36 +333,117 @@ class Simulation:
                 lines.append(random.choice(_BROKEN_LINES))
         return "".join(f"{line}\n" for line in lines).encode() + random.choice((b"", b"", b"INDEX|half"))
 
-    # After it
 
-    def _recover(self) -> DependencyGraph:
-        """Recover twice: it must succeed, and the second time change nothing."""
-        graph, files = self._recover_once()
-        again, files_again = self._recover_once()
-        if graph != again or files != files_again:
-            raise AssertionError("recovering twice is not the same as recovering once")
-        return graph
+class Operator:
+    """Removes, moves and replaces the directory of a running server, and starts a second one."""
 
-    def _recover_once(self) -> tuple[DependencyGraph, dict[str, bytes]]:
-        store, graph = JournalStore.open(
-            DataDirectory(DIRECTORY, self.disk), self._fsync, lambda: 0.0, self._start_compaction, _COMPACT_ABOVE_BYTES
-        )
-        store.close()
-        self.disk.end_process()
-        return graph, self.disk.files()
+    def __init__(self, disk: SimulatedDisk, trace: Callable[[str], None]) -> None:
+        self._disk = disk
+        self._random = disk.random
+        self._trace = trace
+        self._second: SimulatedProcess | None = None
+        self._second_files: dict[str, bytes] = {}
+        self._changes_max: int | None = None
+        """How many changes may be made, if the directory is not there any more."""
+        self._deadline: float | None = None
+        """The time until which changes may still go to a directory that was moved."""
+        self._is_index_lost = False
 
-    def _check_recovery(self, graph: DependencyGraph) -> None:
-        """Hold what was recovered against what may be: nothing told is lost, nothing half, nothing invented."""
-        observer = self._observer
-        if observer is None:
-            if len(graph):
-                raise AssertionError("something came from nothing")
+    @property
+    def _is_in_place(self) -> bool:
+        return DIRECTORY in self._disk.folders and _MOVED not in self._disk.folders
+
+    def make_mistake(self, observer: Observer, now: float) -> None:
+        """Do something to the directory that nobody should do while a server runs."""
+        if not self._is_in_place:
+            if self._second is None and _MOVED in self._disk.folders and self._random.random() < 0.3:
+                self._move_back()
             return
-        found = state_of(graph)
-        last = len(observer.history) - 1
-        possible = {*observer.boundaries, last}
-        if not any(observer.history[count] == found for count in possible if observer.floor <= count <= last):
-            raise AssertionError(
-                f"{dict(found)} was recovered, which is no state at the end of a turn from change {observer.floor} "
-                f"to change {last}: {[dict(state) for state in observer.history]}"
-            )
+        match self._random.choice(("lock", "move", "replace", "remove", "second", "second")):
+            case "lock":
+                self._trace("the operator deletes the lock file")
+                self._disk.folders[DIRECTORY].unlink("lock")
+            case "move":
+                self._trace("the operator moves the directory")
+                self._disk.move(DIRECTORY, _MOVED)
+                self._deadline = now + VERIFY_SECONDS + _LIMITS.tick_seconds
+            case "replace":
+                self._trace("the operator puts a backup in place of the directory, and starts a second server")
+                self._disk.move(DIRECTORY, _MOVED)
+                self._disk.copy(_MOVED, DIRECTORY)
+                self._deadline = now + VERIFY_SECONDS + _LIMITS.tick_seconds
+                self._start_second()
+            case "remove":
+                self._trace("the operator deletes the directory")
+                self._disk.remove(DIRECTORY)
+                self._is_index_lost = True
+                self._changes_max = len(observer.history)
+            case "second":
+                self._try_second()
+
+    def _try_second(self) -> None:
+        """A second server must not start on the directory of the first."""
+        process = SimulatedProcess(self._disk)
+        fault, self._disk.fault = self._disk.fault, lambda _: None
+        try:
+            DataDirectory.lock(DIRECTORY, process)
+        except DataDirectoryError:
+            self._trace("a second server is refused")
+        else:
+            raise AssertionError("two servers use one directory")
+        finally:
+            process.end()
+            self._disk.fault = fault
+
+    def _start_second(self) -> None:
+        """Start a second server on the directory that replaces the first one's, and let it acknowledge a change."""
+        fault, self._disk.fault = self._disk.fault, lambda _: None
+        on_sync, self._disk.on_sync = self._disk.on_sync, lambda: None
+        written = list(self._disk.written)
+        self._second = SimulatedProcess(self._disk)
+        directory = DataDirectory.lock(DIRECTORY, self._second)
+        store, graph = JournalStore.open(directory, Fsync.ALWAYS, lambda: 0.0, _no_compaction)
+        changes = Changes()
+        graph.apply_lines("INDEX|second|\n", changes)
+        store.commit(changes)
+        self._second_files = self._disk.files()
+        self._disk.written = written  # its blocks are its own, and show up nowhere else
+        self._disk.fault, self._disk.on_sync = fault, on_sync
+
+    def _move_back(self) -> None:
+        self._trace("the operator moves the directory back")
+        self._disk.move(_MOVED, DIRECTORY)
+        self._deadline = None
+
+    def check(self, observer: Observer, now: float) -> None:
+        """Check that no change is acknowledged for a directory that is not there, and that the second one is intact."""
+        if self._deadline is not None and now > self._deadline:
+            self._changes_max, self._deadline = len(observer.history), None
+        if self._changes_max is not None and _MOVED not in self._disk.folders and DIRECTORY in self._disk.folders:
+            self._changes_max = None
+        if self._changes_max is not None and len(observer.history) > self._changes_max:
+            raise AssertionError("a change was acknowledged for a directory that is not there")
+        if self._second is not None and self._disk.files() != self._second_files:
+            raise AssertionError("the directory of another server was changed")
+
+    def save_has_ended(self) -> None:
+        """Check that a removed directory was created again."""
+        if self._is_index_lost and DIRECTORY not in self._disk.folders:
+            raise AssertionError("the index was not saved, although it could have been")
+        self._is_index_lost = False
+
+    def clean_up(self) -> bool:
+        """Put everything in its place once the server has ended; return whether the index is lost."""
+        if self._second is not None:
+            if self._disk.files() != self._second_files:
+                raise AssertionError("the directory of another server was changed")
+            self._second.end()
+            self._second = None
+            self._disk.remove(DIRECTORY)
+        if _MOVED in self._disk.folders:
+            self._move_back()
+        return self._is_index_lost
+
+
+def _no_compaction(*_: object) -> Compaction:
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))

@@ -6,6 +6,7 @@ from typing import Final
 from scoop_core import DependencyGraph, encode_snapshot
 
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.generations import Generations
 from scoop_server.storage.recovery import recover
 
 from tests.support.faulty_files import Snapshot, contents_of
@@ -33,6 +34,13 @@ def contents_and_time(path: Path) -> tuple[Snapshot, int]:
 
 def index_in(path: Path) -> DependencyGraph:
     """Return the index that a server would start with."""
-    state = recover(DataDirectory(str(path)))
+    with DataDirectory(str(path)) as directory:
+        state = recover(directory)
     assert state is not None
     return state.graph
+
+
+def create_directory(path: Path, graph: DependencyGraph) -> None:
+    """Create the data directory ``path``, which holds ``graph``."""
+    with DataDirectory.lock(str(path)) as directory:
+        Generations.create(directory, graph).journal.close()

@@ -117,7 +117,6 @@ class Store:
     """A store that remembers each commit, and calls ``on_commit`` in the middle of it."""
 
     def __init__(self) -> None:
-        self.wants_tick = False
         self.ticks = 0
         self.commits: list[list[str]] = []
         self.on_commit: Callable[[], None] = lambda: None

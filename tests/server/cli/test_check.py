@@ -13,7 +13,7 @@ from scoop_core import DependencyGraph, encode_snapshot
 
 from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, EXIT_UNSEALED, check
 from scoop_server.errors import DataDirectoryError
-from scoop_server.storage.lock import DirectoryLock
+from scoop_server.storage.directory import DataDirectory
 
 from tests.support.data_directory import (
     EMPTY_SNAPSHOT,
@@ -71,7 +71,7 @@ def test_an_interrupted_write_at_the_end(path: Path) -> None:
     assert status == EXIT_UNSEALED
     assert lines[2].endswith(", and 10 bytes not sealed")
     assert lines[-2].startswith("DIR: 3 packages ")
-    assert lines[-1] == "a start would drop the last 10 bytes of journal-2: not known to be synced"
+    assert lines[-1].startswith("a start would drop the last 10 bytes of journal-2: batch 5 was interrupted ")
 
 
 def test_files_that_the_next_start_would_delete(path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_directory_that_may_not_be_listed_is_rejected(path: Path) -> None:
 
 
 def checked_beside_a_server(path: Path) -> tuple[int, list[str]]:
-    lock = DirectoryLock(str(path))
+    lock = DataDirectory.lock(str(path))
     try:
         return checked(path)
     finally:

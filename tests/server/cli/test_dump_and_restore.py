@@ -1,6 +1,5 @@
 """``scoop-server dump`` and ``restore``: a complete index as lines, and a new data directory from them."""
 
-import errno
 import io
 import os
 import re
@@ -19,11 +18,16 @@ from scoop_server.cli.dump import dump
 from scoop_server.cli.restore import restore
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.lock import DirectoryLock
-from scoop_server.storage.store import begin
 
 from tests.support import strategies
-from tests.support.data_directory import JOURNAL, NEXT_JOURNAL, contents_and_time, index_in, make_data_directory
+from tests.support.data_directory import (
+    JOURNAL,
+    NEXT_JOURNAL,
+    contents_and_time,
+    create_directory,
+    index_in,
+    make_data_directory,
+)
 from tests.support.faulty_files import names_in
 from tests.support.process import ServerProcess
 
@@ -59,7 +63,7 @@ def test_a_dump_has_the_index_in_order_of_dependencies_between_header_and_traile
 def test_an_empty_index_is_dumped_and_a_directory_without_an_index_is_not(tmp_path: Path) -> None:
     with pytest.raises(DataDirectoryError, match=r"it holds no index; name a data directory$"):
         dump(str(tmp_path), io.BytesIO())
-    begin(DataDirectory(str(tmp_path)), DependencyGraph())
+    create_directory(tmp_path, DependencyGraph())
     assert dumped(tmp_path) == complete(b"")
 
 
@@ -67,7 +71,7 @@ def test_a_large_index_is_dumped_whole(tmp_path: Path) -> None:
     graph = DependencyGraph()
     for number in range(10_000):
         graph.index(f"package-{number}", [f"package-{number - 1}"] if number else [])
-    begin(DataDirectory(str(tmp_path)), graph)
+    create_directory(tmp_path, graph)
     assert dumped(tmp_path) == complete("".join(f"{line}\n" for line in graph.to_lines()).encode())
 
 
@@ -85,11 +89,8 @@ def test_a_damaged_index_is_not_dumped(path: Path) -> None:
 
 
 def test_a_directory_that_a_server_uses_can_be_dumped(path: Path) -> None:
-    lock = DirectoryLock(str(path))
-    try:
+    with DataDirectory.lock(str(path)):
         assert dumped(path).count(b"INDEX") == 3
-    finally:
-        lock.close()
 
 
 def test_a_dump_beside_a_working_server_has_every_acknowledged_change(path: Path) -> None:
@@ -120,7 +121,7 @@ class Replaced(DataDirectory):
 def test_files_that_a_server_replaces_meanwhile_are_read_again(
     path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, is_dumped: bool
 ) -> None:
-    monkeypatch.setattr("scoop_server.cli.dump.existing_directory", lambda name: Replaced(name, failures))
+    monkeypatch.setattr("scoop_server.cli.dump.DataDirectory", lambda name: Replaced(name, failures))
     if is_dumped:
         assert dumped(path).count(b"INDEX") == 3
     else:
@@ -258,11 +259,8 @@ def test_files_that_appear_while_the_input_is_read_are_not_overwritten(tmp_path:
 
 
 def test_a_directory_that_a_server_has_just_locked_is_rejected(tmp_path: Path) -> None:
-    lock = DirectoryLock(str(tmp_path))
-    try:
+    with DataDirectory.lock(str(tmp_path)):
         assert f"process id {os.getpid()}" in rejection(tmp_path, io.BytesIO(LINES))
-    finally:
-        lock.close()
     assert names_in(tmp_path) == set()
 
 
@@ -272,20 +270,6 @@ def test_a_path_that_is_no_directory_is_rejected(tmp_path: Path) -> None:
     assert rejection(file, io.BytesIO(LINES)) == f"cannot restore into {file}: Not a directory; name a directory"
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "new"
-
-    def write(*_: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", write)
-        line = rejection(path, io.BytesIO(LINES))
-    assert line.startswith(f"cannot write {path}/snapshot-1.unfinished-")
-    assert line.endswith(f": No space left on device; delete {path}, and restore elsewhere")
-    assert names_in(path) == set()
-
-
 @given(history=st.lists(strategies.batches, max_size=6))
 @settings(max_examples=30)
 def test_a_dump_is_restored_to_the_same_index(tmp_path_factory: pytest.TempPathFactory, history: list[str]) -> None:
@@ -293,7 +277,6 @@ def test_a_dump_is_restored_to_the_same_index(tmp_path_factory: pytest.TempPathF
     for text in history:
         graph.apply_lines(text, Changes())
     base = tmp_path_factory.mktemp("dump")
-    (base / "old").mkdir()
-    begin(DataDirectory(str(base / "old")), graph)
+    create_directory(base / "old", graph)
     restore(str(base / "new"), io.BytesIO(dumped(base / "old")))
     assert index_in(base / "new") == graph

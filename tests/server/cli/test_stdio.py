@@ -10,9 +10,8 @@ from scoop_core import DependencyGraph
 
 from scoop_server.cli.main import main
 from scoop_server.cli.stdio import print_text, standard_input, standard_output
-from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.store import begin
 
+from tests.support.data_directory import create_directory
 from tests.support.process import MODULE_COMMAND, run_to_end
 
 WAY_OUT = "check where standard input and output lead"
@@ -21,7 +20,7 @@ WAY_OUT = "check where standard input and output lead"
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Give a data directory."""
-    begin(DataDirectory(str(tmp_path)), DependencyGraph())
+    create_directory(tmp_path, DependencyGraph())
     return tmp_path
 
 

@@ -34,6 +34,9 @@ class EndlessCompaction:
     def poll(self) -> int | None:
         return self.status
 
+    def has_progressed(self) -> bool:
+        return True
+
     def kill(self) -> None:
         pass
 
@@ -47,9 +50,8 @@ class Loop:
         self.clock = Clock()
         self.compaction = EndlessCompaction()
         self._resources = ExitStack()
-        self.store, self.graph = JournalStore.open(
-            DataDirectory(str(path), self.files), fsync, self.clock, self._start_compaction
-        )
+        directory = self._resources.enter_context(DataDirectory.lock(str(path), self.files))
+        self.store, self.graph = JournalStore.open(directory, fsync, self.clock, self._start_compaction)
         self._resources.callback(self.store.close)
         self.selector = self._resources.enter_context(PatientSelector())
         self._listener = Listener()
@@ -58,7 +60,7 @@ class Loop:
         self.server.on_tick(self.store.tick)
         self._resources.callback(self.server.close)
 
-    def _start_compaction(self, _directory: DataDirectory, _generation: int) -> Compaction:
+    def _start_compaction(self, _directory: DataDirectory, _generation: int, _niceness: int) -> Compaction:
         return self.compaction
 
     def connect(self) -> Peer:
@@ -112,7 +114,7 @@ def test_one_write_and_one_sync_serve_all_clients_of_a_turn_and_come_before_ever
         peer.send(b"QUERY|x|\nINDEX|%d|\n" % number)
     loop.turn()
     assert loop.files.calls == COMMIT
-    assert heard == [b""] * 40
+    assert set(heard) == {b""}
     assert [peer.received() for peer in peers] == [b"FAIL\nOK\n"] * 20
 
 
@@ -271,8 +273,8 @@ def test_queries_go_on_and_writing_resumes_by_itself(loop: Loop, caplog: pytest.
     loop.files.space_left = None
     assert loop.ask(reader, b"INDEX|new|\nQUERY|new|\n") == b"OK\nOK\n"
     assert loop.files.calls == COMMIT
-    assert caplog.text.count("changes are refused, and queries answered, until there is room again") == 1
-    assert caplog.text.count("there is room again for") == 1
+    assert caplog.text.count("changes are refused until that is resolved, queries continue") == 1
+    assert caplog.text.count("are accepted again") == 1
     assert b"INDEX|new|\n" in loop.journal.read_bytes()
 
 

@@ -1,26 +1,25 @@
-"""Compaction: a function of files that no one changes any more, and the process that carries it out."""
+"""Compaction: a function of files that are no longer changed, and the process that runs it."""
 
-import errno
 import os
+import re
 import signal
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from scoop_core import DependencyGraph, encode_snapshot
+from scoop_core import DependencyGraph
 
 from scoop_server.errors import DataDirectoryError
-from scoop_server.storage import compaction
 from scoop_server.storage.compaction import CompactionProcess, compact, main
 from scoop_server.storage.directory import DataDirectory
 
-from tests.support.faulty_files import FaultyFiles, contents_of, names_in
+from tests.support.faulty_files import contents_of, names_in
 from tests.support.journals import written
 from tests.support.process import WAIT_SECONDS
-
-EMPTY_SNAPSHOT = b"".join(encode_snapshot(DependencyGraph()))
+from tests.support.storage import graph_of, snapshot_of
 
 FIRST = written([["INDEX|gmp|", "INDEX|isl|gmp"], ["INDEX|make|"]])
 SECOND = written([["REMOVE|isl|"]], generation=2, after=FIRST.head)
@@ -28,22 +27,20 @@ THIRD = written([["REMOVE|gmp|"]], generation=3, after=SECOND.head)
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> DataDirectory:
-    """Three journals, of which the last is being written."""
+def directory(tmp_path: Path) -> Iterator[DataDirectory]:
+    """A directory with three journals, of which the last is being written."""
     path = tmp_path / "data"
     path.mkdir()
-    (path / "snapshot-1").write_bytes(EMPTY_SNAPSHOT)
+    (path / "snapshot-1").write_bytes(snapshot_of(DependencyGraph()))
     (path / "journal-1").write_bytes(FIRST.data)
     (path / "journal-2").write_bytes(SECOND.data)
     (path / "journal-3").write_bytes(THIRD.data[:-5])
-    return DataDirectory(str(path))
+    with DataDirectory(str(path)) as opened:
+        yield opened
 
 
 def snapshot(*packages: str) -> bytes:
-    graph = DependencyGraph()
-    for package in packages:
-        graph.index(package)
-    return b"".join(encode_snapshot(graph))
+    return snapshot_of(graph_of(*packages))
 
 
 class TestTheFunction:
@@ -63,39 +60,43 @@ class TestTheFunction:
         compact(directory, 3)
         assert directory.read("snapshot", 3) == snapshot("gmp", "make")
 
-    def test_the_snapshot_appears_whole_and_durable(self, directory: DataDirectory) -> None:
-        files = FaultyFiles()
-        compact(DataDirectory(directory.path, files), 3)
-        assert files.calls[0] == "create snapshot-3.unfinished"
-        assert files.calls[-3:] == ["fsync snapshot-3.unfinished", "rename snapshot-3", "fsync ."]
+    def test_only_the_last_request_for_each_package_counts(self, tmp_path: Path) -> None:
+        batches = [
+            ["INDEX|a|", "INDEX|b|a", "INDEX|c|b"],
+            ["REMOVE|c|", "INDEX|b|", "INDEX|a|b", "INDEX|c|a", "INDEX|c|a,c", "INDEX|gone|c", "REMOVE|gone|"],
+            ["INDEX|b|c", "INDEX|d|", "INDEX|a|", "REMOVE|d|"],
+        ]
+        expected = DependencyGraph()
+        for batch in batches:
+            assert "FAIL" not in expected.apply_lines("".join(f"{line}\n" for line in batch))
+        (tmp_path / "snapshot-1").write_bytes(snapshot_of(DependencyGraph()))
+        (tmp_path / "journal-1").write_bytes(written(batches).data)
+        with DataDirectory(str(tmp_path)) as directory:
+            compact(directory, 2)
+            assert directory.read("snapshot", 2) == snapshot_of(expected)
 
-    @pytest.mark.parametrize("failing", ["create", "write", "fsync", "rename"])
-    def test_what_fails_leaves_everything_as_it_was(self, directory: DataDirectory, failing: str) -> None:
-        before = contents_of(Path(directory.path))
-        files = FaultyFiles()
-        files.fail(rf"{failing} snapshot-3(\.unfinished)?", errno.ENOSPC)
-        with pytest.raises(OSError, match="No space left on device"):
-            compact(DataDirectory(directory.path, files), 3)
-        assert contents_of(Path(directory.path)) == before
+    def test_journals_that_do_not_fit_their_snapshot_are_not_compacted(self, tmp_path: Path) -> None:
+        (tmp_path / "snapshot-1").write_bytes(snapshot_of(DependencyGraph()))
+        (tmp_path / "journal-1").write_bytes(written([["INDEX|a|missing"]]).data)
+        with (
+            DataDirectory(str(tmp_path)) as directory,
+            pytest.raises(DataDirectoryError, match=r"journal-1: byte 0: its requests contradict each other"),
+        ):
+            compact(directory, 2)
 
     @pytest.mark.parametrize("generation", [5, 9])
     def test_a_generation_whose_journals_are_not_there(self, directory: DataDirectory, generation: int) -> None:
         before = contents_of(Path(directory.path))
         os.unlink(directory.file("journal", 3))
         del before["journal-3"]
-        with pytest.raises(DataDirectoryError, match=rf"the files before .*/snapshot-{generation} are not there"):
+        with pytest.raises(DataDirectoryError, match=rf"the files before .*/snapshot-{generation} are missing"):
             compact(directory, generation)
         assert contents_of(Path(directory.path)) == before
-
-    def test_a_directory_of_nothing(self, tmp_path: Path) -> None:
-        with pytest.raises(DataDirectoryError, match=r"the files before .*/snapshot-2 are not there"):
-            compact(DataDirectory(str(tmp_path)), 2)
-        assert names_in(tmp_path) == set()
 
     def test_damage_is_not_compacted(self, directory: DataDirectory) -> None:
         Path(directory.file("journal", 2)).write_bytes(SECOND.data[:-1])
         before = contents_of(Path(directory.path))
-        with pytest.raises(DataDirectoryError, match=r"cannot read .*/journal-2: byte \d+: a batch is broken"):
+        with pytest.raises(DataDirectoryError, match=r"cannot read .*/journal-2: byte \d+: a batch is damaged"):
             compact(directory, 3)
         assert contents_of(Path(directory.path)) == before
 
@@ -113,10 +114,10 @@ class TestTheProcess:
             (tmp_path / name).mkdir()
             (tmp_path / name / "__init__.py").write_text("raise SystemExit(7)")
         monkeypatch.chdir(tmp_path)
-        assert wait_for(CompactionProcess(directory, 3)) == 0
+        assert wait_for(CompactionProcess(directory, 3, 0)) == 0
 
     def test_it_ends_with_0_when_the_snapshot_is_there(self, directory: DataDirectory) -> None:
-        process = CompactionProcess(directory, 3)
+        process = CompactionProcess(directory, 3, 0)
         assert wait_for(process) == 0
         assert directory.read("snapshot", 3) == snapshot("gmp", "make")
         assert process.poll() == 0
@@ -124,9 +125,9 @@ class TestTheProcess:
     @pytest.mark.parametrize(
         ("name", "line"),
         [
-            ("journal-2", "scoop-server: compaction: cannot read {path}/journal-2: No such file or directory; "),
-            ("journal-1", "scoop-server: compaction: {path}/journal-1 is missing; "),
-            ("snapshot-1", "scoop-server: compaction: {path}/snapshot-1 is missing; "),
+            ("journal-2", "cannot read {path}/journal-2: No such file or directory; "),
+            ("journal-1", "{path}/journal-1 is missing; "),
+            ("snapshot-1", "{path}/snapshot-1 is missing; "),
         ],
     )
     def test_what_cannot_be_read_is_one_line_and_status_1(
@@ -136,10 +137,12 @@ class TestTheProcess:
         (path / name).unlink()
         if name == "journal-2":
             (path / name).symlink_to("nowhere")
-        process = CompactionProcess(directory, 3)
+        process = CompactionProcess(directory, 3, 0)
         assert wait_for(process) == 1
         printed = capfd.readouterr().err
-        assert printed.startswith(line.format(path=path))
+        assert re.match(
+            r"\d{4}-\d\d-\d\dT[\d:.]+Z ERROR compaction failed: " + re.escape(line.format(path=path)), printed
+        )
         assert printed.count("\n") == 1
         assert "snapshot-3" not in names_in(path)
 
@@ -148,7 +151,7 @@ class TestTheProcess:
         # A journal that never ends is read for ever.
         (path / "journal-2").unlink()
         os.mkfifo(path / "journal-2")
-        process = CompactionProcess(directory, 3)
+        process = CompactionProcess(directory, 3, 0)
         with ThreadPoolExecutor() as pool:
             # A pipe can be opened when the other side is there: then the process has come this far.
             opened = pool.submit((path / "journal-2").open, "wb")
@@ -164,34 +167,40 @@ class TestTheProcess:
         (path / "journal-2").unlink()
         assert names_in(path) == {"snapshot-1", "journal-1", "journal-3"}
 
-    def test_it_stands_back_behind_the_server(self, directory: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-        steps: list[object] = []
-        monkeypatch.setattr(os, "nice", steps.append)
-        monkeypatch.setattr(compaction, "compact", lambda *_: steps.append("compact"))
-        assert main(directory.path, "3") == 0
-        assert steps == [10, "compact"]
+    def test_progress_is_reported(self, directory: DataDirectory) -> None:
+        process = CompactionProcess(directory, 3, 0)
+        os.waitid(os.P_PID, process._process.pid, os.WEXITED | os.WNOWAIT)
+        assert process.has_progressed()
+        assert not process.has_progressed()
+        process.poll()
 
-    @pytest.mark.parametrize("names_a_file", [True, False])
-    def test_what_cannot_be_written_is_one_line_and_status_1(
-        self,
-        directory: DataDirectory,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
-        names_a_file: bool,
+    def test_without_its_server_it_ends(
+        self, directory: DataDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        def fail(*_: object) -> None:
-            file = (directory.file("snapshot", 3),) if names_a_file else ()
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *file)
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "wb") as reports:
+            monkeypatch.setattr(sys, "stdout", reports)
+            with pytest.raises(SystemExit):
+                main(str(directory.duplicate()), directory.path, "3", "0", "text")
+        assert "snapshot-3" not in names_in(tmp_path / "data")
 
-        monkeypatch.setattr(os, "nice", lambda _: 0)
-        monkeypatch.setattr(compaction, "compact", fail)
-        assert main(directory.path, "3") == 1
-        place = directory.file("snapshot", 3) if names_a_file else directory.path
-        assert capsys.readouterr().err == (f"scoop-server: compaction: cannot write {place}: No space left on device\n")
+    @pytest.mark.parametrize("niceness", [0, 10])
+    def test_its_priority_is_what_the_server_says(self, directory: DataDirectory, niceness: int) -> None:
+        (Path(directory.path) / "journal-2").unlink()
+        os.mkfifo(Path(directory.path) / "journal-2")  # it waits there
+        process = CompactionProcess(directory, 3, niceness)
+        try:
+            with (Path(directory.path) / "journal-2").open("wb"):
+                assert os.getpriority(os.PRIO_PROCESS, process._process.pid) == min(
+                    19, os.getpriority(os.PRIO_PROCESS, 0) + niceness
+                )
+        finally:
+            process.kill()
 
     def test_one_that_cannot_be_started_is_an_error_of_the_system(
         self, directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
         with pytest.raises(FileNotFoundError):
-            CompactionProcess(directory, 3)
+            CompactionProcess(directory, 3, 0)

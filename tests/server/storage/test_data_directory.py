@@ -1,30 +1,17 @@
-"""The files of a data directory: which ones count, and that each is there whole and durable, or not at all."""
+"""The files of a data directory: each is entire and durable or not there, in the directory that was opened."""
 
 import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from scoop_server.storage.directory import DataDirectory, write_all
+from scoop_server.errors import ReadOnlyError
+from scoop_server.storage.directory import DataDirectory
 
 from tests.support.faulty_files import FaultyFiles, contents_of, names_in
-
-
-@pytest.fixture
-def files() -> Iterator[FaultyFiles]:
-    faulty = FaultyFiles()
-    yield faulty
-    assert faulty.open_files == {}
-
-
-@pytest.fixture
-def directory(tmp_path: Path, files: FaultyFiles) -> DataDirectory:
-    return DataDirectory(str(tmp_path), files)
-
 
 NEW_FILE = ["create snapshot-7.unfinished", "write snapshot-7.unfinished", "fsync snapshot-7.unfinished"]
 
@@ -82,22 +69,16 @@ class TestReading:
         (tmp_path / "journal-1").touch()
         assert (directory.read("journal", 1), directory.size("journal", 1)) == (b"", 0)
 
-    @pytest.mark.parametrize("call", ["open", "read", "lseek"])
+    @pytest.mark.parametrize("call", ["open", "read", "stat"])
     def test_an_error_names_the_file(
         self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, call: str
     ) -> None:
         (tmp_path / "journal-1").touch()
         files.fail(f"{call} journal-1")
-        look = directory.size if call == "lseek" else directory.read
+        look = directory.size if call == "stat" else directory.read
         with pytest.raises(OSError, match="Input/output error") as failed:
             look("journal", 1)
         assert (failed.value.errno, failed.value.filename) == (errno.EIO, str(tmp_path / "journal-1"))
-
-    def test_a_missing_file(self, directory: DataDirectory, tmp_path: Path) -> None:
-        for look in (directory.read, directory.size):
-            with pytest.raises(FileNotFoundError) as missing:
-                look("journal", 1)
-            assert missing.value.filename == str(tmp_path / "journal-1")
 
     def test_a_directory_in_place_of_a_file(self, directory: DataDirectory, tmp_path: Path) -> None:
         (tmp_path / "journal-1").mkdir()
@@ -196,14 +177,53 @@ class TestWriting:
             directory.write("snapshot", 7, [b"abc"])
         assert files.calls[-1] == "unlink snapshot-7.unfinished"
 
-    def test_write_all_goes_on_until_all_is_written(self, files: FaultyFiles, tmp_path: Path) -> None:
-        files.piece_bytes_max = 3
-        descriptor = files.open(str(tmp_path / "file"), os.O_WRONLY | os.O_CREAT)
-        write_all(files, descriptor, b"0123456789")
-        write_all(files, descriptor, b"")
-        files.close(descriptor)
-        assert (tmp_path / "file").read_bytes() == b"0123456789"
-        assert files.calls.count("write file") == 4
+    def test_a_close_that_fails_after_the_sync_is_logged(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        files.fail(r"close snapshot-7\.unfinished")
+        assert directory.write("snapshot", 7, [b"abc"]) == 3
+        assert re.fullmatch(
+            rf"error while closing {tmp_path}/snapshot-7\.unfinished-\d+: Input/output error", caplog.messages[0]
+        )
+        assert directory.read("snapshot", 7) == b"abc"
+
+
+class TestAnotherDirectoryInItsPlace:
+    """A backup, or the directory of another server."""
+
+    @pytest.fixture
+    def replaced(self, tmp_path: Path) -> Path:
+        path = tmp_path / "data"
+        path.mkdir()
+        (path / "journal-1").write_bytes(b"ours")
+        return path
+
+    def replace(self, path: Path) -> None:
+        path.rename(path.with_name("moved"))
+        path.mkdir()
+        for name in ("journal-1", "snapshot-7"):
+            (path / name).write_bytes(b"theirs")
+
+    def test_nothing_in_it_is_read_written_or_deleted(self, replaced: Path) -> None:
+        with DataDirectory.lock(str(replaced)) as directory:
+            self.replace(replaced)
+            before = contents_of(replaced)
+            assert directory.read("journal", 1) == b"ours"
+            assert directory.generations("snapshot") == []
+            with pytest.raises(ReadOnlyError, match="moved while the server ran, and another one has its place"):
+                directory.write("snapshot", 7, [b"abc"])
+            with pytest.raises(ReadOnlyError, match="moved while the server ran, and another one has its place"):
+                directory.delete_before(2)
+            assert contents_of(replaced) == before
+            assert names_in(replaced.with_name("moved")) == {"journal-1"}
+
+    def test_its_lock_is_not_that_of_a_duplicate(self, replaced: Path) -> None:
+        """A compaction may outlive its server, and must not lock out the next one."""
+        directory = DataDirectory.lock(str(replaced))
+        with DataDirectory(str(replaced), descriptor=directory.duplicate()) as duplicate:
+            directory.close()
+            DataDirectory.lock(str(replaced)).close()
+            assert duplicate.read("journal", 1) == b"ours"
 
 
 class TestDeleting:

@@ -1,4 +1,4 @@
-"""An OK is on disk: the real process, killed, out of space, on a disk that fails."""
+"""An OK is on disk: the real process, killed, without space, and on a disk that fails."""
 
 import errno
 import os
@@ -16,10 +16,7 @@ import pytest
 
 from scoop_core import DependencyGraph
 
-from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.recovery import recover
-from scoop_server.storage.store import begin
-
+from tests.support.data_directory import create_directory, index_in
 from tests.support.faulty_files import contents_of, names_in
 from tests.support.full_disk import LESS_THAN_THEIR_SNAPSHOT, LONG_PREFIX, index_chain, set_file_size_limit
 from tests.support.process import (
@@ -32,6 +29,7 @@ from tests.support.process import (
 SYNC_WATCH: Final = """
 import errno, os, sys
 from scoop_server.cli.main import main
+from scoop_server.storage.files import OperatingSystem
 
 calls = 0
 fails_at = int(sys.argv.pop(1))
@@ -44,7 +42,7 @@ def fdatasync(descriptor, real=os.fdatasync):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
     real(descriptor)
 
-os.fdatasync = fdatasync
+OperatingSystem.fdatasync = staticmethod(fdatasync)
 sys.exit(main())
 """
 """A server that tells of each fdatasync; the one with the number of the first argument fails."""
@@ -67,12 +65,6 @@ def until_logged(server: ServerProcess, text: str) -> Iterator[int]:
         if time.monotonic() > deadline:
             raise AssertionError("\n".join([f"no log line holds {text!r}:", *server.log_lines]))
         yield number
-
-
-def found(path: Path) -> DependencyGraph:
-    state = recover(DataDirectory(str(path)))
-    assert state is not None
-    return state.graph
 
 
 @pytest.fixture
@@ -101,7 +93,7 @@ def test_what_was_answered_survives_a_kill(path: Path, fsync: str) -> None:
             )
         assert client.ask("REMOVE|c1-19|", "REMOVE|c1-0|", "INDEX|new|") == ["OK", "FAIL", "OK"]
         server.kill()
-    graph = found(path)
+    graph = index_in(path)
     assert len(graph) == 99
     assert graph.dependencies("c0-0") == ("c0-0", "c1-0")
 
@@ -126,7 +118,7 @@ def test_everysec_syncs_soon_and_never_does_not(path: Path) -> None:
         assert client.ask("INDEX|c|", "INDEX|d|") == ["OK", "OK"]
         server.kill()
         assert sync_count(server) == 0
-    assert sorted(found(path)) == ["a", "b", "c", "d"]
+    assert sorted(index_in(path)) == ["a", "b", "c", "d"]
 
 
 def test_the_rest_of_an_interrupted_write_is_dropped_with_a_line(path: Path) -> None:
@@ -177,11 +169,11 @@ def test_a_sync_that_fails_ends_the_process_with_one_line_and_without_an_answer(
         assert errors == [
             (
                 f"scoop-server: cannot sync {path}/journal-1: Input/output error; the changes of this moment were not "
-                "acknowledged, so see to the disk, and start again"
+                "acknowledged, so check the disk and start again"
             )
         ]
     # The change that no one was told of may be there or not; what was answered is.
-    packages = set(found(path))
+    packages = set(index_in(path))
     assert packages - {"last"} == {str(number) for number in range(1, fails_at)}
     with ServerProcess("--data-dir", str(path)) as server:
         assert server.package_count == len(packages)
@@ -216,17 +208,11 @@ def test_no_space_left(path: Path) -> None:
             assert journal.read_bytes() == before
         set_file_size_limit(server, resource.RLIM_INFINITY)
         assert reader.ask("INDEX|new|base", "QUERY|new|") == ["OK", "OK"]
-        server.wait_for_log("there is room again for")
-        told = [line.partition("Z ")[2] for line in server.log_lines if "room again" in line]
-        assert told == [
-            (
-                f"ERROR cannot write to {journal}: {os.strerror(errno.EFBIG)}; changes are refused, and queries "
-                "answered, until there is room again"
-            ),
-            f"INFO there is room again for {journal}; changes are taken",
-        ]
+        server.wait_for_log(f"INFO changes to {path} are accepted again")
+        reason = f"cannot write to {journal}: {os.strerror(errno.EFBIG)}"
+        server.wait_for_log(f"ERROR {reason}; changes are refused until that is resolved, queries continue")
         server.kill()
-    assert sorted(found(path)) == ["base", "new", "top"]
+    assert sorted(index_in(path)) == ["base", "new", "top"]
 
 
 def test_many_clients_and_no_space_left(path: Path) -> None:
@@ -252,8 +238,8 @@ def test_no_space_for_the_snapshot_of_a_shutdown_loses_nothing(path: Path) -> No
         assert server.stop() == 1
         assert [line for line in server.log_lines if line.startswith("scoop-server: ")] == [
             (
-                f"scoop-server: cannot save a snapshot in {path}: {os.strerror(errno.EFBIG)}; the journal holds every "
-                "change, so see to the disk, and check the directory with: scoop-server check"
+                f"scoop-server: cannot save a snapshot in {path}: {os.strerror(errno.EFBIG)}; its journals hold "
+                "every acknowledged change, so check the disk, and then the directory with: scoop-server check"
             )
         ]
     with ServerProcess("--data-dir", str(path)) as server:
@@ -262,20 +248,19 @@ def test_no_space_for_the_snapshot_of_a_shutdown_loses_nothing(path: Path) -> No
 
 def test_no_descriptor_left_for_a_journal_is_no_room_and_not_the_end(path: Path) -> None:
     """A process that has resumed a directory opens a file at its first change; clients may hold all descriptors."""
-    path.mkdir()
-    begin(DataDirectory(str(path)), DependencyGraph())
+    create_directory(path, DependencyGraph())
     with ServerProcess("--data-dir", str(path), descriptors_max=20) as server:
         with connected(server, 30) as clients:
             server.wait_for_log("cannot accept connections")
             assert clients[0].ask("QUERY|a|") == ["FAIL"]
             clients[0].send(b"INDEX|a|\n")
             clients[0].wait_until_closed()
-            server.wait_for_log("cannot begin a journal in .*: Too many open files; changes are refused")
+            server.wait_for_log("cannot create a journal in .*: Too many open files; changes are refused")
             assert clients[1].ask("QUERY|a|") == ["FAIL"]
         with server.connect() as client:
             assert client.ask("QUERY|a|", "INDEX|a|") == ["FAIL", "OK"]
         assert server.stop() == 0
-    assert sorted(found(path)) == ["a"]
+    assert sorted(index_in(path)) == ["a"]
 
 
 # Compaction
@@ -304,9 +289,7 @@ def test_a_compaction_that_fails_leaves_everything_as_it_was_and_can_be_asked_fo
         index_chain(client, LONG_PREFIX, 2_000)
         set_file_size_limit(server, LESS_THAN_THEIR_SNAPSHOT)
         server.send_signal(signal.SIGUSR1)
-        server.wait_for_log(
-            rf"^scoop-server: compaction: cannot write {path}/snapshot-2\.unfinished-\d+: File too large"
-        )
+        server.wait_for_log(rf"ERROR compaction failed: cannot write {path}/snapshot-2\.unfinished-\d+: File too large")
         server.wait_for_log("ERROR compaction ended with status 1; the journals go on")
         assert names_in(path) == {"snapshot-1", "journal-1", "journal-2"}
         set_file_size_limit(server, resource.RLIM_INFINITY)

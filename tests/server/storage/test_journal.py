@@ -1,4 +1,4 @@
-"""The journal that is being written: one write and one sync a commit, and what happens where either fails."""
+"""The journal that is being written: one write and one sync for each commit, and what happens if either fails."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from scoop_server.config.fsync import Fsync
 from scoop_server.errors import JournalError, ReadOnlyError
 from scoop_server.storage import journal as journal_module
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.journal import Journal, is_out_of_space
+from scoop_server.storage.journal import Journal
 
 from tests.support.faulty_files import FaultyFiles, contents_of, names_in
 from tests.support.journals import written
@@ -23,18 +23,6 @@ from tests.support.journals import written
 COMMIT = ["write journal-1", "fdatasync journal-1"]
 
 BATCHES = [["INDEX|gmp|", "INDEX|isl|gmp"], ["REMOVE|isl|"], ["INDEX|gmp|gmp"]]
-
-
-@pytest.fixture
-def files() -> Iterator[FaultyFiles]:
-    faulty = FaultyFiles()
-    yield faulty
-    assert faulty.open_files == {}
-
-
-@pytest.fixture
-def directory(tmp_path: Path, files: FaultyFiles) -> DataDirectory:
-    return DataDirectory(str(tmp_path), files)
 
 
 @pytest.fixture
@@ -56,7 +44,7 @@ def text_of(lines: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-class TestBeginning:
+class TestCreating:
     def test_a_journal_appears_whole_and_durable(
         self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
     ) -> None:
@@ -92,7 +80,7 @@ class TestBeginning:
             Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS)
         assert names_in(tmp_path) == set()
 
-    @pytest.mark.parametrize(("failing", "verb"), [(r"fsync \.", "begin"), ("open journal-1", "open")])
+    @pytest.mark.parametrize(("failing", "verb"), [(r"fsync \.", "create"), ("open journal-1", "open")])
     def test_what_fails_when_it_has_its_name_ends_the_process(
         self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, failing: str, verb: str
     ) -> None:
@@ -103,37 +91,8 @@ class TestBeginning:
             Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS)
         assert str(failed.value) == (
             f"cannot {verb} {tmp_path}/journal-1: Input/output error; the changes of this moment were not "
-            "acknowledged, so see to the disk, and start again"
+            "acknowledged, so check the disk and start again"
         )
-
-
-class TestResuming:
-    def test_what_stands_behind_the_last_seal_is_cut_off_for_good(
-        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
-    ) -> None:
-        before = written(BATCHES[:2])
-        (tmp_path / "journal-1").write_bytes(before.data + b"INDEX|half")
-        with closing(Journal.resume(directory, 1, len(before.data), before.head, Fsync.ALWAYS)) as journal:
-            assert files.taken_calls() == ["ftruncate journal-1", "fsync journal-1", "fsync ."]
-            assert (tmp_path / "journal-1").read_bytes() == before.data
-            assert (journal.size, journal.head, journal.is_synced) == (len(before.data), before.head, True)
-            journal.append(BATCHES[2])
-        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES, synced=lambda n: n - 1).data
-
-    @pytest.mark.parametrize("failing", ["open journal-1", "ftruncate journal-1", "fsync journal-1", r"fsync \."])
-    def test_an_error_names_the_file(
-        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, failing: str
-    ) -> None:
-        (tmp_path / "journal-1").write_bytes(written(BATCHES).data)
-        files.fail(failing)
-        with pytest.raises(OSError, match="Input/output error") as failed:
-            Journal.resume(directory, 1, 10, NO_BATCH, Fsync.ALWAYS)
-        assert failed.value.filename == str(tmp_path if failing.endswith(".") else tmp_path / "journal-1")
-
-    def test_a_journal_that_has_gone_is_not_made_anew(self, directory: DataDirectory, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError):
-            Journal.resume(directory, 1, 10, NO_BATCH, Fsync.ALWAYS)
-        assert names_in(tmp_path) == set()
 
 
 class TestAppending:
@@ -144,13 +103,6 @@ class TestAppending:
             assert journal.is_synced
         assert (tmp_path / "journal-1").read_bytes() == written(BATCHES).data
         assert (journal.size, journal.head) == (len(written(BATCHES).data), written(BATCHES).head)
-
-    def test_the_write_comes_first_and_holds_all(self, journal: Journal, files: FaultyFiles, tmp_path: Path) -> None:
-        sizes: list[int] = []
-        files.on_call = lambda _: sizes.append((tmp_path / "journal-1").stat().st_size)
-        before = journal.size
-        journal.append(BATCHES[0])
-        assert sizes == [before, journal.size]
 
     def test_a_write_that_takes_a_part_is_completed(self, journal: Journal, files: FaultyFiles, tmp_path: Path) -> None:
         files.piece_bytes_max = 40
@@ -209,21 +161,29 @@ class TestNoSpace:
                 journal.append(["INDEX|" + "n" * 255 + "|"])
             assert str(failed.value) == f"cannot write to {tmp_path}/journal-1: No space left on device"
             assert (tmp_path / "journal-1").read_bytes() == before
-            assert (journal.size, journal.head, journal.is_synced) == (*sealed, True)
+            assert (journal.size, journal.head) == sealed
             assert files.taken_calls() == ["write journal-1"] * (1 + bool(left)) + ["ftruncate journal-1"]
         files.space_left = None
         journal.append(BATCHES[1])
         assert files.calls == COMMIT
         assert (tmp_path / "journal-1").read_bytes() == written(BATCHES[:2]).data
 
-    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-    def test_disk_quota_and_allowed_size_are_all_space(
+    def test_the_cut_is_synced_before_another_journal_follows(self, journal: Journal, files: FaultyFiles) -> None:
+        """The rest of the write may have reached the disk, and be there again after a power loss."""
+        files.space_left = 20
+        with pytest.raises(ReadOnlyError):
+            journal.append(BATCHES[0])
+        files.taken_calls()
+        journal.sync()
+        assert files.calls == ["fdatasync journal-1"]
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+    def test_space_quota_file_size_and_a_read_only_file_system_may_all_pass(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path, number: int
     ) -> None:
         files.fail("write journal-1", number)
         with pytest.raises(ReadOnlyError, match=re.escape(os.strerror(number))):
             journal.append(BATCHES[0])
-        assert is_out_of_space(OSError(number, ""))
         journal.append(BATCHES[0])
         assert texts_in(tmp_path / "journal-1") == [text_of(BATCHES[0])]
 
@@ -285,17 +245,6 @@ class TestRoomSetAside:
         journal.append([f"INDEX|{'n' * 250}|"])
         assert (tmp_path / "journal-1").stat().st_size == journal.size
 
-    def test_a_server_that_is_killed_leaves_it_and_the_next_one_drops_it(
-        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
-    ) -> None:
-        killed = Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS)
-        killed.append(BATCHES[0])
-        size, head = killed.size, killed.head
-        files.close(killed._file)
-        assert (tmp_path / "journal-1").stat().st_size > size
-        with closing(Journal.resume(directory, 1, size, head, Fsync.ALWAYS)):
-            assert (tmp_path / "journal-1").stat().st_size == size
-
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EOPNOTSUPP, errno.EINVAL])
     def test_where_there_is_none_it_goes_without(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path, number: int
@@ -356,8 +305,76 @@ class TestRoomSetAside:
         assert (tmp_path / "journal-1").read_bytes().rstrip(b"\0") == written(BATCHES[:2]).data
 
 
+class TestReadOnlyFileSystem:
+    def test_a_rest_that_cannot_be_cut_off_is_cut_off_before_the_next_batch(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        files.piece_bytes_max = 5
+        files.fail("write journal-1", errno.EROFS, after=1)
+        files.fail("ftruncate journal-1", errno.EROFS, times=2)
+        with pytest.raises(ReadOnlyError, match=r"cannot write to .*/journal-1: Read-only file system"):
+            journal.append(BATCHES[0])
+        with pytest.raises(ReadOnlyError, match=r"cannot cut back .*/journal-1 to its last batch"):
+            journal.append(BATCHES[0])
+        journal.append(BATCHES[0])
+        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES[:1]).data
+
+    def test_after_a_sync_that_failed_nothing_is_written_or_synced_again(
+        self, journal: Journal, files: FaultyFiles
+    ) -> None:
+        files.fail("fdatasync journal-1", errno.EROFS)
+        with pytest.raises(ReadOnlyError, match=r"cannot sync .*/journal-1: Read-only file system"):
+            journal.append(BATCHES[0])
+        files.taken_calls()
+        with pytest.raises(ReadOnlyError, match=r"cannot sync .*/journal-1: Read-only file system"):
+            journal.append(BATCHES[1])
+        with pytest.raises(ReadOnlyError, match=r"cannot sync .*/journal-1: Read-only file system"):
+            journal.sync()
+        assert files.taken_calls() == []
+        assert not journal.is_damaged
+
+
+class TestForeignChanges:
+    """Another program may remove or change the file: what follows must not be acknowledged."""
+
+    def test_nothing_is_appended_to_a_file_that_was_removed(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        journal.append(BATCHES[0])
+        (tmp_path / "journal-1").unlink()
+        self.refuses(journal, files, f"{tmp_path}/journal-1 was removed while the server ran")
+
+    def test_nothing_is_appended_to_a_file_that_was_cut_short(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path
+    ) -> None:
+        journal.append(BATCHES[0])
+        os.truncate(tmp_path / "journal-1", journal.size - 1)
+        self.refuses(journal, files, f"{tmp_path}/journal-1 was cut short while the server ran")
+
+    def refuses(self, journal: Journal, files: FaultyFiles, reason: str) -> None:
+        files.taken_calls()
+        for _ in range(2):
+            with pytest.raises(ReadOnlyError) as refused:
+                journal.append(BATCHES[1])
+            assert str(refused.value) == reason
+        assert files.taken_calls() == []
+        assert journal.is_damaged
+
+
+class TestClosing:
+    def test_a_close_that_fails_is_logged_and_the_descriptor_is_not_used_again(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        journal = Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS)
+        files.fail("close journal-1")
+        journal.close()
+        journal.close()
+        assert caplog.messages == [f"error while closing {tmp_path}/journal-1: Input/output error"]
+        assert journal.is_of_earlier_process  # nobody can append to it
+
+
 class TestBrokenDisk:
-    @pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EBADF])
+    @pytest.mark.parametrize("number", [errno.EIO, errno.EBADF])
     def test_a_write_that_fails_otherwise_ends_the_process(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path, number: int
     ) -> None:
@@ -368,9 +385,8 @@ class TestBrokenDisk:
             journal.append(BATCHES[0])
         assert str(failed.value) == (
             f"cannot write to {tmp_path}/journal-1: {os.strerror(number)}; the changes of this moment were not "
-            "acknowledged, so see to the disk, and start again"
+            "acknowledged, so check the disk and start again"
         )
-        assert not is_out_of_space(OSError(number, ""))
         assert (tmp_path / "journal-1").read_bytes() == before
 
     @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])

@@ -1,35 +1,43 @@
+"""The lock on a data directory: one server at a time, whatever happens to the files in it."""
+
 import errno
 import fcntl
 import os
+import shutil
 import stat
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from scoop_server.errors import DataDirectoryError
-from scoop_server.storage.lock import DirectoryLock, locked_for_reading
+from scoop_server.errors import DataDirectoryError, ReadOnlyError
+from scoop_server.storage.directory import DataDirectory
 
+from tests.support.faulty_files import FaultyFiles
 from tests.support.privileges import unprivileged
 
 
-def take(path: Path) -> None:
-    DirectoryLock(str(path)).close()
+def lock(path: Path, files: FaultyFiles | None = None) -> DataDirectory:
+    return DataDirectory.lock(str(path), files or FaultyFiles())
 
 
-def refusal(path: Path) -> str:
-    """Return the one line with which the directory is refused."""
+def refusal(path: Path, files: FaultyFiles | None = None) -> str:
+    """Return the one line with which the directory is refused; that leaves no descriptor open."""
+    files = files or FaultyFiles()
     with pytest.raises(DataDirectoryError) as refused:
-        take(path)
+        lock(path, files)
+    assert files.open_files == {}
     assert "\n" not in str(refused.value)
     return str(refused.value)
+
+
+# Locking
 
 
 def test_a_missing_directory_is_created_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "new"
     before = os.umask(0)
     try:
-        take(path)
+        lock(path).close()
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
@@ -37,55 +45,45 @@ def test_a_missing_directory_is_created_for_its_owner_alone(tmp_path: Path) -> N
     assert os.listdir(path) == ["lock"]
 
 
-def test_an_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
-    path = tmp_path / "existing"
-    path.mkdir(mode=0o750)
-    take(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o750
-
-
 def test_the_lock_file_holds_the_process_id(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("4294967296 and more that is left of an earlier holder\n")
-    with closing(DirectoryLock(str(tmp_path))):
+    with lock(tmp_path):
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
-
-
-def test_a_directory_in_use_is_refused_with_its_path_and_the_holder(tmp_path: Path) -> None:
-    with closing(DirectoryLock(str(tmp_path))):
         assert refusal(tmp_path) == (
             f"the data directory {tmp_path} is in use by the server with process id {os.getpid()}; "
             "stop that one, or name another directory"
         )
-        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    lock(tmp_path).close()
 
 
-def test_a_holder_that_has_not_written_its_process_id_yet_is_unknown(tmp_path: Path) -> None:
-    with (tmp_path / "lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def test_a_lock_file_alone_keeps_servers_off(tmp_path: Path) -> None:
+    """An earlier version locks no more than that."""
+    with (tmp_path / "lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         assert "the server with process id unknown;" in refusal(tmp_path)
 
 
-def test_a_lock_file_that_no_one_holds_is_no_lock(tmp_path: Path) -> None:
-    (tmp_path / "lock").write_text(f"{os.getpid()}\n")
-    take(tmp_path)
+def test_without_its_lock_file_a_directory_stays_locked(tmp_path: Path) -> None:
+    with lock(tmp_path):
+        (tmp_path / "lock").unlink()
+        assert "the server with process id unknown;" in refusal(tmp_path)
 
 
-def test_a_refusal_leaves_no_descriptor_open(tmp_path: Path) -> None:
-    with closing(DirectoryLock(str(tmp_path))):
-        before = os.listdir("/proc/self/fd")
-        refusal(tmp_path)
-        assert os.listdir("/proc/self/fd") == before
+def test_a_file_system_that_cannot_lock_directories_has_the_lock_file(tmp_path: Path) -> None:
+    """NFS: a directory cannot be opened for writing, and so not be locked."""
+    files = FaultyFiles()
+    files.fail(r"flock \.", errno.EBADF, times=2)
+    with lock(tmp_path, files):
+        assert f"process id {os.getpid()};" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("place", "reason"),
-    [("a file", "Not a directory"), ("a file/inside", "Not a directory")],
-)
-def test_a_directory_that_cannot_be_made_is_refused_with_its_path(tmp_path: Path, place: str, reason: str) -> None:
+@pytest.mark.parametrize("place", ["a file", "a file/inside"])
+def test_a_directory_that_cannot_be_created_is_refused_with_its_path(tmp_path: Path, place: str) -> None:
     (tmp_path / "a file").touch()
-    line = refusal(tmp_path / place)
-    assert line.startswith(f"cannot use the data directory {tmp_path / place}: {reason}")
-    assert line.endswith("; name a writable one with --data-dir, or keep nothing on disk with --memory")
+    assert refusal(tmp_path / place) == (
+        f"cannot use the data directory {tmp_path / place}: Not a directory; name a writable one with --data-dir, or "
+        "keep nothing on disk with --memory"
+    )
 
 
 def test_only_the_last_directory_of_a_path_is_created(tmp_path: Path) -> None:
@@ -97,81 +95,152 @@ def test_only_the_last_directory_of_a_path_is_created(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o500, 0o300])
-@pytest.mark.parametrize("files", [[], ["lock"]])
-def test_a_directory_that_may_not_be_written_or_listed_is_refused_at_once(
-    tmp_path: Path, mode: int, files: list[str]
-) -> None:
+@pytest.mark.parametrize("names", [[], ["lock"]])
+def test_a_directory_without_permissions_is_refused(tmp_path: Path, mode: int, names: list[str]) -> None:
     path = tmp_path / "closed"
     path.mkdir()
-    for name in files:
+    for name in names:
         (path / name).touch()
     with unprivileged(path) as relative_path:
         relative_path.chmod(mode)
         try:
-            assert refusal(relative_path).startswith("cannot use the data directory closed: Permission denied")
+            with pytest.raises(DataDirectoryError, match="cannot use the data directory closed: Permission denied"):
+                DataDirectory.lock(str(relative_path))
         finally:
             relative_path.chmod(0o700)
 
 
-@pytest.mark.parametrize("failing", ["fcntl.flock", "os.ftruncate", "os.pwrite", "os.listdir"])
-def test_a_system_that_fails_while_the_directory_is_taken_is_a_refusal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
-) -> None:
-    def fail(*_: object) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    open_before = os.listdir("/proc/self/fd")
-    with monkeypatch.context() as patch:
-        patch.setattr(failing, fail)
-        line = refusal(tmp_path)
-    what = "lock" if failing == "fcntl.flock" else "use"
-    assert line.startswith(f"cannot {what} the data directory {tmp_path}: Input/output error")
-    assert os.listdir("/proc/self/fd") == open_before
+@pytest.mark.parametrize(
+    "failing", [r"flock \.", "flock lock", "ftruncate lock", "pwrite lock", "create lock.trial", r"listdir \."]
+)
+def test_a_call_that_fails_is_a_refusal(tmp_path: Path, failing: str) -> None:
+    files = FaultyFiles()
+    files.fail(failing)
+    assert refusal(tmp_path, files).startswith(f"cannot use the data directory {tmp_path}: Input/output error")
 
 
-def test_closing_lets_the_next_one_in(tmp_path: Path) -> None:
-    take(tmp_path)
-    take(tmp_path)
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+@pytest.mark.parametrize("names", [[], ["lock"]])
+def test_a_directory_that_takes_no_new_files_can_be_locked(tmp_path: Path, number: int, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    files = FaultyFiles()
+    files.fail("(mkdir|create|pwrite) .*", number, times=100)
+    with lock(tmp_path, files) as directory:
+        assert "in use" in refusal(tmp_path)
+        directory.verify()
 
 
-def test_a_reader_keeps_servers_off_and_changes_nothing(tmp_path: Path) -> None:
-    take(tmp_path)
+# Reading
+
+
+def test_readers_keep_servers_off_and_change_nothing(tmp_path: Path) -> None:
+    lock(tmp_path).close()  # it leaves its process id, which is not that of the holder
     before = (tmp_path / "lock").read_bytes()
-    with locked_for_reading(str(tmp_path)), locked_for_reading(str(tmp_path)):
-        assert "is in use by another process, which only reads it" in refusal(tmp_path)
+    with DataDirectory.lock_for_reading(str(tmp_path)), DataDirectory.lock_for_reading(str(tmp_path)):
+        assert refusal(tmp_path) == (
+            f"the data directory {tmp_path} is in use by a process that only reads it, such as scoop-server check; "
+            "wait until that has ended, or name another directory"
+        )
     assert (tmp_path / "lock").read_bytes() == before
-    assert os.listdir(tmp_path) == ["lock"]
+    lock(tmp_path).close()
 
 
-def test_a_reader_is_kept_off_by_a_server(tmp_path: Path) -> None:
+def test_readers_are_kept_off_by_a_server(tmp_path: Path) -> None:
     with (
-        closing(DirectoryLock(str(tmp_path))),
+        lock(tmp_path),
         pytest.raises(DataDirectoryError, match=f"in use by the server with process id {os.getpid()};"),
-        locked_for_reading(str(tmp_path)),
     ):
-        raise AssertionError("it was let in")
+        DataDirectory.lock_for_reading(str(tmp_path))
 
 
-def test_a_directory_that_never_was_locked_can_be_read(tmp_path: Path) -> None:
-    with locked_for_reading(str(tmp_path)):
+def test_a_directory_that_was_never_locked_can_be_read(tmp_path: Path) -> None:
+    with DataDirectory.lock_for_reading(str(tmp_path)):
         assert os.listdir(tmp_path) == []
 
 
-def test_a_lock_that_may_not_be_read_is_a_refusal(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_opened_for_reading_is_a_refusal(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with (
-        pytest.raises(DataDirectoryError, match=r"cannot read .*: Not a directory; see to its permissions"),
-        locked_for_reading(str(tmp_path / "file")),
-    ):
-        raise AssertionError("it was let in")
+    with pytest.raises(DataDirectoryError, match=r"cannot read .*/file: Not a directory; check its permissions"):
+        DataDirectory.lock_for_reading(str(tmp_path / "file"))
 
 
-def test_whoever_only_reads_is_not_taken_for_the_server_that_was_there_before(tmp_path: Path) -> None:
-    path = tmp_path
-    take(path)  # it leaves its process id
-    with locked_for_reading(str(path)):
-        assert refusal(path) == (
-            f"the data directory {path} is in use by another process, which only reads it, as scoop-server check does; "
-            "wait until that has ended, or name another directory"
+# Verifying
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data"
+    path.mkdir()
+    return path
+
+
+def problem_of(directory: DataDirectory) -> str:
+    with pytest.raises(ReadOnlyError) as found:
+        directory.verify()
+    return str(found.value)
+
+
+def test_a_directory_in_its_place_is_verified(data: Path) -> None:
+    with lock(data) as directory:
+        directory.verify()
+
+
+def test_a_removed_directory_is_noticed(data: Path) -> None:
+    with lock(data) as directory:
+        shutil.rmtree(data)
+        assert directory.is_removed
+        assert problem_of(directory) == f"the data directory {data} was removed while the server ran"
+        data.mkdir()
+        assert problem_of(directory) == f"the data directory {data} was removed while the server ran"
+
+
+def test_a_moved_directory_is_noticed_until_it_is_back(data: Path) -> None:
+    with lock(data) as directory:
+        moved = data.rename(data.with_name("moved"))
+        assert problem_of(directory) == f"the data directory {data} was moved while the server ran"
+        data.mkdir()
+        assert problem_of(directory) == (
+            f"the data directory {data} was moved while the server ran, and another one has its place"
         )
-    take(path)
+        data.rmdir()
+        moved.rename(data)
+        directory.verify()
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_lock_file_that_was_removed_or_replaced_is_locked_again(data: Path, is_replaced: bool) -> None:
+    with lock(data) as directory:
+        (data / "lock").unlink()
+        if is_replaced:
+            (data / "lock").touch()
+        directory.verify()
+        assert (data / "lock").read_text() == f"{os.getpid()}\n"
+        with (data / "lock").open("wb") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_lock_file_that_another_process_holds_is_a_reason_to_stop_writing(data: Path) -> None:
+    with lock(data) as directory:
+        (data / "lock").unlink()
+        with (data / "lock").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert problem_of(directory).startswith(f"{data}/lock was removed or replaced while the server ran: ")
+
+
+def test_a_removed_lock_file_is_the_end_of_a_lock_where_directories_cannot_be_locked(data: Path) -> None:
+    files = FaultyFiles()
+    files.fail(r"flock \.", errno.EBADF)
+    with lock(data, files) as directory:
+        (data / "lock").unlink()
+        assert problem_of(directory) == (
+            f"{data}/lock was removed or replaced while the server ran, so another server may use the directory; "
+            "start this one again"
+        )
+
+
+def test_a_directory_that_cannot_be_examined_is_a_reason_to_stop_writing(data: Path) -> None:
+    files = FaultyFiles()
+    with lock(data, files) as directory:
+        files.fail(r"stat \.")
+        assert problem_of(directory) == f"cannot examine the data directory {data}: Input/output error"

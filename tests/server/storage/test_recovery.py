@@ -3,7 +3,7 @@
 import errno
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,19 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoop_core import NO_BATCH, Changes, DependencyGraph, encode_snapshot
+from scoop_core import NO_BATCH, Changes, DependencyGraph
 
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.recovery import RecoveredState, recover
+from scoop_server.storage.recovery import Progress, RecoveredState, recover
 
 from tests.support import strategies
 from tests.support.faulty_files import FaultyFiles, contents_of
 from tests.support.journals import Batch, Written, written
+from tests.support.storage import snapshot_of
 
 WAY_OUT = "restore the directory from a backup, or see what is left with: scoop-server check"
 
-EMPTY_SNAPSHOT = b"".join(encode_snapshot(DependencyGraph()))
+INTERRUPTED = "batch {} was interrupted while it was written, or the file was cut short since; no seal tells which"
+
+EMPTY_SNAPSHOT = snapshot_of(DependencyGraph())
 
 BATCHES = [["INDEX|gmp|", "INDEX|isl|gmp"], ["REMOVE|isl|"], ["INDEX|gmp|gmp"], ["INDEX|a|", "INDEX|b|a", "REMOVE|b|"]]
 
@@ -38,10 +41,6 @@ def graph_after(*batches: Batch) -> DependencyGraph:
             else:
                 graph.remove(package)
     return graph
-
-
-def snapshot_of(graph: DependencyGraph) -> bytes:
-    return b"".join(encode_snapshot(graph))
 
 
 def journals_of(*parts: Sequence[Batch], first_generation: int = 1) -> list[Written]:
@@ -59,21 +58,26 @@ def fill(path: Path, **files: bytes) -> None:
         (path / name.replace("_", "-")).write_bytes(data)
 
 
-def found(path: Path, before: int | None = None) -> RecoveredState:
+def recovered(path: Path, progress: Progress = lambda _path, _done, _size: None) -> RecoveredState | None:
+    with DataDirectory(str(path)) as directory:
+        return recover(directory, progress=progress)
+
+
+def found(path: Path) -> RecoveredState:
     """Return what is found in ``path``, which looking does not change."""
     unchanged = contents_of(path)
-    state = recover(DataDirectory(str(path)), before=before)
+    state = recovered(path)
     assert contents_of(path) == unchanged
     assert state is not None
     return state
 
 
-def refusal(path: Path, before: int | None = None, files: FaultyFiles | None = None) -> str:
+def refusal(path: Path, files: FaultyFiles | None = None) -> str:
     """Return the one line with which what is in ``path`` is refused. Nothing is changed by that."""
     unchanged = contents_of(path)
     files = files or FaultyFiles()
-    with pytest.raises(DataDirectoryError) as refused:
-        recover(DataDirectory(str(path), files), before=before)
+    with pytest.raises(DataDirectoryError) as refused, DataDirectory(str(path), files) as directory:
+        recover(directory)
     assert contents_of(path) == unchanged
     assert files.open_files == {}
     assert files.calls == []
@@ -85,15 +89,15 @@ def refusal(path: Path, before: int | None = None, files: FaultyFiles | None = N
 
 
 def test_a_directory_in_which_nothing_was_ever_kept(tmp_path: Path) -> None:
-    assert recover(DataDirectory(str(tmp_path))) is None
+    assert recovered(tmp_path) is None
     for name in ("lock", "snapshot-1.unfinished-12", "journal-1.unfinished-12", "notes"):
         (tmp_path / name).write_bytes(b"whatever")
-    assert recover(DataDirectory(str(tmp_path))) is None
+    assert recovered(tmp_path) is None
 
 
 def test_a_directory_that_was_begun_and_not_finished_is_new(tmp_path: Path) -> None:
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT)
-    assert recover(DataDirectory(str(tmp_path))) is None
+    assert recovered(tmp_path) is None
 
 
 def test_an_empty_index(tmp_path: Path) -> None:
@@ -107,8 +111,10 @@ def test_an_empty_index(tmp_path: Path) -> None:
         head=journal.head,
         batches=0,
         journal_bytes=len(journal.data),
-        sealed_bytes=len(journal.data),
+        last_journal=journal.data,
+        last_journal_file_bytes=len(journal.data),
         unsealed_bytes=0,
+        unsealed_reason=INTERRUPTED.format(1),
     )
 
 
@@ -127,8 +133,10 @@ def test_a_snapshot_and_all_journals_that_follow_it(tmp_path: Path) -> None:
         head=last.head,
         batches=3,
         journal_bytes=len(first.data + empty.data + last.data),
-        sealed_bytes=len(last.data),
+        last_journal=last.data,
+        last_journal_file_bytes=len(last.data) + 6,
         unsealed_bytes=6,
+        unsealed_reason=INTERRUPTED.format(5),
     )
     assert last.head.number == 4
 
@@ -186,7 +194,7 @@ def test_a_snapshot_whose_own_journal_is_gone_and_a_later_one_is_not(tmp_path: P
     assert found(tmp_path).batches == 4
 
 
-# What is broken
+# Damage
 
 
 def test_a_broken_snapshot_names_the_byte(tmp_path: Path) -> None:
@@ -219,7 +227,7 @@ def test_a_broken_end_is_refused_where_another_journal_follows(tmp_path: Path) -
         fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=broken, journal_2=second.data)
         place = first.ends[1] if len(broken) < len(first.data) else first.ends[2]
         assert refusal(tmp_path) == (
-            f"cannot read {tmp_path}/journal-1: byte {place}: a batch is broken, and another journal follows; "
+            f"cannot read {tmp_path}/journal-1: byte {place}: a batch is damaged, and another journal follows; "
             f"{WAY_OUT} {tmp_path}"
         )
 
@@ -228,7 +236,7 @@ def test_a_journal_that_lost_whole_batches_at_its_end_does_not_fit_the_next_one(
     first, second = journals_of(BATCHES[:2], BATCHES[2:])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data[: first.ends[1]], journal_2=second.data)
     assert refusal(tmp_path) == (
-        f"cannot read {tmp_path}/journal-2: byte 0: it continues batch 2, and what comes before it ends with 1; "
+        f"cannot read {tmp_path}/journal-2: byte 0: it continues batch 2, but the files before it end with 1; "
         f"{WAY_OUT} {tmp_path}"
     )
 
@@ -237,7 +245,7 @@ def test_a_journal_of_another_directory_does_not_fit(tmp_path: Path) -> None:
     first, _ = journals_of(BATCHES[:2], BATCHES[2:])
     _, second = journals_of([["INDEX|x|"], ["INDEX|y|"]], BATCHES[2:])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data, journal_2=second.data)
-    assert refusal(tmp_path).startswith(f"cannot read {tmp_path}/journal-2: byte 0: it continues batch 2, and ")
+    assert refusal(tmp_path).startswith(f"cannot read {tmp_path}/journal-2: byte 0: it continues batch 2, but ")
 
 
 def test_a_journal_under_the_name_of_another_is_told_by_its_header(tmp_path: Path) -> None:
@@ -293,23 +301,26 @@ def test_a_file_that_cannot_be_read_is_a_refusal_and_never_an_empty_index(tmp_pa
     assert refusal(tmp_path, files=files) == f"cannot read {place}: Input/output error; {WAY_OUT} {tmp_path}"
 
 
-# For a compaction
+# The tail
 
 
-def test_only_what_is_before_a_generation_is_read_for_its_snapshot(tmp_path: Path) -> None:
-    first, second, third = journals_of(BATCHES[:1], BATCHES[1:2], BATCHES[2:])
-    fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data, journal_2=second.data, journal_3=third.data[:-5])
-    state = found(tmp_path, before=3)
-    assert state.graph == graph_after(*BATCHES[:2])
-    assert (state.journal_generation, state.head, state.batches) == (2, second.head, 2)
-    assert found(tmp_path, before=2).graph == graph_after(*BATCHES[:1])
-
-
-@pytest.mark.parametrize("tail", [b"\1\0", b"INDEX|x|\n"])
-def test_a_journal_that_is_to_be_compacted_must_be_sealed_to_its_end(tmp_path: Path, tail: bytes) -> None:
-    first, second = journals_of(BATCHES[:2], BATCHES[2:])
-    fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data + tail, journal_2=second.data)
-    assert f"journal-1: byte {len(first.data)}: a batch is broken, and another" in refusal(tmp_path, before=2)
+@pytest.mark.parametrize(
+    ("synced", "reason"),
+    [
+        (lambda number: number - 1, None),
+        (lambda _: 1, "batch 3 is damaged, and the seal of batch 4 proves that it was not synced"),
+    ],
+)
+def test_a_later_seal_tells_whether_a_broken_batch_was_on_disk(
+    tmp_path: Path, synced: Callable[[int], int], reason: str | None
+) -> None:
+    journal = written(BATCHES, synced=synced)
+    data = journal.data.replace(b"INDEX|gmp|gmp", b"INDEX|gmp|gnp")
+    fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=data)
+    if reason is None:
+        assert "batch 3 is damaged: the seal of batch 4 proves that it was on disk" in refusal(tmp_path)
+    else:
+        assert found(tmp_path).unsealed_reason == reason
 
 
 def test_room_that_was_set_aside_and_never_filled_is_no_tail(tmp_path: Path) -> None:
@@ -320,13 +331,6 @@ def test_room_that_was_set_aside_and_never_filled_is_no_tail(tmp_path: Path) -> 
     assert state.graph == graph_after(*BATCHES)
     assert (state.sealed_bytes, state.unsealed_bytes) == (len(second.data), 0)
     assert state.journal_bytes == len(first.data) + len(second.data)
-    assert found(tmp_path, before=2).graph == graph_after(*BATCHES[:2])
-
-
-def test_a_generation_for_which_nothing_is_there(tmp_path: Path) -> None:
-    [journal] = journals_of(BATCHES, first_generation=3)
-    fill(tmp_path, snapshot_3=EMPTY_SNAPSHOT, journal_3=journal.data)
-    assert refusal(tmp_path, before=3) == f"{tmp_path}/journal-3 is missing; {WAY_OUT} {tmp_path}"
 
 
 # How far it has come
@@ -336,7 +340,7 @@ def test_progress_is_told_file_by_file_and_batch_by_batch(tmp_path: Path) -> Non
     first, second = journals_of(BATCHES[:3], BATCHES[3:])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data, journal_2=second.data + b"tail")
     told: list[tuple[str, int, int]] = []
-    recover(DataDirectory(str(tmp_path)), progress=lambda *what: told.append(what))
+    recovered(tmp_path, lambda *report: told.append(report))
     size = len(EMPTY_SNAPSHOT)
     assert told == [
         (f"{tmp_path}/snapshot-1", 0, size),
@@ -352,11 +356,10 @@ def test_progress_is_told_file_by_file_and_batch_by_batch(tmp_path: Path) -> Non
 def test_the_last_journal_cut_anywhere_recovers_to_a_state_at_a_seal(tmp_path: Path) -> None:
     first, second = journals_of(BATCHES[:2], BATCHES[2:])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data, journal_2=second.data)
-    directory = DataDirectory(str(tmp_path))
     for length in range(len(second.data), second.ends[0] - 1, -1):
         fill(tmp_path, journal_2=second.data[:length])
         count = 2 + sum(end <= length for end in second.ends[1:])
-        state = recover(directory)
+        state = recovered(tmp_path)
         assert state is not None
         assert state.graph == graph_after(*BATCHES[:count])
         assert (state.head.number, state.sealed_bytes) == (count, second.ends[count - 2])
@@ -364,7 +367,7 @@ def test_the_last_journal_cut_anywhere_recovers_to_a_state_at_a_seal(tmp_path: P
     for length in range(second.ends[0]):
         fill(tmp_path, journal_2=second.data[:length])
         with pytest.raises(DataDirectoryError, match=f"cannot read {tmp_path}/journal-2: byte 0: "):
-            recover(directory)
+            recovered(tmp_path)
 
 
 def test_a_journal_before_the_last_one_cut_anywhere_is_refused(tmp_path: Path) -> None:
@@ -373,7 +376,7 @@ def test_a_journal_before_the_last_one_cut_anywhere_is_refused(tmp_path: Path) -
     for length in range(len(first.data)):
         fill(tmp_path, journal_1=first.data[:length])
         with pytest.raises(DataDirectoryError, match=f"cannot read {tmp_path}/journal-[12]: byte [0-9]+: "):
-            recover(DataDirectory(str(tmp_path)))
+            recovered(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["snapshot-1", "journal-1", "journal-2"])
@@ -384,19 +387,18 @@ def test_a_bit_turned_over_anywhere_is_a_refusal_or_drops_the_last_batch(tmp_pat
     second = written(BATCHES[2:], generation=2, after=first.head)
     fill(tmp_path, snapshot_1=snapshot, journal_1=first.data, journal_2=second.data)
     data = bytearray((tmp_path / name).read_bytes())
-    directory = DataDirectory(str(tmp_path))
     for position in range(len(data)):
         bit = 1 << position % 8
         data[position] ^= bit
         (tmp_path / name).write_bytes(data)
         data[position] ^= bit
         if name == "journal-2" and position >= second.ends[1]:
-            state = recover(directory)
+            state = recovered(tmp_path)
             assert state is not None
             assert state.graph == graph_after(*BATCHES[:3])
         else:
             with pytest.raises(DataDirectoryError, match=f"^cannot read {tmp_path}/(journal-2|{name}): byte "):
-                recover(directory)
+                recovered(tmp_path)
 
 
 @given(history=st.lists(strategies.batches, max_size=12), cuts=st.lists(st.integers(0, 12), max_size=3).map(sorted))

@@ -299,7 +299,7 @@ def test_a_compaction_logs_in_the_format_of_its_server(tmp_path: Path) -> None:
         server.wait_for_log("compaction ended with status 1")
         server.kill()
     events = [json.loads(line) for line in server.log_lines]
-    [problem] = [each["message"] for each in events if each["message"].startswith("compaction: ")]
+    [problem] = [each["message"] for each in events if each["message"].startswith("compaction failed: ")]
     assert f"cannot write {directory}/snapshot-2" in problem
 
 

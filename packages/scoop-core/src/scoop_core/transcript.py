@@ -310,11 +310,26 @@ class JournalReader:
             return None
         return seal
 
+    @property
+    def later_batch(self) -> int | None:
+        """The number of an intact batch behind the one that ended the iteration, None if there is none.
+
+        It proves that the damaged batch was not known to be on disk when the later one was written. Without it, nothing
+        distinguishes an interrupted write from a file that was cut short.
+        """
+        return next((int(seal[1]) for seal in self._seals_in_tail()), None)
+
+    def _seals_in_tail(self) -> Iterator[re.Match[bytes]]:
+        start = self.sealed_bytes
+        for seal in _SEAL.finditer(self._data, start):
+            if seal.start() - int(seal[3]) >= start and _is_intact(self._data, seal):
+                yield seal
+
     def _check_tail(self) -> None:
         """Raise TranscriptError if a later seal proves that the batch after the last one was on disk."""
         number, start = self.head.number + 1, self.sealed_bytes
-        for seal in _SEAL.finditer(self._data, start):
-            if int(seal[4]) >= number and seal.start() - int(seal[3]) >= start and _is_intact(self._data, seal):
+        for seal in self._seals_in_tail():
+            if int(seal[4]) >= number:
                 reason = f"batch {number} is damaged: the seal of batch {int(seal[1])} proves that it was on disk"
                 raise TranscriptError(start, reason)
 

@@ -11,7 +11,7 @@ from scoop_server.config.settings import Settings
 from scoop_server.net.activation import inherited_listeners
 from scoop_server.net.listener import Listener, bind
 from scoop_server.net.tls import Certificates
-from scoop_server.storage.lock import DirectoryLock
+from scoop_server.storage.directory import DataDirectory
 from scoop_server.telemetry.logs import log
 
 RESERVED_DESCRIPTORS: Final = 32
@@ -31,7 +31,7 @@ _ROOM_MIN: Final = 2
 class Claims:
     """The exclusive resources of one server. The addresses are bound, and do not listen yet."""
 
-    lock: DirectoryLock | None
+    directory: DataDirectory | None
     """None for an index in memory only."""
     certificates: Certificates | None
     listeners: list[Listener]
@@ -47,7 +47,7 @@ class Claims:
 
         Raises DataDirectoryError, CertificateError or ListenError.
         """
-        lock = None if settings.memory else resources.enter_context(closing(DirectoryLock(str(settings.data_dir))))
+        directory = None if settings.memory else resources.enter_context(DataDirectory.lock(str(settings.data_dir)))
         certificates = read_certificates(settings)
         listeners = [
             resources.enter_context(closing(listener)) for listener in inherited_listeners(environment, certificates)
@@ -61,7 +61,7 @@ class Claims:
         if certificates is not None and not any(listener.is_tls for listener in listeners):
             log.warning("--tls-cert is not used: no socket is named tls; enable scoop-tls.socket to serve TLS")
         warn_of_exposed_listeners(listeners)
-        return cls(lock, certificates, listeners)
+        return cls(directory, certificates, listeners)
 
 
 def read_certificates(settings: Settings) -> Certificates | None:

@@ -16,7 +16,7 @@ from scoop_server.config.settings import Settings
 from scoop_server.errors import DataDirectoryError, DirectoryInUseError, ServerError
 from scoop_server.net.listener import ADMIN_WAY_OUT, check_address
 from scoop_server.net.tls import Certificates
-from scoop_server.storage.lock import DirectoryLock
+from scoop_server.storage.directory import DataDirectory
 
 _EXPIRY_WARNING_DAYS: Final = 14
 """As in the alert rules: enough for a renewal by hand."""
@@ -68,7 +68,7 @@ def _check_directory(path: str) -> None:
     """Raise DataDirectoryError unless ``path`` can be locked and written, or created."""
     if os.path.lexists(path):
         with suppress(DirectoryInUseError):
-            DirectoryLock(path).close()
+            DataDirectory.lock(path).close()
     elif not os.access(os.path.dirname(path) or ".", os.W_OK | os.X_OK):
         raise DataDirectoryError(
             f"cannot create the data directory {path}: its parent directory is missing or not writable; "

@@ -54,10 +54,10 @@ def load_index(
     """
     started = time.monotonic()
     store: JournalStore | None = None
-    if claims.lock is None:
+    if claims.directory is None:
         graph, place = DependencyGraph(), "memory only"
     else:
-        store, graph = _open_store(settings, signals, progress)
+        store, graph = _open_store(claims.directory, settings, signals, progress)
         resources.enter_context(closing(store))
         place = f"data directory {settings.data_dir}, fsync {settings.fsync}"
     graph.reject_cycles = settings.reject_cycles
@@ -65,12 +65,12 @@ def load_index(
 
 
 def _open_store(
-    settings: Settings, signals: SignalPipe, progress: Callable[[str, int, int], None]
+    directory: DataDirectory, settings: Settings, signals: SignalPipe, progress: Callable[[str, int, int], None]
 ) -> tuple[JournalStore, DependencyGraph]:
     try:
         with signals.interrupting():
             return JournalStore.open(
-                DataDirectory(str(settings.data_dir)),
+                directory,
                 settings.fsync,
                 time.monotonic,
                 partial(CompactionProcess, log_format=settings.log_format),

@@ -18,7 +18,6 @@ from scoop_core import (
 
 from scoop_server.errors import DataDirectoryError, DirectoryInUseError
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.lock import locked_for_reading
 from scoop_server.storage.recovery import RecoveredState, recover
 from scoop_server.text import counted
 
@@ -35,11 +34,10 @@ READ_ATTEMPTS: Final = 5
 _OK: Final = encode_response(Response.OK)
 
 
-def existing_directory(path: str) -> DataDirectory:
-    """Return the data directory ``path``. Raises DataDirectoryError if it does not exist."""
+def require_directory(path: str) -> None:
+    """Raise DataDirectoryError if ``path`` is not a directory."""
     if not os.path.isdir(path):
         raise DataDirectoryError(f"cannot read {path}: no such directory; name a data directory")
-    return DataDirectory(path)
 
 
 def no_index(path: str) -> DataDirectoryError:
@@ -52,13 +50,14 @@ def check(path: str, out: TextIO) -> int:
 
     Raises DataDirectoryError if the directory cannot be read or holds no index.
     """
-    directory = existing_directory(path)
+    require_directory(path)
     try:
-        with locked_for_reading(path):
+        with DataDirectory.lock_for_reading(path) as directory:
             return _check(directory, out)
     except DirectoryInUseError as error:
         print(f"{error.args[0].partition(';')[0]}: checking beside it", file=out)
-    return _check_beside_a_server(directory, out)
+    with DataDirectory(path) as directory:
+        return _check_beside_a_server(directory, out)
 
 
 def _check_beside_a_server(directory: DataDirectory, out: TextIO) -> int:
@@ -92,7 +91,7 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
         _report_superfluous(directory, state, out)
         if state is not None and state.unsealed_bytes:
             file, size = directory.file("journal", state.journal_generation), counted(state.unsealed_bytes, "byte")
-            print(f"a start would drop the last {size} of {file}: not known to be synced", file=out)
+            print(f"a start would drop the last {size} of {file}: {state.unsealed_reason}", file=out)
             return status or EXIT_UNSEALED
     return status
 

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from scoop_core import ENCODING
 
-from scoop_server.cli.check import READ_ATTEMPTS, existing_directory, no_index
+from scoop_server.cli.check import READ_ATTEMPTS, no_index, require_directory
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.recovery import RecoveredState, recover
@@ -32,7 +32,9 @@ def dump(path: str, out: BinaryIO) -> int:
     A server may be using the directory; then the dump is the index at some moment during the call.
     Raises DataDirectoryError if the directory cannot be read or holds no index.
     """
-    state = _recover_beside_a_server(existing_directory(path))
+    require_directory(path)
+    with DataDirectory(path) as directory:
+        state = _recover_beside_a_server(directory)
     if state is None:
         raise no_index(path)  # a wrong path must not result in an empty backup
     checksum = 0

@@ -4,7 +4,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import chain
 from typing import BinaryIO, Final
 from zlib import crc32
@@ -14,8 +13,7 @@ from scoop_core import ENCODING, Changes, DependencyGraph, Response, encode_resp
 from scoop_server.cli.dump import HEADER, trailer
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.lock import DirectoryLock
-from scoop_server.storage.store import begin
+from scoop_server.storage.generations import Generations
 from scoop_server.text import counted
 
 _OK: Final = encode_response(Response.OK)
@@ -38,14 +36,9 @@ def restore(path: str, lines: BinaryIO) -> int:
     """
     _reject_other_files(path)
     graph = _read_index(lines)
-    with closing(DirectoryLock(path)):
+    with DataDirectory.lock(path) as directory:
         _reject_other_files(path)
-        try:
-            begin(DataDirectory(path), graph)
-        except OSError as error:
-            raise DataDirectoryError(
-                f"cannot write {error.filename or path}: {error.strerror}; delete {path}, and restore elsewhere"
-            ) from error
+        Generations.create(directory, graph).journal.close()
     print(f"restored {counted(len(graph), 'package')} into {path}", file=sys.stderr)
     return 0
 

@@ -1,92 +1,155 @@
 """Compaction: snapshot N and the journals that follow it become a later snapshot.
 
-A function of files that no one changes any more, run by a process of its own
-(``python -m scoop_server.storage.compaction DIR GENERATION LOG_FORMAT``), while the server appends to the next
-journal. The server's memory is not copied, its turns are not held up, and a compaction that dies leaves all as it was.
+A function of files that are no longer changed, run by a process of its own while the server appends to the next
+journal. It neither copies the server's memory nor holds up its turns, and if it dies everything is as it was.
 """
 
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
 from scoop_core import encode_snapshot
 
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.recovery import recover
-from scoop_server.telemetry.logs import log_final_problem, set_up_logging
+from scoop_server.storage.recovery import fold
+from scoop_server.telemetry.logs import log, set_up_logging
 
-_NICENESS: Final = 10
-"""How far a compaction stands back behind the server for the processor."""
+NICENESS_MAX: Final = 10
+"""The priority of a compaction that is in time: it stands back behind the server."""
+
+_REPORT_SECONDS: Final = 0.1
+"""The interval of progress reports: often enough for any deadline, and rare enough to cost nothing."""
+
+_REPORTS_MAX: Final = 65_536
+"""Read at a time: all that a pipe holds."""
+
+_CLOSED: Final = -1
+
+_KILL_SECONDS: Final = 1.0
+"""The wait for a killed process: one that is stuck in a call on a disk ends when that call does."""
 
 
-def compact(directory: DataDirectory, generation: int) -> None:
-    """Write snapshot ``generation``, from the newest snapshot and the journals before that generation.
+def compact(directory: DataDirectory, generation: int, progress: Callable[[], None] = lambda: None) -> None:
+    """Write snapshot ``generation`` from the newest snapshot and the journals before that generation.
 
-    Raises :exc:`DataDirectoryError` where something cannot be read, OSError where it cannot be written.
+    Raises :exc:`DataDirectoryError` if something cannot be read, OSError if it cannot be written.
     """
-    state = recover(directory, before=generation)
-    if state is None or state.journal_generation != generation - 1:
-        raise DataDirectoryError(f"the files before {directory.file('snapshot', generation)} are not there")
-    directory.write("snapshot", generation, encode_snapshot(state.graph))
+    graph = fold(directory, generation, progress=lambda _path, _done, _size: progress())
+    directory.write("snapshot", generation, _with_progress(encode_snapshot(graph), progress))
+
+
+def _with_progress(chunks: Iterable[bytes], progress: Callable[[], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        progress()
+        yield chunk
 
 
 class Compaction(Protocol):
-    """A compaction that has been started."""
+    """A compaction that was started."""
 
     def poll(self) -> int | None:
-        """Return None while it goes on, 0 when the snapshot is there and durable, anything else when it has failed."""
+        """Return None while it runs, 0 once the snapshot is durable, anything else if it failed."""
+
+    def has_progressed(self) -> bool:
+        """Tell whether it has made progress since the last call."""
 
     def kill(self) -> None:
-        """End it now, as far as it has come; return when it has ended."""
+        """End it now."""
 
 
 class CompactionProcess:
-    """A compaction in a process of its own, which logs as the server does. Raises OSError where none can be started."""
+    """A compaction in a process of its own, which logs as the server does. Raises OSError if none can be started."""
 
-    def __init__(self, directory: DataDirectory, generation: int, log_format: str = "text") -> None:
-        # -P: the working directory may hold anything, and nothing of it is to be imported.
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "scoop_server.storage.compaction",
-            directory.path,
-            str(generation),
-            log_format,
-        ]
-        self._process = subprocess.Popen(  # noqa: S603  # this package's own module and its own arguments
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            process_group=0,  # what is typed at a terminal is for the server, which ends its compaction itself
-        )
+    def __init__(self, directory: DataDirectory, generation: int, niceness: int, log_format: str = "text") -> None:
+        descriptor = directory.duplicate()  # one that does not hold the lock after the death of the server
+        self._reports, reports = os.pipe()
+        os.set_blocking(self._reports, False)
+        try:
+            # -P: nothing may be imported from the working directory.
+            self._process = subprocess.Popen(  # noqa: S603  # this package's own module and its own arguments
+                [
+                    *(sys.executable, "-P", "-m", "scoop_server.storage.compaction"),
+                    *(str(descriptor), directory.path, str(generation), str(niceness), log_format),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=reports,
+                pass_fds=(descriptor,),
+                process_group=0,  # a key typed at a terminal is for the server, which ends its compaction itself
+            )
+        except OSError:
+            os.close(self._reports)
+            raise
+        finally:
+            os.close(reports)
+            directory.files.close(descriptor)
 
     def poll(self) -> int | None:
         """See :meth:`Compaction.poll`; a negative status is the signal that ended it."""
-        return self._process.poll()
+        status = self._process.poll()
+        if status is not None:
+            self._close_reports()
+        return status
+
+    def has_progressed(self) -> bool:
+        """See :meth:`Compaction.has_progressed`."""
+        try:
+            return bool(os.read(self._reports, _REPORTS_MAX))
+        except BlockingIOError:
+            return False
 
     def kill(self) -> None:
         """See :meth:`Compaction.kill`."""
         self._process.kill()
-        self._process.wait()
+        self._close_reports()
+        try:
+            self._process.wait(_KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.warning("compaction process %(pid)d does not end: it waits for the disk", {"pid": self._process.pid})
+
+    def _close_reports(self) -> None:
+        if self._reports != _CLOSED:
+            os.close(self._reports)
+            self._reports = _CLOSED
 
 
-def main(path: str, generation: str, log_format: str = "text") -> int:
+class _Reports:
+    """Reports progress to the server, and ends the process when the server is gone."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _REPORT_SECONDS
+        try:
+            os.write(sys.stdout.fileno(), b".")
+        except BrokenPipeError:
+            raise SystemExit(1) from None
+
+
+def main(descriptor: str, path: str, generation: str, niceness: str, log_format: str) -> int:
     """Run one compaction; return the exit status."""
-    os.nice(_NICENESS)
+    set_up_logging("info", log_format)
+    os.nice(int(niceness))
     try:
-        compact(DataDirectory(path), int(generation))
+        compact(DataDirectory(path, descriptor=int(descriptor)), int(generation), _Reports())
     except DataDirectoryError as error:
-        log_final_problem(f"compaction: {error}", log_format)
+        log.error("compaction failed: %(problem)s", {"problem": error})
         return 1
     except OSError as error:
-        log_final_problem(f"compaction: cannot write {error.filename or path}: {error.strerror}", log_format)
+        log.error(
+            "compaction failed: cannot write %(file)s: %(why)s",
+            {"file": error.filename or path, "why": error.strerror},
+        )
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    set_up_logging("info", sys.argv[-1])
     sys.exit(main(*sys.argv[1:]))

@@ -1,70 +1,197 @@
-"""The files of a data directory: their names, reading them whole, and writing them whole or not at all.
+"""The files of a data directory: their names, reading them, and writing them entirely or not at all.
 
-``lock``        held while a server uses the directory; see :mod:`scoop_server.storage.lock`
+``lock``        locked while a server uses the directory; see :mod:`scoop_server.storage.lock`
 ``snapshot-N``  the whole index at some moment; N is its generation, and the largest counts
-``journal-N``   what happened since snapshot N was taken, up to the moment of snapshot N + 1
+``journal-N``   the changes since snapshot N, up to the moment of snapshot N + 1
 
-A journal is begun before its snapshot is taken, so the largest snapshot never stands without the journal that
-continues it; only in a new directory it is the other way round.
+A journal is created before its snapshot is written, so the largest snapshot is never without the journal that
+continues it; only in a new directory the snapshot comes first.
+
+All calls are relative to the descriptor of the directory: after it was moved or replaced, nothing is written to
+or deleted from another directory that has its path.
 """
 
 import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, Self
 
-from scoop_server.storage.files import FileSystem
+from scoop_server.errors import DataDirectoryError, ReadOnlyError
+from scoop_server.storage.files import OPERATING_SYSTEM, FileSystem, close_quietly, is_temporary, named, write_all
+from scoop_server.storage.lock import DirectoryLock
+from scoop_server.telemetry.logs import log
 
 _FILE: Final = re.compile(r"(snapshot|journal)-([1-9][0-9]{0,17})(\.unfinished-[0-9]+)?")
+_TRIAL_NAME: Final = "lock.trial"
 
 _READ_BYTES: Final = 16 * 1_048_576
-"""A read that is large beside what a call costs, and small beside the memory that the index takes anyway."""
+"""Large compared with the cost of a call, and small compared with the memory that the index takes."""
 
 
 class NameNotDurableError(OSError):
-    """A new file has its name, and whether it will still have it after a power loss, no one can tell."""
+    """A new file has its name, but it is unknown whether the name survives a power loss."""
 
 
 class DataDirectory:
-    """The directory ``path``, which exists, on ``files``. Every method raises OSError where a call fails."""
+    """An open directory. Its methods raise OSError, with the path of the file, if a call fails.
 
-    def __init__(self, path: str, files: FileSystem = os) -> None:
+    ``path`` is for messages, and for noticing that the directory was moved or replaced.
+    """
+
+    def __init__(self, path: str, files: FileSystem = OPERATING_SYSTEM, *, descriptor: int | None = None) -> None:
         self.path = path
         self.files = files
+        self._lock: DirectoryLock | None = None
+        if descriptor is None:
+            descriptor = files.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        self.descriptor = descriptor
+
+    # Opening and closing
+
+    @classmethod
+    def lock(cls, path: str, files: FileSystem = OPERATING_SYSTEM) -> Self:
+        """Open a directory, created if missing, for this process alone until :meth:`close`.
+
+        Raises :exc:`DataDirectoryError` if it cannot be created, written, listed or locked.
+        """
+        try:
+            _create(path, files)
+            directory = cls(path, files)
+            try:
+                directory._lock = DirectoryLock(files, directory.descriptor, path)
+                directory._try_to_write()
+                files.listdir(directory.descriptor)
+            except BaseException:
+                directory.close()
+                raise
+        except OSError as error:
+            raise DataDirectoryError(
+                f"cannot use the data directory {path}: {error.strerror}; "
+                "name a writable one with --data-dir, or keep nothing on disk with --memory"
+            ) from error
+        return directory
+
+    @classmethod
+    def lock_for_reading(cls, path: str, files: FileSystem = OPERATING_SYSTEM) -> Self:
+        """Open a directory and keep servers off it until :meth:`close`, without changing anything in it.
+
+        Raises :exc:`DataDirectoryError` if a server uses it.
+        """
+        try:
+            directory = cls(path, files)
+            try:
+                directory._lock = DirectoryLock(files, directory.descriptor, path, is_shared=True)
+            except BaseException:
+                directory.close()
+                raise
+        except OSError as error:
+            raise DataDirectoryError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+        return directory
+
+    def _try_to_write(self) -> None:
+        """Create and delete a file: an existing lock file can be opened where no other file could be created."""
+        try:
+            trial = self.files.open(_TRIAL_NAME, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=self.descriptor)
+        except OSError as error:
+            if not is_temporary(error):
+                raise
+            return
+        close_quietly(self.files, trial, self.path)
+        self.files.unlink(_TRIAL_NAME, dir_fd=self.descriptor)
+
+    def close(self) -> None:
+        """Close the directory and release its lock."""
+        if self._lock is not None:
+            self._lock.close()
+        if self.descriptor >= 0:
+            close_quietly(self.files, self.descriptor, self.path)
+            self.descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def duplicate(self) -> int:
+        """Return a new descriptor of the directory, which does not share its lock."""
+        return self.files.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.descriptor)
+
+    # Identity
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether the directory was deleted: nothing can be created in it any more."""
+        return self.files.fstat(self.descriptor).st_nlink == 0
+
+    def verify(self) -> None:
+        """Check that the directory is still at its path and locked. Raises :exc:`ReadOnlyError` if it is not."""
+        try:
+            own = self.files.fstat(self.descriptor)
+            if not own.st_nlink:
+                raise ReadOnlyError(f"the data directory {self.path} was removed while the server ran")
+            found = self.files.stat(self.path)
+            if (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino):
+                raise ReadOnlyError(
+                    f"the data directory {self.path} was moved while the server ran, and another one has its place"
+                )
+            if self._lock is not None:
+                self._lock.verify()
+        except FileNotFoundError:
+            raise ReadOnlyError(f"the data directory {self.path} was moved while the server ran") from None
+        except OSError as error:
+            raise ReadOnlyError(f"cannot examine the data directory {self.path}: {error.strerror}") from error
+
+    def free_bytes(self) -> int:
+        """Return the space that is available on the file system of the directory."""
+        with named(self.path):
+            return self.files.free_bytes(self.descriptor)
+
+    # Reading
 
     def generations(self, kind: str) -> list[int]:
         """Return the generations of which there is a ``"snapshot"`` or a ``"journal"``, in order."""
         return sorted(int(match[2]) for match in self._listing() if match[1] == kind and not match[3])
 
     def _listing(self) -> list[re.Match[str]]:
-        return [match for name in sorted(self.files.listdir(self.path)) if (match := _FILE.fullmatch(name))]
+        with named(self.path):
+            names = self.files.listdir(self.descriptor)
+        return [match for name in sorted(names) if (match := _FILE.fullmatch(name))]
 
     def file(self, kind: str, generation: int) -> str:
-        """Return the path of a file."""
+        """Return the path of a file, for messages."""
         return os.path.join(self.path, f"{kind}-{generation}")
 
     def read(self, kind: str, generation: int) -> bytes:
         """Return all bytes of a file."""
-        with self._opened(self.file(kind, generation), os.O_RDONLY) as descriptor:
+        with self._opened(f"{kind}-{generation}", os.O_RDONLY) as descriptor:
             parts = []
             while part := self.files.read(descriptor, _READ_BYTES):
                 parts.append(part)
             return b"".join(parts)
 
     def size(self, kind: str, generation: int) -> int:
-        """Return how many bytes a file has."""
-        with self._opened(self.file(kind, generation), os.O_RDONLY) as descriptor:
-            return self.files.lseek(descriptor, 0, os.SEEK_END)
+        """Return the size of a file in bytes."""
+        with named(self.file(kind, generation)):
+            return self.files.stat(f"{kind}-{generation}", dir_fd=self.descriptor).st_size
+
+    # Writing
+
+    def open_for_writing(self, kind: str, generation: int) -> int:
+        """Open an existing file for writing; return its descriptor."""
+        with named(self.file(kind, generation)):
+            return self.files.open(f"{kind}-{generation}", os.O_WRONLY, dir_fd=self.descriptor)
 
     def write(self, kind: str, generation: int, chunks: Iterable[bytes]) -> int:
-        """Write a file, which appears whole and durable or not at all; return its size in bytes.
+        """Write a file, which appears entire and durable or not at all; return its size in bytes.
 
-        Raises OSError, and then everything is as it was; but for :exc:`NameNotDurableError`.
+        Raises OSError or :exc:`ReadOnlyError` if nothing has changed, :exc:`NameNotDurableError` if the file may or
+        may not survive a power loss.
         """
-        path = self.file(kind, generation)
+        name = f"{kind}-{generation}"
         # Another process may be writing the same generation: a compaction that has outlived its server.
-        unfinished = f"{path}.unfinished-{os.getpid()}"
+        unfinished = f"{name}.unfinished-{os.getpid()}"
         size = 0
         with self._opened(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as descriptor:
             try:
@@ -72,10 +199,13 @@ class DataDirectory:
                     write_all(self.files, descriptor, chunk)
                     size += len(chunk)
                 self.files.fsync(descriptor)
-                self.files.rename(unfinished, path)
-            except OSError:
+                if self._lock is not None:
+                    self.verify()
+                with named(self.file(kind, generation)):
+                    self.files.rename(unfinished, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+            except (OSError, ReadOnlyError):
                 with contextlib.suppress(OSError):
-                    self.files.unlink(unfinished)
+                    self.files.unlink(unfinished, dir_fd=self.descriptor)
                 raise
         try:
             self.sync()
@@ -85,49 +215,69 @@ class DataDirectory:
 
     def has_room(self, generation: int, size: int) -> bool:
         """Tell whether ``size`` bytes can be written, by writing them to an unfinished journal ``generation``."""
-        probe = f"{self.file('journal', generation)}.unfinished-{os.getpid()}"
+        probe = f"journal-{generation}.unfinished-{os.getpid()}"
         try:
             with self._opened(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as descriptor:
                 try:
                     write_all(self.files, descriptor, bytes(size))
                 finally:
-                    self.files.unlink(probe)
+                    self.files.unlink(probe, dir_fd=self.descriptor)
         except OSError:
             return False
         return True
 
     def sync(self) -> None:
         """Make the names in the directory durable."""
-        with self._opened(self.path, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-            self.files.fsync(descriptor)
+        with named(self.path):
+            self.files.fsync(self.descriptor)
 
     def superfluous(self, generation: int) -> list[str]:
         """Return the paths of the files that are older than snapshot ``generation``, and of all unfinished ones."""
-        return [
-            os.path.join(self.path, match[0]) for match in self._listing() if match[3] or int(match[2]) < generation
-        ]
+        return [os.path.join(self.path, name) for name in self._superfluous_names(generation)]
+
+    def _superfluous_names(self, generation: int) -> list[str]:
+        return [match[0] for match in self._listing() if match[3] or int(match[2]) < generation]
 
     def delete_before(self, generation: int) -> None:
-        """Delete what snapshot ``generation``, which is durable, has made superfluous, and all unfinished files."""
-        for path in self.superfluous(generation):
-            self.files.unlink(path)
+        """Delete the files that the durable snapshot ``generation`` makes superfluous, and all unfinished ones.
+
+        Raises :exc:`ReadOnlyError` if the directory is no longer the one that was locked.
+        """
+        names = self._superfluous_names(generation)
+        if names:
+            self.verify()
+        for name in names:
+            with named(os.path.join(self.path, name)):
+                self.files.unlink(name, dir_fd=self.descriptor)
 
     @contextlib.contextmanager
-    def _opened(self, path: str, flags: int) -> Iterator[int]:
-        """Open a file for its owner alone, and close it; an error names it, also where a call knew its number only."""
+    def _opened(self, name: str, flags: int) -> Iterator[int]:
+        """Open a file for its owner alone, and close it; an error names the file."""
+        path = os.path.join(self.path, name)
         try:
-            descriptor = self.files.open(path, flags, 0o600)
+            descriptor = self.files.open(name, flags, 0o600, dir_fd=self.descriptor)
             try:
                 yield descriptor
             finally:
-                self.files.close(descriptor)
+                close_quietly(self.files, descriptor, path)
         except OSError as error:
-            error.filename = error.filename or path
+            if os.sep not in (error.filename or ""):
+                error.filename = path
             raise
 
 
-def write_all(files: FileSystem, descriptor: int, data: bytes) -> None:
-    """Write all of ``data``, in as many calls as it takes. Raises OSError where a call fails."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[files.write(descriptor, rest) :]
+def _create(path: str, files: FileSystem) -> None:
+    try:
+        files.mkdir(path, 0o700)
+        log.info("created the data directory %(path)s", {"path": path})
+    except FileExistsError:
+        pass
+    except FileNotFoundError as error:
+        raise DataDirectoryError(
+            f"cannot create the data directory {path}: {os.path.dirname(path) or 'the working directory'} is missing; "
+            "create that first, because only the last part of the path is created"
+        ) from error
+    except OSError as error:
+        if not is_temporary(error):
+            raise
+        # The directory may exist: some systems report the read-only file system first.

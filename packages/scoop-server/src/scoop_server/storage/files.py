@@ -1,46 +1,137 @@
-"""What the data directory needs of an operating system, so that a simulation can stand in for it."""
+"""The file system port: the calls by which storage touches files, so that tests and a simulation can replace them."""
 
-from typing import Protocol
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from scoop_server.telemetry.logs import log
 
 
 class FileSystem(Protocol):
-    """The part of module :mod:`os` by which the server touches files; that module itself is the real one.
+    """The part of :mod:`os` that storage needs. Paths are relative to ``dir_fd``; every call raises OSError."""
 
-    Paths are absolute or relative to the working directory; every call raises OSError as :mod:`os` does.
-    """
-
-    def open(self, path: str, flags: int, mode: int = 0o777) -> int:
+    def open(self, path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         """Open a file or a directory; return its descriptor."""
 
     def close(self, fd: int) -> None:
-        """Give the descriptor back."""
+        """Close a descriptor. It is closed even if an error is reported."""
+
+    def mkdir(self, path: str, mode: int = 0o777) -> None:
+        """Create a directory."""
 
     def read(self, fd: int, length: int, /) -> bytes:
         """Return the next bytes, at most ``length``; none at the end."""
 
     def lseek(self, fd: int, position: int, whence: int, /) -> int:
-        """Move to a place in the file; return where that is from its start."""
+        """Move the position of the descriptor; return the new one."""
 
     def write(self, fd: int, data: bytes | memoryview, /) -> int:
-        """Write; return how many bytes of ``data`` were taken."""
+        """Write at the position; return how many bytes were written."""
 
     def pwrite(self, fd: int, data: bytes, offset: int, /) -> int:
-        """Write from ``offset`` on, and stay at the place for other writes; return how many bytes were taken."""
+        """Write at ``offset`` without moving the position; return how many bytes were written."""
 
     def ftruncate(self, fd: int, length: int, /) -> None:
         """Cut the file to ``length`` bytes."""
 
     def fsync(self, fd: int) -> None:
-        """Return when the file, or the names in the directory, are on disk."""
+        """Wait until the file or the names in the directory are on disk."""
 
     def fdatasync(self, fd: int, /) -> None:
-        """Return when the file's bytes are on disk."""
+        """Wait until the bytes of the file are on disk."""
 
-    def rename(self, src: str, dst: str) -> None:
-        """Give a file another name, in place of the file that has it."""
+    def rename(self, src: str, dst: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
+        """Rename a file, replacing the file of that name."""
 
-    def unlink(self, path: str) -> None:
+    def unlink(self, path: str, *, dir_fd: int | None = None) -> None:
         """Delete a file."""
 
-    def listdir(self, path: str) -> list[str]:
-        """Return the names in a directory."""
+    def listdir(self, fd: int, /) -> list[str]:
+        """Return the names in an open directory."""
+
+    def stat(self, path: str, *, dir_fd: int | None = None) -> os.stat_result:
+        """Return the status of the file at a path."""
+
+    def fstat(self, fd: int) -> os.stat_result:
+        """Return the status of an open file."""
+
+    def flock(self, fd: int, operation: int, /) -> None:
+        """Lock an open file."""
+
+    def free_bytes(self, fd: int, /) -> int:
+        """Return the space that is available to this process on the file system of an open file."""
+
+
+class OperatingSystem:
+    """The real file system."""
+
+    open = staticmethod(os.open)
+    close = staticmethod(os.close)
+    mkdir = staticmethod(os.mkdir)
+    read = staticmethod(os.read)
+    lseek = staticmethod(os.lseek)
+    write = staticmethod(os.write)
+    pwrite = staticmethod(os.pwrite)
+    ftruncate = staticmethod(os.ftruncate)
+    fsync = staticmethod(os.fsync)
+    fdatasync = staticmethod(os.fdatasync)
+    rename = staticmethod(os.rename)
+    unlink = staticmethod(os.unlink)
+    stat = staticmethod(os.stat)
+    fstat = staticmethod(os.fstat)
+    flock = staticmethod(fcntl.flock)
+
+    @staticmethod
+    def listdir(fd: int, /) -> list[str]:
+        """Return the names in an open directory."""
+        return os.listdir(fd)
+
+    @staticmethod
+    def free_bytes(fd: int, /) -> int:
+        """Return the space that is available to this process on the file system of an open file."""
+        status = os.fstatvfs(fd)
+        return status.f_bavail * status.f_frsize
+
+
+OPERATING_SYSTEM: Final[FileSystem] = OperatingSystem()
+
+
+_TEMPORARY: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS})
+"""No space, quota or file size left; no descriptors left for a new file (clients may hold them all); read-only."""
+
+
+def is_temporary(error: OSError) -> bool:
+    """Tell whether a change failed for a reason that may pass, without casting doubt on what was written before."""
+    return error.errno in _TEMPORARY
+
+
+def write_all(files: FileSystem, descriptor: int, data: bytes) -> None:
+    """Write all of ``data``, in as many calls as it takes. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[files.write(descriptor, rest) :]
+
+
+def close_quietly(files: FileSystem, descriptor: int, path: str) -> None:
+    """Close a descriptor; log an error instead of raising it.
+
+    Whatever must be durable was synced before, and the descriptor is gone even if close reports an error (NFS, FUSE
+    and quotas do), so using it again could write into a file or socket that got its number.
+    """
+    try:
+        files.close(descriptor)
+    except OSError as error:
+        log.warning("error while closing %(file)s: %(why)s", {"file": path, "why": error.strerror})
+
+
+@contextlib.contextmanager
+def named(path: str) -> Iterator[None]:
+    """Put ``path`` into an OSError that names no file, or names it relative to its directory."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = path
+        raise

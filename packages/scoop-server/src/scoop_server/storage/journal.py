@@ -1,8 +1,8 @@
-"""The journal that is being written: one batch a commit, sealed, and on disk before anyone hears of it.
+"""The journal that is being written: one sealed batch for each commit.
 
-Under ``always``, room for the batches to come is set aside by writing zeros ahead of them, which no reader takes for a
-batch. A sync then has nothing to record but the batch's own bytes: no new length of the file, and no new blocks.
-That takes two thirds of the time, a share of the writing of the zeros included.
+Under ``always``, room for the next batches is reserved by writing zeros ahead of them, which no reader takes for a
+batch. A sync then records the bytes of the batch only: no new file length and no new blocks. That takes two thirds of
+the time, including the share of writing the zeros.
 """
 
 import contextlib
@@ -14,92 +14,93 @@ from scoop_core import Seal, encode_batch, encode_journal_header
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.errors import JournalError, ReadOnlyError
-from scoop_server.storage.directory import DataDirectory, NameNotDurableError, write_all
-
-_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE})
-"""What a call fails with when the disk, the quota, the allowed size of a file or, for a new file, the descriptors
-are used up: clients may hold them all, and will let go of some."""
+from scoop_server.storage.directory import DataDirectory, NameNotDurableError
+from scoop_server.storage.files import close_quietly, is_temporary, write_all
 
 ROOM_BYTES: Final = 1_048_576
-"""What is set aside at a time: enough for ten thousand small batches, and a millisecond's work to a disk."""
+"""Reserved at a time: enough for ten thousand small batches, and a millisecond of work for a disk."""
 
 ROOMY_BATCH_BYTES_MAX: Final = 65_536
-"""A batch larger than this is written without: to write its bytes twice would take longer than it saves."""
+"""A larger batch is written without reserved room: writing its bytes twice would take longer than it saves."""
+
+_CLOSED: Final = -1
 
 
 class Journal:
-    """The journal of one generation, open for appending after its last sealed batch.
+    """The journal of one generation, which ends with its last sealed batch.
 
-    ``size`` is where that batch ends, in bytes; ``head`` is its seal.
+    ``size`` is the end of that batch in bytes; ``head`` is its seal. A journal of an earlier process is never
+    written: the first commit of a process creates a journal of its own.
     """
 
-    def __init__(self, directory: DataDirectory, generation: int, size: int, head: Seal, fsync: Fsync) -> None:
+    def __init__(self, directory: DataDirectory, generation: int, size: int, head: Seal) -> None:
         self.generation = generation
         self.path = directory.file("journal", generation)
         self.size = size
         self.head = head
         self.is_synced = True
-        """Whether all that has been written is known to be on disk."""
+        """Whether everything that was written is known to be on disk."""
+        self.lost_reason = ""
+        """The reason for which nothing can be appended any more; empty while batches can be appended."""
+        self.reserves_room = False
+        """Whether room is reserved ahead of the batches."""
+        self._has_failed_sync = False
+        self._must_cut_back = False
+        """Whether the rest of a failed write may be behind the last seal."""
         self._files = directory.files
-        self._fsync = fsync
+        self._fsync = Fsync.NEVER
         self._synced = head.number
-        self._file = self._files.open(self.path, os.O_WRONLY)
+        self._file = _CLOSED
         self._room_end = size
-        """How far the file reaches, set-aside room included."""
-        self._sets_room_aside = fsync is Fsync.ALWAYS  # without a sync to each batch there is nothing to save
-        try:
-            self._files.lseek(self._file, size, os.SEEK_SET)
-        except OSError:
-            self.close()
-            raise
+        """The size of the file, including reserved room."""
 
     @classmethod
     def create(cls, directory: DataDirectory, generation: int, head: Seal, fsync: Fsync) -> "Journal":
-        """Begin the journal of ``generation``, where the one before it ends with ``head``.
+        """Create the journal of ``generation``, which continues the chain at ``head``.
 
-        Raises OSError, and then there is no such journal; :exc:`JournalError` where there may be one.
+        Raises OSError or :exc:`ReadOnlyError` if there is no such journal, :exc:`JournalError` if there may be one.
         """
         header, start = encode_journal_header(generation, head)
         try:
             size = directory.write("journal", generation, [header])
         except NameNotDurableError as error:
-            raise _untrustworthy("begin", directory.file("journal", generation), error) from error
+            raise _untrustworthy("create", directory.file("journal", generation), error) from error
+        journal = cls(directory, generation, size, start)
+        journal._fsync = fsync
+        journal.reserves_room = fsync is Fsync.ALWAYS  # other policies have no sync to speed up
         try:
-            return cls(directory, generation, size, start, fsync)
-        except OSError as error:
-            raise _untrustworthy("open", directory.file("journal", generation), error) from error
-
-    @classmethod
-    def resume(cls, directory: DataDirectory, generation: int, size: int, head: Seal, fsync: Fsync) -> "Journal":
-        """Continue a journal behind its last sealed batch, and drop what stands there. Raises OSError.
-
-        What was read may never have been synced, because of the policy that it was written under.
-        """
-        journal = cls(directory, generation, size, head, fsync)
-        try:
-            journal._files.ftruncate(journal._file, size)
-            journal._files.fsync(journal._file)
-            directory.sync()
+            journal._file = directory.open_for_writing("journal", generation)
+            journal._files.lseek(journal._file, size, os.SEEK_SET)
         except OSError as error:
             journal.close()
-            error.filename = error.filename or journal.path
-            raise
+            raise _untrustworthy("open", journal.path, error) from error
         return journal
 
-    def append(self, lines: list[str]) -> None:
-        """Append one batch, and have it on disk if the policy says so.
+    @property
+    def is_of_earlier_process(self) -> bool:
+        """Whether this process must not append to the journal."""
+        return self._file == _CLOSED
 
-        Raises :exc:`ReadOnlyError` where there is no room for it, and :exc:`JournalError` where the disk
-        cannot be trusted any more.
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the file was removed or cut short, so that batches in it are lost."""
+        return bool(self.lost_reason) and not self._has_failed_sync
+
+    def append(self, lines: list[str]) -> None:
+        """Append one batch, and wait until it is on disk if the policy says so.
+
+        Raises :exc:`ReadOnlyError` if nothing of it was kept, :exc:`JournalError` if the disk can no longer be
+        trusted.
         """
+        self._check_file()
         data, head = encode_batch(lines, self.head, self._synced)
-        if self._sets_room_aside and self.size + len(data) > self._room_end and len(data) <= ROOMY_BATCH_BYTES_MAX:
-            self._set_room_aside(max(len(data), ROOM_BYTES))
+        if self.reserves_room and self.size + len(data) > self._room_end and len(data) <= ROOMY_BATCH_BYTES_MAX:
+            self._reserve_room(max(len(data), ROOM_BYTES))
         try:
             write_all(self._files, self._file, data)
         except OSError as error:
             self._cut_back(error)
-            if is_out_of_space(error):
+            if is_temporary(error):
                 raise ReadOnlyError(f"cannot write to {self.path}: {error.strerror}") from error
             raise _untrustworthy("write to", self.path, error) from error
         self.size += len(data)
@@ -108,63 +109,91 @@ class Journal:
         if self._fsync is Fsync.ALWAYS:
             self.sync()
 
-    def _set_room_aside(self, room: int) -> None:
-        """Have ``room`` bytes of zeros behind the last batch; without them, all goes on, only more slowly."""
+    def _check_file(self) -> None:
+        """Raise :exc:`ReadOnlyError` if the file was removed or cut short, or cannot be appended to."""
+        if not self.lost_reason:
+            status = self._files.fstat(self._file)
+            if not status.st_nlink:
+                self.lost_reason = f"{self.path} was removed while the server ran"
+            elif status.st_size < self.size:
+                self.lost_reason = f"{self.path} was cut short while the server ran"
+        if self.lost_reason:
+            raise ReadOnlyError(self.lost_reason)
+        if self._must_cut_back:
+            self._cut_back(None)
+            if self._must_cut_back:
+                raise ReadOnlyError(f"cannot cut back {self.path} to its last batch")
+
+    def _reserve_room(self, room: int) -> None:
+        """Write ``room`` bytes of zeros behind the last batch. If that fails, syncs are slower, and nothing else."""
         try:
-            taken = self._files.pwrite(self._file, bytes(room), self.size)
+            count = self._files.pwrite(self._file, bytes(room), self.size)
         except OSError:
-            taken = 0
-        if taken == room:
+            count = 0
+        if count == room:
             self._room_end = self.size + room
             return
-        self._sets_room_aside = False  # this journal does without: the disk may be full, or know no such thing
-        if taken:
-            self._give_room_back()  # a batch may need it
+        self.reserves_room = False  # the disk may be full, or not support it
+        if count:
+            self._release_room()  # a batch may need it
 
-    def _give_room_back(self) -> None:
-        """End the file with its last batch. Where that fails, the zeros that stay harm no one."""
+    def _release_room(self) -> None:
+        """Cut the file to the end of its last batch. If that fails, the zeros do no harm."""
         with contextlib.suppress(OSError):
             self._files.ftruncate(self._file, self.size)
         self._room_end = self.size
 
-    def _cut_back(self, reason: OSError) -> None:
-        """Remove what a failed write has left behind the last seal, and the room that was set aside with it."""
+    def _cut_back(self, reason: OSError | None) -> None:
+        """Remove what a failed write has left behind the last seal, and the reserved room.
+
+        A read-only file system prevents that too; then it is done before the next batch.
+        """
+        self.is_synced = False  # the rest of the write may reach the disk without the cut
         try:
             self._files.ftruncate(self._file, self.size)
             self._files.lseek(self._file, self.size, os.SEEK_SET)
-            self._room_end = self.size
         except OSError as error:
-            raise _untrustworthy("cut back", self.path, error) from reason
+            if not is_temporary(error):
+                raise _untrustworthy("cut back", self.path, error) from reason
+            self._must_cut_back = True
+            return
+        self._must_cut_back = False
+        self._room_end = self.size
 
     def sync(self) -> None:
-        """Have all that was appended on disk, if it is not yet. Raises :exc:`JournalError`.
+        """Wait until everything that was appended is on disk.
 
-        A failure is final: the system may have thrown away what it could not write, so a second attempt
-        would succeed and prove nothing.
+        A failure is final: the system may have discarded what it could not write, so a second attempt would succeed
+        and prove nothing. Raises :exc:`JournalError`, or :exc:`ReadOnlyError` if the file system has become
+        read-only: then the server goes on with queries, and never writes to this journal again.
         """
+        if self._has_failed_sync:
+            raise ReadOnlyError(self.lost_reason)
         if self.is_synced:
             return
         try:
             self._files.fdatasync(self._file)
         except OSError as error:
+            self._has_failed_sync = True
+            self.lost_reason = f"cannot sync {self.path}: {error.strerror}"
+            if error.errno == errno.EROFS:
+                raise ReadOnlyError(self.lost_reason) from error
             raise _untrustworthy("sync", self.path, error) from error
         self.is_synced = True
         self._synced = self.head.number
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file and release reserved room. Errors are logged: everything acknowledged was synced before."""
+        if self._file == _CLOSED:
+            return
         if self._room_end > self.size:
-            self._give_room_back()
-        self._files.close(self._file)
+            self._release_room()
+        file, self._file = self._file, _CLOSED
+        close_quietly(self._files, file, self.path)
 
 
-def is_out_of_space(error: OSError) -> bool:
-    """Tell whether a call has failed for lack of space, so that it may succeed later."""
-    return error.errno in _NO_SPACE
-
-
-def _untrustworthy(what: str, path: str, error: OSError) -> JournalError:
+def _untrustworthy(action: str, path: str, error: OSError) -> JournalError:
     return JournalError(
-        f"cannot {what} {path}: {error.strerror}; the changes of this moment were not acknowledged, "
-        "so see to the disk, and start again"
+        f"cannot {action} {path}: {error.strerror}; the changes of this moment were not acknowledged, "
+        "so check the disk and start again"
     )

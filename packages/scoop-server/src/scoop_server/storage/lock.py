@@ -1,117 +1,149 @@
 """The lock on a data directory: one server at a time.
 
-``flock`` belongs to the open file, so the lock ends with the process, however that ends: a lock left behind
-by a crash cannot exist. The file also holds the process id, for whoever finds the directory taken.
+The lock is a ``flock`` on the directory itself, which no removed or replaced file can lift, and one on the file
+``lock`` in it, which holds the process id and keeps servers off that lock the file only, or file systems that cannot
+lock a directory (NFS). A lock ends with its process, so none is left behind by a crash.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
-from collections.abc import Iterator
 from typing import Final
 
-from scoop_server.errors import DataDirectoryError, DirectoryInUseError
+from scoop_server.errors import DirectoryInUseError, ReadOnlyError
+from scoop_server.storage.files import FileSystem, close_quietly, is_temporary
 from scoop_server.telemetry.logs import log
 
 _NAME: Final = "lock"
-_TRIAL_NAME: Final = "lock.trial"
+
+_CANNOT_LOCK_DIRECTORIES: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
+_CLOSED: Final = -1
 
 
 class DirectoryLock:
-    """A data directory, created if missing, that is this process's alone until :meth:`close`.
+    """An exclusive or shared lock on the directory with an open ``descriptor``. ``path`` is for messages.
 
-    Raises :exc:`DataDirectoryError` where it cannot be created, written or locked.
+    Raises :exc:`DirectoryInUseError` if another process holds it, OSError if it cannot be taken.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, files: FileSystem, descriptor: int, path: str, *, is_shared: bool = False) -> None:
+        self._files = files
+        self._directory = descriptor
+        self._path = path
+        self._kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+        self._file = _CLOSED
+        self._holds_directory = True
         try:
-            _create(path)
-            self._file = os.open(os.path.join(path, _NAME), os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                self._take(path)
-            except BaseException:
-                os.close(self._file)
-                raise
+            self._flock(descriptor)
         except OSError as error:
-            raise DataDirectoryError(
-                f"cannot use the data directory {path}: {error.strerror}; "
-                "name a writable one with --data-dir, or keep nothing on disk with --memory"
-            ) from error
+            if error.errno not in _CANNOT_LOCK_DIRECTORIES:
+                raise
+            self._holds_directory = False
+        self._lock_file()
 
-    def _take(self, path: str) -> None:
-        """Lock the directory, and see that it can be written and listed. Raises OSError where it cannot."""
-        _lock(self._file, path, fcntl.LOCK_EX)
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
-        # A lock file that is there already can be opened where no other file could be made.
-        trial = os.path.join(path, _TRIAL_NAME)
-        os.close(os.open(trial, os.O_WRONLY | os.O_CREAT, 0o600))
-        os.unlink(trial)
-        os.listdir(path)
+    def verify(self) -> None:
+        """Check that the lock file is still the one that is locked.
+
+        If it was removed while the directory itself is locked, a new one is created. Raises :exc:`ReadOnlyError`
+        if another process may have taken the directory.
+        """
+        if self._file == _CLOSED or self._is_in_place():
+            return
+        problem = f"{self._path}/{_NAME} was removed or replaced while the server ran"
+        if not self._holds_directory:
+            raise ReadOnlyError(f"{problem}, so another server may use the directory; start this one again")
+        close_quietly(self._files, self._file, self._path)
+        self._file = _CLOSED
+        try:
+            self._lock_file()
+        except (DirectoryInUseError, OSError) as error:
+            raise ReadOnlyError(f"{problem}: {error}") from error
+        log.warning("%(problem)s; created it again", {"problem": problem})
 
     def close(self) -> None:
-        """Let go of the directory."""
-        os.close(self._file)
+        """Release the lock file. The lock on the directory ends when its descriptor is closed."""
+        if self._file != _CLOSED:
+            close_quietly(self._files, self._file, self._path)
+            self._file = _CLOSED
 
+    def _is_in_place(self) -> bool:
+        try:
+            found = self._files.stat(_NAME, dir_fd=self._directory)
+        except FileNotFoundError:
+            return False
+        own = self._files.fstat(self._file)
+        return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
 
-def _create(path: str) -> None:
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
-    except FileNotFoundError as error:
-        raise DataDirectoryError(
-            f"cannot create the data directory {path}: {os.path.dirname(path) or 'the working directory'} is missing; "
-            "create that first, because only the last part of the path is created"
-        ) from error
-    else:
-        log.info("created the data directory %(path)s", {"path": path})
+    def _lock_file(self) -> None:
+        is_exclusive = self._kind == fcntl.LOCK_EX
+        try:
+            self._file = self._open_file(os.O_RDWR | os.O_CREAT if is_exclusive else os.O_RDONLY)
+        except FileNotFoundError:
+            if is_exclusive:
+                raise
+            return  # no server has ever used the directory: it is a copy
+        except OSError as error:
+            # A read-only file system or a full disk prevents no queries, so neither prevents a start.
+            if not (is_temporary(error) and self._holds_directory):
+                raise
+            with contextlib.suppress(FileNotFoundError):
+                self._file = self._open_file(os.O_RDONLY)
+                self._flock(self._file)
+            return
+        try:
+            self._flock(self._file)
+            if is_exclusive:
+                self._write_process_id()
+        except BaseException:
+            self.close()
+            raise
 
+    def _open_file(self, flags: int) -> int:
+        return self._files.open(_NAME, flags, 0o600, dir_fd=self._directory)
 
-@contextlib.contextmanager
-def locked_for_reading(path: str) -> Iterator[None]:
-    """Keep servers off the data directory ``path``, and change nothing in it.
+    def _write_process_id(self) -> None:
+        process_id = b"%d\n" % os.getpid()
+        try:
+            self._files.pwrite(self._file, process_id, 0)
+            self._files.ftruncate(self._file, len(process_id))
+        except OSError as error:
+            if not is_temporary(error):
+                raise
 
-    Raises :exc:`DataDirectoryError` where a server uses it.
-    """
-    try:
-        file = os.open(os.path.join(path, _NAME), os.O_RDONLY)
-    except FileNotFoundError:
-        yield  # no server has ever been here: the directory is a copy
-        return
-    except OSError as error:
-        raise DataDirectoryError(f"cannot read {error.filename}: {error.strerror}; see to its permissions") from error
-    try:
-        _lock(file, path, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(file)
+    def _flock(self, descriptor: int) -> None:
+        try:
+            self._files.flock(descriptor, self._kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise self._in_use(descriptor) from None
 
-
-def _lock(file: int, path: str, kind: int) -> None:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if kind == fcntl.LOCK_EX and _can_be_read_beside(file):
-            raise DirectoryInUseError(
-                f"the data directory {path} is in use by another process, which only reads it, as scoop-server check "
-                "does; wait until that has ended, or name another directory"
-            ) from None
-        holder = os.pread(file, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        raise DirectoryInUseError(
-            f"the data directory {path} is in use by the server with process id {holder}; "
+    def _in_use(self, descriptor: int) -> DirectoryInUseError:
+        if self._kind == fcntl.LOCK_EX and self._is_shared_by_others(descriptor):
+            return DirectoryInUseError(
+                f"the data directory {self._path} is in use by a process that only reads it, such as scoop-server "
+                "check; wait until that has ended, or name another directory"
+            )
+        return DirectoryInUseError(
+            f"the data directory {self._path} is in use by the server with process id {self._holder()}; "
             "stop that one, or name another directory"
-        ) from None
-    except OSError as error:
-        raise DataDirectoryError(
-            f"cannot lock the data directory {path}: {error.strerror}; put it on a local disk"
-        ) from error
+        )
 
+    def _holder(self) -> str:
+        try:
+            file = self._open_file(os.O_RDONLY)
+        except OSError:
+            return "unknown"
+        try:
+            return self._files.read(file, 20).decode("ascii", "replace").strip() or "unknown"
+        except OSError:
+            return "unknown"
+        finally:
+            close_quietly(self._files, file, self._path)
 
-def _can_be_read_beside(file: int) -> bool:
-    """Tell whether whoever holds the lock shares it. A server never does; the process id in the file is an old one."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    def _is_shared_by_others(self, descriptor: int) -> bool:
+        """Tell whether the holder shares its lock, as a server never does: the process id in the file is an old one."""
+        try:
+            self._files.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True

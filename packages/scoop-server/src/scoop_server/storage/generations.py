@@ -1,0 +1,191 @@
+"""The current generation of files: the snapshot and the journals that a recovery would read."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Self
+
+from scoop_core import NO_BATCH, DependencyGraph, encode_snapshot
+
+from scoop_server.config.fsync import Fsync
+from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
+from scoop_server.storage.directory import DataDirectory, NameNotDurableError
+from scoop_server.storage.files import is_temporary
+from scoop_server.storage.journal import Journal
+from scoop_server.storage.recovery import RecoveredState
+from scoop_server.telemetry.logs import log
+
+
+class Generations:
+    """The newest snapshot and the journals that continue it, the last of which is being written.
+
+    ``snapshot_batch`` is the last batch that the snapshot includes, ``earlier_bytes`` the size of the journals since
+    the snapshot except ``journal``.
+    """
+
+    def __init__(
+        self,
+        directory: DataDirectory,
+        fsync: Fsync,
+        journal: Journal,
+        *,
+        snapshot_generation: int,
+        snapshot_bytes: int,
+        snapshot_batch: int = 0,
+        earlier_bytes: int = 0,
+        unsynced: RecoveredState | None = None,
+    ) -> None:
+        self.directory = directory
+        self.journal = journal
+        self.snapshot_bytes = snapshot_bytes
+        self._fsync = fsync
+        self._unsynced = unsynced
+        """The state that was read, until the last journal is known to be on disk."""
+        self._snapshot_generation = snapshot_generation
+        self._snapshot_batch = snapshot_batch
+        self._rotation_batch = snapshot_batch
+        """The last batch before the journal that is being written."""
+        self._earlier_bytes = earlier_bytes
+
+    @classmethod
+    def create(cls, directory: DataDirectory, graph: DependencyGraph, fsync: Fsync = Fsync.ALWAYS) -> Self:
+        """Write the first files of an empty ``directory``, so that it holds ``graph``.
+
+        The journal comes last: a snapshot without a journal is refused unless it is empty, so an interrupted
+        creation is never taken for a complete one. Raises :exc:`DataDirectoryError`.
+        """
+        try:
+            snapshot_bytes = directory.write("snapshot", 1, encode_snapshot(graph))
+            journal = Journal.create(directory, 1, NO_BATCH, fsync)
+        except OSError as error:
+            raise _cannot_write(directory, error) from error
+        return cls(directory, fsync, journal, snapshot_generation=1, snapshot_bytes=snapshot_bytes)
+
+    @classmethod
+    def recovered(cls, directory: DataDirectory, state: RecoveredState, fsync: Fsync) -> Self:
+        """Continue what was read from ``directory``. The first :meth:`rotate` creates a journal that can be written."""
+        return cls(
+            directory,
+            fsync,
+            Journal(directory, state.journal_generation, state.sealed_bytes, state.head),
+            snapshot_generation=state.snapshot_generation,
+            snapshot_bytes=state.snapshot_bytes,
+            snapshot_batch=state.head.number - state.batches,
+            earlier_bytes=state.journal_bytes - state.sealed_bytes,
+            unsynced=state,
+        )
+
+    @property
+    def snapshot_path(self) -> str:
+        """The path of the snapshot."""
+        return self.directory.file("snapshot", self._snapshot_generation)
+
+    @property
+    def next_snapshot_path(self) -> str:
+        """The path of the snapshot that the current journal will continue."""
+        return self.directory.file("snapshot", self.journal.generation)
+
+    @property
+    def journal_bytes(self) -> int:
+        """The size of the journals since the snapshot."""
+        return self._earlier_bytes + self.journal.size
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the snapshot holds everything."""
+        return self.journal.head.number == self._snapshot_batch
+
+    def missing_file(self) -> str:
+        """Return the path of a file that a recovery needs and that is not there; empty if all are. Raises OSError.
+
+        It needs no descriptor: clients may hold them all.
+        """
+        journals = range(self._snapshot_generation, self.journal.generation + 1)
+        for kind, generation in [("snapshot", self._snapshot_generation), *(("journal", each) for each in journals)]:
+            try:
+                self.directory.size(kind, generation)
+            except FileNotFoundError as error:
+                return str(error.filename)
+        return ""
+
+    def take_over(self) -> None:
+        """Make durable what was read, once: nothing may rest on a journal that is only in the page cache.
+
+        After a sync that failed, some systems show bytes that they have not written and never will, and report the
+        next sync as successful. Every other file was synced before it got its name, or before the next journal was
+        created. So the last journal is written again, to new blocks, and replaces the old one when it is durable.
+
+        Raises :exc:`ReadOnlyError` if that is impossible for now, :exc:`DataDirectoryError` if it failed.
+        """
+        if self._unsynced is None:
+            return
+        state = self._unsynced
+        try:
+            self.directory.sync()
+            if state.last_journal_file_bytes > state.last_journal.index(b"\n") + 1:
+                self.directory.write("journal", state.journal_generation, [state.last_journal])
+            if state.unsealed_bytes:
+                log.warning(
+                    "dropped the last %(bytes)d bytes of %(file)s: %(why)s",
+                    {"bytes": state.unsealed_bytes, "file": self.journal.path, "why": state.unsealed_reason},
+                )
+            self.directory.delete_before(state.snapshot_generation)
+        except NameNotDurableError as error:
+            raise JournalError(
+                f"cannot sync {error.filename}: {error.strerror}; check the disk and start again"
+            ) from error
+        except OSError as error:
+            if is_temporary(error):
+                raise ReadOnlyError(f"cannot write {error.filename}: {error.strerror}") from error
+            raise _cannot_write(self.directory, error) from error
+        self._unsynced = None
+
+    def rotate(self) -> None:
+        """Seal the journal for good, and create the next one. Raises OSError or ReadOnlyError if nothing changed."""
+        self.take_over()
+        before = self.journal
+        before.sync()
+        self.journal = Journal.create(self.directory, before.generation + 1, before.head, self._fsync)
+        self._rotation_batch = before.head.number
+        self._earlier_bytes += before.size
+        before.close()
+
+    def adopt_snapshot(self) -> None:
+        """Rely on the snapshot that the journal continues, and delete the files that it makes superfluous.
+
+        Raises OSError if it is not there, :exc:`ReadOnlyError` if the directory is no longer the one that was locked.
+        """
+        generation = self.journal.generation
+        self.snapshot_bytes = self.directory.size("snapshot", generation)
+        self._snapshot_generation = generation
+        self._snapshot_batch = self._rotation_batch
+        self._earlier_bytes = 0
+        try:
+            self.directory.delete_before(generation)
+        except OSError as error:
+            log.warning(
+                "cannot delete %(file)s, which is superfluous: %(why)s",
+                {"file": error.filename, "why": error.strerror},
+            )
+
+    def write_snapshot(self, graph: DependencyGraph, progress: Callable[[str, int], None]) -> None:
+        """Rotate the journal, write a snapshot of ``graph``, and adopt it. Raises OSError or ReadOnlyError."""
+        self.rotate()
+        chunks = _with_progress(encode_snapshot(graph), self.next_snapshot_path, progress)
+        self.directory.write("snapshot", self.journal.generation, chunks)
+        self.adopt_snapshot()
+
+
+def _cannot_write(directory: DataDirectory, error: OSError) -> DataDirectoryError:
+    return DataDirectoryError(
+        f"cannot write {error.filename or directory.path}: {error.strerror}; check the disk, or name another "
+        "directory with --data-dir"
+    )
+
+
+def _with_progress(chunks: Iterable[bytes], path: str, progress: Callable[[str, int], None]) -> Iterator[bytes]:
+    """Yield ``chunks``, and report the size before each of them and at their end."""
+    done = 0
+    for chunk in chunks:
+        progress(path, done)
+        yield chunk
+        done += len(chunk)
+    progress(path, done)
