@@ -430,5 +430,5 @@ def _first_missing(lists: Mapping[str, str]) -> MissingDependencies:
 
 _NAMES_IN_REPR: Final = 3
 
-_LISTS_COUNTED_AT_ONCE: Final = 10_000
-"""Bounds the names that exist twice while a graph is made; a larger number gains nothing."""
+_LISTS_COUNTED_AT_ONCE: Final = 1_000
+"""Bounds the names that exist twice while a graph is made; few enough to stay in a cache of the processor."""

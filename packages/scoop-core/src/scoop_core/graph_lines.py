@@ -1,6 +1,6 @@
 """A whole graph written as requests, lines of the protocol or a mapping."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from scoop_core.graph_requests import GraphRequests
@@ -42,16 +42,7 @@ class GraphLines(GraphRequests):
         >>> list(DependencyGraph.from_mapping({"a": ["b"], "b": ["a", "c"], "c": []}).to_lines())
         ['INDEX|c|', 'INDEX|b|c', 'INDEX|a|b', 'INDEX|b|a,c']
         """
-        written: set[str] = set()
-        for package in sorted(self._dependencies):
-            if package in written:
-                continue
-            names = sorted(split_names(self._dependencies[package]))
-            if written.issuperset(names):
-                written.add(package)
-                yield _index_line(package, names)
-            else:
-                yield from self._lines_up_to(package, names, written)
+        return (f"INDEX|{package}|{listed}" for package, listed in self._in_dependency_order())
 
     def to_requests(self) -> tuple[Request, ...]:
         """Return the requests of :meth:`to_lines`, as one list. O(P log P + D log D).
@@ -62,29 +53,46 @@ class GraphLines(GraphRequests):
         """
         return tuple(map(parse_request, self.to_lines()))
 
-    def _lines_up_to(self, package: str, names: list[str], written: set[str]) -> Iterator[str]:
-        """Yield the lines of ``package`` and of all that it needs, without those in ``written``; add them there."""
-        entered = {package}
+    def _in_dependency_order(self) -> Iterator[tuple[str, str]]:
+        """Yield the package and the list of each line."""
+        written: set[str] = set()
+        for package in sorted(self._dependencies):
+            if package not in written:
+                yield from self._up_to(package, written)
+
+    def _up_to(self, package: str, written: set[str]) -> Iterator[tuple[str, str]]:
+        """Yield ``package`` and all that it needs, without those in ``written``; add them there."""
+        dependencies = self._dependencies
+        names = _sorted_names(dependencies[package])
         path = [(package, names, iter(names))]
-        incomplete: list[tuple[str, list[str]]] = []
+        entered = {package}
+        cyclic: set[str] = set()  # packages with a dependency further up the path
+        incomplete: list[tuple[str, str]] = []
         while path:
             package, names, unvisited = path[-1]
             for name in unvisited:
-                if name not in written and name not in entered:
-                    entered.add(name)
-                    next_names = sorted(split_names(self._dependencies[name]))
-                    path.append((name, next_names, iter(next_names)))
-                    break
+                if name in written:
+                    continue
+                if name in entered:
+                    cyclic.add(package)
+                    continue
+                following = _sorted_names(dependencies[name])
+                if written.issuperset(following):  # half of all packages: no need to go down there
+                    written.add(name)
+                    yield name, ",".join(following)
+                    continue
+                entered.add(name)
+                path.append((name, following, iter(following)))
+                break
             else:
                 path.pop()
-                present = [name for name in names if name in written]
+                if package in cyclic:
+                    incomplete.append((package, ",".join(names)))
+                    names = [name for name in names if name in written]
                 written.add(package)
-                yield _index_line(package, present)
-                if len(present) < len(names):  # the others wait further up the path, so a cycle leads there
-                    incomplete.append((package, names))
-        for package, names in incomplete:
-            yield _index_line(package, names)
+                yield package, ",".join(names)
+        yield from incomplete
 
 
-def _index_line(package: str, names: Iterable[str]) -> str:
-    return f"INDEX|{package}|{','.join(names)}"
+def _sorted_names(listed: str) -> list[str]:
+    return sorted(listed.split(",")) if "," in listed else [listed] if listed else []

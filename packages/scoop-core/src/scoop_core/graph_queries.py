@@ -18,7 +18,7 @@ from types import MappingProxyType
 from scoop_core.errors import UnknownPackage
 from scoop_core.graph_algorithms import reachable, shortest_path, successors_first
 from scoop_core.graph_state import GraphState, split_names
-from scoop_core.graph_table import EdgeTable, layer_numbers, order_of_components
+from scoop_core.graph_table import EdgeTable, layers_in_order, layers_of, order_of_components
 
 
 class GraphQueries(GraphState):
@@ -195,7 +195,8 @@ class GraphQueries(GraphState):
         (('d',), ('b', 'c'), ('a',))
         """
         table = EdgeTable(self._dependencies)
-        numbers = layer_numbers(table, *self._components(table))
+        if (numbers := layers_in_order(table)) is None:
+            numbers = layers_of(table, *self._components(table))
         layers: list[list[str]] = [[] for _ in range(max(numbers, default=-1) + 1)]
         for name, number in zip(table.names, numbers, strict=True):
             layers[number].append(name)
@@ -212,7 +213,7 @@ class GraphQueries(GraphState):
         """
         table = EdgeTable(self._dependencies)
         order, groups = self._components(table)
-        layers = layer_numbers(table, order, groups)
+        layers = layers_of(table, order, groups)
         grouped = set(chain.from_iterable(groups))
         components = [([number], layers[number]) for number in order if number not in grouped]
         components += [(group, layers[group[0]]) for group in groups]
@@ -231,7 +232,8 @@ class GraphQueries(GraphState):
         """
         table = EdgeTable(self._dependencies)
         _, groups = self._components(table)
-        groups += [[number] for number in table.self_dependent.difference(chain.from_iterable(groups))]
+        if sum(self._dependent_counts.values()) < len(table.targets):  # which do not count the packages themselves
+            groups += [[number] for number in set(table.self_dependent()).difference(chain.from_iterable(groups))]
         return tuple(sorted(tuple(sorted(map(table.names.__getitem__, group))) for group in groups))
 
     def _components(self, table: EdgeTable) -> tuple[list[int], list[list[int]]]:

@@ -6,12 +6,12 @@ Packages have the numbers of their order in the graph. No function recurses.
 """
 
 from collections.abc import Iterator
-from itertools import accumulate
-from operator import contains
+from itertools import accumulate, chain, compress, islice, repeat
+from operator import eq, sub
 from typing import Final
 
-_LISTS_AT_ONCE: Final = 10_000
-"""Bounds the names that exist twice while a table is made; a larger number gains nothing."""
+_LISTS_AT_ONCE: Final = 1_000
+"""Bounds the names that exist twice while a table is made; few enough to stay in a cache of the processor."""
 
 
 class EdgeTable:
@@ -22,33 +22,48 @@ class EdgeTable:
     (['isl', 'gmp'], [0, 1, 1], [1])
     """
 
-    __slots__ = ("names", "offsets", "self_dependent", "targets")
+    __slots__ = ("names", "offsets", "targets")
 
     def __init__(self, lists: dict[str, str]) -> None:
         texts = list(lists.values())
         self.names = list(lists)
         number_of = dict(zip(self.names, range(len(texts)), strict=True)).__getitem__
-        self.offsets = [0, *accumulate(text.count(",") + 1 if text else 0 for text in texts)]
+        self.offsets = [0, *accumulate([text.count(",") + 1 if text else 0 for text in texts])]
         self.targets: list[int] = []
         for start in range(0, len(texts), _LISTS_AT_ONCE):
             if joined := ",".join(filter(None, texts[start : start + _LISTS_AT_ONCE])):
                 self.targets += map(number_of, joined.split(","))
-        # First a cheap test for packages that depend on themselves, which errs to one side.
-        suspects = [number for number, found in enumerate(map(contains, texts, self.names)) if found]
-        self.self_dependent = {number for number in suspects if number in self.of(number)}
 
     def of(self, number: int) -> list[int]:
         """Return the dependencies of a package."""
         return self.targets[self.offsets[number] : self.offsets[number + 1]]
 
-    def dependent_counts(self) -> list[int]:
-        """Return how many other packages depend on each package."""
-        counts = [0] * len(self.names)
-        for target in self.targets:
-            counts[target] += 1
-        for number in self.self_dependent:
-            counts[number] -= 1
-        return counts
+    def self_dependent(self) -> list[int]:
+        """Return the packages that depend on themselves."""
+        owners = chain.from_iterable(map(repeat, range(len(self.names)), map(sub, self.offsets[1:], self.offsets)))
+        return list(compress(self.targets, map(eq, self.targets, owners)))
+
+
+def layers_in_order(table: EdgeTable) -> list[int] | None:
+    """Return the layer of each package if each comes after its dependencies, else None.
+
+    That is the order of a graph whose packages were indexed one by one, and never again with new dependencies.
+
+    >>> layers_in_order(EdgeTable({"gmp": "", "isl": "gmp"})), layers_in_order(EdgeTable({"isl": "gmp", "gmp": ""}))
+    ([0, 1], None)
+    """
+    unknown = len(table.names)
+    layers = [unknown] * unknown
+    layer_of = layers.__getitem__
+    targets = table.targets
+    start = 0
+    for number, end in enumerate(islice(table.offsets, 1, None)):
+        layer = 1 + max(map(layer_of, targets[start:end])) if start < end else 0
+        if layer > unknown:
+            return None
+        layers[number] = layer
+        start = end
+    return layers
 
 
 def order_of_components(table: EdgeTable, dependent_counts: list[int]) -> tuple[list[int], list[list[int]]]:
@@ -56,10 +71,11 @@ def order_of_components(table: EdgeTable, dependent_counts: list[int]) -> tuple[
 
     A component's members follow each other in the order. ``dependent_counts`` is used up.
 
-    >>> table = EdgeTable({"a": "b", "b": "c", "c": "b,d", "d": ""})
-    >>> order_of_components(table, table.dependent_counts())
+    >>> order_of_components(EdgeTable({"a": "b", "b": "c", "c": "b,d", "d": ""}), [0, 2, 1, 1])
     ([3, 2, 1, 0], [[2, 1]])
     """
+    if _is_in_order(table):
+        return list(range(len(table.names))), []
     # Packages on which nothing depends are on no cycle. They are taken away one after the other, until only
     # cycles are left and what cycles need.
     remaining = dependent_counts
@@ -67,8 +83,9 @@ def order_of_components(table: EdgeTable, dependent_counts: list[int]) -> tuple[
     targets, offsets = table.targets, table.offsets
     for number in peeled:  # grows meanwhile
         for target in targets[offsets[number] : offsets[number + 1]]:
-            remaining[target] -= 1
-            if not remaining[target]:
+            left = remaining[target] - 1
+            remaining[target] = left
+            if not left:
                 peeled.append(target)
     peeled.reverse()
     if len(peeled) == len(table.names):
@@ -83,6 +100,17 @@ def order_of_components(table: EdgeTable, dependent_counts: list[int]) -> tuple[
         if len(group) > 1:
             groups.append(group)
     return order + peeled, groups
+
+
+def _is_in_order(table: EdgeTable) -> bool:
+    """Return whether each package comes after its dependencies: then there is no cycle."""
+    targets = table.targets
+    start = 0
+    for number, end in enumerate(islice(table.offsets, 1, None)):
+        if start < end and max(targets[start:end]) >= number:
+            return False
+        start = end
+    return True
 
 
 def _strong_components(  # noqa: C901  # one loop over arrays: a call for each edge would double its time
@@ -138,17 +166,17 @@ def _pop_down_to(number: int, stack: list[int]) -> list[int]:
     return popped
 
 
-def layer_numbers(table: EdgeTable, order: list[int], groups: list[list[int]]) -> list[int]:
+def layers_of(table: EdgeTable, order: list[int], groups: list[list[int]]) -> list[int]:
     """Return the layer of each package: one above the highest of its dependencies; a component shares a layer.
 
     >>> table = EdgeTable({"a": "b", "b": "c", "c": "b,d", "d": ""})
-    >>> layer_numbers(table, *order_of_components(table, table.dependent_counts()))
+    >>> layers_of(table, *order_of_components(table, [0, 2, 1, 1]))
     [2, 1, 1, 0]
     """
     targets, offsets = table.targets, table.offsets
     layers = [0] * len(order)
     layer_of = layers.__getitem__
-    cyclic = {number: [number] for number in table.self_dependent}
+    cyclic = {number: [number] for number in table.self_dependent()}
     cyclic |= {member: group for group in groups for member in group}
     for number in order:
         if number not in cyclic:
