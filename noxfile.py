@@ -305,8 +305,10 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["campaign"])
 def bench_core(session: nox.Session) -> None:
-    """Measure scoop-core by kind of message; arguments go to pytest."""
+    """Measure scoop-core beside networkx, then by kind of message; arguments go to pytest, and then only that runs."""
     _install(session, "bench", packages=[CORE])
+    if not session.posargs:
+        session.run("python", "-m", "bench.core_ratios")
     storage = "--benchmark-storage=file://build/bench/core"
     session.run("pytest", "bench/test_core_speed.py", storage, *session.posargs)
 

@@ -1,8 +1,8 @@
 """The speed of a dependency graph beside networkx, pickle and plain alternatives, as ratios within one run.
 
-``python -m bench.core_ratios`` prints a table with a row for each operation and a column for each size. A figure below 1
-means that scoop-core is faster. Each pair is timed alternately, in processor time, without garbage collection, and the
-shortest of several runs counts. rustworkx, whose nodes are numbers, is there for orientation.
+``python -m bench.core_ratios`` prints a table for each size, with a row for each operation. A ratio below 1 means that
+scoop-core is faster. Each pair is timed alternately, in processor time, without garbage collection, and the shortest
+of several runs counts. rustworkx, whose nodes are numbers, is there for orientation.
 """
 
 import argparse
@@ -191,7 +191,8 @@ def rows_for(count: int) -> Iterator[Row]:
 
 def measure(row: Row) -> Figure:
     """Time both sides alternately; return the shortest of each."""
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     started = time.process_time()
     while len(ours) < 2 or (time.process_time() - started < SECONDS_EACH and len(ours) < 20):
         ours.append(_seconds(row.ours))

@@ -392,7 +392,10 @@ def trusted_graph(
     accepted with ``reject_cycles`` too, which then holds for later requests.
     """
     graph = DependencyGraph()
-    graph._load(dict(zip(packages, listed, strict=True)), dict(zip(packages, dependent_counts, strict=True)))
+    dependencies = dict(zip(packages, listed, strict=True))
+    counts = dict.fromkeys(dependencies, 0)  # of the right size, so that it is filled in half of the time
+    counts.update(zip(packages, dependent_counts, strict=True))
+    graph._load(dependencies, counts)
     graph.reject_cycles = reject_cycles
     return graph
 

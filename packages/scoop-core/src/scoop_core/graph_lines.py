@@ -1,6 +1,6 @@
 """A whole graph written as requests, lines of the protocol or a mapping."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from scoop_core.graph_requests import GraphRequests
@@ -42,7 +42,7 @@ class GraphLines(GraphRequests):
         >>> list(DependencyGraph.from_mapping({"a": ["b"], "b": ["a", "c"], "c": []}).to_lines())
         ['INDEX|c|', 'INDEX|b|c', 'INDEX|a|b', 'INDEX|b|a,c']
         """
-        return (f"INDEX|{package}|{listed}" for package, listed in self._in_dependency_order())
+        return (f"INDEX|{package}|{listed}" for package, listed in lists_in_order(self))
 
     def to_requests(self) -> tuple[Request, ...]:
         """Return the requests of :meth:`to_lines`, as one list. O(P log P + D log D).
@@ -53,45 +53,51 @@ class GraphLines(GraphRequests):
         """
         return tuple(map(parse_request, self.to_lines()))
 
-    def _in_dependency_order(self) -> Iterator[tuple[str, str]]:
-        """Yield the package and the list of each line."""
-        written: set[str] = set()
-        for package in sorted(self._dependencies):
-            if package not in written:
-                yield from self._up_to(package, written)
 
-    def _up_to(self, package: str, written: set[str]) -> Iterator[tuple[str, str]]:
-        """Yield ``package`` and all that it needs, without those in ``written``; add them there."""
-        dependencies = self._dependencies
-        names = _sorted_names(dependencies[package])
-        path = [(package, names, iter(names))]
-        entered = {package}
-        cyclic: set[str] = set()  # packages with a dependency further up the path
-        incomplete: list[tuple[str, str]] = []
-        while path:
-            package, names, unvisited = path[-1]
-            for name in unvisited:
-                if name in written:
-                    continue
-                if name in entered:
-                    cyclic.add(package)
-                    continue
-                following = _sorted_names(dependencies[name])
-                if written.issuperset(following):  # half of all packages: no need to go down there
-                    written.add(name)
-                    yield name, ",".join(following)
-                    continue
-                entered.add(name)
-                path.append((name, following, iter(following)))
-                break
-            else:
-                path.pop()
-                if package in cyclic:
-                    incomplete.append((package, ",".join(names)))
-                    names = [name for name in names if name in written]
-                written.add(package)
-                yield package, ",".join(names)
-        yield from incomplete
+def lists_in_order(graph: GraphRequests) -> Iterator[tuple[str, str]]:
+    """Yield the package and the dependency list of each line of :meth:`GraphLines.to_lines`."""
+    written: set[str] = set()
+    for package in sorted(graph._dependencies):
+        if package not in written:
+            yield from _lists_up_to(package, graph._dependencies, written)
+
+
+def dependent_counts_of(graph: GraphRequests, packages: Iterable[str]) -> Iterable[int]:
+    """Return the numbers of dependents of many packages, by one call."""
+    return map(graph._dependent_counts.__getitem__, packages)
+
+
+def _lists_up_to(package: str, dependencies: dict[str, str], written: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield ``package`` and all that it needs, without those in ``written``; add them there."""
+    names = _sorted_names(dependencies[package])
+    path = [(package, names, iter(names))]
+    entered = {package}
+    cyclic: set[str] = set()  # packages with a dependency further up the path
+    incomplete: list[tuple[str, str]] = []
+    while path:
+        package, names, unvisited = path[-1]
+        for name in unvisited:
+            if name in written:
+                continue
+            if name in entered:
+                cyclic.add(package)
+                continue
+            following = _sorted_names(dependencies[name])
+            if written.issuperset(following):  # half of all packages: no need to go down there
+                written.add(name)
+                yield name, ",".join(following)
+                continue
+            entered.add(name)
+            path.append((name, following, iter(following)))
+            break
+        else:
+            path.pop()
+            if package in cyclic:
+                incomplete.append((package, ",".join(names)))
+                names = [name for name in names if name in written]
+            written.add(package)
+            yield package, ",".join(names)
+    yield from incomplete
 
 
 def _sorted_names(listed: str) -> list[str]:

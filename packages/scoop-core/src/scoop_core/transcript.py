@@ -47,6 +47,7 @@ from zlib import crc32
 
 from scoop_core.errors import TranscriptError, UnsupportedFormat
 from scoop_core.graph import DependencyGraph, trusted_graph
+from scoop_core.graph_lines import dependent_counts_of, lists_in_order
 from scoop_core.messages import ENCODING, MAX_NAME_LENGTH, NAME_CHARACTERS
 
 SNAPSHOT_VERSION: Final = 1
@@ -91,12 +92,12 @@ def _snapshot_chunks(graph: DependencyGraph) -> Iterator[tuple[int, bytes]]:
     yield 0, b"#scoop snapshot %d\n" % SNAPSHOT_VERSION
     count = 0
     notes: list[bytes] = []
-    lines = graph.to_lines()
-    while chunk := list(islice(lines, _LINES_PER_CHUNK)):
+    lists = lists_in_order(graph)
+    while chunk := list(islice(lists, _LINES_PER_CHUNK)):
         count += len(chunk)
-        dependents = [str(graph.dependent_count(line.split("|")[1])) for line in chunk]
-        notes.append(f"#dependents {' '.join(dependents)}\n".encode(ENCODING))
-        yield count, ("\n".join(chunk) + "\n").encode(ENCODING)
+        dependents = " ".join(map(str, dependent_counts_of(graph, [package for package, _ in chunk])))
+        notes.append(f"#dependents {dependents}\n".encode(ENCODING))
+        yield count, "".join([f"INDEX|{package}|{listed}\n" for package, listed in chunk]).encode(ENCODING)
     for note in notes:
         yield count, note
 
@@ -154,16 +155,19 @@ def _read_lines(data: bytes, offset: int, count: int) -> tuple[list[str], list[s
         raise TranscriptError(offset, f"expected {count} lines, got {text.count(chr(10))}")
     if not text:
         return [], []
-    fields = text[len("INDEX|") : -1].replace("\nINDEX|", "|").split("|")
+    # Once the text before each package is gone, only a malformed line has a newline left.
+    joined = text[len("INDEX|") : -1].replace("\nINDEX|", "|")
+    fields = joined.split("|")
     packages = fields[0::2]
+    lengths = set(map(len, packages))
     is_valid = (
         text.startswith("INDEX|")
         and text.endswith("\n")
-        and text.count("\nINDEX|") == count - 1
+        and "\n" not in joined
         and len(fields) == 2 * count
         and not data.translate(None, _LINE_CHARACTERS)
-        and min(map(len, packages)) > 0
-        and max(map(len, packages)) <= MAX_NAME_LENGTH
+        and min(lengths) > 0
+        and max(lengths) <= MAX_NAME_LENGTH
         and "," not in "".join(packages)
     )
     if not is_valid:
