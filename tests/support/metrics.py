@@ -26,6 +26,8 @@ class Files:
 
     read_only_reason = ""
     journal_bytes = 123
+    backlog_ratio = 0.5
+    commit_delay = 0.0
 
     def __init__(self, snapshot: Path) -> None:
         self.snapshot_path = str(snapshot)

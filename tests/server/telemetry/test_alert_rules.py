@@ -82,6 +82,12 @@ CASES: Final = [
         {"scoop_journal_bytes": "1500x60", "scoop_compaction_threshold_bytes": "1000x60"},
     ),
     Case(
+        "ScoopWritersSlowed",
+        {"scoop_commit_delay_seconds": "0.05x30"},
+        15,
+        {"scoop_commit_delay_seconds": "0 0.1 0x30"},
+    ),
+    Case(
         "ScoopSnapshotOld",
         {"scoop_snapshot_timestamp_seconds": "-2600000x60", "scoop_commit_changes_sum": "0+1x60"},
         40,

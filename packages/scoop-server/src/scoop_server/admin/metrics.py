@@ -82,6 +82,8 @@ def _statistics_values(statistics: Statistics) -> Iterator[_Value]:
 
 def _storage_values(storage: Storage, journal_bytes_min: int) -> Iterator[_Value]:
     yield _G, "scoop_journal_bytes", "Size of the journals since the snapshot.", storage.journal_bytes
+    yield _G, "scoop_compaction_backlog_ratio", "Size of the journals by their limit.", storage.backlog_ratio
+    yield _G, "scoop_commit_delay_seconds", "Delay after each commit.", storage.commit_delay
     try:
         snapshot = os.stat(storage.snapshot_path)
     except OSError:  # a newer one has just replaced it

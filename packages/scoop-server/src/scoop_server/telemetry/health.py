@@ -25,6 +25,14 @@ class Storage(Protocol):
         """The size of the journals that a recovery would read."""
 
     @property
+    def backlog_ratio(self) -> float:
+        """The size of the journals relative to the one at which a compaction starts."""
+
+    @property
+    def commit_delay(self) -> float:
+        """The delay after each commit, in seconds, so that a compaction keeps up."""
+
+    @property
     def snapshot_path(self) -> str:
         """The path of the newest snapshot."""
 
