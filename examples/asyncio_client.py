@@ -12,7 +12,7 @@ async def main(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     with closing(writer):
         while lines := sys.stdin.readlines(4_096):  # the responses to so many bytes fit into any socket buffer
-            writer.write(b"".join(connection.send(parse_request(line.rstrip("\n"))) for line in lines))
+            writer.write(connection.send_all(parse_request(line.rstrip("\n")) for line in lines))
             while connection.unanswered_count:
                 for request, response in connection.receive(await reader.readuntil(b"\n")):
                     print(request.command, request.package, response, flush=True)
