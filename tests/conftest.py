@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, settings
 # Neither profile fails on slow examples: on a busy machine, slowness says nothing about the code.
 settings.register_profile(
     "fast",
-    max_examples=100,
-    stateful_step_count=40,
+    max_examples=60,
+    stateful_step_count=30,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
