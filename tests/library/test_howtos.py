@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from typing import Final
 import pytest
 import trio
 
+import scoop_core
 from scoop_core import Command, Request, Response
 
 from examples import asyncio_pipeline, threads_pipeline, trio_pipeline
@@ -87,7 +89,7 @@ def test_a_howto_shows_the_examples_as_they_are(page: Path) -> None:
     assert set(blocks) >= {path.read_text("utf-8") for path in EXAMPLES.glob(f"{library}_*.py")}
 
 
-@pytest.mark.parametrize("tool", ["asyncio_client", "asyncio_server", "registry_guard"])
+@pytest.mark.parametrize("tool", ["asyncio_client", "asyncio_server", "ci_planner", "cycle_linter", "registry_guard"])
 def test_a_tool_has_fewer_than_25_lines(tool: str) -> None:
     assert len((EXAMPLES / f"{tool}.py").read_text("utf-8").splitlines()) < 25
 
@@ -205,3 +207,39 @@ def test_the_registry_guard_refuses_what_breaks_the_registry(tmp_path: Path) -> 
     assert guard("INDEX", "isl", "gmp") == (1, "cannot index isl: gmp is not indexed\n")
     assert guard("INDEX", "gmp") == guard("INDEX", "isl", "gmp") == (0, "")
     assert guard("REMOVE", "gmp") == (1, "cannot remove gmp: 1 package depends on it: isl\n")
+
+
+class TestGraphTools:
+    """The tools that read a graph in DOT, on every interpreter that is here."""
+
+    TOOLCHAIN: Final = "digraph { gcc -> {isl mpfr}; isl -> gmp; mpfr -> gmp; make }"
+    BOOTSTRAP: Final = "digraph { gcc -> glibc; glibc -> {gcc make}; make -> make }"
+
+    @pytest.fixture(params=["python", "pypy3"])
+    def interpreter(self, request: pytest.FixtureRequest) -> str:
+        found = sys.executable if request.param == "python" else shutil.which(request.param)
+        return found or pytest.skip("PyPy is not installed")
+
+    def run(self, interpreter: str, tool: str, graph: str, *arguments: str) -> tuple[int, list[str], str]:
+        sources = str(Path(scoop_core.__file__).parent.parent)
+        done = subprocess.run(
+            [interpreter, str(EXAMPLES / f"{tool}.py"), graph, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=WAIT_SECONDS,
+            env={"PYTHONPATH": sources, "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        return done.returncode, done.stdout.splitlines(), done.stderr
+
+    def test_the_ci_planner_builds_what_a_change_affects_in_parallel(self, interpreter: str, tmp_path: Path) -> None:
+        (tmp_path / "graph.dot").write_text(self.TOOLCHAIN, "utf-8")
+        planned = self.run(interpreter, "ci_planner", str(tmp_path / "graph.dot"), "gmp")
+        assert planned == (0, ["1: gmp", "2: isl mpfr", "3: gcc"], "")
+
+    def test_the_cycle_linter_names_cycles_and_what_breaks_them(self, interpreter: str, tmp_path: Path) -> None:
+        (tmp_path / "graph.dot").write_text(self.BOOTSTRAP, "utf-8")
+        faults = ["cycle: gcc -> glibc -> gcc", "cycle: make -> make", "drop: glibc -> gcc", "drop: make -> make"]
+        assert self.run(interpreter, "cycle_linter", str(tmp_path / "graph.dot")) == (1, faults, "")
+        (tmp_path / "graph.dot").write_text(self.TOOLCHAIN, "utf-8")
+        assert self.run(interpreter, "cycle_linter", str(tmp_path / "graph.dot")) == (0, [], "")

@@ -1,0 +1,17 @@
+"""Print the steps of a build after a change: ``python ci_planner.py packages.dot isl gmp``."""
+
+import sys
+from pathlib import Path
+
+from scoop_core import DependencyGraph, decode_dot
+
+
+def plan(graph: DependencyGraph, changed: list[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the packages to build: those of a step can be built in parallel, once the steps before it are done."""
+    return graph.subgraph([*changed, *graph.transitive_dependents(*changed)]).layers()
+
+
+if __name__ == "__main__":
+    path, *changed = sys.argv[1:]
+    for number, step in enumerate(plan(decode_dot(Path(path).read_text("utf-8")), changed), start=1):
+        print(f"{number}: {' '.join(step)}")
