@@ -222,7 +222,7 @@ def encode_request(request: Request) -> str:
 
 
 _are_requests: Final = re.compile(
-    rf"(?>(?:INDEX|REMOVE|QUERY)\|{_NAME_PATTERN}\|(?>(?:{_NAME_PATTERN}(?:,{_NAME_PATTERN})*)?)\n)*"
+    rf"(?>(?:(?:INDEX|REMOVE|QUERY)\|{_NAME_PATTERN}\|(?:{_NAME_PATTERN}(?:,{_NAME_PATTERN})*)?\n)*)"
 ).fullmatch
 
 
