@@ -5,18 +5,18 @@ reading, which returns when the test opens it for writing.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
-from scoop_core import DependencyGraph, decode_snapshot, encode_snapshot
+from scoop_core import DependencyGraph, decode_snapshot
 
 from scoop_server.app import claims
 from scoop_server.cli import main as command_line
 from scoop_server.config.settings import Settings
 from scoop_server.net.tls import Certificates
-from scoop_server.storage import recovery, store
+from scoop_server.storage import generations, recovery
 
 Hold = Callable[[], None]
 
@@ -45,13 +45,15 @@ def while_loading(hold: Hold) -> Any:
 def while_saving(hold: Hold) -> Any:
     """Hold it when it has written the first piece of a snapshot."""
 
-    def encode(graph: DependencyGraph) -> Iterator[bytes]:
-        chunks = encode_snapshot(graph)
-        yield next(chunks)
-        hold()
-        yield from chunks
+    with_progress = generations._with_progress
 
-    return patch.object(store, "encode_snapshot", encode)
+    def write(chunks: Iterable[bytes], path: str, progress: Callable[[str, int], None]) -> Iterator[bytes]:
+        written = with_progress(chunks, path, progress)
+        yield next(written)
+        hold()
+        yield from written
+
+    return patch.object(generations, "_with_progress", write)
 
 
 def while_serving(hold: Hold) -> Any:
