@@ -38,7 +38,7 @@ class Claims:
 
     @property
     def has_tls(self) -> bool:
-        """Whether any listener serves TLS."""
+        """Return whether any listener serves TLS."""
         return any(listener.is_tls for listener in self.listeners)
 
     @classmethod

@@ -77,16 +77,16 @@ class Client:
     drain_turns: int = 0
     """Turns of a shutdown in which more input arrived."""
     last_active: float = field(init=False)
-    """When it last sent something or accepted an answer."""
+    """The time at which it last sent something or accepted an answer."""
     _recv: Callable[[int], bytes] = field(init=False)
     _send: Callable[[bytes | bytearray], int] = field(init=False)
     _queued_lines: str = ""
     _unsent: bytearray = field(default_factory=bytearray)
     _accepted_late_at: float | None = None
-    """When it last accepted some of its unsent answers, or when these began; None if nothing is unsent."""
+    """The time at which it last accepted some of its unsent answers, or these began; None if nothing is unsent."""
     _line_number: int = 0
     _line_started: float = 0.0
-    """When the line ``_line_number`` began to arrive; meaningful while a line is incomplete."""
+    """The time at which the line ``_line_number`` began to arrive; meaningful while a line is incomplete."""
 
     def __post_init__(self) -> None:
         self.connection = Connection(max_line_length=self._limits.line_bytes_max)

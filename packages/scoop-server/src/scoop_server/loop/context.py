@@ -1,4 +1,4 @@
-"""What the parts of the event loop share."""
+"""The state that the parts of the event loop share."""
 
 from dataclasses import dataclass
 from selectors import BaseSelector

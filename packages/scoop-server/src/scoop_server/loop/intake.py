@@ -33,7 +33,7 @@ class Intake:
         self.queue: dict[Client, None] = {}
         """Clients whose lines wait for the next turn."""
         self.is_busy = False
-        """Whether the turn read so much that it may have taken long."""
+        """True if the turn read so much that it may have taken long."""
         self._limits = context.limits
         self._statistics = context.statistics
         self._clients = clients

@@ -41,7 +41,7 @@ class Backlog:
         self._by_space: int | None = None
         self._retry_at = 0.0
         self.is_on_small_disk = False
-        """Whether the free space is too small to reserve room ahead in the journal."""
+        """True if the free space is too small to reserve room ahead in the journal."""
 
     def snapshot_written(self, snapshot_bytes: int) -> None:
         """Start anew after a snapshot of this size."""
@@ -70,13 +70,13 @@ class Backlog:
         return journal_bytes / max(1, self.limit)
 
     def is_compaction_due(self, journal_bytes: int, now: float) -> bool:
-        """Tell whether a compaction should start."""
+        """Return whether a compaction should start."""
         if self._by_space is not None and journal_bytes > self._by_space and now >= self._retry_at:
             return True
         return journal_bytes > self._by_size
 
     def is_disk_full(self, journal_bytes: int) -> bool:
-        """Tell whether the rest of the disk is needed by the next snapshot."""
+        """Return whether the rest of the disk is needed by the next snapshot."""
         return self._by_space is not None and journal_bytes >= FULL_AT * self._by_space
 
     def delay(self, journal_bytes: int) -> float:

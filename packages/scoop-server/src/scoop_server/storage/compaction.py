@@ -55,7 +55,7 @@ class Compaction(Protocol):
         """Return None while it runs, 0 once the snapshot is durable, anything else if it failed."""
 
     def has_progressed(self) -> bool:
-        """Tell whether it has made progress since the last call."""
+        """Return whether it has made progress since the last call."""
 
     def kill(self) -> None:
         """End it now."""

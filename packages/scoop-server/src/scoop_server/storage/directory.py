@@ -122,7 +122,7 @@ class DataDirectory:
 
     @property
     def is_removed(self) -> bool:
-        """Whether the directory was deleted: nothing can be created in it any more."""
+        """Return whether the directory was deleted: nothing can be created in it any more."""
         return self.files.fstat(self.descriptor).st_nlink == 0
 
     def verify(self) -> None:
@@ -214,7 +214,7 @@ class DataDirectory:
         return size
 
     def has_room(self, generation: int, size: int) -> bool:
-        """Tell whether ``size`` bytes can be written, by writing them to an unfinished journal ``generation``."""
+        """Return whether ``size`` bytes can be written, by writing them to an unfinished journal ``generation``."""
         probe = f"journal-{generation}.unfinished-{os.getpid()}"
         try:
             with self._opened(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as descriptor:

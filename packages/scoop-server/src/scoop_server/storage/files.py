@@ -104,7 +104,7 @@ _TEMPORARY: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EM
 
 
 def is_temporary(error: OSError) -> bool:
-    """Tell whether a change failed for a reason that may pass, without casting doubt on what was written before."""
+    """Return whether a change failed for a reason that may pass, without casting doubt on what was written before."""
     return error.errno in _TEMPORARY
 
 

@@ -90,7 +90,7 @@ class Generations:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether the snapshot holds everything."""
+        """Return whether the snapshot holds everything."""
         return self.journal.head.number == self._snapshot_batch
 
     def missing_file(self) -> str:

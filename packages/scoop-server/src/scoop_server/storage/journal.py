@@ -39,14 +39,14 @@ class Journal:
         self.size = size
         self.head = head
         self.is_synced = True
-        """Whether everything that was written is known to be on disk."""
+        """True if everything that was written is known to be on disk."""
         self.lost_reason = ""
         """The reason for which nothing can be appended any more; empty while batches can be appended."""
         self.reserves_room = False
-        """Whether room is reserved ahead of the batches."""
+        """True if room is reserved ahead of the batches."""
         self._has_failed_sync = False
         self._must_cut_back = False
-        """Whether the rest of a failed write may be behind the last seal."""
+        """True if the rest of a failed write may be behind the last seal."""
         self._files = directory.files
         self._fsync = Fsync.NEVER
         self._synced = head.number
@@ -78,12 +78,12 @@ class Journal:
 
     @property
     def is_of_earlier_process(self) -> bool:
-        """Whether this process must not append to the journal."""
+        """Return whether this process must not append to the journal."""
         return self._file == _CLOSED
 
     @property
     def is_damaged(self) -> bool:
-        """Whether the file was removed or cut short, so that batches in it are lost."""
+        """Return whether the file was removed or cut short, so that batches in it are lost."""
         return bool(self.lost_reason) and not self._has_failed_sync
 
     def append(self, lines: list[str]) -> None:
@@ -165,7 +165,7 @@ class Journal:
 
         A failure is final: the system may have discarded what it could not write, so a second attempt would succeed
         and prove nothing. Raises :exc:`JournalError`, or :exc:`ReadOnlyError` if the file system has become
-        read-only: then the server goes on with queries, and never writes to this journal again.
+        read-only: then the server continues with queries, and never writes to this journal again.
         """
         if self._has_failed_sync:
             raise ReadOnlyError(self.lost_reason)

@@ -54,7 +54,7 @@ class RecoveredState:
     unsealed_bytes: int
     """The size of the tail behind the last seal, without zeros at its end; it is to be dropped."""
     unsealed_reason: str
-    """What the seals tell about that tail."""
+    """The evidence of the seals about that tail."""
 
     @property
     def sealed_bytes(self) -> int:
@@ -273,7 +273,7 @@ class _Reading:
 
 
 def _unsealed_reason(reader: JournalReader) -> str:
-    """Tell what the seals say about the tail: whether the batch that it begins with is known not to be durable."""
+    """Return the evidence of the seals about the tail: whether the batch that it begins with is known not to be durable."""
     number = reader.head.number + 1
     if reader.later_batch is not None:
         return f"batch {number} is damaged, and the seal of batch {reader.later_batch} proves that it was not synced"
