@@ -141,7 +141,7 @@ class DirectoryLock:
             close_quietly(self._files, file, self._path)
 
     def _is_shared_by_others(self, descriptor: int) -> bool:
-        """Return whether the holder shares its lock, as a server never does: the process id in the file is an old one."""
+        """Return whether the holder shares its lock, as a server never does: its process id is stale."""
         try:
             self._files.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:

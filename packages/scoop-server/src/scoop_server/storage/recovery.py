@@ -273,7 +273,7 @@ class _Reading:
 
 
 def _unsealed_reason(reader: JournalReader) -> str:
-    """Return the evidence of the seals about the tail: whether the batch that it begins with is known not to be durable."""
+    """Return the evidence of the seals: whether the batch at the start of the tail is known not to be durable."""
     number = reader.head.number + 1
     if reader.later_batch is not None:
         return f"batch {number} is damaged, and the seal of batch {reader.later_batch} proves that it was not synced"
