@@ -95,6 +95,11 @@ class Observer:
         """See :class:`scoop_server.loop.ports.Index`."""
         return self._index.completed()
 
+    @property
+    def write_delay(self) -> float:
+        """See :class:`scoop_server.loop.ports.Index`."""
+        return self._index.write_delay
+
     def fileno(self) -> int | None:
         """See :class:`scoop_server.loop.ports.Index`."""
         return self._index.fileno()

@@ -119,6 +119,7 @@ class Store:
     def __init__(self) -> None:
         self.ticks = 0
         self.commits: list[list[str]] = []
+        self.commit_delay = 0.0
         self.on_commit: Callable[[], None] = lambda: None
 
     def commit(self, changes: Changes) -> None:
@@ -131,6 +132,8 @@ class Store:
 
 class LaterIndex:
     """An index that replies when the test says so: OK to every line."""
+
+    write_delay = 0.0
 
     def __init__(self) -> None:
         self._readable, self._writable = socket.socketpair()

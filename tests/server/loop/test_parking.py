@@ -182,3 +182,36 @@ def test_a_reply_that_never_comes_holds_a_shutdown_no_longer_than_the_limit(inde
         assert loop.state() is Lifecycle.STOPPED
         with contextlib.suppress(EOFError):
             assert peer.received() == b""
+
+
+# Writers that the index slows down
+
+
+def test_a_client_that_sent_changes_is_not_read_for_the_delay_that_the_index_asks_for() -> None:
+    with Loop() as loop:
+        writer, reader = loop.connect(), loop.connect()
+        loop.store.commit_delay = 0.1
+        loop.pass_time(1.0)
+        for peer, line in ((writer, b"INDEX|a|\n"), (reader, b"QUERY|a|\n")):
+            peer.send(line)
+        loop.turn()
+        assert (writer.received(), reader.received()) == (OK, OK)
+        for peer in (writer, reader):
+            peer.send(b"QUERY|a|\n")
+        loop.turn()
+        assert (writer.received(), reader.received()) == (b"", OK)
+        loop.pass_time(0.1)
+        loop.turn()
+        assert writer.received() == OK
+
+
+def test_a_delayed_client_may_disconnect() -> None:
+    with Loop() as loop:
+        writer, near = loop.connect_counting()
+        loop.store.commit_delay = 0.1
+        loop.pass_time(1.0)
+        near.send_error = BrokenPipeError()
+        writer.send(b"INDEX|a|\n")
+        loop.turn()
+        loop.pass_time(0.1)
+        assert loop.statistics.connections_now == 0

@@ -106,6 +106,8 @@ def test_the_longest_commit_is_that_of_the_last_minute(watched: Watched) -> None
 class SlowDisk:
     """A store whose calls take 2 s and fail."""
 
+    commit_delay = 0.0
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 

@@ -1,7 +1,7 @@
 """The index of one server: a graph in memory, and a store that makes its changes durable."""
 
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from scoop_core import Changes, DependencyGraph
 
@@ -14,6 +14,10 @@ ClientT = TypeVar("ClientT")
 class Store(Protocol):
     """Makes changes durable."""
 
+    @property
+    def commit_delay(self) -> float:
+        """Seconds for which clients should send no more changes, because the store is behind."""
+
     def commit(self, changes: Changes) -> None:
         """Return when ``changes`` are as durable as promised.
 
@@ -23,6 +27,8 @@ class Store(Protocol):
 
 class MemoryStore:
     """A store that keeps nothing."""
+
+    commit_delay: Final = 0.0
 
     def commit(self, changes: Changes) -> None:
         """See :meth:`Store.commit`: nothing is promised."""
@@ -80,6 +86,11 @@ class LocalIndex(Generic[ClientT]):
             self._graph.undo(refused)
             replies.append((client, lines, None if refused else answers))
         return replies
+
+    @property
+    def write_delay(self) -> float:
+        """The delay that the store asks for."""
+        return self._store.commit_delay
 
     def completed(self) -> list[tuple[ClientT, str, str | None]]:
         """Return nothing: :meth:`execute` returns every reply."""

@@ -31,6 +31,10 @@ class Index(Protocol[ClientT]):
     def completed(self) -> Sequence[Reply[ClientT]]:
         """Return replies to requests of earlier turns. Called when :meth:`fileno` is readable."""
 
+    @property
+    def write_delay(self) -> float:
+        """Seconds for which a client that has sent changes is not read, so that the index can catch up."""
+
     def fileno(self) -> int | None:
         """Return a descriptor that is readable while :meth:`completed` has replies; None if there never are any."""
 

@@ -6,8 +6,10 @@ before its change is safe, and one commit serves all clients of a turn.
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from selectors import EVENT_READ, BaseSelector
 from typing import Final
 
@@ -27,6 +29,8 @@ from scoop_server.telemetry.statistics import CloseReason, Statistics
 
 _SERVING: Final = Lifecycle.SERVING
 """A global name is looked up faster than an enum member, and this one is needed in every turn."""
+
+_CHANGE: Final = re.compile(r"^(?:INDEX|REMOVE)\|", re.MULTILINE)
 
 
 class Server:
@@ -66,6 +70,8 @@ class Server:
         self._intake = Intake(context, self._clients)
         self._completed: list[Reply[Client]] = []
         """Replies to requests of earlier turns."""
+        self._write_delay = 0.0
+        """The delay that the index asked for at the last tick."""
         self._logs_requests = access_log.isEnabledFor(logging.INFO)
         completions = index.fileno()
         if completions is not None:
@@ -111,6 +117,8 @@ class Server:
         if self._completed:
             replies = [*self._take_completed(), *replies]
         self._send(replies)
+        if self._write_delay:
+            self._delay_writers(replies)
         if others:
             self._flush(others)
         if started >= timers.due:
@@ -138,10 +146,13 @@ class Server:
         completed, self._completed = self._completed, []
         replies = [reply for reply in completed if reply[0].phase is not Phase.CLOSED]
         for client, _, _ in replies:
-            client.unpark()
-            if client.phase is Phase.QUEUED:
-                self._intake.queue[client] = None
+            self._unpark(client)
         return replies
+
+    def _unpark(self, client: Client) -> None:
+        client.unpark()
+        if client.phase is Phase.QUEUED:
+            self._intake.queue[client] = None
 
     def _send(self, replies: Sequence[Reply[Client]]) -> None:
         now = self._timers.now
@@ -165,15 +176,31 @@ class Server:
         if has_errors or self._logs_requests:
             self._log(replies)
 
+    def _delay_writers(self, replies: Sequence[Reply[Client]]) -> None:
+        """Read the clients that sent changes again only after the delay that the index asks for."""
+        for client, lines, _ in replies:
+            if client.phase in (Phase.OPEN, Phase.QUEUED) and _CHANGE.search(lines):
+                client.park()
+                self._timers.call_at(self._timers.now + self._write_delay, partial(self._resume, client))
+
+    def _resume(self, client: Client) -> None:
+        if client.phase is Phase.PARKED:
+            self._unpark(client)
+            self._update(client)
+
     def _flush(self, others: Sequence[Client]) -> None:
         """Send unsent answers of clients that are ready without a request."""
         for client in others:
             client.last_active = self._timers.now
-            try:
-                if not client.send("") or client.registered_events != EVENT_READ:
-                    self._clients.update(client)
-            except OSError as error:
-                self._clients.close(client, error)
+            self._update(client)
+
+    def _update(self, client: Client) -> None:
+        """Send unsent answers, and watch the client for what it waits for."""
+        try:
+            if not client.send("") or client.registered_events != EVENT_READ:
+                self._clients.update(client)
+        except OSError as error:
+            self._clients.close(client, error)
 
     def _log(self, replies: Sequence[Reply[Client]]) -> None:
         answered = [(client, lines, answers) for client, lines, answers in replies if answers is not None]
@@ -190,6 +217,7 @@ class Server:
     def _tick(self) -> None:
         self._repeat_limit.flush()
         self._statistics.last_tick = self._clock()
+        self._write_delay = self._index.write_delay
 
     def close(self) -> None:
         """Close everything that is still open."""

@@ -136,6 +136,8 @@ class CommitWatch:
 
 
 class _Store(Protocol):
+    @property
+    def commit_delay(self) -> float: ...
     def commit(self, changes: Changes) -> None: ...
     def tick(self) -> None: ...
 
@@ -146,6 +148,11 @@ class WatchedStore:
     def __init__(self, store: _Store, watch: CommitWatch) -> None:
         self._store = store
         self._watch = watch
+
+    @property
+    def commit_delay(self) -> float:
+        """See the store."""
+        return self._store.commit_delay
 
     def commit(self, changes: Changes) -> None:
         """Commit ``changes``; see the store."""
