@@ -18,6 +18,7 @@ from scoop_core import (
     Request,
     RequestRefused,
     Response,
+    Tally,
     parse_name,
     parse_request,
 )
@@ -337,7 +338,7 @@ class TestChanges:
     )
     def test_undo_out_of_order_is_refused_and_changes_nothing(self, first: str, second: str) -> None:
         graph = graph_of("INDEX|a|", "INDEX|top|a")
-        _, changes = self.changes_of(graph, "INDEX|other|", first, "INDEX|last|other", "INDEX|last|")
+        _, changes = self.changes_of(graph, "INDEX|other|", first, "INDEX|last|other", "INDEX|last|", "REMOVE|last|")
         _, later = self.changes_of(graph, second)
         before = graph.copy()
         assert later
@@ -412,6 +413,29 @@ class TestRebuildLines:
         graph = graph_of(*lines)
         assert list(graph.to_lines()) == to_lines
         assert graph_of(*to_lines) == graph
+
+
+class TestApplyBatches:
+    @pytest.mark.parametrize(
+        ("texts", "answers"),
+        [
+            ([], []),
+            (["QUERY|a|\n", "QUERY|b|\n"], ["OK\n", "OK\n"]),
+            (["QUERY|a|\n", "QUERY|x|\n"], ["OK\n", "FAIL\n"]),
+            (["INDEX|x|a\n", "REMOVE|a|\n", "QUERY|x|\n"], ["OK\n", "FAIL\n", "OK\n"]),
+            (["QUERY|a|\n", "", "QUERY|a|\nREMOVE|b|\nQUERY|b|\n"], ["OK\n", "", "OK\nOK\nFAIL\n"]),
+            (["\n", "QUERY|a|\r\n"], ["ERROR\n", "ERROR\n"]),
+        ],
+    )
+    def test_each_text_has_its_answers_and_all_are_counted(self, texts: list[str], answers: list[str]) -> None:
+        graph, tally = graph_of("INDEX|a|", "INDEX|b|"), Tally()
+        twin, expected = graph.copy(), Tally()
+        assert graph.copy().apply_batches(texts) == answers
+        assert graph.apply_batches(texts, Changes(), tally) == answers
+        for text in texts:
+            twin.apply_lines(text, tally=expected)
+        assert list(tally) == list(expected)
+        assert graph == twin
 
 
 class TestFromLists:

@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+from collections.abc import Iterator
 from functools import reduce
 
 import pytest
@@ -45,6 +46,22 @@ class TestCycles:
             ("f", "g"),
         ]
 
+    @given(graphs())
+    def test_all_cycles_are_found(self, graph: DependencyGraph) -> None:
+        def cycles_from(path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+            for name in graph.dependencies(path[-1]):
+                if name == path[0]:
+                    yield path
+                elif name > path[0] and name not in path:
+                    yield from cycles_from((*path, name))
+
+        found = list(elementary_cycles(graph))
+        assert sorted(found) == sorted(cycle for name in graph for cycle in cycles_from((name,)))
+
+    def test_a_way_without_a_cycle_is_tried_again_once_it_may_have_one(self) -> None:
+        graph = graph_of("a:b b:cd c:d d:ce e:a")
+        assert sorted(map("".join, elementary_cycles(graph))) == ["abcde", "abde", "cd"]
+
     def test_cycles_come_one_by_one_where_there_are_too_many_to_list(self) -> None:
         names = [f"p{number:02}" for number in range(40)]
         graph = DependencyGraph.from_mapping({name: [each for each in names if each != name] for name in names})
@@ -62,6 +79,9 @@ class TestCycles:
         for edge in removed:
             others = tuple(each for each in removed if each != edge)
             assert without(graph, others).cyclic_components() != ()
+
+    def test_an_edge_of_the_greedy_order_that_could_stay_does(self) -> None:
+        assert feedback_edges(graph_of("a:ad b:ad c:bd d:ca")) == (("a", "a"), ("d", "a"), ("d", "c"))
 
     def test_a_ring_is_broken_by_one_edge(self) -> None:
         names = [f"p{number}" for number in range(1_000)]

@@ -6,7 +6,7 @@ data and the transitions, :mod:`~scoop_core.graph_queries` and :mod:`~scoop_core
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import compress, islice
+from itertools import compress, filterfalse, islice
 from operator import contains, itemgetter
 from typing import Final, Self, TypeAlias, assert_never, cast
 
@@ -342,9 +342,8 @@ class DependencyGraph(GraphLines):
     @classmethod
     def _from_joined(cls, lists: dict[str, str], *, add_missing: bool, reject_cycles: bool) -> Self:
         """Return the graph with these lists, in which each name is there once."""
-        if not all(map(is_name, lists)):
-            for package in lists:
-                parse_name(package)  # raises
+        for package in filterfalse(is_name, lists):
+            parse_name(package)  # raises
         counts = _count_dependents(lists)
         for name in list(islice(counts, len(lists), None)):
             parse_name(name)
@@ -407,8 +406,7 @@ def _join(dependencies: Iterable[str]) -> str:
         names = list(dict.fromkeys(names))
     text = ",".join(names)
     if text.count(",") + 1 != (len(names) or 1) or (names and not text):
-        for name in names:
-            parse_name(name)  # raises
+        list(map(parse_name, names))  # raises
     return text
 
 
