@@ -22,6 +22,7 @@ from scoop_core import (
     Connection,
     ConnectionState,
     CriticalPath,
+    CycleSearch,
     DependencyGraph,
     FormatError,
     GraphEvent,
@@ -35,6 +36,7 @@ from scoop_core import (
     Observer,
     PackageChange,
     PackageName,
+    PartialAnswers,
     PeerViolation,
     ProtocolError,
     Refusal,
@@ -135,6 +137,21 @@ def sample_graph() -> None:
     assert_type(changes.lines, list[str])
     assert_type(changes.previous, list[str | None])
     graph.undo(changes)
+
+
+def sample_search_in_steps() -> None:
+    graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}, reject_cycles=True)
+    part = graph.apply_lines_within(0, "INDEX|gmp|isl\n")
+    assert_type(part, PartialAnswers)
+    assert_type(part.answers, str)
+    assert_type(part.rest, str)
+    assert_type(part.cost, int)
+    assert_type(part.search, CycleSearch | None)
+    assert part.search is not None
+    assert_type(part.search.step(10), bool | None)
+    assert_type(part.search.result, bool | None)
+    assert_type(part.search.cost, int)
+    assert_type(part.search.restarts, int)
 
 
 def sample_indexed_graph() -> None:

@@ -40,6 +40,7 @@ from scoop_core.graph_formats import (
     encode_node_link,
 )
 from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer, PackageChange
+from scoop_core.graph_order import CycleSearch, PartialAnswers
 from scoop_core.graph_schedule import Scheduler
 from scoop_core.graph_state import Changes
 from scoop_core.messages import (
@@ -91,6 +92,7 @@ __all__ = [
     "Connection",
     "ConnectionState",
     "CriticalPath",
+    "CycleSearch",
     "DependencyGraph",
     "FormatError",
     "GraphEvent",
@@ -105,6 +107,7 @@ __all__ = [
     "Observer",
     "PackageChange",
     "PackageName",
+    "PartialAnswers",
     "PeerViolation",
     "ProtocolError",
     "Refusal",

@@ -7,11 +7,13 @@ data and the transitions, :mod:`~scoop_core.graph_queries` and :mod:`~scoop_core
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress, filterfalse, islice
+from math import inf
 from operator import contains, itemgetter
 from typing import Final, Self, TypeAlias, assert_never, cast
 
 from scoop_core.errors import RequestRefused, shown
 from scoop_core.graph_lines import GraphLines
+from scoop_core.graph_order import PartialAnswers
 from scoop_core.graph_state import OK, Changes, same_names, split_names
 from scoop_core.messages import (
     Command,
@@ -121,7 +123,8 @@ class DependencyGraph(GraphLines):
         """Index ``package``, or replace the dependencies that it is indexed with.
 
         FAIL, and nothing changes, if a dependency is not indexed. Raises :exc:`InvalidName`. O(dependencies), the
-        old ones and the new; if the graph rejects cycles, also what the new ones need.
+        old ones and the new; if the graph rejects cycles, also what the new ones need, as far as that follows the
+        package in the graph's topological order.
 
         >>> graph = DependencyGraph()
         >>> graph.index("isl", ["gmp"])
@@ -209,6 +212,37 @@ class DependencyGraph(GraphLines):
             raise ValueError("a line has no newline at its end")
         return "".join(self._apply_each(lines, changes, tally))
 
+    def apply_lines_within(
+        self, budget: int, text: str, changes: Changes | None = None, tally: Tally | None = None
+    ) -> PartialAnswers:
+        r"""Answer the lines of ``text`` up to the first that needs a long search for a cycle.
+
+        Like :meth:`apply_lines`, for a graph that rejects cycles. All searches together may visit ``budget`` packages
+        and dependencies. The one that would need more is returned: once its :meth:`~CycleSearch.step` has returned
+        a result, the rest can be applied. The graph may be changed meanwhile.
+
+        >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)
+        >>> part = graph.apply_lines_within(1, "QUERY|a|\nINDEX|c|a\nQUERY|b|\n")
+        >>> part.answers, part.rest
+        ('OK\n', 'INDEX|c|a\nQUERY|b|\n')
+        >>> while part.search.step(1) is None:
+        ...     pass
+        >>> graph.apply_lines_within(1, part.rest).answers
+        'FAIL\nOK\n'
+        """
+        lines = text.split("\n")
+        if lines.pop():
+            raise ValueError("a line has no newline at its end")
+        order = self._current_order()
+        order.budget, order.pending = budget, None
+        try:
+            answers = self._apply_each(lines, changes, tally)
+            cost = budget - int(order.budget)
+        finally:
+            order.budget = inf
+        rest = "".join(f"{line}\n" for line in lines[len(answers) :])
+        return PartialAnswers("".join(answers), rest, order.pending, cost)
+
     def apply_batches(
         self, texts: Sequence[str], changes: Changes | None = None, tally: Tally | None = None
     ) -> list[str]:
@@ -252,13 +286,21 @@ class DependencyGraph(GraphLines):
         >>> graph
         <DependencyGraph: 2 packages: gmp, isl>
         """
+        if not changes:
+            return
+        order = self._order
+        is_last = order is not None and order.can_undo(self._dependencies, changes)
+        if not is_last:
+            self._order = None
         undone: list[str] = []
         for line, previous in zip(reversed(changes.lines), reversed(changes.previous), strict=True):
-            if not self._undo_one(line, previous):
+            if not self._undo_one(line, previous, is_last=is_last):
                 for each in reversed(undone):
                     self._redo_one(each)
                 raise ValueError(f"cannot undo {shown(line)}: other changes were made after it; undo them first")
             undone.append(line)
+        if order is not None and is_last:
+            order.undo()
 
     # Making a graph
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 from scoop_core.graph import DependencyGraph, SlotState
+from scoop_core.graph_order import PartialAnswers
 from scoop_core.graph_state import Changes, split_names
 from scoop_core.messages import Request, Response
 from scoop_core.tally import Tally
@@ -35,7 +36,7 @@ class GraphEvent(NamedTuple):
     """
 
     call: str
-    """The method that was called: index, remove, apply, apply_lines, apply_batches or undo."""
+    """The method that was called: index, remove, apply, apply_lines, apply_lines_within, apply_batches or undo."""
 
     changes: tuple[PackageChange, ...]
 
@@ -158,6 +159,16 @@ class IndexedGraph(DependencyGraph):
         'OK\n'
         """
         return self._report("apply_lines", super().apply_lines, text, changes, tally)
+
+    def apply_lines_within(
+        self, budget: int, text: str, changes: Changes | None = None, tally: Tally | None = None
+    ) -> PartialAnswers:
+        r"""Answer the first lines of ``text``, as :meth:`DependencyGraph.apply_lines_within` does.
+
+        >>> IndexedGraph(reject_cycles=True).apply_lines_within(0, "INDEX|gmp|\n").answers
+        'OK\n'
+        """
+        return self._report("apply_lines_within", super().apply_lines_within, budget, text, changes, tally)
 
     def apply_batches(
         self, texts: Sequence[str], changes: Changes | None = None, tally: Tally | None = None

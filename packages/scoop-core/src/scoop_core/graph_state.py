@@ -14,6 +14,9 @@ A package that depends on itself is not counted among its own dependents: it nev
 
 Every key has been checked by :func:`parse_name`, so an indexed dependency needs no further check:
 characters are only looked at in names that are not indexed.
+
+A graph that rejects cycles also has ``_order``, which makes most checks for a cycle short; see
+:mod:`~scoop_core.graph_order`. It is made when it is first needed.
 """
 
 from collections.abc import Iterable
@@ -21,6 +24,7 @@ from itertools import takewhile
 from typing import Final
 
 from scoop_core.errors import InvalidName
+from scoop_core.graph_order import SearchPendingError, TopologicalOrder
 from scoop_core.messages import Response, encode_response, is_name, parse_name, parse_names
 from scoop_core.tally import UNKNOWN, Tally
 
@@ -73,7 +77,7 @@ class Changes:
 class GraphState:
     """The two dictionaries of a graph, and all that changes them."""
 
-    __slots__ = ("_dependencies", "_dependent_counts", "_is_acyclic", "_rejects_cycles")
+    __slots__ = ("_dependencies", "_dependent_counts", "_is_acyclic", "_order", "_rejects_cycles")
 
     def __init__(self, *, reject_cycles: bool = False) -> None:
         self._dependent_counts: dict[str, int] = {}
@@ -81,6 +85,7 @@ class GraphState:
         self._rejects_cycles = reject_cycles
         # Known to have no cycle, because it has rejected cycles ever since it was empty or was checked.
         self._is_acyclic = reject_cycles
+        self._order: TopologicalOrder | None = None
 
     @property
     def reject_cycles(self) -> bool:
@@ -96,16 +101,25 @@ class GraphState:
     def reject_cycles(self, value: bool) -> None:
         self._is_acyclic &= value
         self._rejects_cycles = value
+        if not value:
+            self._order = None
 
     def _load(self, dependencies: dict[str, str], dependent_counts: dict[str, int]) -> None:
         """Replace all that the graph holds."""
         self._dependencies = dependencies
         self._dependent_counts = dependent_counts
+        self._order = None
+
+    def _current_order(self) -> TopologicalOrder:
+        """Return the order of a graph that rejects cycles. O(P + D) the first time."""
+        if self._order is None:
+            self._order = TopologicalOrder(self._dependencies, self._dependent_counts)
+        return self._order
 
     def _apply_each(  # noqa: C901  # the common cases are decided in place, see the docstring
         self, lines: list[str], changes: Changes | None, tally: Tally | None
     ) -> list[str]:
-        """Answer ``lines`` one by one.
+        """Answer ``lines`` one by one, up to the first whose search for a cycle is pending.
 
         The common cases are decided in place, because a call and the look-ups at its start take a sixth of the
         time of a change. All others are left to the transitions below, which decide the same in plain words.
@@ -117,6 +131,10 @@ class GraphState:
         indexes = removes = 0
         changes = Changes() if changes is None else changes
         changed_lines, replaced = changes.lines, changes.previous
+        forget = self._forget
+        if self._rejects_cycles:
+            self._current_order().begin(dependencies, changes)
+            forget = self._forget_ordered
         for line in lines:
             try:
                 command, package, listed = line.split("|")
@@ -142,7 +160,7 @@ class GraphState:
                     elif command == "REMOVE":
                         removes += 1
                         if not listed and counts.get(package) == 0:
-                            previous = self._forget(package)
+                            previous = forget(package)
                             changed_lines.append(line)
                             replaced.append(previous)
                             answer = OK
@@ -152,11 +170,16 @@ class GraphState:
                         command, answer = UNKNOWN, ERROR
                 except InvalidName:
                     answer = ERROR
+                except SearchPendingError:
+                    indexes -= 1
+                    break
             answers.append(answer)
             if answer is not OK:
                 (failed if answer is FAIL else broken).append(command)
         if tally is not None:
             tally._count(len(answers), indexes, removes, failed, broken)
+        if self._order is not None:
+            self._order.catch_up(dependencies)
         return answers
 
     # Transitions
@@ -191,7 +214,7 @@ class GraphState:
             if same_names(previous, listed):
                 self._dependencies[package] = listed  # so that the same line, next time, is one comparison
                 return OK
-            if self._rejects_cycles and self._would_close_cycle(package, names):
+            if self._rejects_cycles and not self._make_room(package, names):
                 return FAIL
             self._replace(package, listed)
         if changes is not None:
@@ -228,7 +251,7 @@ class GraphState:
             return OK
         if count:
             return FAIL
-        previous = self._forget(package)
+        previous = self._forget(package) if self._order is None else self._forget_ordered(package)
         if changes is not None:
             changes.lines.append(f"REMOVE|{package}|")
             changes.previous.append(previous)
@@ -254,8 +277,31 @@ class GraphState:
         del counts[package]  # last, because the package may be one of the names
         return listed
 
+    def _forget_ordered(self, package: str) -> str:
+        """Do the same in a graph with an order."""
+        self._current_order().remove(self._dependencies, package)
+        return self._forget(package)
+
+    def _make_room(self, package: str, names: Iterable[str]) -> bool:
+        """Change the order so that ``package``, which is indexed, can depend on ``names``.
+
+        Returns False if that would close a cycle. Raises SearchPendingError if the order's budget does not suffice.
+        An old dependency cannot close a cycle: it would exist already.
+        """
+        order = self._current_order()
+        new = set(names).difference(split_names(self._dependencies[package]))
+        if package in new:
+            return False
+        if not self._dependent_counts[package]:
+            order.catch_up(self._dependencies)
+            order.move_to_end(package)
+        elif order.closes_cycle(self._dependencies, package, new):
+            return False
+        order.replace(package)
+        return True
+
     def _would_close_cycle(self, package: str, names: Iterable[str]) -> bool:
-        """Return whether depending on ``names`` puts ``package`` on a new cycle.
+        """Return whether depending on ``names`` puts ``package`` on a new cycle, without the help of an order.
 
         Linear in the packages and dependencies that the new names need. An old dependency cannot close a
         cycle: it would exist already.
@@ -277,11 +323,11 @@ class GraphState:
 
     # Undoing
 
-    def _undo_one(self, line: str, previous: str | None) -> bool:
+    def _undo_one(self, line: str, previous: str | None, *, is_last: bool) -> bool:
         """Undo the change that ``line`` made; do nothing and return False if that would leave the graph inconsistent.
 
         So the package must be as the line left it, what it gets back must be indexed, and nothing may depend
-        on a package that goes.
+        on a package that goes. ``is_last``: no other change was made after it, so it cannot close a cycle.
         """
         command, _, rest = line.partition("|")
         package, _, listed = rest.partition("|")
@@ -299,7 +345,8 @@ class GraphState:
         names = split_names(previous)
         if len(set(names)) < len(names) or not all(name in self._dependencies or name == package for name in names):
             return False
-        if self._is_acyclic and (package in names or (current is not None and self._would_close_cycle(package, names))):
+        checks_cycles = self._is_acyclic and not is_last
+        if checks_cycles and (package in names or (current is not None and self._would_close_cycle(package, names))):
             return False
         self._replace(package, previous)
         return True

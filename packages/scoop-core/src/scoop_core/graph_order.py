@@ -1,0 +1,355 @@
+"""A topological order that is maintained while a graph changes, and the search for a cycle that it makes short.
+
+Each package has a label, and no label is lower than that of a dependency. So a package can only depend on another
+one, directly or indirectly, whose label is not higher, and most checks for a cycle compare two labels. Only if a new
+dependency has a higher label, :class:`CycleSearch` visits what it needs, down to the label of the package. If the
+package is not there, everything that was visited is moved below it.
+
+Packages of a cycle, which a graph may have had before it rejected cycles, share a label. Labels have gaps, so that
+moving some packages moves no others. The algorithm is that of D. J. Pearce and P. H. J. Kelly ("A dynamic topological
+sort algorithm for directed acyclic graphs", 2006) without its search among the dependents, which would need a reverse
+index: where that moves dependents up and dependencies down, this moves dependencies into the gap below the package.
+"""
+
+from collections.abc import Iterable, Mapping
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import Final, NamedTuple, Protocol
+
+from scoop_core.graph_table import EdgeTable, order_of_components
+
+_GAP: Final = 1 << 36
+"""Distance of the labels of new packages. The labels of 16 million packages fit into integers of 32 bytes, and 65,000
+packages can be moved between any two before the lower one must be moved too."""
+
+_ROOM_BITS: Final = 4
+"""Moved packages get a gap of at least 2 ** _ROOM_BITS times their number. The factor grows with their number, so that
+moving many packages again takes about as many changes as there are packages."""
+
+
+class SearchPendingError(Exception):
+    """The search that a request needs has used up its budget. Internal: no public method raises it."""
+
+
+class _Changes(Protocol):
+    lines: list[str]
+
+    def __len__(self) -> int: ...
+
+
+class PartialAnswers(NamedTuple):
+    r"""The answers to the first lines of a text, and the search that the next line needs.
+
+    >>> PartialAnswers("OK\n", "", None, 0).answers
+    'OK\n'
+    """
+
+    answers: str
+    rest: str
+    """The lines without an answer."""
+    search: "CycleSearch | None"
+    """The search for the first of them; None if all are answered. Once it has a result, apply the rest."""
+    cost: int
+    """The packages and dependencies that were visited."""
+
+
+class TopologicalOrder:
+    """The labels of all packages of a graph, whose dependency lists are passed to each method that needs them.
+
+    >>> lists = {"a": "b", "b": ""}
+    >>> order = TopologicalOrder(lists, {"a": 0, "b": 1})
+    >>> order.closes_cycle(lists, "b", {"a"})
+    True
+    >>> order.labels["b"] < order.labels["a"]
+    True
+    """
+
+    __slots__ = ("_changes", "_log", "_top", "active", "budget", "change_count", "labels", "pending")
+
+    def __init__(self, lists: dict[str, str], dependent_counts: Mapping[str, int]) -> None:
+        """Order the packages of ``lists``, which may have cycles. O(P + D)."""
+        table = EdgeTable(lists)
+        order, groups = order_of_components(table, list(map(dependent_counts.__getitem__, table.names)))
+        self._top = len(order) * _GAP
+        self.labels: dict[str, int] = dict(
+            zip(map(table.names.__getitem__, order), range(0, self._top, _GAP), strict=True)
+        )
+        for group in groups:
+            self.labels.update(
+                dict.fromkeys((table.names[member] for member in group), self.labels[table.names[group[0]]])
+            )
+        self.budget: float = inf
+        """Packages and dependencies that the searches of the current call may still visit."""
+        self.pending: CycleSearch | None = None
+        """The search that exceeded the budget."""
+        self.active: CycleSearch | None = None
+        """The one search that is carried out in steps, between which the graph changes."""
+        self.change_count = 0
+        """Changes of the graph since ``_changes`` was last empty."""
+        self._changes: _Changes | None = None
+        self._log: dict[str, int | None] = {}
+        """Labels from before these changes; None: none."""
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Copy and pickle as None: the copy of a graph makes an order of its own when it needs one."""
+        return type(None), ()
+
+    # Changes of the graph
+
+    def begin(self, lists: dict[str, str], changes: _Changes | None) -> None:
+        """Note that the next changes are appended to ``changes``; if these are empty, :meth:`undo` can undo them."""
+        self.catch_up(lists)
+        if changes is None or not changes.lines:
+            self._changes, self._log, self.change_count = changes, {}, 0
+
+    def catch_up(self, lists: dict[str, str]) -> None:
+        """Label the new packages: nothing depended on them when they were added, so each follows all others.
+
+        They are the last ones of ``lists``, in the order in which they were added.
+        """
+        labels = self.labels
+        if len(labels) == len(lists):
+            return
+        new: list[str] = []
+        for name in reversed(lists):
+            if name in labels:
+                break
+            new.append(name)
+        for name in reversed(new):
+            self._set(name, self._new_label())
+        self.change_count += len(new)
+
+    def remove(self, lists: dict[str, str], package: str) -> None:
+        """Note that ``package`` is removed."""
+        self.catch_up(lists)
+        self.replace(package)
+        self._set(package, None)
+
+    def replace(self, package: str) -> None:
+        """Note that the dependencies of ``package`` are replaced."""
+        self.change_count += 1
+        self._interrupt(package)
+
+    def move_to_end(self, package: str) -> None:
+        """Put ``package``, on which nothing depends, after all others."""
+        self._set(package, self._new_label())
+
+    def _new_label(self) -> int:
+        self._top += _GAP
+        return self._top
+
+    def _set(self, name: str, label: int | None) -> None:
+        before = self.labels.get(name)
+        if self._changes is not None:
+            self._log.setdefault(name, before)
+        if label is None:
+            self.labels.pop(name, None)
+        else:
+            self.labels[name] = label
+
+    def move_down(self, name: str, label: int, search: "CycleSearch") -> None:
+        """Set the label of ``name``, which ``search`` has visited, to a lower one."""
+        if label < self.labels[name]:
+            self._set(name, label)
+            if search is not self.active:
+                self._interrupt(name)
+
+    def _interrupt(self, name: str) -> None:
+        """Restart the active search if its result may depend on ``name``."""
+        if self.active is not None and self.active._has_seen(name):
+            self.active.restarts += 1
+            self.active._restart()
+
+    # Undoing
+
+    def can_undo(self, lists: dict[str, str], changes: _Changes) -> bool:
+        """Return whether ``changes`` are all changes of the graph since they were empty."""
+        self.catch_up(lists)
+        return changes is self._changes and self.change_count == len(changes)
+
+    def undo(self) -> None:
+        """Restore the labels as they were when ``changes`` were empty."""
+        log, self._log, self.change_count = self._log, {}, 0
+        for name, label in log.items():
+            self._set(name, label)
+            self._interrupt(name)
+        self._log = {}
+
+    # The check
+
+    def closes_cycle(self, lists: dict[str, str], package: str, names: set[str]) -> bool:
+        """Return whether a path leads from one of the new dependencies ``names`` to ``package``.
+
+        If none does, the labels of ``names`` are lower than that of ``package`` afterwards. Raises
+        SearchPendingError, and :attr:`pending` is the search, if the :attr:`budget` does not suffice.
+        """
+        self.catch_up(lists)
+        label_of = self.labels.__getitem__
+        if max(map(label_of, names), default=-inf) < label_of(package):
+            return False
+        search = CycleSearch(self, lists, package, names)
+        if self.active is not None and self.active._implies(search):
+            return True
+        result = search._run(self.budget)
+        self.budget -= search.cost
+        if result is None:
+            search._restart()
+            self.pending = search
+            raise SearchPendingError
+        return result
+
+
+class CycleSearch:
+    r"""The search for a path from one of ``names`` to ``package``, in steps.
+
+    The packages are visited in the order of their labels, the highest first. Those above ``package``, which are all
+    that can lead to it, and as many more as it takes to find a gap for them, are then moved below it, the lowest first:
+    the order is valid after each move, and so are the results of other searches.
+
+    >>> from scoop_core import DependencyGraph
+    >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)
+    >>> search = graph.apply_lines_within(0, "INDEX|c|a\n").search
+    >>> search.package, sorted(search.names), search.result
+    ('c', ['a'], None)
+    """
+
+    __slots__ = (
+        "_gap",
+        "_lists",
+        "_lowest",
+        "_order",
+        "_rank",
+        "_seen",
+        "_unvisited",
+        "_visited",
+        "cost",
+        "names",
+        "package",
+        "restarts",
+        "result",
+    )
+
+    def __init__(self, order: TopologicalOrder, lists: Mapping[str, str], package: str, names: Iterable[str]) -> None:
+        self.package = package
+        self.names = frozenset(names)
+        self.result: bool | None = None
+        """Whether there is a path; None: not known yet, or no longer."""
+        self.cost = 0
+        """Packages and dependencies visited so far."""
+        self.restarts = 0
+        """How often the search was restarted because the graph had changed."""
+        self._order = order
+        self._lists = lists
+        self._restart()
+
+    def _restart(self) -> None:
+        """Forget everything that was visited."""
+        self.result = None
+        self._seen: set[str] = set()
+        self._unvisited: list[tuple[int, str]] = []
+        """A heap of negated labels and names; only those that have been seen."""
+        self._visited: list[str] = []
+        self._lowest: float = inf
+        """The lowest label that was visited, or in the second phase, that was moved."""
+        self._rank = 0
+        """The number of different labels that were visited, or in the second phase, that are left to be moved."""
+        self._gap = 0
+        """The distance of the labels that are assigned in the second phase; 0 in the first phase."""
+
+    def _has_seen(self, name: str) -> bool:
+        """Return whether the result may depend on the dependencies or the label of ``name``."""
+        return bool(self._seen) and (name in self._seen or name in self.names or name == self.package)
+
+    def _implies(self, other: "CycleSearch") -> bool:
+        """Return whether this search has found a path that ``other`` would find, too."""
+        return bool(self.result) and self.package == other.package and self.names <= other.names
+
+    def step(self, budget: float) -> bool | None:
+        r"""Visit about ``budget`` more packages and dependencies; return the result, None if it is not known yet.
+
+        The graph may change between two steps: then the search restarts if the change concerns it. One search at a
+        time is carried out in steps; a step of another one restarts it. If the result is False, the request can be
+        applied without a search; if it is True, it will be answered FAIL.
+
+        >>> from scoop_core import DependencyGraph
+        >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)
+        >>> search = graph.apply_lines_within(0, "INDEX|c|a\n").search
+        >>> search.step(1), search.step(1)
+        (None, True)
+        """
+        order = self._order
+        if order.active is not self:
+            if order.active is not None:
+                if order.active._implies(self):
+                    return True
+                order.active._restart()
+            order.active = self
+        if self._run(budget) is False:
+            order.active = None
+        return self.result
+
+    def _run(self, budget: float) -> bool | None:
+        """Do the same without regard to other searches, and without noticing changes of the graph."""
+        if self.result is None:
+            limit = self.cost + budget
+            if not self._seen and not self._begin():
+                return self.result
+            if not self._gap:
+                self._visit(limit)
+            if self._gap:
+                self._move(limit)
+        return self.result
+
+    def _begin(self) -> bool:
+        labels = self._order.labels
+        if self.package not in labels or not labels.keys() >= self.names:
+            self.result = False  # the request will be refused for another reason
+            return False
+        floor = labels[self.package]
+        self._seen = {name for name in self.names if labels[name] >= floor}
+        self._unvisited = [(-labels[name], name) for name in self._seen]
+        heapify(self._unvisited)
+        return True
+
+    def _visit(self, limit: float) -> None:
+        """Visit the packages that may lead to the package, and more until there is a gap below the last one."""
+        labels, lists, seen, unvisited = self._order.labels, self._lists, self._seen, self._unvisited
+        package, floor = self.package, labels[self.package]
+        while unvisited:
+            if self.cost >= limit:
+                return
+            label = -unvisited[0][0]
+            if label < self._lowest:
+                if label < floor and floor - label >= (self._rank + 1) ** 2 << _ROOM_BITS:
+                    self._gap = (floor - label) // (self._rank + 1)
+                    return
+                self._lowest = label
+                self._rank += 1
+            name = heappop(unvisited)[1]
+            self._visited.append(name)
+            listed = lists[name]
+            names = listed.split(",") if listed else ()
+            self.cost += 1 + len(names)
+            for each in names:
+                if each not in seen:
+                    if each == package:
+                        self.result = True
+                        return
+                    seen.add(each)
+                    heappush(unvisited, (-labels[each], each))
+        self._gap = _GAP
+
+    def _move(self, limit: float) -> None:
+        """Move the visited packages below the package, evenly spaced and in their order, unless they are there."""
+        order, visited, floor = self._order, self._visited, self._order.labels[self.package]
+        while visited:
+            if self.cost >= limit:
+                return
+            label = order.labels[visited[-1]]
+            if label > self._lowest:
+                self._lowest = label
+                self._rank -= 1
+            order.move_down(visited.pop(), floor - self._rank * self._gap, self)
+            self.cost += 1
+        self._restart()
+        self.result = False

@@ -1,0 +1,139 @@
+"""The order of a graph that rejects cycles, against a naive model: graphs with cycles, searches in steps, undoing."""
+
+from random import Random
+from unittest.mock import patch
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from scoop_core import Changes, CycleSearch, DependencyGraph, graph_order
+
+from tests.support.naive_index import NaiveIndex, contents_of
+
+NAMES = "abcdefgh"
+names = st.sampled_from(NAMES)
+lists = st.lists(names, max_size=3, unique=True)
+lines = st.one_of(
+    st.builds(lambda package, listed: f"INDEX|{package}|{','.join(listed)}\n", names, lists),
+    names.map(lambda package: f"REMOVE|{package}|\n"),
+)
+
+
+def check_order(graph: DependencyGraph) -> None:
+    """Check that no package has a lower label than a dependency of it."""
+    order = graph._order
+    if order is not None:
+        order.catch_up(graph._dependencies)
+        assert order.labels.keys() == set(graph)
+        for package in graph:
+            for name in graph.dependencies(package):
+                assert order.labels[name] <= order.labels[package]
+
+
+class OrderAgainstModel(RuleBasedStateMachine):
+    """Every line is answered by both, some after a search in steps while other lines change the graph."""
+
+    @initialize(state=st.dictionaries(names, lists), is_crowded=st.booleans())
+    def begin(self, state: dict[str, list[str]], is_crowded: bool) -> None:
+        # With small gaps, moving one package soon moves others.
+        self.gap = patch.object(graph_order, "_GAP", 3 if is_crowded else 1 << 36)
+        self.gap.start()
+        self.graph = DependencyGraph.from_mapping(state, add_missing=True)
+        self.graph.reject_cycles = True
+        self.naive = NaiveIndex({name: entry[0] for name, entry in contents_of(self.graph).items()}, reject_cycles=True)
+        self.rests: list[str] = []
+        self.searches: list[CycleSearch] = []
+
+    def teardown(self) -> None:
+        if hasattr(self, "gap"):
+            self.gap.stop()
+
+    def apply(self, text: str, budget: int) -> None:
+        part = self.graph.apply_lines_within(budget, text)
+        answered = text.split("\n")[: part.answers.count("\n")]
+        assert part.answers.split() == [self.naive.answer(line) for line in answered]
+        assert text.endswith(part.rest)
+        assert (part.search is None) == (part.rest == "")
+        if part.search is not None:
+            self.rests.append(part.rest)
+            self.searches.append(part.search)
+
+    @rule(line=lines)
+    def apply_whole(self, line: str) -> None:
+        self.apply(line, 1_000_000)
+        check_order(self.graph)
+
+    @rule(line=lines)
+    def apply_one(self, line: str) -> None:
+        _, package, listed = line.strip().split("|")
+        if line.startswith("INDEX"):
+            answer = self.graph.index(package, listed.split(",") if listed else ())
+        else:
+            answer = self.graph.remove(package)
+        assert answer.value == self.naive.answer(line.strip())
+
+    @rule(some=st.lists(lines, max_size=5), budget=st.integers(0, 4))
+    def apply_part(self, some: list[str], budget: int) -> None:
+        self.apply("".join(some), budget)
+
+    @precondition(lambda self: self.searches)
+    @rule(data=st.data(), budget=st.integers(1, 3))
+    def step(self, data: st.DataObject, budget: int) -> None:
+        place = data.draw(st.integers(0, len(self.searches) - 1))
+        if self.searches[place].step(budget) is not None:
+            self.searches.pop(place)
+            rest = self.rests.pop(place)
+            waiting = len(self.searches)
+            self.apply(rest, 0)
+            # The line whose search has a result needs no other one.
+            assert self.rests[waiting:] != [rest]
+
+    @rule(some=st.lists(lines, max_size=6), budget=st.integers(0, 20))
+    def apply_and_undo(self, some: list[str], budget: int) -> None:
+        changes, order = Changes(), self.graph._current_order()
+        part = self.graph.apply_lines_within(budget, "".join(some), changes)
+        self.graph.apply_lines_within(budget, part.rest, changes)
+        check_order(self.graph)
+        self.graph.undo(changes)
+        assert self.graph._order is order
+
+    @rule(some=st.lists(lines, max_size=3), later=st.lists(lines, max_size=3))
+    def undo_out_of_order(self, some: list[str], later: list[str]) -> None:
+        before = self.graph.copy()
+        self.graph.apply_lines("".join(some), changes := Changes())
+        self.graph.apply_lines("".join(later), last := Changes())
+        try:
+            self.graph.undo(changes)
+        except ValueError:
+            check_order(self.graph)
+            self.graph.undo(last)
+            self.graph.undo(changes)
+        else:
+            self.graph = before
+        self.rests.clear()  # these searches know nothing of the new order
+        self.searches.clear()
+
+    @invariant()
+    def both_hold_the_same(self) -> None:
+        assert contents_of(self.graph) == self.naive.contents()
+        check_order(self.graph)
+
+
+TestOrderAgainstModel = OrderAgainstModel.TestCase
+
+
+def test_packages_inserted_at_one_place_again_and_again_are_moved_rarely() -> None:
+    """Each package is put between the bottom and the one before it, so all gaps there are used up in turn."""
+    graph = DependencyGraph(reject_cycles=True)
+    graph.apply_lines("INDEX|bottom|\nINDEX|top|bottom\nINDEX|user|top\n")
+    random, cost, count = Random(0), 0, 2_000
+    inside = ["top"]
+    for number in range(count):
+        upper = inside[-1] if random.random() < 0.9 else random.choice(inside)
+        text = f"INDEX|{number}|bottom\nINDEX|{upper}|bottom,{number}\n"
+        part = graph.apply_lines_within(1_000_000, text)
+        assert part.answers == "OK\nOK\n"
+        cost += part.cost
+        inside.append(str(number))
+    check_order(graph)
+    assert cost < count * 20
