@@ -175,7 +175,7 @@ class TestResending:
         assert isinstance(outcome.error, ConnectionLost)
         assert outcome.error.unanswered == (index("b"), query("c"))
         assert str(outcome.error) == (
-            f"lost the connection to {server.address}: closed by the server; the outcome of 1 changes is unknown"
+            f"lost the connection to {server.address}: closed by the server; outcome unknown: 1 of the changes"
         )
 
     def test_queries_before_a_change_are_sent_again(self, stream: Stream) -> None:

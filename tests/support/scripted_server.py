@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -60,9 +61,11 @@ def lines_of(sock: socket.socket) -> Iterator[str]:
 
 
 def read_lines(sock: socket.socket, count: int) -> list[str]:
-    """Return the next ``count`` lines of a client."""
-    lines = lines_of(sock)
-    return [next(lines) for _ in range(count)]
+    """Return the next ``count`` lines of a client. Raises ConnectionError if it closes the connection before."""
+    lines = list(islice(lines_of(sock), count))
+    if len(lines) < count:
+        raise ConnectionError
+    return lines
 
 
 def answer_of(line: str) -> str:

@@ -18,7 +18,7 @@ scoop_core's :exc:`~scoop_core.InvalidName` or :exc:`~scoop_core.LimitExceeded`.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from scoop_core import Request, ScoopError
+from scoop_core import Command, Request, ScoopError
 
 from scoop_client.addresses import Address
 
@@ -64,9 +64,9 @@ class ConnectionLost(ClientError, ConnectionError):
         self.unanswered = tuple(unanswered)
 
     def __str__(self) -> str:
-        changes = sum(request.command != "QUERY" for request in self.unanswered)
+        changes = sum(request.command is not Command.QUERY for request in self.unanswered)
         text = f"lost the connection to {self.address}: {self.reason}"
-        return f"{text}; the outcome of {changes:,} changes is unknown" if changes else text
+        return f"{text}; outcome unknown: {changes:,} of the changes" if changes else text
 
     def with_unanswered(self, unanswered: Sequence[Request]) -> "ConnectionLost":
         """Return the same error about other requests."""

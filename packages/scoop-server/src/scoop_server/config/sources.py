@@ -19,6 +19,9 @@ CONFIG_VARIABLE: Final = "SCOOP_CONFIG"
 
 _VARIABLE_PREFIX: Final = "SCOOP_"
 
+_CLIENT_PREFIX: Final = "SCOOP_CLIENT_"
+"""The prefix of the variables of the client."""
+
 _OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "SCOOP_SERVER"})
 """Variables with the prefix that are no options. SCOOP_SERVER names the server for programs that start or use one."""
 
@@ -86,7 +89,7 @@ class _Resolution:
 
     def add_variables(self, environment: Mapping[str, str], flags: Flags) -> None:
         for variable in sorted(environment.keys() - _OTHER_VARIABLES):
-            if not variable.startswith(_VARIABLE_PREFIX):
+            if not variable.startswith(_VARIABLE_PREFIX) or variable.startswith(_CLIENT_PREFIX):
                 continue
             name = variable.removeprefix(_VARIABLE_PREFIX).lower()
             option = _BY_NAME.get(name)

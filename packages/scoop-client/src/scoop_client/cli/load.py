@@ -1,0 +1,57 @@
+"""``scoop load``: send the packages of a file in dependency order."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import chain
+from typing import TextIO
+
+from scoop_core import ENCODING, Request
+
+from scoop_client.cli.output import Output
+from scoop_client.cli.sending import Transfer
+from scoop_client.cli.settings import Settings
+from scoop_client.cli.status import ExitStatus
+from scoop_client.errors import InvalidInput
+from scoop_client.inputs import STDIN, is_protocol, open_stdin, parse_packages
+from scoop_client.ordering import Reject, in_dependency_order, requests_of_lines, requests_of_packages
+
+_READ_BYTES = 1_048_576
+
+
+def load(
+    source: str, settings: Settings, output: Output, *, dry_run: bool, failures: str | None, resend: bool
+) -> ExitStatus:
+    """Send the packages in ``source``, or print the requests; return the status of the worst response."""
+    transfer = Transfer(output, failures)
+    with ExitStack() as stack:
+        total = None if source == STDIN else _count_lines(source)
+        stream = open_stdin() if source == STDIN else stack.enter_context(open(source, encoding=ENCODING, newline="\n"))
+        requests = in_dependency_order(_read(stream, source, transfer.reject))
+        if dry_run:
+            return transfer.print_requests(requests)
+        client = stack.enter_context(settings.new_client(resend_changes=resend))
+        client.connect()
+        return transfer.send(client, requests, "loading", total)
+
+
+def _count_lines(path: str) -> int:
+    """Return the number of lines, which is the number of packages in protocol lines and lists."""
+    try:
+        with open(path, "rb") as file:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_READ_BYTES), b""))
+    except OSError as error:
+        raise InvalidInput(path, (error.strerror or str(error)).lower()) from error
+
+
+def _read(stream: TextIO, source: str, reject: Reject) -> Iterator[Request]:
+    """Yield the requests of protocol lines as they arrive, or of a list or JSON, which is read whole."""
+    head: list[str] = []
+    for line in stream:
+        head.append(line)
+        if line.strip() and not line.startswith("#"):
+            break
+    text = "".join(head)
+    if is_protocol(text):
+        return requests_of_lines(chain(head, stream), reject)
+    data = (text + stream.read()).encode(ENCODING, "replace")
+    return requests_of_packages(parse_packages(data.decode("utf-8", "replace"), source), reject)

@@ -1,0 +1,121 @@
+"""The entry point of ``scoop``."""
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from scoop_core import Command, InvalidName, Request, ScoopError, UnknownPackage
+
+from scoop_client.cli import questions
+from scoop_client.cli.importing import import_packages
+from scoop_client.cli.load import load
+from scoop_client.cli.one_shot import ping, run_requests
+from scoop_client.cli.output import Output
+from scoop_client.cli.parser import parse
+from scoop_client.cli.settings import Settings, resolve
+from scoop_client.cli.shell import run_shell
+from scoop_client.cli.status import ExitStatus
+from scoop_client.errors import ConnectionFailed, ConnectionLost
+from scoop_client.inputs import read_graph
+
+Run = Callable[[Namespace, Settings, Output], ExitStatus]
+
+
+def _index(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
+    request = Request.of(Command.INDEX, flags.package, flags.dependencies)
+    with settings.new_client() as client:
+        return run_requests(client, [request], output)
+
+
+def _each(command: Command) -> Run:
+    def run(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
+        requests = [Request.of(command, name) for name in flags.packages]
+        with settings.new_client() as client:
+            return run_requests(client, requests, output)
+
+    return run
+
+
+def _ping(_flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
+    with settings.new_client() as client:
+        return ping(client, output)
+
+
+def _shell(_flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
+    with settings.new_client() as client:
+        return run_shell(client, output)
+
+
+def _load(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
+    return load(flags.file, settings, output, dry_run=flags.dry_run, failures=flags.failures, resend=flags.resend)
+
+
+def _import(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
+    return import_packages(
+        flags.ecosystem,
+        flags.paths,
+        settings,
+        output,
+        into=flags.into,
+        since=flags.since,
+        failures=flags.failures,
+        left_out=flags.left_out,
+    )
+
+
+COMMANDS: Final[Mapping[str, Run]] = {
+    "index": _index,
+    "remove": _each(Command.REMOVE),
+    "query": _each(Command.QUERY),
+    "ping": _ping,
+    "shell": _shell,
+    "load": _load,
+    "import": _import,
+    "why": lambda flags, settings, output: questions.why(
+        read_graph(settings.data), flags.package, flags.dependency, output
+    ),
+    "needs": lambda flags, settings, output: questions.needs(
+        read_graph(settings.data), flags.packages, output, direct=flags.direct
+    ),
+    "impact": lambda flags, settings, output: questions.impact(
+        read_graph(settings.data), flags.packages, output, direct=flags.direct
+    ),
+    "cycles": lambda _, settings, output: questions.cycles(read_graph(settings.data), output),
+    "order": lambda _, settings, output: questions.order(read_graph(settings.data), output),
+    "layers": lambda _, settings, output: questions.layers(read_graph(settings.data), output),
+    "stats": lambda _, settings, output: questions.stats(read_graph(settings.data), output),
+    "diff": lambda flags, _, output: questions.diff(read_graph(flags.old), read_graph(flags.new), output),
+    "export": lambda flags, settings, output: questions.export(
+        read_graph(settings.data), flags.format, flags.packages, output
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    flags = parse(arguments)
+    output = Output(is_json=getattr(flags, "json", False))
+    try:
+        status = COMMANDS[flags.command](flags, resolve(flags, os.environ), output)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = ExitStatus.INTERRUPTED
+    except BrokenPipeError:  # such as scoop order | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = ExitStatus.OK
+    except (ScoopError, OSError) as error:
+        status = _status_of(error)
+        output.error(f"cannot use the name: {error}" if isinstance(error, InvalidName) else str(error), status)
+    return status
+
+
+def _status_of(error: Exception) -> ExitStatus:
+    if isinstance(error, ConnectionFailed | ConnectionLost):
+        return ExitStatus.NO_CONNECTION
+    return ExitStatus.FAIL if isinstance(error, UnknownPackage) else ExitStatus.ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The command line of ``scoop``."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Final
+
+from scoop_client import __version__
+from scoop_client.cli.importing import IMPORTERS
+from scoop_client.cli.questions import EXPORT_FORMATS
+from scoop_client.cli.settings import CONFIG_VARIABLE, DEFAULT_ADDRESS, DEFAULT_DATA, VARIABLES, default_file
+
+PROGRAM: Final = "scoop"
+
+EXAMPLES: Final = {
+    "scoop index isl gmp": "Index isl, which depends on gmp.",
+    "scoop load packages.txt": "Send the packages of a file in dependency order.",
+    "scoop import debian --into 127.0.0.1:8080": "Index the packages that apt knows.",
+    "scoop impact libssl3t64": "Print all that depends on a package.",
+    "scoop why vim libc6": "Print how one package depends on another.",
+    "scoop shell": "Type requests, with completion and history.",
+}
+
+
+def _settings_parser() -> argparse.ArgumentParser:
+    """Return the options of all commands. They have no defaults, so that they may precede or follow the command."""
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = parser.add_argument_group("settings")
+    group.add_argument(
+        "--server",
+        metavar="ADDRESS",
+        help=f"HOST:PORT, tls:HOST:PORT or unix:PATH, several with commas, or the name "
+        f"of a server in the settings file (default {DEFAULT_ADDRESS})",
+    )
+    group.add_argument("--ca", metavar="FILE", help="trust the authorities in this PEM file")
+    group.add_argument("--cert", metavar="FILE", help="present this client certificate")
+    group.add_argument("--key", metavar="FILE", help="the private key of --cert, if it is in another file")
+    group.add_argument("--connect-timeout", metavar="TIME", help="limit of a connection attempt (default 5s)")
+    group.add_argument("--response-timeout", metavar="TIME", help="limit of the wait for a response (default 30s)")
+    group.add_argument("--config", metavar="FILE", help="the settings file")
+    group.add_argument("--json", action="store_true", help="print results as JSON, one value per line")
+    return parser
+
+
+def _source_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument(
+        "--from",
+        dest="data",
+        metavar="SOURCE",
+        help=f"a data directory, a dump, a list, JSON, DOT or GraphML; - is standard input (default {DEFAULT_DATA})",
+    )
+    return parser
+
+
+def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser, and that of each command."""
+    settings, source = _settings_parser(), _source_parser()
+    variables = ", ".join([*VARIABLES.values(), CONFIG_VARIABLE])
+    root = argparse.ArgumentParser(
+        PROGRAM,
+        description="Use a package index: send requests, load and import packages, and answer questions about them.",
+        epilog=f"Variables: {variables}. Settings file: {default_file({'HOME': '~'})}.",
+        parents=[settings],
+    )
+    root.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parsers: dict[str, argparse.ArgumentParser] = {}
+
+    def add(name: str, summary: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        text = f"{summary[0].upper()}{summary[1:]}."
+        parsers[name] = commands.add_parser(name, help=summary, description=text, parents=[settings, *parents])
+        return parsers[name]
+
+    _add_requests(add("index", "index a package"), add("remove", "remove packages"), add("query", "query packages"))
+    add("ping", "measure the time of one request")
+    add("shell", "read requests from a prompt or a pipe")
+    _add_load(add("load", "send the packages of a file in dependency order"))
+    _add_import(add("import", "turn the packages of an ecosystem into requests"))
+    _add_questions(
+        add("why", "print a shortest path from a package to a dependency", source),
+        add("needs", "print all that packages depend on, in installation order", source),
+        add("impact", "print all that depends on packages, in rebuild order", source),
+        add("export", "print the graph for graph tools", source),
+        add("diff", "print the difference between two indexes; exit status 1 if there is one"),
+    )
+    add("cycles", "print the groups of packages that depend on each other", source)
+    add("order", "print all packages, dependencies first", source)
+    add("layers", "print the packages that can be built in parallel, one layer per line", source)
+    add("stats", "print the size and shape of the index", source)
+    return root, parsers
+
+
+def _add_requests(*parsers: argparse.ArgumentParser) -> None:
+    index, *others = parsers
+    index.add_argument("package", metavar="NAME")
+    index.add_argument("dependencies", metavar="DEPENDENCY", nargs="*")
+    for parser in others:
+        parser.add_argument("packages", metavar="NAME", nargs="+")
+
+
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", default="-", help="protocol lines, 'name: dep dep' lines or JSON (default -)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the requests instead of sending them")
+    parser.add_argument("--failures", metavar="FILE", help="write the requests that failed, with reasons, to a file")
+    parser.add_argument("--resend", action="store_true", help="send changes again after a broken connection")
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ecosystem", metavar="ECOSYSTEM", choices=list(IMPORTERS), help=", ".join(IMPORTERS))
+    paths = "; ".join(f"{name}: {meaning}" for name, (_, meaning) in IMPORTERS.items())
+    parser.add_argument("paths", metavar="PATH", nargs="*", help=paths)
+    parser.add_argument("--into", metavar="ADDRESS", help="send the requests to this server instead of printing them")
+    parser.add_argument("--since", metavar="OLD", help="only the difference from this index: any SOURCE of --from")
+    parser.add_argument("--failures", metavar="FILE", help="write the requests that failed, with reasons, to a file")
+    parser.add_argument("--left-out", metavar="FILE", help="write all that was left out, with reasons, to a file")
+
+
+def _add_questions(*parsers: argparse.ArgumentParser) -> None:
+    why, needs, impact, export, diff = parsers
+    why.add_argument("package", metavar="PACKAGE")
+    why.add_argument("dependency", metavar="DEPENDENCY")
+    for parser in (needs, impact):
+        parser.add_argument("packages", metavar="PACKAGE", nargs="+")
+        parser.add_argument("--direct", action="store_true", help="only direct neighbours")
+    export.add_argument("packages", metavar="PACKAGE", nargs="*", help="only these, and all that they need")
+    export.add_argument("--format", choices=list(EXPORT_FORMATS), default="dot", help="the format (default dot)")
+    diff.add_argument("old", metavar="OLD")
+    diff.add_argument("new", metavar="NEW")
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the parsed command line. Exits with status 2 if it is invalid."""
+    root, _ = build_parser()
+    return root.parse_args(arguments)

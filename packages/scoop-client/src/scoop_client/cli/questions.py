@@ -1,0 +1,141 @@
+"""Questions about an index that need no server: ``scoop why``, ``needs``, ``impact``, ``cycles`` and others."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from scoop_core import (
+    DependencyGraph,
+    encode_dot,
+    encode_graphml,
+    encode_mermaid,
+    encode_node_link,
+    encode_request,
+)
+
+from scoop_client.cli.output import Output, counted, shortened
+from scoop_client.cli.status import ExitStatus
+
+EXPORT_FORMATS: Final[Mapping[str, Callable[[DependencyGraph], Iterator[str]]]] = {
+    "dot": encode_dot,
+    "mermaid": encode_mermaid,
+    "graphml": encode_graphml,
+    "json": encode_node_link,
+}
+
+_TOP: Final = 10
+"""The number of packages that ``scoop stats`` lists."""
+
+
+def why(graph: DependencyGraph, package: str, dependency: str, output: Output) -> ExitStatus:
+    """Print a shortest path from ``package`` to ``dependency``."""
+    path = graph.find_path(package, dependency)
+    text = " -> ".join(path) if path else f"{package} does not depend on {dependency}"
+    output.result(text, {"package": package, "dependency": dependency, "path": list(path)})
+    return ExitStatus.OK if path else ExitStatus.FAIL
+
+
+def needs(graph: DependencyGraph, packages: Sequence[str], output: Output, *, direct: bool) -> ExitStatus:
+    """Print all that ``packages`` depend on, in installation order."""
+    names = _direct(graph.dependencies, packages) if direct else graph.transitive_dependencies(*packages)
+    kind = "direct " if direct else ""
+    summary = f"{_subject(packages)} {counted(len(names), f'{kind}dependency', f'{kind}dependencies')}"
+    output.names(names, {"packages": list(packages), "needs": list(names)}, summary)
+    return ExitStatus.OK
+
+
+def impact(graph: DependencyGraph, packages: Sequence[str], output: Output, *, direct: bool) -> ExitStatus:
+    """Print all that depends on ``packages``, in an order in which it can be rebuilt."""
+    names = _direct(graph.dependents, packages) if direct else graph.transitive_dependents(*packages)
+    kind = "direct " if direct else ""
+    summary = f"{_subject(packages)} {counted(len(names), f'{kind}dependent')}"
+    output.names(names, {"packages": list(packages), "impact": list(names)}, summary)
+    return ExitStatus.OK
+
+
+def _direct(neighbours: Callable[[str], tuple[str, ...]], packages: Sequence[str]) -> tuple[str, ...]:
+    found = {name for package in packages for name in neighbours(package)}
+    return tuple(sorted(found.difference(packages)))
+
+
+def _subject(packages: Sequence[str]) -> str:
+    return f"{shortened(packages)} {'has' if len(packages) == 1 else 'have'}"
+
+
+def cycles(graph: DependencyGraph, output: Output) -> ExitStatus:
+    """Print the groups of packages that depend on each other."""
+    groups = graph.cyclic_components()
+    output.names(
+        [" ".join(group) for group in groups],
+        {"cycles": [list(group) for group in groups]},
+        counted(len(groups), "cyclic group"),
+    )
+    return ExitStatus.OK
+
+
+def order(graph: DependencyGraph, output: Output) -> ExitStatus:
+    """Print all packages, dependencies first."""
+    names = graph.topological_order()
+    output.names(names, {"order": list(names)})
+    return ExitStatus.OK
+
+
+def layers(graph: DependencyGraph, output: Output) -> ExitStatus:
+    """Print the packages that can be built in parallel, one layer per line."""
+    found = graph.layers()
+    if output.is_json:
+        print(json.dumps({"layers": [list(layer) for layer in found]}))
+    for layer in found if not output.is_json else ():
+        print(*layer)
+    return ExitStatus.OK
+
+
+def stats(graph: DependencyGraph, output: Output) -> ExitStatus:
+    """Print the size and shape of the index."""
+    groups = graph.cyclic_components()
+    used = sorted(graph, key=lambda name: (-graph.dependent_count(name), name))[:_TOP]
+    needy = sorted(graph, key=lambda name: (-graph.dependency_count(name), name))[:_TOP]
+    numbers = {
+        "packages": len(graph),
+        "dependencies": graph.edge_count(),
+        "layers": len(graph.layers()),
+        "cyclic groups": len(groups),
+        "largest cyclic group": max(map(len, groups), default=0),
+    }
+    rows = [(name, f"{number:,}") for name, number in numbers.items()]
+    rows += [(f"depend on {name}", f"{graph.dependent_count(name):,}") for name in used]
+    rows += [(f"needed by {name}", f"{graph.dependency_count(name):,}") for name in needy]
+    value = {name.replace(" ", "_"): number for name, number in numbers.items()} | {
+        "most_depended_on": {name: graph.dependent_count(name) for name in used},
+        "most_dependencies": {name: graph.dependency_count(name) for name in needy},
+    }
+    output.table(("", "number"), rows, value)
+    return ExitStatus.OK
+
+
+def diff(old: DependencyGraph, new: DependencyGraph, output: Output) -> ExitStatus:
+    """Print the packages that were added, removed and changed, or as JSON also the requests."""
+    before, after = old.to_mapping(), new.to_mapping()
+    added, removed = sorted(after.keys() - before.keys()), sorted(before.keys() - after.keys())
+    both = before.keys() & after.keys()
+    changed = sorted(name for name in both if set(before[name]) != set(after[name]))
+    if output.is_json:
+        requests = [encode_request(request).rstrip() for request in old.diff(new)]
+        print(json.dumps({"added": added, "removed": removed, "changed": changed, "requests": requests}))
+    else:
+        lines = [f"+ {name}" for name in added] + [f"- {name}" for name in removed]
+        for name in changed:
+            gained, lost = sorted(set(after[name]) - set(before[name])), sorted(set(before[name]) - set(after[name]))
+            lines.append(" ".join([f"~ {name}", *(f"+{each}" for each in gained), *(f"-{each}" for each in lost)]))
+        print(*lines, sep="\n", end="\n" if lines else "")
+    return ExitStatus.FAIL if added or removed or changed else ExitStatus.OK
+
+
+def export(graph: DependencyGraph, form: str, packages: Sequence[str], output: Output) -> ExitStatus:
+    """Print the graph, or that of ``packages`` and all that they need, for graph tools."""
+    if packages:
+        graph = graph.subgraph([*packages, *graph.transitive_dependencies(*packages)])
+    for piece in EXPORT_FORMATS["json" if output.is_json else form](graph):
+        sys.stdout.write(piece)
+    return ExitStatus.OK

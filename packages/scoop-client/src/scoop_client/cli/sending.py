@@ -1,0 +1,122 @@
+"""Sending many requests with progress, and reporting those that failed; for ``scoop load`` and ``scoop import``."""
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Final, NamedTuple, TextIO
+
+from scoop_core import Command, MissingDependencies, Request, Response, encode_request
+
+from scoop_client.blocking import Client
+from scoop_client.cli.one_shot import explain, find_missing
+from scoop_client.cli.output import Output, counted
+from scoop_client.cli.status import ExitStatus
+from scoop_client.errors import ClientError
+
+_FAILURES_SHOWN: Final = 20
+"""The limit of failures on standard error; --failures lists all."""
+
+_ANSWERS_PER_UPDATE: Final = 1_000
+
+
+class Failure(NamedTuple):
+    """A text that was not indexed, and the reason."""
+
+    text: str
+    reason: str
+
+
+class Transfer:
+    """One run of ``scoop load`` or ``scoop import --into``."""
+
+    def __init__(self, output: Output, failures_path: str | None) -> None:
+        self._output = output
+        self._failures_path = failures_path
+        self._rejected: list[Failure] = []
+        self._failed: list[tuple[Request, Response]] = []
+        self._answered = 0
+
+    def reject(self, text: str, reason: str) -> None:
+        """Record an input that is no request."""
+        self._rejected.append(Failure(text, reason))
+
+    def print_requests(self, requests: Iterable[Request]) -> ExitStatus:
+        """Print ``requests`` instead of sending them."""
+        count = 0
+        for request in requests:
+            print(encode_request(request), end="")
+            count += 1
+        self._report(self._rejected)
+        self._output.message(f"{counted(count, 'request')} printed, {len(self._rejected):,} rejected")
+        return ExitStatus.ERROR if self._rejected else ExitStatus.OK
+
+    def send(self, client: Client, requests: Iterable[Request], what: str, total: int | None = None) -> ExitStatus:
+        """Send ``requests``; report progress, failures and a summary. Ctrl-C stops cleanly."""
+        status, ending = ExitStatus.OK, ""
+        try:
+            with self._output.progress(what, total) as progress:
+                for _, response in client.stream(requests):
+                    self._answered += 1
+                    if not response:
+                        self._failed.append((_, response))
+                    if not self._answered % _ANSWERS_PER_UPDATE:
+                        progress.update(self._answered, len(self._failed))
+                progress.update(self._answered, len(self._failed))
+        except KeyboardInterrupt:
+            status, ending = ExitStatus.INTERRUPTED, "interrupted: "
+        except ClientError as error:
+            status = ExitStatus.NO_CONNECTION
+            self._output.error(str(error), status)
+            ending = "incomplete: "
+        failures = self._rejected + [Failure(encode_request(each[0]).rstrip(), "") for each in self._failed]
+        if status is ExitStatus.OK:
+            failures = self._rejected + list(self._explain(client))
+        self._report(failures)
+        self._summarize(ending)
+        return max([status, *(ExitStatus.of(response) for _, response in self._failed), *self._rejected_status()])
+
+    def _rejected_status(self) -> list[ExitStatus]:
+        return [ExitStatus.ERROR] if self._rejected else []
+
+    def _explain(self, client: Client) -> Iterator[Failure]:
+        """Yield the failures with reasons; all missing dependencies are found by one stream of queries."""
+        dependencies = chain.from_iterable(request.dependencies for request, _ in self._failed)
+        missing = set(find_missing(client, dict.fromkeys(dependencies)))
+        for request, response in self._failed:
+            lacking = tuple(name for name in request.dependencies if name in missing)
+            if response is Response.FAIL and request.command is Command.INDEX and lacking:
+                reason = str(MissingDependencies(request.package, lacking)).partition(": ")[2]
+            elif request.command is Command.INDEX and response is Response.FAIL:
+                reason = "every dependency is indexed now: try again"
+            else:
+                reason, _ = explain(client, request, response)
+            yield Failure(encode_request(request).rstrip(), reason)
+
+    def _report(self, failures: list[Failure]) -> None:
+        if self._failures_path:
+            with open(self._failures_path, "w", encoding="utf-8") as file:
+                _write_failures(failures, file)
+            return
+        for failure in failures[:_FAILURES_SHOWN]:
+            self._output.message(f"{failure.text}: {failure.reason}" if failure.reason else failure.text)
+        if len(failures) > _FAILURES_SHOWN:
+            self._output.message(f"and {len(failures) - _FAILURES_SHOWN:,} more; --failures FILE lists all")
+
+    def _summarize(self, ending: str) -> None:
+        failed, rejected = len(self._failed), len(self._rejected)
+        value = {"answered": self._answered, "ok": self._answered - failed, "failed": failed, "rejected": rejected}
+        if self._output.is_json:
+            print(json.dumps(value | {"complete": not ending}))
+            return
+        text = (
+            f"{ending}{counted(self._answered, 'request')} answered: {self._answered - failed:,} OK, {failed:,} failed"
+        )
+        with contextlib.suppress(BrokenPipeError):
+            self._output.message(f"{text}, {rejected:,} rejected" if rejected else text)
+
+
+def _write_failures(failures: Iterable[Failure], file: TextIO) -> None:
+    file.writelines(
+        f"# {failure.reason}\n{failure.text}\n" if failure.reason else f"{failure.text}\n" for failure in failures
+    )

@@ -1,0 +1,146 @@
+"""The settings of the command: flags override variables, these the file with named servers, and it the defaults.
+
+The file is TOML::
+
+    server = "build"                    # used without --server
+
+    [servers.build]
+    addresses = ["tls:index-1.example:8443", "tls:index-2.example:8443"]
+    ca = "/etc/scoop/authority.pem"
+    cert = "/etc/scoop/client.pem"
+    data = "/var/lib/scoop"             # answers offline questions
+"""
+
+import os
+import re
+import tomllib
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+from scoop_client.blocking import Client
+from scoop_client.errors import ClientError
+from scoop_client.options import create_tls_context
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:8080"
+DEFAULT_DATA: Final = "scoop-data"
+"""The data directory of a server that was started in the same directory without options."""
+
+VARIABLES: Final = {
+    "server": "SCOOP_SERVER",
+    "ca": "SCOOP_CLIENT_CA",
+    "cert": "SCOOP_CLIENT_CERT",
+    "key": "SCOOP_CLIENT_KEY",
+    "connect_timeout": "SCOOP_CLIENT_CONNECT_TIMEOUT",
+    "response_timeout": "SCOOP_CLIENT_RESPONSE_TIMEOUT",
+    "data": "SCOOP_CLIENT_DATA",
+}
+"""The variable of each setting. The prefix SCOOP_ alone belongs to the server."""
+
+CONFIG_VARIABLE: Final = "SCOOP_CLIENT_CONFIG"
+
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)?")
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+class UsageError(ClientError):
+    """The command line, a variable or the settings file is invalid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The effective settings."""
+
+    server: str = DEFAULT_ADDRESS
+    """Addresses, separated by commas, or the name of a server in the file."""
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    connect_timeout: str = "5s"
+    response_timeout: str = "30s"
+    data: str = DEFAULT_DATA
+
+    def new_client(self, addresses: str | None = None, *, resend_changes: bool = False) -> Client:
+        """Return a client of the server, or of ``addresses``. Raises UsageError."""
+        try:
+            uses_files = self.ca or self.cert or self.key
+            return Client(
+                *[each for each in re.split(r"[,\s]+", addresses or self.server) if each],
+                tls=create_tls_context(self.ca, self.cert, self.key) if uses_files else None,
+                connect_timeout=parse_duration(self.connect_timeout),
+                response_timeout=parse_duration(self.response_timeout),
+                resend_changes=resend_changes,
+            )
+        except ValueError as error:
+            raise UsageError(f"cannot use the settings: {error}") from error
+        except OSError as error:
+            files = ", ".join(filter(None, (self.ca, self.cert, self.key)))
+            raise UsageError(f"cannot read the certificates {files}: {error}") from error
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a time such as ``30``, ``500ms`` or ``2m``. Raises ValueError.
+
+    >>> parse_duration("500ms")
+    0.5
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"expected a time such as 500ms, 30s or 2m, got {text!r}")
+    return float(match[1]) * _SECONDS[match[2] or "s"]
+
+
+def default_file(environment: Mapping[str, str]) -> Path:
+    """Return the path of the settings file that is read if none is named."""
+    home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME", "/"), ".config")
+    return Path(home, "scoop", "client.toml")
+
+
+def resolve(flags: Namespace, environment: Mapping[str, str]) -> Settings:
+    """Return the settings. Raises UsageError."""
+    given: dict[str, str] = {}
+    for name, variable in VARIABLES.items():
+        value = getattr(flags, name, None) or environment.get(variable)
+        if value:
+            given[name] = value
+    named = getattr(flags, "config", None) or environment.get(CONFIG_VARIABLE)
+    path = Path(named) if named else default_file(environment)
+    if named or path.is_file():
+        given = _read_file(path, given.get("server")) | given
+        # A name has been replaced by its addresses.
+        if "addresses" in given:
+            given["server"] = given.pop("addresses")
+    return Settings(**given)
+
+
+def _read_file(path: Path, server: str | None) -> dict[str, str]:
+    """Return the settings of the server with the name ``server``, or of the default one."""
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the settings {path}: {error}") from error
+    servers = content.get("servers", {})
+    name = server or content.get("server")
+    if not isinstance(servers, dict) or unknown_keys(content, {"server", "servers"}):
+        raise UsageError(f"cannot read the settings {path}: expected the key server and tables [servers.NAME]")
+    if name is None:
+        return {}
+    entry = servers.get(name)
+    if entry is None:
+        return {} if server else {"server": str(name)}
+    known = {"addresses"} | {field.name for field in fields(Settings)} - {"server"}
+    if not isinstance(entry, dict) or unknown_keys(entry, known) or not entry.get("addresses"):
+        raise UsageError(
+            f"cannot read the settings {path}: expected addresses and other settings in [servers.{name}], of "
+            f"{', '.join(sorted(known))}"
+        )
+    addresses = entry["addresses"]
+    joined = addresses if isinstance(addresses, str) else ",".join(map(str, addresses))
+    return {key: str(value) for key, value in entry.items()} | {"addresses": joined}
+
+
+def unknown_keys(table: Mapping[str, object], known: set[str]) -> set[str]:
+    """Return the keys of ``table`` that are not ``known``."""
+    return set(table) - known

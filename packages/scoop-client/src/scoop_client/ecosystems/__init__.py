@@ -1,0 +1,1 @@
+"""Adapters that turn the packages of real ecosystems into an index."""

@@ -1,0 +1,48 @@
+"""Homebrew's formulae, as its API (``formula.json``) and ``brew info --json=v2`` return them.
+
+- A formula depends on its ``dependencies``; with ``build``, also on its ``build_dependencies``.
+- Recommended and optional dependencies, and what macOS provides (``uses_from_macos``), do not count.
+- A dependency under an alias or an old name is one on the formula.
+"""
+
+import json
+from collections.abc import Iterable
+
+from scoop_client.ecosystems.imported import Imported, build
+from scoop_client.ecosystems.values import Table, table, tables, text, texts
+from scoop_client.errors import InvalidInput
+from scoop_client.inputs import read_bytes
+
+
+def import_homebrew(paths: Iterable[str], *, build_dependencies: bool = False) -> Imported:
+    """Return the formulae of ``paths``. Raises InvalidInput."""
+    formulae: dict[str, Table] = {}
+    for path in paths:
+        for formula in _read(path):
+            formulae[text(formula.get("name"))] = formula
+    names = {other: name for name, formula in formulae.items() for other in _other_names(formula)}
+    names |= {name: name for name in formulae}
+    dependencies: dict[str, list[str]] = {}
+    for name, formula in formulae.items():
+        listed = texts(formula.get("dependencies"))
+        if build_dependencies:
+            listed += texts(formula.get("build_dependencies"))
+        dependencies[name] = [names.get(each, each) for each in listed]
+    return build(dependencies)
+
+
+def _other_names(formula: Table) -> list[str]:
+    return [*texts(formula.get("aliases")), *texts(formula.get("oldnames")), text(formula.get("full_name"))]
+
+
+def _read(path: str) -> list[Table]:
+    try:
+        value = json.loads(read_bytes(path))
+    except ValueError as error:
+        raise InvalidInput(path, str(error)) from error
+    if isinstance(value, dict):
+        value = value.get("formulae", [value])
+    formulae = tables(value)
+    if not formulae or not all(text(table(formula).get("name")) for formula in formulae):
+        raise InvalidInput(path, "expected formulae with names, as formula.json has them")
+    return formulae

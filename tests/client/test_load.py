@@ -1,0 +1,155 @@
+"""``scoop load``: forms of input, dependency order, failures with reasons, interruption."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scoop_core import Command, DependencyGraph, Request, parse_request
+
+from scoop_client.ordering import in_dependency_order, requests_of_lines
+
+from tests.support.command import Scoop
+from tests.support.process import ServerProcess
+from tests.support.scripted_server import ScriptedServer, read_lines
+
+CYCLE = "b: c a\na: b\nc: a\n"
+
+
+class TestInput:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "INDEX|isl|gmp\n# a comment\n\nINDEX|gmp|\r\n",
+            "isl: gmp  # a comment\n\ngmp:\n",
+            "isl: gmp\ngmp",
+            '{"isl": ["gmp"], "gmp": []}',
+            '[{"name": "isl", "dependencies": ["gmp"]}, {"name": "gmp"}]',
+        ],
+    )
+    def test_every_form_from_a_file_and_from_a_pipe(
+        self, scoop: Scoop, server: ServerProcess, tmp_path: Path, text: str
+    ) -> None:
+        (tmp_path / "input").write_text(text, newline="")
+        expected = (0, "INDEX|gmp|\nINDEX|isl|gmp\n", "2 requests printed, 0 rejected\n")
+        assert scoop("load", "--dry-run", str(tmp_path / "input")) == expected
+        assert scoop("load", "--dry-run", stdin=text.encode()) == expected
+        address = f"127.0.0.1:{server.port}"
+        result = scoop("load", "--server", address, stdin=text.encode())
+        assert result == (0, "", "2 requests answered: 2 OK, 0 failed\n")
+        assert scoop("--server", address, "query", "isl").status == 0
+
+    def test_a_file_of_another_encoding_or_form(self, scoop: Scoop) -> None:
+        assert scoop("load", "--dry-run", stdin=b"caf\xe9\ntea\n").status == 2
+        assert scoop("load", "--dry-run", stdin=b"isl gmp\n").err.endswith("got 'isl gmp'\n")
+        assert scoop("load", "--dry-run", stdin=b'{"isl": "gmp"}').status == 2
+        assert scoop("load", "--dry-run", "/nonexistent").status == 2
+        assert scoop("load", "--dry-run", stdin=b"") == (0, "", "0 requests printed, 0 rejected\n")
+
+
+class TestOrder:
+    def test_a_cycle(self, scoop: Scoop, address: str) -> None:
+        assert scoop("load", "--server", address, stdin=CYCLE.encode()).status == 0
+        assert scoop("--server", address, "query", "a", "b", "c").status == 0
+
+    def test_dependencies_that_only_the_server_knows(self, scoop: Scoop, address: str) -> None:
+        scoop("--server", address, "index", "gmp")
+        assert scoop("load", "--server", address, stdin=b"isl: gmp\ncloog: isl gmp\n").status == 0
+
+    def test_other_requests_keep_their_place(self) -> None:
+        lines = ["INDEX|isl|gmp\n", "INDEX|gmp|\n", "REMOVE|isl|\n", "INDEX|isl|\n", "QUERY|isl|\n"]
+        ordered = in_dependency_order(requests_of_lines(lines, lambda _, reason: pytest.fail(reason)))
+        assert [f"{request.command}|{request.package}" for request in ordered] == [
+            "INDEX|gmp",
+            "INDEX|isl",
+            "REMOVE|isl",
+            "INDEX|isl",
+            "QUERY|isl",
+        ]
+
+    @given(st.dictionaries(st.sampled_from("abcdefgh"), st.lists(st.sampled_from("abcdefgh"), max_size=4)))
+    def test_every_graph_is_made_with_no_request_refused(self, packages: dict[str, list[str]]) -> None:
+        packages = {name: packages.get(name, []) for name in "abcdefgh"}
+        requests = [Request.of(Command.INDEX, name, dependencies) for name, dependencies in packages.items()]
+        graph = DependencyGraph.from_requests(in_dependency_order(requests))
+        assert graph == DependencyGraph.from_mapping(packages)
+
+    def test_many_lines_are_read_as_one_by_one(self) -> None:
+        lines = [f"INDEX|p{number}|{'p0,p0' if number else ''}\n" for number in range(10_000)]
+        one_by_one = [parse_request(line.strip()) for line in lines]
+        read = list(requests_of_lines(lines, lambda _, reason: pytest.fail(reason)))
+        assert [(each.package, set(each.dependencies)) for each in read] == [
+            (each.package, set(each.dependencies)) for each in one_by_one
+        ]
+
+
+class TestFailures:
+    INPUT = b"a: b\nd: nothing\ne: d\nbad!: a\nb:\n"
+
+    def test_they_are_listed_with_reasons(self, scoop: Scoop, address: str) -> None:
+        result = scoop("load", "--server", address, stdin=self.INPUT)
+        assert result.status == 2
+        assert result.err.splitlines() == [
+            "bad!: invalid '!' at column 4 of the name",
+            "INDEX|d|nothing: nothing is not indexed",
+            "INDEX|e|d: d is not indexed",
+            "4 requests answered: 2 OK, 2 failed, 1 rejected",
+        ]
+
+    def test_they_are_written_to_a_file_that_can_be_loaded(self, scoop: Scoop, address: str, tmp_path: Path) -> None:
+        failures = str(tmp_path / "failures")
+        assert scoop("load", "--server", address, "--failures", failures, stdin=b"d: nothing\nb:\n").status == 1
+        assert Path(failures).read_text() == "# nothing is not indexed\nINDEX|d|nothing\n"
+        scoop("--server", address, "index", "nothing")
+        assert scoop("load", "--server", address, failures).status == 0
+
+    def test_json(self, scoop: Scoop, address: str) -> None:
+        result = scoop("load", "--json", "--server", address, stdin=self.INPUT)
+        assert result.json() == [{"answered": 4, "ok": 2, "failed": 2, "rejected": 1, "complete": True}]
+
+    def test_many_are_counted(self, scoop: Scoop, address: str) -> None:
+        lines = "".join(f"p{number}: nothing\n" for number in range(50))
+        result = scoop("load", "--server", address, stdin=lines.encode())
+        assert len(result.err.splitlines()) == 22
+        assert "and 30 more; --failures FILE lists all\n" in result.err
+
+
+class TestEnds:
+    def test_ctrl_c_reports_the_progress(self, scoop: Scoop) -> None:
+        def answer_one_and_interrupt(sock: socket.socket, _number: int) -> None:
+            read_lines(sock, 2)
+            sock.sendall(b"OK\n")
+            os.kill(os.getpid(), signal.SIGINT)
+
+        with ScriptedServer(answer_one_and_interrupt) as server:
+            result = scoop("load", "--server", server.address, stdin=b"a\nb\n")
+        assert result.status == 130
+        assert result.err.startswith("interrupted: ")
+
+    def test_a_lost_connection_reports_the_progress(self, scoop: Scoop) -> None:
+        def answer_one(sock: socket.socket, _number: int) -> None:
+            read_lines(sock, 2)
+            sock.sendall(b"OK\n")
+
+        with ScriptedServer(answer_one) as server:
+            result = scoop("load", "--server", server.address, stdin=b"a\nb\n")
+        assert result.status == 3
+        assert result.err.splitlines() == [
+            f"scoop: lost the connection to {server.address}: closed by the server; outcome unknown: 1 of the changes",
+            "incomplete: 1 request answered: 1 OK, 0 failed",
+        ]
+
+    def test_a_lost_connection_is_survived_with_resend(self, scoop: Scoop) -> None:
+        def answer_one_each(sock: socket.socket, _number: int) -> None:
+            read_lines(sock, 1)
+            sock.sendall(b"OK\n")
+
+        with ScriptedServer(answer_one_each) as server:
+            assert scoop("load", "--resend", "--server", server.address, stdin=b"a\nb\n").status == 0
+
+    def test_no_connection(self, scoop: Scoop) -> None:
+        assert scoop("load", "--server", "unix:/nonexistent", stdin=b"a\n").status == 3

@@ -1,0 +1,151 @@
+"""Offline questions, and the sources that they accept."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scoop_core import DependencyGraph, decode_dot, decode_graphml, decode_node_link, encode_snapshot
+
+from scoop_client import InvalidInput
+from scoop_client.inputs import read_graph
+
+from tests.support.command import Scoop
+from tests.support.process import ServerProcess, run_to_end
+
+GRAPH = DependencyGraph.from_mapping(
+    {"gcc": ["isl", "mpfr"], "isl": ["gmp"], "mpfr": ["gmp"], "gmp": [], "a": ["b"], "b": ["a"]}
+)
+LIST = b"gcc: isl mpfr\nisl: gmp\nmpfr: gmp\na: b\nb: a\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "out", "value"),
+    [
+        (["why", "gcc", "gmp"], 0, "gcc -> isl -> gmp\n", {"path": ["gcc", "isl", "gmp"]}),
+        (["why", "gmp", "gcc"], 1, "gmp does not depend on gcc\n", {"path": []}),
+        (["needs", "gcc"], 0, "gmp\nisl\nmpfr\n", {"needs": ["gmp", "isl", "mpfr"]}),
+        (["needs", "gcc", "--direct"], 0, "isl\nmpfr\n", {"needs": ["isl", "mpfr"]}),
+        (["needs", "gmp"], 0, "", {"needs": []}),
+        (["impact", "gmp"], 0, "isl\nmpfr\ngcc\n", {"impact": ["isl", "mpfr", "gcc"]}),
+        (["impact", "gmp", "isl", "--direct"], 0, "gcc\nmpfr\n", {"impact": ["gcc", "mpfr"]}),
+        (["cycles"], 0, "a b\n", {"cycles": [["a", "b"]]}),
+        (["order"], 0, "b\na\ngmp\nisl\nmpfr\ngcc\n", {"order": ["b", "a", "gmp", "isl", "mpfr", "gcc"]}),
+        (["layers"], 0, "a b gmp\nisl mpfr\ngcc\n", {"layers": [["a", "b", "gmp"], ["isl", "mpfr"], ["gcc"]]}),
+    ],
+)
+def test_questions(scoop: Scoop, arguments: list[str], status: int, out: str, value: dict[str, object]) -> None:
+    assert scoop(*arguments, "--from", "-", stdin=LIST) == (status, out, "")
+    printed = json.loads(scoop(*arguments, "--from", "-", "--json", stdin=LIST).out)
+    assert printed | value == printed
+
+
+def test_stats(scoop: Scoop) -> None:
+    lines = scoop("stats", "--from", "-", stdin=LIST).out.splitlines()
+    assert [line.split() for line in lines[:4]] == [
+        ["packages", "6"],
+        ["dependencies", "6"],
+        ["layers", "3"],
+        ["cyclic", "groups", "1"],
+    ]
+    value = json.loads(scoop("stats", "--from", "-", "--json", stdin=LIST).out)
+    assert value["most_depended_on"]["gmp"] == 2
+
+
+def test_diff(scoop: Scoop, tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("gmp\nisl: gmp\nmake\n")
+    (tmp_path / "new").write_text("gmp\nisl: ppl\n")
+    arguments = ("diff", str(tmp_path / "old"), str(tmp_path / "new"))
+    assert scoop(*arguments) == (1, "+ ppl\n- make\n~ isl +ppl -gmp\n", "")
+    assert json.loads(scoop(*arguments, "--json").out) == {
+        "added": ["ppl"],
+        "removed": ["make"],
+        "changed": ["isl"],
+        "requests": ["INDEX|ppl|", "INDEX|isl|ppl", "REMOVE|make|"],
+    }
+    assert scoop("diff", arguments[1], arguments[1]) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("form", "decode"), [("dot", decode_dot), ("graphml", decode_graphml), ("json", decode_node_link)]
+)
+def test_export(scoop: Scoop, form: str, decode: Callable[[str], DependencyGraph]) -> None:
+    assert decode(scoop("export", "--format", form, "--from", "-", stdin=LIST).out) == GRAPH
+    part = decode(scoop("export", "isl", "--format", form, "--from", "-", stdin=LIST).out)
+    assert part.to_mapping() == {"isl": ("gmp",), "gmp": ()}
+    assert scoop("export", "--json", "--from", "-", stdin=LIST).out.startswith("{")
+    assert scoop("export", "--format", "mermaid", "--from", "-", stdin=LIST).out.startswith("flowchart")
+
+
+def test_an_unknown_package(scoop: Scoop) -> None:
+    result = scoop("impact", "nothing", "--from", "-", stdin=LIST)
+    assert result == (1, "", "scoop: package 'nothing' is not indexed\n")
+
+
+class TestSources:
+    def test_files_of_every_form(self, tmp_path: Path) -> None:
+        forms = {
+            "snapshot": b"".join(encode_snapshot(GRAPH)),
+            "lines": "".join(f"{line}\n" for line in GRAPH.to_lines()).encode(),
+            "unordered": "".join(f"{line}\n" for line in sorted(GRAPH.to_lines(), reverse=True)).encode(),
+            "changes": ("".join(f"{line}\n" for line in GRAPH.to_lines()) + "INDEX|x|\nREMOVE|x|\n").encode(),
+            "list": LIST,
+            "mapping.json": json.dumps({name: list(names) for name, names in GRAPH.to_mapping().items()}).encode(),
+        }
+        for name, content in forms.items():
+            (tmp_path / name).write_bytes(content)
+            if name != "unordered":  # of a cycle's two lines the last one counts
+                assert read_graph(str(tmp_path / name)) == GRAPH, name
+
+    @pytest.mark.parametrize("form", ["dot", "graphml", "json"])
+    def test_what_export_prints(self, scoop: Scoop, tmp_path: Path, form: str) -> None:
+        path = tmp_path / f"graph.{form}"
+        path.write_text(scoop("export", "--format", form, "--from", "-", stdin=LIST).out)
+        assert read_graph(str(path)) == GRAPH
+
+    def test_a_data_directory_beside_its_server_and_its_dump(self, tmp_path: Path) -> None:
+        data = str(tmp_path / "data")
+        with ServerProcess("--data-dir", data) as server, server.connect() as client:
+            client.ask(*GRAPH.to_lines(), "INDEX|x|", "REMOVE|x|")
+            assert read_graph(data) == GRAPH
+            dump = run_to_end("dump", data).stdout.encode()
+        assert read_graph(data) == GRAPH
+        (tmp_path / "dump").write_bytes(dump)
+        assert read_graph(str(tmp_path / "dump")) == GRAPH
+        (tmp_path / "dump").write_bytes(dump[: len(dump) // 2])
+        with pytest.raises(InvalidInput, match="the dump is truncated"):
+            read_graph(str(tmp_path / "dump"))
+        (tmp_path / "dump").write_bytes(dump.replace(b"gcc", b"gcd"))
+        with pytest.raises(InvalidInput, match="the checksum of the dump is wrong"):
+            read_graph(str(tmp_path / "dump"))
+
+    def test_the_default_source_is_the_data_directory_of_a_server_in_this_directory(
+        self, scoop: Scoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        with ServerProcess(working_directory=tmp_path) as server:
+            assert scoop("--server", f"127.0.0.1:{server.port}", "index", "gmp").status == 0
+            assert scoop("order").out == "gmp\n"
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            (b"#scoop snapshot 1\n", "its last line is not a trailer"),
+            (b"INDEX|a\n", "expected 2 bars, got 1"),
+            (b"a b\n", "line 1: expected 'name: dependency ...'"),
+            (b"[1]", "expected a name, got None"),
+            (b"{", "Expecting property name"),
+            (b"x!\n", "invalid '!'"),
+        ],
+    )
+    def test_invalid_files(self, tmp_path: Path, content: bytes, reason: str) -> None:
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(InvalidInput) as caught:
+            read_graph(str(tmp_path / "file"))
+        assert caught.value.source == str(tmp_path / "file")
+        assert reason in caught.value.reason
+
+    def test_a_directory_without_an_index(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidInput, match="no snapshot"):
+            read_graph(str(tmp_path))
