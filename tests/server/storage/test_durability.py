@@ -239,7 +239,8 @@ def test_no_space_for_the_snapshot_of_a_shutdown_loses_nothing(path: Path) -> No
         assert [line for line in server.log_lines if line.startswith("scoop-server: ")] == [
             (
                 f"scoop-server: cannot save a snapshot in {path}: {os.strerror(errno.EFBIG)}; its journals hold "
-                "every acknowledged change, so check the disk, and then the directory with: scoop-server check"
+                "every acknowledged change; check the disk and the place of the directory, and then the files with: "
+                "scoop-server check"
             )
         ]
     with ServerProcess("--data-dir", str(path)) as server:

@@ -542,7 +542,7 @@ def test_a_save_without_space_loses_nothing(bench: Bench, failing: str) -> None:
             opened.save()
     assert re.fullmatch(
         rf"cannot save a snapshot in {bench.path}: No space left on device; its journals hold every acknowledged "
-        "change, so check the disk, and then the directory with: scoop-server check",
+        "change; check the disk and the place of the directory, and then the files with: scoop-server check",
         str(failed.value),
     )
     with bench.open() as opened:

@@ -25,8 +25,8 @@ _RETRY_SECONDS: Final = 60.0
 _SLACK_BYTES: Final = 65_536
 """Left for the header of the next journal and the blocks of the directory."""
 
-_SMALL_DISK_BYTES: Final = 64 * 1_048_576
-"""With less free space, no room is reserved ahead in the journal."""
+_SMALL_DISK_BYTES: Final = 16 * 1_048_576
+"""With less free space, no room is reserved ahead in the journal: it would be a notable share of it."""
 
 
 class Backlog:

@@ -297,8 +297,8 @@ class JournalStore:
         state = (
             f"{journal.lost_reason}, so what it held is lost; restore the directory from a backup"
             if journal.is_damaged
-            else "its journals hold every acknowledged change, so check the disk, and then the directory with: "
-            "scoop-server check"
+            else "its journals hold every acknowledged change; check the disk and the place of the directory, and then "
+            "the files with: scoop-server check"
         )
         return DataDirectoryError(f"cannot save a snapshot in {self._directory.path}: {reason}; {state}")
 
