@@ -1,0 +1,206 @@
+"""One life of a real server in which one system call fails, by strace: it goes on, or it ends with one line."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.support.process import BlockingClient, ServerProcess, server_environment
+
+SERVER: Final = (sys.executable, "-m", "scoop_server")
+
+CALLS: Final[dict[str, tuple[str, ...]]] = {
+    "openat": ("EIO", "EMFILE", "ENOSPC", "EROFS"),
+    "close": ("EIO",),
+    "read": ("EIO",),
+    "lseek": ("EIO",),
+    "newfstatat": ("EIO",),
+    "fstatfs": ("EIO",),
+    "getdents64": ("EIO",),
+    "mkdir": ("EIO",),
+    "flock": ("EIO", "ENOLCK"),
+    "write": ("EIO", "ENOSPC", "EROFS"),
+    "pwrite64": ("EIO", "ENOSPC"),
+    "ftruncate": ("EIO", "EROFS"),
+    "fsync": ("EIO", "ENOSPC", "EROFS"),
+    "fdatasync": ("EIO", "ENOSPC", "EROFS"),
+    "renameat": ("EIO", "ENOSPC", "EROFS"),
+    "unlinkat": ("EIO", "EROFS"),
+}
+"""The calls by which storage touches files, and the errors that each may report."""
+
+_ONLY_ON_FILES: Final = frozenset({"openat", "close", "read", "lseek", "newfstatat", "getdents64"})
+"""Calls that Python itself needs everywhere: they fail only on the directory and the files in it."""
+
+_WAIT_SECONDS: Final = 20.0
+_LOG_LINE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ |scoop-server: ")
+_CHANGES: Final = 12
+
+
+class NotAsPromisedError(Exception):
+    """A fault had an outcome that is not allowed."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The call ``call`` fails with ``error`` when it is made for the ``when``-th time."""
+
+    call: str
+    error: str
+    when: int
+
+    def __str__(self) -> str:
+        return f"{self.call} {self.when} fails with {self.error}"
+
+
+def reason_to_skip() -> str:
+    """Return the reason for which this machine cannot inject faults; empty if it can."""
+    if shutil.which("strace") is None:
+        return "strace is not installed"
+    tried = subprocess.run(["strace", "-qq", "-o", os.devnull, "true"], capture_output=True, check=False)
+    return "" if tried.returncode == 0 else "strace may not trace processes here"
+
+
+def _strace(path: Path, expression: str, calls: Sequence[str], output: str) -> list[str]:
+    """Return the start of a command whose calls are traced. The server stays the direct child (-D)."""
+    command = ["strace", "-D", "-f", "-qq", "-o", output, "-e", f"trace={','.join(calls)}", "-e", "signal=none"]
+    if set(calls) <= _ONLY_ON_FILES:
+        names = [f"{kind}-{number}" for kind in ("journal", "snapshot") for number in range(1, 6)]
+        for place in (path, *(path / name for name in ("lock", "lock.trial", *names))):
+            command += ["-P", str(place)]
+    return [*command, *(["-e", expression] if expression else [])]
+
+
+def count_calls(parent: Path) -> Counter[str]:
+    """Return how often each call is made in a life without faults."""
+    counts: Counter[str] = Counter()
+    for calls in (sorted(_ONLY_ON_FILES), sorted(CALLS.keys() - _ONLY_ON_FILES)):
+        path, trace = parent / "data", parent / "trace"
+        Life(path, _strace(path, "", calls, str(trace))).run()
+        found = re.findall(r"^\d+ +(\w+)\(", trace.read_text("ascii", "replace"), re.MULTILINE)
+        counts.update(call for call in found if call in calls)
+        shutil.rmtree(path)
+    return counts
+
+
+class Life:
+    """A server on ``path``, from its start to its end, with a client whose acknowledged changes are known."""
+
+    def __init__(self, path: Path, tracer: Sequence[str]) -> None:
+        self.acknowledged: set[str] = set()
+        self._path = path
+        self._tracer = tracer
+        self._number = 0
+        self._log: list[str] = []
+
+    def run(self) -> str:
+        """Live; return the outcome. Raises :exc:`NotAsPromisedError`."""
+        with subprocess.Popen(
+            [*self._tracer, *SERVER, "--port", "0", "--data-dir", str(self._path)],
+            env=server_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                return self._use(process)
+            finally:
+                process.kill()
+
+    def _use(self, process: subprocess.Popen[str]) -> str:
+        assert process.stderr is not None
+        os.set_blocking(process.stderr.fileno(), False)
+        address = self._wait_for(process, r"listening on 127\.0\.0\.1:(\d+)")
+        if address is not None:
+            port = int(address[1])
+            self._change(port)
+            process.send_signal(signal.SIGUSR1)
+            self._change(port)
+            self._wait_for(process, "compaction .*(complete|tried again)", seconds=5.0)
+            self._change(port)
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        try:
+            status = process.wait(_WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise NotAsPromisedError("the server does not end") from None
+        self._read_log(process)
+        return self._outcome(status)
+
+    def _outcome(self, status: int) -> str:
+        odd = [line for line in self._log if not _LOG_LINE.match(line)]
+        last = [line for line in self._log if line.startswith("scoop-server: ")]
+        if odd or status not in {0, 1} or len(last) != status:
+            raise NotAsPromisedError("\n".join([f"status {status}:", *self._log[-40:]]))
+        return "continues" if status == 0 else "one line"
+
+    def _read_log(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        text = ""
+        while True:
+            try:
+                piece = os.read(process.stderr.fileno(), 65_536)
+            except BlockingIOError:
+                break
+            if not piece:
+                break
+            text += piece.decode("ascii", "replace")
+        self._log += text.splitlines()
+
+    def _wait_for(
+        self, process: subprocess.Popen[str], pattern: str, seconds: float = _WAIT_SECONDS
+    ) -> re.Match[str] | None:
+        """Wait for a line of the log, or for the end of the server."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            has_ended = process.poll() is not None
+            self._read_log(process)
+            for line in self._log:
+                if found := re.search(pattern, line):
+                    return found
+            if has_ended:
+                return None
+            time.sleep(0.02)
+        return None
+
+    def _change(self, port: int) -> None:
+        """Index packages one by one; a client that is disconnected does not know, and tries the next one."""
+        for _ in range(_CHANGES):
+            self._number += 1
+            name = f"package-{self._number}"
+            try:
+                with BlockingClient(("127.0.0.1", port)) as client:
+                    if client.ask(f"INDEX|{name}|") == ["OK"]:
+                        self.acknowledged.add(name)
+            except (OSError, EOFError, AssertionError):
+                continue
+
+
+def try_fault(fault: Fault, parent: Path) -> str:
+    """Let one call fail, and check what is left; return the outcome. Raises :exc:`NotAsPromisedError`."""
+    path = parent / "data"
+    expression = f"inject={fault.call}:error={fault.error}:when={fault.when}"
+    life = Life(path, _strace(path, expression, [fault.call], os.devnull))
+    try:
+        outcome = life.run()
+        if life.acknowledged:
+            with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
+                names = sorted(life.acknowledged)
+                answers = client.ask(*(f"QUERY|{name}|" for name in names))
+                if lost := [name for name, answer in zip(names, answers, strict=True) if answer != "OK"]:
+                    raise NotAsPromisedError(f"acknowledged and lost: {lost}")
+    except NotAsPromisedError as error:
+        error.add_note(f"to repeat it: python -m tests.faults.run --only {fault.call}:{fault.error}:{fault.when}")
+        raise
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+    return outcome
