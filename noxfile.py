@@ -283,6 +283,13 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session(default=False, tags=["campaign"])
+def faults(session: nox.Session) -> None:
+    """Let each system call on files of a real server fail, if strace is installed; arguments go to the program."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.faults.run", *session.posargs)
+
+
+@nox.session(default=False, tags=["campaign"])
 def soak(session: nox.Session) -> None:
     """Load a server with clients of all kinds for ten minutes and check that memory, descriptors and speed stay."""
     _install(session, "test")

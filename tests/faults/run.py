@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 outcomes[try_fault(fault, Path(parent))] += 1
             except NotAsPromisedError as error:
                 outcomes["FAILED"] += 1
-                print("\n".join([f"{fault}: {error}", *error.__notes__]))
+                print(f"{fault}: {error}")
+                print(f"to repeat it: python -m tests.faults.run --only {fault.call}:{fault.error}:{fault.when}")
     print(f"{len(faults)} faults: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())))
     return 1 if outcomes["FAILED"] else 0
 

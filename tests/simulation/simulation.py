@@ -244,7 +244,7 @@ class Life:
             self._make_trouble(trouble)
             if random.random() < 0.02:
                 network.connect(self._requests(), random.choice(list(Habit)))
-            if random.random() < 0.02:
+            if random.random() < (0.1 if trouble == "space" else 0.02):
                 store.request_compaction()
             if network.is_quiet and not self._is_compaction_hanging:
                 self._end_when_quiet(server)
