@@ -92,11 +92,12 @@ def rows_for(count: int) -> Iterator[Row]:
     rust.add_nodes_from(list(mapping))
     rust.add_edges_from_no_data([(number_of[a], number_of[b]) for a, b in graph.edges()])
     snapshot, pickled = b"".join(encode_snapshot(graph)), pickle.dumps(graph)
+    text = "".join(f"INDEX|{name}|{','.join(dependencies)}\n" for name, dependencies in mapping.items())
     chance = random.Random(1)
     names = list(mapping)
     sample = chance.sample(names, SAMPLE)
-    tops = [name for name in names[-count // 3 :] if 0 < len(indexed.transitive_dependents(name)) <= SMALL_RESULT_MAX]
-    small = chance.sample(tops, min(SAMPLE, len(tops)))
+    last = chance.sample(names[-count // 5 :], min(SAMPLE * 10, count // 5))  # few depend on the last ones
+    small = [name for name in last if 0 < len(indexed.transitive_dependents(name)) <= SMALL_RESULT_MAX][:SAMPLE]
     numbers, small_numbers = [number_of[name] for name in sample], [number_of[name] for name in small]
     wide = sample[:3]
 
@@ -184,6 +185,12 @@ def rows_for(count: int) -> Iterator[Row]:
     )
     yield Row(
         "find_path", "networkx shortest_path", lambda: [graph.find_path(a, b) for a, b in pairwise(wide)], nx_paths
+    )
+    yield Row(
+        "apply_lines of new packages, with the reverse index",
+        "apply_lines without it",
+        lambda: IndexedGraph().apply_lines(text),
+        lambda: DependencyGraph().apply_lines(text),
     )
     yield Row("IndexedGraph.from_graph", "networkx copy", lambda: IndexedGraph.from_graph(graph), oracle.copy, 1.0)
     yield Row("copy", "networkx copy", graph.copy, oracle.copy, 1.0)

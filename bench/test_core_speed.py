@@ -1,7 +1,7 @@
-"""How fast the core is, by kind of message, so that a regression has a name.
+"""The speed of scoop-core by kind of message.
 
-Run by ``nox -s bench_core``; what follows ``--`` goes to pytest, as in ``--benchmark-autosave`` before a change and
-``--benchmark-compare`` after it. A batch has 100 messages, and the graph 10,000 packages that each depend on 5
+``nox -s bench_core -- --benchmark-autosave`` before a change and ``-- --benchmark-compare`` after it show what it
+has changed. A batch has 100 messages, and the graph 10,000 packages that each depend on 5
 random others.
 """
 
@@ -28,7 +28,7 @@ from scoop_core import (
 
 BATCH: Final = 100
 ROUNDS: Final = 500
-"""Of a benchmark that must put back what it has changed before the next round."""
+"""The rounds of a benchmark that must undo its changes before the next round."""
 PIECE_BYTES: Final = 50
 """Shorter than two messages, so that nearly every piece ends in the middle of one."""
 
@@ -54,13 +54,13 @@ T = TypeVar("T")
 
 
 class Benchmark(Protocol):
-    """What is used of the fixture of pytest-benchmark, which has no types."""
+    """The used part of the fixture of pytest-benchmark, which has no types."""
 
     def __call__(self, function: Callable[..., T], *arguments: object) -> T:
-        """Time calls of the function with the arguments; return what the last one returned."""
+        """Time calls of the function with the arguments; return the result of the last one."""
 
     def pedantic(self, function: Callable[..., T], *, setup: Callable[[], Any], rounds: int) -> T:
-        """Time one call after each call of ``setup``, which returns its arguments; return what the last returned."""
+        """Time one call after each call of ``setup``, which returns its arguments; return the last result."""
 
 
 @pytest.fixture
@@ -94,6 +94,13 @@ def test_unchanging(benchmark: Benchmark, graph: DependencyGraph, kind: str, cou
     lines, answer = UNCHANGING[kind]
     answers = benchmark(graph.apply_lines, batch_of(lines[-count:]), changes := Changes())
     assert answers == encode_response(answer) * count
+    assert not changes
+
+
+@pytest.mark.parametrize("lines", [UNCHANGING["query hit"][0], mix_lines(PACKAGES)[:BATCH]], ids=["query hit", "mix"])
+def test_one_line_of_each_client(benchmark: Benchmark, graph: DependencyGraph, lines: list[str]) -> None:
+    texts = [f"{line}\n" for line in lines if not line.startswith(("INDEX", "REMOVE"))]
+    assert len(benchmark(graph.apply_batches, texts, changes := Changes())) == len(texts)
     assert not changes
 
 

@@ -107,7 +107,7 @@ class TestOneRequest:
             lambda graph, name: graph.query(name),
         ],
     )
-    def test_what_is_no_name_is_an_error_and_changes_nothing(
+    def test_an_invalid_name_is_an_error_and_changes_nothing(
         self, ask: Callable[[DependencyGraph, str], Response], name: str
     ) -> None:
         graph = graph_of("INDEX|a|", "INDEX|b|")
@@ -127,7 +127,7 @@ class TestOneRequest:
         assert one.apply(Request(command, parse_name("a"), (parse_name("b"),))) is ask[command](other)
         assert one == other
 
-    def test_apply_checks_names_that_no_one_has_checked(self) -> None:
+    def test_apply_checks_the_names_of_a_hand_made_request(self) -> None:
         for command in Command:
             with pytest.raises(InvalidName):
                 DependencyGraph().apply(Request(command, PackageName("a b")))
@@ -143,11 +143,11 @@ class TestOneRequest:
         graph.index("c")
         assert graph.dependencies("c") == ()
 
-    def test_what_is_not_indexed_has_no_dependencies(self) -> None:
+    def test_a_package_that_is_not_indexed_has_no_dependencies(self) -> None:
         with pytest.raises(KeyError, match="missing"):
             DependencyGraph().dependencies("missing")
 
-    def test_names_that_hold_each_other_are_told_apart(self) -> None:
+    def test_names_that_contain_each_other_are_distinguished(self) -> None:
         graph = graph_of("INDEX|a|", "INDEX|aa|", "INDEX|aaa|", "INDEX|x|a,aaa", "INDEX|aa|a,aaa")
         assert graph.remove("aa") is OK
         assert graph.remove("a") is FAIL
@@ -166,7 +166,7 @@ class TestMistakesOfACaller:
         assert len(graph) == 0
         assert graph.apply_lines("") == ""
 
-    def test_a_command_that_is_none_is_not_taken_for_another(self) -> None:
+    def test_an_unknown_command_is_not_taken_for_another(self) -> None:
         request = Request(cast("Command", "BOGUS"), PackageName("a"))
         with pytest.raises(AssertionError, match="BOGUS"):
             DependencyGraph().apply(request)
@@ -181,10 +181,10 @@ class TestCollection:
         assert 1 not in graph
         assert None not in graph
 
-    def test_its_repr_tells_how_much_is_in_it(self) -> None:
+    def test_its_repr_has_the_number_of_packages(self) -> None:
         assert repr(graph_of("INDEX|b|", "INDEX|a|b")) == "<DependencyGraph: 2 packages: b, a>"
 
-    def test_graphs_are_equal_when_the_same_packages_need_the_same_packages(self) -> None:
+    def test_graphs_are_equal_if_the_same_packages_need_the_same_packages(self) -> None:
         graph = graph_of("INDEX|a|", "INDEX|b|", "INDEX|c|a,b")
         assert graph == graph_of("INDEX|b|", "INDEX|a|", "INDEX|c|b,a")
         assert graph == graph_of("INDEX|b|", "INDEX|a|", "INDEX|c|b,a", reject_cycles=True)
@@ -211,7 +211,7 @@ class TestCollection:
             hash(DependencyGraph())
 
     @pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda graph: pickle.loads(pickle.dumps(graph))])
-    def test_a_copy_is_equal_and_goes_its_own_way(self, twin_of: Callable[[DependencyGraph], DependencyGraph]) -> None:
+    def test_a_copy_is_equal_and_independent(self, twin_of: Callable[[DependencyGraph], DependencyGraph]) -> None:
         graph = graph_of("INDEX|a|", "INDEX|b|a")
         twin = twin_of(graph)
         assert twin == graph
@@ -241,7 +241,7 @@ class TestChanges:
             ("REMOVE|top|b,missing", "OK", "REMOVE|top|", "a,b"),
         ],
     )
-    def test_a_change_is_told_in_wire_form_with_what_it_replaced(
+    def test_a_change_has_its_line_and_the_list_that_it_replaced(
         self, line: str, answer: str, change: str, previous: str | None
     ) -> None:
         graph = graph_of("INDEX|a|", "INDEX|b|", "INDEX|top|a,b")
@@ -271,7 +271,7 @@ class TestChanges:
             "",
         ],
     )
-    def test_what_changes_nothing_is_no_change(self, line: str) -> None:
+    def test_a_request_that_changes_nothing_is_no_change(self, line: str) -> None:
         lines = ["INDEX|a|", "INDEX|b|", "INDEX|top|a,b"]
         graph = graph_of(*lines)
         _, changes = self.changes_of(graph, line)
@@ -300,7 +300,7 @@ class TestChanges:
         changes.clear()
         assert (changes.lines, changes.previous, len(changes)) == ([], [], 0)
 
-    def test_undo_takes_the_last_change_back_first(self) -> None:
+    def test_undo_reverts_the_last_change_first(self) -> None:
         lines = ["INDEX|a|", "INDEX|b|a", "INDEX|c|b"]
         graph = graph_of(*lines)
         _, changes = self.changes_of(
@@ -509,7 +509,7 @@ class CountedLookUps(dict[str, str]):
 
 
 class TestTime:
-    """On a ladder each rung doubles the ways down, so that whoever walks every way never comes to an end."""
+    """On a ladder each rung doubles the number of paths: a search along each path would not end."""
 
     LENGTH = 200
 
@@ -521,7 +521,7 @@ class TestTime:
         graph._dependencies = CountedLookUps(graph._dependencies)
         return graph
 
-    def test_a_cycle_is_looked_for_in_linear_time(self) -> None:
+    def test_a_cycle_is_searched_for_in_linear_time(self) -> None:
         graph = self.ladder()
         assert graph.index("x") is OK
         assert graph.index("x", [f"left{self.LENGTH - 1}"]) is OK
@@ -531,13 +531,13 @@ class TestTime:
         graph._dependencies = CountedLookUps(graph._dependencies)
         assert graph.index("right0", ["y"]) is FAIL
 
-    def test_a_graph_is_written_down_in_linear_time(self) -> None:
+    def test_the_lines_of_a_graph_take_linear_time(self) -> None:
         graph = self.ladder()
         assert len(list(graph.to_lines())) == 2 * self.LENGTH
 
 
 class TestRejectCycles:
-    def test_a_long_way_round_is_found_without_recursion(self) -> None:
+    def test_a_long_cycle_is_found_without_recursion(self) -> None:
         graph = DependencyGraph(reject_cycles=True)
         length = 100_000
         graph.apply_lines(as_batch(["INDEX|0|", *(f"INDEX|{n}|{n - 1}" for n in range(1, length))]), Changes())
@@ -556,7 +556,7 @@ class TestRejectCycles:
         assert graph.index("a") is OK
         assert graph.index("a", ["b"]) is FAIL
 
-    def test_a_way_that_leads_into_another_cycle_ends(self) -> None:
+    def test_a_search_that_reaches_another_cycle_ends(self) -> None:
         graph = DependencyGraph.from_lists(["a", "b", "c", "d"], ["b", "a", "", "c"])
         graph.reject_cycles = True
         assert graph.index("c", ["a", "b"]) is OK

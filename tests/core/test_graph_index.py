@@ -98,6 +98,13 @@ class TestObservers:
         graph.subscribe(lambda _: None)
 
 
+def test_a_plain_graph_holds_no_index_and_no_observers() -> None:
+    graph = DependencyGraph.from_mapping({"a": ["a"]})
+    assert not hasattr(graph, "__dict__")
+    held = {slot for kind in DependencyGraph.__mro__ for slot in getattr(kind, "__slots__", ())}
+    assert held == {"_dependencies", "_dependent_counts", "_is_acyclic", "_rejects_cycles"}
+
+
 class TestIndex:
     def test_a_package_that_depends_on_itself_is_its_dependent(self) -> None:
         graph = IndexedGraph.from_mapping({"a": ["a"], "b": []})

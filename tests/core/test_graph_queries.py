@@ -74,7 +74,9 @@ class TestNeighbours:
             ("a:a", "a", "a"),
         ],
     )
-    def test_dependents_are_sorted_and_know_who_depends_on_itself(self, text: str, package: str, expected: str) -> None:
+    def test_dependents_are_sorted_and_include_the_package_if_it_depends_on_itself(
+        self, text: str, package: str, expected: str
+    ) -> None:
         assert letters(graph_of(text).dependents(package)) == expected
 
     def test_a_name_within_a_name_is_no_dependent(self) -> None:
@@ -115,7 +117,9 @@ class TestClosures:
             ("a:a", "a", ""),
         ],
     )
-    def test_requirements_can_be_installed_in_their_order(self, text: str, package: str, expected: str) -> None:
+    def test_transitive_dependencies_come_in_an_order_of_installation(
+        self, text: str, package: str, expected: str
+    ) -> None:
         assert letters(graph_of(text).transitive_dependencies(package)) == expected
 
     @pytest.mark.parametrize(
@@ -129,11 +133,11 @@ class TestClosures:
             ("a:a", "a", ""),
         ],
     )
-    def test_the_impact_can_be_built_again_in_its_order(self, text: str, package: str, expected: str) -> None:
+    def test_transitive_dependents_come_in_an_order_of_rebuilding(self, text: str, package: str, expected: str) -> None:
         assert letters(graph_of(text).transitive_dependents(package)) == expected
 
     @given(edges())
-    def test_requirements_are_the_closure_and_impact_is_its_reverse(self, edges: Edges) -> None:
+    def test_transitive_dependents_are_the_reverse_of_transitive_dependencies(self, edges: Edges) -> None:
         graph = DependencyGraph.from_mapping(edges)
         for name in edges:
             requirements, impact = graph.transitive_dependencies(name), graph.transitive_dependents(name)
@@ -145,9 +149,7 @@ class TestClosures:
                 assert_respects_edges(order, edges)
 
     @given(graphs(acyclic=True), st.data())
-    def test_requirements_can_really_be_indexed_and_the_impact_really_be_removed(
-        self, graph: DependencyGraph, data: st.DataObject
-    ) -> None:
+    def test_both_orders_are_answered_ok_by_a_graph(self, graph: DependencyGraph, data: st.DataObject) -> None:
         assume(len(graph))
         package = data.draw(st.sampled_from(sorted(graph)))
         fresh = DependencyGraph()
@@ -157,7 +159,7 @@ class TestClosures:
             assert graph.remove(name) is Response.OK
 
     @given(edges(), st.sampled_from(NAMES), st.sampled_from(NAMES))
-    def test_why_is_a_shortest_path(self, edges: Edges, start: str, goal: str) -> None:
+    def test_find_path_returns_a_shortest_path(self, edges: Edges, start: str, goal: str) -> None:
         assume({start, goal} <= edges.keys())
         path = DependencyGraph.from_mapping(edges).find_path(start, goal)
         if goal not in closure(edges, start):
@@ -167,12 +169,12 @@ class TestClosures:
         assert all(following in edges[name] for name, following in itertools.pairwise(path))
         assert len(path) - 1 == distance(edges, start, goal)
 
-    def test_why_a_package_needs_itself_is_a_cycle(self) -> None:
+    def test_a_path_from_a_package_to_itself_is_a_cycle(self) -> None:
         assert letters(graph_of(RING).find_path("a", "a")) == "abca"
         assert letters(graph_of(LOOP).find_path("a", "a")) == "aa"
         assert graph_of(LOOP).find_path("b", "b") == ()
 
-    def test_the_first_of_several_shortest_paths_is_taken(self) -> None:
+    def test_the_first_of_several_shortest_paths_by_name_is_returned(self) -> None:
         assert letters(graph_of("a:cb b:d c:d d:").find_path("a", "d")) == "abd"
 
 
@@ -181,7 +183,7 @@ class TestOrders:
         ("text", "expected"),
         [("", ""), (TOOLCHAIN, "dbcae"), (RING, "dcbae"), (LOOP, "bac"), ("c: b: a:", "abc")],
     )
-    def test_in_dependency_order(self, text: str, expected: str) -> None:
+    def test_topological_order(self, text: str, expected: str) -> None:
         assert letters(graph_of(text).topological_order()) == expected
 
     @pytest.mark.parametrize(
@@ -295,7 +297,7 @@ class TestExplanations:
             ("INDEX|d|d", ClosesCycle("d", tuple("dd")), "cannot index d: it would close the cycle d -> d"),
         ],
     )
-    def test_a_refusal_has_the_names_and_says_them(self, line: str, refusal: object, text: str) -> None:
+    def test_a_refusal_has_the_names_as_attributes_and_in_its_text(self, line: str, refusal: object, text: str) -> None:
         graph = graph_of(RING)
         graph.reject_cycles = True
         assert graph.explain(parse_request(line)) == refusal
@@ -303,18 +305,18 @@ class TestExplanations:
         assert graph.apply(parse_request(line)) is Response.FAIL
 
     @pytest.mark.parametrize("line", ["INDEX|x|a", "INDEX|a|b", "INDEX|a|", "REMOVE|e|", "REMOVE|x|", "QUERY|a|"])
-    def test_what_is_answered_ok_needs_no_explanation(self, line: str) -> None:
+    def test_a_request_that_is_answered_ok_has_no_explanation(self, line: str) -> None:
         graph = graph_of(RING)
         graph.reject_cycles = True
         assert graph.explain(parse_request(line)) is None
 
-    def test_a_line_for_a_person_names_five_packages_and_counts_the_rest(self) -> None:
+    def test_a_text_names_five_packages_and_counts_the_others(self) -> None:
         five, six = tuple("abcde"), tuple("abcdef")
         assert str(BlockedByDependents("x", five)) == "cannot remove x: 5 packages depend on it: a, b, c, d, e"
         assert str(MissingDependencies("x", six)) == "cannot index x: a, b, c, d, e and 1 more are not indexed"
 
     @given(graphs(), requests(), st.booleans())
-    def test_an_explanation_comes_exactly_with_a_fail_and_changes_nothing(
+    def test_there_is_an_explanation_if_and_only_if_the_answer_is_fail(
         self, graph: DependencyGraph, request: Request, reject_cycles: bool
     ) -> None:
         graph.reject_cycles = reject_cycles
@@ -324,7 +326,7 @@ class TestExplanations:
         assert graph.apply(request) is (Response.OK if refusal is None else Response.FAIL)
 
     @given(graphs(), requests())
-    def test_the_parts_of_an_explanation_can_be_asked_for(self, graph: DependencyGraph, request: Request) -> None:
+    def test_the_parts_of_an_explanation(self, graph: DependencyGraph, request: Request) -> None:
         package, names = request.package, request.dependencies
         assert graph.missing_dependencies(package, names) == tuple(name for name in names if name not in graph)
         blockers = graph.blocking_dependents(package) if package in graph else ()
@@ -337,7 +339,7 @@ class TestExplanations:
             assert cycle[1] in set(names)
             assert all(following in graph.dependencies(name) for name, following in itertools.pairwise(cycle[1:]))
 
-    def test_a_shortest_cycle_is_told_and_one_that_exists_is_not(self) -> None:
+    def test_find_closed_cycle_returns_a_shortest_new_cycle(self) -> None:
         graph = graph_of("a:b b:c c: d:ac")
         assert letters(graph.find_closed_cycle("c", ["d", "a", "b"])) == "cdc"
         assert letters(graph.find_closed_cycle("c", ["d", "c"])) == "cc"
@@ -348,7 +350,7 @@ class TestExplanations:
         assert letters(graph.find_closed_cycle("x", ["x"])) == "xx"
         assert graph.find_closed_cycle("a", ["x"]) == ()
 
-    def test_a_cycle_that_exists_below_does_not_hold_up_the_search_for_a_new_one(self) -> None:
+    def test_the_search_for_a_new_cycle_ends_at_an_existing_one(self) -> None:
         graph = graph_of("a:b b:a x: y:x")
         graph.reject_cycles = True
         assert graph.index("x", ["a"]) is Response.OK
@@ -356,7 +358,7 @@ class TestExplanations:
         assert graph.index("x", ["b"]) is Response.OK
 
     @pytest.mark.parametrize("bad", ["a b", "", "n" * 256])
-    def test_a_name_that_is_none_is_an_error(self, bad: str) -> None:
+    def test_an_invalid_name_is_an_error(self, bad: str) -> None:
         graph = graph_of(RING)
         calls: list[Callable[[], object]] = [
             lambda: graph.missing_dependencies(bad, []),
@@ -373,7 +375,7 @@ class TestExplanations:
             with pytest.raises(InvalidName):
                 call()
 
-    def test_one_text_is_no_list_of_names(self) -> None:
+    def test_a_string_is_not_a_list_of_names(self) -> None:
         for ask in (DependencyGraph.missing_dependencies, DependencyGraph.find_closed_cycle):
             with pytest.raises(TypeError, match="got the string 'gmp'"):
                 ask(DependencyGraph(), "isl", "gmp")
@@ -420,9 +422,7 @@ class TestSetsOfPackages:
             (LOOP, "ab", "", "c"),
         ],
     )
-    def test_what_several_packages_need_and_what_needs_them(
-        self, text: str, packages: str, needed: str, dependents: str
-    ) -> None:
+    def test_the_neighbours_of_several_packages(self, text: str, packages: str, needed: str, dependents: str) -> None:
         graph = graph_of(text)
         assert set(graph.transitive_dependencies(*packages)) == set(needed) - set(packages)
         assert set(graph.transitive_dependents(*packages)) == set(dependents) - set(packages)
@@ -516,7 +516,9 @@ class TestFromOneGraphToAnother:
         assert graph == target
 
     @given(graphs(), graphs(acyclic=True))
-    def test_also_where_it_has_cycles_that_go(self, graph: DependencyGraph, target: DependencyGraph) -> None:
+    def test_a_graph_that_rejects_cycles_takes_a_diff_that_removes_its_cycles(
+        self, graph: DependencyGraph, target: DependencyGraph
+    ) -> None:
         graph.reject_cycles = True
         for request in graph.diff(target):
             assert graph.apply(request) is Response.OK
@@ -547,23 +549,23 @@ class TestMaking:
         assert caught.value.args == (caught.value.refusal,)
         assert pickle.loads(pickle.dumps(caught.value)).refusal == caught.value.refusal
 
-    def test_unless_it_is_to_be_added(self) -> None:
+    def test_add_missing_makes_packages_of_missing_names(self) -> None:
         graph = graph_of("a:bc b:xc", add_missing=True)
         assert letters(tuple(graph)) == "abcx"
         assert graph == graph_of("a:bc b:xc c: x:")
 
-    def test_a_mapping_with_a_cycle_is_refused_where_cycles_are(self) -> None:
+    def test_a_mapping_with_a_cycle_is_refused_if_cycles_are_rejected(self) -> None:
         with pytest.raises(RequestRefused) as caught:
             graph_of("z:a a:b b:c c:ab", reject_cycles=True)
         assert caught.value.refusal == ClosesCycle("a", tuple("abca"))
         assert graph_of("a:b b:", reject_cycles=True).reject_cycles
 
     @pytest.mark.parametrize("mapping", [{"a b": []}, {"a": ["b c"]}, {"": []}, {"a": [""]}])
-    def test_a_name_that_is_none_is_an_error(self, mapping: dict[str, list[str]]) -> None:
+    def test_an_invalid_name_is_an_error(self, mapping: dict[str, list[str]]) -> None:
         with pytest.raises(InvalidName):
             DependencyGraph.from_mapping(mapping, add_missing=True)
 
-    def test_one_text_is_no_list_of_names(self) -> None:
+    def test_a_string_is_not_a_list_of_names(self) -> None:
         with pytest.raises(TypeError, match="got the string 'gmp'"):
             DependencyGraph.from_mapping({"isl": "gmp"})
 
@@ -623,7 +625,7 @@ class TestMaking:
             (1_234, "<DependencyGraph: 1,234 packages: p0, p1, p2, ...>"),
         ],
     )
-    def test_its_repr_tells_how_many_packages_and_some_of_them(self, count: int, text: str) -> None:
+    def test_its_repr_has_the_number_of_packages_and_the_first_names(self, count: int, text: str) -> None:
         assert repr(DependencyGraph.from_mapping({f"p{number}": () for number in range(count)})) == text
 
 

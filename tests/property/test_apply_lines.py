@@ -1,6 +1,6 @@
-"""The batch API against the one-message API: the same answers, the same changes, whatever the text.
+"""The batch API against the one-message API: the same answers and the same changes for every text.
 
-What apply_lines saves by looking at texts instead of names must never show.
+The shortcuts of apply_lines, which compares texts instead of names, must not change an answer.
 """
 
 import pytest
@@ -70,7 +70,7 @@ def check(graph: DependencyGraph, batch: str) -> None:
 
 @st.composite
 def graphs(draw: st.DrawFn) -> DependencyGraph:
-    """Graphs of many shapes, in the texts that a life of INDEX lines leaves behind."""
+    """Graphs of many shapes, with the texts that a history of INDEX lines leaves."""
     graph = DependencyGraph(reject_cycles=draw(st.booleans()))
     for name in draw(st.lists(st.sampled_from(NAMES), unique=True)):
         graph.index(name)

@@ -21,7 +21,7 @@ from tests.support.strategies import NAMES, batches, dependency_lists, names
 
 
 class GraphAgainstModel(RuleBasedStateMachine):
-    """Every step is taken by both, and both must say the same and hold the same after it."""
+    """Both take every step, and must answer alike and have the same contents after it."""
 
     @initialize(reject_cycles=st.booleans())
     def begin(self, reject_cycles: bool) -> None:
@@ -33,7 +33,7 @@ class GraphAgainstModel(RuleBasedStateMachine):
         return graph
 
     def twin(self) -> DependencyGraph:
-        """Return an equal graph that has had another life."""
+        """Return an equal graph with another history."""
         return decode_snapshot(b"".join(encode_snapshot(self.graph)), reject_cycles=self.graph.reject_cycles)
 
     @rule(package=names, dependencies=dependency_lists)
@@ -128,7 +128,7 @@ class GraphAgainstModel(RuleBasedStateMachine):
 
 
 class IndexedGraphAgainstModel(GraphAgainstModel):
-    """The same of a graph with a reverse index, whose observer must be able to follow it."""
+    """The same for a graph with a reverse index, whose changes an observer must be able to repeat."""
 
     def adopt(self, graph: DependencyGraph) -> DependencyGraph:
         indexed = IndexedGraph.from_graph(graph)

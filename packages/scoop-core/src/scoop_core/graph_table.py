@@ -26,9 +26,9 @@ class EdgeTable:
 
     def __init__(self, lists: dict[str, str]) -> None:
         texts = list(lists.values())
-        self.names = list(lists)
+        self.names: list[str] = list(lists)
         number_of = dict(zip(self.names, range(len(texts)), strict=True)).__getitem__
-        self.offsets = [0, *accumulate([text.count(",") + 1 if text else 0 for text in texts])]
+        self.offsets: list[int] = [0, *accumulate([text.count(",") + 1 if text else 0 for text in texts])]
         self.targets: list[int] = []
         for start in range(0, len(texts), _LISTS_AT_ONCE):
             if joined := ",".join(filter(None, texts[start : start + _LISTS_AT_ONCE])):
