@@ -361,8 +361,22 @@ class DependencyGraph(GraphLines):
         >>> DependencyGraph.from_mapping({"isl": ["gmp"]}, add_missing=True)
         <DependencyGraph: 2 packages: isl, gmp>
         """
-        lists = {package: _join(names) for package, names in mapping.items()}
-        return cls._from_joined(lists, add_missing=add_missing, reject_cycles=reject_cycles)
+        lists: dict[str, str] = {}
+        counts = Counter(dict.fromkeys(mapping, 0))
+        uncounted: list[str] = []
+        for package, dependencies in mapping.items():
+            names = list(listed_names(dependencies))
+            if len(names) > 1 and len(set(names)) < len(names):
+                names = list(dict.fromkeys(names))
+            lists[package] = _join(names)
+            uncounted += names
+            if len(uncounted) > _NAMES_COUNTED_AT_ONCE:
+                counts.update(uncounted)
+                uncounted.clear()
+            if package in names:  # it does not count itself
+                counts[package] -= 1
+        counts.update(uncounted)
+        return cls._from_counted(lists, dict(counts), add_missing=add_missing, reject_cycles=reject_cycles)
 
     @classmethod
     def from_lists(cls, packages: Iterable[str], listed: Iterable[str], *, reject_cycles: bool = False) -> Self:
@@ -379,14 +393,15 @@ class DependencyGraph(GraphLines):
         for package, text in lists.items():
             if "," in text and len(set(names := text.split(","))) < len(names):
                 lists[package] = ",".join(parse_names(text))
-        return cls._from_joined(lists, add_missing=False, reject_cycles=reject_cycles)
+        return cls._from_counted(lists, _count_dependents(lists), add_missing=False, reject_cycles=reject_cycles)
 
     @classmethod
-    def _from_joined(cls, lists: dict[str, str], *, add_missing: bool, reject_cycles: bool) -> Self:
-        """Return the graph with these lists, in which each name is there once."""
+    def _from_counted(
+        cls, lists: dict[str, str], counts: dict[str, int], *, add_missing: bool, reject_cycles: bool
+    ) -> Self:
+        """Return the graph with these lists, each name in them once; missing packages come last in ``counts``."""
         for package in filterfalse(is_name, lists):
             parse_name(package)  # raises
-        counts = _count_dependents(lists)
         for name in list(islice(counts, len(lists), None)):
             parse_name(name)
             if not add_missing:
@@ -441,11 +456,8 @@ def trusted_graph(
     return graph
 
 
-def _join(dependencies: Iterable[str]) -> str:
-    """Return the names in one text, each once. Raises :exc:`InvalidName` for one that would not be one name there."""
-    names = list(listed_names(dependencies))
-    if len(set(names)) < len(names):
-        names = list(dict.fromkeys(names))
+def _join(names: list[str]) -> str:
+    """Return the names in one text. Raises :exc:`InvalidName` for one that would not be one name there."""
     text = ",".join(names)
     if text.count(",") + 1 != (len(names) or 1) or (names and not text):
         list(map(parse_name, names))  # raises
@@ -473,5 +485,6 @@ def _first_missing(lists: Mapping[str, str]) -> MissingDependencies:
 
 _NAMES_IN_REPR: Final = 3
 
+_NAMES_COUNTED_AT_ONCE: Final = 5_000
 _LISTS_COUNTED_AT_ONCE: Final = 1_000
 """Bounds the names that exist twice while a graph is made; few enough to stay in a cache of the processor."""
