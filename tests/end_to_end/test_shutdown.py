@@ -68,7 +68,7 @@ def test_a_client_that_does_not_read_delays_the_end_by_the_drain_timeout(tmp_pat
             server.send_signal(signal.SIGTERM)
             assert healthy.read_to_end() == b""
             assert server.wait() == 0
-            assert any("WARNING clients that did not accept all answers" in line for line in server.log_lines)
+            assert any("WARNING clients that did not get all answers" in line for line in server.log_lines)
     assert newest_snapshot(tmp_path) == snapshot_of(["INDEX|b|"])
 
 

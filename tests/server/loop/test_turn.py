@@ -331,17 +331,6 @@ def test_lines_that_wait_for_the_next_turn_keep_the_client_from_being_read() -> 
         assert peer.received() == ANSWER * 6
 
 
-def test_no_one_waits_for_all_that_a_client_asks_where_a_line_may_cost_much() -> None:
-    with Loop(Limits().of_costly_lines()) as loop:
-        hostile, healthy = loop.connect(), loop.connect()
-        hostile.send(QUERY * 5_000)
-        loop.turn()
-        healthy.send(QUERY)
-        loop.turn(2)
-        assert healthy.received() == ANSWER
-        assert len(hostile.received()) < 5_000 * len(ANSWER)
-
-
 def test_a_signal_is_seen_to_however_many_send_without_pause() -> None:
     limits = Limits(read_bytes_max=len(QUERY), turn_bytes_max=len(QUERY))
     with Loop(limits) as loop:
@@ -1076,7 +1065,7 @@ def test_a_client_that_does_not_take_its_answers_holds_a_shutdown_no_longer_than
         assert 0 < loop.wait <= limits.tick_seconds
         loop.pass_time(0.125)
         assert loop.state() is Lifecycle.STOPPED
-        assert "clients that did not accept all answers within 10 s: 1" in caplog.text
+        assert "clients that did not get all answers within 10 s: 1" in caplog.text
 
 
 def test_what_wants_every_tick_gets_it_while_nothing_else_happens() -> None:
@@ -1128,7 +1117,7 @@ def test_a_shutdown_waits_for_its_deadline_and_not_for_the_next_tick(caplog: pyt
         loop.run_down()
         assert loop.clock.now == 1_010.0
         assert max(wait for wait in loop.selector.timeouts if wait is not None) == 4.0
-        assert "clients that did not accept all answers within 10 s: 1" in caplog.text
+        assert "clients that did not get all answers within 10 s: 1" in caplog.text
 
 
 def test_a_second_request_hurries() -> None:

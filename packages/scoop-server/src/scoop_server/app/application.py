@@ -22,7 +22,10 @@ from scoop_server.app.systemd_notify import SystemdNotifier
 from scoop_server.config.limits import Limits
 from scoop_server.config.settings import OPTIONS, Settings
 from scoop_server.errors import CertificateError, ConfigurationError
-from scoop_server.index.local import LocalIndex, MemoryStore
+from scoop_server.index.local import LocalIndex, MemoryStore, Store
+from scoop_server.index.sliced import SlicedIndex, SocketWakeup
+from scoop_server.loop.client import Client
+from scoop_server.loop.ports import Index
 from scoop_server.loop.selector import best_selector
 from scoop_server.loop.server import Server
 from scoop_server.net.tls import Certificates
@@ -173,7 +176,7 @@ def _build_server(
     store = _watch_commits(index.store, health, resources) if index.store else MemoryStore()
     meter = Meter() if settings.admin is None else CountingMeter(statistics, time.monotonic, index.graph)
     server = Server(
-        LocalIndex(index.graph, store, meter),
+        _build_index(settings, index, store, meter, resources),
         claims.listeners,
         selector,
         time.monotonic,
@@ -188,6 +191,16 @@ def _build_server(
     statistics.stage = Stage.SERVING
     _log_start(claims, index)
     return server
+
+
+def _build_index(
+    settings: Settings, index: StoredIndex, store: Store, meter: Meter, resources: ExitStack
+) -> Index[Client]:
+    """Return the index that answers the requests."""
+    if not settings.reject_cycles:
+        return LocalIndex(index.graph, store, meter)
+    wakeup = resources.enter_context(closing(SocketWakeup()))
+    return SlicedIndex(index.graph, store, wakeup, meter)
 
 
 def _freeze_heap() -> None:
@@ -217,9 +230,8 @@ def _watch_commits(store: JournalStore, health: Health, resources: ExitStack) ->
 
 
 def _effective_limits(settings: Settings, claims: Claims, notifier: SystemdNotifier) -> Limits:
-    """Return the limits of this run, given its descriptors, its watchdog and the cost of a line."""
-    limits = settings.limits.of_costly_lines() if settings.reject_cycles else settings.limits
-    limits = replace(limits, tick_seconds=notifier.tick_seconds(limits.tick_seconds))
+    """Return the limits of this run, given its descriptors and its watchdog."""
+    limits = replace(settings.limits, tick_seconds=notifier.tick_seconds(settings.limits.tick_seconds))
     return fit_descriptors(limits, has_admin=settings.admin is not None, has_tls=claims.has_tls)
 
 

@@ -1,6 +1,6 @@
 """Every limit of the server, with its reason. The limits of lines and names are those of scoop_core.messages."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from scoop_core import MAX_LINE_LENGTH
@@ -13,11 +13,6 @@ N = TypeVar("N", int, float)
 JOURNAL_BYTES_MIN: Final = 64 * MIB
 """Size of the journal below which it is not compacted. A smaller journal is read in seconds, so compaction would save
 nothing. Above it, a journal as large as its snapshot doubles the time of recovery."""
-
-COSTLY_TURN_BYTES_MAX: Final = 4 * KIB
-"""Bytes that a turn reads from all clients where cycles are rejected, plus one read at most. The search for a cycle
-visits everything that a package depends on: ten milliseconds for a chain of tens of thousands. 4 KiB are a few hundred
-lines, and one message from each of a hundred clients still fits."""
 
 _READ_BYTES_MAX: Final = GIB
 _BUFFER_BYTES_MAX: Final = 1_024 * GIB
@@ -154,14 +149,6 @@ class Limits:
 
     tick_seconds: float = 1.0
     """Interval of periodic work: syncing, watching the disk and a compaction, counting repeated log lines."""
-
-    def of_costly_lines(self) -> "Limits":
-        """Return these limits for a server on which one line can cost as much as thousands: a turn reads less."""
-        return replace(
-            self,
-            read_bytes_max=min(self.read_bytes_max, COSTLY_TURN_BYTES_MAX),
-            turn_bytes_max=min(self.turn_bytes_max, COSTLY_TURN_BYTES_MAX),
-        )
 
     def read_share(self, ready: int) -> int:
         """Return how many bytes a turn reads from each of ``ready`` clients."""

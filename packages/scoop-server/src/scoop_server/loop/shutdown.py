@@ -85,7 +85,7 @@ class Shutdown:
     def _give_up(self) -> None:
         if self.state is Lifecycle.DRAINING and len(self._clients):
             log.warning(
-                "clients that did not accept all answers within %(seconds)g s: %(clients)d",
+                "clients that did not get all answers within %(seconds)g s: %(clients)d",
                 {"clients": len(self._clients), "seconds": self._context.limits.drain_seconds_max},
             )
         self.state = Lifecycle.STOPPED

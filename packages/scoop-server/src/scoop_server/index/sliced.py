@@ -1,0 +1,241 @@
+"""The index of a server that rejects cycles: a long search for a cycle is done in slices, one in each turn."""
+
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+from typing import Final, Generic, Protocol
+
+from scoop_core import Changes, CycleSearch, DependencyGraph, PartialAnswers
+
+from scoop_server.errors import ReadOnlyError
+from scoop_server.index.local import ClientT, LocalIndex, Store
+from scoop_server.telemetry.meter import Meter
+
+SLICE_VISITS: Final = 4_096
+"""Packages and dependencies that one slice visits: about 5 ms. A turn has three slices at most: one for the requests
+that arrive in it, one to try a search that has just been parked, and one for the active search."""
+
+RESTARTS_MAX: Final = 3
+"""Restarts of the active search after which changes of other clients wait for its end. Otherwise it might never end,
+and all searches behind it would wait."""
+
+
+class Wakeup(Protocol):
+    """A descriptor that is readable while it is set."""
+
+    def set(self) -> None:
+        """Make the descriptor readable."""
+
+    def clear(self) -> None:
+        """Make the descriptor unreadable."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+
+class SocketWakeup:
+    """A pair of sockets: one byte is in transit while it is set."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._is_set = False
+
+    def set(self) -> None:
+        """See :class:`Wakeup`."""
+        if not self._is_set:
+            self._writer.send(b"!")
+            self._is_set = True
+
+    def clear(self) -> None:
+        """See :class:`Wakeup`."""
+        if self._is_set:
+            self._reader.recv(1)
+            self._is_set = False
+
+    def fileno(self) -> int:
+        """See :class:`Wakeup`."""
+        return self._reader.fileno()
+
+    def close(self) -> None:
+        """Close both sockets."""
+        self._reader.close()
+        self._writer.close()
+
+
+@dataclass(slots=True, eq=False)
+class _Work(Generic[ClientT]):
+    """The request of a client, answered in part."""
+
+    client: ClientT
+    lines: str
+    rest: str
+    """The lines that have no answer yet."""
+    answers: str = ""
+    search: CycleSearch | None = None
+    """The search that the first of ``rest`` waits for."""
+
+
+class _Queue(Generic[ClientT]):
+    """Parked work, the client with the lowest cost first."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, _Work[ClientT]]] = []
+        self._numbers = count()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def push(self, cost: int, work: _Work[ClientT]) -> None:
+        heappush(self._heap, (cost, next(self._numbers), work))
+
+    def pop(self) -> tuple[int, _Work[ClientT]]:
+        cost, _, work = heappop(self._heap)
+        return cost, work
+
+
+class SlicedIndex(LocalIndex[ClientT]):
+    """A :class:`LocalIndex` whose graph rejects cycles: a client whose request needs a long search is parked.
+
+    Each request first gets its share of a slice, then alone a whole one; what needs more waits until it is the active
+    search. That is the only one that keeps what it has visited, and it restarts when a change concerns it.
+
+    A client costs what its searches visit, and the cheapest comes first. A new client costs as much as the
+    one whose search became active last, so a client that has used much waits for those that have used little, and for
+    no longer. All costs are forgotten when nothing is parked.
+    """
+
+    def __init__(
+        self,
+        graph: DependencyGraph,
+        store: Store,
+        wakeup: Wakeup,
+        meter: Meter | None = None,
+        *,
+        slice_visits: int = SLICE_VISITS,
+    ) -> None:
+        super().__init__(graph, store, meter)
+        self._wakeup = wakeup
+        self._slice_visits = slice_visits
+        self._untried: _Queue[ClientT] = _Queue()
+        self._waiting: _Queue[ClientT] = _Queue()
+        self._active: _Work[ClientT] | None = None
+        self._held: list[_Work[ClientT]] = []
+        """Requests with changes that arrived while the active search must not be restarted again."""
+        self._costs: dict[ClientT, int] = {}
+        self._lowest_cost = 0
+        """The cost of a client that is not in ``_costs``."""
+        graph.apply_lines_within(0, "")  # makes the order, which takes long, before the first client waits for it
+
+    def execute(self, requests: Sequence[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
+        """Apply and commit the requests of one turn; return the replies of those that need no long search."""
+        works = [_Work(client, lines, lines) for client, lines in requests]
+        if self._is_holding:
+            self._held += [work for work in works if _may_change(work.lines)]
+            works = [work for work in works if not _may_change(work.lines)]
+        return self._run(works)
+
+    def completed(self) -> list[tuple[ClientT, str, str | None]]:
+        """Do the next slices; return the replies of the requests that are complete with them."""
+        replies: list[tuple[ClientT, str, str | None]] = []
+        if self._untried and not self._is_holding:
+            replies += self._run([self._untried.pop()[1]])
+        if self._active is None and self._waiting:
+            self._activate()
+        if (work := self._active) is not None and self._continue(work):
+            held, self._active, self._held = self._held, None, []
+            replies += self._run([work, *held])
+        return replies
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while searches are pending."""
+        return self._wakeup.fileno()
+
+    @property
+    def _is_holding(self) -> bool:
+        search = self._active.search if self._active is not None else None
+        return search is not None and search.restarts >= RESTARTS_MAX
+
+    def _activate(self) -> None:
+        """Make the search of the cheapest client active."""
+        self._lowest_cost, self._active = self._waiting.pop()
+        self._costs = {client: cost for client, cost in self._costs.items() if cost > self._lowest_cost}
+
+    def _continue(self, work: _Work[ClientT]) -> bool:
+        """Do a slice of the active search; return whether it has a result."""
+        search = work.search
+        if search is None:
+            return True
+        before = search.cost
+        result = search.step(self._slice_visits)
+        self._charge(work.client, search.cost - before)
+        return result is not None
+
+    def _charge(self, client: ClientT, visits: int) -> None:
+        if visits:
+            self._costs[client] = self._costs.get(client, self._lowest_cost) + visits
+
+    def _run(self, works: Sequence[_Work[ClientT]]) -> list[tuple[ClientT, str, str | None]]:
+        """Apply and commit the rest of each work, within a slice; return the replies, and park what needs more."""
+        visits, changes, tally = self._slice_visits // (len(works) or 1), self._changes, self._meter.tally
+        parts: Iterable[PartialAnswers | None] = [
+            self._graph.apply_lines_within(visits, work.rest, changes, tally) for work in works
+        ]
+        if changes.lines and not self._commit(changes):
+            parts = [self._answer_unchanged(work, visits) for work in works]
+        replies: list[tuple[ClientT, str, str | None]] = []
+        for work, part in zip(works, parts, strict=True):
+            if part is None:
+                replies.append((work.client, work.lines, None))
+                continue
+            self._charge(work.client, part.cost)
+            work.answers += part.answers
+            if part.search is None:
+                replies.append((work.client, work.lines, work.answers))
+            else:
+                self._park(work, part)
+        self._update_wakeup()
+        return replies
+
+    def _park(self, work: _Work[ClientT], part: PartialAnswers) -> None:
+        """Try the search again with a whole slice, unless that has been done."""
+        queue = self._untried if work.search is None or part.answers else self._waiting
+        work.rest, work.search = part.rest, part.search
+        queue.push(self._costs.get(work.client, self._lowest_cost), work)
+
+    def _commit(self, changes: Changes) -> bool:
+        """Commit ``changes``; undo them and return False if they cannot be stored."""
+        self._meter.commit_started()
+        try:
+            self._store.commit(changes)
+        except ReadOnlyError:
+            self._graph.undo(changes)
+            return False
+        else:
+            self._meter.commit_ended(changes)
+            return True
+        finally:
+            changes.clear()
+
+    def _answer_unchanged(self, work: _Work[ClientT], visits: int) -> PartialAnswers | None:
+        """Return the answers that are correct without any change; None if the work would change the graph.
+
+        See :meth:`LocalIndex._roll_back`.
+        """
+        refused = Changes()
+        part = self._graph.apply_lines_within(visits, work.rest, refused)
+        self._graph.undo(refused)
+        return None if refused else part
+
+    def _update_wakeup(self) -> None:
+        if self._untried or self._waiting or self._active is not None:
+            self._wakeup.set()
+        else:
+            self._wakeup.clear()
+            self._costs.clear()
+            self._lowest_cost = 0
+
+
+def _may_change(lines: str) -> bool:
+    return "INDEX|" in lines or "REMOVE|" in lines

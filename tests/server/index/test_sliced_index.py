@@ -1,0 +1,270 @@
+"""The index of a server that rejects cycles: what is parked, who comes first, and what a change or a roll-back does."""
+
+from random import Random
+
+import pytest
+
+from scoop_core import DependencyGraph
+
+from scoop_server.config.limits import Limits
+from scoop_server.errors import ReadOnlyError
+from scoop_server.index.sliced import RESTARTS_MAX, SlicedIndex, SocketWakeup
+from scoop_server.loop.client import Client
+from scoop_server.loop.shutdown import Lifecycle
+
+from tests.support.checked_graph import CheckedGraph
+from tests.support.event_loop import Loop, Store
+from tests.support.naive_index import contents_of
+
+CHAIN = 40
+"""Each package of the chain depends on the one before it."""
+
+CLOSING = f"INDEX|0|{CHAIN - 1}\n"
+"""Answered FAIL after a search of the whole chain, about 80 visits."""
+
+Replies = list[tuple[str, str, str | None]]
+
+
+def chain() -> CheckedGraph:
+    graph = CheckedGraph(reject_cycles=True)
+    graph.apply_lines("INDEX|0|\n" + "".join(f"INDEX|{n}|{n - 1}\n" for n in range(1, CHAIN)))
+    return graph
+
+
+class Flag:
+    """A wakeup without a descriptor."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+
+    def clear(self) -> None:
+        self.is_set = False
+
+    def fileno(self) -> int:
+        return 0
+
+
+class Index:
+    """An index of a chain, and what surrounds it. Clients are names."""
+
+    def __init__(self, slice_visits: int = 20) -> None:
+        self.graph = chain()
+        self.store = Store()
+        self.wakeup = Flag()
+        self.index: SlicedIndex[str] = SlicedIndex(self.graph, self.store, self.wakeup, slice_visits=slice_visits)
+
+    def execute(self, **requests: str) -> Replies:
+        return self.index.execute(list(requests.items()))
+
+    def complete(self) -> Replies:
+        """Do slices until nothing is parked; return the replies in their order."""
+        replies: Replies = []
+        for _ in range(10_000):
+            if not self.wakeup.is_set:
+                return replies
+            replies += self.index.completed()
+        raise AssertionError("a search does not end")
+
+    def refuse_commits(self) -> None:
+        def refuse() -> None:
+            raise ReadOnlyError("no space")
+
+        self.store.on_commit = refuse
+
+
+def test_requests_without_a_long_search_are_answered_and_committed_in_their_turn() -> None:
+    index = Index()
+    replies = index.execute(a="INDEX|x|5\nINDEX|x|5,6\n", b="QUERY|x|\nINDEX|0|1\nbroken\n", c="REMOVE|3|\n")
+    assert [answers for _, _, answers in replies] == ["OK\nOK\n", "OK\nFAIL\nERROR\n", "FAIL\n"]
+    assert index.store.commits == [["INDEX|x|5", "INDEX|x|5,6"]]
+    assert not index.wakeup.is_set
+
+
+def test_a_long_search_parks_its_client_and_nobody_else() -> None:
+    index = Index()
+    lines = f"INDEX|x|\n{CLOSING}INDEX|y|x\n"
+    assert index.execute(a=lines, b="QUERY|x|\n") == [("b", "QUERY|x|\n", "OK\n")]
+    assert index.store.commits == [["INDEX|x|"]]
+    assert index.wakeup.is_set
+    assert index.execute(b="QUERY|y|\n") == [("b", "QUERY|y|\n", "FAIL\n")]
+    assert index.complete() == [("a", lines, "OK\nFAIL\nOK\n")]
+    assert index.store.commits[1:] == [["INDEX|y|x"]]
+
+
+def test_a_slice_visits_no_more_than_it_may() -> None:
+    index = Index()
+    index.execute(a=CLOSING)
+    slices = 0
+    while index.wakeup.is_set:
+        index.index.completed()
+        slices += 1
+    assert slices >= 2 * CHAIN / 20
+
+
+def test_a_cheaper_clients_change_comes_first_and_restarts_the_search() -> None:
+    index = Index()
+    index.execute(a=CLOSING)
+    index.index.completed()
+    index.index.completed()
+    assert index.execute(b=f"INDEX|{CHAIN // 2}|\n")[0][2] == "OK\n"
+    assert index.complete() == [("a", CLOSING, "OK\n")]
+    assert index.graph.dependencies("0") == (str(CHAIN - 1),)
+    assert index.graph.cyclic_components() == ()
+
+
+def test_a_change_elsewhere_does_not_restart_the_search() -> None:
+    index = Index()
+    index.execute(a=CLOSING)
+    index.index.completed()
+    slices = 0
+    while index.wakeup.is_set:
+        index.execute(b=f"INDEX|x{slices}|\nINDEX|x{slices}|0\nREMOVE|x{slices}|\n")
+        index.index.completed()
+        slices += 1
+    assert slices <= 2 * CHAIN / 20
+
+
+def test_after_some_restarts_changes_wait_for_the_search_and_queries_do_not() -> None:
+    index = Index()
+    index.execute(a=CLOSING)
+    for number in range(1, RESTARTS_MAX + 3):
+        index.index.completed()
+        replies = index.execute(b=f"INDEX|x|\nINDEX|{CHAIN - 2}|{CHAIN - 3}{',x' * (number % 2)}\n", c="QUERY|0|\n")
+        if len(replies) == 1:
+            break
+    else:
+        raise AssertionError("the search is restarted without end")
+    assert replies == [("c", "QUERY|0|\n", "OK\n")]
+    assert [(client, answers) for client, _, answers in index.complete()] == [("a", "FAIL\n"), ("b", "OK\nOK\n")]
+
+
+def test_the_client_whose_searches_have_cost_least_comes_first() -> None:
+    index = Index()
+    index.execute(a=CLOSING, b=CLOSING.replace("0", "1", 1), c=CLOSING.replace("0", "2", 1))
+    order: list[str] = []
+    while len(order) < 5:
+        for client, _, _ in index.index.completed():
+            order.append(client)
+            if client == "a":  # wants more, and another client has not wanted anything before
+                index.execute(a=CLOSING.replace("0", "3", 1))
+            if order == ["a"]:
+                index.execute(d=CLOSING.replace("0", "4", 1))
+    assert order[0] == "a"
+    assert set(order[1:4]) == {"b", "c", "d"}
+    assert order[4] == "a"
+
+
+def test_a_short_search_waits_for_a_slice_of_each_long_one_that_was_there_before() -> None:
+    index = Index(slice_visits=22)
+    attackers = {f"attacker{number}": CLOSING.replace("0", str(number), 1) for number in range(10)}
+    index.execute(**attackers, healthy=f"INDEX|{CHAIN - 6}|{CHAIN - 1}\n")
+    completed = [client for _ in range(11) for client, _, _ in index.index.completed()]
+    assert completed[-1] == "healthy"
+    assert len(index.complete()) > 5
+
+
+def test_the_same_question_is_answered_for_all_clients_at_once() -> None:
+    index = Index()
+    index.execute(**{f"client{number}": CLOSING for number in range(20)})
+    slices = 0
+    while index.wakeup.is_set:
+        index.index.completed()
+        slices += 1
+    assert slices < 20 * 2
+
+
+def test_a_roll_back_disconnects_the_clients_with_changes_and_keeps_the_parked_ones() -> None:
+    index = Index()
+    index.refuse_commits()
+    replies = index.execute(a=f"QUERY|x|\n{CLOSING}", b="INDEX|x|\n", c=f"INDEX|y|\n{CLOSING}", d="QUERY|x|\n")
+    assert [(client, answers) for client, _, answers in replies] == [("b", None), ("c", None), ("d", "FAIL\n")]
+    assert [answers for _, _, answers in index.complete()] == ["FAIL\nFAIL\n"]
+    assert contents_of(index.graph) == contents_of(chain())
+
+
+def test_a_change_after_a_search_that_cannot_be_stored_disconnects_its_client() -> None:
+    index = Index()
+    index.execute(a=f"INDEX|x|\n{CLOSING}INDEX|y|\n", b=CLOSING.replace("0", "1", 1))
+    index.refuse_commits()
+    assert {client: answers for client, _, answers in index.complete()} == {"a": None, "b": "FAIL\n"}
+    assert list(index.graph)[CHAIN:] == ["x"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_answer_is_correct_at_its_position(seed: int) -> None:
+    """The graph itself checks each answer against a naive index when it is applied."""
+    random = Random(seed)
+    index = Index(slice_visits=random.choice((1, 3, 10)))
+    names = [str(number) for number in range(0, CHAIN, 4)]
+    is_full = False
+
+    def commit() -> None:
+        if is_full:
+            raise ReadOnlyError("no space")
+
+    index.store.on_commit = commit
+    parked: dict[str, str] = {}
+    for _ in range(100):
+        is_full = random.random() < 0.1
+        requests: dict[str, str] = {}
+        for client in "abcd":
+            if client not in parked and random.random() < 0.5:
+                requests[client] = "".join(
+                    random.choice((f"INDEX|{name}|{','.join(random.sample(names, 2))}\n", f"REMOVE|{name}|\n"))
+                    for name in random.sample(names, 2)
+                )
+        replies = index.execute(**requests)
+        parked |= requests
+        if index.wakeup.is_set and random.random() < 0.8:
+            replies += index.index.completed()
+        for client, lines, answers in replies:
+            assert parked.pop(client) == lines
+            assert answers is None or answers.count("\n") == 2
+        assert index.wakeup.is_set == bool(parked)
+        assert index.graph.cyclic_components() == ()
+    is_full = False
+    assert {client for client, _, _ in index.complete()} == parked.keys()
+
+
+class TestInTheLoop:
+    def test_a_shutdown_answers_what_is_parked(self) -> None:
+        with SocketWakeupLoop(slice_visits=20) as loop:
+            peer = loop.connect()
+            peer.send(CLOSING.encode())
+            loop.turn()
+            loop.signal()
+            loop.turn(20)
+            assert peer.received() == b"FAIL\n"
+            peer.socket.close()
+            loop.run_down()
+
+    def test_a_shutdown_gives_up_after_the_drain_timeout(self) -> None:
+        with SocketWakeupLoop(slice_visits=0) as loop:
+            peer = loop.connect()
+            peer.send(CLOSING.encode())
+            loop.signal()
+            loop.turn(20)
+            assert loop.state() is Lifecycle.DRAINING
+            loop.pass_time(Limits().drain_seconds_max)
+            assert loop.state() is Lifecycle.STOPPED
+
+
+class SocketWakeupLoop(Loop):
+    def __init__(self, slice_visits: int) -> None:
+        self.wakeup = SocketWakeup()
+        index: SlicedIndex[Client] = SlicedIndex(chain(), Store(), self.wakeup, slice_visits=slice_visits)
+        super().__init__(index=index)
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self.wakeup.close()
+
+
+def test_an_index_makes_the_order_before_the_first_client_waits_for_it() -> None:
+    graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["a"]})
+    graph.reject_cycles = True
+    SlicedIndex(graph, Store(), Flag())
+    assert graph._order is not None
