@@ -1,0 +1,149 @@
+"""Real members of etcd as child processes, on free ports of 127.0.0.1 and in temporary directories."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import pytest
+
+from tests.support.certificates import CertificateFiles
+from tests.support.process import WAIT_SECONDS
+
+_HOST: Final = "127.0.0.1"
+
+IS_MISSING: Final = shutil.which("etcd") is None or shutil.which("etcdctl") is None
+
+needs_etcd: Final = pytest.mark.skipif(IS_MISSING, reason="etcd or etcdctl is not installed (etcd-server, etcd-client)")
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago. etcd must know the ports of all members before it starts."""
+    with socket.socket() as sock:
+        sock.bind((_HOST, 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Member:
+    """One member of a cluster: a process that can be killed, paused and started again."""
+
+    def __init__(self, name: str, directory: Path, arguments: Sequence[str], tls: CertificateFiles | None) -> None:
+        self.client_port, self.peer_port = free_port(), free_port()
+        self.name = name
+        self.directory = directory / name
+        self.log = directory / f"{name}.log"
+        self._arguments = arguments
+        self._tls = tls
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL for clients."""
+        return f"{'https' if self._tls else 'http'}://{_HOST}:{self.client_port}"
+
+    @property
+    def peer(self) -> str:
+        """The name and the URL for other members."""
+        return f"{self.name}=http://{_HOST}:{self.peer_port}"
+
+    def start(self, peers: Sequence[str], state: str) -> None:
+        """Start the process."""
+        peer_url = self.peer.partition("=")[2]
+        tls = [] if self._tls is None else [
+            "--cert-file", str(self._tls.server_cert), "--key-file", str(self._tls.server_key),
+            "--client-cert-auth", "--trusted-ca-file", str(self._tls.authority),
+        ]  # fmt: skip
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    "etcd", "--name", self.name, "--data-dir", str(self.directory), "--log-level", "warn",
+                    "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
+                    "--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url,
+                    "--initial-cluster", ",".join(peers), "--initial-cluster-state", state, *tls, *self._arguments,
+                ],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal: SIGSTOP pauses it, SIGCONT continues it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it with SIGKILL, which reaches a paused process too."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(WAIT_SECONDS)
+            self._process = None
+
+
+class EtcdCluster:
+    """A cluster of ``size`` members, from the ``with`` statement to its end."""
+
+    def __init__(
+        self, directory: Path, size: int = 1, *, arguments: Sequence[str] = (), tls: CertificateFiles | None = None
+    ) -> None:
+        # Without fsync, because the tests are about processes, and a shared disk would time them.
+        self.members = [
+            Member(f"member{number}", directory, ["--unsafe-no-fsync", *arguments], tls) for number in range(size)
+        ]
+        self._tls = tls
+        self._peers = [member.peer for member in self.members]
+
+    @property
+    def urls(self) -> str:
+        """The URLs of all members, as ``--etcd`` takes them."""
+        return ",".join(member.url for member in self.members)
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The addresses of all members."""
+        return [member.url.partition("//")[2] for member in self.members]
+
+    def start(self, *members: Member) -> None:
+        """Start members again."""
+        for member in members:
+            member.start(self._peers, "existing")
+
+    def etcdctl(self, *arguments: str, urls: str = "") -> str:
+        """Run etcdctl, and return its output. Raises CalledProcessError."""
+        tls = []
+        if self._tls is not None:
+            client = str(self._tls.client_cert)
+            tls = ["--cacert", str(self._tls.authority), "--cert", client, "--key", client]
+        command = ["etcdctl", "--endpoints", urls or self.urls, *tls, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=WAIT_SECONDS).stdout
+
+    def wait_until_healthy(self) -> None:
+        """Wait until every member answers."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                self.etcdctl("endpoint", "health", "--command-timeout", "2s")
+            except subprocess.CalledProcessError:
+                if time.monotonic() > deadline:
+                    raise AssertionError(self.members[0].log.read_text()[-5_000:]) from None
+            else:
+                return
+
+    def __enter__(self) -> Self:
+        try:
+            for member in self.members:
+                member.start(self._peers, "new")
+            self.wait_until_healthy()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        for member in self.members:
+            member.kill()
