@@ -46,5 +46,9 @@ class ReadOnlyError(DataDirectoryError):
     """Changes are refused while queries are answered: no space, a read-only file system, a directory that is gone."""
 
 
+class ReplicationError(ServerError):
+    """The replicated index cannot be read, or this node may not or must not take part in it."""
+
+
 class StandardStreamError(ServerError):
     """Standard input or output cannot be used."""

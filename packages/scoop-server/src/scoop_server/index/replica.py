@@ -1,0 +1,96 @@
+"""The state that all nodes compute alike: the graph, and the last entry of each node that is in it."""
+
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import Final
+
+from scoop_core import Changes, DependencyGraph, Tally, TranscriptError, decode_snapshot, encode_snapshot
+
+from scoop_server.errors import ReplicationError
+from scoop_server.etcd.records import Pointer, encode_chunks
+
+_DIGEST_BYTES: Final = 8
+_DIGEST_MASK: Final = (1 << 8 * _DIGEST_BYTES) - 1
+
+
+class Replica:
+    """A graph as it is after the entries up to ``revision``, applied in the order of their revisions."""
+
+    def __init__(self, graph: DependencyGraph) -> None:
+        self.graph = graph
+        self.revision = 0
+        """The revision of the last entry, a late duplicate included; 0 before the first."""
+        self.sequences: dict[str, int] = {}
+        """The last entry of each node. It belongs to the state: it tells a late duplicate from a new entry."""
+        self.digest = 0
+        """The sum of a hash of each package with its dependencies: it depends on no order."""
+        self._changes = Changes()
+
+    @classmethod
+    def load(cls, pointer: Pointer, data: bytes, *, reject_cycles: bool) -> "Replica":
+        """Return the replica of a snapshot. Raises ReplicationError."""
+        try:
+            graph = decode_snapshot(data, reject_cycles=reject_cycles)
+        except TranscriptError as error:
+            raise ReplicationError(
+                f"cannot read the snapshot at revision {pointer.revision} in etcd: {error}; restore a backup of etcd"
+            ) from None
+        replica = cls(graph)
+        replica.revision = pointer.revision
+        replica.sequences = dict(pointer.sequences)
+        replica.digest = pointer.digest
+        return replica
+
+    def snapshot(self, size_max: int) -> Iterator[bytes]:
+        """Yield the chunks of a snapshot: the same bytes for equal replicas."""
+        return encode_chunks(encode_snapshot(self.graph), size_max)
+
+    def is_next(self, node: str, seq: int) -> bool:
+        """Return whether the entry ``seq`` of ``node`` is to be applied; False for a late duplicate.
+
+        A node appends one entry at a time, so none can be missing. Raises ReplicationError if one is.
+        """
+        last = self.sequences.get(node, 0)
+        if seq > last + 1:
+            raise ReplicationError(
+                f"cannot follow the log in etcd: entry {last + 1} of node {node} is missing before its entry {seq};"
+                " restart this node"
+            )
+        return seq == last + 1
+
+    def apply(self, node: str, seq: int, revision: int, texts: Sequence[str], tally: Tally | None = None) -> list[str]:
+        """Apply the next entry of ``node``; return the answers to each of ``texts``, its lines."""
+        changes = self._changes
+        answers = self.graph.apply_batches(texts, changes, tally)
+        if changes.lines:
+            self._update_digest(changes)
+            changes.clear()
+        self.sequences[node] = seq
+        self.revision = revision
+        return answers
+
+    def skip(self, revision: int) -> None:
+        """Ignore an entry that is a late duplicate."""
+        self.revision = revision
+
+    def _update_digest(self, changes: Changes) -> None:
+        digest = self.digest
+        for line, previous in zip(changes.lines, changes.previous, strict=True):
+            command, package, listed = line.split("|")
+            if previous is not None:
+                digest -= _hash(package, previous)
+            if command == "INDEX":
+                digest += _hash(package, listed)
+        self.digest = digest & _DIGEST_MASK
+
+
+def digest_of(graph: DependencyGraph) -> int:
+    """Return the digest of a whole graph, which a replica updates with each change."""
+    lists = graph.to_mapping().items()
+    return sum(_hash(package, ",".join(names)) for package, names in lists) & _DIGEST_MASK
+
+
+def _hash(package: str, listed: str) -> int:
+    if "," in listed:  # the same dependencies may have arrived in another order
+        listed = ",".join(sorted(listed.split(",")))
+    return int.from_bytes(blake2b(f"{package}|{listed}".encode(), digest_size=_DIGEST_BYTES).digest())

@@ -1,0 +1,294 @@
+"""The index of several nodes: each applies the same entries of a log in etcd, in the same order.
+
+A change is appended to the log, and answered when the log delivers it, by the state that all entries before it have
+made. So every node decides alike, and no answer precedes its entry. A query is answered by the applied state, after
+a barrier (linearizable) or at once (local).
+
+Nothing here does input or output: etcd is behind :class:`~scoop_server.etcd.api.EtcdClient`, the clock is injected.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from scoop_core import DependencyGraph
+
+from scoop_server.etcd.api import Compare, EtcdClient, Failure, KeyValue, Put, Range, Target, Txn, TxnResult
+from scoop_server.etcd.calls import Calls
+from scoop_server.etcd.log import Keys, decode_entry
+from scoop_server.etcd.records import Config, NodeRecord, Pointer
+from scoop_server.index.appender import Appender, Batch
+from scoop_server.index.barrier import Barrier
+from scoop_server.index.compaction import apply_entry
+from scoop_server.index.compactor import LOG_ENTRIES_MAX, CompactionTask, Compactor
+from scoop_server.index.divergence import DigestHistory
+from scoop_server.index.follower import Follower
+from scoop_server.index.membership import Membership, Survey
+from scoop_server.index.replica import Replica
+from scoop_server.telemetry.meter import Meter
+from scoop_server.telemetry.statistics import COMMIT_SECONDS, Histogram
+
+ClientT = TypeVar("ClientT")
+
+_delete_plain_queries: Final = re.compile(r"^QUERY\|[^|\n]*\|\n", re.MULTILINE).sub
+
+SILENT_SECONDS: Final = 3.0
+"""Without an answer of etcd for this long, a node is not ready: three surveys, and longer than a change of leader."""
+
+LAG_SECONDS_MAX: Final = 5.0
+"""A node that has applied nothing for this long, while there are entries, is not ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicationSettings:
+    """The settings of one node."""
+
+    node: str
+    """Fresh for each start: hexadecimal digits."""
+    keys: Keys
+    config: Config
+    has_local_reads: bool = False
+    answer_seconds_max: float = 10.0
+    """A request without an answer for this long closes its connection."""
+    addresses: tuple[str, ...] = ()
+    version: str = ""
+    log_bytes_min: int = 64 * 1024 * 1024
+    """Entries are compacted when they have at least this size, and that of the last snapshot."""
+    log_entries_max: int = LOG_ENTRIES_MAX
+
+
+class ReplicationFigures:
+    """Figures for the metrics."""
+
+    def __init__(self) -> None:
+        self.append_seconds = Histogram(COMMIT_SECONDS)
+        """From sending an entry until it is known to be in the log."""
+        self.barrier_seconds = Histogram(COMMIT_SECONDS)
+        """The linearizable reads of barriers."""
+        self.expired: int = 0
+        """Requests without an answer in time."""
+        self.late_duplicates: int = 0
+        """Entries that were ignored."""
+
+
+class ReplicatedIndex(Generic[ClientT]):
+    """One node. It satisfies ``scoop_server.loop.ports.Index``; :meth:`tick` is to be called four times a second.
+
+    :meth:`execute`, :meth:`completed` and :meth:`tick` raise :exc:`ReplicationError` if the node must stop.
+    ``start_compaction`` starts a process that runs :class:`~scoop_server.index.compaction.Compaction` with the fence
+    that it is given.
+    """
+
+    def __init__(
+        self,
+        client: EtcdClient,
+        clock: Callable[[], float],
+        settings: ReplicationSettings,
+        start_compaction: Callable[[int], CompactionTask],
+        meter: Meter | None = None,
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._settings = settings
+        self._keys = keys = settings.keys
+        self._meter = meter or Meter()
+        self.figures: Final = ReplicationFigures()
+        self.calls = calls = Calls(client, clock)
+        self._replica = Replica(DependencyGraph.empty(reject_cycles=settings.config.reject_cycles))
+        self._digests = DigestHistory()
+        self._replies: list[tuple[ClientT, str, str | None]] = []
+        figures = self.figures
+        self._follower = Follower(
+            calls, keys, clock, self._replace, self._apply, reject_cycles=settings.config.reject_cycles
+        )
+        self._appender = Appender[ClientT](calls, keys, settings.node, clock, figures.append_seconds.observe)
+        self._barrier = Barrier[ClientT](calls, keys, clock, self._follower.expect, figures.barrier_seconds.observe)
+        self._membership = Membership(calls, keys, settings.node, clock, self._describe, self._take_survey)
+        self._compactor = Compactor(start_compaction, clock, settings.log_bytes_min, settings.log_entries_max)
+        self._join()
+
+    def _join(self) -> None:
+        """Create the configuration, or compare it; then begin to follow and to append."""
+        key = self._keys.config
+        put = Put(key, self._settings.config.encode())
+        self.calls.txn(Txn((Compare(key, Target.VERSION, 0),), (put,), (Range(key),)), self._take_config)
+
+    def _take_config(self, result: TxnResult | Failure) -> None:
+        assert isinstance(result, TxnResult)  # noqa: S101  # no failure of this call is final
+        if not result.succeeded:
+            self._settings.config.check(result.ranges[0].kvs[0].value)
+        self._follower.start()
+        self._appender.start()
+
+    # The Index port
+
+    def execute(self, requests: Sequence[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
+        """Append the changes of one turn to the log, and hold its queries; answer only local reads at once.
+
+        A client's lines with a change among them are evaluated together, where the log has the change; its plain
+        queries need not be in the log for that, but all other lines are, as received.
+        """
+        deadline = self._clock() + self._settings.answer_seconds_max
+        is_local = self._settings.has_local_reads and self._follower.position is not None
+        local: list[tuple[ClientT, str]] = []
+        for client, lines in requests:
+            logged = _delete_plain_queries("", lines)
+            if logged:
+                self._appender.add(Batch(client, lines, logged, deadline))
+            elif is_local:
+                local.append((client, lines))
+            else:
+                self._barrier.add(Batch(client, lines, "", deadline))
+        self._appender.advance()
+        self._barrier.advance()
+        return self._query(local)
+
+    def completed(self) -> list[tuple[ClientT, str, str | None]]:
+        """Process what has arrived from etcd; return the replies that it allows."""
+        self.calls.poll()
+        return self._take_replies()
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable when :meth:`completed` is to be called."""
+        return self._client.fileno()
+
+    def tick(self) -> None:
+        """Do what time requires: repeat, renew, survey, and give up requests without an answer in time."""
+        self.calls.tick()
+        self._follower.tick()
+        self._membership.tick()
+        self._compactor.tick(self._membership.fence)
+        now = self._clock()
+        given_up = [*self._appender.expired(now), *self._barrier.expired(now)]
+        self.figures.expired += len(given_up)
+        self._disconnect(given_up)
+        if self._replies:
+            self._client.wake()
+
+    def close(self) -> None:
+        """End a compaction, and disconnect. The lease, and with it the record of the node, expires by itself."""
+        self._compactor.close()
+        self._client.close()
+
+    # Replies
+
+    def _take_replies(self) -> list[tuple[ClientT, str, str | None]]:
+        position = self._follower.position
+        if position is not None:
+            self._replies += self._query([(batch.client, batch.lines) for batch in self._barrier.released(position)])
+        replies, self._replies = self._replies, []
+        return replies
+
+    def _query(self, requests: list[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
+        """Return the replies to batches of queries."""
+        if not requests:
+            return []
+        answers = self._replica.graph.apply_batches([lines for _, lines in requests], None, self._meter.tally)
+        return [(client, lines, given) for (client, lines), given in zip(requests, answers, strict=True)]
+
+    def _disconnect(self, batches: Sequence[Batch[ClientT]]) -> None:
+        """Disconnect clients whose answers are unknown."""
+        self._replies += [(batch.client, batch.lines, None) for batch in batches]
+
+    # The log
+
+    def _replace(self, replica: Replica) -> None:
+        """Go on from a snapshot. It may hold entries of this node that were never delivered."""
+        self._replica = replica
+        self._digests.note(replica.revision, replica.digest)
+        self._disconnect(self._appender.skipped(replica.sequences.get(self._settings.node, 0)))
+
+    def _apply(self, entries: Sequence[KeyValue]) -> None:
+        """Apply the next entries of the log, and answer those of this node."""
+        replica, digests = self._replica, self._digests
+        own = self._keys.entry(self._settings.node, 0)[:-20]
+        for kv in entries:
+            if kv.key.startswith(own):
+                self._apply_own(kv)
+            else:
+                apply_entry(replica, self._keys, kv)
+            digests.note(replica.revision, replica.digest)
+            self._compactor.note_entry(kv.mod_revision, len(kv.value))
+
+    def _apply_own(self, kv: KeyValue) -> None:
+        node, seq = self._keys.parse_entry(kv.key)
+        if not self._replica.is_next(node, seq):
+            self.figures.late_duplicates += 1
+            self._replica.skip(kv.mod_revision)
+            return
+        lines = decode_entry(node, seq, kv.value)
+        batches = self._appender.delivered(seq)
+        if not batches:
+            self._replica.apply(node, seq, kv.mod_revision, (lines,))
+            return
+        texts = [batch.lines for batch in batches]
+        answers = self._replica.apply(node, seq, kv.mod_revision, texts, self._meter.tally)
+        self._replies += [(batch.client, batch.lines, given) for batch, given in zip(batches, answers, strict=True)]
+
+    # Surveys
+
+    def _take_survey(self, survey: Survey) -> None:
+        if survey.head is not None:
+            self._follower.expect(survey.head.mod_revision)
+        if survey.pointer is not None:
+            pointer = Pointer.decode(survey.pointer.value)
+            self._compactor.note_pointer(pointer)
+            self._digests.check(pointer.revision, pointer.digest, "the snapshot")
+        for node, record in survey.nodes.items():
+            self._digests.check(record.revision, record.digest, f"node {node}")
+
+    def _describe(self) -> NodeRecord:
+        settings, replica = self._settings, self._replica
+        return NodeRecord(settings.addresses, settings.version, replica.revision, replica.digest)
+
+    # For probes and metrics; safe in any thread
+
+    @property
+    def not_ready_reason(self) -> str:
+        """The reason for which clients are not fully served; empty while they are."""
+        if self._follower.position is None:
+            return "loading"
+        if self._clock() - self.calls.last_answer > SILENT_SECONDS:
+            return "etcd does not answer"
+        if self._appender.waiting_seconds > SILENT_SECONDS:
+            failure = self._appender.failure
+            return f"etcd accepts no changes: {failure.code.value}" if failure else "etcd accepts no changes"
+        if self._follower.behind_seconds > LAG_SECONDS_MAX:
+            return "lagging"
+        return ""
+
+    @property
+    def graph(self) -> DependencyGraph:
+        """The graph as applied. It is another object after a snapshot has been loaded."""
+        return self._replica.graph
+
+    @property
+    def applied_revision(self) -> int:
+        """The revision of the last entry applied."""
+        return self._replica.revision
+
+    @property
+    def committed_revision(self) -> int:
+        """The highest revision of an entry known to be in the log."""
+        return max(self._follower.committed, self._replica.revision)
+
+    @property
+    def lag_seconds(self) -> float:
+        """The time for which nothing was applied although there are entries."""
+        return self._follower.behind_seconds
+
+    @property
+    def pending(self) -> int:
+        """The number of clients' batches without a reply."""
+        return len(self._appender) + len(self._barrier)
+
+    @property
+    def is_compactor(self) -> bool:
+        """Return whether this node decides about compactions."""
+        return self._membership.fence is not None
+
+    @property
+    def log_bytes(self) -> int:
+        """The size of the entries after the last snapshot."""
+        return self._compactor.log_bytes
