@@ -21,8 +21,7 @@ from scoop_server.errors import DataDirectoryError
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.server import Server
 from scoop_server.loop.shutdown import Lifecycle
-from scoop_server.storage import journal
-from scoop_server.storage import store as store_module
+from scoop_server.storage import compaction, journal
 from scoop_server.storage.compaction import Compaction
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import VERIFY_SECONDS, JournalStore
@@ -93,7 +92,7 @@ class Simulation:
         # Room for a few batches, so that it is reserved, filled, found too small and left over all the time.
         with (
             patch.object(journal, "ROOM_BYTES", self.random.choice(_ROOMS)),
-            patch.object(store_module, "STALL_SECONDS", _STALL_SECONDS),
+            patch.object(compaction, "STALL_SECONDS", _STALL_SECONDS),
         ):
             for _ in range(self.random.randrange(1, _LIVES_MAX + 1)):
                 self._check_recovery(self._recover())

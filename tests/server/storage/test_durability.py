@@ -291,7 +291,7 @@ def test_a_compaction_that_fails_leaves_everything_as_it_was_and_can_be_asked_fo
         set_file_size_limit(server, LESS_THAN_THEIR_SNAPSHOT)
         server.send_signal(signal.SIGUSR1)
         server.wait_for_log(rf"ERROR compaction failed: cannot write {path}/snapshot-2\.unfinished-\d+: File too large")
-        server.wait_for_log("ERROR compaction ended with status 1; the journals go on")
+        server.wait_for_log("ERROR compaction ended with status 1; the journals continue")
         assert names_in(path) == {"snapshot-1", "journal-1", "journal-2"}
         set_file_size_limit(server, resource.RLIM_INFINITY)
         assert client.ask("INDEX|another|") == ["OK"]

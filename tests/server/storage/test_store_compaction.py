@@ -12,14 +12,14 @@ from scoop_core import DependencyGraph
 from scoop_server.config.fsync import Fsync
 from scoop_server.errors import JournalError
 from scoop_server.storage.backlog import DELAY_SECONDS_MAX, FULL_AT, Backlog
-from scoop_server.storage.compaction import NICENESS_MAX
+from scoop_server.storage.compaction import NICENESS_MAX, STALL_SECONDS
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.store import STALL_SECONDS, VERIFY_SECONDS
+from scoop_server.storage.store import VERIFY_SECONDS
 
 from tests.support.faulty_files import FaultyFiles, contents_of, names_in
 from tests.support.storage import Bench, Opened, graph_of, snapshot_of
 
-POSTPONED = "the journals go on, and it is tried again when they have grown"
+POSTPONED = "the journals continue, and the next attempt follows when they have grown"
 
 
 def grow(opened: Opened, size: int) -> None:

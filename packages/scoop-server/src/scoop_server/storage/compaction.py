@@ -21,6 +21,10 @@ from scoop_server.telemetry.logs import log, set_up_logging
 NICENESS_MAX: Final = 10
 """The priority of a compaction that is in time: it stands back behind the server."""
 
+STALL_SECONDS: Final = 60.0
+"""The time without progress after which a compaction counts as hanging: far more than any read or write of a disk
+that works, also on a processor that is busy with the server."""
+
 _REPORT_SECONDS: Final = 0.1
 """The interval of progress reports: often enough for any deadline, and rare enough to cost nothing."""
 
@@ -59,6 +63,31 @@ class Compaction(Protocol):
 
     def kill(self) -> None:
         """End it now."""
+
+
+class WatchedCompaction:
+    """A compaction with a deadline for its progress. ``clock`` returns seconds."""
+
+    def __init__(self, compaction: Compaction, clock: Callable[[], float]) -> None:
+        self._compaction = compaction
+        self._clock = clock
+        self._deadline = clock() + STALL_SECONDS
+
+    def outcome(self) -> str | None:
+        """Return None while it runs, an empty text if it succeeded, and the problem if it failed or was ended."""
+        status = self._compaction.poll()
+        if status is not None:
+            return f"ended with status {status}" if status else ""
+        if self._compaction.has_progressed():
+            self._deadline = self._clock() + STALL_SECONDS
+        elif self._clock() >= self._deadline:
+            self._compaction.kill()
+            return f"made no progress for {STALL_SECONDS:.0f} s and was ended"
+        return None
+
+    def kill(self) -> None:
+        """End it now."""
+        self._compaction.kill()
 
 
 class CompactionProcess:

@@ -1,5 +1,6 @@
 """The store: the changes of each turn are committed to the journal, and journals are compacted into snapshots."""
 
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -9,7 +10,7 @@ from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import JOURNAL_BYTES_MIN
 from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
 from scoop_server.storage.backlog import Backlog
-from scoop_server.storage.compaction import Compaction
+from scoop_server.storage.compaction import Compaction, WatchedCompaction
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import is_temporary
 from scoop_server.storage.generations import Generations
@@ -28,10 +29,6 @@ PROGRESS_SECONDS: Final = 1.0
 VERIFY_SECONDS: Final = 1.0
 """The age of the last check of the directory at which a commit checks again: the time for which an OK may be given
 for a directory that was moved or replaced."""
-
-STALL_SECONDS: Final = 60.0
-"""The time without progress after which a compaction counts as hanging: far more than any read or write of a disk
-that works, also on a processor that is busy with the server."""
 
 StartCompaction = Callable[[DataDirectory, int, int], Compaction]
 """Starts the compaction of a directory into the snapshot of a generation, with a niceness."""
@@ -86,17 +83,13 @@ class JournalStore:
         self._start_compaction = start_compaction
         self._backlog = Backlog(journal_bytes_min)
         self._backlog.snapshot_written(files.snapshot_bytes)
-        self._compaction: Compaction | None = None
-        self._compaction_deadline = 0.0
+        self._compaction: WatchedCompaction | None = None
         self._compaction_requested = False
         self._verify_at = 0.0
         self.read_only_reason = ""
         """The reason for which changes are refused; empty while they are accepted. May be read in another thread."""
         self.commit_delay = 0.0
-        """Seconds to wait after a commit before more changes are read: 0 unless compaction or the disk falls behind.
-
-        May be read in another thread.
-        """
+        """The seconds for which clients wait after a commit. May be read in another thread."""
 
     @property
     def snapshot_path(self) -> str:
@@ -118,8 +111,7 @@ class JournalStore:
     def commit(self, changes: Changes) -> None:
         """Return when ``changes`` are as durable as was promised.
 
-        Raises :exc:`ReadOnlyError` if nothing of them was kept, and changes are refused for now; :exc:`JournalError` if
-        the server must stop.
+        Raises :exc:`ReadOnlyError` if nothing of them was kept, :exc:`JournalError` if the server must stop.
         """
         try:
             if self._clock() >= self._verify_at:
@@ -223,25 +215,20 @@ class JournalStore:
         try:
             self._verify()
             self._rotate()
-            self._compaction = self._start_compaction(self._directory, self._files.journal.generation, niceness)
+            started = self._start_compaction(self._directory, self._files.journal.generation, niceness)
         except OSError as error:
             self._postpone_compaction(f"cannot begin: {error.filename or self._directory.path}: {error.strerror}")
             return
-        self._compaction_deadline = self._clock() + STALL_SECONDS
+        self._compaction = WatchedCompaction(started, self._clock)
         log.info("compaction into %(file)s has begun", {"file": self._files.next_snapshot_path})
 
-    def _check_compaction(self, compaction: Compaction) -> None:
-        status = compaction.poll()
-        if status is None:
-            if compaction.has_progressed():
-                self._compaction_deadline = self._clock() + STALL_SECONDS
-            elif self._clock() >= self._compaction_deadline:
-                self._stop_compaction()
-                self._postpone_compaction(f"made no progress for {STALL_SECONDS:.0f} s and was ended")
+    def _check_compaction(self, compaction: WatchedCompaction) -> None:
+        outcome = compaction.outcome()
+        if outcome is None:
             return
         self._compaction = None
-        if status:
-            self._postpone_compaction(f"ended with status {status}")
+        if outcome:
+            self._postpone_compaction(outcome)
             return
         self._verify_at = 0.0  # the disk has more room
         try:
@@ -255,7 +242,7 @@ class JournalStore:
     def _postpone_compaction(self, reason: str) -> None:
         self._backlog.compaction_failed(self.journal_bytes, self._clock())
         log.error(
-            "compaction %(problem)s; the journals go on, and it is tried again when they have grown",
+            "compaction %(problem)s; the journals continue, and the next attempt follows when they have grown",
             {"problem": reason},
         )
 
@@ -285,27 +272,29 @@ class JournalStore:
                 return
             self._files.write_snapshot(graph, progress)
         except OSError as error:
-            raise self._cannot_save(journal, error.strerror or str(error)) from error
+            raise _cannot_save(journal, error.strerror or str(error)) from error
         except ReadOnlyError as error:
-            raise self._cannot_save(journal, str(error)) from error
+            raise _cannot_save(journal, str(error)) from error
         log.info(
             f"saved %(packages)d {noun(len(graph), 'package')} in %(file)s",
             {"packages": len(graph), "file": self.snapshot_path},
         )
 
-    def _cannot_save(self, journal: Journal, reason: str) -> DataDirectoryError:
-        state = (
-            f"{journal.lost_reason}, so what it held is lost; restore the directory from a backup"
-            if journal.is_damaged
-            else "its journals hold every acknowledged change; check the disk and the place of the directory, and then "
-            "the files with: scoop-server check"
-        )
-        return DataDirectoryError(f"cannot save a snapshot in {self._directory.path}: {reason}; {state}")
-
     def close(self) -> None:
         """Close the journal as it is. The directory stays open and locked."""
         self._stop_compaction()
         self._files.journal.close()
+
+
+def _cannot_save(journal: Journal, reason: str) -> DataDirectoryError:
+    """Return the error of a failed save, which tells where the committed changes are."""
+    state = (
+        f"{journal.lost_reason}, so what it held is lost; restore the directory from a backup"
+        if journal.is_damaged
+        else "its journals hold every acknowledged change; check the disk and the place of the directory, and then the "
+        "files with: scoop-server check"
+    )
+    return DataDirectoryError(f"cannot save a snapshot in {os.path.dirname(journal.path)}: {reason}; {state}")
 
 
 def _save_in_place_of(removed: DataDirectory, graph: DependencyGraph) -> None:
