@@ -106,6 +106,8 @@ class SimulatedDisk:
         self.is_read_only = False
         self.writes_short = False
         self.fault: Callable[[str], None] = lambda _: None
+        self.before_call: Callable[[], None] = lambda: None
+        """Called before each call of a process, at a moment at which another process may look at the files."""
         self.on_sync: Callable[[], None] = lambda: None
         self.has_failed_sync = False
         """Whether a sync has failed since this was last reset."""
@@ -115,11 +117,12 @@ class SimulatedDisk:
         """The locks on each inode."""
         self.written: list[bytes] = []
         self.inodes = count(1)
-        self._trace = trace
+        self.trace = trace
 
     def call(self, name: str, detail: str = "") -> None:
         """Note a call, and let it fail if that is planned."""
-        self._trace(f"disk {name} {detail}")
+        self.before_call()
+        self.trace(f"disk {name} {detail}")
         self.fault(name)
 
     def check_writable(self) -> None:

@@ -28,6 +28,7 @@ from scoop_server.storage.store import VERIFY_SECONDS, JournalStore
 
 from tests.simulation.compactions import SimulatedCompaction
 from tests.simulation.disk import DIRECTORY, PowerLossError, ProcessKilledError, SimulatedDisk, SimulatedProcess
+from tests.simulation.followers import SimulatedFollower
 from tests.simulation.network import Habit, SimulatedNetwork
 from tests.simulation.observer import Observer, state_of
 from tests.simulation.processor import OneProcessor
@@ -73,6 +74,7 @@ class Simulation:
         self.disk = SimulatedDisk(self.random, self.trace)
         self._fsync = self.random.choice((Fsync.ALWAYS, Fsync.ALWAYS, Fsync.ALWAYS, Fsync.EVERYSEC, Fsync.NEVER))
         self._observer: Observer | None = None
+        self.follower = SimulatedFollower(self.disk, self._fsync, seed)
 
     def trace(self, line: str) -> None:
         """Note what happens."""
@@ -111,6 +113,7 @@ class Simulation:
         except PowerLossError:
             self.trace("power loss")
             life.end()
+            self.follower.end()
             self.disk.lose_power()
             self._forgive_unsynced(life)
         except ProcessKilledError:
@@ -121,6 +124,7 @@ class Simulation:
             life.end()
         else:
             life.end()
+            self.follower.end()
             self.disk.lose_power()  # an orderly end leaves nothing to lose
         if self.disk.has_failed_sync:
             self._forgive_unsynced(life)
@@ -180,6 +184,7 @@ class Life:
         self.is_index_lost = False
         """Whether an operator has deleted the index, and no copy was left."""
         self._disk = simulation.disk
+        self._follower = simulation.follower
         self._random = simulation.random
         self._trace = simulation.trace
         self._fsync = fsync
@@ -204,9 +209,11 @@ class Life:
             self._operator.save_has_ended()
         store.close()
         directory.close()
+        self._follower.check_current()
 
     def end(self) -> None:
         """End the process, and whatever it has started; let the operator repair what they did."""
+        self._follower.stop()
         self._heal_disk()
         self._disk.on_sync = lambda: None
         self._process.end()
@@ -239,6 +246,11 @@ class Life:
         server.on_tick(store.tick)
         self._plan_faults()
         trouble = random.choice(("space", "space", "read-only", "operator", "operator", "", "", "", "", ""))
+        if trouble == "operator":
+            self._follower.end()  # a mistake can put other files in the place of the followed ones
+        self._follower.note(observer)
+        if trouble != "operator":
+            self._follower.watch(observer)
         for _ in range(_TURNS_MAX):
             self._make_trouble(trouble)
             if random.random() < 0.02:

@@ -4,10 +4,12 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+
+from scoop_server.storage.follower import _Tail
 
 from tests.simulation import run
 from tests.simulation.mutants import MUTANTS, Mutation, first_failure
@@ -70,3 +72,17 @@ def test_the_command_says_which_seed_failed(
 @pytest.mark.parametrize("mutant", QUICKLY_FOUND, ids=lambda mutant: mutant.__name__.strip("_"))
 def test_the_simulation_fails_without(mutant: Mutation) -> None:
     assert first_failure(mutant, range(500)) is not None
+
+
+def test_the_simulation_fails_with_a_follower_that_delivers_all_that_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = _Tail.read
+    monkeypatch.setattr(_Tail, "read", lambda tail, **_: read(tail, has_ended=True))
+    with pytest.raises(AssertionError, match="which no server has acknowledged"):
+        _run_seeds(range(SEEDS))
+
+
+def _run_seeds(seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        Simulation(seed).run()

@@ -254,8 +254,9 @@ class JournalReader:
     r"""Reads a journal batch by batch.
 
     Iterating yields the text of each sealed batch, its lines with their newlines. ``generation`` and ``after`` are
-    those of the header; ``head`` is the position in the chain after the last batch that was yielded, and
-    ``sealed_bytes`` is the end of that batch in the data. Bytes after the last sealed batch are an interrupted write,
+    those of the header; ``head`` is the position in the chain after the last batch that was yielded,
+    ``sealed_bytes`` is the end of that batch in the data, and ``synced`` is the number of the last batch known to be on
+    disk when it was written. Bytes after the last sealed batch are an interrupted write,
     to be dropped. Zeros at the end of the data are preallocated space, not data.
 
     Raises :exc:`UnsupportedFormat` for another version of the format, and :exc:`TranscriptError` for a damaged
@@ -277,6 +278,7 @@ class JournalReader:
         self.after: Seal = Seal(int(header[2]), int(header[3], 16))
         self.head: Seal = Seal(self.after.number, int(header[4], 16))
         self.sealed_bytes: int = end
+        self.synced: int = self.after.number
         self._data = data
         self._end = len(data.rstrip(b"\0"))
 
@@ -285,6 +287,7 @@ class JournalReader:
             body = self._data[self.sealed_bytes : end.start()].decode(ENCODING)
             self.head = Seal(int(end[1]), int(end[6], 16))
             self.sealed_bytes = end.end()
+            self.synced = int(end[4])
             yield body
         self._check_tail()
 
