@@ -16,6 +16,7 @@ from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
 from scoop_core import Changes, DependencyGraph, JournalReader, transcript
+from scoop_core.graph_order import TopologicalOrder
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.index.local import LocalIndex
@@ -312,6 +313,11 @@ def _writers_are_not_slowed() -> Any:
     return patch.object(Backlog, "delay", lambda _self, _bytes: 0.0)
 
 
+def _search_ignores_changes() -> Any:
+    """A search for a cycle continues although a package that it has visited has changed."""
+    return patch.object(TopologicalOrder, "_interrupt", lambda _self, _name: None)
+
+
 MUTANTS: Final[tuple[Mutation, ...]] = (
     _no_fsync_before_the_answer,
     _no_fsync_of_a_new_file,
@@ -339,6 +345,7 @@ MUTANTS: Final[tuple[Mutation, ...]] = (
     _removed_index_is_not_saved,
     _hanging_compaction_is_awaited,
     _writers_are_not_slowed,
+    _search_ignores_changes,
 )
 
 

@@ -162,6 +162,25 @@ class SimulatedListener:
         self.is_closed = True
 
 
+class SimulatedWakeup:
+    """The descriptor of an index that replies later."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def set(self) -> None:
+        """Make it readable."""
+        self.is_set = True
+
+    def clear(self) -> None:
+        """Make it unreadable."""
+        self.is_set = False
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return 4
+
+
 class SimulatedNetwork(BaseSelector):
     """The selector, and all that it looks at."""
 
@@ -173,6 +192,7 @@ class SimulatedNetwork(BaseSelector):
         """Whether the last ``select`` found that no one will ever do anything again."""
         self.on_send: Callable[[SimulatedSocket, bytes], None] = lambda _socket, _data: None
         self.listener = SimulatedListener(self)
+        self.wakeup = SimulatedWakeup()
         self.sockets: list[SimulatedSocket] = []
         self._keys: dict[int, SelectorKey] = {}
 
@@ -188,7 +208,7 @@ class SimulatedNetwork(BaseSelector):
         return client
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
-        number = fileobj.fileno()
+        number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
         assert number not in self._keys
         self._keys[number] = SelectorKey(fileobj, number, events, data)
         return self._keys[number]
@@ -234,6 +254,8 @@ class SimulatedNetwork(BaseSelector):
         for key in self._keys.values():
             if isinstance(key.fileobj, SimulatedListener):
                 events = EVENT_READ if key.fileobj.waiting else 0
+            elif isinstance(key.fileobj, int):
+                events = EVENT_READ if self.wakeup.is_set else 0
             else:
                 assert isinstance(key.fileobj, SimulatedSocket)
                 events = key.fileobj.events

@@ -18,7 +18,7 @@ def state_of(graph: DependencyGraph) -> State:
     return {package: frozenset(graph.dependencies(package)) for package in graph}
 
 
-def answer_naively(state: State, line: str) -> tuple[str, State]:
+def answer_naively(state: State, line: str, *, rejects_cycles: bool = False) -> tuple[str, State]:
     """Answer one line by the rules of the protocol, in the simplest way; return the state after it as well."""
     fields = line.split("|")
     if len(fields) != 3 or fields[0] not in {"INDEX", "REMOVE", "QUERY"} or not fields[1].isalnum():
@@ -30,17 +30,27 @@ def answer_naively(state: State, line: str) -> tuple[str, State]:
     if command == "QUERY":
         return ("OK\n" if package in state else "FAIL\n"), state
     if command == "INDEX":
-        return ("OK\n", {**state, package: names}) if names <= state.keys() else ("FAIL\n", state)
+        fails = not names <= state.keys() or (rejects_cycles and closes_cycle(state, package, names))
+        return ("FAIL\n", state) if fails else ("OK\n", {**state, package: names})
     if any(package in needed for name, needed in state.items() if name != package):
         return "FAIL\n", state
     return "OK\n", {name: needed for name, needed in state.items() if name != package}
 
 
-def answer_all_naively(states: list[State], lines: str) -> str:
+def closes_cycle(state: State, package: str, names: frozenset[str]) -> bool:
+    """Return whether one of the new dependencies ``names`` depends on ``package``."""
+    needed: frozenset[str] = frozenset()
+    more = names - state.get(package, frozenset())
+    while more != needed:
+        needed, more = more, more.union(*(state[name] for name in more))
+    return package in needed
+
+
+def answer_all_naively(states: list[State], lines: str, *, rejects_cycles: bool = False) -> str:
     """Answer ``lines`` from the last of ``states``; append the state after each change."""
     answers = ""
     for line in lines.split("\n")[:-1]:
-        answer, state = answer_naively(states[-1], line)
+        answer, state = answer_naively(states[-1], line, rejects_cycles=rejects_cycles)
         answers += answer
         if state != states[-1]:
             states.append(state)
@@ -80,9 +90,12 @@ class Observer:
                 continue
             if answers != right:
                 raise AssertionError(f"{lines!r} is answered {answers!r}, expected {right!r}")
-            socket = self._socket_of(client)
-            self._expected[socket] = self._expected.get(socket, b"") + answers.encode()
+            self._expect(client, answers)
         return replies
+
+    def _expect(self, client: Client, answers: str) -> None:
+        socket = self._socket_of(client)
+        self._expected[socket] = self._expected.get(socket, b"") + answers.encode()
 
     def _answer_alone(self, lines: str, answers: str | None) -> str:
         states = [self.history[-1]]

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from random import Random
 from typing import Final
 from unittest.mock import patch
@@ -32,6 +33,7 @@ from tests.simulation.followers import SimulatedFollower
 from tests.simulation.network import Habit, SimulatedNetwork
 from tests.simulation.observer import Observer, state_of
 from tests.simulation.processor import OneProcessor
+from tests.simulation.sliced import SlicedObserver
 
 _LIVES_MAX: Final = 4
 _TURNS_MAX: Final = 3_000
@@ -40,6 +42,9 @@ _TURNS_MAX: Final = 3_000
 _CLIENTS_MAX: Final = 5
 _LINES_MAX: Final = 12
 _NAMES: Final = "abcdef"
+_CHAIN: Final = ("INDEX|a|", *(f"INDEX|{package}|{below}" for below, package in pairwise(_NAMES)))
+"""The first requests of each client if cycles are rejected, so that there is something to search."""
+
 _ROOMS: Final = (1, 150, 500)
 _COMPACT_ABOVE_BYTES: Final = 900
 _BROKEN_LINES: Final = ("", "INDEX|a", "BLINDEX|a|b", "INDEX||", "INDEX|a|b,,c", "QUERY|a b|", "x" * 200)
@@ -68,6 +73,7 @@ class Simulation:
 
     def __init__(self, seed: int, tell: Callable[[str], None] = lambda _: None) -> None:
         self.random = Random(seed)
+        self.rejects_cycles = seed % 6 == 5
         self.trace_lines = 0
         self._digest = hashlib.sha256()
         self._tell = tell
@@ -181,6 +187,7 @@ class Life:
 
     def __init__(self, simulation: Simulation, fsync: Fsync, end: str) -> None:
         self.observer: Observer | None = None
+        self._rejects_cycles = simulation.rejects_cycles
         self.is_index_lost = False
         """Whether an operator has deleted the index, and no copy was left."""
         self._disk = simulation.disk
@@ -200,7 +207,11 @@ class Life:
         store, graph = JournalStore.open(
             directory, self._fsync, self._network.clock, self._start_compaction, _COMPACT_ABOVE_BYTES
         )
-        self.observer = Observer(LocalIndex(graph, store), graph)
+        if self._rejects_cycles:
+            graph.reject_cycles = True
+            self.observer = SlicedObserver(graph, store, self._network, self._random.choice((1, 2, 5)))
+        else:
+            self.observer = Observer(LocalIndex(graph, store), graph)
         self._serve(store)
         self._heal_disk()
         try:
@@ -329,11 +340,11 @@ class Life:
     def _requests(self) -> bytes:
         """Return the requests of one client."""
         random = self._random
-        lines = []
+        lines = [*_CHAIN] if self._rejects_cycles else []
         for _ in range(random.randrange(_LINES_MAX + 1)):
             package = random.choice(_NAMES)
             needed = random.sample(_NAMES, random.choice((0, 0, 0, 1, 1, 2)))
-            kind = random.random()
+            kind = random.random() * (0.6 if self._rejects_cycles else 1.0)
             if kind < 0.5:
                 lines.append(f"INDEX|{package}|{','.join(needed)}")
             elif kind < 0.7:
