@@ -8,6 +8,7 @@ from tests.support.settings import problems, read_settings, resolve_settings
 
 NO_CERTIFICATE = "is set, but there is no certificate; set one with --tls-cert"
 CERTIFICATE = ["--tls-cert", "c"]
+ETCD = {"SCOOP_ETCD": "http://h:1"}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,41 @@ CERTIFICATE = ["--tls-cert", "c"]
                 "max_output (flag --max-output): expected at least 1441792, got 1441791; it must hold "
                 "output_high_water (default) and the answers to one read, 6 times max_read (default)"
             ),
+        ),
+        (
+            ["--data-dir", "d"],
+            ETCD,
+            "flag --data-dir has no effect with etcd (variable SCOOP_ETCD); remove one of them",
+        ),
+        (
+            ["--etcd", "http://h:1"],
+            {"SCOOP_MEMORY": "yes"},
+            "memory (variable SCOOP_MEMORY) contradicts etcd (flag --etcd); remove one of them",
+        ),
+        (
+            ["--reads", "local"],
+            {},
+            "flag --reads has no effect without etcd; set its URLs with --etcd",
+        ),
+        (
+            ["--etcd-ca", "c"],
+            ETCD,
+            "etcd_ca (flag --etcd-ca) needs TLS; use https: in etcd (variable SCOOP_ETCD)",
+        ),
+        (
+            ["--etcd", "https://h:1", "--etcd-cert", "c"],
+            {},
+            "etcd_cert (flag --etcd-cert) needs etcd_key; set it with --etcd-key",
+        ),
+        (
+            ["--etcd-password-file", "f"],
+            ETCD,
+            "etcd_password_file (flag --etcd-password-file) needs etcd_user; set it with --etcd-user",
+        ),
+        (
+            ["--max-line", "1m"],
+            ETCD,
+            "max_line (flag --max-line): expected at most 512k with etcd (variable SCOOP_ETCD), got 1m",
         ),
         (["--tls-key", "k"], {}, f"tls_key (flag --tls-key) {NO_CERTIFICATE}"),
         ([], {"SCOOP_TLS_CLIENT_CA": "a"}, f"tls_client_ca (variable SCOOP_TLS_CLIENT_CA) {NO_CERTIFICATE}"),

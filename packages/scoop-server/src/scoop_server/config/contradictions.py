@@ -7,14 +7,27 @@ from typing import Final
 from scoop_core import Response, encode_response
 
 from scoop_server.config.addresses import Address, InternetAddress
+from scoop_server.config.options import Group
 from scoop_server.config.settings import OPTIONS, Settings
+from scoop_server.config.values import KIB, format_size
 
 _ANSWER_BYTES_MAX: Final = max(len(encode_response(response)) for response in Response)
 """The longest answer to a byte of input: an empty line is one byte and is answered ERROR."""
 
-_OVERRIDDEN_BY: Final = {"listen": ("host", "port"), "memory": ("data_dir", "fsync")}
+_OVERRIDDEN_BY: Final = {
+    "listen": ("host", "port"),
+    "memory": ("data_dir", "fsync"),
+    "etcd": ("data_dir", "fsync", "compaction_threshold"),
+}
 """Settings that make others ineffective. An ineffective flag is rejected, because someone has just typed it; a variable
 or a file may well set what is used at another time."""
+
+_OF_REPLICATION: Final = tuple(
+    option.name for option in OPTIONS if option.group is Group.REPLICATION and option.name != "etcd"
+)
+
+_REPLICATED_LINE_BYTES_MAX: Final = 512 * KIB
+"""A line must fit into one entry of the log, and an entry into a request of etcd, which has 1.5 MiB by default."""
 
 _OPTION: Final = {option.name: option for option in OPTIONS}
 
@@ -28,6 +41,7 @@ def contradictions(settings: Settings, sources: Mapping[str, str], flags: Contai
     if settings.tls_cert is None:
         yield from _uses_of_no_certificate(settings, sources)
     yield from _repeated_addresses(settings, sources)
+    yield from _replication_contradictions(settings, sources, flags)
     limits = settings.limits
     least = limits.output_bytes_high_water + _ANSWER_BYTES_MAX * limits.read_bytes_max
     if limits.output_bytes_max < least:
@@ -60,6 +74,28 @@ def _uses_of_no_certificate(settings: Settings, sources: Mapping[str, str]) -> I
 
 def _is_tls(address: Address) -> bool:
     return isinstance(address, InternetAddress) and address.is_tls
+
+
+def _replication_contradictions(settings: Settings, sources: Mapping[str, str], flags: Container[str]) -> Iterator[str]:
+    replication, limits = settings.replication, settings.limits
+    if replication.urls is None:
+        for name in _OF_REPLICATION:
+            if name in flags:
+                yield f"{sources[name]} has no effect without etcd; set its URLs with --etcd"
+        return
+    if settings.memory:
+        yield f"memory ({sources['memory']}) contradicts etcd ({sources['etcd']}); remove one of them"
+    for name in ("etcd_ca", "etcd_cert", "etcd_key"):
+        if _OPTION[name].value_in(settings) is not None and not replication.urls.is_tls:
+            yield f"{name} ({sources[name]}) needs TLS; use https: in etcd ({sources['etcd']})"
+    for name, needed in (("etcd_cert", "etcd_key"), ("etcd_key", "etcd_cert"), ("etcd_password_file", "etcd_user")):
+        if _OPTION[name].value_in(settings) and not _OPTION[needed].value_in(settings):
+            yield f"{name} ({sources[name]}) needs {needed}; set it with {_OPTION[needed].flag}"
+    if limits.line_bytes_max > _REPLICATED_LINE_BYTES_MAX:
+        yield (
+            f"max_line ({sources['max_line']}): expected at most {format_size(_REPLICATED_LINE_BYTES_MAX)} with etcd "
+            f"({sources['etcd']}), got {format_size(limits.line_bytes_max)}"
+        )
 
 
 def _repeated_addresses(settings: Settings, sources: Mapping[str, str]) -> Iterator[str]:

@@ -24,6 +24,7 @@ class Group(StrEnum):
     LISTENING = "listening"
     TLS = "TLS"
     DATA = "data"
+    REPLICATION = "replication"
     LIMITS = "limits"
     MONITORING = "monitoring"
     LOGGING = "logging"

@@ -8,6 +8,7 @@ from scoop_server.config.addresses import Address, InternetAddress
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
 from scoop_server.config.options import Group, declared_options, option, repeatable_option
+from scoop_server.config.replication import Replication
 from scoop_server.config.values import ADDRESS, HOST, PLAIN_ADDRESS, SWITCH, choice, integer, member, path
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -79,6 +80,7 @@ class Settings:
     )
     access_log: bool = option(False, SWITCH, Group.LOGGING, "log each request with its client and its answer")
     limits: Limits = field(default_factory=Limits)
+    replication: Replication = field(default_factory=Replication)
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -88,7 +90,11 @@ class Settings:
 
 OPTIONS: Final = tuple(
     sorted(
-        [*declared_options(Settings), *declared_options(Limits, "limits.")],
+        [
+            *declared_options(Settings),
+            *declared_options(Limits, "limits."),
+            *declared_options(Replication, "replication."),
+        ],
         key=lambda each: list(Group).index(each.group),
     )
 )

@@ -9,6 +9,7 @@ from typing import Final
 from scoop_server.config.contradictions import contradictions
 from scoop_server.config.limits import Limits
 from scoop_server.config.options import Option
+from scoop_server.config.replication import Replication
 from scoop_server.config.settings import OPTIONS, Settings
 from scoop_server.config.toml_file import ConfigurationFile, read_configuration_file
 from scoop_server.errors import ConfigurationError
@@ -22,12 +23,13 @@ _VARIABLE_PREFIX: Final = "SCOOP_"
 _CLIENT_PREFIX: Final = "SCOOP_CLIENT_"
 """The prefix of the variables of the client."""
 
-_OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "SCOOP_SERVER"})
+PASSWORD_VARIABLE: Final = "SCOOP_ETCD_PASSWORD"  # noqa: S105  # the name of one
+"""The environment variable for the password of ``--etcd-user``. It is no option, so that nothing prints it."""
+
+_OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, PASSWORD_VARIABLE, "SCOOP_SERVER"})
 """Variables with the prefix that are no options. SCOOP_SERVER names the server for programs that start or use one."""
 
 _BY_NAME: Final = {option.name: option for option in OPTIONS}
-
-_LIMITS_PREFIX: Final = "limits."
 
 Flags = Mapping[str, str | bool | Sequence[str]]
 """The flags of a command line by the names of their options; ``config`` is among them."""
@@ -171,9 +173,12 @@ def _build(values: Mapping[str, object]) -> Settings:
     """Return the settings with ``values``, by the paths of their options."""
     # Each value comes from the parser of its own option, whose type is that of the field.
     new_limits: Callable[..., Limits] = Limits
+    new_replication: Callable[..., Replication] = Replication
     new_settings: Callable[..., Settings] = Settings
-    limits = {path: value for path, value in values.items() if path.startswith(_LIMITS_PREFIX)}
-    return new_settings(
-        **{path: value for path, value in values.items() if path not in limits},
-        limits=new_limits(**{path.removeprefix(_LIMITS_PREFIX): value for path, value in limits.items()}),
-    )
+
+    def of(owner: str) -> dict[str, object]:
+        split = {path.rpartition(".")[::2]: value for path, value in values.items()}
+        return {name: value for (prefix, name), value in split.items() if prefix == owner}
+
+    limits, replication = new_limits(**of("limits")), new_replication(**of("replication"))
+    return new_settings(**of(""), limits=limits, replication=replication)

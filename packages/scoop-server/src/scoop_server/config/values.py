@@ -135,7 +135,8 @@ def member(metavar: str, enum: type[E]) -> Kind[E]:
     return Kind(lambda text: enum(word.parse(text)), metavar, word.words)
 
 
-def _parse_text(text: str, noun: str) -> str:
+def parse_text(text: str, noun: str) -> str:
+    """Return ``text``. Raises ValueError if it is empty or has NUL characters."""
     if not text:
         raise ValueError(f"expected a {noun}, got ''")
     if "\0" in text:
@@ -145,12 +146,12 @@ def _parse_text(text: str, noun: str) -> str:
 
 def path(metavar: str) -> Kind[Path]:
     """Return the kind of paths of files or directories."""
-    return Kind(lambda text: Path(_parse_text(text, "path")), metavar)
+    return Kind(lambda text: Path(parse_text(text, "path")), metavar)
 
 
 def _parse_host(text: str) -> str:
     in_brackets = re.fullmatch(r"\[(.*)\]", text)  # as in a URL, and in --listen
-    return _parse_text(in_brackets[1] if in_brackets else text, "host")
+    return parse_text(in_brackets[1] if in_brackets else text, "host")
 
 
 HOST: Final = Kind(_parse_host, "HOST")
