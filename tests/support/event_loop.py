@@ -1,14 +1,15 @@
 """An event loop over real sockets and a real selector, with a clock that the test moves.
 
-A selector that never waits, and records the time-out of each call, makes every turn a step of the test.
+The selector never waits and records the time-out of each call, so every turn is a step of the test.
 """
 
+import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from selectors import DefaultSelector, SelectorKey
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from scoop_core import Changes, DependencyGraph
 
@@ -22,14 +23,14 @@ from scoop_server.loop.shutdown import Lifecycle
 from scoop_server.telemetry.meter import CountingMeter, Meter
 from scoop_server.telemetry.statistics import Statistics
 
-QUERY = b"QUERY|a|\n"
+QUERY: Final = b"QUERY|a|\n"
+ANSWER: Final = b"FAIL\n"
 
-
-ANSWER = b"FAIL\n"
+_PADDING: Final = b"\0"
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -38,33 +39,35 @@ class Clock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
         self.now += seconds
 
 
-class PatientSelector(DefaultSelector):
-    """A selector that reports what is ready now, and remembers how long it should have waited for it."""
+class InstantSelector(DefaultSelector):
+    """A selector that returns what is ready now, and records for how long it should have waited."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.timeouts: list[float | None] = []
-        self.registrations = 0
-        """Changes of what is watched."""
+        self.timeouts: list[float] = []
+        self.registration_count = 0
+        self.register_error: OSError | None = None
         self.ready_count = 0
-        """How many descriptors the last turn was woken for."""
+        """The number of descriptors that were ready in the last turn."""
         self.clock: Clock | None = None
-        """The clock to move by the time that a wait in vain would have taken, if one is to be moved."""
+        """A clock to advance by each time-out that passes without an event."""
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
-        self.registrations += 1
+        if self.register_error is not None:
+            raise self.register_error
+        self.registration_count += 1
         return super().register(fileobj, events, data)
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        assert timeout is not None
         self.timeouts.append(timeout)
         ready = super().select(0)
         self.ready_count = len(ready)
-        if not ready and timeout and self.clock is not None:
-            self.clock.now += timeout
+        if not ready and self.clock is not None:
+            self.clock.advance(timeout)
         return ready
 
 
@@ -78,10 +81,10 @@ class Listener:
         self._waiting: deque[Stream | OSError] = deque()
         self._accepted = 0
         self.error: OSError | None = None
-        """What keeps every connection from being accepted; they go on waiting."""
+        """An error that each call of :meth:`accept` raises, while the connections go on waiting."""
 
     def add(self, waiting: Stream | OSError) -> None:
-        """Have a connection wait, or one that is gone with an error when it is accepted."""
+        """Add a connection to the backlog, or one that fails when it is accepted."""
         self._waiting.append(waiting)
         self._writable.send(b"+")
 
@@ -114,10 +117,9 @@ class Listener:
 
 
 class Store:
-    """A store that remembers each commit, and calls ``on_commit`` in the middle of it."""
+    """A store that records each commit, and calls ``on_commit`` before it."""
 
     def __init__(self) -> None:
-        self.ticks = 0
         self.commits: list[list[str]] = []
         self.commit_delay = 0.0
         self.on_commit: Callable[[], None] = lambda: None
@@ -126,40 +128,37 @@ class Store:
         self.on_commit()
         self.commits.append(list(changes.lines))
 
-    def tick(self) -> None:
-        self.ticks += 1
 
-
-class LaterIndex:
-    """An index that replies when the test says so: OK to every line."""
+class DeferredIndex:
+    """An index that replies OK to every line when the test says so."""
 
     write_delay = 0.0
 
     def __init__(self) -> None:
         self._readable, self._writable = socket.socketpair()
         self._readable.setblocking(False)
-        self.executed: list[Request[Client]] = []
-        """All requests, in the order in which they were passed."""
-        self.pending: deque[Request[Client]] = deque()
+        self.executed: list[str] = []
+        """The lines of all requests, in the order in which they were passed."""
+        self._pending: deque[Request[Client]] = deque()
         self._completed: list[Reply[Client]] = []
         self.replies_at_once = False
 
     def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Reply[Client]]:
-        self.executed += requests
+        self.executed += [lines for _, lines in requests]
         if self.replies_at_once:
             return [self._reply(request) for request in requests]
-        self.pending += requests
+        self._pending += requests
         return []
 
     def complete(self, count: int = 1) -> None:
         """Reply to the ``count`` oldest of the pending requests."""
         for _ in range(count):
-            self._completed.append(self._reply(self.pending.popleft()))
+            self._completed.append(self._reply(self._pending.popleft()))
         self._writable.send(b"+")
 
     def disconnect(self) -> None:
-        """Reply to the oldest pending request that its client is to be disconnected."""
-        client, lines = self.pending.popleft()
+        """Reply None to the oldest pending request."""
+        client, lines = self._pending.popleft()
         self._completed.append((client, lines, None))
         self._writable.send(b"+")
 
@@ -181,61 +180,57 @@ class LaterIndex:
         self._writable.close()
 
 
-class CountingSocket:
-    """A connected socket that counts the calls that cost most, and can be told to fail."""
+class ServerSocket(socket.socket):
+    """The server's end of a connection. It counts calls and can be made to fail."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
+        super().__init__(fileno=sock.detach())
         self.received_sizes: list[int] = []
         self.send_count = 0
         self.error: OSError | None = None
+        """An error that each call of ``recv`` and ``send`` raises."""
         self.send_error: OSError | None = None
         self.shutdown_error: OSError | None = None
 
-    def _fail_if_told(self) -> None:
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
         if self.error is not None:
             raise self.error
-
-    def recv(self, size: int, /) -> bytes:
-        self._fail_if_told()
-        data = self._socket.recv(size)
+        data = super().recv(size, flags)
         self.received_sizes.append(len(data))
         return data
 
-    def send(self, data: bytes | bytearray, /) -> int:
-        self._fail_if_told()
-        if self.send_error is not None:
-            raise self.send_error
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        error = self.error or self.send_error
+        if error is not None:
+            raise error
         self.send_count += 1
-        return self._socket.send(data)
+        return super().send(data, flags)
 
     def shutdown(self, how: int, /) -> None:
         if self.shutdown_error is not None:
             raise self.shutdown_error
-        self._socket.shutdown(how)
+        super().shutdown(how)
 
-    def setblocking(self, flag: bool, /) -> None:
-        self._socket.setblocking(flag)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
+    def fill(self) -> None:
+        """Send padding until the buffer of the system is full, so that no answer can be sent."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                super().send(_PADDING * 1_000)
 
 
 class Peer:
-    """The far end of a connection."""
+    """The client's end of a connection, and the server's end of it in ``server_end``."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, server_end: ServerSocket) -> None:
         self.socket = sock
+        self.server_end = server_end
         sock.setblocking(False)
 
     def send(self, data: bytes) -> None:
         assert self.socket.send(data) == len(data)
 
     def send_all_that_fits(self, line: bytes) -> int:
-        """Send ``line`` until the system takes no more; return how often it was taken whole."""
+        """Send ``line`` until the buffer of the system is full; return how many were sent whole."""
         piece = line * 100
         sent = 0
         while True:
@@ -245,22 +240,22 @@ class Peer:
                 return sent // len(line)
 
     def received(self) -> bytes:
-        """Return what has come and is not read yet. EOFError where there is no more to come."""
+        """Return the bytes that have arrived, without padding. Raises EOFError at the end of the stream."""
         pieces: list[bytes] = []
         while True:
             try:
                 data = self.socket.recv(1_000_000)
             except BlockingIOError:
-                return b"".join(pieces)
+                return b"".join(pieces).lstrip(_PADDING)
             if not data:
                 break
             pieces.append(data)
         if not pieces:
             raise EOFError
-        return b"".join(pieces)
+        return b"".join(pieces).lstrip(_PADDING)
 
     def has_ended(self) -> bool:
-        """Whether the server has ended its side. What has come before is thrown away."""
+        """Return whether the server has ended its side. Bytes that arrived before are discarded."""
         try:
             self.received()
             self.received()
@@ -270,7 +265,7 @@ class Peer:
 
 
 class Loop:
-    """A server, and everything around it that a test moves."""
+    """A server with fakes around it."""
 
     def __init__(
         self,
@@ -285,12 +280,12 @@ class Loop:
         self.graph = DependencyGraph()
         self.clock = Clock()
         self.store = Store()
-        self._resources = ExitStack()
-        self.selector = self._resources.enter_context(PatientSelector())
+        self.resources = ExitStack()
+        self.selector = self.resources.enter_context(InstantSelector())
         self.listeners = [Listener(policy) for _ in range(listener_count)]
         for listener in self.listeners:
-            self._resources.callback(listener.close)
-        self._signal_reader, self._signal_writer = (self._resources.enter_context(end) for end in socket.socketpair())
+            self.resources.callback(listener.close)
+        self._signal_reader, self._signal_writer = (self.resources.enter_context(end) for end in socket.socketpair())
         self.statistics = Statistics()
         meter = CountingMeter(self.statistics, self.clock, self.graph) if counts else Meter()
         self.server = Server(
@@ -304,9 +299,9 @@ class Loop:
             has_successor=has_successor,
             cpu_clock=self.clock,
         )
-        self.server.watch(self._signal_reader.fileno(), self._obey_signal)
+        self.server.watch(self._signal_reader.fileno(), self._receive_signal)
 
-    def _obey_signal(self) -> None:
+    def _receive_signal(self) -> None:
         self._signal_reader.recv(1)
         self.server.request_shutdown()
 
@@ -314,45 +309,58 @@ class Loop:
         return self.server.state
 
     def signal(self) -> None:
-        """Ask for a shutdown as a signal does: something to read, between the clients."""
+        """Request a shutdown as a signal does: by a descriptor that is readable in the next turn."""
         self._signal_writer.send(b"!")
 
-    def pair(self, *, buffer_bytes: int = 0) -> tuple[socket.socket, Peer]:
-        near, far = (self._resources.enter_context(end) for end in socket.socketpair())
-        if buffer_bytes:
-            for end in (near, far):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
-        return near, Peer(far)
+    def pair(self, *, send_buffer_bytes: int = 0) -> Peer:
+        """Return a peer; ``send_buffer_bytes`` limits what the system stores of the server's answers."""
+        near, far = socket.socketpair()
+        server_end = self.resources.enter_context(ServerSocket(near))
+        if send_buffer_bytes:
+            server_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+        return Peer(self.resources.enter_context(far), server_end)
 
-    def call(self, *, listener: int = 0, buffer_bytes: int = 0) -> Peer:
-        """Return the far end of a connection that waits to be accepted."""
-        near, peer = self.pair(buffer_bytes=buffer_bytes)
-        self.listeners[listener].add(near)
+    def add_waiting(self, *, listener: int = 0, send_buffer_bytes: int = 0) -> Peer:
+        """Return a peer whose connection waits to be accepted."""
+        peer = self.pair(send_buffer_bytes=send_buffer_bytes)
+        self.listeners[listener].add(peer.server_end)
         return peer
 
-    def connect(self, *, buffer_bytes: int = 0) -> Peer:
-        """Return the far end of an accepted connection."""
-        peer = self.call(buffer_bytes=buffer_bytes)
+    def connect(self, *, send_buffer_bytes: int = 0) -> Peer:
+        """Return a peer whose connection has been accepted."""
+        peer = self.add_waiting(send_buffer_bytes=send_buffer_bytes)
         self.turn()
         return peer
 
-    def connect_counting(self) -> tuple[Peer, CountingSocket]:
-        near, peer = self.pair()
-        counting = CountingSocket(near)
-        self.listeners[0].add(counting)
-        self.turn()
-        return peer, counting
+    def connect_unreading(self) -> Peer:
+        """Return a connected peer to which no answer can be sent until it has read once."""
+        peer = self.connect()
+        peer.server_end.fill()
+        return peer
+
+    def connect_with_unsent_answers(self, count: int) -> Peer:
+        """Return a peer that does not read ``count`` answers ERROR, which must be more than the system stores."""
+        peer = self.connect(send_buffer_bytes=5_000)
+        peer.send(b"\n" * count)
+        self.turn(2)
+        return peer
 
     def turn(self, count: int = 1) -> None:
         for _ in range(count):
             self.server.turn()
 
+    def exchange(self, peer: Peer, data: bytes = QUERY) -> bytes:
+        """Return the answers to ``data`` of a turn of its own."""
+        peer.send(data)
+        self.turn()
+        return peer.received()
+
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, and the server see it."""
-        self.clock.now += seconds
+        """Advance the clock and take a turn."""
+        self.clock.advance(seconds)
         self.turn()
 
-    def run_down(self) -> None:
+    def run_until_stopped(self) -> None:
         """Take turns until the server has stopped."""
         for _ in range(10_000):
             if self.state() is Lifecycle.STOPPED:
@@ -361,13 +369,15 @@ class Loop:
         raise AssertionError("the server does not stop")
 
     @property
-    def wait(self) -> float | None:
-        """How long the server would have waited in its last turn."""
+    def wait(self) -> float:
+        """The time for which the server would have waited in its last turn."""
         return self.selector.timeouts[-1]
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, exception: type[BaseException] | None = None, *_: object) -> None:
         self.server.close()
-        self._resources.close()
+        self.resources.close()
+        statistics = self.statistics
+        assert exception or statistics.connections_accepted == sum(statistics.connections_closed.values())

@@ -1,357 +1,131 @@
-"""The turn on a real data directory: no answer before the disk has what it tells, whatever the disk does."""
+"""The local index: one commit per turn before its replies, and roll back if the store refuses the changes."""
 
 import errno
-import logging
-import socket
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
 
 import pytest
 
-from scoop_server.config.fsync import Fsync
-from scoop_server.config.limits import Limits
-from scoop_server.errors import JournalError
-from scoop_server.index.local import LocalIndex
+from scoop_core import DependencyGraph
+
+from scoop_server.errors import JournalError, ReadOnlyError
+from scoop_server.index.local import LocalIndex, MemoryStore
 from scoop_server.loop.client import Client
-from scoop_server.loop.server import Server
-from scoop_server.loop.shutdown import Lifecycle
-from scoop_server.storage.compaction import Compaction
-from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.store import JournalStore
 
-from tests.support.event_loop import Clock, Listener, PatientSelector, Peer
-from tests.support.faulty_files import FaultyFiles, contents_of
+from tests.support.event_loop import Loop, Store
+from tests.support.storage import Bench
 
 
-class EndlessCompaction:
-    """A compaction that goes on until it is told that it has failed."""
+class Index:
+    """A local index with a top package and its base, and a store that can refuse changes. Clients are names."""
 
     def __init__(self) -> None:
-        self.status: int | None = None
+        self.graph = DependencyGraph.from_mapping({"base": (), "top": ("base",)})
+        self.store = Store()
+        self._index: LocalIndex[str] = LocalIndex(self.graph, self.store)
 
-    def poll(self) -> int | None:
-        return self.status
+    def execute(self, **requests: str) -> dict[str, str | None]:
+        replies = self._index.execute(list(requests.items()))
+        assert [(client, lines) for client, lines, _ in replies] == list(requests.items())
+        return {client: answers for client, _, answers in replies}
 
-    def has_progressed(self) -> bool:
-        return True
+    def refuse_changes(self) -> None:
+        def refuse() -> None:
+            raise ReadOnlyError("no space")
 
-    def kill(self) -> None:
-        pass
-
-
-class Loop:
-    """A server on a data directory, and everything around it that a test moves."""
-
-    def __init__(self, path: Path, fsync: Fsync = Fsync.ALWAYS) -> None:
-        self.journal = path / "journal-1"
-        self.files = FaultyFiles()
-        self.clock = Clock()
-        self.compaction = EndlessCompaction()
-        self._resources = ExitStack()
-        directory = self._resources.enter_context(DataDirectory.lock(str(path), self.files))
-        self.store, self.graph = JournalStore.open(directory, fsync, self.clock, self._start_compaction)
-        self._resources.callback(self.store.close)
-        self.selector = self._resources.enter_context(PatientSelector())
-        self._listener = Listener()
-        index: LocalIndex[Client] = LocalIndex(self.graph, self.store)
-        self.server = Server(index, [self._listener], self.selector, self.clock, Limits())
-        self.server.on_tick(self.store.tick)
-        self._resources.callback(self.server.close)
-
-    def _start_compaction(self, _directory: DataDirectory, _generation: int, _niceness: int) -> Compaction:
-        return self.compaction
-
-    def connect(self) -> Peer:
-        """Return the far end of an accepted connection."""
-        near, far = socket.socketpair()
-        self._resources.enter_context(far)
-        self._listener.add(near)
-        self.server.turn()
-        return Peer(far)
-
-    def turn(self) -> None:
-        """Take a turn; what the disk was asked for in it is noted anew."""
-        self.files.calls.clear()
-        self.server.turn()
-
-    def ask(self, peer: Peer, data: bytes) -> bytes:
-        """Return the answers to what ``peer`` asks in a turn of its own."""
-        peer.send(data)
-        self.turn()
-        return peer.received()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._resources.close()
+        self.store.on_commit = refuse
 
 
-@pytest.fixture
-def loop(tmp_path: Path) -> Iterator[Loop]:
-    with Loop(tmp_path) as each:
-        yield each
+def test_the_changes_of_a_turn_are_committed_once_and_together() -> None:
+    index = Index()
+    replies = index.execute(a="INDEX|x|\nQUERY|x|\nINDEX|x|\n", b="INDEX|y|x\nbroken\n", c="REMOVE|x|\n")
+    assert replies == {"a": "OK\nOK\nOK\n", "b": "OK\nERROR\n", "c": "FAIL\n"}
+    assert index.execute(a="REMOVE|y|\n") == {"a": "OK\n"}
+    assert index.store.commits == [["INDEX|x|", "INDEX|y|x"], ["REMOVE|y|"]]
 
 
-@pytest.fixture(autouse=True)
-def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, logger="scoop_server")
+def test_requests_that_change_nothing_are_not_committed() -> None:
+    index = Index()
+    lines = "QUERY|top|\nQUERY|x|\nINDEX|top|base\nINDEX|c|x\nREMOVE|base|\nREMOVE|x|\nbroken\n\n"
+    for requests in ({"a": lines}, {"a": lines, "b": lines}):
+        assert set(index.execute(**requests).values()) == {"OK\nFAIL\nOK\nFAIL\nFAIL\nOK\nERROR\nERROR\n"}
+    assert index.store.commits == []
 
 
-COMMIT = ["write journal-1", "fdatasync journal-1"]
+def test_a_memory_store_accepts_every_change() -> None:
+    index: LocalIndex[str] = LocalIndex(DependencyGraph(), MemoryStore())
+    assert index.execute([("a", "INDEX|a|\n")]) == [("a", "INDEX|a|\n", "OK\n")]
+    assert (list(index.completed()), index.fileno(), index.write_delay) == ([], None, 0.0)
 
 
-# The promise
-
-
-def test_one_write_and_one_sync_serve_all_clients_of_a_turn_and_come_before_every_answer(loop: Loop) -> None:
-    peers = [loop.connect() for _ in range(20)]
-    heard: list[bytes] = []
-    loop.files.on_call = lambda _: heard.extend(peer.received() for peer in peers)
-    for number, peer in enumerate(peers):
-        peer.send(b"QUERY|x|\nINDEX|%d|\n" % number)
-    loop.turn()
-    assert loop.files.calls == COMMIT
-    assert set(heard) == {b""}
-    assert [peer.received() for peer in peers] == [b"FAIL\nOK\n"] * 20
-
-
-def test_a_turn_without_a_change_touches_no_disk(loop: Loop) -> None:
-    peer = loop.connect()
-    assert loop.ask(peer, b"INDEX|a|\nINDEX|b|a\n") == b"OK\nOK\n"
-    assert loop.files.calls == COMMIT
-    for line in (b"QUERY|a|", b"QUERY|x|", b"INDEX|b|a", b"INDEX|c|x", b"REMOVE|a|", b"REMOVE|x|", b"broken", b""):
-        loop.ask(peer, line + b"\n")
-        assert loop.files.calls == []
-
-
-@pytest.mark.parametrize("fsync", [Fsync.EVERYSEC, Fsync.NEVER])
-def test_the_other_policies_answer_when_it_is_written(tmp_path: Path, fsync: Fsync) -> None:
-    with Loop(tmp_path, fsync) as loop:
-        peer = loop.connect()
-        assert loop.ask(peer, b"INDEX|a|\n") == b"OK\n"
-        assert loop.files.calls == ["write journal-1"]
-        assert b"INDEX|a|\n#seal 1 " in loop.journal.read_bytes()
-
-
-def test_everysec_syncs_within_a_second_and_once(tmp_path: Path) -> None:
-    with Loop(tmp_path, Fsync.EVERYSEC) as loop:
-        loop.selector.clock = loop.clock
-        peer = loop.connect()
-        assert loop.ask(peer, b"INDEX|a|\n") == b"OK\n"
-        loop.turn()
-        assert loop.files.calls == ["fdatasync journal-1"]
-        loop.turn()
-        assert loop.files.calls == []
-
-
-def test_a_compaction_is_looked_after_once_a_second(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
-    loop.selector.clock = loop.clock
-    peer = loop.connect()
-    assert loop.ask(peer, b"INDEX|a|\n") == b"OK\n"
-    loop.store.request_compaction()
-    loop.turn()
-    assert "has begun" in caplog.text
-    for _ in range(3):
-        loop.turn()
-        assert loop.selector.timeouts[-1] == 1.0
-    assert loop.ask(peer, b"QUERY|a|\n") == b"OK\n"
-    loop.compaction.status = -9
-    loop.turn()
-    assert "compaction ended with status -9" in caplog.text
-
-
-def ended_without_an_answer(peer: Peer) -> bool:
-    """Tell whether the server has closed the connection, and nothing had come by then."""
-    try:
-        peer.received()
-    except (EOFError, ConnectionResetError):
-        return True
-    return False
-
-
-# No space left: no OK, undone, cut back, disconnected; QUERY goes on; it resumes by itself
-
-
-def fill_index(loop: Loop) -> Peer:
-    """Index what the tests below begin with; return the client that has done it."""
-    peer = loop.connect()
-    assert loop.ask(peer, b"INDEX|base|\nINDEX|top|base\n") == b"OK\nOK\n"
-    return peer
-
-
-def test_who_asked_for_a_change_is_disconnected_without_an_answer(loop: Loop) -> None:
-    fill_index(loop)
-    for request in (b"INDEX|new|\n", b"INDEX|top|\n", b"REMOVE|top|\n", b"QUERY|base|\nINDEX|new|base\nQUERY|base|\n"):
-        peer = loop.connect()
-        peer.send(request)
-        loop.files.space_left = 10
-        loop.turn()
-        assert loop.files.calls == ["write journal-1", "write journal-1", "ftruncate journal-1"]
-        assert ended_without_an_answer(peer)
-
-
-def test_the_change_is_undone_and_the_journal_cut_back(loop: Loop, tmp_path: Path) -> None:
-    fill_index(loop)
-    before = contents_of(tmp_path)["journal-1"][0]
-    peer = loop.connect()
-    peer.send(b"INDEX|new|base\nINDEX|top|new\nREMOVE|missing|\nINDEX|base|base\nINDEX|top|\nREMOVE|top|\n")
-    loop.files.space_left = 50
-    loop.turn()
-    assert ended_without_an_answer(peer)
-    assert loop.graph.dependencies("top") == ("base",)
-    assert loop.graph.dependencies("base") == ()
-    assert sorted(loop.graph) == ["base", "top"]
-    assert loop.graph.dependent_count("base") == 1
-    assert contents_of(tmp_path)["journal-1"][0] == before
-
-
-def test_no_answer_leaves_that_saw_an_undone_change(loop: Loop) -> None:
-    """Each of them, asked after the change in the same turn, would have been answered otherwise."""
-    fill_index(loop)
-    changer = loop.connect()
-    others = {
-        b"QUERY|new|\n": b"FAIL\n",
-        b"QUERY|top|\nQUERY|new|\n": b"OK\nFAIL\n",
-        b"INDEX|needs|new\n": b"FAIL\n",
-        b"REMOVE|base|\n": b"FAIL\n",
-        b"INDEX|top|base\n": b"OK\n",
-        b"REMOVE|new|\n": b"OK\n",
-        b"broken\n": b"ERROR\n",
-    }
-    peers = {request: loop.connect() for request in others}
-    changer.send(b"INDEX|new|\nINDEX|top|new\n")
-    for request, peer in peers.items():
-        peer.send(request)
-    loop.files.space_left = 0
-    loop.turn()
-    assert ended_without_an_answer(changer)
-    assert {request: peer.received() for request, peer in peers.items()} == others
-    loop.files.space_left = None
-    for peer in peers.values():
-        assert loop.ask(peer, b"QUERY|top|\n") == b"OK\n"
-
-
-def test_who_undid_what_another_did_in_the_same_turn_is_told_what_holds_without_both(loop: Loop) -> None:
-    """A REMOVE of what was indexed in the same turn was a change then, and is none by itself."""
-    fill_index(loop)
-    first, second = loop.connect(), loop.connect()
-    first.send(b"INDEX|new|\n")
-    second.send(b"REMOVE|new|\n")
-    loop.files.space_left = 0
-    loop.turn()
-    assert ended_without_an_answer(first)
-    assert second.received() == b"OK\n"
-    assert sorted(loop.graph) == ["base", "top"]
-
-
-def test_every_client_that_asked_for_a_change_of_the_turn_is_disconnected_and_only_they(loop: Loop) -> None:
-    fill_index(loop)
-    changers = [loop.connect() for _ in range(5)]
-    others = [loop.connect() for _ in range(5)]
-    for number, (changer, other) in enumerate(zip(changers, others, strict=True)):
-        changer.send(b"INDEX|%d|\n" % number)
-        other.send(b"QUERY|base|\n")
-    loop.files.space_left = 0
-    loop.turn()
-    assert [ended_without_an_answer(changer) for changer in changers] == [True] * 5
-    assert [other.received() for other in others] == [b"OK\n"] * 5
-
-
-def test_queries_go_on_and_writing_resumes_by_itself(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
-    reader = fill_index(loop)
-    loop.files.space_left = 0
-    for _ in range(3):
-        changer = loop.connect()
-        changer.send(b"INDEX|new|\n")
-        loop.turn()
-        assert ended_without_an_answer(changer)
-        assert loop.ask(reader, b"QUERY|base|\nQUERY|new|\n") == b"OK\nFAIL\n"
-        assert loop.files.calls == []
-    loop.files.space_left = None
-    assert loop.ask(reader, b"INDEX|new|\nQUERY|new|\n") == b"OK\nOK\n"
-    assert loop.files.calls == COMMIT
-    assert caplog.text.count("changes are refused until that is resolved, queries continue") == 1
-    assert caplog.text.count("are accepted again") == 1
-    assert b"INDEX|new|\n" in loop.journal.read_bytes()
-
-
-def test_a_client_that_has_shut_its_sending_side_is_disconnected_too(loop: Loop) -> None:
-    fill_index(loop)
-    peer = loop.connect()
-    peer.send(b"INDEX|new|\n")
-    peer.socket.shutdown(socket.SHUT_WR)
-    loop.files.space_left = 0
-    loop.turn()
-    assert ended_without_an_answer(peer)
-    loop.turn()
-
-
-def test_what_was_refused_at_the_start_of_a_shutdown_does_not_hold_it_up(loop: Loop) -> None:
-    reader, changer = fill_index(loop), loop.connect()
-    reader.send(b"QUERY|new|\n")
-    changer.send(b"INDEX|new|\n")
-    loop.files.space_left = 0
-    loop.server.request_shutdown()
-    for _ in range(10):
-        if loop.server.state is Lifecycle.STOPPED:
-            break
-        loop.turn()
-        reader.socket.shutdown(socket.SHUT_WR)
-    assert ended_without_an_answer(changer)
-    assert loop.server.state is Lifecycle.STOPPED
-    assert reader.received() == b"FAIL\n"
-
-
-@pytest.mark.parametrize("fsync", [Fsync.EVERYSEC, Fsync.NEVER])
-def test_no_space_is_the_same_under_the_other_policies(tmp_path: Path, fsync: Fsync) -> None:
-    with Loop(tmp_path, fsync) as loop:
-        reader, changer = fill_index(loop), loop.connect()
-        changer.send(b"INDEX|new|\n")
-        loop.files.space_left = 5
-        loop.turn()
-        assert ended_without_an_answer(changer)
-        assert loop.ask(reader, b"QUERY|base|\nQUERY|new|\n") == b"OK\nFAIL\n"
-
-
-# A broken disk: no answer, and the end
+# Changes that the store refuses
 
 
 @pytest.mark.parametrize(
-    ("failing", "number"),
+    "lines",
     [
-        ("fdatasync journal-1", errno.EIO),
-        ("fdatasync journal-1", errno.ENOSPC),
-        ("write journal-1", errno.EIO),
-        ("ftruncate journal-1", errno.EIO),
+        "INDEX|new|\n",
+        "INDEX|top|\n",
+        "REMOVE|top|\n",
+        "QUERY|base|\nINDEX|new|base\nQUERY|base|\n",
+        "INDEX|new|base\nINDEX|top|new\nREMOVE|missing|\nINDEX|base|base\nINDEX|top|\nREMOVE|top|\n",
     ],
 )
-def test_a_disk_that_breaks_ends_the_loop_and_no_answer_of_the_turn_leaves(
-    loop: Loop, failing: str, number: int
-) -> None:
-    reader, changer, asker = fill_index(loop), loop.connect(), loop.connect()
-    changer.send(b"QUERY|base|\nINDEX|new|\n")
-    reader.send(b"QUERY|base|\n")
-    asker.send(b"QUERY|new|\n")
-    if failing.startswith("ftruncate"):
-        loop.files.space_left = 5
-    loop.files.fail(failing, number)
-    loop.files.calls.clear()
-    with pytest.raises(JournalError):
-        loop.server.run()
-    assert loop.files.calls.count("fdatasync journal-1") == failing.startswith("fdatasync")
-    peers = [reader, changer, asker]
-    assert [peer.received() for peer in peers] == [b""] * 3
-    loop.server.close()
-    assert all(ended_without_an_answer(peer) for peer in peers)
+def test_refused_changes_are_undone_and_their_client_is_disconnected(lines: str) -> None:
+    index = Index()
+    index.refuse_changes()
+    assert index.execute(changer=lines) == {"changer": None}
+    assert index.graph.to_mapping() == {"base": (), "top": ("base",)}
+    assert index.graph.dependent_count("base") == 1
 
 
-def test_a_sync_once_a_second_that_fails_ends_the_loop(tmp_path: Path) -> None:
-    with Loop(tmp_path, Fsync.EVERYSEC) as loop:
-        loop.selector.clock = loop.clock
-        fill_index(loop)
-        loop.files.fail("fdatasync journal-1")
-        with pytest.raises(JournalError):
-            loop.server.run()
+def test_no_answer_reflects_a_refused_change_of_the_same_turn() -> None:
+    index = Index()
+    index.refuse_changes()
+    # Each of these would be answered differently if the change before them had been kept.
+    others = {
+        "QUERY|new|\n": "FAIL\n",
+        "QUERY|top|\nQUERY|new|\n": "OK\nFAIL\n",
+        "INDEX|needs|new\n": "FAIL\n",
+        "REMOVE|base|\n": "FAIL\n",
+        "INDEX|top|base\n": "OK\n",
+        "REMOVE|new|\n": "OK\n",
+        "broken\n": "ERROR\n",
+    }
+    replies = index.execute(changer="INDEX|new|\nINDEX|top|new\n", **{lines: lines for lines in others})
+    assert replies == {"changer": None, **others}
+
+
+def test_changes_are_accepted_again_when_the_store_accepts_them() -> None:
+    index = Index()
+    index.refuse_changes()
+    assert index.execute(a="INDEX|new|\n", b="QUERY|new|\n") == {"a": None, "b": "FAIL\n"}
+    index.store.on_commit = lambda: None
+    assert index.execute(a="INDEX|new|\n", b="QUERY|new|\n") == {"a": "OK\n", "b": "OK\n"}
+    assert index.store.commits == [["INDEX|new|"]]
+
+
+# With the real store
+
+
+@pytest.mark.parametrize("failing", ["fdatasync journal-1", "write journal-1"])
+def test_no_answer_is_sent_before_the_disk_has_the_changes_nor_after_it_fails(tmp_path: Path, failing: str) -> None:
+    bench = Bench(tmp_path / "data")
+    with bench.open() as opened:
+        index: LocalIndex[Client] = LocalIndex(opened.graph, opened.store)
+        with Loop(index=index) as loop:
+            peers = [loop.connect() for _ in range(3)]
+            received: list[bytes] = []
+            bench.files.calls.clear()
+            bench.files.on_call = lambda _: received.extend(peer.received() for peer in peers)
+            for number, peer in enumerate(peers):
+                peer.send(b"QUERY|x|\nINDEX|%d|\n" % number)
+            loop.turn()
+            assert bench.files.calls == ["write journal-1", "fdatasync journal-1"]
+            assert set(received) == {b""}
+            assert [peer.received() for peer in peers] == [b"FAIL\nOK\n"] * 3
+            bench.files.fail(failing, errno.EIO)
+            peers[0].send(b"QUERY|0|\n")
+            peers[1].send(b"INDEX|new|\n")
+            with pytest.raises(JournalError):
+                loop.server.run()
+            assert [peer.received() for peer in peers] == [b""] * 3

@@ -239,7 +239,7 @@ class TestInTheLoop:
             loop.turn(20)
             assert peer.received() == b"FAIL\n"
             peer.socket.close()
-            loop.run_down()
+            loop.run_until_stopped()
 
     def test_a_shutdown_gives_up_after_the_drain_timeout(self) -> None:
         with SocketWakeupLoop(slice_visits=0) as loop:

@@ -297,7 +297,7 @@ def test_a_shutdown_sends_a_close_notify(wire: Wire) -> None:
     wire.shake_hands()
     wire.send(wire.peer.encrypt(QUERY))
     wire.loop.signal()
-    wire.loop.run_down()
+    wire.loop.run_until_stopped()
     assert wire.received() == (ANSWER, True)
 
 

@@ -1,0 +1,107 @@
+"""Accepting connections, and pausing while descriptors or memory are exhausted."""
+
+import errno
+import os
+
+import pytest
+
+from scoop_server.config.limits import Limits
+from scoop_server.telemetry.statistics import CloseReason
+
+from tests.support.event_loop import ANSWER, QUERY, Loop
+
+
+def test_many_connections_are_accepted_over_several_turns() -> None:
+    with Loop(Limits(accepts_per_turn_max=4)) as loop:
+        peers = [loop.add_waiting() for _ in range(10)]
+        for peer in peers:
+            peer.send(QUERY)
+        loop.turn(2)
+        assert [peer.received() for peer in peers] == [ANSWER] * 4 + [b""] * 6
+        loop.turn(3)
+        assert [peer.received() for peer in peers] == [b""] * 4 + [ANSWER] * 6
+
+
+def test_a_connection_over_the_limit_of_clients_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(Limits(clients_max=2)) as loop:
+        peers = [loop.connect() for _ in range(3)]
+        assert [peer.has_ended() for peer in peers] == [False, False, True]
+        assert "closed the connection of 192.0.2.1:3: too many clients (limit 2)" in caplog.messages
+        assert loop.statistics.connections_closed == {CloseReason.TOO_MANY_CLIENTS: 1}
+        peers[0].socket.close()
+        loop.turn()
+        assert loop.exchange(loop.connect()) == ANSWER
+        assert loop.exchange(peers[1]) == ANSWER
+
+
+def test_a_connection_that_is_aborted_before_it_is_accepted_does_not_delay_the_next() -> None:
+    with Loop() as loop:
+        loop.listeners[0].add(ConnectionAbortedError())
+        assert loop.exchange(loop.connect()) == ANSWER
+
+
+def test_a_connection_that_cannot_be_watched_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop() as loop:
+        loop.selector.register_error = OSError(errno.ENOSPC, "No space left on device")  # the limit on watches of epoll
+        peer = loop.connect()
+        assert peer.has_ended()
+        assert caplog.records[-1].levelname == "WARNING"
+        assert "closed the connection of 192.0.2.1:1: " in caplog.messages[-1]
+        assert loop.statistics.connections_closed == {CloseReason.BROKEN: 1}
+
+
+EXHAUSTED = [
+    OSError(number, os.strerror(number)) for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+]
+
+
+@pytest.mark.parametrize("error", EXHAUSTED, ids=lambda error: errno.errorcode[error.errno])
+def test_out_of_descriptors_or_memory_accepting_pauses_and_resumes(
+    error: OSError, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Loop(Limits(accept_pause_seconds=1.0)) as loop:
+        healthy = loop.connect()
+        loop.listeners[0].error = error
+        waiting = loop.add_waiting()
+        waiting.send(QUERY)
+        loop.turn()
+        assert f"cannot accept connections (1 are open): {error.strerror}" in caplog.text
+        for _ in range(5):
+            loop.turn()
+            assert loop.wait > 0, "the waiting connection causes no turns"
+        assert len(caplog.records) == 2
+        assert loop.exchange(healthy) == ANSWER
+        loop.pass_time(1.0)
+        loop.turn()
+        assert [record.levelname for record in caplog.records] == ["DEBUG", "WARNING", "DEBUG"]
+        loop.listeners[0].error = None
+        loop.pass_time(1.0)
+        loop.turn(2)
+        assert waiting.received() == ANSWER
+
+
+def test_accepting_resumes_when_a_client_disconnects() -> None:
+    with Loop() as loop:
+        leaving = loop.connect()
+        loop.listeners[0].error = EXHAUSTED[0]
+        waiting = loop.add_waiting()
+        loop.turn()
+        loop.listeners[0].error = None
+        waiting.send(QUERY)
+        leaving.socket.close()
+        loop.turn(3)
+        assert waiting.received() == ANSWER
+
+
+def test_all_listeners_pause_and_resume_together() -> None:
+    with Loop(listener_count=2) as loop:
+        waiting = [loop.add_waiting(listener=number) for number in (0, 1)]
+        for listener, peer in zip(loop.listeners, waiting, strict=True):
+            listener.error = EXHAUSTED[0]
+            peer.send(QUERY)
+        loop.turn(2)
+        for listener in loop.listeners:
+            listener.error = None
+        loop.pass_time(1.0)
+        loop.turn(2)
+        assert [peer.received() for peer in waiting] == [ANSWER, ANSWER]
