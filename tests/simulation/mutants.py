@@ -179,6 +179,7 @@ def _journal_of_an_earlier_process() -> Any:
         journal = self._files.journal
         journal._fsync = self._fsync
         journal._file = self._directory.open_for_writing("journal", journal.generation)
+        journal.is_writable = True
         journal._files.lseek(journal._file, journal.size, os.SEEK_SET)
 
     return patch.object(JournalStore, "_begin_own_journal", begin)
@@ -216,7 +217,7 @@ def _closed_descriptor_is_used_again() -> Any:
         before = self.journal
         before.sync()
         journal = Journal.create(self.directory, before.generation + 1, before.head, self._fsync)
-        if not before.is_of_earlier_process:
+        if before.is_writable:
             self.directory.files.close(before._file)
         self.journal = journal
         self._rotation_batch = before.head.number
@@ -270,7 +271,7 @@ def _journal_is_not_verified() -> Any:
     @contextlib.contextmanager
     def mutation() -> Iterator[None]:
         with (
-            patch.object(Journal, "_check_file", lambda _: None),
+            patch.object(Journal, "_check", lambda *_: None),
             patch.object(JournalStore, "_verify", lambda _: None),
         ):
             yield

@@ -53,7 +53,7 @@ class Server:
     def commit(self, *lines: str) -> None:
         changes = Changes()
         self.graph.apply_lines("".join(f"{line}\n" for line in lines), changes)
-        if self.files.journal.is_of_earlier_process:
+        if not self.files.journal.is_writable:
             self.files.rotate()
         self.files.journal.append(changes.lines)
 

@@ -370,7 +370,7 @@ class TestClosing:
         journal.close()
         journal.close()
         assert caplog.messages == [f"error while closing {tmp_path}/journal-1: Input/output error"]
-        assert journal.is_of_earlier_process  # nobody can append to it
+        assert not journal.is_writable
 
 
 class TestBrokenDisk:

@@ -65,6 +65,11 @@ class Backlog:
         """The size of the journals at which a compaction starts."""
         return self._by_size if self._by_space is None else min(self._by_size, self._by_space)
 
+    @property
+    def quiet_bytes(self) -> int:
+        """The size of the journals below which writers are neither slowed nor refused."""
+        return int(_SLOW_AT * self.limit)
+
     def ratio(self, journal_bytes: int) -> float:
         """Return the size of the journals relative to the one at which a compaction starts."""
         return journal_bytes / max(1, self.limit)

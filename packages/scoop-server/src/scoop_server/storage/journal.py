@@ -51,6 +51,8 @@ class Journal:
         self._fsync = Fsync.NEVER
         self._synced = head.number
         self._file = _CLOSED
+        self.is_writable = False
+        """Whether this process may append to the journal."""
         self._room_end = size
         """The size of the file, including reserved room."""
 
@@ -74,12 +76,8 @@ class Journal:
         except OSError as error:
             journal.close()
             raise _untrustworthy("open", journal.path, error) from error
+        journal.is_writable = True
         return journal
-
-    @property
-    def is_of_earlier_process(self) -> bool:
-        """Return whether this process must not append to the journal."""
-        return self._file == _CLOSED
 
     @property
     def is_damaged(self) -> bool:
@@ -92,7 +90,9 @@ class Journal:
         Raises :exc:`ReadOnlyError` if nothing of it was kept, :exc:`JournalError` if the disk can no longer be
         trusted.
         """
-        self._check_file()
+        status = self._files.fstat(self._file)
+        if not status.st_nlink or status.st_size < self.size or self.lost_reason or self._must_cut_back:
+            self._check(status)
         data, head = encode_batch(lines, self.head, self._synced)
         if self.reserves_room and self.size + len(data) > self._room_end and len(data) <= ROOMY_BATCH_BYTES_MAX:
             self._reserve_room(max(len(data), ROOM_BYTES))
@@ -109,10 +109,9 @@ class Journal:
         if self._fsync is Fsync.ALWAYS:
             self.sync()
 
-    def _check_file(self) -> None:
+    def _check(self, status: os.stat_result) -> None:
         """Raise :exc:`ReadOnlyError` if the file was removed or cut short, or cannot be appended to."""
         if not self.lost_reason:
-            status = self._files.fstat(self._file)
             if not status.st_nlink:
                 self.lost_reason = f"{self.path} was removed while the server ran"
             elif status.st_size < self.size:
@@ -189,6 +188,7 @@ class Journal:
         if self._room_end > self.size:
             self._release_room()
         file, self._file = self._file, _CLOSED
+        self.is_writable = False
         close_quietly(self._files, file, self.path)
 
 

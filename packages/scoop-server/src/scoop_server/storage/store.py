@@ -86,6 +86,8 @@ class JournalStore:
         self._compaction: WatchedCompaction | None = None
         self._compaction_requested = False
         self._verify_at = 0.0
+        self._quiet_size = 0
+        """The size of the current journal below which writers are neither slowed nor refused, as last verified."""
         self.read_only_reason = ""
         """The reason for which changes are refused; empty while they are accepted. May be read in another thread."""
         self.commit_delay = 0.0
@@ -116,16 +118,19 @@ class JournalStore:
         try:
             if self._clock() >= self._verify_at:
                 self._verify()
-            self._check_space()
-            if self._files.journal.is_of_earlier_process:
+            if self._files.journal.size >= self._quiet_size:
+                self._check_space()
+            if not self._files.journal.is_writable:
                 self._begin_own_journal()
-            self._files.journal.append(changes.lines)
+            journal = self._files.journal
+            journal.append(changes.lines)
         except ReadOnlyError as error:
             self._refuse_changes(error)
             raise
         if self.read_only_reason:
             self._accept_changes()
-        self.commit_delay = self._backlog.delay(self.journal_bytes)
+        if journal.size >= self._quiet_size:
+            self.commit_delay = self._backlog.delay(self.journal_bytes)
 
     def _verify(self) -> None:
         """Check that the directory and its files are in place, and measure the disk. Raises :exc:`ReadOnlyError`."""
@@ -139,6 +144,7 @@ class JournalStore:
             raise ReadOnlyError(f"cannot examine {error.filename}: {error.strerror}") from error
         if missing:
             raise ReadOnlyError(f"{missing} was removed while the server ran")
+        self._quiet_size = self._backlog.quiet_bytes - self.journal_bytes + self._files.journal.size
         self._verify_at = self._clock() + VERIFY_SECONDS
 
     def _check_space(self) -> None:
@@ -163,6 +169,7 @@ class JournalStore:
     def _rotate(self) -> None:
         self._files.rotate()
         self._verify_at = 0.0
+        self._quiet_size = 0
 
     def _refuse_changes(self, error: ReadOnlyError) -> None:
         if not self.read_only_reason:
