@@ -1,4 +1,4 @@
-"""Does a compaction hold answers back? ``python -m tests.crash.compaction_latency [--packages N] [--rate N]``.
+"""The effect of a compaction on latency: ``python -m tests.crash.compaction_latency [--packages N] [--rate N]``.
 
 Steady clients change packages of a large index, at fixed times whether or not the server has answered, and
 the time from when a request was due to its answer is told in percentiles, with and without a running compaction.
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 class Measurement:
-    """The latencies of ``rate`` requests a second, in seconds, while compactions come and go."""
+    """The latencies of ``rate`` requests per second, in seconds, with and without compactions."""
 
     def __init__(self, server: Victim, names: Sequence[str], rate: int) -> None:
         self._server = server
@@ -139,13 +139,13 @@ class Measurement:
                 self._calls[self._is_compacting][call].append(float(seconds))
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         for client in self._due:
             client.close()
         self._selector.close()
 
     def print(self) -> None:
-        """Print what was measured, in milliseconds."""
+        """Print the results in milliseconds."""
         heads = [f"p{percentile:g}" if percentile < 100 else "max" for percentile in _PERCENTILES]
         print(f"{'':24} {'count':>8}", *(f"{head:>9}" for head in heads))
         for is_compacting, when in ((False, "without a compaction"), (True, "with a compaction")):

@@ -1,4 +1,4 @@
-"""What happens to the files of a directory, as it happens: Linux's inotify, to wait for a moment that no log tells."""
+"""The events in a directory as they happen, by inotify of Linux: to wait for a moment that no log line marks."""
 
 import ctypes
 import os
@@ -19,7 +19,7 @@ _READ_BYTES: Final = 65_536
 
 
 class DirectoryWatch:
-    """Counts what is done in a directory: files opened, created, written, closed, renamed and deleted.
+    """Counts the events in a directory: files opened, created, written, closed, renamed and deleted.
 
     Appending to a journal does not count: a server under load does little else.
     """
@@ -32,11 +32,11 @@ class DirectoryWatch:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
 
     def fileno(self) -> int:
-        """Return the descriptor, which can be read when something has happened."""
+        """Return the descriptor, which is readable after an event."""
         return self._file
 
     def read(self) -> None:
-        """Count what has happened since the last call."""
+        """Count the events since the last call."""
         try:
             data = os.read(self._file, _READ_BYTES)
         except BlockingIOError:

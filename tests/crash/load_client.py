@@ -1,4 +1,4 @@
-"""Clients that change packages of their own, and know after a crash in which states these may be found."""
+"""Clients that change packages of their own, and know the states in which these may be after a crash."""
 
 import socket
 from collections import deque
@@ -11,11 +11,11 @@ from tests.support.naive_index import NaiveIndex
 from tests.support.process import WAIT_SECONDS
 
 State = Mapping[str, frozenset[str]]
-"""Packages, and what each depends on."""
+"""Packages with their dependencies."""
 
 PACKAGES_PER_CLIENT: Final = 8
 _WINDOWS: Final = (1, 1, 1, 4, 16)
-"""How many requests a client leaves unanswered at most: most wait for each answer, some make turns long."""
+"""The maximum of unanswered requests per client: most wait for each answer, some make turns long."""
 _READ_BYTES: Final = 65_536
 
 
@@ -30,7 +30,7 @@ class Pending:
     line: str
     expected: str
     state: State
-    """The packages, when it has been applied."""
+    """The packages after it."""
 
 
 class OwnPackages:
@@ -44,9 +44,9 @@ class OwnPackages:
     def __init__(self, number: int, shared: State, random: Random) -> None:
         self.names = [f"client{number}-{each}" for each in range(PACKAGES_PER_CLIENT)]
         self.answered = 0
-        """How many requests have been answered."""
+        """The number of answered requests."""
         self.acknowledged_changes = 0
-        """How many of them asked for a change, and were answered OK."""
+        """The number of changes among them that were answered OK."""
         self._random = random
         self._shared = shared
         self._index = NaiveIndex(dict(shared))
@@ -60,7 +60,7 @@ class OwnPackages:
 
     @property
     def unanswered(self) -> int:
-        """How many requests wait for their answer."""
+        """The number of requests without an answer."""
         return len(self._pending)
 
     def submit(self) -> str:
@@ -85,7 +85,7 @@ class OwnPackages:
         return f"INDEX|{package}|{','.join(needed)}"
 
     def take_answer(self, answer: str) -> None:
-        """Hold the next answer against what is right."""
+        """Check the next answer."""
         if not self._pending:
             raise NotAsPromisedError(f"an answer to nothing: {answer!r}")
         pending = self._pending.popleft()
@@ -96,12 +96,12 @@ class OwnPackages:
         self.acknowledged_changes += answer == "OK" and not pending.line.startswith("QUERY")
 
     def withdraw(self, count: int) -> None:
-        """The last ``count`` requests were never submitted whole."""
+        """Forget the last ``count`` requests, which were never submitted entirely."""
         for _ in range(count):
             self._pending.pop()
 
     def check(self, found: State) -> int:
-        """Raise where the packages in ``found`` are not as they may be; return how many unanswered requests were kept.
+        """Raise if ``found`` is not a possible state of the packages; return how many unanswered requests were kept.
 
         From here on, what was found is what is there.
         """
@@ -120,7 +120,7 @@ class OwnPackages:
 
 
 class LoadConnection:
-    """A connection on which requests about ``packages`` are submitted in bursts, as long as it lasts."""
+    """A connection on which requests about ``packages`` are submitted in bursts until it ends."""
 
     def __init__(self, address: tuple[str, int], packages: OwnPackages, random: Random) -> None:
         self.is_open = True
@@ -139,11 +139,11 @@ class LoadConnection:
 
     @property
     def has_unsent(self) -> bool:
-        """Whether requests wait for room to be sent."""
+        """Whether requests wait to be sent."""
         return bool(self._unsent)
 
     def write(self) -> None:
-        """Send what is unsent, as far as the system takes it."""
+        """Send unsent requests, as much as the system accepts."""
         try:
             self._unsent = self._unsent[self._socket.send(self._unsent) :]
         except BlockingIOError:
@@ -152,7 +152,7 @@ class LoadConnection:
             return  # answers that were given before may still be there to be read
 
     def read(self, *, ask: bool) -> None:
-        """Take in the answers that have come and, with ``ask``, go on asking; close at the end."""
+        """Receive answers and, with ``ask``, submit more requests; close at the end."""
         try:
             data = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
@@ -175,7 +175,7 @@ class LoadConnection:
             self.write()
 
     def close(self) -> None:
-        """End it. Requests that were not sent to their end were never submitted."""
+        """Close it. Requests that were not sent entirely were never submitted."""
         if self.is_open:
             self.is_open = False
             self._socket.close()

@@ -29,12 +29,12 @@ from tests.support.process import MODULE_COMMAND, BlockingClient
 _DEPENDENCIES_EACH: Final = 5
 _CHANGES_AT_ONCE: Final = 10_000
 _SECONDS_MAX: Final = 600.0
-"""How long anything may take: much longer than it does, also on a busy machine."""
+"""The time-out of each step: much longer than it takes, also on a busy machine."""
 
 
 @contextmanager
 def told(what: str) -> Iterator[None]:
-    """Print how long ``what`` took, in seconds."""
+    """Print the duration of ``what`` in seconds."""
     started = time.monotonic()
     yield
     print(f"{what}: {time.monotonic() - started:.1f} s", flush=True)
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def recover_a_large_directory(path: Path, packages: int, changes: int) -> None:
-    """Do what this program is for. Raises AssertionError where something is not there."""
+    """Run the program. Raises AssertionError if something is missing."""
     random = Random(packages)
     names = [f"package-{number:07}" for number in range(packages)]
     state = {
@@ -94,7 +94,7 @@ def recover_a_large_directory(path: Path, packages: int, changes: int) -> None:
 
 @contextmanager
 def started(path: Path, what: str) -> Iterator[Victim]:
-    """Give a server that has recovered ``what``, and tell what that took; kill it at the end, unless it has ended."""
+    """Yield a server that has recovered ``what``, and print the duration; kill it at the end, unless it has ended."""
     sizes = {kind: sum(each.stat().st_size for each in path.glob(f"{kind}-*")) for kind in ("snapshot", "journal")}
     started = time.monotonic()
     server = Victim(MODULE_COMMAND, "--data-dir", str(path))
@@ -118,7 +118,7 @@ def started(path: Path, what: str) -> Iterator[Victim]:
 
 
 def change(server: Victim, state: dict[str, frozenset[str]], random: Random, count: int) -> None:
-    """Have ``server`` acknowledge ``count`` changes of ``state``: new dependencies, and new packages."""
+    """Let ``server`` acknowledge ``count`` changes of ``state``: new dependencies and new packages."""
     if f" with {len(state)} packages" not in server.log:
         raise AssertionError(f"{len(state)} packages were acknowledged:\n{server.log}")
     assert server.address is not None

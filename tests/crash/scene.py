@@ -1,4 +1,4 @@
-"""One data directory, and the servers that are killed on it, one after the other."""
+"""A data directory, and the servers that are killed on it one after the other."""
 
 import enum
 import os
@@ -30,7 +30,7 @@ _SHARED_COUNTS: Final = (100, 2_000, 20_000)
 _SHARED_PER_CLIENT: Final = 5
 
 _ANSWERS_MAX: Final = 2_000
-"""The load goes on for up to so many answers before something happens."""
+"""The maximum of answers before the next event."""
 
 _ANSWERS_MEANWHILE_MAX: Final = 5_000
 
@@ -38,11 +38,11 @@ _FIRST_START_STEPS: Final = 26
 _START_STEPS: Final = 12
 _COMPACTION_STEPS: Final = 13
 _SHUTDOWN_STEPS: Final = 20
-"""In about so many steps in the directory each of these is done. A kill comes after some of them."""
+"""The approximate number of events in the directory of each of these. A kill comes after some of them."""
 
 
 class Moment(enum.Enum):
-    """When a server is killed."""
+    """The moment of a kill."""
 
     LOAD = "under load"
     COMPACTION = "during a compaction"
@@ -65,16 +65,16 @@ _MOMENTS_UNDER_LOAD: Final = (
 
 @dataclass
 class Tally:
-    """What has been seen."""
+    """The results."""
 
     kills: Counter[Moment] = field(default_factory=Counter)
     policies: Counter[Fsync] = field(default_factory=Counter)
     acknowledged: int = 0
     """Changes that were answered OK."""
     kept_unanswered: int = 0
-    """Requests that were there after a kill, though their answer had not arrived."""
+    """Requests that were applied although their answer had not arrived."""
     half_batches: int = 0
-    """Kills that left a half batch behind."""
+    """Kills that left a partial batch."""
     added_tails: int = 0
     compactions_killed: int = 0
 
@@ -92,7 +92,7 @@ def _listed(counter: Mapping[Moment, int] | Mapping[Fsync, int]) -> str:
 
 
 class Tail:
-    """Bytes at the end of a journal that no server has sealed. ``size`` is what a server tells of them."""
+    """Unsealed bytes at the end of a journal. ``size`` is the number that a server logs."""
 
     def __init__(self, path: Path, data: bytes) -> None:
         self.path = path
@@ -105,7 +105,7 @@ class Tail:
         self._file_size = self._sealed_size + len(data)
 
     def is_gone(self) -> bool:
-        """Tell whether a start has dropped them. Raises where it has done anything else."""
+        """Return whether a start has dropped them. Raises if it has done anything else."""
         size = self.path.stat().st_size
         if size not in {self._sealed_size, self._file_size}:
             raise NotAsPromisedError(f"{self.path} has {size} bytes, of which {self._sealed_size} were sealed")
@@ -113,10 +113,10 @@ class Tail:
 
 
 class Scene:
-    """The directory ``path``, which is there and empty, and all that happens to it, planned by ``seed``.
+    """The empty directory ``path``, and all events in it, planned by ``seed``.
 
     The plan can be repeated; what exactly the system does between two of its events cannot.
-    Raises :exc:`NotAsPromisedError` where a server does not keep the contract.
+    Raises :exc:`NotAsPromisedError` if a server breaks the contract.
     """
 
     def __init__(
@@ -144,21 +144,21 @@ class Scene:
         self._survivors: list[Child] = []
         """Compactions that were running when their server was killed."""
         self._may_end = False
-        """Whether the server may end connections, and itself."""
+        """Whether the server may close connections, and end."""
         self._has_served = False
         """Whether a server has ever listened."""
         self._dump = b""
-        """What the directory held when it was last looked at."""
+        """The content of the directory when it was last examined."""
         self._tail: Tail | None = None
         self._last_log = ""
 
     @property
     def last_log(self) -> str:
-        """What the last server logged."""
+        """The log of the last server."""
         return self._last_log
 
     def close(self) -> None:
-        """Leave nothing open and nothing running."""
+        """Close everything and end all processes."""
         for connection in self._connections:
             connection.close()
         for child in self._survivors:
@@ -170,7 +170,7 @@ class Scene:
         self._selector.close()
 
     def run(self, kills: int) -> None:
-        """Kill ``kills`` servers, and look after each at what it has left; then stop one in order."""
+        """Kill ``kills`` servers and check what each leaves; then stop one in order."""
         goal = self._tally.kills.total() + kills
         self._check_at_rest()
         while self._tally.kills.total() < goal:
@@ -192,7 +192,7 @@ class Scene:
 
     @contextmanager
     def _server(self) -> Iterator[Victim]:
-        """Give a server that starts; it has been killed at the latest when the block is left."""
+        """Yield a server that starts; it is killed at the end of the block at the latest."""
         policy = self._random.choice(_POLICIES)
         self._may_end = False
         victim = Victim(self._command, "--data-dir", str(self._path), "--fsync", policy.value)
@@ -223,7 +223,7 @@ class Scene:
             raise NotAsPromisedError(f"the server ended by itself, with status {status}")
 
     def _wait(self, is_so: Callable[[], bool]) -> None:
-        """Deal with what happens, step by step, until ``is_so``."""
+        """Process events until ``is_so``."""
         deadline = time.monotonic() + WAIT_SECONDS
         while not is_so():
             remaining = deadline - time.monotonic()
@@ -291,7 +291,7 @@ class Scene:
         self._wait(lambda: self._answered >= goal)
 
     def _wait_for_steps(self, steps_max: int, is_over: Callable[[], bool]) -> None:
-        """Wait while something goes on in the directory for some of its steps, or until it is over.
+        """Wait for some of the events of an action in the directory, or for its end.
 
         A compaction steps back behind all others, so on a busy machine the load may end the wait instead.
         """
@@ -306,7 +306,7 @@ class Scene:
         return sum(owner.answered for owner in self._owners)
 
     def _index_shared_packages(self, victim: Victim) -> None:
-        """Index packages that stay, as a directory of some size, and for the clients' packages to depend on."""
+        """Index packages that stay: a directory of some size, with dependencies for the packages of clients."""
         random = self._random
         names = [f"shared{number}" for number in range(random.choice(_SHARED_COUNTS))]
         shared = {
@@ -320,7 +320,7 @@ class Scene:
         self._shared = shared
 
     def _connect(self, victim: Victim, count: int) -> None:
-        """Have ``count`` clients ask, each about packages of its own."""
+        """Let ``count`` clients submit requests, each about packages of its own."""
         assert victim.address is not None
         while len(self._owners) < count:
             shared = {
@@ -362,7 +362,7 @@ class Scene:
     # What is left
 
     def _check_at_rest(self, *, may_have_tail: bool = True) -> None:
-        """Look at the directory while no server runs on it."""
+        """Examine the directory while no server uses it."""
         if not self._has_served:
             return  # nothing was promised, and there may be nothing to look at
         if may_have_tail and self._tail is None and self._random.random() < 0.2:
@@ -377,7 +377,7 @@ class Scene:
         self._check_state(parse_dump(self._dump))
 
     def _add_a_tail(self) -> None:
-        """Leave at the journal's end what an interrupted write may: kills alone do so too rarely."""
+        """Append what an interrupted write may leave to the journal: kills alone do so too rarely."""
         journals = self._journals()
         if not journals:
             return
@@ -391,13 +391,13 @@ class Scene:
         return [each for each in self._path.glob("journal-*") if each.suffix == ""]
 
     def _read_dump(self) -> bytes:
-        """Return what ``scoop-server dump`` prints."""
+        """Return the output of ``scoop-server dump``."""
         out = BytesIO()
         dump(str(self._path), out)
         return out.getvalue()
 
     def _check_state(self, found: State) -> None:
-        """Hold what is there against what was acknowledged and what was submitted."""
+        """Compare the index with what was acknowledged and submitted."""
         for owner in self._owners:
             self._tally.kept_unanswered += owner.check(found)
         for name, needed in self._shared.items():
@@ -408,7 +408,7 @@ class Scene:
             raise NotAsPromisedError(f"never submitted: {invented}")
 
     def _check_running(self, victim: Victim) -> None:
-        """Wait until the server listens, and hold what it answers against what was there before it."""
+        """Wait until the server listens, and compare its answers with the index before its start."""
         self._wait(lambda: victim.address is not None)
         self._has_served = True
         if (
@@ -429,12 +429,12 @@ class Scene:
 
 
 def _has_failed(victim: Victim) -> bool:
-    """Tell whether a compaction of the server has ended without a snapshot."""
+    """Return whether a compaction of the server has ended without a snapshot."""
     return "compaction ended with status" in victim.log or "compaction cannot begin" in victim.log
 
 
 def parse_dump(data: bytes) -> State:
-    """Return the state that a dump shows. Raises where a package comes before what it depends on."""
+    """Return the state of a dump. Raises if a package comes before its dependencies."""
     state: dict[str, frozenset[str]] = {}
     for line in data.decode("ascii").splitlines():
         if line.startswith("#"):

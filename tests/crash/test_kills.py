@@ -1,4 +1,4 @@
-"""A bounded share of what ``python -m tests.crash.run`` does, and that it would notice."""
+"""A share of ``python -m tests.crash.run``, and the proof that it can fail."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A server that tells on stderr what its turns and its calls on files take: run it as scoop-server."""
+"""A server that prints the durations of its turns and of its calls on files: run it as scoop-server."""
 
 import sys
 import time
@@ -26,7 +26,7 @@ class TimedFiles:
 
 
 class TimedSelector:
-    """A selector with a line ``timed turn SECONDS`` for what is done between two calls, and one for its CPU time."""
+    """A selector with a line ``timed turn SECONDS`` for the time between two calls, and one for its CPU time."""
 
     def __init__(self) -> None:
         self._selector = best_selector()
@@ -42,7 +42,7 @@ class TimedSelector:
         self._selector.close()
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        """Tell what the last turn took, and wait for the next one."""
+        """Print the duration of the last turn, and wait for the next one."""
         if self._turn_started is not None:
             started, cpu_started = self._turn_started
             tell("turn", time.perf_counter() - started)
@@ -53,12 +53,12 @@ class TimedSelector:
 
 
 def tell(what: str, seconds: float) -> None:
-    """Print what was measured."""
+    """Print a duration."""
     sys.stderr.write(f"timed {what} {seconds:.6f}\n")
 
 
 def timed(name: str, function: Any) -> Any:
-    """Return ``function``, which will tell what it takes."""
+    """Return ``function`` with a line for the duration of each call."""
 
     def call(*arguments: Any, **named: Any) -> Any:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A server that breaks the contract in one way, to see that killing servers finds it out.
+"""A server that breaks the contract in one way, which the campaign of kills must find.
 
 Run as ``python tests/crash/unfaithful_server.py WAY ARGUMENTS``.
 """
@@ -26,7 +26,7 @@ def hold_batches_back() -> None:
 
 
 def delete_early() -> None:
-    """Delete the old generations when a compaction begins, and not when it is complete."""
+    """Delete the old generations when a compaction begins instead of when it is complete."""
     compact = store.JournalStore._compact
 
     def compact_and_delete(self: store.JournalStore) -> None:

@@ -1,4 +1,4 @@
-"""A real server that is going to be killed, and its compactions, which may outlive it."""
+"""A real server that will be killed, and its compactions, which may outlive it."""
 
 import os
 import re
@@ -37,11 +37,11 @@ class Victim:
         finally:
             os.close(log_writer)
         self.process_file = os.pidfd_open(self._process.pid)
-        """A descriptor that can be read when it has ended."""
+        """A descriptor that is readable when it has ended."""
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Where it listens, None before it does."""
+        """Its address, None before it listens."""
         listening = re.search(r"listening on ([0-9.]+):([0-9]+) with", self.log)
         return None if listening is None else (listening[1], int(listening[2]))
 
@@ -55,7 +55,7 @@ class Victim:
         return self._log_file
 
     def read_log(self) -> None:
-        """Take in what has been logged since."""
+        """Read new log lines."""
         try:
             while data := os.read(self._log_file, _READ_BYTES):
                 self.log += data.decode()
@@ -72,7 +72,7 @@ class Victim:
             self.read_log()
 
     def peak_memory_bytes(self) -> int:
-        """Return the most memory that it has had so far, resident."""
+        """Return its peak resident memory."""
         peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self._process.pid}/status").read_text())
         assert peak is not None
         return int(peak[1]) * 1_024
@@ -82,7 +82,7 @@ class Victim:
         self._process.send_signal(number)
 
     def children(self) -> list["Child"]:
-        """Return its compactions that run now."""
+        """Return its running compactions."""
         children = []
         for pid in self._child_pids():
             try:
@@ -103,7 +103,7 @@ class Victim:
             return []
 
     def kill(self) -> int:
-        """End it with SIGKILL; return its exit status, which is another one if it had ended before."""
+        """Kill it; return its exit status, which differs if it had ended before."""
         self._process.kill()
         return self.wait()
 
@@ -114,19 +114,19 @@ class Victim:
         return status
 
     def close(self) -> None:
-        """Let go of it. It has ended."""
+        """Release its resources, after its end."""
         os.close(self._log_file)
         os.close(self.process_file)
 
 
 class Child:
-    """A process that is not ours to wait for. Raises ProcessLookupError where it has gone."""
+    """A process that is no child of this one. Raises ProcessLookupError if it has ended."""
 
     def __init__(self, pid: int) -> None:
         self._file = os.pidfd_open(pid)
 
     def kill(self) -> None:
-        """End it with SIGKILL, unless it has ended."""
+        """Kill it, unless it has ended."""
         try:
             signal.pidfd_send_signal(self._file, signal.SIGKILL)
         except ProcessLookupError:
@@ -138,5 +138,5 @@ class Child:
             raise AssertionError("a compaction that was killed does not end")
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release its resources."""
         os.close(self._file)

@@ -14,7 +14,7 @@ _KILLED: Final = -9
 
 
 class ChildKilledError(BaseException):
-    """A compaction stops here, and the server goes on."""
+    """A compaction stops here, and the server continues."""
 
 
 class SimulatedCompaction:

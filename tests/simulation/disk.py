@@ -182,13 +182,13 @@ class SimulatedDisk:
         self.locks.clear()
 
     def evict(self) -> None:
-        """Drop clean pages from the cache: what is read next comes from the disk."""
+        """Drop clean pages from the cache: the next read comes from the disk."""
         for folder in self.folders.values():
             for file in folder.names.values():
                 file.content = bytearray(applied(file.durable, file.unsynced))
 
     def write_back(self, file: File, *, is_complete: bool) -> None:
-        """Write the dirty pages of a file: all of them, or as chance has it. They are clean then in any case."""
+        """Write the dirty pages of a file: all of them, or by chance. They are clean then in any case."""
         writes = file.unsynced if is_complete else list(self._what_arrives(file.unsynced))
         file.durable = applied(file.durable, writes)
         file.unsynced = []

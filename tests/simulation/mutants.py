@@ -94,7 +94,7 @@ def _no_chain() -> Any:
 
 
 def _no_cut_back() -> Any:
-    """What a write without space has left behind stays in the journal."""
+    """The rest of a write without space stays in the journal."""
     return patch.object(Journal, "_cut_back", lambda _self, _error: None)
 
 
@@ -111,7 +111,7 @@ def _cut_is_not_synced() -> Any:
 
 
 def _no_undo() -> Any:
-    """What could not be written is refused, and stays in the graph."""
+    """Changes that could not be written are refused, and stay in the graph."""
     return patch.object(DependencyGraph, "undo", lambda _self, _changes: None)
 
 
@@ -172,7 +172,7 @@ def _page_cache_is_trusted() -> Any:
 
 
 def _journal_of_an_earlier_process() -> Any:
-    """A process goes on writing the journal of the one before it."""
+    """A process continues the journal of the process before it."""
 
     def begin(self: JournalStore) -> None:
         self._files.take_over()
@@ -210,7 +210,7 @@ def _retry_of_a_failed_sync() -> Any:
 
 
 def _closed_descriptor_is_used_again() -> Any:
-    """A rotation closes the old journal first, and goes on with that one if close reports an error."""
+    """A rotation closes the old journal first, and continues that one if close reports an error."""
 
     def rotate(self: Generations) -> None:
         self.take_over()

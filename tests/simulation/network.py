@@ -1,4 +1,4 @@
-"""A simulated network: sockets, a listener and a selector, with clients behind them that do as chance has them.
+"""A simulated network: sockets, a listener and a selector, with clients behind them that act by chance.
 
 The selector is where the world turns: each ``select`` lets the clients act, then tells what is ready, in any
 order, not all of it, and sometimes what is not ready at all.
@@ -16,7 +16,7 @@ from typing import Any, Final
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 
 _SEND_BUFFER_BYTES: Final = 64
-"""What the system takes of a server's answers before the client reads: little, so that sends are partial."""
+"""The bytes that the system accepts before the client reads: few, so that sends are partial."""
 
 _ACTIONS_PER_SELECT_MAX: Final = 4
 
@@ -31,13 +31,13 @@ class Habit(enum.Enum):
 
 
 class SimulatedSocket:
-    """The server's end of a connection, and what the client at the other end does with it."""
+    """The server's end of a connection, and the actions of the client at the other end."""
 
     def __init__(self, number: int, to_send: bytes, habit: Habit, network: "SimulatedNetwork") -> None:
         self.number = number
         self.habit = habit
         self.answers = bytearray()
-        """What the client has read."""
+        """The bytes that the client has read."""
         self._to_send = to_send
         self._arrived = bytearray()
         self._unread = bytearray()
@@ -57,7 +57,7 @@ class SimulatedSocket:
         assert not flag
 
     def recv(self, size: int, /) -> bytes:
-        """Return some of what has arrived."""
+        """Return some of the bytes that have arrived."""
         random = self._network.random
         self._network.trace(f"recv {self.number}")
         self._fail_if_reset()
@@ -105,7 +105,7 @@ class SimulatedSocket:
 
     @property
     def events(self) -> int:
-        """What the server's end is ready for."""
+        """The events for which the server's end is ready."""
         if self._is_reset:
             return EVENT_READ | EVENT_WRITE
         return (EVENT_READ if self._arrived or self._has_ended else 0) | (
@@ -201,7 +201,7 @@ class SimulatedNetwork(BaseSelector):
         return self.now
 
     def connect(self, to_send: bytes, habit: Habit) -> SimulatedSocket:
-        """Have a client connect that will send ``to_send``."""
+        """Let a client connect that will send ``to_send``."""
         client = SimulatedSocket(len(self.sockets) + 10, to_send, habit, self)
         self.sockets.append(client)
         self.listener.waiting.append(client)

@@ -1,4 +1,4 @@
-"""Run simulations: ``python -m tests.simulation.run --seeds 10000``; ``--seed 17 --trace`` tells one step by step.
+"""Run simulations: ``python -m tests.simulation.run --seeds 10000``; ``--seed 17 --trace`` prints one step by step.
 
 The exit status is 0 when every seed lived as it must; the first that did not is printed with the command that
 repeats it.

@@ -53,7 +53,7 @@ _STALL_SECONDS: Final = 3.0
 """The time without progress after which a compaction is ended: lives are short here."""
 
 _ONE_PROCESSOR_SHARE: Final = 0.1
-"""The share of lives with a look at what happens on one processor, which takes longer than most lives."""
+"""The share of lives that also run the model of one processor, which takes longer than most lives."""
 
 _MOVED: Final = "moved"
 """The path of a directory that an operator has moved."""
@@ -83,7 +83,7 @@ class Simulation:
         self.follower = SimulatedFollower(self.disk, self._fsync, seed)
 
     def trace(self, line: str) -> None:
-        """Note what happens."""
+        """Note an event."""
         line = re.sub(r"unfinished-[0-9]+", "unfinished", line)
         self.trace_lines += 1
         self._digest.update(line.encode() + b"\n")
@@ -141,7 +141,7 @@ class Simulation:
             self._observer = None
 
     def _forgive_unsynced(self, life: "Life") -> None:
-        """What was promised is what had been synced, unless every commit syncs."""
+        """Expect only synced changes, unless every commit syncs."""
         if life.observer is not None and self._fsync is not Fsync.ALWAYS:
             life.observer.floor = min(life.observer.floor, life.observer.synced)
 
@@ -166,7 +166,7 @@ class Simulation:
         return graph, self.disk.files()
 
     def _check_recovery(self, graph: DependencyGraph) -> None:
-        """Compare what was recovered with what may be: nothing acknowledged is lost, nothing half, nothing invented."""
+        """Check that nothing acknowledged is lost, nothing is half applied, and nothing is invented."""
         observer = self._observer
         if observer is None:
             if len(graph):
@@ -223,7 +223,7 @@ class Life:
         self._follower.check_current()
 
     def end(self) -> None:
-        """End the process, and whatever it has started; let the operator repair what they did."""
+        """End the process and its compaction; let the operator undo the mistake."""
         self._follower.stop()
         self._heal_disk()
         self._disk.on_sync = lambda: None
