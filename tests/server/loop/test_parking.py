@@ -108,6 +108,23 @@ def test_a_reply_of_none_disconnects_the_client(index: DeferredIndex) -> None:
         assert loop.statistics.connections_closed == {CloseReason.OUT_OF_SPACE: 1}
 
 
+def test_a_client_that_is_writable_in_the_turn_in_which_it_is_disconnected_is_left_alone(index: DeferredIndex) -> None:
+    with Loop(index=index) as loop:
+        peer = loop.connect(send_buffer_bytes=1)
+        index.replies_at_once = True
+        for _ in range(20):
+            peer.send(QUERY * 100)
+            loop.turn()
+        index.replies_at_once = False
+        peer.send(QUERY)
+        loop.turn()
+        index.disconnect()
+        peer.received()
+        loop.turn()
+        assert peer.has_ended()
+        assert loop.statistics.connections_now == 0
+
+
 def test_an_incomplete_line_is_not_timed_while_its_client_is_parked(index: DeferredIndex) -> None:
     with Loop(Limits(incomplete_line_seconds_max=5.0), index=index) as loop:
         peer = loop.connect()

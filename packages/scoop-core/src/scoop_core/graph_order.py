@@ -187,9 +187,9 @@ class TopologicalOrder:
         label_of = self.labels.__getitem__
         if max(map(label_of, names), default=-inf) < label_of(package):
             return False
-        search = CycleSearch(self, lists, package, names)
-        if self.active is not None and self.active._implies(search):
+        if self.active is not None and self.active._implies(package, names):
             return True
+        search = CycleSearch(self, lists, package, names)
         result = search._run(self.budget)
         self.budget -= search.cost
         if result is None:
@@ -260,9 +260,9 @@ class CycleSearch:
         """Return whether the result may depend on the dependencies or the label of ``name``."""
         return bool(self._seen) and (name in self._seen or name in self.names or name == self.package)
 
-    def _implies(self, other: "CycleSearch") -> bool:
-        """Return whether this search has found a path that ``other`` would find, too."""
-        return bool(self.result) and self.package == other.package and self.names <= other.names
+    def _implies(self, package: str, names: set[str] | frozenset[str]) -> bool:
+        """Return whether this search has found a path from one of ``names`` to ``package``."""
+        return bool(self.result) and self.package == package and self.names <= names
 
     def step(self, budget: float) -> bool | None:
         r"""Visit about ``budget`` more packages and dependencies; return the result, None if it is not known yet.
@@ -280,7 +280,7 @@ class CycleSearch:
         order = self._order
         if order.active is not self:
             if order.active is not None:
-                if order.active._implies(self):
+                if order.active._implies(self.package, self.names):
                     return True
                 order.active._restart()
             order.active = self

@@ -131,10 +131,10 @@ class GraphState:
         indexes = removes = 0
         changes = Changes() if changes is None else changes
         changed_lines, replaced = changes.lines, changes.previous
-        forget = self._forget
+        order = None
         if self._rejects_cycles:
-            self._current_order().begin(dependencies, changes)
-            forget = self._forget_ordered
+            order = self._current_order()
+            order.begin(dependencies, changes)
         for line in lines:
             try:
                 command, package, listed = line.split("|")
@@ -160,7 +160,7 @@ class GraphState:
                     elif command == "REMOVE":
                         removes += 1
                         if not listed and counts.get(package) == 0:
-                            previous = forget(package)
+                            previous = self._forget(package) if order is None else self._forget_ordered(package)
                             changed_lines.append(line)
                             replaced.append(previous)
                             answer = OK
@@ -178,8 +178,6 @@ class GraphState:
                 (failed if answer is FAIL else broken).append(command)
         if tally is not None:
             tally._count(len(answers), indexes, removes, failed, broken)
-        if self._order is not None:
-            self._order.catch_up(dependencies)
         return answers
 
     # Transitions

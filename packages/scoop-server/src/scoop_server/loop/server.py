@@ -191,6 +191,8 @@ class Server:
     def _flush(self, others: Sequence[Client]) -> None:
         """Send unsent answers of clients that are ready without a request."""
         for client in others:
+            if client.phase is Phase.CLOSED:  # by the reply to a request of an earlier turn
+                continue
             client.last_active = self._timers.now
             self._update(client)
 
