@@ -1,7 +1,9 @@
 """``scoop import``: the packages of an ecosystem as requests on standard output, or sent to a server."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Set as AbstractSet
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from scoop_client.cli.output import Output, counted
 from scoop_client.cli.sending import Transfer
@@ -15,16 +17,39 @@ from scoop_client.ecosystems.npm import import_npm
 from scoop_client.ecosystems.python import import_python
 from scoop_client.inputs import STDIN, read_graph
 
-Importer = Callable[[Sequence[str]], Imported]
 
-IMPORTERS: Final[Mapping[str, tuple[Importer, str]]] = {
-    "debian": (import_debian, "Packages files, plain, gz, xz, lz4 or zst; by default the lists of apt"),
-    "homebrew": (lambda paths: import_homebrew(paths or [STDIN]), "formula.json, by default from standard input"),
-    "python": (import_python, "environments or pylock.toml files; by default the environment of this command"),
-    "npm": (import_npm, "package-lock.json files, or their directories; by default the one in this directory"),
-    "cargo": (import_cargo, "Cargo.lock files, or their directories; by default the one in this directory"),
+class Ecosystem(NamedTuple):
+    """An adapter: reads paths with the switches that were given."""
+
+    read: Callable[[Sequence[str], AbstractSet[str]], Imported]
+    paths: str
+    """The meaning of the paths, for the help."""
+    switches: Mapping[str, str] = MappingProxyType({})
+    """The meaning of each."""
+
+
+ECOSYSTEMS: Final[Mapping[str, Ecosystem]] = {
+    "debian": Ecosystem(
+        lambda paths, switches: import_debian(
+            paths, recommends="recommends" in switches, virtual="no-virtual" not in switches
+        ),
+        "Packages files, plain, gz, xz, lz4 or zst (default: the lists of apt)",
+        {
+            "recommends": "count recommended packages as dependencies",
+            "no-virtual": "leave out dependencies on virtual packages, instead of choosing a provider",
+        },
+    ),
+    "homebrew": Ecosystem(
+        lambda paths, switches: import_homebrew(paths or [STDIN], build_dependencies="build" in switches),
+        "formula.json, or the output of brew info --json=v2 (default: standard input)",
+        {"build": "count build dependencies"},
+    ),
+    "python": Ecosystem(
+        lambda paths, _: import_python(paths), "environments or pylock.toml files (default: this environment)"
+    ),
+    "npm": Ecosystem(lambda paths, _: import_npm(paths), "package-lock.json files or their directories (default: .)"),
+    "cargo": Ecosystem(lambda paths, _: import_cargo(paths), "Cargo.lock files or their directories (default: .)"),
 }
-"""The adapter of each ecosystem, and its paths."""
 
 _LEFT_OUT_SHOWN: Final = 5
 
@@ -32,6 +57,7 @@ _LEFT_OUT_SHOWN: Final = 5
 def import_packages(
     ecosystem: str,
     paths: Sequence[str],
+    switches: AbstractSet[str],
     settings: Settings,
     output: Output,
     *,
@@ -41,8 +67,7 @@ def import_packages(
     left_out: str | None,
 ) -> ExitStatus:
     """Print or send the requests; return the status of the worst response."""
-    importer, _ = IMPORTERS[ecosystem]
-    imported = importer(paths)
+    imported = ECOSYSTEMS[ecosystem].read(paths, switches)
     graph = imported.to_graph()
     _tell(imported, output, left_out)
     output.message(
@@ -63,6 +88,8 @@ def _tell(imported: Imported, output: Output, path: str | None) -> None:
         with open(path, "w", encoding="utf-8") as file:
             file.writelines(f"{name}: {reason}\n" for name, reason in imported.left_out)
         return
+    for note in imported.notes:
+        output.message(note)
     for name, reason in imported.left_out[:_LEFT_OUT_SHOWN]:
         output.message(f"left out {name}: {reason}")
     if len(imported.left_out) > _LEFT_OUT_SHOWN:

@@ -9,7 +9,7 @@ from typing import Final
 from scoop_core import Command, InvalidName, Request, ScoopError, UnknownPackage
 
 from scoop_client.cli import questions
-from scoop_client.cli.importing import import_packages
+from scoop_client.cli.importing import ECOSYSTEMS, import_packages
 from scoop_client.cli.load import load
 from scoop_client.cli.one_shot import ping, run_requests
 from scoop_client.cli.output import Output
@@ -56,6 +56,7 @@ def _import(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
     return import_packages(
         flags.ecosystem,
         flags.paths,
+        {name for name in ECOSYSTEMS[flags.ecosystem].switches if getattr(flags, name.replace("-", "_"))},
         settings,
         output,
         into=flags.into,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from scoop_client import __version__
-from scoop_client.cli.importing import IMPORTERS
+from scoop_client.cli.importing import ECOSYSTEMS
 from scoop_client.cli.questions import EXPORT_FORMATS
 from scoop_client.cli.settings import CONFIG_VARIABLE, DEFAULT_ADDRESS, DEFAULT_DATA, VARIABLES, default_file
 
@@ -75,7 +75,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     add("ping", "measure the time of one request")
     add("shell", "read requests from a prompt or a pipe")
     _add_load(add("load", "send the packages of a file in dependency order"))
-    _add_import(add("import", "turn the packages of an ecosystem into requests"))
+    _add_import(add("import", "turn the packages of an ecosystem into requests"), settings)
     _add_questions(
         add("why", "print a shortest path from a package to a dependency", source),
         add("needs", "print all that packages depend on, in installation order", source),
@@ -107,14 +107,19 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resend", action="store_true", help="send changes again after a broken connection")
 
 
-def _add_import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("ecosystem", metavar="ECOSYSTEM", choices=list(IMPORTERS), help=", ".join(IMPORTERS))
-    paths = "; ".join(f"{name}: {meaning}" for name, (_, meaning) in IMPORTERS.items())
-    parser.add_argument("paths", metavar="PATH", nargs="*", help=paths)
-    parser.add_argument("--into", metavar="ADDRESS", help="send the requests to this server instead of printing them")
-    parser.add_argument("--since", metavar="OLD", help="only the difference from this index: any SOURCE of --from")
-    parser.add_argument("--failures", metavar="FILE", help="write the requests that failed, with reasons, to a file")
-    parser.add_argument("--left-out", metavar="FILE", help="write all that was left out, with reasons, to a file")
+def _add_import(parser: argparse.ArgumentParser, settings: argparse.ArgumentParser) -> None:
+    adapters = parser.add_subparsers(dest="ecosystem", metavar="ECOSYSTEM", required=True)
+    for name, ecosystem in ECOSYSTEMS.items():
+        adapter = adapters.add_parser(name, help=ecosystem.paths, parents=[settings])
+        adapter.add_argument("paths", metavar="PATH", nargs="*", help=ecosystem.paths)
+        for switch, meaning in ecosystem.switches.items():
+            adapter.add_argument(f"--{switch}", action="store_true", help=meaning)
+        adapter.add_argument("--into", metavar="ADDRESS", help="send the requests to this server, instead of printing")
+        adapter.add_argument("--since", metavar="OLD", help="only the difference from this index: any SOURCE of --from")
+        adapter.add_argument(
+            "--failures", metavar="FILE", help="write the requests that failed to a file, with reasons"
+        )
+        adapter.add_argument("--left-out", metavar="FILE", help="write all that was left out to a file, with reasons")
 
 
 def _add_questions(*parsers: argparse.ArgumentParser) -> None:

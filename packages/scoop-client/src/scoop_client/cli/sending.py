@@ -45,7 +45,11 @@ class Transfer:
         """Print ``requests`` instead of sending them."""
         count = 0
         for request in requests:
-            print(encode_request(request), end="")
+            if self._output.is_json:
+                names = list(request.dependencies)
+                print(json.dumps({"command": request.command, "package": request.package, "dependencies": names}))
+            else:
+                print(encode_request(request), end="")
             count += 1
         self._report(self._rejected)
         self._output.message(f"{counted(count, 'request')} printed, {len(self._rejected):,} rejected")

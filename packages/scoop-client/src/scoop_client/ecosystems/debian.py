@@ -3,6 +3,7 @@
 - A package depends on what ``Depends`` and ``Pre-Depends`` name, without versions and architectures.
 - Of alternatives (``a | b``) the first that can be satisfied counts, as for a package builder.
 - A virtual package is replaced by the first package, by name, that provides it: an index has real packages only.
+  Without ``virtual``, dependencies on virtual packages are left out instead.
 - Of several versions of a package, in one or several lists, the highest counts.
 """
 
@@ -38,7 +39,7 @@ class Stanza(NamedTuple):
     provides: tuple[str, ...]
 
 
-def import_debian(paths: Iterable[str] = (), *, recommends: bool = False) -> Imported:
+def import_debian(paths: Iterable[str] = (), *, recommends: bool = False, virtual: bool = True) -> Imported:
     """Return the packages of ``paths``, or of the machine's own apt lists. Raises InvalidInput."""
     chosen = list(paths) or find_apt_lists()
     stanzas: dict[str, Stanza] = {}
@@ -47,7 +48,7 @@ def import_debian(paths: Iterable[str] = (), *, recommends: bool = False) -> Imp
             known = stanzas.get(name)
             if known is None or compare_versions(stanza.version, known.version) > 0:
                 stanzas[name] = stanza
-    return resolve(stanzas)
+    return resolve(stanzas, virtual=virtual)
 
 
 def find_apt_lists(directory: Path = APT_LISTS) -> list[str]:
@@ -72,14 +73,24 @@ def decompress(data: bytes, path: str) -> str:
 
                 data = lz4.frame.decompress(data)
             case "zst":
-                import zstandard  # noqa: PLC0415  # an extra
-
-                data = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
+                data = b"".join(_zstd_frames(data))
         return data.decode("utf-8", "replace")
     except ImportError as error:
         raise InvalidInput(path, f"{kind} needs an extra: pip install 'scoop-client[debian]'") from error
     except Exception as error:  # each module has exceptions of its own
         raise InvalidInput(path, f"broken {kind}: {error}") from error
+
+
+def _zstd_frames(data: bytes) -> Iterator[bytes]:
+    """Yield the content of each frame. Raises EOFError if the last one is truncated."""
+    import zstandard  # noqa: PLC0415  # an extra
+
+    while data:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        yield frame.decompress(data)
+        if not frame.eof:
+            raise EOFError("truncated")
+        data = frame.unused_data
 
 
 def parse_packages_file(text: str, path: str, *, recommends: bool = False) -> Iterator[tuple[str, Stanza]]:
@@ -131,10 +142,10 @@ def _parse_relations(text: str) -> Iterator[tuple[str, ...]]:
             yield names
 
 
-def resolve(stanzas: Mapping[str, Stanza]) -> Imported:
+def resolve(stanzas: Mapping[str, Stanza], *, virtual: bool = True) -> Imported:
     """Return the packages with the dependencies that were chosen among alternatives and providers."""
     providers: dict[str, list[str]] = {}
-    for name, stanza in stanzas.items():
+    for name, stanza in stanzas.items() if virtual else ():
         for provided in stanza.provides:
             providers.setdefault(provided, []).append(name)
     provider_of = {name: min(names) for name, names in providers.items()}

@@ -31,11 +31,19 @@ def import_python(paths: Iterable[str] = ()) -> Imported:
     A path is a lock file, an environment or a directory of distributions. Raises InvalidInput.
     """
     dependencies: dict[str, list[str]] = {}
+    notes: list[str] = []
     chosen = list(paths)
     for path in chosen:
-        found = _read_lock(path) if Path(path).is_file() else read_environment(_site_directories(path), path)
-        dependencies |= found
-    return build(dependencies if chosen else read_environment(sys.path, "the running environment"))
+        if Path(path).is_file():
+            locked = _read_lock(path)
+            if not any(locked.values()):
+                notes.append(f"{path} records no dependencies: the tool that wrote it leaves them out")
+            dependencies |= locked
+        else:
+            dependencies |= read_environment(_site_directories(path), path)
+    imported = build(dependencies if chosen else read_environment(sys.path, "the running environment"))
+    imported.notes += notes
+    return imported
 
 
 def normalize(name: str) -> str:
