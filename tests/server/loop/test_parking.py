@@ -125,6 +125,20 @@ def test_a_client_that_is_writable_in_the_turn_in_which_it_is_disconnected_is_le
         assert loop.statistics.connections_now == 0
 
 
+def test_a_client_is_idle_from_its_reply_on_and_not_while_it_is_parked(index: DeferredIndex) -> None:
+    with Loop(Limits(idle_seconds_max=5.0), index=index) as loop:
+        peer = loop.connect()
+        peer.send(QUERY)
+        loop.turn()
+        loop.pass_time(60.0)
+        index.complete()
+        loop.turn()
+        loop.pass_time(4.0)
+        assert peer.received() == OK
+        loop.pass_time(2.0)
+        assert peer.has_ended()
+
+
 def test_an_incomplete_line_is_not_timed_while_its_client_is_parked(index: DeferredIndex) -> None:
     with Loop(Limits(incomplete_line_seconds_max=5.0), index=index) as loop:
         peer = loop.connect()

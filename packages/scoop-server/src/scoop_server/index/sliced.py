@@ -98,12 +98,13 @@ class _Queue(Generic[ClientT]):
 class SlicedIndex(LocalIndex[ClientT]):
     """A :class:`LocalIndex` whose graph rejects cycles: a client whose request needs a long search is parked.
 
-    Each request first gets its share of a slice, then alone a whole one; what needs more waits until it is the active
-    search. That is the only one that keeps what it has visited, and it restarts when a change concerns it.
+    Each request first gets its share of a slice, then a whole slice of its own. A search that needs more waits until
+    it is the active one: only the active search continues from slice to slice, and it restarts if another request
+    changes a package that it has visited.
 
-    A client costs what its searches visit, and the cheapest comes first. A new client costs as much as the
-    one whose search became active last, so a client that has used much waits for those that have used little, and for
-    no longer. All costs are forgotten when nothing is parked.
+    A client costs what its searches visit, and the client with the lowest cost comes first. A new client starts with
+    the cost of the client whose search became active last, so it waits for no client that has used more. All costs are
+    forgotten when no client is parked.
     """
 
     def __init__(

@@ -278,4 +278,6 @@ class Client:
 
     @property
     def _idle_deadline(self) -> float:
-        return self.last_active + self._limits.idle_seconds_max if self._limits.idle_seconds_max else inf
+        if self.phase is Phase.PARKED or not self._limits.idle_seconds_max:  # a parked client waits for the server
+            return inf
+        return self.last_active + self._limits.idle_seconds_max

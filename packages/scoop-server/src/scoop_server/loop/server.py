@@ -151,6 +151,7 @@ class Server:
 
     def _unpark(self, client: Client) -> None:
         client.unpark()
+        self._clients.set_timer(client)
         if client.phase is Phase.QUEUED:
             self._intake.queue[client] = None
 
