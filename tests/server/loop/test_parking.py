@@ -70,7 +70,7 @@ def test_the_replies_of_one_client_do_not_wait_for_those_of_another(index: Defer
 
 
 def test_queued_lines_of_a_parked_client_follow_in_order(index: DeferredIndex) -> None:
-    with Loop(Limits(turn_lines_max=2), index=index) as loop:
+    with Loop(Limits(uncounted_bytes_max=0, turn_lines_max=2), index=index) as loop:
         peer = loop.connect()
         peer.send(b"QUERY|a|\nQUERY|b|\nQUERY|c|\n")
         loop.turn(3)

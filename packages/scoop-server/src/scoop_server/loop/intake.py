@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from math import ceil
 from selectors import EVENT_READ, SelectorKey
 from typing import Final
 
@@ -39,9 +40,6 @@ class Intake:
         self._clients = clients
         self._divisor = 1
         """A turn reads and executes this part of what its limits allow."""
-        self._cpu_seconds = 0.0
-        """The processor time at the end of turn ``_measured_turn``."""
-        self._measured_turn = 0
         self._share(1)
 
     def read(  # noqa: C901  # the hot path: a call per message would cost 1% of the throughput
@@ -80,14 +78,13 @@ class Intake:
                 if client.connection.state is not _BETWEEN_LINES and data:
                     self._clients.time_line(client)
                 if lines:
-                    if len(lines) > lines_max:  # no line is shorter than its newline, so most are not counted
+                    if len(lines) > lines_max and received > self._uncounted_bytes_max:
                         lines = self._limit_lines(client, lines, lines_max)
                     requests.append((client, lines))
                     continue
             others.append(client)
         self._statistics.bytes_received += received
-        if received >= _BUSY_TURN_BYTES or self.queue:
-            self.is_busy = True
+        self.is_busy = received >= _BUSY_TURN_BYTES or bool(self.queue)
         return requests, others
 
     def _share(self, ready: int) -> None:
@@ -95,21 +92,18 @@ class Intake:
         self._shared_by = ready
         parts = (ready or 1) * self._divisor
         self._read_share, self._lines_share = self._limits.read_share(parts), self._limits.lines_share(parts)
+        self._uncounted_bytes_max = self._limits.uncounted_bytes_max // self._divisor
 
     def adapt(self, cpu_seconds: float) -> None:
-        """Halve the shares after a busy turn that took too long, because its lines were expensive.
+        """Adapt the shares to the processor time that a busy turn took after its reads.
 
-        ``cpu_seconds`` is the processor time of the thread: neither the disk nor other processes count. Calling this
-        only for busy turns keeps it off the others, so the first of several busy turns is not measured.
+        If it was too long, because its lines were expensive, the next ones execute that much less. The disk and other
+        processes do not count.
         """
-        seconds, self._cpu_seconds = cpu_seconds - self._cpu_seconds, cpu_seconds
-        is_measured, self._measured_turn = self._measured_turn == self._clients.turn - 1, self._clients.turn
-        self.is_busy = False
-        if not is_measured:
-            return
-        if seconds > self._limits.turn_cpu_seconds_max:
-            self._divisor = min(2 * self._divisor, _DIVISOR_MAX)
-        elif self._divisor > 1 and seconds < self._limits.turn_cpu_seconds_max / 4:
+        factor = cpu_seconds / self._limits.turn_cpu_seconds_max
+        if factor > 1:
+            self._divisor = min(self._divisor * ceil(factor), _DIVISOR_MAX)
+        elif self._divisor > 1 and factor < 1 / 4:
             self._divisor //= 2
         self._share(self._shared_by)
 

@@ -111,6 +111,7 @@ class Server:
         started = timers.now = self._clock()
         self._clients.turn += 1
         requests, others = intake.read(events)
+        cpu_started = self._cpu_clock() if intake.is_busy else 0.0
         replies: Sequence[Reply[Client]] = self._index.execute(requests) if requests else ()
         if len(replies) < len(requests):
             self._park(requests, replies)
@@ -126,7 +127,7 @@ class Server:
         if shutdown.state is not _SERVING:
             shutdown.advance(events)
         if intake.is_busy:
-            intake.adapt(self._cpu_clock())
+            intake.adapt(self._cpu_clock() - cpu_started)
         self._meter.turn_ended(started)
 
     # Replies of the index
