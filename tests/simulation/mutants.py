@@ -19,6 +19,7 @@ from scoop_core import Changes, DependencyGraph, JournalReader, transcript
 from scoop_core.graph_order import TopologicalOrder
 
 from scoop_server.config.fsync import Fsync
+from scoop_server.errors import ReadOnlyError
 from scoop_server.index.local import LocalIndex
 from scoop_server.storage import recovery
 from scoop_server.storage.backlog import Backlog
@@ -178,7 +179,10 @@ def _journal_of_an_earlier_process() -> Any:
         self._files.take_over()
         journal = self._files.journal
         journal._fsync = self._fsync
-        journal._file = self._directory.open_for_writing("journal", journal.generation)
+        try:
+            journal._file = self._directory.open_for_writing("journal", journal.generation)
+        except OSError as error:
+            raise ReadOnlyError(str(error)) from error
         journal.is_writable = True
         journal._files.lseek(journal._file, journal.size, os.SEEK_SET)
 
@@ -201,6 +205,8 @@ def _retry_of_a_failed_sync() -> Any:
     """A sync that has failed is tried once more, and believed."""
 
     def sync(self: Journal) -> None:
+        if self.is_synced:
+            return
         with contextlib.suppress(OSError):
             self._files.fdatasync(self._file)
         self.is_synced = True
