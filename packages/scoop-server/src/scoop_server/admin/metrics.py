@@ -28,6 +28,7 @@ from prometheus_client.registry import Collector
 from scoop_server import __version__
 from scoop_server.telemetry.health import Health, Storage
 from scoop_server.telemetry.log_writer import dropped_line_count
+from scoop_server.telemetry.replication import Replication
 from scoop_server.telemetry.statistics import CloseReason, Histogram, Statistics
 
 
@@ -64,7 +65,10 @@ def _values(health: Health) -> Iterator[_Value]:
         yield _G, "scoop_commit_longest_seconds", "Longest commit of the last minute.", health.commits.longest_seconds
     if health.index is not None:
         yield _G, "scoop_packages", "Indexed packages.", len(health.index)
-        yield _G, "scoop_dependency_edges", "Dependencies of all packages.", health.statistics.dependency_edges
+        edges = (health.replication or health.statistics).dependency_edges
+        yield _G, "scoop_dependency_edges", "Dependencies of all packages.", edges
+    if health.replication is not None:
+        yield from _replication_values(health.replication)
     if health.storage is not None:
         yield from _storage_values(health.storage, health.journal_bytes_min)
 
@@ -78,6 +82,19 @@ def _statistics_values(statistics: Statistics) -> Iterator[_Value]:
     yield _C, "scoop_connections_accepted", "Accepted connections.", statistics.connections_accepted
     if statistics.recovery_seconds is not None:
         yield _G, "scoop_recovery_seconds", "Duration of loading the index.", statistics.recovery_seconds
+
+
+def _replication_values(replication: Replication) -> Iterator[_Value]:
+    figures, lag = replication.figures, replication.committed_revision - replication.applied_revision
+    yield _G, "scoop_applied_revision", "Revision of the last entry applied.", replication.applied_revision
+    yield _G, "scoop_committed_revision", "Revision of the last entry known.", replication.committed_revision
+    yield _G, "scoop_replication_lag_entries", "Entries known and not applied, at most.", max(0, lag)
+    yield _G, "scoop_replication_lag_seconds", "Time without progress while there are entries.", replication.lag_seconds
+    yield _G, "scoop_replication_pending", "Clients that wait for etcd.", replication.pending
+    yield _G, "scoop_compactor", "1 on the node that decides about compactions.", replication.is_compactor
+    yield _G, "scoop_replication_log_bytes", "Size of the entries since the snapshot.", replication.log_bytes
+    yield _C, "scoop_replication_timeouts", "Requests without an answer in time.", figures.expired
+    yield _C, "scoop_replication_late_duplicates", "Entries that were ignored.", figures.late_duplicates
 
 
 def _storage_values(storage: Storage, journal_bytes_min: int) -> Iterator[_Value]:
@@ -123,6 +140,18 @@ class RunCollector(Collector):
         yield _histogram("scoop_turn_duration_seconds", "Duration of a turn, without waiting.", statistics.turn_seconds)
         yield _histogram("scoop_commit_duration_seconds", "Duration of a commit.", statistics.commit_seconds)
         yield _histogram("scoop_commit_changes", "Changes in one commit.", statistics.commit_changes)
+        if self._health.replication is not None:
+            yield from _replication_metrics(self._health.replication)
+
+
+def _replication_metrics(replication: Replication) -> Iterator[Metric]:
+    figures = replication.figures
+    failures = CounterMetricFamily("scoop_etcd_failures", "Failed requests to etcd, by code.", labels=["code"])
+    for code, count in replication.failure_counts.items():
+        failures.add_metric([code.replace(" ", "_")], count)
+    yield failures
+    yield _histogram("scoop_append_duration_seconds", "Duration of an append to the log.", figures.append_seconds)
+    yield _histogram("scoop_barrier_duration_seconds", "Duration of a barrier.", figures.barrier_seconds)
 
 
 def _histogram(name: str, documentation: str, histogram: Histogram) -> Metric:

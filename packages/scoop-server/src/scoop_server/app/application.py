@@ -16,24 +16,19 @@ from typing import Final
 
 from scoop_server import __version__
 from scoop_server.app.claims import Claims, fit_descriptors
+from scoop_server.app.replicated_node import join
+from scoop_server.app.serving import OpenIndex
 from scoop_server.app.signals import SignalPipe
-from scoop_server.app.stored_index import StoredIndex, load_index
+from scoop_server.app.stored_index import load_index
 from scoop_server.app.systemd_notify import SystemdNotifier
 from scoop_server.config.limits import Limits
 from scoop_server.config.settings import OPTIONS, Settings
 from scoop_server.errors import CertificateError, ConfigurationError
-from scoop_server.index.local import LocalIndex, MemoryStore, Store
-from scoop_server.index.sliced import SlicedIndex, SocketWakeup
-from scoop_server.loop.client import Client
-from scoop_server.loop.ports import Index
 from scoop_server.loop.selector import best_selector
 from scoop_server.loop.server import Server
 from scoop_server.net.tls import Certificates
-from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log, set_log_level
-from scoop_server.telemetry.meter import CountingMeter, Meter
-from scoop_server.telemetry.stalls import CommitWatch, WatchedStore
 from scoop_server.telemetry.statistics import Stage, Statistics
 from scoop_server.text import noun
 
@@ -50,7 +45,7 @@ class Application:
     _signals: SignalPipe
     _notifier: SystemdNotifier
     _certificates: Certificates | None
-    _index: StoredIndex
+    _index: OpenIndex
     _server: Server
     _health: Health
 
@@ -59,7 +54,7 @@ class Application:
     def open(cls, settings: Settings, reread: Callable[[], Settings]) -> "Iterator[Application]":
         """Open a server with ``settings``, and close it at the end; ``reread`` reads the settings again.
 
-        Raises DataDirectoryError, ListenError or CertificateError.
+        Raises ConfigurationError, DataDirectoryError, ReplicationError, ListenError or CertificateError.
         """
         with ExitStack() as resources:
             signals = resources.enter_context(closing(SignalPipe()))
@@ -68,7 +63,7 @@ class Application:
             claims = Claims.take(absolute, os.environ, resources)
             health = Health(Statistics(), certificates=claims.certificates)
             _start_admin_endpoint(settings, health, resources)
-            index = load_index(absolute, claims, signals, notifier.loading, resources)
+            index = _open_index(absolute, claims, health, signals, notifier, resources)
             server = _build_server(settings, claims, index, health, notifier, resources)
             application = cls(settings, reread, signals, notifier, claims.certificates, index, server, health)
             application._connect()
@@ -84,7 +79,7 @@ class Application:
     def status(self) -> str:
         """One line for ``systemctl status``."""
         stage = "read-only" if self._health.is_read_only else self._health.statistics.stage
-        packages, clients = len(self._index.graph), self._health.statistics.connections_now
+        packages, clients = len(self._index), self._health.statistics.connections_now
         return f"{stage}: {packages:,} {noun(packages, 'package')}, {clients:,} {noun(clients, 'client')}"
 
     def run(self) -> None:
@@ -146,6 +141,20 @@ def _with_absolute_paths(settings: Settings) -> Settings:
     )
 
 
+def _open_index(
+    settings: Settings,
+    claims: Claims,
+    health: Health,
+    signals: SignalPipe,
+    notifier: SystemdNotifier,
+    resources: ExitStack,
+) -> OpenIndex:
+    """Load the index of the data directory, make an empty one in memory, or join the one in etcd."""
+    if settings.replication.urls is None:
+        return load_index(settings, claims, signals, notifier.loading, resources)
+    return join(settings, claims, health, signals, notifier.loading, resources)
+
+
 def _start_admin_endpoint(settings: Settings, health: Health, resources: ExitStack) -> None:
     """Start the admin endpoint, if ``settings`` ask for one."""
     if settings.admin is None:
@@ -158,49 +167,36 @@ def _start_admin_endpoint(settings: Settings, health: Health, resources: ExitSta
 def _build_server(
     settings: Settings,
     claims: Claims,
-    index: StoredIndex,
+    index: OpenIndex,
     health: Health,
     notifier: SystemdNotifier,
     resources: ExitStack,
 ) -> Server:
     """Begin to listen, and return the server of ``index``."""
-    limits = _effective_limits(settings, claims, notifier)
+    serving = index.serve(settings, health, resources)
+    limits = _effective_limits(settings, claims, notifier, serving.tick_seconds_max)
     statistics = health.statistics
     statistics.recovery_seconds = index.recovery_seconds
-    health.index, health.storage = index.graph, index.store
     health.connections_max, health.journal_bytes_min = limits.clients_max, limits.journal_bytes_min
     selector = resources.enter_context(best_selector())
     _freeze_heap()
     for listener in claims.listeners:
         listener.listen()
-    store = _watch_commits(index.store, health, resources) if index.store else MemoryStore()
-    meter = Meter() if settings.admin is None else CountingMeter(statistics, time.monotonic, index.graph)
     server = Server(
-        _build_index(settings, index, store, meter, resources),
+        serving.index,
         claims.listeners,
         selector,
         time.monotonic,
         limits,
         statistics,
-        meter,
+        serving.meter,
         has_successor=claims.listeners[0].is_inherited,
     )
     resources.enter_context(closing(server))
-    if isinstance(store, WatchedStore):
-        server.on_tick(store.tick)
+    server.on_tick(serving.tick)
     statistics.stage = Stage.SERVING
     _log_start(claims, index)
     return server
-
-
-def _build_index(
-    settings: Settings, index: StoredIndex, store: Store, meter: Meter, resources: ExitStack
-) -> Index[Client]:
-    """Return the index that answers the requests."""
-    if not settings.reject_cycles:
-        return LocalIndex(index.graph, store, meter)
-    wakeup = resources.enter_context(closing(SocketWakeup()))
-    return SlicedIndex(index.graph, store, wakeup, meter)
 
 
 def _freeze_heap() -> None:
@@ -210,7 +206,7 @@ def _freeze_heap() -> None:
         gc.freeze()
 
 
-def _log_start(claims: Claims, index: StoredIndex) -> None:
+def _log_start(claims: Claims, index: OpenIndex) -> None:
     addresses = ", ".join(listener.address for listener in claims.listeners)
     log.info(
         "scoop-server %(version)s with Python %(python)s",
@@ -218,20 +214,14 @@ def _log_start(claims: Claims, index: StoredIndex) -> None:
     )
     log.info(
         "listening on %(address)s with %(packages)d packages (%(place)s)",
-        {"address": addresses, "packages": len(index.graph), "place": index.place},
+        {"address": addresses, "packages": len(index), "place": index.place},
     )
 
 
-def _watch_commits(store: JournalStore, health: Health, resources: ExitStack) -> WatchedStore:
-    """Return ``store`` with a watch that logs its slow commits."""
-    health.commits = watch = resources.enter_context(closing(CommitWatch(time.monotonic)))
-    watch.watch()
-    return WatchedStore(store, watch)
-
-
-def _effective_limits(settings: Settings, claims: Claims, notifier: SystemdNotifier) -> Limits:
-    """Return the limits of this run, given its descriptors and its watchdog."""
-    limits = replace(settings.limits, tick_seconds=notifier.tick_seconds(settings.limits.tick_seconds))
+def _effective_limits(settings: Settings, claims: Claims, notifier: SystemdNotifier, tick_seconds_max: float) -> Limits:
+    """Return the limits of this run, given its descriptors, its watchdog and the ticks that its index needs."""
+    tick_seconds = notifier.tick_seconds(min(settings.limits.tick_seconds, tick_seconds_max))
+    limits = replace(settings.limits, tick_seconds=tick_seconds)
     return fit_descriptors(limits, has_admin=settings.admin is not None, has_tls=claims.has_tls)
 
 

@@ -32,7 +32,7 @@ class Claims:
     """The exclusive resources of one server. The addresses are bound, and do not listen yet."""
 
     directory: DataDirectory | None
-    """None for an index in memory only."""
+    """None for an index in memory only, or in etcd."""
     certificates: Certificates | None
     listeners: list[Listener]
 
@@ -47,7 +47,8 @@ class Claims:
 
         Raises DataDirectoryError, CertificateError or ListenError.
         """
-        directory = None if settings.memory else resources.enter_context(DataDirectory.lock(str(settings.data_dir)))
+        is_stored = not settings.memory and settings.replication.urls is None
+        directory = resources.enter_context(DataDirectory.lock(str(settings.data_dir))) if is_stored else None
         certificates = read_certificates(settings)
         listeners = [
             resources.enter_context(closing(listener)) for listener in inherited_listeners(environment, certificates)

@@ -7,11 +7,13 @@ use is not a problem.
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import Final
 
 from scoop_server.app.claims import read_certificates
+from scoop_server.app.etcd_connection import open_client, read_cluster
+from scoop_server.config.replication import Replication
 from scoop_server.config.settings import Settings
 from scoop_server.errors import DataDirectoryError, DirectoryInUseError, ServerError
 from scoop_server.net.listener import ADMIN_WAY_OUT, check_address
@@ -49,7 +51,9 @@ def start_problems(settings: Settings) -> list[ServerError]:
         except ServerError as error:
             problems.append(error)
 
-    if not settings.memory:
+    if settings.replication.urls is not None:
+        run(partial(_check_cluster, settings.replication))
+    elif not settings.memory:
         run(partial(_check_directory, str(settings.data_dir)))
     try:
         certificates = read_certificates(settings)
@@ -62,6 +66,12 @@ def start_problems(settings: Settings) -> list[ServerError]:
     if settings.admin is not None:
         run(partial(check_address, settings.admin, way_out=ADMIN_WAY_OUT))
     return problems
+
+
+def _check_cluster(replication: Replication) -> None:
+    """Raise ConfigurationError if a client of etcd cannot be made. It does not connect: etcd may be started later."""
+    with closing(open_client(read_cluster(replication, os.environ), replication.commit_seconds_max)):
+        pass
 
 
 def _check_directory(path: str) -> None:

@@ -9,12 +9,20 @@ from functools import partial
 from scoop_core import DependencyGraph
 
 from scoop_server.app.claims import Claims
+from scoop_server.app.serving import Serving
 from scoop_server.app.signals import SignalPipe
 from scoop_server.config.settings import Settings
+from scoop_server.index.local import LocalIndex, MemoryStore, Store
+from scoop_server.index.sliced import SlicedIndex, SocketWakeup
+from scoop_server.loop.client import Client
+from scoop_server.loop.ports import Index
 from scoop_server.storage.compaction import CompactionProcess
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import JournalStore
+from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log
+from scoop_server.telemetry.meter import CountingMeter, Meter
+from scoop_server.telemetry.stalls import CommitWatch, WatchedStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,25 @@ class StoredIndex:
     """The place of the index, for the log."""
     recovery_seconds: float
 
+    def __len__(self) -> int:
+        return len(self.graph)
+
+    def serve(self, settings: Settings, health: Health, resources: ExitStack) -> Serving:
+        """See :meth:`~scoop_server.app.serving.OpenIndex.serve`."""
+        health.index, health.storage = self.graph, self.store
+        statistics = health.statistics
+        meter = Meter() if settings.admin is None else CountingMeter(statistics, time.monotonic, self.graph)
+        if self.store is None:
+            return Serving(self._answering(settings, MemoryStore(), meter, resources), meter, lambda: None)
+        store = _watch_commits(self.store, health, resources)
+        return Serving(self._answering(settings, store, meter, resources), meter, store.tick)
+
+    def _answering(self, settings: Settings, store: Store, meter: Meter, resources: ExitStack) -> Index[Client]:
+        if not settings.reject_cycles:
+            return LocalIndex(self.graph, store, meter)
+        wakeup = resources.enter_context(closing(SocketWakeup()))
+        return SlicedIndex(self.graph, store, wakeup, meter)
+
     def request_compaction(self) -> None:
         """Write a new snapshot soon."""
         if self.store is None:
@@ -39,6 +66,13 @@ class StoredIndex:
         """Write a snapshot, unless nothing has changed; ``progress`` may raise to interrupt it."""
         if self.store is not None:
             self.store.save(self.graph, progress)
+
+
+def _watch_commits(store: JournalStore, health: Health, resources: ExitStack) -> WatchedStore:
+    """Return ``store`` with a watch that logs its slow commits."""
+    health.commits = watch = resources.enter_context(closing(CommitWatch(time.monotonic)))
+    watch.watch()
+    return WatchedStore(store, watch)
 
 
 def load_index(

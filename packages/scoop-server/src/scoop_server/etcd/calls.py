@@ -65,6 +65,7 @@ class Calls:
         self._waiting: list[Call] = []
         self.failures: Counter[ErrorCode] = Counter()
         """Failed requests and watches by code."""
+        self.last_failure: Failure | WatchEnded | None = None
         self.last_answer: float = clock()
         """The time of the last result."""
         self.revision: int = 0
@@ -135,6 +136,7 @@ class Calls:
             call.ticket = None
         if isinstance(result, (Failure, WatchEnded)):
             self.failures[result.code] += 1
+            self.last_failure = result
             if isinstance(result, Failure) and result.code not in call.final:
                 call.failure = result
                 call.due = self._clock() + call.pause

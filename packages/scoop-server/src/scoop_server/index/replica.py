@@ -8,6 +8,7 @@ from scoop_core import Changes, DependencyGraph, Tally, TranscriptError, decode_
 
 from scoop_server.errors import ReplicationError
 from scoop_server.etcd.records import Pointer, encode_chunks
+from scoop_server.telemetry.statistics import added_dependencies
 
 _DIGEST_BYTES: Final = 8
 _DIGEST_MASK: Final = (1 << 8 * _DIGEST_BYTES) - 1
@@ -24,6 +25,8 @@ class Replica:
         """The last entry of each node. It belongs to the state: it tells a late duplicate from a new entry."""
         self.digest = 0
         """The sum of a hash of each package with its dependencies: it depends on no order."""
+        self.edge_count = graph.edge_count()
+        """The number of dependencies of all packages."""
         self._changes = Changes()
 
     @classmethod
@@ -64,6 +67,7 @@ class Replica:
         answers = self.graph.apply_batches(texts, changes, tally)
         if changes.lines:
             self._update_digest(changes)
+            self.edge_count += added_dependencies(changes)
             changes.clear()
         self.sequences[node] = seq
         self.revision = revision

@@ -8,13 +8,13 @@ Nothing here does input or output: etcd is behind :class:`~scoop_server.etcd.api
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from scoop_core import DependencyGraph
 
-from scoop_server.etcd.api import Compare, EtcdClient, Failure, KeyValue, Put, Range, Target, Txn, TxnResult
+from scoop_server.etcd.api import Compare, ErrorCode, EtcdClient, Failure, KeyValue, Put, Range, Target, Txn, TxnResult
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys, decode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer
@@ -27,7 +27,7 @@ from scoop_server.index.follower import Follower
 from scoop_server.index.membership import Membership, Survey
 from scoop_server.index.replica import Replica
 from scoop_server.telemetry.meter import Meter
-from scoop_server.telemetry.statistics import COMMIT_SECONDS, Histogram
+from scoop_server.telemetry.replication import ReplicationFigures
 
 ClientT = TypeVar("ClientT")
 
@@ -56,20 +56,6 @@ class ReplicationSettings:
     log_bytes_min: int = 64 * 1024 * 1024
     """Entries are compacted when they have at least this size, and that of the last snapshot."""
     log_entries_max: int = LOG_ENTRIES_MAX
-
-
-class ReplicationFigures:
-    """Figures for the metrics."""
-
-    def __init__(self) -> None:
-        self.append_seconds = Histogram(COMMIT_SECONDS)
-        """From sending an entry until it is known to be in the log."""
-        self.barrier_seconds = Histogram(COMMIT_SECONDS)
-        """The linearizable reads of barriers."""
-        self.expired: int = 0
-        """Requests without an answer in time."""
-        self.late_duplicates: int = 0
-        """Entries that were ignored."""
 
 
 class ReplicatedIndex(Generic[ClientT]):
@@ -149,9 +135,14 @@ class ReplicatedIndex(Generic[ClientT]):
         self.calls.poll()
         return self._take_replies()
 
-    def fileno(self) -> int | None:
+    def fileno(self) -> int:
         """Return a descriptor that is readable when :meth:`completed` is to be called."""
         return self._client.fileno()
+
+    @property
+    def write_delay(self) -> float:
+        """Return 0: clients that send changes wait for the log, which is delay enough."""
+        return 0.0
 
     def tick(self) -> None:
         """Do what time requires: repeat, renew, survey, and give up requests without an answer in time."""
@@ -247,7 +238,7 @@ class ReplicatedIndex(Generic[ClientT]):
     @property
     def not_ready_reason(self) -> str:
         """The reason for which clients are not fully served; empty while they are."""
-        if self._follower.position is None:
+        if self.is_loading:
             return "loading"
         if self._clock() - self.calls.last_answer > SILENT_SECONDS:
             return "etcd does not answer"
@@ -257,6 +248,21 @@ class ReplicatedIndex(Generic[ClientT]):
         if self._follower.behind_seconds > LAG_SECONDS_MAX:
             return "lagging"
         return ""
+
+    @property
+    def is_loading(self) -> bool:
+        """Return whether the node has not read the snapshot and the log yet."""
+        return self._follower.position is None
+
+    @property
+    def failure_counts(self) -> Mapping[str, int]:
+        """Failed requests to etcd, by code."""
+        return {code.value: self.calls.failures[code] for code in ErrorCode}
+
+    @property
+    def dependency_edges(self) -> int:
+        """The number of dependencies of all packages."""
+        return self._replica.edge_count
 
     @property
     def graph(self) -> DependencyGraph:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from scoop_server.telemetry.replication import Replication
 from scoop_server.telemetry.stalls import CommitWatch
 from scoop_server.telemetry.statistics import Stage, Statistics
 
@@ -54,6 +55,8 @@ class Health:
     """The graph; None until it has been read."""
     storage: Storage | None = None
     """None until the index has been read, and for an index in memory only."""
+    replication: Replication | None = None
+    """None unless the index is replicated, and until it has been read."""
     commits: CommitWatch | None = None
     """The watch on the commits; None for an index in memory only."""
     certificates: Certificates | None = None
@@ -81,9 +84,11 @@ class Health:
 
     @property
     def not_ready_reason(self) -> str:
-        """One word for why clients are not fully served; empty while they are."""
+        """A few words for why clients are not fully served; empty while they are."""
         if self.is_stuck:
             return "stuck"
         if self.statistics.stage is not Stage.SERVING:
             return self.statistics.stage.value
+        if self.replication is not None and self.replication.not_ready_reason:
+            return self.replication.not_ready_reason
         return "read-only" if self.is_read_only else ""

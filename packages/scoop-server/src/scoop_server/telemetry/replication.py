@@ -1,0 +1,64 @@
+"""The state of a node of a replicated index, for probes and metrics in another thread."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from scoop_server.telemetry.statistics import COMMIT_SECONDS, Histogram
+
+
+class ReplicationFigures:
+    """Figures that a node counts."""
+
+    def __init__(self) -> None:
+        self.append_seconds = Histogram(COMMIT_SECONDS)
+        """From sending an entry until it is known to be in the log."""
+        self.barrier_seconds = Histogram(COMMIT_SECONDS)
+        """The linearizable reads of barriers."""
+        self.expired: int = 0
+        """Requests without an answer in time."""
+        self.late_duplicates: int = 0
+        """Entries that were ignored."""
+
+
+class Replication(Protocol):
+    """A node of a replicated index. All of it may be read in any thread."""
+
+    @property
+    def figures(self) -> ReplicationFigures:
+        """What it has counted."""
+
+    @property
+    def failure_counts(self) -> Mapping[str, int]:
+        """Failed requests to etcd, by code."""
+
+    @property
+    def not_ready_reason(self) -> str:
+        """The reason for which clients are not fully served; empty while they are."""
+
+    @property
+    def dependency_edges(self) -> int:
+        """The number of dependencies of all packages."""
+
+    @property
+    def applied_revision(self) -> int:
+        """The revision of the last entry applied."""
+
+    @property
+    def committed_revision(self) -> int:
+        """The highest revision of an entry known to be in the log."""
+
+    @property
+    def lag_seconds(self) -> float:
+        """The time for which nothing was applied although there are entries."""
+
+    @property
+    def pending(self) -> int:
+        """The number of clients whose requests have no answer yet."""
+
+    @property
+    def is_compactor(self) -> bool:
+        """Whether this node decides about compactions."""
+
+    @property
+    def log_bytes(self) -> int:
+        """The size of the entries after the last snapshot."""

@@ -1,0 +1,149 @@
+"""Servers with --etcd, and a real etcd."""
+
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.etcd_cluster import EtcdCluster, free_port, needs_etcd
+from tests.support.process import ServerProcess, run_to_end
+
+WITHOUT_GRPC = "import sys; sys.modules['grpc'] = None; from scoop_server.cli.main import main; sys.exit(main())"
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
+    with EtcdCluster(tmp_path_factory.mktemp("etcd")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest) -> str:
+    return f"/{request.node.name}/"
+
+
+def admin_answer(server: ServerProcess, path: str) -> tuple[int, str]:
+    address = server.wait_for_log(r"serving the admin endpoint at (\S+)")[1]
+    try:
+        with urllib.request.urlopen(f"{address}{path}") as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+@needs_etcd
+def test_nodes_share_one_index_and_keep_nothing_themselves(etcd: EtcdCluster, prefix: str, tmp_path: Path) -> None:
+    flags = ("--etcd", etcd.urls, "--etcd-prefix", prefix)
+    with (
+        ServerProcess(*flags, working_directory=tmp_path) as one,
+        ServerProcess(*flags) as other,
+        one.connect() as client,
+        other.connect() as elsewhere,
+    ):
+        assert client.ask("INDEX|gmp|", "INDEX|isl|gmp", "QUERY|isl|", "REMOVE|gmp|") == ["OK", "OK", "OK", "FAIL"]
+        assert elsewhere.ask("QUERY|isl|", "REMOVE|isl|", "bad") == ["OK", "OK", "ERROR"]
+        assert client.ask("QUERY|isl|") == ["FAIL"]
+    assert not list(tmp_path.iterdir())
+    with ServerProcess(*flags) as later:
+        assert later.package_count == 1
+
+
+@needs_etcd
+def test_the_metrics_show_the_position_in_the_log(etcd: EtcdCluster, prefix: str) -> None:
+    flags = ("--etcd", etcd.urls, "--etcd-prefix", prefix, "--admin", "127.0.0.1:0")
+    with ServerProcess(*flags) as server, server.connect() as client:
+        client.ask("INDEX|gmp|", "INDEX|isl|gmp", "QUERY|isl|")
+        assert admin_answer(server, "/readyz") == (200, "ready\n")
+        figures = dict(line.rsplit(" ", 1) for line in admin_answer(server, "/metrics")[1].splitlines())
+    assert figures["scoop_applied_revision"] == figures["scoop_committed_revision"]
+    assert (figures["scoop_packages"], figures["scoop_dependency_edges"]) == ("2.0", "1.0")
+    assert (figures["scoop_append_duration_seconds_count"], figures["scoop_replication_pending"]) == ("1.0", "0.0")
+
+
+@needs_etcd
+def test_without_etcd_changes_time_out_and_local_reads_continue(tmp_path: Path) -> None:
+    with EtcdCluster(tmp_path) as etcd:
+        flags = ("--etcd", etcd.urls, "--admin", "127.0.0.1:0", "--reads", "local", "--commit-timeout", "1s")
+        with ServerProcess(*flags) as server, server.connect() as client, server.connect() as reader:
+            client.ask("INDEX|gmp|")
+            etcd.members[0].kill()
+            client.send(b"INDEX|isl|gmp\n")
+            client.wait_until_closed()
+            assert reader.ask("QUERY|gmp|") == ["OK"]
+            reason = server.wait_for_log("not ready: (.+)")[1]
+            assert admin_answer(server, "/readyz") == (503, f"{reason}\n")
+            etcd.start(*etcd.members)
+            server.wait_for_log("ready again")
+            with server.connect() as again:
+                assert again.ask("INDEX|mpc|gmp") == ["OK"]
+
+
+@needs_etcd
+def test_a_node_with_other_rules_is_refused(etcd: EtcdCluster, prefix: str) -> None:
+    flags = ("--etcd", etcd.urls, "--etcd-prefix", prefix, "--port", "0")
+    with ServerProcess(*flags):
+        refused = run_to_end(*flags, "--reject-cycles")
+    assert refused.returncode == 1
+    assert "--reject-cycles is false there and true here; start all nodes with the same settings" in refused.stderr
+
+
+@needs_etcd
+def test_a_wrong_password_ends_the_start_and_is_not_shown(tmp_path: Path) -> None:
+    with EtcdCluster(tmp_path) as etcd:
+        for command in ("user add root:right", "role add root", "user grant-role root root", "auth enable"):
+            etcd.etcdctl(*command.split())
+        flags = ("--etcd", etcd.urls, "--etcd-user", "root")
+        wrong = run_to_end(*flags, "--port", "0", variables={"SCOOP_ETCD_PASSWORD": "secret"})
+        assert (wrong.returncode, "secret" in wrong.stderr) == (1, False)
+        assert "cannot use etcd: cannot authenticate" in wrong.stderr
+        file = tmp_path / "password"
+        file.write_text("right\n")
+        with ServerProcess(*flags, "--etcd-password-file", str(file), "--log-level", "debug") as server:
+            with server.connect() as client:
+                assert client.ask("INDEX|gmp|") == ["OK"]
+            assert not any("right" in line for line in server.log_lines)
+
+
+@needs_etcd
+def test_a_node_waits_for_etcd_and_can_be_stopped_meanwhile(tmp_path: Path) -> None:
+    with EtcdCluster(tmp_path) as etcd:
+        etcd.members[0].kill()
+        flags = ("--etcd", etcd.urls, "--port", "0", "--log-level", "debug")
+        stopped = run_to_end(*flags, command=("timeout", "-s", "TERM", "2", sys.executable, "-m", "scoop_server"))
+        assert "a signal stopped the server while it joined" in stopped.stderr
+
+
+def test_without_grpc_one_line_says_what_to_install() -> None:
+    for flags in (("--port", "0"), ("--check-config",)):
+        missing = run_to_end("--etcd", "http://127.0.0.1:1", *flags, command=(sys.executable, "-c", WITHOUT_GRPC))
+        assert missing.returncode == 2
+        assert missing.stderr.endswith("install it with: pip install 'scoop-server[etcd]'\n")
+        assert len(missing.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "problem"),
+    [
+        (("--etcd-ca", "missing"), {}, "cannot read missing: No such file or directory; check its name"),
+        (("--etcd-user", "u"), {}, "cannot authenticate u at etcd: no password; write it into a file"),
+        (("--etcd-user", "u"), {"SCOOP_ETCD_PASSWORD": "secret"}, ""),
+    ],
+)
+def test_check_config_reads_the_files(flags: tuple[str, ...], variables: dict[str, str], problem: str) -> None:
+    pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
+    url = f"https://127.0.0.1:{free_port()}"
+    checked = run_to_end("--etcd", url, *flags, "--port", "0", "--check-config", variables=variables)
+    assert problem in checked.stderr
+    assert (checked.returncode, "secret" in checked.stderr) == (2 if problem else 0, False)
+
+
+def test_the_password_is_not_shown() -> None:
+    variables = {"SCOOP_ETCD_PASSWORD": "secret", "SCOOP_ETCD_USER": "u", "SCOOP_ETCD": "http://h:1"}
+    shown = run_to_end("--show-config", variables=variables)
+    assert (shown.returncode, "secret" in shown.stdout + shown.stderr) == (0, False)
+    assert 'etcd = "http://h:1"' in shown.stdout
