@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from scoop_server.errors import ReadOnlyError
 from scoop_server.storage.compaction import NICENESS_MAX
 from scoop_server.storage.directory import DataDirectory
 
@@ -83,6 +84,11 @@ class Backlog:
     def is_disk_full(self, journal_bytes: int) -> bool:
         """Return whether the rest of the disk is needed by the next snapshot."""
         return self._by_space is not None and journal_bytes >= FULL_AT * self._by_space
+
+    def check_space(self, path: str, journal_bytes: int) -> None:
+        """Raise :exc:`ReadOnlyError` if the rest of the disk of ``path`` is needed by the next snapshot."""
+        if self.is_disk_full(journal_bytes):
+            raise ReadOnlyError(f"the disk of {path} is full except for the space of a snapshot")
 
     def delay(self, journal_bytes: int) -> float:
         """Return the seconds for which a client should wait before its next change: none normally, rising smoothly."""

@@ -119,7 +119,7 @@ class JournalStore:
             if self._clock() >= self._verify_at:
                 self._verify()
             if self._files.journal.size >= self._quiet_size:
-                self._check_space()
+                self._backlog.check_space(self._directory.path, self.journal_bytes)
             if not self._files.journal.is_writable:
                 self._begin_own_journal()
             journal = self._files.journal
@@ -147,11 +147,6 @@ class JournalStore:
         self._quiet_size = self._backlog.quiet_bytes - self.journal_bytes + self._files.journal.size
         self._verify_at = self._clock() + VERIFY_SECONDS
 
-    def _check_space(self) -> None:
-        """Raise :exc:`ReadOnlyError` if the rest of the disk is needed by the next snapshot."""
-        if self._backlog.is_disk_full(self.journal_bytes):
-            raise ReadOnlyError(f"the disk of {self._directory.path} is full except for the space of a snapshot")
-
     def _begin_own_journal(self) -> None:
         """Create a journal of this process before its first batch.
 
@@ -159,17 +154,13 @@ class JournalStore:
         on the disk. In a new journal, which has a chain of its own, it can never be taken for a batch.
         """
         try:
-            self._rotate()
+            self._files.rotate()
+            self._verify_at = 0.0
         except OSError as error:
             problem = f"cannot create a journal in {self._directory.path}: {error.strerror}"
             if is_temporary(error):
                 raise ReadOnlyError(problem) from error
             raise JournalError(f"{problem}; check the disk and start again") from error
-
-    def _rotate(self) -> None:
-        self._files.rotate()
-        self._verify_at = 0.0
-        self._quiet_size = 0
 
     def _refuse_changes(self, error: ReadOnlyError) -> None:
         if not self.read_only_reason:
@@ -203,7 +194,7 @@ class JournalStore:
         if self._files.journal.lost_reason:
             raise ReadOnlyError(self._files.journal.lost_reason)
         self._verify()
-        self._check_space()
+        self._backlog.check_space(self._directory.path, self.journal_bytes)
         self._files.take_over()
         if self._directory.has_room(self._files.journal.generation + 1, PROBE_BYTES):
             self._accept_changes()
@@ -221,7 +212,8 @@ class JournalStore:
         niceness = self._backlog.niceness(self.journal_bytes)
         try:
             self._verify()
-            self._rotate()
+            self._files.rotate()
+            self._verify_at = 0.0
             started = self._start_compaction(self._directory, self._files.journal.generation, niceness)
         except OSError as error:
             self._postpone_compaction(f"cannot begin: {error.filename or self._directory.path}: {error.strerror}")
