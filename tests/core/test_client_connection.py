@@ -1,6 +1,5 @@
 """The client's side of a connection: requests out, responses in order, and servers that violate the protocol."""
 
-import pickle
 from collections.abc import Callable
 from typing import cast
 
@@ -190,11 +189,6 @@ class TestViolations:
             client.receive_end()
         assert str(caught.value) == message
         assert client.state is BROKEN
-
-    def test_a_violation_survives_pickling(self) -> None:
-        error = PeerViolation("WHAT", "a reason", ((QUERY_A, Response.OK),))
-        twin = pickle.loads(pickle.dumps(error))
-        assert (str(twin), twin.answered) == (str(error), error.answered)
 
 
 def test_a_connection_is_of_no_use_after_its_end() -> None:

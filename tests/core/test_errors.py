@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from scoop_core import (
+    Command,
     InvalidName,
     LimitExceeded,
     MalformedRequest,
@@ -14,7 +15,9 @@ from scoop_core import (
     NotIndexed,
     PeerViolation,
     ProtocolError,
+    Request,
     RequestRefused,
+    Response,
     ScoopError,
     TranscriptError,
     UnknownPackage,
@@ -27,7 +30,10 @@ EXAMPLES: dict[ScoopError, tuple[type, str]] = {
     InvalidName("a b", "invalid space", 2): (ProtocolError, "invalid space: 'a b'"),
     MalformedRequest("QUERY", "expected 2 bars, got 0"): (ProtocolError, "expected 2 bars, got 0: 'QUERY'"),
     MalformedResponse("YES", "expected OK"): (ProtocolError, "expected OK: 'YES'"),
-    PeerViolation("OK", "response without a request"): (ProtocolError, "response without a request: 'OK'"),
+    PeerViolation("OK", "response without a request", ((Request.of(Command.QUERY, "a"), Response.FAIL),)): (
+        ProtocolError,
+        "response without a request: 'OK'",
+    ),
     LimitExceeded(1_001, 1_000, "bytes"): (ScoopError, "cannot send the request: 1,001 bytes (limit 1,000)"),
     UnknownPackage("a"): (ScoopError, "package 'a' is not indexed"),
     RequestRefused(NotIndexed("a")): (ScoopError, "a is not indexed"),

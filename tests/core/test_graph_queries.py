@@ -24,8 +24,6 @@ from scoop_core import (
     Response,
     ScoopError,
     UnknownPackage,
-    decode_snapshot,
-    encode_snapshot,
     parse_request,
 )
 
@@ -59,26 +57,6 @@ LOOP = "a:ab b: c:a"  # a package that depends on itself
 
 
 class TestNeighbours:
-    def test_dependencies_come_in_the_order_in_which_they_were_indexed(self) -> None:
-        assert letters(graph_of("x:cab a: b: c:").dependencies("x")) == "cab"
-
-    @pytest.mark.parametrize(
-        ("text", "package", "expected"),
-        [
-            (TOOLCHAIN, "d", "bc"),
-            (TOOLCHAIN, "a", ""),
-            (TOOLCHAIN, "e", ""),
-            (RING, "a", "ce"),
-            (LOOP, "a", "ac"),
-            (LOOP, "b", "a"),
-            ("a:a", "a", "a"),
-        ],
-    )
-    def test_dependents_are_sorted_and_include_the_package_if_it_depends_on_itself(
-        self, text: str, package: str, expected: str
-    ) -> None:
-        assert letters(graph_of(text).dependents(package)) == expected
-
     def test_a_name_within_a_name_is_no_dependent(self) -> None:
         graph = DependencyGraph.from_mapping({"gcc": ["libgmp", "gmp++"], "libgmp": [], "gmp++": [], "gmp": []})
         assert graph.dependents("gmp") == ()
@@ -107,46 +85,23 @@ class TestNeighbours:
 
 class TestClosures:
     @pytest.mark.parametrize(
-        ("text", "package", "expected"),
+        ("text", "package", "dependencies", "dependents"),
         [
-            (TOOLCHAIN, "a", "dbc"),
-            (TOOLCHAIN, "d", ""),
-            (RING, "e", "dcba"),
-            (RING, "a", "dcb"),
-            (LOOP, "a", "b"),
-            ("a:a", "a", ""),
+            (TOOLCHAIN, "a", "dbc", ""),
+            (TOOLCHAIN, "d", "", "bca"),
+            (RING, "e", "dcba", ""),
+            (RING, "a", "dcb", "cbe"),
+            (RING, "d", "", "cbae"),
+            (LOOP, "a", "b", "c"),
+            ("a:a", "a", "", ""),
         ],
     )
-    def test_transitive_dependencies_come_in_an_order_of_installation(
-        self, text: str, package: str, expected: str
+    def test_closures_come_in_an_order_of_installation_and_of_rebuilding(
+        self, text: str, package: str, dependencies: str, dependents: str
     ) -> None:
-        assert letters(graph_of(text).transitive_dependencies(package)) == expected
-
-    @pytest.mark.parametrize(
-        ("text", "package", "expected"),
-        [
-            (TOOLCHAIN, "d", "bca"),
-            (TOOLCHAIN, "a", ""),
-            (RING, "d", "cbae"),
-            (RING, "a", "cbe"),
-            (LOOP, "a", "c"),
-            ("a:a", "a", ""),
-        ],
-    )
-    def test_transitive_dependents_come_in_an_order_of_rebuilding(self, text: str, package: str, expected: str) -> None:
-        assert letters(graph_of(text).transitive_dependents(package)) == expected
-
-    @given(edges())
-    def test_transitive_dependents_are_the_reverse_of_transitive_dependencies(self, edges: Edges) -> None:
-        graph = DependencyGraph.from_mapping(edges)
-        for name in edges:
-            requirements, impact = graph.transitive_dependencies(name), graph.transitive_dependents(name)
-            assert len(set(requirements)) == len(requirements)
-            assert len(set(impact)) == len(impact)
-            assert set(requirements) == closure(edges, name) - {name}
-            assert set(impact) == {other for other in edges if name in closure(edges, other)} - {name}
-            for order in (requirements, impact):
-                assert_respects_edges(order, edges)
+        graph = graph_of(text)
+        assert letters(graph.transitive_dependencies(package)) == dependencies
+        assert letters(graph.transitive_dependents(package)) == dependents
 
     @given(graphs(acyclic=True), st.data())
     def test_both_orders_are_answered_ok_by_a_graph(self, graph: DependencyGraph, data: st.DataObject) -> None:
@@ -169,11 +124,6 @@ class TestClosures:
         assert all(following in edges[name] for name, following in itertools.pairwise(path))
         assert len(path) - 1 == distance(edges, start, goal)
 
-    def test_a_path_from_a_package_to_itself_is_a_cycle(self) -> None:
-        assert letters(graph_of(RING).find_path("a", "a")) == "abca"
-        assert letters(graph_of(LOOP).find_path("a", "a")) == "aa"
-        assert graph_of(LOOP).find_path("b", "b") == ()
-
     def test_the_first_of_several_shortest_paths_by_name_is_returned(self) -> None:
         assert letters(graph_of("a:cb b:d c:d d:").find_path("a", "d")) == "abd"
 
@@ -185,33 +135,6 @@ class TestOrders:
     )
     def test_topological_order(self, text: str, expected: str) -> None:
         assert letters(graph_of(text).topological_order()) == expected
-
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("", []),
-            (TOOLCHAIN, ["de", "bc", "a"]),
-            (RING, ["d", "abc", "e"]),
-            (LOOP, ["b", "a", "c"]),
-            ("a:b b: c:", ["bc", "a"]),
-        ],
-    )
-    def test_layers(self, text: str, expected: list[str]) -> None:
-        assert list(map(letters, graph_of(text).layers())) == expected
-
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("", []),
-            (TOOLCHAIN, []),
-            (RING, ["abc"]),
-            (LOOP, ["a"]),
-            ("a:b b:a c:d d:c e:ac", ["ab", "cd"]),
-            ("z:y y:z a:zz b:b", ["b", "yz"]),
-        ],
-    )
-    def test_cyclic_components(self, text: str, expected: list[str]) -> None:
-        assert list(map(letters, graph_of(text).cyclic_components())) == expected
 
     @given(edges())
     def test_strongly_connected_components_are_all_groups_dependencies_first(self, edges: Edges) -> None:
@@ -304,12 +227,6 @@ class TestExplanations:
         assert str(refusal) == text
         assert graph.apply(parse_request(line)) is Response.FAIL
 
-    @pytest.mark.parametrize("line", ["INDEX|x|a", "INDEX|a|b", "INDEX|a|", "REMOVE|e|", "REMOVE|x|", "QUERY|a|"])
-    def test_a_request_that_is_answered_ok_has_no_explanation(self, line: str) -> None:
-        graph = graph_of(RING)
-        graph.reject_cycles = True
-        assert graph.explain(parse_request(line)) is None
-
     def test_a_text_names_five_packages_and_counts_the_others(self) -> None:
         five, six = tuple("abcde"), tuple("abcdef")
         assert str(BlockedByDependents("x", five)) == "cannot remove x: 5 packages depend on it: a, b, c, d, e"
@@ -363,10 +280,6 @@ class TestExplanations:
         calls: list[Callable[[], object]] = [
             lambda: graph.missing_dependencies(bad, []),
             lambda: graph.missing_dependencies("a", [bad]),
-            lambda: graph.index(bad),
-            lambda: graph.index("a", [bad]),
-            lambda: graph.remove(bad),
-            lambda: graph.query(bad),
             lambda: graph.explain(Request(Command.REMOVE, PackageName(bad))),
             lambda: graph.find_closed_cycle(bad, []),
             lambda: graph.find_closed_cycle("a", [bad]),
@@ -408,25 +321,9 @@ def test_a_package_that_is_not_indexed_is_an_error_with_its_name(
     assert caught.value.package == "x"
     assert caught.value.args == ("x",)
     assert isinstance(caught.value, (ScoopError, KeyError))
-    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 class TestSetsOfPackages:
-    @pytest.mark.parametrize(
-        ("text", "packages", "needed", "dependents"),
-        [
-            (TOOLCHAIN, "ad", "bc", "bca"),
-            (TOOLCHAIN, "bc", "d", "a"),
-            (TOOLCHAIN, "", "", ""),
-            (RING, "be", "dca", "cae"),
-            (LOOP, "ab", "", "c"),
-        ],
-    )
-    def test_the_neighbours_of_several_packages(self, text: str, packages: str, needed: str, dependents: str) -> None:
-        graph = graph_of(text)
-        assert set(graph.transitive_dependencies(*packages)) == set(needed) - set(packages)
-        assert set(graph.transitive_dependents(*packages)) == set(dependents) - set(packages)
-
     @given(edges(), st.sets(st.sampled_from(NAMES)))
     def test_a_set_has_the_closures_of_its_packages_without_itself(self, edges: Edges, some: set[str]) -> None:
         packages = some & edges.keys()
@@ -498,28 +395,11 @@ class TestFromOneGraphToAnother:
     def test_a_diff_has_no_more_requests_than_it_needs(self, current: str, target: str, lines: list[str]) -> None:
         assert list(map(parse_request, lines)) == list(graph_of(current).diff(graph_of(target)))
 
-    @given(graphs(), graphs())
+    @given(graphs(), graphs() | graphs(acyclic=True), st.booleans())
     def test_each_request_of_a_diff_is_answered_ok_and_all_lead_to_the_target(
-        self, graph: DependencyGraph, target: DependencyGraph
+        self, graph: DependencyGraph, target: DependencyGraph, reject_cycles: bool
     ) -> None:
-        for request in graph.diff(target):
-            assert graph.apply(request) is Response.OK
-        assert graph == target
-
-    @given(graphs(acyclic=True), graphs(acyclic=True))
-    def test_a_graph_that_rejects_cycles_takes_a_diff_to_one_without(
-        self, graph: DependencyGraph, target: DependencyGraph
-    ) -> None:
-        graph.reject_cycles = True
-        for request in graph.diff(target):
-            assert graph.apply(request) is Response.OK
-        assert graph == target
-
-    @given(graphs(), graphs(acyclic=True))
-    def test_a_graph_that_rejects_cycles_takes_a_diff_that_removes_its_cycles(
-        self, graph: DependencyGraph, target: DependencyGraph
-    ) -> None:
-        graph.reject_cycles = True
+        graph.reject_cycles = reject_cycles and not target.cyclic_components()
         for request in graph.diff(target):
             assert graph.apply(request) is Response.OK
         assert graph == target
@@ -547,7 +427,6 @@ class TestMaking:
         assert caught.value.refusal == MissingDependencies("a", ("c",))
         assert str(caught.value) == "cannot index a: c is not indexed"
         assert caught.value.args == (caught.value.refusal,)
-        assert pickle.loads(pickle.dumps(caught.value)).refusal == caught.value.refusal
 
     def test_add_missing_makes_packages_of_missing_names(self) -> None:
         graph = graph_of("a:bc b:xc", add_missing=True)
@@ -581,12 +460,6 @@ class TestMaking:
         assert DependencyGraph.from_lines(lines).cyclic_components() == (("a", "b"),)
         with pytest.raises(RequestRefused):
             DependencyGraph.from_lines(lines, reject_cycles=True)
-
-    @given(graphs())
-    def test_a_snapshot_is_also_a_transcript_of_lines(self, graph: DependencyGraph) -> None:
-        snapshot = b"".join(encode_snapshot(graph))
-        assert DependencyGraph.from_lines(snapshot.decode().splitlines(keepends=True)) == graph
-        assert decode_snapshot(snapshot) == graph
 
     @pytest.mark.parametrize(
         "through", [copy.copy, copy.deepcopy, DependencyGraph.copy, lambda graph: pickle.loads(pickle.dumps(graph))]

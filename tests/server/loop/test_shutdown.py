@@ -233,7 +233,9 @@ def test_a_client_that_read_late_is_given_time_to_close() -> None:
     with Loop(Limits(linger_seconds_max=5.0, output_seconds_max=1.0)) as loop:
         peer = lingering_client(loop)
         peer.send(QUERY)
+        peer.server_end.error = BlockingIOError()  # a spurious wake-up
         loop.turn()
+        peer.server_end.error = None
         loop.pass_time(4.9)
         assert loop.state() is Lifecycle.DRAINING
         loop.pass_time(0.2)

@@ -84,7 +84,7 @@ class TopologicalOrder:
         """The search that exceeded the budget."""
         self.active: CycleSearch | None = None
         """The one search that is carried out in steps, between which the graph changes."""
-        self.change_count = 0
+        self.change_count: int = 0
         """Changes of the graph since ``_changes`` was last empty."""
         self._changes: _Changes | None = None
         self._log: dict[str, int | None] = {}
@@ -230,13 +230,13 @@ class CycleSearch:
     )
 
     def __init__(self, order: TopologicalOrder, lists: Mapping[str, str], package: str, names: Iterable[str]) -> None:
-        self.package = package
-        self.names = frozenset(names)
+        self.package: str = package
+        self.names: frozenset[str] = frozenset(names)
         self.result: bool | None = None
         """Whether there is a path; None: not known yet, or no longer."""
-        self.cost = 0
+        self.cost: int = 0
         """Packages and dependencies visited so far."""
-        self.restarts = 0
+        self.restarts: int = 0
         """How often the search was restarted because the graph had changed."""
         self._order = order
         self._lists = lists
