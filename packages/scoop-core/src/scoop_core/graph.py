@@ -439,16 +439,12 @@ class DependencyGraph(GraphLines):
         return graph
 
 
-def trusted_graph(
-    lists: dict[str, str], packages: Sequence[str], dependent_counts: Sequence[int], *, reject_cycles: bool
-) -> DependencyGraph:
-    """Return the graph with these lists and counts of dependents, which must be right: no name is checked.
+def trusted_graph(lists: dict[str, str], counts: dict[str, int], *, reject_cycles: bool) -> DependencyGraph:
+    """Return the graph with these lists and counts of dependents, which must be right: nothing is checked.
 
     At a million packages that takes a quarter of the time of :meth:`DependencyGraph.from_lists`. Cycles are
     accepted with ``reject_cycles`` too, which then holds for later requests.
     """
-    counts = dict.fromkeys(lists, 0)  # of the right size, so that it is filled in half of the time
-    counts.update(zip(packages, dependent_counts, strict=True))
     graph = DependencyGraph()
     graph._load(lists, counts)
     graph.reject_cycles = reject_cycles

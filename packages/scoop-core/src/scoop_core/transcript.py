@@ -127,9 +127,10 @@ def decode_snapshot(data: bytes, *, reject_cycles: bool = False) -> DependencyGr
         raise TranscriptError(trailer.start(3), reason)
     packages, lines = int(trailer[1]), int(trailer[2])
     notes = data.find(b"#", start)
-    names, lists = _read_lines(data, start, notes, lines)
-    counts = _read_notes(data[notes:end], notes, lines)
-    graph = trusted_graph(lists, names, counts, reject_cycles=reject_cycles)
+    if (line_count := data.count(b"\n", start, notes)) != lines:
+        raise TranscriptError(start, f"expected {lines} lines, got {line_count}")
+    numbers = _read_notes(data[notes:end], notes, lines)
+    graph = trusted_graph(*_read_lines(data, start, notes, numbers), reject_cycles=reject_cycles)
     if len(graph) != packages:
         raise TranscriptError(end, f"expected {packages} packages, got {len(graph)}")
     return graph
@@ -148,26 +149,26 @@ def _check_header(data: bytes, kind: bytes, version: int) -> int:
     return header.end()
 
 
-def _read_lines(data: bytes, start: int, end: int, count: int) -> tuple[list[str], dict[str, str]]:
-    """Return the packages of the ``count`` INDEX lines between ``start`` and ``end``, in order, and the list of each.
+def _read_lines(data: bytes, start: int, end: int, numbers: list[int]) -> tuple[dict[str, str], dict[str, int]]:
+    """Return the list of each package of the INDEX lines between ``start`` and ``end``, and its number of dependents.
 
     A few passes in C over many lines, instead of a loop. A piece at a time stays in a cache of the processor: that
     halves the time at a million packages.
     """
-    packages: list[str] = []
     lists: dict[str, str] = {}
+    counts: dict[str, int] = {}
     position = start
+    line_count = 0
     while position < end:
         cut = data.rfind(b"\n", position, position + _BYTES_PER_PIECE) + 1
         if not position < cut <= end:
             cut = end
-        names, listed = _read_piece(data[position:cut], start)
-        packages += names
-        lists.update(zip(names, listed, strict=True))
+        packages, listed = _read_piece(data[position:cut], start)
+        lists.update(zip(packages, listed, strict=True))
+        counts.update(zip(packages, numbers[line_count : line_count + len(packages)], strict=True))
         position = cut
-    if len(packages) != count:
-        raise TranscriptError(start, f"expected {count} lines, got {len(packages)}")
-    return packages, lists
+        line_count += len(packages)
+    return lists, counts
 
 
 def _read_piece(data: bytes, offset: int) -> tuple[list[str], list[str]]:
