@@ -140,3 +140,18 @@ def test_packages_inserted_at_one_place_again_and_again_are_moved_rarely() -> No
         inside.append(str(number))
     check_order(graph)
     assert cost < count * 20
+
+
+def test_a_search_restarts_if_another_one_moves_its_package() -> None:
+    graph = DependencyGraph(reject_cycles=True)
+    graph.apply_lines("INDEX|q|\nINDEX|z|\nINDEX|p|\nINDEX|u|p,q\nINDEX|x|z\nINDEX|y|x\n")
+    part = graph.apply_lines_within(0, "INDEX|p|y\n")
+    assert part.search is not None
+    assert part.search.step(5) is None  # x has been moved below p, and y has not
+    assert graph.index("q", ["p"])
+    check_order(graph)
+    assert part.search.restarts == 1
+    while part.search.step(1) is None:
+        check_order(graph)
+    assert graph.apply_lines_within(0, part.rest).answers == "OK\n"
+    check_order(graph)
