@@ -16,6 +16,10 @@ RETRY_SECONDS: Final = 10.0
 """The pause after a compaction that has failed."""
 
 
+SETTLE_SECONDS: Final = 3.0
+"""The pause after a compaction that has succeeded: its pointer is known after the next survey."""
+
+
 class CompactionTask(Protocol):
     """A compaction that was started in a process of its own."""
 
@@ -90,9 +94,9 @@ class Compactor:
             if status is None:
                 return
             self._running = None
-            # Also after a success: the new pointer becomes known with the next survey.
-            self._not_before = self._clock() + RETRY_SECONDS
+            self._not_before = self._clock() + SETTLE_SECONDS
             if status:
+                self._not_before = self._clock() + RETRY_SECONDS
                 log.warning("a compaction failed with status %(status)d; the log keeps growing", {"status": status})
         elif fence is not None and self._clock() >= self._not_before and self.is_due:
             log.debug("a compaction of %(bytes)d bytes begins", {"bytes": self.log_bytes})

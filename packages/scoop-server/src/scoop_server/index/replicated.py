@@ -275,6 +275,11 @@ class ReplicatedIndex(Generic[ClientT]):
         return self._replica.revision
 
     @property
+    def digest(self) -> int:
+        """The digest of the graph as applied."""
+        return self._replica.digest
+
+    @property
     def committed_revision(self) -> int:
         """The highest revision of an entry known to be in the log."""
         return max(self._follower.committed, self._replica.revision)

@@ -1,0 +1,259 @@
+"""A simulated process of a node, its clients, and the processes of its compactions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from scoop_server.etcd.log import Keys
+from scoop_server.etcd.records import Config
+from scoop_server.index.compaction import Compaction, Outcome
+from scoop_server.index.replica import digest_of
+from scoop_server.index.replicated import ReplicatedIndex, ReplicationSettings
+
+from tests.simulation.replicated.etcd import Cluster, SimulatedClient
+from tests.simulation.replicated.oracle import Batch, Oracle
+
+TICK_SECONDS: Final = 0.25
+ANSWER_SECONDS_MAX: Final = 4.0
+CHUNK_BYTES: Final = 48
+
+
+@dataclass(eq=False)
+class Client:
+    """A client of a node: it has sent one batch at most, and waits for the answers."""
+
+    connected_to: "Node"
+    waits_for: Batch | None = None
+    disconnect: Callable[[], None] = field(default=lambda: None)
+    """Called when its connection ends; it does not know the outcome of what it has sent."""
+    answered: Callable[[], None] = field(default=lambda: None)
+    is_connected: bool = True
+
+
+class CompactionProcess:
+    """A compaction in a process of its own, which may outlive the node. Satisfies ``CompactionTask``."""
+
+    def __init__(self, cluster: Cluster, host: str, keys: Keys, fence: int, *, reject_cycles: bool) -> None:
+        self._schedule = cluster.schedule
+        self._client = SimulatedClient(cluster, host, self._wake)
+        self._compaction = Compaction(
+            self._client,
+            self._schedule.clock,
+            keys,
+            fence,
+            reject_cycles=reject_cycles,
+            chunk_bytes_max=CHUNK_BYTES,
+        )
+        self._is_awake = False
+        self._status: int | None = None
+        self._is_paused = False
+        self._tick()
+
+    def poll(self) -> int | None:
+        return self._status
+
+    def kill(self) -> None:
+        if self._status is None:
+            self._end(-9)
+
+    def pause(self, seconds: float) -> None:
+        self._is_paused = True
+
+        def resume() -> None:
+            self._is_paused = False
+            self._wake()
+
+        self._schedule.after(seconds, resume)
+
+    def _end(self, status: int) -> None:
+        self._status = status
+        self._client.close()
+
+    def _wake(self) -> None:
+        if not self._is_awake:
+            self._is_awake = True
+            self._schedule.after(self._schedule.between(0.0001, 0.002), self._advance)
+
+    def _advance(self) -> None:
+        self._is_awake = False
+        if self._status is not None or self._is_paused:
+            return
+        self._compaction.advance()
+        if self._compaction.outcome is not None:
+            self._end(0 if self._compaction.outcome is Outcome.DONE else 1)
+
+    def _tick(self) -> None:
+        if self._status is None:
+            self._advance()
+            self._schedule.after(TICK_SECONDS, self._tick)
+
+
+class Node:
+    """A host with one process of the server, which crashes, pauses and starts again."""
+
+    def __init__(
+        self, cluster: Cluster, oracle: Oracle, name: str, *, reject_cycles: bool, has_local_reads: bool
+    ) -> None:
+        self._cluster = cluster
+        self._schedule = cluster.schedule
+        self._oracle = oracle
+        self.name = name
+        self._reject_cycles = reject_cycles
+        self._has_local_reads = has_local_reads
+        self.index: ReplicatedIndex[Client] | None = None
+        self._client: SimulatedClient | None = None
+        self._clients: set[Client] = set()
+        self._requests: list[tuple[Client, Batch]] = []
+        self._life = 0
+        self._is_paused = False
+        self._is_awake = False
+        self._checked = -1
+        self._acknowledged = 0
+        """The revision of the last change that this node has acknowledged."""
+        self.compactions: list[CompactionProcess] = []
+        self.starts = 0
+
+    # Life and death
+
+    @property
+    def is_up(self) -> bool:
+        return self.index is not None
+
+    @property
+    def is_serving(self) -> bool:
+        return self.index is not None and not self._is_paused and self.index.not_ready_reason != "loading"
+
+    def start(self) -> None:
+        self.starts += 1
+        self._life += 1
+        self._checked, self._acknowledged = -1, 0
+        keys = Keys("/scoop/")
+        settings = ReplicationSettings(
+            node=f"{self._schedule.random.getrandbits(64):016x}",
+            keys=keys,
+            config=Config(reject_cycles=self._reject_cycles, line_bytes_max=65_536),
+            has_local_reads=self._has_local_reads,
+            answer_seconds_max=ANSWER_SECONDS_MAX,
+            addresses=(self.name,),
+            version="1",
+            log_bytes_min=self._schedule.random.choice((300, 1_000, 4_000)),
+            log_entries_max=self._schedule.random.choice((5, 20, 1_000)),
+        )
+        self._client = SimulatedClient(self._cluster, self.name, self._wake)
+        self.index = ReplicatedIndex(self._client, self._schedule.clock, settings, partial(self._compact, keys))
+        self._tick(self._life)
+
+    def crash(self) -> None:
+        """End the process at once; a compaction may go on."""
+        if self._client is None:
+            return
+        self.index = None
+        self._client.close()
+        self._client = None
+        self._life += 1
+        self._is_paused = False
+        for compaction in self.compactions:
+            if self._schedule.chance(0.6):
+                compaction.kill()
+        self._requests.clear()
+        for client in sorted(self._clients, key=lambda each: each.waits_for.number if each.waits_for else 0):
+            self._disconnect(client)
+
+    def pause(self, seconds: float) -> None:
+        """Stop the process, and let it go on later, as SIGSTOP and SIGCONT do."""
+        self._is_paused = True
+        life = self._life
+
+        def resume() -> None:
+            if self._life == life:
+                self._is_paused = False
+                self._wake()
+                self._tick(life)
+
+        self._schedule.after(seconds, resume)
+
+    def _compact(self, keys: Keys, fence: int) -> CompactionProcess:
+        process = CompactionProcess(self._cluster, self.name, keys, fence, reject_cycles=self._reject_cycles)
+        self.compactions.append(process)
+        return process
+
+    # Clients
+
+    def connect(self) -> Client:
+        client = Client(self)
+        self._clients.add(client)
+        return client
+
+    def _disconnect(self, client: Client) -> None:
+        self._clients.discard(client)
+        client.waits_for = None
+        client.is_connected = False
+        client.disconnect()
+
+    def send(self, client: Client, batch: Batch) -> None:
+        client.waits_for = batch
+        self._requests.append((client, batch))
+        self._wake()
+
+    # Turns
+
+    def _wake(self) -> None:
+        if not self._is_awake:
+            self._is_awake = True
+            self._schedule.after(self._schedule.between(0.0001, 0.003), self._turn)
+
+    def _turn(self) -> None:
+        self._is_awake = False
+        if self.index is None or self._is_paused:
+            return
+        self._reply(self.index.completed())
+        requests, self._requests = self._requests, []
+        if requests:
+            for _, batch in requests:
+                batch.executed_at = self._schedule.now
+            self._reply(self.index.execute([(client, batch.text) for client, batch in requests]))
+
+    def _tick(self, life: int) -> None:
+        if self.index is None or self._is_paused or self._life != life:
+            return
+        self.index.tick()
+        for client in self._clients:
+            if client.waits_for is not None and not self._is_awake:
+                waited = self._schedule.now - client.waits_for.executed_at
+                assert waited < ANSWER_SECONDS_MAX + 1, f"a client waits for {waited} s"
+        self._schedule.after(TICK_SECONDS, partial(self._tick, life))
+
+    def _reply(self, replies: list[tuple[Client, str, str | None]]) -> None:
+        index = self.index
+        assert index is not None
+        revision = index.applied_revision
+        if revision != self._checked:
+            self._oracle.check_state(index.graph, revision)
+            self._checked = revision
+        for client, lines, answers in replies:
+            batch = client.waits_for
+            if batch is None:
+                continue  # disconnected meanwhile
+            assert lines == batch.text, f"batch {batch.number} got the answers to {lines!r}"
+            assert answers is not None or not batch.is_after_faults, f"batch {batch.number} was not answered"
+            if answers is None:
+                self._disconnect(client)
+                continue
+            if batch.is_change:
+                self._acknowledged = max(self._acknowledged, self._oracle.change_answered(batch, answers))
+            else:
+                at_least = self._acknowledged if self._has_local_reads else batch.head
+                self._oracle.queries_answered(batch, answers, revision, at_least=at_least)
+            client.waits_for = None
+            client.answered()
+
+    def check_at_the_end(self) -> None:
+        """Check that the node is in step with the log, after all faults have ended."""
+        index = self.index
+        assert index is not None
+        assert index.not_ready_reason == "", f"{self.name}: {index.not_ready_reason}"
+        assert index.pending == 0
+        assert self._oracle.states[index.applied_revision] == self._oracle.states[self._oracle.head]
+        assert index.committed_revision <= self._oracle.head
+        assert digest_of(index.graph) == index.digest
