@@ -269,6 +269,20 @@ def simulate(session: nox.Session) -> None:
 
 
 @nox.session(default=False, tags=["campaign"])
+def simulate_replication(session: nox.Session) -> None:
+    """Run 10,000 simulated lives of several nodes over etcd; arguments after ``--`` replace the number."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.simulation.replicated.run", *(session.posargs or ("--seeds", "10000")))
+
+
+@nox.session(default=False, tags=["campaign"])
+def replication_mutants(session: nox.Session) -> None:
+    """Check that the simulation of several nodes fails without each rule; arguments go to the program."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.simulation.replicated.mutants", *session.posargs)
+
+
+@nox.session(default=False, tags=["campaign"])
 def mutants(session: nox.Session) -> None:
     """Check that the simulation fails without each rule of durability; arguments go to the program."""
     _install(session, "test")

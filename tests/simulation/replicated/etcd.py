@@ -76,6 +76,7 @@ class Cluster:
         self._lease_count = 0
         self.blocked: set[tuple[str, int]] = set()
         """Hosts and members between which nothing passes."""
+        self.has_faults = True
         self.has_leader = True
         self.has_space = True
         self.loss = 0.0
@@ -259,6 +260,7 @@ class Cluster:
 
     def heal(self) -> None:
         """End all faults."""
+        self.has_faults = False
         self.blocked.clear()
         self.loss = self.answer_loss = self.lateness = 0.0
         self.has_leader = self.has_space = True

@@ -32,9 +32,13 @@ class Client:
 
 
 class CompactionProcess:
-    """A compaction in a process of its own, which may outlive the node. Satisfies ``CompactionTask``."""
+    """A compaction in a process of its own, which may outlive the node. Satisfies ``CompactionTask``.
+
+    While there are faults, it dies or pauses at any moment.
+    """
 
     def __init__(self, cluster: Cluster, host: str, keys: Keys, fence: int, *, reject_cycles: bool) -> None:
+        self._cluster = cluster
         self._schedule = cluster.schedule
         self._client = SimulatedClient(cluster, host, self._wake)
         self._compaction = Compaction(
@@ -78,6 +82,12 @@ class CompactionProcess:
     def _advance(self) -> None:
         self._is_awake = False
         if self._status is not None or self._is_paused:
+            return
+        if self._cluster.has_faults and self._schedule.chance(0.03):
+            if self._schedule.chance(0.3):
+                self.kill()
+            else:
+                self.pause(self._schedule.between(1, 20))
             return
         self._compaction.advance()
         if self._compaction.outcome is not None:
@@ -154,7 +164,7 @@ class Node:
         self._life += 1
         self._is_paused = False
         for compaction in self.compactions:
-            if self._schedule.chance(0.6):
+            if self._schedule.chance(0.4):
                 compaction.kill()
         self._requests.clear()
         for client in sorted(self._clients, key=lambda each: each.waits_for.number if each.waits_for else 0):

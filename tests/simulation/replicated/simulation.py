@@ -45,7 +45,6 @@ class Simulation:
         ]
         self._batches = 0
         self._is_sending = True
-        self._has_faults = True
         self._think_seconds = random.choice((0.05, 0.2, 0.6))
         self.unknown = 0
         """Connections that ended before the answer."""
@@ -53,7 +52,7 @@ class Simulation:
     def run(self) -> None:
         schedule = self.schedule
         for node in self.nodes:
-            schedule.after(schedule.between(0, 2), node.start)
+            schedule.after(schedule.between(0, 2), partial(self._start, node))
         for _ in range(self._random.randint(2, 6)):
             self._connect()
         for _ in range(self._random.randint(3, 14)):
@@ -119,14 +118,14 @@ class Simulation:
     # Faults
 
     def _fault(self) -> None:
-        if not self._has_faults:
+        if not self.cluster.has_faults:
             return
         fault = self._random.choice(
             (
                 *(self._crash, self._crash, self._pause, self._cut_off, self._cut_off_from_member),
                 *(self._isolate_member, self._isolate_member, self._lose_leader, self._lose, self._be_late),
                 *(self.cluster.compact, self.cluster.compact, self._expire_lease, self._break_watches),
-                *(self._exhaust_space, self._kill_compactions, self._pause_compactions, self._restart_all),
+                *(self._exhaust_space, self._kill_compactions, self._restart_all),
                 self._starve,
             )
         )
@@ -232,15 +231,8 @@ class Simulation:
             for compaction in node.compactions:
                 compaction.kill()
 
-    def _pause_compactions(self) -> None:
-        """Stop the processes of compactions, and let them go on when another node may be the compactor."""
-        for node in self.nodes:
-            for compaction in node.compactions:
-                compaction.pause(self._seconds())
-
     def _heal(self) -> None:
         """End all faults, and start what is down. Proposals that are late still take effect."""
-        self._has_faults = False
         self.cluster.heal()
         self._note("all faults end")
         for node in self.nodes:

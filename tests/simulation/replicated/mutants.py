@@ -1,0 +1,365 @@
+"""Can the simulation of several nodes fail? Each mutant breaks one rule of the replication, and must be found.
+
+``python -m tests.simulation.replicated.mutants`` runs every mutant until a seed finds it, and prints which one did.
+The exit status is 0 if all were found.
+"""
+
+import argparse
+import contextlib
+import logging
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+from unittest.mock import patch
+
+from scoop_server.etcd.api import KeyValue, Put, Range, RangeResult, Txn, TxnResult, Watch
+from scoop_server.etcd.calls import Calls
+from scoop_server.etcd.log import Keys
+from scoop_server.etcd.records import Pointer
+from scoop_server.index import compaction, follower, log_reader, replicated
+from scoop_server.index.appender import Appender, Batch
+from scoop_server.index.barrier import Barrier
+from scoop_server.index.compaction import Compaction
+from scoop_server.index.follower import Follower
+from scoop_server.index.log_reader import LogReader
+from scoop_server.index.replica import Replica
+from scoop_server.index.replicated import ReplicatedIndex
+
+from tests.simulation.replicated.simulation import Simulation
+
+SEEDS_MAX: Final = 2_000
+"""How many seeds a mutant may survive before it counts as not found."""
+
+Mutation = Callable[[], contextlib.AbstractContextManager[object]]
+
+
+def _no_condition_on_the_transaction() -> Any:
+    """An entry is put again when its outcome was unknown, although it may be in the log."""
+
+    def transaction(self: Appender[Any], seq: int, lines: str) -> Txn:
+        return replace(original(self, seq, lines), compare=())
+
+    original = Appender._transaction
+    return _all_of(
+        patch.object(Appender, "_transaction", transaction),
+        # Without the condition there are early duplicates too, so that nothing may hide them.
+        patch.object(Replica, "is_next", lambda _self, _node, _seq: True),
+    )
+
+
+def _no_barrier() -> Any:
+    """Queries are answered from the applied state at once."""
+
+    def add(self: Barrier[Any], batch: Batch[Any]) -> None:
+        self._held.append((0, batch))
+        self._calls._client.wake()
+
+    return patch.object(Barrier, "add", add)
+
+
+def _barrier_serves_later_queries() -> Any:
+    """A read that is on its way serves queries that arrive meanwhile."""
+
+    def add(self: Barrier[Any], batch: Batch[Any]) -> None:
+        (self._asked if self._is_asking else self._arrived).append(batch)
+
+    return patch.object(Barrier, "add", add)
+
+
+def _pointer_before_chunks() -> Any:
+    """The pointer to a snapshot is put before its chunks."""
+
+    def plan(self: Compaction, replica: Replica, covered: dict[str, int]) -> Iterator[Txn]:
+        transactions = list(original(self, replica, covered))
+        place = next(index for index, each in enumerate(transactions) if each.failure)
+        transactions.insert(0, transactions.pop(place))
+        return iter(transactions)
+
+    original = Compaction._plan
+    return patch.object(Compaction, "_plan", plan)
+
+
+def _early_truncation() -> Any:
+    """Entries that only the newest snapshot holds are deleted, and the pointer does not tell."""
+
+    def plan(self: Compaction, replica: Replica, _covered: dict[str, int]) -> Iterator[Txn]:
+        return original(self, replica, dict(replica.sequences))
+
+    original = Compaction._plan
+    return patch.object(Compaction, "_plan", plan)
+
+
+def _truncation_before_the_pointer() -> Any:
+    """Entries are deleted before there is a pointer to the snapshot that holds them."""
+
+    def plan(self: Compaction, replica: Replica, _covered: dict[str, int]) -> Iterator[Txn]:
+        transactions = list(original(self, replica, dict(replica.sequences)))
+        place = next(index for index, each in enumerate(transactions) if each.failure)
+        return iter(transactions[place + 1 :] + transactions[: place + 1])
+
+    original = Compaction._plan
+    return patch.object(Compaction, "_plan", plan)
+
+
+def _watch_from_the_current_revision() -> Any:
+    """A watch begins at the newest revision instead of the one after the position."""
+
+    def watch(self: Calls, request: Watch, done: Any) -> Any:
+        newest: int = self._client._cluster.store.revision  # type: ignore[attr-defined]  # the simulated client
+        return original(self, replace(request, start_revision=newest + 1), done)
+
+    original = Calls.watch
+    return patch.object(Calls, "watch", watch)
+
+
+def _watch_skips_a_revision() -> Any:
+    """A watch begins one revision too late."""
+
+    def watch(self: Calls, request: Watch, done: Any) -> Any:
+        return original(self, replace(request, start_revision=request.start_revision + 1), done)
+
+    original = Calls.watch
+    return patch.object(Calls, "watch", watch)
+
+
+def _answers_to_foreign_entries() -> Any:
+    """An entry of another node answers the oldest batch of this one."""
+
+    def apply(self: ReplicatedIndex[Any], entries: Sequence[KeyValue]) -> None:
+        for kv in entries:
+            node, seq = self._keys.parse_entry(kv.key)
+            undelivered = self._appender._undelivered
+            is_foreign = node != self._settings.node and self._replica.is_next(node, seq)
+            original(self, [kv])
+            if is_foreign and undelivered and undelivered[0].batches:
+                batch = undelivered[0].batches.pop(0)
+                self._replies.append((batch.client, batch.lines, "OK\n" * batch.lines.count("\n")))
+
+    original = ReplicatedIndex._apply
+    return patch.object(ReplicatedIndex, "_apply", apply)
+
+
+def _late_duplicate_is_applied() -> Any:
+    """An entry of another node that was truncated and committed again is applied again."""
+
+    def apply_entry(replica: Replica, keys: Keys, kv: KeyValue) -> None:
+        with patch.object(Replica, "is_next", lambda _self, _node, _seq: True):
+            original(replica, keys, kv)
+
+    original = compaction.apply_entry
+    return patch.object(replicated, "apply_entry", apply_entry)
+
+
+def _sequences_are_not_in_the_snapshot() -> Any:
+    """A node that loads a snapshot knows no earlier entries."""
+
+    def is_next(self: Replica, node: str, seq: int) -> bool:
+        return node not in self.sequences or original(self, node, seq)
+
+    original = Replica.is_next
+
+    def load(pointer: Pointer, data: bytes, *, reject_cycles: bool) -> Replica:
+        replica = original_load(pointer, data, reject_cycles=reject_cycles)
+        replica.sequences = defaultdict(int)
+        return replica
+
+    original_load = Replica.load
+    return _all_of(patch.object(Replica, "load", load), patch.object(Replica, "is_next", is_next))
+
+
+def _entries_under_way_are_not_awaited() -> Any:
+    """The next entry is sent before it is known that the one before is in the log."""
+
+    def advance(self: Appender[Any]) -> None:
+        self._call = None
+        original(self)
+
+    original = Appender.advance
+    return patch.object(Appender, "advance", advance)
+
+
+def _answer_before_delivery() -> Any:
+    """A change is answered when its append is acknowledged, from the state applied so far."""
+
+    def take(self: Appender[Any], result: TxnResult) -> None:
+        entry = self._undelivered[-1] if self._undelivered else None
+        original(self, result)
+        if entry is not None and entry.batches:
+            index: ReplicatedIndex[Any] = self._calls.index  # type: ignore[attr-defined]  # set below
+            answers = index.graph.copy().apply_batches([batch.lines for batch in entry.batches])
+            index._replies += [(b.client, b.lines, a) for b, a in zip(entry.batches, answers, strict=True)]
+            entry.batches = []
+
+    def join(self: ReplicatedIndex[Any]) -> None:
+        self.calls.index = self  # type: ignore[attr-defined]  # for take
+        original_join(self)
+
+    original, original_join = Appender._take, ReplicatedIndex._join
+    return _all_of(patch.object(Appender, "_take", take), patch.object(ReplicatedIndex, "_join", join))
+
+
+def _given_up_entries_are_forgotten() -> Any:
+    """The number of an entry whose clients were disconnected is used again, for other lines."""
+
+    def expired(self: Appender[Any], now: float) -> Iterator[Batch[Any]]:
+        given_up = list(original(self, now))
+        if self._call is not None and self._undelivered and not self._undelivered[-1].batches:
+            self._undelivered.pop()
+            self._calls.cancel(self._call)
+            self._call = None
+            self._last_seq -= 1
+        return iter(given_up)
+
+    original = Appender.expired
+    return patch.object(Appender, "expired", expired)
+
+
+def _pages_of_several_revisions() -> Any:
+    """The pages of the log are read as they are now, not at one revision."""
+
+    def read_entries(self: LogReader, first: bytes) -> None:
+        original(self, first)
+        assert self._call is not None
+        self._calls.cancel(self._call)
+        self._call = self._calls.range(
+            Range(first, self._keys.log.range_end, 0, log_reader.ENTRIES_PER_READ), self._take_entries
+        )
+
+    original = LogReader._read_entries
+    return patch.object(LogReader, "_read_entries", read_entries)
+
+
+def _truncation_is_ignored() -> Any:
+    """A node whose position was truncated reads the entries that are left, and loads no snapshot."""
+
+    def take_pointer(self: LogReader, result: RangeResult) -> None:
+        if self._position is None or not result.kvs:
+            original(self, result)
+        else:
+            kv = result.kvs[0]
+            pointer = replace(Pointer.decode(kv.value), truncated=0)
+            original(self, replace(result, kvs=(replace(kv, value=pointer.encode()),)))
+
+    original = LogReader._take_pointer
+    return patch.object(LogReader, "_take_pointer", take_pointer)
+
+
+def _no_fence() -> Any:
+    """A compaction goes on writing when another node has become the compactor."""
+
+    def guarded(_self: Compaction, *operations: Any) -> Txn:
+        return Txn((), operations)
+
+    def put_pointer(self: Compaction, pointer: Pointer) -> Txn:
+        return Txn((), (Put(self._keys.pointer, pointer.encode()),))
+
+    return _all_of(patch.object(Compaction, "_guarded", guarded), patch.object(Compaction, "_put_pointer", put_pointer))
+
+
+def _stalled_watch_is_awaited() -> Any:
+    """A watch that delivers nothing is not opened again while the head of the log moves."""
+    return patch.object(follower, "STALL_SECONDS", 1_000_000.0)
+
+
+def _compacted_watch_goes_on() -> Any:
+    """A watch that was compacted is opened at the oldest revision that can be watched."""
+
+    def read(self: Follower) -> None:
+        if self.position is None:
+            original(self)
+        else:
+            self.position = self._calls._client._cluster.store.compacted  # type: ignore[attr-defined]  # simulated
+            self._open()
+
+    original = Follower._read
+    return patch.object(Follower, "_read", read)
+
+
+def _requests_wait_for_ever() -> Any:
+    """A request without an answer is never given up."""
+    return patch.object(Appender, "expired", lambda _self, _now: iter(()))
+
+
+def _malformed_lines_are_not_logged() -> Any:
+    """Only well-formed changes are logged, although another version may call other lines malformed."""
+
+    def add(self: Appender[Any], batch: Batch[Any]) -> None:
+        lines = batch.logged.splitlines(keepends=True)
+        batch.logged = "".join(line for line in lines if line.startswith(("INDEX|", "REMOVE|", "#")))
+        original(self, batch)
+
+    original = Appender.add
+    return patch.object(Appender, "add", add)
+
+
+@contextlib.contextmanager
+def _all_of(*contexts: contextlib.AbstractContextManager[object]) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
+
+
+MUTANTS: Final[tuple[Mutation, ...]] = (
+    _no_condition_on_the_transaction,
+    _no_barrier,
+    _barrier_serves_later_queries,
+    _pointer_before_chunks,
+    _early_truncation,
+    _truncation_before_the_pointer,
+    _watch_from_the_current_revision,
+    _watch_skips_a_revision,
+    _answers_to_foreign_entries,
+    _late_duplicate_is_applied,
+    _sequences_are_not_in_the_snapshot,
+    _entries_under_way_are_not_awaited,
+    _answer_before_delivery,
+    _given_up_entries_are_forgotten,
+    _pages_of_several_revisions,
+    _truncation_is_ignored,
+    _no_fence,
+    _stalled_watch_is_awaited,
+    _compacted_watch_goes_on,
+    _requests_wait_for_ever,
+    _malformed_lines_are_not_logged,
+)
+
+
+def first_failure(mutant: Mutation, seeds: range) -> tuple[int, Exception] | None:
+    """Return the first of ``seeds`` that finds ``mutant``, and how; None if none does."""
+    for seed in seeds:
+        try:
+            with mutant():
+                Simulation(seed).run()
+        except Exception as error:
+            return seed, error
+    return None
+
+
+def main() -> int:
+    """Hunt all mutants."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.replicated.mutants", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=SEEDS_MAX, help=f"how many for each (default: {SEEDS_MAX})")
+    parser.add_argument("--only", default="", help="the mutants whose name contains this")
+    arguments = parser.parse_args()
+    seeds = range(arguments.seeds)
+    logging.disable()
+    chosen = [mutant for mutant in MUTANTS if arguments.only in mutant.__name__]
+    survivors = 0
+    for mutant in chosen:
+        name = mutant.__name__.strip("_").replace("_", " ")
+        found = first_failure(mutant, seeds)
+        if found is None:
+            survivors += 1
+            print(f"{name}: SURVIVED {len(seeds)} seeds", flush=True)
+        else:
+            seed, error = found
+            print(f"{name}: found by seed {seed}: {type(error).__name__}: {str(error)[:100]}", flush=True)
+    print(f"{len(chosen) - survivors} passed, {survivors} failed")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
