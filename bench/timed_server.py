@@ -11,13 +11,21 @@ import math
 import sys
 import time
 from array import array
+from contextlib import ExitStack
 from pathlib import Path
+from selectors import SelectorKey
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
-from scoop_server.app import application as service
+from scoop_core import DependencyGraph
+
+from scoop_server.app import application
+from scoop_server.app.serving import Serving
+from scoop_server.app.stored_index import StoredIndex
 from scoop_server.cli import main as command_line
-from scoop_server.loop.server import Server
+from scoop_server.config.settings import Settings
+from scoop_server.loop.selector import EpollSelector
+from scoop_server.telemetry.health import Health
 
 LONG_TURN_SECONDS: Final = 0.020
 """A turn longer than this is counted."""
@@ -39,44 +47,47 @@ class Turn(NamedTuple):
     """Whether a dictionary of the graph outgrew its table, which CPython then rebuilds as a whole."""
 
 
-class TimedServer(Server):
-    """The server, which reads the clock after each turn."""
+class TurnTimer(EpollSelector):
+    """A selector that times the turns between its calls, and watches ``graph`` grow."""
 
-    def __init__(self, index: Any, *rest: Any, **named: Any) -> None:
-        super().__init__(index, *rest, **named)
-        self._timed_graph = index._graph  # noqa: SLF001  # measured from outside on purpose
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph = DependencyGraph()
+        self._turn_started: tuple[float, float, int, int] | None = None
         self._garbage_collection_started = 0.0
         self._garbage_collection_seconds = 0.0
         gc.callbacks.append(self._note_garbage_collection)
-        self.turn_seconds = array("d")
-        self.turn_cpu_seconds = array("d")
+        self._turn_seconds = array("d")
+        self._turn_cpu_seconds = array("d")
         self._longest: dict[bool, list[Turn]] = {False: [], True: []}
-        instances.append(self)
 
-    def turn(self) -> None:
-        """Take a turn, and record its duration."""
-        packages_before, table_bytes = len(self._timed_graph), self._table_bytes()
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        """Record the duration of the last turn, and wait for the next one."""
+        if self._turn_started is not None:
+            self._record(*self._turn_started)
+        ready = super().select(timeout)
         self._garbage_collection_seconds = 0.0
-        cpu_started = time.thread_time()
-        super().turn()
-        seconds = time.monotonic() - self._timers.now  # the clock of the server, read at the first ready event
+        self._turn_started = (time.perf_counter(), time.thread_time(), len(self.graph), self._table_bytes())
+        return ready
+
+    def _record(self, started: float, cpu_started: float, packages_before: int, table_bytes: int) -> None:
         turn = Turn(
-            seconds,
+            time.perf_counter() - started,
             time.thread_time() - cpu_started,
             self._garbage_collection_seconds,
             packages_before,
-            len(self._timed_graph),
+            len(self.graph),
             self._table_bytes() > table_bytes,
         )
-        self.turn_seconds.append(turn.seconds)
-        self.turn_cpu_seconds.append(turn.cpu_seconds)
+        self._turn_seconds.append(turn.seconds)
+        self._turn_cpu_seconds.append(turn.cpu_seconds)
         longest = self._longest[turn.has_table_grown]
         heapq.heappush(longest, turn)
         if len(longest) > _LONGEST_KEPT:
             heapq.heappop(longest)
 
     def _table_bytes(self) -> int:
-        return sum(sys.getsizeof(each) for each in gc.get_referents(self._timed_graph) if isinstance(each, dict))
+        return sum(sys.getsizeof(each) for each in gc.get_referents(self.graph) if isinstance(each, dict))
 
     def _note_garbage_collection(self, phase: str, _info: dict[str, int]) -> None:
         now = time.monotonic()
@@ -88,17 +99,14 @@ class TimedServer(Server):
     def report(self) -> dict[str, Any]:
         """Return the durations for a JSON file."""
         return {
-            "turns": len(self.turn_seconds),
+            "turns": len(self._turn_seconds),
             "long_turn_seconds": LONG_TURN_SECONDS,
-            "long_turns": sum(each > LONG_TURN_SECONDS for each in self.turn_seconds),
-            "seconds": _percentiles(self.turn_seconds),
-            "cpu_seconds": _percentiles(self.turn_cpu_seconds),
+            "long_turns": sum(each > LONG_TURN_SECONDS for each in self._turn_seconds),
+            "seconds": _percentiles(self._turn_seconds),
+            "cpu_seconds": _percentiles(self._turn_cpu_seconds),
             "longest": [turn._asdict() for turn in sorted(self._longest[False], reverse=True)],
             "longest_with_table_growth": [turn._asdict() for turn in sorted(self._longest[True], reverse=True)],
         }
-
-
-instances: Final[list[TimedServer]] = []
 
 
 def _percentiles(values: "array[float]") -> dict[str, float]:
@@ -110,9 +118,19 @@ def _percentiles(values: "array[float]") -> dict[str, float]:
 def main() -> int:
     """Run scoop-server until it ends; return its exit status."""
     path, *arguments = sys.argv[1:]
-    with patch.object(service, "Server", TimedServer):
+    timer = TurnTimer()
+    serve = StoredIndex.serve
+
+    def serve_and_watch(self: StoredIndex, settings: Settings, health: Health, resources: ExitStack) -> Serving:
+        timer.graph = self.graph
+        return serve(self, settings, health, resources)
+
+    with (
+        patch.object(application, "best_selector", lambda: timer),
+        patch.object(StoredIndex, "serve", serve_and_watch),
+    ):
         status = command_line.main(arguments)
-    Path(path).write_text(json.dumps(instances[0].report()))
+    Path(path).write_text(json.dumps(timer.report()))
     return status
 
 

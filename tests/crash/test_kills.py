@@ -1,13 +1,13 @@
 """A share of ``python -m tests.crash.run``, and the proof that it can fail."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.crash import run, unfaithful_server
+from tests.crash import run
 from tests.crash.load_client import NotAsPromisedError
 from tests.crash.scene import Moment, Scene, Tally
+from tests.support import unsound_server
 
 pytestmark = pytest.mark.campaign
 
@@ -30,8 +30,9 @@ def test_killed_servers_leave_what_they_promised(tmp_path: Path) -> None:
 def test_a_server_that_does_not_keep_its_promise_is_found_out(
     tmp_path: Path, way: str, moment: Moment, what: str
 ) -> None:
-    command = [sys.executable, str(unfaithful_server.__file__), way]
-    scene = Scene(1, tmp_path, Tally(), command=command, moments=[moment], start_kill_probability=0.0)
+    scene = Scene(
+        1, tmp_path, Tally(), command=unsound_server.command(way), moments=[moment], start_kill_probability=0.0
+    )
     try:
         with pytest.raises(NotAsPromisedError, match=what):
             scene.run(10)

@@ -4,12 +4,12 @@ import sys
 import time
 from functools import partial
 from selectors import SelectorKey
-from typing import Any, Final, Self
+from typing import Any, Final
 from unittest.mock import patch
 
 from scoop_server.app import application, stored_index
 from scoop_server.cli import main as command_line
-from scoop_server.loop.selector import best_selector
+from scoop_server.loop.selector import EpollSelector
 from scoop_server.storage.compaction import CompactionProcess
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OPERATING_SYSTEM
@@ -25,36 +25,27 @@ class TimedFiles:
         return timed(name, function) if name in _TIMED else function
 
 
-class TimedSelector:
+class TimedSelector(EpollSelector):
     """A selector with a line ``timed turn SECONDS`` for the time between two calls, and one for its CPU time."""
 
     def __init__(self) -> None:
-        self._selector = best_selector()
+        super().__init__()
         self._turn_started: tuple[float, float] | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._selector, name)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._selector.close()
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         """Print the duration of the last turn, and wait for the next one."""
         if self._turn_started is not None:
             started, cpu_started = self._turn_started
-            tell("turn", time.perf_counter() - started)
-            tell("turn-cpu", time.thread_time() - cpu_started)
-        ready = self._selector.select(timeout)
+            print_duration("turn", time.perf_counter() - started)
+            print_duration("turn-cpu", time.thread_time() - cpu_started)
+        ready = super().select(timeout)
         self._turn_started = (time.perf_counter(), time.thread_time())
         return ready
 
 
-def tell(what: str, seconds: float) -> None:
+def print_duration(name: str, seconds: float) -> None:
     """Print a duration."""
-    sys.stderr.write(f"timed {what} {seconds:.6f}\n")
+    sys.stderr.write(f"timed {name} {seconds:.6f}\n")
 
 
 def timed(name: str, function: Any) -> Any:
@@ -63,7 +54,7 @@ def timed(name: str, function: Any) -> Any:
     def call(*arguments: Any, **named: Any) -> Any:
         started = time.perf_counter()
         result = function(*arguments, **named)
-        tell(name, time.perf_counter() - started)
+        print_duration(name, time.perf_counter() - started)
         return result
 
     return call

@@ -1,13 +1,13 @@
 """A short fuzz run passes on a correct server and fails on one with a planted fault."""
 
-import sys
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from tests.fuzz import run, streams, unsound_server
+from tests.fuzz import run, streams
 from tests.fuzz.fuzz import Fuzz
+from tests.support import unsound_server
 
 ROUNDS = 300
 
@@ -35,13 +35,13 @@ def test_the_pieces_of_a_stream_join_to_the_stream() -> None:
     ("fault", "message"),
     [
         ("die", "[Cc]onnection"),
-        ("answer-wrongly", "was answered b'FAIL'"),
+        ("answer-empty-lines-wrongly", "was answered b'FAIL'"),
         ("disturb-others", "the healthy client|[Cc]onnection"),
         ("skip-removals", "the server holds|cannot read"),
     ],
 )
 def test_a_fault_that_some_input_shows_is_found(tmp_path: Path, fault: str, message: str) -> None:
-    fuzz = Fuzz(tmp_path, 1, command=[sys.executable, str(unsound_server.__file__), fault])
+    fuzz = Fuzz(tmp_path, 1, command=unsound_server.command(fault))
 
     def run_rounds() -> None:
         for number in range(ROUNDS):
