@@ -30,7 +30,9 @@ _SYNOPSIS: Final = r"""\fBscoop\-server\fR [\fBserve\fR] [\fIOPTION\fR ...]
 .br
 \fBscoop\-server dump\fR \fIDIR\fR
 .br
-\fBscoop\-server restore\fR \fIDIR\fR < \fILINES\fR"""
+\fBscoop\-server restore\fR \fIDIR\fR < \fILINES\fR
+.br
+\fBscoop\-server\fR \fBcheck\fR|\fBdump\fR|\fBrestore\fR|\fBnodes\fR \fB\-\-etcd\fR \fIURLS\fR"""
 
 SIGNALS: Final = {
     "SIGTERM, SIGINT": (

@@ -23,6 +23,11 @@ from scoop_server.errors import ConfigurationError
         (["check", "data"], CommandLine("check", directory="data")),
         (["dump", "--", "--data"], CommandLine("dump", directory="--data")),
         (["restore", "data"], CommandLine("restore", directory="data")),
+        (
+            ["dump", "--etcd", "http://h:1", "--revision", "7"],
+            CommandLine("dump", "", {"etcd": "http://h:1"}, revision=7),
+        ),
+        (["nodes", "--config", "c"], CommandLine("nodes", flags={"config": "c"})),
     ],
 )
 def test_serve_is_the_default_command(arguments: Sequence[str], parsed: CommandLine) -> None:
@@ -48,7 +53,11 @@ def test_serve_is_the_default_command(arguments: Sequence[str], parsed: CommandL
         ),
         (["--port"], "argument --port: expected one argument (see scoop-server --help)"),
         (["--memory=yes"], "argument --memory/--no-memory: ignored explicit argument 'yes' (see scoop-server --help)"),
-        (["check"], "the following arguments are required: DIR (see scoop-server check --help)"),
+        (
+            ["dump", "--revision", "0"],
+            "argument --revision: expected a revision above 0, got '0' (see scoop-server dump --help)",
+        ),
+        (["nodes", "data"], "unrecognized arguments: data (see scoop-server --help)"),
         (["dump", "one", "two"], "unrecognized arguments: two (see scoop-server --help)"),
     ],
 )
@@ -76,7 +85,7 @@ def listed_flags(help_text: str) -> set[str]:
 def test_the_help_lists_the_commands_and_the_basic_options(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(["--help"], capsys)
     assert text.startswith("usage: scoop-server [serve] [OPTION ...]\n")
-    assert text.count("\n") <= 60
+    assert text.count("\n") <= 62
     basic = {option.flag for option in OPTIONS if option.is_basic}
     assert listed_flags(text) == {
         "--help",
@@ -102,4 +111,6 @@ def test_help_all_lists_every_option_with_its_default(command: list[str], capsys
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "serve"])
 def test_each_command_has_a_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed([command, "--help"], capsys).startswith(f"usage: scoop-server {command} [-h] DIR\n")
+    text = printed([command, "--help"], capsys)
+    assert text.startswith(f"usage: scoop-server {command} [-h]")
+    assert "--etcd URLS" in text

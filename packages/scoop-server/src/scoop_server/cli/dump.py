@@ -9,7 +9,7 @@ from itertools import islice
 from typing import BinaryIO, Final
 from zlib import crc32
 
-from scoop_core import ENCODING
+from scoop_core import ENCODING, DependencyGraph
 
 from scoop_server.cli.check import READ_ATTEMPTS, no_index, require_directory
 from scoop_server.errors import DataDirectoryError
@@ -37,17 +37,22 @@ def dump(path: str, out: BinaryIO) -> int:
         state = _recover_beside_a_server(directory)
     if state is None:
         raise no_index(path)  # a wrong path must not result in an empty backup
+    write_dump(state.graph, out)
+    return 0
+
+
+def write_dump(graph: DependencyGraph, out: BinaryIO) -> None:
+    """Write the dump of ``graph``."""
     checksum = 0
-    lines = state.graph.to_lines()
+    lines = graph.to_lines()
     text = HEADER
     while text:
         data = text.encode(ENCODING)
         checksum = crc32(data, checksum)
         out.write(data)
         text = "".join(f"{line}\n" for line in islice(lines, _LINES_PER_WRITE))
-    out.write(trailer(len(state.graph), checksum).encode(ENCODING))
+    out.write(trailer(len(graph), checksum).encode(ENCODING))
     out.flush()
-    return 0
 
 
 def _recover_beside_a_server(directory: DataDirectory) -> RecoveredState | None:

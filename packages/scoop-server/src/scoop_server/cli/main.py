@@ -11,7 +11,8 @@ from scoop_server.cli import stdio
 from scoop_server.cli.check import check
 from scoop_server.cli.check_config import check_config
 from scoop_server.cli.dump import dump
-from scoop_server.cli.parser import SERVE, Action, parse_command_line
+from scoop_server.cli.etcd_commands import check_etcd, dump_etcd, print_nodes, restore_etcd
+from scoop_server.cli.parser import PROGRAM, SERVE, Action, CommandLine, parse_command_line
 from scoop_server.cli.restore import restore
 from scoop_server.cli.show_config import format_configuration
 from scoop_server.config.addresses import are_sockets_handed_over
@@ -38,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         line = parse_command_line(sys.argv[1:] if arguments is None else arguments)
         if line.command != SERVE:
-            run = _DIRECTORY_COMMANDS[line.command]
-            return _with_standard_streams(f"{line.command} {line.directory}", lambda: run(line.directory))
+            return _with_standard_streams(f"{line.command} {line.directory}".rstrip(), lambda: _run(line))
         if line.action is Action.CHECK_CONFIG:
             return check_config(line.flags, os.environ)
         resolved = resolve(line.flags, os.environ)
@@ -57,6 +57,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # before the server handles signals, or in another command
         return EXIT_INTERRUPTED
     return 0
+
+
+def _run(line: CommandLine) -> int:
+    """Run a command on its data directory, or on the index in etcd that the settings name."""
+    if line.directory:
+        if line.flags or line.revision:
+            raise ConfigurationError(f"expected a data directory or --etcd, got {line.directory} and flags of etcd")
+        return _DIRECTORY_COMMANDS[line.command](line.directory)
+    settings = resolve(line.flags, os.environ).settings
+    if settings.replication.urls is None:
+        place = "" if line.command == "nodes" else "a data directory or "
+        raise ConfigurationError(f"expected {place}--etcd URLS (see {PROGRAM} {line.command} --help)")
+    match line.command:
+        case "check":
+            return check_etcd(settings, stdio.standard_output_text())
+        case "dump":
+            return dump_etcd(settings, line.revision, stdio.standard_output())
+        case "restore":
+            return restore_etcd(settings, stdio.standard_input())
+        case _:
+            return print_nodes(settings, stdio.standard_output_text())
 
 
 def _with_standard_streams(action: str, run: Callable[[], int]) -> int:

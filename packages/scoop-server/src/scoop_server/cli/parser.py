@@ -17,13 +17,19 @@ PROGRAM: Final = "scoop-server"
 
 SERVE: Final = "serve"
 
+_REVISION_DIGITS: Final = 19
+"""A revision has 63 bits."""
+
 COMMANDS: Final[Mapping[str, str]] = {
     SERVE: "Run the server. This is the default command.",
-    "check": "Verify every file of a data directory, and change nothing. A server may be using it. Exit status: 0 "
-    "intact, 1 damaged, 3 intact except for an interrupted write at the end, which the next start drops, 4 written by "
-    "a newer version.",
+    "check": "Verify every file of a data directory, or an index in etcd, and change nothing. A server may be using "
+    "it. Exit status: 0 intact, 1 damaged, 3 intact except for an interrupted write at the end, which the next start "
+    "drops, 4 written by a newer version.",
     "dump": "Print an index as protocol lines, dependencies first. A server may be using the data directory.",
-    "restore": "Create a data directory from protocol lines on standard input, such as those of dump.",
+    "restore": "Create a data directory or an index in etcd from protocol lines on standard input, such as those of "
+    "dump.",
+    "nodes": "List the nodes of an index in etcd: addresses, version, applied revision, lag and digest. Exit status: "
+    "0, or 1 if nodes differ at the same revision.",
 }
 """The commands and their descriptions, of which the first sentence is the summary."""
 
@@ -76,7 +82,9 @@ class CommandLine:
     directory: str = ""
     """The operand of ``check``, ``dump`` and ``restore``."""
     flags: Flags = field(default_factory=dict)
-    """The flags of ``serve``."""
+    """The flags of ``serve``, and of a command with ``--etcd``."""
+    revision: int = 0
+    """The revision of ``dump``; 0 is the current one."""
     action: Action = Action.RUN
 
 
@@ -103,6 +111,7 @@ def parse_command_line(arguments: Sequence[str]) -> CommandLine:
         directory=given.get("directory", ""),
         flags=flags,
         action=given.get("action", Action.RUN),
+        revision=given.get("revision", 0),
     )
 
 
@@ -113,7 +122,7 @@ def build_parsers(*, with_all: bool = True) -> tuple[_Parser, Mapping[str, _Pars
     """
     root = _Parser(
         prog=PROGRAM,
-        usage=f"%(prog)s [{SERVE}] [OPTION ...]\n       %(prog)s check|dump|restore DIR",
+        usage=f"%(prog)s [{SERVE}] [OPTION ...]\n       %(prog)s check|dump|restore DIR|--etcd URLS",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         argument_default=argparse.SUPPRESS,
@@ -134,9 +143,35 @@ def build_parsers(*, with_all: bool = True) -> tuple[_Parser, Mapping[str, _Pars
         if name == SERVE:
             _add_options(parser, with_all=with_all)
         else:
-            parser.add_argument("directory", metavar="DIR", help="data directory")
+            if name != "nodes":
+                parser.add_argument("directory", metavar="DIR", nargs="?", help="data directory")
+            _add_etcd_options(parser, with_rules=name == "restore")
+            if name == "dump":
+                parser.add_argument(
+                    "--revision", metavar="N", type=_revision, help="a revision of etcd that it has not compacted"
+                )
         parsers[name] = parser
     return root, parsers
+
+
+_OF_SERVING: Final = frozenset({"reads", "commit_timeout"})
+_RULES: Final = frozenset({"reject_cycles", "max_line"})
+"""The rules that all nodes must share, which a restore writes."""
+
+
+def _add_etcd_options(parser: _Parser, *, with_rules: bool) -> None:
+    group = parser.add_argument_group("an index in etcd, instead of DIR")
+    for option in OPTIONS:
+        is_of_etcd = option.group is Group.REPLICATION and option.name not in _OF_SERVING
+        if is_of_etcd or (with_rules and option.name in _RULES):
+            _add_option(group, option, is_listed=True)
+    group.add_argument("--config", metavar="FILE", help="TOML file with these settings")
+
+
+def _revision(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < _REVISION_DIGITS and int(text)):
+        raise argparse.ArgumentTypeError(f"expected a revision above 0, got {text!r}")
+    return int(text)
 
 
 def _add_options(parser: _Parser, *, with_all: bool) -> None:

@@ -35,7 +35,7 @@ def restore(path: str, lines: BinaryIO) -> int:
     Raises DataDirectoryError if a line is not answered OK, a dump is incomplete, or the directory is not empty.
     """
     _reject_other_files(path)
-    graph = _read_index(lines)
+    graph = read_index(lines)
     with DataDirectory.lock(path) as directory:
         _reject_other_files(path)
         Generations.create(directory, graph).journal.close()
@@ -43,9 +43,9 @@ def restore(path: str, lines: BinaryIO) -> int:
     return 0
 
 
-def _read_index(lines: BinaryIO) -> DependencyGraph:
+def read_index(lines: BinaryIO, *, reject_cycles: bool = False) -> DependencyGraph:
     """Return the index that ``lines`` lead to. Raises DataDirectoryError."""
-    graph, changes = DependencyGraph(), Changes()
+    graph, changes = DependencyGraph.empty(reject_cycles=reject_cycles), Changes()
     for number, line in _requests(_complete_lines(lines)):
         answer = graph.apply_lines(line, changes)
         if answer != _OK:

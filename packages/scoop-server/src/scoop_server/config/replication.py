@@ -72,8 +72,7 @@ class Replication:
         None,
         Kind(_parse_urls, "URLS"),
         Group.REPLICATION,
-        "keep the index in etcd instead of a data directory, and replicate it to all nodes with the same etcd and "
-        "prefix: URLs of its endpoints, separated by commas",
+        "replicate the index over etcd at these URLs, separated by commas, instead of storing it in a directory",
         name="etcd",
         is_basic=True,
     )

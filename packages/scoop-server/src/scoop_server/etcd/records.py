@@ -116,11 +116,14 @@ class Config:
             }
         )
 
+    @classmethod
+    def decode(cls, stored: bytes) -> Self:
+        """Return the rules in etcd, but the longest name, which is that of this version. Raises ReplicationError."""
+        return cls(*_rules(stored)[:2])
+
     def check(self, stored: bytes) -> None:
         """Raise ReplicationError if the rules in etcd are not these."""
-        fields = _Fields("the configuration", stored, CONFIG_VERSION)
-        found = (fields.boolean("reject_cycles"), fields.integer("max_line"), fields.integer("max_name"))
-        fields.end()
+        found = _rules(stored)
         expected = (self.reject_cycles, self.line_bytes_max, MAX_NAME_LENGTH)
         for option, theirs, ours in zip(
             ("--reject-cycles", "--max-line", "longest name"), found, expected, strict=True
@@ -130,6 +133,14 @@ class Config:
                     f"cannot join the index in etcd: {option} is {_shown(theirs)} there and {_shown(ours)} here;"
                     " start all nodes with the same settings"
                 )
+
+
+def _rules(stored: bytes) -> tuple[bool, int, int]:
+    """Return whether cycles are rejected, the longest line and the longest name."""
+    fields = _Fields("the configuration", stored, CONFIG_VERSION)
+    rules = (fields.boolean("reject_cycles"), fields.integer("max_line"), fields.integer("max_name"))
+    fields.end()
+    return rules
 
 
 def _shown(value: int) -> str:

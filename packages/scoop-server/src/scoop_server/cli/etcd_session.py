@@ -1,0 +1,145 @@
+"""The index in etcd as the commands use it: one request after the other, and the whole index at one revision."""
+
+import os
+import selectors
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from scoop_server.app.etcd_connection import open_client, read_cluster
+from scoop_server.config.replication import Replication
+from scoop_server.errors import ReplicationError
+from scoop_server.etcd.api import (
+    ErrorCode,
+    EtcdClient,
+    Failure,
+    KeyValue,
+    Range,
+    RangeResult,
+    Request,
+    Ticket,
+    Txn,
+    TxnResult,
+)
+from scoop_server.etcd.calls import Calls
+from scoop_server.etcd.log import Keys
+from scoop_server.etcd.records import Config
+from scoop_server.index.compaction import apply_entry
+from scoop_server.index.log_reader import LogReader, Reading
+from scoop_server.index.replica import Replica
+
+_TICK_SECONDS: Final = 0.05
+
+_SILENT_SECONDS_MAX: Final = 10.0
+"""Without an answer of etcd for this long, a command gives up."""
+
+_HOPELESS: Final = {
+    *(ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, ErrorCode.INVALID),
+    *(ErrorCode.COMPACTED, ErrorCode.NO_SPACE, ErrorCode.TOO_LARGE),
+}
+"""Failures that waiting does not mend."""
+
+ResultT = TypeVar("ResultT", RangeResult, TxnResult)
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdIndex:
+    """The index at one revision of etcd."""
+
+    revision: int
+    replica: Replica
+    entries: Sequence[KeyValue]
+    """The entries after the snapshot; the replica holds them."""
+    snapshot_revision: int
+    """0 without a snapshot."""
+
+
+class _AtRevision:
+    """A client whose reads all see etcd at one revision. It writes nothing."""
+
+    def __init__(self, client: EtcdClient, revision: int) -> None:
+        self._client = client
+        self._revision = revision
+        self.cancel, self.poll, self.wake = client.cancel, client.poll, client.wake
+        self.fileno, self.close = client.fileno, client.close
+
+    def submit(self, request: Request, /) -> Ticket:
+        """Start a read."""
+        if not isinstance(request, Range):
+            raise TypeError(f"expected a read, got {request}")
+        return self._client.submit(replace(request, revision=self._revision))
+
+
+class EtcdSession:
+    """Requests of a command. All methods raise ReplicationError if etcd fails, or does not answer."""
+
+    def __init__(self, client: EtcdClient, replication: Replication) -> None:
+        self._client = client
+        self.keys = Keys(replication.prefix)
+        self.name = f"{replication.prefix} in etcd at {replication.urls}"
+
+    @classmethod
+    @contextmanager
+    def open(cls, replication: Replication) -> "Iterator[EtcdSession]":
+        """Connect, and disconnect at the end. Raises ConfigurationError."""
+        client = open_client(read_cluster(replication, os.environ), replication.commit_seconds_max)
+        with closing(client):
+            yield cls(client, replication)
+
+    def range(self, request: Range) -> RangeResult:
+        """Read a range."""
+        calls, results = Calls(self._client, time.monotonic), list[RangeResult | Failure]()
+        calls.range(request, results.append)
+        return self._result(calls, results)
+
+    def txn(self, request: Txn) -> TxnResult:
+        """Execute a transaction, which must be harmless if it takes effect twice."""
+        calls, results = Calls(self._client, time.monotonic), list[TxnResult | Failure]()
+        calls.txn(request, results.append)
+        return self._result(calls, results)
+
+    def _result(self, calls: Calls, results: Sequence[ResultT | Failure]) -> ResultT:
+        self._wait(calls, results)
+        [result] = results
+        if isinstance(result, Failure):
+            raise ReplicationError(f"cannot use {self.name}: {result.reason}")
+        return result
+
+    def _wait(self, calls: Calls, results: Sequence[object]) -> None:
+        """Wait until there is a result."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._client.fileno(), selectors.EVENT_READ)
+            while not results:
+                selector.select(_TICK_SECONDS)
+                calls.poll()
+                calls.tick()
+                failure = calls.last_failure
+                if failure is None:
+                    continue
+                is_silent = time.monotonic() - calls.last_answer > _SILENT_SECONDS_MAX
+                if is_silent or failure.code in _HOPELESS:
+                    raise ReplicationError(f"cannot use {self.name}: {failure.reason}")
+
+    def read_config(self) -> Config | None:
+        """Return the rules of the index; None if there is no index."""
+        found = self.range(Range(self.keys.config)).kvs
+        return Config.decode(found[0].value) if found else None
+
+    def load(self, revision: int = 0) -> EtcdIndex:
+        """Return the index as it was at a revision of etcd, by default the current one."""
+        config = self.read_config()
+        if config is None:
+            raise ReplicationError(f"cannot read {self.name}: it holds no index; check --etcd-prefix")
+        client = _AtRevision(self._client, revision) if revision else self._client
+        calls, readings = Calls(client, time.monotonic), list[Reading]()
+        LogReader(calls, self.keys, readings.append, reject_cycles=config.reject_cycles).start(None)
+        self._wait(calls, readings)
+        [reading] = readings
+        replica = reading.snapshot
+        assert replica is not None  # noqa: S101  # everything was read
+        snapshot_revision = replica.revision
+        for kv in reading.entries:
+            apply_entry(replica, self.keys, kv)
+        return EtcdIndex(revision or reading.revision, replica, reading.entries, snapshot_revision)

@@ -1,0 +1,119 @@
+"""The commands for an index in etcd, with a real one."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CompletedProcess, run
+
+import pytest
+
+from tests.support.etcd_cluster import EtcdCluster, needs_etcd
+from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
+
+pytestmark = needs_etcd
+
+LINES = "INDEX|gmp|\nINDEX|isl|gmp\nINDEX|gcc|gmp,isl\n"
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
+    with EtcdCluster(tmp_path_factory.mktemp("etcd")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def place(etcd: EtcdCluster, request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return ("--etcd", etcd.urls, "--etcd-prefix", f"/{request.node.name}/")
+
+
+def restored(lines: str, *place: str) -> CompletedProcess[str]:
+    return run(
+        [*MODULE_COMMAND, "restore", *place], input=lines, capture_output=True, text=True, check=False,
+        timeout=WAIT_SECONDS, env=server_environment(),
+    )  # fmt: skip
+
+
+def test_an_index_moves_from_a_directory_to_etcd_and_back(place: tuple[str, ...], tmp_path: Path) -> None:
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    assert restored(LINES, first).returncode == 0
+    dumped = run_to_end("dump", first).stdout
+    assert restored(dumped, *place).returncode == 0
+    with ServerProcess(*place) as server, server.connect() as client:
+        assert server.package_count == 3
+        assert client.ask("REMOVE|gmp|", "QUERY|gcc|") == ["FAIL", "OK"]
+    assert run_to_end("dump", *place).stdout == dumped
+    assert restored(dumped, second).returncode == 0
+    assert run_to_end("dump", second).stdout == dumped
+
+
+def test_a_dump_is_the_index_at_a_revision(place: tuple[str, ...]) -> None:
+    with ServerProcess(*place) as server, server.connect() as client:
+        client.ask_one_by_one("INDEX|gmp|", "INDEX|isl|gmp")
+        before = run_to_end("dump", *place)
+        client.ask("REMOVE|isl|")
+    [revision] = re.findall(r"at revision (\d+)", before.stderr)
+    assert "isl" not in run_to_end("dump", *place).stdout
+    assert run_to_end("dump", *place, "--revision", revision).stdout == before.stdout
+
+
+def test_check_reads_snapshot_and_log(place: tuple[str, ...]) -> None:
+    assert restored(LINES, *place).returncode == 0
+    with ServerProcess(*place) as server, server.connect() as client:
+        client.ask("INDEX|mpc|gmp")
+        checked = run_to_end("check", *place)
+    assert checked.returncode == 0
+    assert re.search(
+        r"4 packages at revision \d+, in the snapshot at revision \d+ and 1 entry after it", checked.stdout
+    )
+
+
+def test_check_finds_damage(place: tuple[str, ...], etcd: EtcdCluster) -> None:
+    assert restored(LINES, *place).returncode == 0
+    keys = etcd.etcdctl("get", "--prefix", "--keys-only", place[-1]).split()
+    [chunk] = [key for key in keys if "snapshot/0" in key]
+    etcd.etcdctl("put", chunk, "other")
+    checked = run_to_end("check", *place)
+    assert (checked.returncode, "chunk 0 of the snapshot in etcd: it has no header" in checked.stderr) == (1, True)
+
+
+def test_restore_needs_an_empty_prefix(place: tuple[str, ...]) -> None:
+    assert restored(LINES, *place).returncode == 0
+    refused = restored(LINES, *place)
+    assert refused.returncode == 1
+    assert "it is not empty; choose another --etcd-prefix" in refused.stderr
+
+
+def test_a_restore_that_fails_writes_nothing(place: tuple[str, ...]) -> None:
+    assert "INDEX|isl|gmp' is answered FAIL" in restored("INDEX|isl|gmp\n", *place).stderr
+    assert "it holds no index; check --etcd-prefix" in run_to_end("check", *place).stderr
+
+
+def test_nodes_lists_those_that_run(place: tuple[str, ...]) -> None:
+    with ServerProcess(*place) as one, ServerProcess(*place) as two:
+        while (listed := run_to_end("nodes", *place)).stdout.count("127.0.0.1:") < 2:  # a record follows the start
+            assert listed.returncode == 0
+        assert all(server.addresses[0] in listed.stdout for server in (one, two))
+    assert listed.stdout.startswith("NODE ")
+
+
+def test_a_command_without_etcd_gives_up(tmp_path: Path) -> None:
+    with EtcdCluster(tmp_path) as etcd:
+        etcd.members[0].kill()
+        given_up = run_to_end("check", "--etcd", etcd.urls)
+    assert given_up.returncode == 1
+    assert given_up.stderr.startswith("scoop-server: cannot use /scoop/ in etcd at http://")
+
+
+@pytest.mark.parametrize("command", ["check", "dump", "restore", "nodes"])
+def test_a_command_needs_a_place(command: str) -> None:
+    refused = run_to_end(command)
+    assert refused.returncode == 2
+    assert f"--etcd URLS (see scoop-server {command} --help)" in refused.stderr
+
+
+def test_a_command_has_one_place() -> None:
+    refused = run_to_end("check", "data", "--etcd", "http://h:1", command=(sys.executable, "-m", "scoop_server"))
+    assert refused.returncode == 2
+    assert "expected a data directory or --etcd, got data and flags of etcd" in refused.stderr
