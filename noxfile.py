@@ -38,6 +38,7 @@ PYPY_TESTS: Final = ("tests/core", "tests/library", "tests/end_to_end")
 CORE: Final = Path("packages/scoop-core")
 SERVER: Final = Path("packages/scoop-server")
 CLIENT: Final = Path("packages/scoop-client")
+EXPLORER: Final = Path("packages/scoop-explorer")
 
 
 def _enable_pyenv_versions() -> None:
@@ -61,7 +62,7 @@ def _group(name: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
 
 
-def _install(session: nox.Session, *groups: str, packages: Sequence[Path] = (CORE, SERVER, CLIENT)) -> None:
+def _install(session: nox.Session, *groups: str, packages: Sequence[Path] = (CORE, SERVER, CLIENT, EXPLORER)) -> None:
     """Install packages of this repository, editable, and the tools of these dependency groups."""
     editable = [word for package in packages for word in ("-e", str(package))]
     session.install(*editable, *(tool for group in groups for tool in _group(group)))
@@ -241,8 +242,24 @@ def core_size(session: nox.Session) -> None:
 def campaign_tests(session: nox.Session) -> None:
     """Run the tests marked as campaigns: a short run of each campaign, which must also find planted faults."""
     _install(session, "test")
-    # The tests on a booted systemd are a session of their own, because only one machine can run at a time.
-    session.run("pytest", *IN_PARALLEL, "-m", "campaign", "--ignore=tests/contrib", "tests", *session.posargs)
+    # Two kinds are sessions of their own: only one systemd can run at a time, and only one needs a browser.
+    session.run(
+        "pytest",
+        *IN_PARALLEL,
+        "-m",
+        "campaign",
+        "--ignore=tests/contrib",
+        "--ignore=tests/explorer",
+        "tests",
+        *session.posargs,
+    )
+
+
+@nox.session(default=False, tags=["campaign"])
+def browser(session: nox.Session) -> None:
+    """Use the explorer with Chromium, check its accessibility and take its pictures in docs; skipped without it."""
+    _install(session, "test", "browser")
+    session.run("pytest", "-m", "campaign", "tests/explorer", *session.posargs)
 
 
 @nox.session(default=False, tags=["campaign"])

@@ -82,6 +82,17 @@ class IndexedGraph(DependencyGraph):
         twin._load(graph._dependencies.copy(), graph._dependent_counts.copy())
         return twin
 
+    def to_graph(self) -> DependencyGraph:
+        """Return an independent copy without the reverse index, for analyses of the whole graph. O(P).
+
+        >>> IndexedGraph.from_mapping({"isl": ["gmp"], "gmp": []}).to_graph()
+        <DependencyGraph: 2 packages: isl, gmp>
+        """
+        twin = DependencyGraph.empty(reject_cycles=self._is_acyclic)
+        twin.reject_cycles = self.reject_cycles
+        twin._load(self._dependencies.copy(), self._dependent_counts.copy())
+        return twin
+
     def __getstate__(self) -> SlotState:
         """Return the attributes that a copy has: all but the observers."""
         attributes, slots = cast("SlotState", object.__getstate__(self))

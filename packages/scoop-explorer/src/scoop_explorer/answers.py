@@ -1,0 +1,203 @@
+"""The answers to questions: plain values, which the pages show and the API sends."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of the explorer: part of each page and each answer."""
+
+    source: str
+    batch: int
+    """The last batch of changes that is shown."""
+    packages: int
+    lag_seconds: float
+    """The time since everything that the source holds was shown."""
+    problem: str
+    """The reason for which the source cannot be read; empty if it can."""
+    is_loaded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A part of a list of names."""
+
+    total: int
+    names: tuple[str, ...]
+    offset: int = 0
+
+    @property
+    def more(self) -> int:
+        """The number of names behind the part."""
+        return self.total - self.offset - len(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """A package, and the number of others that depend on it directly."""
+
+    name: str
+    dependents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of one package, as it was seen."""
+
+    batch: int
+    time: str
+    """The time at which the explorer saw it, in UTC."""
+    package: str
+    kind: str
+    """``indexed``, ``changed`` or ``removed``."""
+    added: tuple[str, ...]
+    """The dependencies that were added."""
+    dropped: tuple[str, ...]
+    """The dependencies that were dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The figures of the whole graph as of a batch."""
+
+    batch: int
+    packages: int
+    dependencies: int
+    roots: int
+    """Packages that no other package needs."""
+    leaves: int
+    """Packages that need nothing."""
+    layers: int
+    most_needed: tuple[Needed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The answer of the start page."""
+
+    survey: Survey | None
+    """None while the graph is counted for the first time."""
+    cyclic_groups: int
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The direct neighbours of a package."""
+
+    name: str
+    dependencies: Listing
+    dependents: Listing
+    """All packages that depend on it directly, without itself."""
+    needs_itself: bool
+    drawn_dependencies: tuple[Needed, ...]
+    drawn_dependents: tuple[Needed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a package reaches, and what reaches it, as of a batch."""
+
+    batch: int
+    layer: int
+    """The number of the layer, from 1: each layer needs the ones before it."""
+    dependencies: Listing
+    dependents: Listing
+    removal: Listing
+    """The packages that must go first, in an order in which they can, and the package itself at the end."""
+    removal_requests: int
+    """The number of requests; more than packages if cycles must be released first."""
+    rebuild_steps: tuple[int, ...]
+    """How many packages a change rebuilds, step by step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The answer of a package page."""
+
+    neighbours: Neighbours
+    is_removable: bool
+    reach: Reach | None
+    """None while it is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedPackages:
+    """The dependencies or dependents of a package, direct or all."""
+
+    name: str
+    relation: str
+    scope: str
+    listing: Listing
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The requests that remove a package and all that needs it."""
+
+    name: str
+    requests: Listing
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """What a change of a package rebuilds: the packages of each step can be built in parallel."""
+
+    name: str
+    total: int
+    steps: tuple[Listing, ...]
+    more_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A shortest path by which one package needs another; empty without a path."""
+
+    start: str
+    goal: str
+    packages: tuple[str, ...]
+    is_reversed: bool
+    """True if only the goal needs the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A dependency of a package."""
+
+    package: str
+    dependency: str
+
+
+@dataclass(frozen=True, slots=True)
+class CyclicGroup:
+    """Packages that all need each other, and a few dependencies without which they would not."""
+
+    packages: Listing
+    breaking: tuple[Edge, ...]
+    breaking_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cycles:
+    """The answer of the cycles page."""
+
+    batch: int
+    total: int
+    groups: tuple[CyclicGroup, ...]
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The latest changes, the newest first."""
+
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The names that match a query: those that begin with it first."""
+
+    query: str
+    names: tuple[str, ...]
+    has_more: bool

@@ -1,0 +1,98 @@
+"""Expensive questions: one thread answers them in order, so that they never starve the cheap ones.
+
+A page waits a moment for an answer. If it takes longer, the page appears without it and asks again; the question goes
+on, and its answer is kept. After a change an older answer is shown, with its batch, until the new one is there.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+from scoop_core import IndexedGraph, UnknownPackage
+
+from scoop_explorer.live_index import LiveIndex
+
+T = TypeVar("T")
+
+WAIT_SECONDS: Final = 0.03
+"""The wait for an answer: most take less, and a page stays below 50 ms."""
+
+ANSWERS_MAX: Final = 512
+"""Answers that are kept, each of at most some hundred names."""
+
+QUEUE_MAX: Final = 32
+"""Questions that wait; more are rejected."""
+
+
+class BusyError(Exception):
+    """Too many expensive questions wait."""
+
+
+@dataclass
+class _Entry(Generic[T]):
+    """The last answer to a question and its revision, and the answer that is being found."""
+
+    answer: T | None = None
+    revision: int = -1
+    future: "Future[T] | None" = field(default=None, repr=False)
+
+
+class Deferred:
+    """Answers expensive questions about ``index``. Its methods belong to the event loop."""
+
+    def __init__(self, index: LiveIndex) -> None:
+        self._index = index
+        self._executor = ThreadPoolExecutor(1, "questions")
+        self._entries: OrderedDict[Hashable, _Entry[Any]] = OrderedDict()
+        self.waiting = 0
+        """The number of questions that wait or are being answered."""
+
+    def close(self) -> None:
+        """Answer no further questions."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def ask(self, key: Hashable, question: Callable[[IndexedGraph, int], T]) -> T | None:
+        """Return the answer to the question with this key, or None if it is not there in time.
+
+        Raises :exc:`BusyError`, and :exc:`~scoop_core.UnknownPackage` as the question does.
+        """
+        entry: _Entry[T] = self._entries.setdefault(key, _Entry())
+        self._entries.move_to_end(key)
+        if entry.answer is not None and entry.revision == self._index.revision:
+            return entry.answer
+        waiting = asyncio.wrap_future(entry.future or self._begin(key, entry, question))
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                return await asyncio.shield(waiting)
+        except TimeoutError:
+            waiting.add_done_callback(lambda each: each.cancelled() or each.exception())  # nobody waits for it now
+            return entry.answer
+
+    def _begin(self, key: Hashable, entry: _Entry[T], question: Callable[[IndexedGraph, int], T]) -> "Future[T]":
+        if self.waiting >= QUEUE_MAX:
+            raise BusyError
+        while len(self._entries) > ANSWERS_MAX:
+            self._entries.popitem(last=False)
+        self.waiting += 1
+        revision = self._index.revision
+        loop = asyncio.get_running_loop()
+        future = entry.future = self._executor.submit(self._index.ask_at_length, question)
+
+        def keep(future: "Future[T]") -> None:
+            self.waiting -= 1
+            entry.future = None
+            error = None if future.cancelled() else future.exception()
+            if isinstance(error, UnknownPackage):
+                self._entries.pop(key, None)
+            elif error is None and not future.cancelled():
+                entry.answer, entry.revision = future.result(), revision
+
+        def keep_soon(future: "Future[T]") -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(keep, future)
+
+        future.add_done_callback(keep_soon)
+        return future

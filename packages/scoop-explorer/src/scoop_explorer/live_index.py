@@ -1,0 +1,186 @@
+"""The index in memory: a thread follows the source, any thread may ask."""
+
+import gc
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from scoop_core import DependencyGraph, GraphEvent, IndexedGraph
+
+from scoop_explorer.answers import Change, Status
+from scoop_explorer.names import NameIndex
+from scoop_explorer.sources import Source, SourceError
+from scoop_server.storage.follower import Batch, Loaded
+
+T = TypeVar("T")
+
+POLL_SECONDS: Final = 0.1
+"""The interval of polls: short against a second of lag, and a few system calls each."""
+
+CHANGES_KEPT: Final = 200
+"""The latest changes that are shown."""
+
+_ATTEMPTS: Final = 20
+"""How often a quick question is tried beside changes before it waits for the lock."""
+
+_ATTEMPT_SECONDS: Final = 0.0005
+
+_ADDED_SHOWN: Final = 5
+"""Dependencies shown for a change."""
+
+
+class LiveIndex:
+    """Follows ``source`` from :meth:`start` to :meth:`stop`.
+
+    ``on_change`` is called in the following thread after each poll that has changed something people see.
+    """
+
+    def __init__(self, source: Source, on_change: Callable[[], None] = lambda: None) -> None:
+        self.on_change = on_change
+        self.names = NameIndex()
+        self.revision = 0
+        """Even while the graph is at rest, odd while it changes."""
+        self._source = source
+        self._graph = IndexedGraph()
+        self._lock = threading.Lock()
+        self._batch = 0
+        self._is_loaded = False
+        self._problem = ""
+        self._current_at = self.polled_at = time.monotonic()
+        """The times of the last poll that was current, and of the last poll."""
+        self._changes: deque[Change] = deque(maxlen=CHANGES_KEPT)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Follow no longer."""
+        self._stopping.set()
+        self._thread.join()
+        self._source.close()
+
+    # Asking
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Return whether there is an index to show."""
+        return self._is_loaded
+
+    @property
+    def batch(self) -> int:
+        """Return the number of the last batch that is shown."""
+        return self._batch
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Return the latest changes, the newest first."""
+        return tuple(reversed(self._changes.copy()))
+
+    def status(self) -> Status:
+        """Return what each page tells about the source."""
+        lag = time.monotonic() - self._current_at
+        return Status(
+            self._source.path,
+            self._batch,
+            len(self._graph),
+            0.0 if lag < 3 * POLL_SECONDS else round(lag, 1),  # the polls themselves are no lag
+            self._problem,
+            self._is_loaded,
+        )
+
+    def ask(self, question: Callable[[IndexedGraph], T]) -> T:
+        """Ask a question of few look-ups, without waiting for the long ones.
+
+        It is asked again if the graph has changed meanwhile, so that an answer never mixes two states.
+        """
+        for _ in range(_ATTEMPTS):
+            revision, graph = self.revision, self._graph
+            if revision % 2 == 0:
+                try:
+                    answer = question(graph)
+                except (KeyError, RuntimeError):
+                    if self.revision == revision:
+                        raise
+                else:
+                    if self.revision == revision:
+                        return answer
+            time.sleep(_ATTEMPT_SECONDS)
+        with self._lock:
+            return question(self._graph)
+
+    def ask_at_length(self, question: Callable[[IndexedGraph, int], T]) -> T:
+        """Ask a question that walks the graph, with the number of the batch; changes wait until it is answered."""
+        with self._lock:
+            return question(self._graph, self._batch)
+
+    def copy(self) -> tuple[DependencyGraph, int]:
+        """Return a copy of the graph without its reverse index, and its batch."""
+        with self._lock:
+            return self._graph.to_graph(), self._batch
+
+    # Following
+
+    def _follow(self) -> None:
+        while not self._stopping.is_set():
+            pause = POLL_SECONDS
+            before = self._problem
+            try:
+                delivered = self._source.poll()
+            except SourceError as error:
+                self._problem = str(error)
+                has_changed = self._problem != before
+            else:
+                self._problem = ""
+                for each in delivered:
+                    self._apply(each)
+                if self._source.is_current:
+                    self._current_at = time.monotonic()
+                elif delivered:
+                    pause = 0.0
+                has_changed = bool(delivered or before)
+            self.polled_at = time.monotonic()
+            if has_changed:
+                self.on_change()
+            self._stopping.wait(pause)
+
+    def _apply(self, delivered: Loaded | Batch) -> None:
+        if isinstance(delivered, Loaded):
+            graph = IndexedGraph.from_graph(delivered.graph)
+            graph.subscribe(self._note)
+            names = NameIndex(graph)
+            with self._lock:
+                self.revision += 1
+                self._graph, self.names, self._batch = graph, names, delivered.batch
+                self.revision += 1
+            self._is_loaded = True
+            gc.collect()
+            gc.freeze()  # a collection need not walk a million packages
+            return
+        with self._lock:
+            self.revision += 1
+            try:
+                self._batch = delivered.batch
+                self._graph.apply_lines(delivered.lines)
+            finally:
+                self.revision += 1
+
+    def _note(self, event: GraphEvent) -> None:
+        self.names.add(change.package for change in event.changes if change.before is None)
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        for package, before, after in event.changes[-CHANGES_KEPT:]:
+            kind = "removed" if after is None else "indexed" if before is None else "changed"
+            old, new = before or (), after or ()
+            added = tuple(name for name in new if name not in old)[:_ADDED_SHOWN]
+            dropped = tuple(name for name in old if name not in new)[:_ADDED_SHOWN] if after is not None else ()
+            self._changes.append(Change(self._batch, now, package, kind, added, dropped))

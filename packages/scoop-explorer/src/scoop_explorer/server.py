@@ -1,0 +1,113 @@
+"""The process: a socket, uvicorn with limits, and an orderly end."""
+
+import asyncio
+import socket
+from types import FrameType
+from typing import Any, Final, cast
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from scoop_explorer.application import Application
+
+CONNECTIONS_MAX: Final = 300
+"""Connections at a time, event streams included; further ones are answered 503."""
+
+HEAD_SECONDS_MAX: Final = 10.0
+"""The time in which a request must arrive: a person's browser needs none of it."""
+
+HEAD_BYTES_MAX: Final = 16_384
+"""The size of a request with its header fields."""
+
+KEEP_ALIVE_SECONDS: Final = 10
+"""How long a connection may be idle between two requests."""
+
+END_SECONDS: Final = 3
+"""How long requests may go on after a signal to end."""
+
+
+class BoundedProtocol(H11Protocol):
+    """HTTP with a deadline for each request to arrive: uvicorn itself waits for it without limit."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
+        """Expect a request."""
+        super().connection_made(transport)
+        self._expect_request()
+
+    def data_received(self, data: bytes) -> None:
+        """Receive a part of a request."""
+        super().data_received(data)
+        if self._is_in_request:
+            self._forget_deadline()
+        elif self._deadline is None:
+            self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def _expect_request(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_SECONDS_MAX, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        self._deadline = None
+        if not self._is_in_request:
+            self.transport.close()
+
+    @property
+    def _is_in_request(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
+        return cycle is not None and not cycle.response_complete
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class _Server(uvicorn.Server):
+    """Ends the event streams at a signal, so that the end need not wait for them."""
+
+    def __init__(self, config: uvicorn.Config, application: Application) -> None:
+        super().__init__(config)
+        self._application = application
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._application.events.close)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises OSError."""
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = infos[0]
+    return socket.create_server(address[:2], family=family, backlog=128)
+
+
+def serve(application: Application, listener: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    protocol: Any = BoundedProtocol
+    config = uvicorn.Config(
+        application.asgi,
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=END_SECONDS,
+    )
+    _Server(config, application).run(sockets=[listener])

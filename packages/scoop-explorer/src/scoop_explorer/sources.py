@@ -1,0 +1,77 @@
+"""Sources of an index: where the explorer reads it, and how it learns of changes."""
+
+import os
+import re
+from typing import Final, Protocol
+from zlib import crc32
+
+from scoop_core import ENCODING, DependencyGraph, ScoopError
+
+from scoop_server.storage.follower import Batch, DataDirectoryError, Follower, Loaded
+
+SourceError = DataDirectoryError
+"""A source that cannot be read now. The message is one line for a person."""
+
+_TRAILER: Final = re.compile(rb"#end packages ([0-9]{1,18}) crc32 ([0-9a-f]{8})\n\Z")
+
+
+class Source(Protocol):
+    """An index that can be followed. All calls come from one thread."""
+
+    path: str
+    """The name of the source, for people."""
+
+    is_current: bool
+    """True if the last poll has delivered everything that the source held."""
+
+    def poll(self) -> list[Loaded | Batch]:
+        """Return what was acknowledged since the last poll, in order; the first delivery is a :class:`Loaded`.
+
+        Raises :exc:`SourceError` if the source cannot be read now. A later poll tries again.
+        """
+
+    def close(self) -> None:
+        """Release the source."""
+
+
+def open_source(path: str) -> Source:
+    """Return the source at ``path``: a dump if that is a file, else a data directory, which may still be missing."""
+    return DumpFile(path) if os.path.isfile(path) else Follower(path)
+
+
+class DumpFile:
+    """The output of ``scoop-server dump``, or other INDEX lines. It is read again when the file is replaced."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.is_current = False
+        self._version: tuple[int, int, int] | None = None
+
+    def poll(self) -> list[Loaded | Batch]:
+        """Return the index if the file has changed. Raises :exc:`SourceError`."""
+        self.is_current = False
+        try:
+            status = os.stat(self.path)
+            version = (status.st_ino, status.st_size, status.st_mtime_ns)
+            delivered: list[Loaded | Batch] = []
+            if version != self._version:
+                with open(self.path, "rb") as file:
+                    delivered.append(Loaded(_decode_dump(file.read()), 0))
+                self._version = version
+        except (OSError, ScoopError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise SourceError(f"cannot read {self.path}: {reason}; name another dump") from error
+        self.is_current = True
+        return delivered
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
+
+def _decode_dump(data: bytes) -> DependencyGraph:
+    """Return the graph of a dump. Raises ValueError if it is not complete, ScoopError for a line that is not OK."""
+    if data.startswith(b"#scoop dump "):
+        trailer = _TRAILER.search(data)
+        if trailer is None or int(trailer[2], 16) != crc32(data[: trailer.start()]):
+            raise ValueError("the dump is incomplete or damaged")
+    return DependencyGraph.from_lines(data.decode(ENCODING).splitlines())

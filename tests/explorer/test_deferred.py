@@ -1,0 +1,138 @@
+"""Expensive questions: a page does not wait for them, older answers are shown meanwhile, and too many are rejected."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from scoop_core import DependencyGraph, IndexedGraph, UnknownPackage
+
+from scoop_explorer import deferred as deferred_module
+from scoop_explorer.deferred import QUEUE_MAX, BusyError, Deferred
+
+from tests.support.data_directory import create_directory
+from tests.support.explorer import exploring
+
+
+class SettableIndex:
+    """The part of a live index that questions need."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.graph = IndexedGraph.from_mapping({"gmp": []})
+
+    def ask_at_length(self, question: object) -> object:
+        assert callable(question)
+        return question(self.graph, self.revision)
+
+
+@pytest.fixture(autouse=True)
+def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deferred_module, "WAIT_SECONDS", 0.05)
+
+
+def make_deferred() -> tuple[Deferred, SettableIndex]:
+    index = SettableIndex()
+    return Deferred(index), index  # type: ignore[arg-type]  # only a part of it is used
+
+
+def test_an_answer_is_kept_until_the_graph_changes() -> None:
+    async def run() -> None:
+        deferred, index = make_deferred()
+        asked: list[int] = []
+
+        def question(_graph: IndexedGraph, batch: int) -> str:
+            asked.append(batch)
+            return f"answer {batch}"
+
+        assert await deferred.ask("key", question) == "answer 0"
+        await asyncio.sleep(0)
+        assert await deferred.ask("key", question) == "answer 0"
+        index.revision = 2
+        assert await deferred.ask("key", question) == "answer 2"
+        assert asked == [0, 2]
+        deferred.close()
+
+    asyncio.run(run())
+
+
+def test_a_long_question_gives_none_and_later_its_answer() -> None:
+    async def run() -> None:
+        deferred, index = make_deferred()
+        may_end = threading.Event()
+
+        def question(_graph: IndexedGraph, batch: int) -> int:
+            assert may_end.wait(60)
+            return batch
+
+        assert await deferred.ask("key", question) is None
+        assert await deferred.ask("key", question) is None  # asked once
+        assert deferred.waiting == 1
+        may_end.set()
+        while (answer := await deferred.ask("key", question)) is None:
+            pass
+        assert answer == 0
+        may_end.clear()
+        index.revision = 2
+        assert await deferred.ask("key", question) == 0  # the older answer, until the new one is there
+        may_end.set()
+        deferred.close()
+
+    asyncio.run(run())
+
+
+def test_too_many_questions_are_rejected() -> None:
+    async def run() -> None:
+        deferred, _ = make_deferred()
+        may_end = threading.Event()
+        asking = [
+            asyncio.ensure_future(deferred.ask(number, lambda _graph, _batch: may_end.wait(60)))
+            for number in range(QUEUE_MAX)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(BusyError):
+            await deferred.ask("one more", lambda _graph, _batch: None)
+        may_end.set()
+        await asyncio.gather(*asking)
+        deferred.close()
+
+    asyncio.run(run())
+
+
+def test_the_error_of_a_question_reaches_who_asks() -> None:
+    async def run() -> None:
+        deferred, _ = make_deferred()
+        for _attempt in range(2):
+            with pytest.raises(UnknownPackage):
+                await deferred.ask("key", lambda graph, _batch: graph.dependencies("nowhere"))
+        deferred.close()
+
+    asyncio.run(run())
+
+
+def test_pages_appear_while_an_expensive_question_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_directory(tmp_path / "data", DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}))
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def ponder(graph: IndexedGraph, *packages: str) -> tuple[str, ...]:
+        has_begun.set()
+        assert may_end.wait(60)
+        return original(graph, *packages)
+
+    with exploring(tmp_path / "data") as explored:
+        original = IndexedGraph.transitive_dependents
+        monkeypatch.setattr(IndexedGraph, "transitive_dependents", ponder)
+        page = explored.client.get("/packages/gmp").text
+        assert has_begun.wait(60)
+        assert "No.</strong>" in page
+        assert "Still counting" in page
+        assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in page
+        response = explored.client.get("/api/v1/packages/gmp")
+        assert (response.status_code, response.json()["answer"]["reach"]) == (202, None)
+        assert response.headers["retry-after"] == "1"
+        assert "Still counting" in explored.client.get("/rebuild/gmp").text
+        for url in ("/", "/search?q=g", "/cycles", "/changes", "/livez"):
+            assert explored.client.get(url).status_code == 200
+        may_end.set()
+        assert "What would have to go first" in explored.page("/packages/gmp")

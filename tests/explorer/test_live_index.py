@@ -1,0 +1,196 @@
+"""The index in memory: what it shows of a source that changes, breaks and comes back."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+
+from scoop_core import DependencyGraph, IndexedGraph, UnknownPackage
+
+from scoop_explorer.live_index import CHANGES_KEPT, LiveIndex
+from scoop_explorer.sources import DumpFile, SourceError
+from scoop_server.storage.follower import Batch, Loaded
+
+from tests.support.explorer import exploring, wait_until
+
+
+class ScriptedSource:
+    """Delivers what a test puts into it."""
+
+    def __init__(self, graph: DependencyGraph | None = None) -> None:
+        self.path = "scripted"
+        self.is_current = True
+        self.problem = ""
+        self._lock = threading.Lock()
+        self._deliveries: list[Loaded | Batch] = [] if graph is None else [Loaded(graph, 0)]
+        self._batch = 0
+
+    def commit(self, *lines: str) -> None:
+        with self._lock:
+            self._batch += 1
+            self._deliveries.append(Batch("".join(f"{line}\n" for line in lines), self._batch))
+
+    def load(self, graph: DependencyGraph) -> None:
+        with self._lock:
+            self._deliveries.append(Loaded(graph, self._batch))
+
+    def poll(self) -> list[Loaded | Batch]:
+        if self.problem:
+            raise SourceError(self.problem)
+        with self._lock:
+            delivered, self._deliveries = self._deliveries, []
+        return delivered
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def following(source: ScriptedSource) -> Iterator[LiveIndex]:
+    index = LiveIndex(source)
+    index.start()
+    try:
+        yield index
+    finally:
+        index.stop()
+
+
+@pytest.fixture
+def source() -> ScriptedSource:
+    return ScriptedSource(DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}))
+
+
+def test_changes_are_listed_with_what_they_changed_the_newest_first(source: ScriptedSource) -> None:
+    source.commit("INDEX|cloog|isl,gmp", "INDEX|make|")
+    source.commit("INDEX|isl|make", "REMOVE|cloog|")
+    with following(source) as index:
+        wait_until(lambda: index.batch == 2)
+        found = [(each.batch, each.kind, each.package, each.added, each.dropped) for each in index.changes]
+    assert found == [
+        (2, "removed", "cloog", (), ()),
+        (2, "changed", "isl", ("make",), ("gmp",)),
+        (1, "indexed", "make", (), ()),
+        (1, "indexed", "cloog", ("isl", "gmp"), ()),
+    ]
+
+
+def test_only_the_latest_changes_are_kept(source: ScriptedSource) -> None:
+    source.commit(*(f"INDEX|p{number}|" for number in range(CHANGES_KEPT + 50)))
+    with following(source) as index:
+        wait_until(lambda: index.batch == 1)
+        assert len(index.changes) == CHANGES_KEPT
+        assert index.changes[0].package == f"p{CHANGES_KEPT + 49}"
+
+
+def test_new_names_are_found_and_removed_ones_are_not(source: ScriptedSource) -> None:
+    source.commit("INDEX|gmp-doc|", "REMOVE|isl|")
+    with following(source) as index:
+        wait_until(lambda: index.batch == 1)
+        assert index.ask(lambda graph: index.names.find("gmp", 10, graph)).names == ("gmp", "gmp-doc")
+        assert index.ask(lambda graph: index.names.find("isl", 10, graph)).names == ()
+
+
+def test_a_source_that_breaks_keeps_its_last_state_and_the_lag_grows(source: ScriptedSource) -> None:
+    with following(source) as index:
+        wait_until(lambda: index.is_loaded)
+        source.problem = "the disk is gone"
+        wait_until(lambda: index.status().problem == "the disk is gone")
+        wait_until(lambda: index.status().lag_seconds > 0)
+        assert index.status().packages == 2
+        source.problem = ""
+        source.commit("INDEX|make|")
+        wait_until(lambda: index.batch == 1)
+        assert index.status().problem == ""
+        wait_until(lambda: index.status().lag_seconds == 0)
+
+
+def test_a_source_that_starts_again_replaces_everything(source: ScriptedSource) -> None:
+    with following(source) as index:
+        wait_until(lambda: index.is_loaded)
+        source.load(DependencyGraph.from_mapping({"other": []}))
+        wait_until(lambda: index.status().packages == 1)
+        assert index.ask(list) == ["other"]
+        assert index.ask(lambda graph: index.names.find("gmp", 10, graph)).names == ()
+
+
+def test_a_quick_answer_never_mixes_two_states(source: ScriptedSource) -> None:
+    """Each batch indexes a pair or removes it; a question of several steps sees both or neither."""
+    with following(source) as index:
+        wait_until(lambda: index.is_loaded)
+
+        def write() -> None:
+            for _ in range(150):
+                source.commit("INDEX|left|", "INDEX|right|left")
+                source.commit("REMOVE|right|", "REMOVE|left|")
+
+        writer = threading.Thread(target=write)
+        writer.start()
+
+        def look(graph: IndexedGraph) -> tuple[bool, bool]:
+            return "left" in graph, "right" in graph
+
+        while index.batch < 300:
+            left, right = index.ask(look)
+            assert left is right
+        writer.join()
+
+
+def test_a_quick_question_does_not_wait_for_a_long_one(source: ScriptedSource) -> None:
+    with following(source) as index:
+        wait_until(lambda: index.is_loaded)
+        has_begun, may_end = threading.Event(), threading.Event()
+
+        def ponder(_graph: IndexedGraph, _batch: int) -> None:
+            has_begun.set()
+            assert may_end.wait(60)
+
+        thread = threading.Thread(target=index.ask_at_length, args=(ponder,))
+        thread.start()
+        assert has_begun.wait(60)
+        assert index.ask(len) == 2
+        may_end.set()
+        thread.join()
+
+
+def test_an_unknown_package_is_an_error_of_the_question(source: ScriptedSource) -> None:
+    with following(source) as index:
+        wait_until(lambda: index.is_loaded)
+        with pytest.raises(UnknownPackage):
+            index.ask(lambda graph: graph.dependencies("nowhere"))
+
+
+def make_dump(path: Path) -> Path:
+    body = "#scoop dump 1\nINDEX|gmp|\nINDEX|isl|gmp\n"
+    path.write_text(f"{body}#end packages 2 crc32 {crc32(body.encode()):08x}\n")
+    return path
+
+
+def test_a_dump_is_shown_and_read_again_when_it_is_replaced(tmp_path: Path) -> None:
+    path = make_dump(tmp_path / "index.dump")
+    source = DumpFile(str(path))
+    [loaded] = source.poll()
+    assert isinstance(loaded, Loaded)
+    assert list(loaded.graph) == ["gmp", "isl"]
+    assert source.poll() == []
+    assert source.is_current
+    (tmp_path / "new").write_text("INDEX|make|\n")
+    (tmp_path / "new").rename(path)
+    [loaded] = source.poll()
+    assert isinstance(loaded, Loaded)
+    assert list(loaded.graph) == ["make"]
+
+
+@pytest.mark.parametrize("change", [("gmp", "gmq"), ("#end", "#END"), ("isl|gmp", "isl|gnu"), ("INDEX", "BLINDEX")])
+def test_a_damaged_dump_is_an_error(tmp_path: Path, change: tuple[str, str]) -> None:
+    path = make_dump(tmp_path / "index.dump")
+    path.write_text(path.read_text().replace(*change, 1))
+    with pytest.raises(SourceError, match=r"cannot read .*index\.dump: .*; name another dump"):
+        DumpFile(str(path)).poll()
+
+
+def test_a_dump_can_be_explored(tmp_path: Path) -> None:
+    with exploring(make_dump(tmp_path / "index.dump")) as explored:
+        assert "isl" in explored.page("/packages/gmp")

@@ -1,0 +1,100 @@
+"""The explorer in the process of a test, and as a process of its own."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+from starlette.testclient import TestClient
+
+from scoop_explorer.application import Application
+from scoop_explorer.sources import Source, open_source
+
+WAIT_SECONDS: Final = 60.0
+"""Longest wait for an event that must happen; only a bug takes longer."""
+
+
+def wait_until(is_true: Callable[[], object]) -> None:
+    """Wait until ``is_true()``. Raises AssertionError after :data:`WAIT_SECONDS`."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not is_true():
+        if time.monotonic() > deadline:
+            raise AssertionError("the event has not happened")
+        time.sleep(0.02)
+
+
+class Explored:
+    """An explorer in this process, with a client."""
+
+    def __init__(self, application: Application, client: TestClient) -> None:
+        self.application = application
+        self.client = client
+
+    def page(self, url: str, status: int = 200) -> str:
+        """Return the HTML of a page, complete."""
+        while True:
+            response = self.client.get(url)
+            assert response.status_code == status, response.text
+            if "data-pending" not in response.text:
+                return response.text
+            time.sleep(0.02)
+
+    def json(self, url: str, status: int = 200) -> object:
+        """Return the answer of the API, complete."""
+        while True:
+            response = self.client.get(f"/api/v1{url}")
+            if response.status_code != 202:
+                assert response.status_code == status, response.text
+                return response.json().get("answer")
+            time.sleep(0.02)
+
+
+@contextmanager
+def exploring(source: Source | Path) -> Iterator[Explored]:
+    """Explore a source, or the directory or the dump at a path, once it is loaded and counted."""
+    application = Application(open_source(str(source)) if isinstance(source, Path) else source, ["testserver"])
+    with TestClient(application.asgi) as client:
+        wait_until(lambda: application.index.is_loaded and application.surveyor.survey)
+        yield Explored(application, client)
+
+
+class ExplorerProcess:
+    """The command ``scoop-explorer`` as a process of its own, on a free port."""
+
+    def __init__(self, source: Path, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "scoop_explorer.cli", str(source), "--listen", "127.0.0.1:0", *arguments],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ,
+        )
+        assert self._process.stderr is not None
+        line = self._process.stderr.readline()
+        match = re.search(r"at http://127\.0\.0\.1:(\d+)", line)
+        assert match is not None, line
+        self.port = int(match[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def stop(self) -> tuple[int, str]:
+        """End it with SIGTERM; return its exit status and what it has logged."""
+        self._process.terminate()
+        _, log = self._process.communicate(timeout=WAIT_SECONDS)
+        return self._process.returncode, log
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self.stop()
