@@ -156,9 +156,9 @@ def test_a_server_that_is_process_1_stops_at_sigterm(tmp_path: Path) -> None:
 
 def test_the_services_are_pinned_and_published_on_loopback_only() -> None:
     services = load("compose.yaml")["services"]
-    assert services.keys() == {"scoop", "prometheus", "grafana"}
+    assert services.keys() == {"scoop", "explorer", "prometheus", "grafana"}
     for name, each in services.items():
-        assert name == "scoop" or PINNED.fullmatch(each["image"])
+        assert name in {"scoop", "explorer"} or PINNED.fullmatch(each["image"])
         assert all(port.startswith("127.0.0.1:") for port in each["ports"])
 
 
