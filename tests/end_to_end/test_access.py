@@ -103,14 +103,3 @@ def test_a_resumed_session_is_checked_like_a_new_one(
         with pytest.raises((OSError, AssertionError)):
             ask(server, 1, session)
         server.wait_for_log(r"failed: the subject of the client's certificate \(CN=builder\) is not accepted here")
-
-
-@pytest.mark.parametrize("head", ["POST / HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET /INDEX|evil| HTTP/1.0\n"])
-def test_a_browser_is_disconnected_before_its_lines_are_read(head: str) -> None:
-    with ServerProcess("--memory") as server:
-        with server.connect() as browser:
-            browser.send(head.encode() + b"INDEX|evil|\n")
-            browser.wait_until_closed()
-        server.wait_for_log("HTTP request")
-        with server.connect() as client:
-            assert client.ask("QUERY|evil|") == ["FAIL"]

@@ -120,16 +120,6 @@ def test_a_time_out_closes_one_client(option: str, sent: bytes, reason: str) -> 
         assert is_served(healthy)
 
 
-def test_connections_over_the_limit_are_closed() -> None:
-    with ServerProcess("--memory", "--max-clients", "3") as server, connected(server, 3) as clients:
-        assert all(is_served(client) for client in clients)
-        for _ in range(5):
-            with server.connect() as late:
-                late.wait_until_closed()
-            assert all(is_served(client) for client in clients)
-        server.wait_for_log(r"WARNING closed the connection of \S+: too many clients \(limit 3\)")
-
-
 def test_repeated_changes_do_not_fill_the_disk(tmp_path: Path) -> None:
     arguments = ("--data-dir", str(tmp_path / "data"), "--compaction-threshold", "100000")
     with ServerProcess(*arguments) as server, server.connect() as hostile:

@@ -117,16 +117,6 @@ class BlockingClient:
             answers.append(answer[:-1].decode("ascii"))
         return answers
 
-    def skip_answers(self, answer: bytes, count: int) -> None:
-        """Read ``count`` replies, each of which must be ``answer``, with its newline."""
-        many = answer * 10_000
-        left = len(answer) * count
-        while left:
-            expected = many[: min(left, len(many))]
-            if self._reader.read(len(expected)) != expected:
-                raise AssertionError(f"not all of the answers are {answer!r}")
-            left -= len(expected)
-
     def ask(self, *lines: str) -> list[str]:
         """Send the lines, pipelined, and return their replies."""
         answers: list[str] = []

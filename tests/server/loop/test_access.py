@@ -19,10 +19,13 @@ def test_a_read_only_listener_answers_queries_and_rejects_changes(caplog: pytest
         assert "this listener is read-only" in caplog.text
 
 
-def test_a_client_whose_first_line_is_an_http_request_is_disconnected(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("head", [b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /INDEX|evil| HTTP/1.0\n"])
+def test_a_client_whose_first_line_is_an_http_request_is_disconnected(
+    head: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     with Loop() as loop:
         peer = loop.connect()
-        peer.send(b"POST / HTTP/1.1\r\nHost: x\r\n\r\nINDEX|a|\n")
+        peer.send(head + b"INDEX|a|\n")
         loop.turn()
         assert peer.has_ended()
         assert len(loop.graph) == 0
