@@ -1,0 +1,120 @@
+"""docs/client.md and the client's part of the README: every example runs and prints what is shown."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from scoop_client.cli.importing import ECOSYSTEMS
+from scoop_client.cli.settings import CONFIG_VARIABLE, VARIABLES
+from scoop_client.ecosystems.debian import APT_LISTS
+
+from tests.support.pages import ROOT, code_blocks, code_spans, table_rows
+from tests.support.process import WAIT_SECONDS, ServerProcess, server_environment
+
+PAGE: Final = ROOT / "docs" / "client.md"
+README: Final = ROOT / "README.md"
+
+DOCUMENTED_ADDRESS: Final = "127.0.0.1:8080"
+
+
+class Place:
+    """A directory in which a server was started without options, but for its port."""
+
+    def __init__(self, directory: Path, address: str) -> None:
+        self._directory = directory
+        self._address = address
+        shim = directory / "bin" / "scoop"
+        shim.parent.mkdir()
+        shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m scoop_client.cli.main "$@"\n')
+        shim.chmod(0o755)
+        path = f"{shim.parent}:{os.environ['PATH']}"
+        self._environment = server_environment({"SCOOP_SERVER": address, "HOME": str(directory), "PATH": path})
+
+    def run(self, command: str) -> str:
+        """Return the output of a command line, with the documented address."""
+        return self._run(["bash", "-c", command.replace(DOCUMENTED_ADDRESS, self._address)])
+
+    def run_program(self, program: str) -> str:
+        """Return the output of a Python program."""
+        return self._run([sys.executable, "-c", program.replace(DOCUMENTED_ADDRESS, self._address)])
+
+    def _run(self, command: list[str]) -> str:
+        finished = subprocess.run(
+            command,
+            cwd=self._directory,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
+        return finished.stdout.replace(self._address, DOCUMENTED_ADDRESS)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    directory = tmp_path_factory.mktemp("place")
+    with ServerProcess(working_directory=directory) as server:
+        yield Place(directory, f"127.0.0.1:{server.port}")
+
+
+def steps_of(block: str) -> Iterator[tuple[str, str]]:
+    """Yield each command of a session with the output shown."""
+    for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, shown = step.partition("\n")
+        yield command, shown
+
+
+def without_numbers(text: str) -> str:
+    """Return ``text`` with each number masked: they differ from machine to machine and from day to day."""
+    return re.sub(r" *\d[\d,.]*", " N", text)
+
+
+def test_the_tour(place: Place) -> None:
+    for block in code_blocks(PAGE, "console"):
+        for command, shown in steps_of(block):
+            printed = place.run(command)
+            if command == "scoop ping":
+                printed, shown = without_numbers(printed), without_numbers(shown)  # noqa: PLW2901  # of this step
+            assert printed == shown, command
+    for program in code_blocks(PAGE, "python"):
+        assert place.run_program(program).splitlines() == re.findall(r"print\(.*\)  # (.+)$", program, re.MULTILINE)
+
+
+@pytest.mark.campaign
+@pytest.mark.skipif(not list(APT_LISTS.glob("*_main_*_Packages*")), reason="this machine has no package lists of apt")
+@pytest.mark.parametrize("page", [PAGE, README], ids=["client", "readme"])
+def test_the_archive_of_this_machine(place: Place, page: Path) -> None:
+    blocks = code_blocks(page, "shell-session")
+    assert blocks
+    for block in blocks:
+        for command, shown in steps_of(block):
+            assert without_numbers(place.run(command)) == without_numbers(shown), command
+
+
+def test_the_settings_are_listed() -> None:
+    rows = {
+        code_spans(flag)[0]: code_spans(variable)[0]
+        for flag, variable, _ in table_rows(PAGE, "flag", "variable", "meaning")
+    }
+    expected = {f"--{name.replace('_', '-')}": variable for name, variable in VARIABLES.items() if name != "data"}
+    assert rows == expected | {"--from": VARIABLES["data"], "--config": CONFIG_VARIABLE}
+
+
+def test_the_ecosystems_are_listed() -> None:
+    rows = table_rows(PAGE, "ecosystem", "input", "a package is named", "dependencies")
+    assert [code_spans(row[0])[0] for row in rows] == list(ECOSYSTEMS)
+
+
+def test_the_settings_file_is_valid(place: Place, tmp_path: Path) -> None:
+    [content] = code_blocks(PAGE, "toml")
+    (tmp_path / "client.toml").write_text(content)
+    printed = place.run(f"SCOOP_SERVER= scoop --config {tmp_path}/client.toml ping")
+    assert "cannot read the certificates /etc/scoop/authority.pem" in printed
