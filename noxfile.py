@@ -115,12 +115,12 @@ def pypy(session: nox.Session) -> None:
 
 @nox.session(tags=["check"])
 def build(session: nox.Session) -> None:
-    """Build the wheels and sdists, check their contents, and run the server from its wheel."""
+    """Build the wheels and sdists, check their contents, and run the server and the client from their wheels."""
     session.install(*_group("build"))
     work = Path(session.create_tmp()).resolve()
     dist, clean = work / "dist", work / "clean"
     shutil.rmtree(dist, ignore_errors=True)
-    for package in (CORE, SERVER):
+    for package in (CORE, SERVER, CLIENT):
         name = package.name.replace("-", "_")
         # Without further options this builds the sdist, and the wheel from the sdist.
         session.run("python", "-m", "build", "--outdir", str(dist), str(package))
@@ -129,14 +129,19 @@ def build(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", *map(str, sorted(dist.iterdir())))
 
     session.run("python", "-m", "venv", "--clear", str(clean))
-    # Without an index, so that a dependency beyond the two wheels fails.
-    session.run(
-        str(clean / "bin" / "pip"), "install", "--no-index", "--find-links", str(dist), "scoop-server", external=True
-    )
-    for shipped in ("man/man1/scoop-server.1", "bash-completion/completions/scoop-server"):
+    # Without an index, so that a dependency beyond the three wheels fails.
+    offline = ("--no-index", "--find-links", str(dist))
+    session.run(str(clean / "bin" / "pip"), "install", *offline, "scoop-server", "scoop-client", external=True)
+    for shipped in (
+        "man/man1/scoop-server.1",
+        "man/man1/scoop.1",
+        "bash-completion/completions/scoop-server",
+        "bash-completion/completions/scoop",
+    ):
         if not (clean / "share" / shipped).is_file():
             session.error(f"the wheel does not install share/{shipped}")
     session.run(str(clean / "bin" / "scoop-server"), "--version", external=True)
+    session.run(str(clean / "bin" / "scoop"), "--version", external=True)
     session.run("python", "-m", "tests.smoke", str(clean / "bin" / "scoop-server"))
 
 
