@@ -34,20 +34,18 @@ def test_a_connection_over_the_limit_of_clients_is_closed(caplog: pytest.LogCapt
         assert loop.exchange(peers[1]) == ANSWER
 
 
-def test_a_connection_that_is_aborted_before_it_is_accepted_does_not_delay_the_next() -> None:
-    with Loop() as loop:
-        loop.listeners[0].add(ConnectionAbortedError())
-        assert loop.exchange(loop.connect()) == ANSWER
+def test_a_connection_that_is_aborted_before_it_is_accepted_does_not_delay_the_next(loop: Loop) -> None:
+    loop.listeners[0].add(ConnectionAbortedError())
+    assert loop.exchange(loop.connect()) == ANSWER
 
 
-def test_a_connection_that_cannot_be_watched_is_closed(caplog: pytest.LogCaptureFixture) -> None:
-    with Loop() as loop:
-        loop.selector.register_error = OSError(errno.ENOSPC, "No space left on device")  # the limit on watches of epoll
-        peer = loop.connect()
-        assert peer.has_ended()
-        assert caplog.records[-1].levelname == "WARNING"
-        assert "closed the connection of 192.0.2.1:1: " in caplog.messages[-1]
-        assert loop.statistics.connections_closed == {CloseReason.BROKEN: 1}
+def test_a_connection_that_cannot_be_watched_is_closed(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    loop.selector.register_error = OSError(errno.ENOSPC, "No space left on device")  # the limit on watches of epoll
+    peer = loop.connect()
+    assert peer.has_ended()
+    assert caplog.records[-1].levelname == "WARNING"
+    assert "closed the connection of 192.0.2.1:1: " in caplog.messages[-1]
+    assert loop.statistics.connections_closed == {CloseReason.BROKEN: 1}
 
 
 EXHAUSTED = [
@@ -80,17 +78,16 @@ def test_out_of_descriptors_or_memory_accepting_pauses_and_resumes(
         assert waiting.received() == ANSWER
 
 
-def test_accepting_resumes_when_a_client_disconnects() -> None:
-    with Loop() as loop:
-        leaving = loop.connect()
-        loop.listeners[0].error = EXHAUSTED[0]
-        waiting = loop.add_waiting()
-        loop.turn()
-        loop.listeners[0].error = None
-        waiting.send(QUERY)
-        leaving.socket.close()
-        loop.turn(3)
-        assert waiting.received() == ANSWER
+def test_accepting_resumes_when_a_client_disconnects(loop: Loop) -> None:
+    leaving = loop.connect()
+    loop.listeners[0].error = EXHAUSTED[0]
+    waiting = loop.add_waiting()
+    loop.turn()
+    loop.listeners[0].error = None
+    waiting.send(QUERY)
+    leaving.socket.close()
+    loop.turn(3)
+    assert waiting.received() == ANSWER
 
 
 def test_all_listeners_pause_and_resume_together() -> None:

@@ -21,20 +21,18 @@ def test_a_read_only_listener_answers_queries_and_rejects_changes(caplog: pytest
 
 @pytest.mark.parametrize("head", [b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /INDEX|evil| HTTP/1.0\n"])
 def test_a_client_whose_first_line_is_an_http_request_is_disconnected(
-    head: bytes, caplog: pytest.LogCaptureFixture
+    loop: Loop, head: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Loop() as loop:
-        peer = loop.connect()
-        peer.send(head + b"INDEX|a|\n")
-        loop.turn()
-        assert peer.has_ended()
-        assert len(loop.graph) == 0
-        assert loop.statistics.connections_closed[CloseReason.HTTP] == 1
-        assert "its first line is an HTTP request" in caplog.text
+    peer = loop.connect()
+    peer.send(head + b"INDEX|a|\n")
+    loop.turn()
+    assert peer.has_ended()
+    assert len(loop.graph) == 0
+    assert loop.statistics.connections_closed[CloseReason.HTTP] == 1
+    assert "its first line is an HTTP request" in caplog.text
 
 
-def test_only_the_first_line_can_be_an_http_request() -> None:
-    with Loop() as loop:
-        peer = loop.connect()
-        assert loop.exchange(peer) == ANSWER
-        assert loop.exchange(peer, b"GET / HTTP/1.1\n") == b"ERROR\n"
+def test_only_the_first_line_can_be_an_http_request(loop: Loop) -> None:
+    peer = loop.connect()
+    assert loop.exchange(peer) == ANSWER
+    assert loop.exchange(peer, b"GET / HTTP/1.1\n") == b"ERROR\n"

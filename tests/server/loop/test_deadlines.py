@@ -129,11 +129,10 @@ def test_an_incomplete_line_is_not_timed_while_the_client_is_not_read() -> None:
 # Idle clients
 
 
-def test_a_client_may_be_idle_forever_by_default() -> None:
-    with Loop() as loop:
-        peer = loop.connect()
-        loop.pass_time(1e9)
-        assert loop.exchange(peer) == ANSWER
+def test_a_client_may_be_idle_forever_by_default(loop: Loop) -> None:
+    peer = loop.connect()
+    loop.pass_time(1e9)
+    assert loop.exchange(peer) == ANSWER
 
 
 def test_a_client_that_reads_its_answers_is_not_idle() -> None:

@@ -50,35 +50,32 @@ def take_step(loop: Loop, peer: Peer) -> None:
     loop.turn()
 
 
-def test_a_stream_becomes_a_client_once_its_handshake_is_complete() -> None:
-    with Loop() as loop:
-        peer, stream = connect(loop, EVENT_READ, EVENT_READ, 0)
-        assert isinstance(stream, HandshakingStream)
-        for _ in range(3):
-            loop.turn()
-            take_step(loop, peer)
-        assert stream.step_count == 3
-        assert loop.exchange(peer) == ANSWER
-        assert stream.step_count == 3
-
-
-def test_the_log_names_the_subject_of_the_clients_certificate(caplog: pytest.LogCaptureFixture) -> None:
-    with Loop() as loop:
-        peer, stream = connect(loop, 0)
-        stream.peer_subject = "CN=build-7"
+def test_a_stream_becomes_a_client_once_its_handshake_is_complete(loop: Loop) -> None:
+    peer, stream = connect(loop, EVENT_READ, EVENT_READ, 0)
+    assert isinstance(stream, HandshakingStream)
+    for _ in range(3):
+        loop.turn()
         take_step(loop, peer)
-        assert "192.0.2.1:1 (CN=build-7) connected" in caplog.messages
+    assert stream.step_count == 3
+    assert loop.exchange(peer) == ANSWER
+    assert stream.step_count == 3
 
 
-def test_a_handshake_that_has_data_to_send_continues_when_it_can() -> None:
-    with Loop() as loop:
-        peer, stream = connect(loop, EVENT_WRITE, EVENT_READ, 0)
-        take_step(loop, peer)
-        loop.turn(4)
-        assert stream.step_count == 2, "it is writable, but waits for input now"
-        peer.send(b"!" + QUERY)
-        loop.turn(2)
-        assert peer.received() == ANSWER
+def test_the_log_names_the_subject_of_the_clients_certificate(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    peer, stream = connect(loop, 0)
+    stream.peer_subject = "CN=build-7"
+    take_step(loop, peer)
+    assert "192.0.2.1:1 (CN=build-7) connected" in caplog.messages
+
+
+def test_a_handshake_that_has_data_to_send_continues_when_it_can(loop: Loop) -> None:
+    peer, stream = connect(loop, EVENT_WRITE, EVENT_READ, 0)
+    take_step(loop, peer)
+    loop.turn(4)
+    assert stream.step_count == 2, "it is writable, but waits for input now"
+    peer.send(b"!" + QUERY)
+    loop.turn(2)
+    assert peer.received() == ANSWER
 
 
 def test_a_turn_advances_a_few_handshakes_and_a_few_turns_advance_all() -> None:
@@ -97,14 +94,13 @@ def test_a_turn_advances_a_few_handshakes_and_a_few_turns_advance_all() -> None:
         assert loop.statistics.connections_now == 21
 
 
-def test_a_failed_handshake_is_logged_and_affects_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
-    with Loop() as loop:
-        healthy = loop.connect()
-        peer, _ = connect(loop, ConnectionAbortedError("no shared cipher"))
-        peer.send(b"!")
-        assert loop.exchange(healthy) == ANSWER
-        assert peer.has_ended()
-        assert "TLS handshake of 192.0.2.1:2 failed: no shared cipher" in caplog.messages
+def test_a_failed_handshake_is_logged_and_affects_nobody_else(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    healthy = loop.connect()
+    peer, _ = connect(loop, ConnectionAbortedError("no shared cipher"))
+    peer.send(b"!")
+    assert loop.exchange(healthy) == ANSWER
+    assert peer.has_ended()
+    assert "TLS handshake of 192.0.2.1:2 failed: no shared cipher" in caplog.messages
 
 
 def test_a_handshake_without_free_descriptors_is_closed_and_the_next_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,14 +117,13 @@ def test_a_handshake_without_free_descriptors_is_closed_and_the_next_is_not(monk
         assert loop.exchange(peer) == ANSWER
 
 
-def test_the_log_counts_handshakes_among_the_open_connections(caplog: pytest.LogCaptureFixture) -> None:
-    with Loop() as loop:
-        connect(loop, 0)
-        loop.connect()
-        loop.listeners[0].error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        loop.add_waiting()
-        loop.turn()
-        assert "cannot accept connections (2 are open): Too many open files; " in caplog.messages[-1]
+def test_the_log_counts_handshakes_among_the_open_connections(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    connect(loop, 0)
+    loop.connect()
+    loop.listeners[0].error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    loop.add_waiting()
+    loop.turn()
+    assert "cannot accept connections (2 are open): Too many open files; " in caplog.messages[-1]
 
 
 def test_handshakes_that_take_too_long_are_closed(caplog: pytest.LogCaptureFixture) -> None:
@@ -179,22 +174,20 @@ def test_handshakes_in_progress_are_counted() -> None:
 
 
 @pytest.mark.parametrize("is_signal_first", [False, True])
-def test_a_shutdown_closes_handshakes_even_of_the_same_turn(is_signal_first: bool) -> None:
-    with Loop() as loop:
-        peer, stream = connect(loop, EVENT_READ, EVENT_READ)
-        if is_signal_first:
-            loop.signal()
-        peer.send(b"!")
+def test_a_shutdown_closes_handshakes_even_of_the_same_turn(loop: Loop, is_signal_first: bool) -> None:
+    peer, stream = connect(loop, EVENT_READ, EVENT_READ)
+    if is_signal_first:
         loop.signal()
-        loop.run_until_stopped()
-        assert loop.state() is Lifecycle.STOPPED
-        assert peer.has_ended()
-        assert stream.step_count <= 1
+    peer.send(b"!")
+    loop.signal()
+    loop.run_until_stopped()
+    assert loop.state() is Lifecycle.STOPPED
+    assert peer.has_ended()
+    assert stream.step_count <= 1
 
 
-def test_closing_the_server_closes_handshakes() -> None:
-    with Loop() as loop:
-        peer, _ = connect(loop, 0)
-        loop.server.close()
-        assert peer.has_ended()
-        assert loop.statistics.handshakes_now == 0
+def test_closing_the_server_closes_handshakes(loop: Loop) -> None:
+    peer, _ = connect(loop, 0)
+    loop.server.close()
+    assert peer.has_ended()
+    assert loop.statistics.handshakes_now == 0

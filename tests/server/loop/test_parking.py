@@ -21,52 +21,54 @@ def index() -> Iterator[DeferredIndex]:
         yield each
 
 
-def test_a_deferred_reply_is_sent_when_it_is_complete(index: DeferredIndex) -> None:
-    with Loop(index=index) as loop:
-        peer = loop.connect()
+@pytest.fixture
+def loop(index: DeferredIndex) -> Iterator[Loop]:
+    with Loop(index=index) as each:
+        yield each
+
+
+def test_a_deferred_reply_is_sent_when_it_is_complete(loop: Loop, index: DeferredIndex) -> None:
+    peer = loop.connect()
+    peer.send(QUERY)
+    loop.turn(3)
+    assert peer.received() == b""
+    index.complete()
+    loop.turn()
+    assert peer.received() == OK
+
+
+def test_a_parked_client_is_not_read_and_causes_no_turns(loop: Loop, index: DeferredIndex) -> None:
+    peer = loop.connect()
+    for _ in range(3):
         peer.send(QUERY)
-        loop.turn(3)
-        assert peer.received() == b""
+        loop.turn(2)
+    assert peer.server_end.received_sizes == [len(QUERY)]
+    assert index.executed == [QUERY.decode()]
+    assert loop.selector.ready_count == 0
+    assert loop.wait == 1.0
+    index.complete()
+    loop.turn(2)
+    assert index.executed == [QUERY.decode(), QUERY.decode() * 2]
+
+
+def test_a_client_that_waits_for_its_reply_is_not_registered_again(loop: Loop, index: DeferredIndex) -> None:
+    peer = loop.connect()
+    registrations = loop.selector.registration_count
+    for _ in range(3):
+        peer.send(QUERY)
+        loop.turn()
         index.complete()
         loop.turn()
-        assert peer.received() == OK
+    assert peer.received() == OK * 3
+    assert loop.selector.registration_count == registrations
 
 
-def test_a_parked_client_is_not_read_and_causes_no_turns(index: DeferredIndex) -> None:
-    with Loop(index=index) as loop:
-        peer = loop.connect()
-        for _ in range(3):
-            peer.send(QUERY)
-            loop.turn(2)
-        assert peer.server_end.received_sizes == [len(QUERY)]
-        assert index.executed == [QUERY.decode()]
-        assert loop.selector.ready_count == 0
-        assert loop.wait == 1.0
-        index.complete()
-        loop.turn(2)
-        assert index.executed == [QUERY.decode(), QUERY.decode() * 2]
-
-
-def test_a_client_that_waits_for_its_reply_is_not_registered_again(index: DeferredIndex) -> None:
-    with Loop(index=index) as loop:
-        peer = loop.connect()
-        registrations = loop.selector.registration_count
-        for _ in range(3):
-            peer.send(QUERY)
-            loop.turn()
-            index.complete()
-            loop.turn()
-        assert peer.received() == OK * 3
-        assert loop.selector.registration_count == registrations
-
-
-def test_the_replies_of_one_client_do_not_wait_for_those_of_another(index: DeferredIndex) -> None:
-    with Loop(index=index) as loop:
-        slow, fast = loop.connect(), loop.connect()
-        assert loop.exchange(slow) == b""
-        index.replies_at_once = True
-        assert loop.exchange(fast) == OK
-        assert slow.received() == b""
+def test_the_replies_of_one_client_do_not_wait_for_those_of_another(loop: Loop, index: DeferredIndex) -> None:
+    slow, fast = loop.connect(), loop.connect()
+    assert loop.exchange(slow) == b""
+    index.replies_at_once = True
+    assert loop.exchange(fast) == OK
+    assert slow.received() == b""
 
 
 def test_queued_lines_of_a_parked_client_follow_in_order(index: DeferredIndex) -> None:
@@ -83,46 +85,45 @@ def test_queued_lines_of_a_parked_client_follow_in_order(index: DeferredIndex) -
         assert peer.received() == OK * 3
 
 
-def test_the_reply_to_a_client_that_has_disconnected_is_dropped(index: DeferredIndex) -> None:
-    with Loop(index=index) as loop:
-        gone, other = loop.connect(), loop.connect()
-        for peer in (gone, other):
-            peer.send(QUERY)
-        loop.turn()
-        gone.socket.close()
-        loop.turn(2)
-        index.complete(2)
-        loop.turn(3)
-        assert other.received() == OK
-        assert loop.statistics.connections_now == 1
-
-
-def test_a_reply_of_none_disconnects_the_client(index: DeferredIndex) -> None:
-    with Loop(index=index) as loop:
-        peer = loop.connect()
+def test_the_reply_to_a_client_that_has_disconnected_is_dropped(loop: Loop, index: DeferredIndex) -> None:
+    gone, other = loop.connect(), loop.connect()
+    for peer in (gone, other):
         peer.send(QUERY)
-        loop.turn()
-        index.disconnect()
-        loop.turn()
-        assert peer.has_ended()
-        assert loop.statistics.connections_closed == {CloseReason.OUT_OF_SPACE: 1}
+    loop.turn()
+    gone.socket.close()
+    loop.turn(2)
+    index.complete(2)
+    loop.turn(3)
+    assert other.received() == OK
+    assert loop.statistics.connections_now == 1
 
 
-def test_a_client_that_is_writable_in_the_turn_in_which_it_is_disconnected_is_left_alone(index: DeferredIndex) -> None:
-    with Loop(index=index) as loop:
-        peer = loop.connect(send_buffer_bytes=1)
-        index.replies_at_once = True
-        for _ in range(20):
-            peer.send(QUERY * 100)
-            loop.turn()
-        index.replies_at_once = False
-        peer.send(QUERY)
+def test_a_reply_of_none_disconnects_the_client(loop: Loop, index: DeferredIndex) -> None:
+    peer = loop.connect()
+    peer.send(QUERY)
+    loop.turn()
+    index.disconnect()
+    loop.turn()
+    assert peer.has_ended()
+    assert loop.statistics.connections_closed == {CloseReason.OUT_OF_SPACE: 1}
+
+
+def test_a_client_that_is_writable_in_the_turn_in_which_it_is_disconnected_is_left_alone(
+    loop: Loop, index: DeferredIndex
+) -> None:
+    peer = loop.connect(send_buffer_bytes=1)
+    index.replies_at_once = True
+    for _ in range(20):
+        peer.send(QUERY * 100)
         loop.turn()
-        index.disconnect()
-        peer.received()
-        loop.turn()
-        assert peer.has_ended()
-        assert loop.statistics.connections_now == 0
+    index.replies_at_once = False
+    peer.send(QUERY)
+    loop.turn()
+    index.disconnect()
+    peer.received()
+    loop.turn()
+    assert peer.has_ended()
+    assert loop.statistics.connections_now == 0
 
 
 def test_a_client_is_idle_from_its_reply_on_and_not_while_it_is_parked(index: DeferredIndex) -> None:
@@ -158,23 +159,22 @@ def test_an_incomplete_line_is_not_timed_while_its_client_is_parked(index: Defer
 
 @pytest.mark.parametrize("sends_more", [False, True])
 def test_a_shutdown_waits_for_the_replies_to_all_that_a_parked_client_has_sent(
-    index: DeferredIndex, sends_more: bool
+    loop: Loop, index: DeferredIndex, sends_more: bool
 ) -> None:
-    with Loop(index=index) as loop:
-        peer = loop.connect()
+    peer = loop.connect()
+    peer.send(QUERY)
+    loop.turn()
+    if sends_more:
         peer.send(QUERY)
-        loop.turn()
-        if sends_more:
-            peer.send(QUERY)
-        loop.signal()
-        loop.turn(3)
-        assert loop.state() is Lifecycle.DRAINING
-        for _ in range(1 + sends_more):
-            index.complete()
-            loop.turn(2)
-        loop.run_until_stopped()
-        assert peer.received() == OK * (1 + sends_more)
-        assert peer.has_ended()
+    loop.signal()
+    loop.turn(3)
+    assert loop.state() is Lifecycle.DRAINING
+    for _ in range(1 + sends_more):
+        index.complete()
+        loop.turn(2)
+    loop.run_until_stopped()
+    assert peer.received() == OK * (1 + sends_more)
+    assert peer.has_ended()
 
 
 def test_a_missing_reply_delays_a_shutdown_until_its_deadline(index: DeferredIndex) -> None:

@@ -12,21 +12,20 @@ from tests.support.event_loop import ANSWER, QUERY, Loop, Peer
 
 
 @pytest.mark.parametrize("client_count", [0, 3])
-def test_a_shutdown_without_requests_is_immediate(client_count: int) -> None:
-    with Loop() as loop:
-        peers = [loop.connect() for _ in range(client_count)]
-        loop.signal()
-        loop.turn()
-        assert loop.state() is Lifecycle.DRAINING
-        assert loop.statistics.stage is Stage.DRAINING
-        assert loop.listeners[0].is_closed
-        loop.run_until_stopped()
-        for peer in peers:
-            with pytest.raises(EOFError):
-                peer.received()
-        assert loop.clock.now == 1_000.0
-        assert sum(loop.statistics.connections_closed.values()) == client_count
-        assert loop.statistics.connections_closed[CloseReason.SHUTDOWN] == client_count
+def test_a_shutdown_without_requests_is_immediate(loop: Loop, client_count: int) -> None:
+    peers = [loop.connect() for _ in range(client_count)]
+    loop.signal()
+    loop.turn()
+    assert loop.state() is Lifecycle.DRAINING
+    assert loop.statistics.stage is Stage.DRAINING
+    assert loop.listeners[0].is_closed
+    loop.run_until_stopped()
+    for peer in peers:
+        with pytest.raises(EOFError):
+            peer.received()
+    assert loop.clock.now == 1_000.0
+    assert sum(loop.statistics.connections_closed.values()) == client_count
+    assert loop.statistics.connections_closed[CloseReason.SHUTDOWN] == client_count
 
 
 def test_requests_that_had_arrived_are_answered_however_many_turns_they_take() -> None:
@@ -45,17 +44,16 @@ def test_requests_that_had_arrived_are_answered_however_many_turns_they_take() -
 
 
 @pytest.mark.parametrize("is_signal_first", [False, True])
-def test_requests_of_waiting_connections_are_answered(is_signal_first: bool) -> None:
-    with Loop() as loop:
-        if is_signal_first:
-            loop.signal()
-        peer = loop.add_waiting()
-        peer.send(QUERY)
-        if not is_signal_first:
-            loop.signal()
-        loop.turn(5)
-        assert peer.received() == ANSWER
-        assert peer.has_ended()
+def test_requests_of_waiting_connections_are_answered(loop: Loop, is_signal_first: bool) -> None:
+    if is_signal_first:
+        loop.signal()
+    peer = loop.add_waiting()
+    peer.send(QUERY)
+    if not is_signal_first:
+        loop.signal()
+    loop.turn(5)
+    assert peer.received() == ANSWER
+    assert peer.has_ended()
 
 
 @pytest.mark.parametrize(("clients_max", "accepted"), [(10_000, 30), (10, 10)])
@@ -162,14 +160,13 @@ def test_a_second_request_stops_the_server_at_once(has_successor: bool) -> None:
         assert loop.state() is Lifecycle.STOPPED
 
 
-def test_a_client_with_an_incomplete_line_is_not_waited_for() -> None:
-    with Loop() as loop:
-        peer = loop.connect()
-        loop.exchange(peer, b"INDEX|a")
-        loop.signal()
-        loop.turn(3)
-        assert peer.has_ended()
-        assert len(loop.graph) == 0
+def test_a_client_with_an_incomplete_line_is_not_waited_for(loop: Loop) -> None:
+    peer = loop.connect()
+    loop.exchange(peer, b"INDEX|a")
+    loop.signal()
+    loop.turn(3)
+    assert peer.has_ended()
+    assert len(loop.graph) == 0
 
 
 def test_a_client_that_reads_slowly_gets_all_its_answers() -> None:
@@ -243,34 +240,32 @@ def test_a_client_that_read_late_is_given_time_to_close() -> None:
 
 
 @pytest.mark.parametrize("is_broken", [False, True])
-def test_a_client_that_closes_is_not_waited_for(is_broken: bool) -> None:
-    with Loop() as loop:
-        peer = lingering_client(loop)
-        assert loop.state() is Lifecycle.DRAINING
-        if is_broken:
-            peer.server_end.error = ConnectionResetError()
-            peer.send(QUERY)
-        else:
-            peer.socket.close()
-        loop.turn()
-        assert loop.state() is Lifecycle.STOPPED
+def test_a_client_that_closes_is_not_waited_for(loop: Loop, is_broken: bool) -> None:
+    peer = lingering_client(loop)
+    assert loop.state() is Lifecycle.DRAINING
+    if is_broken:
+        peer.server_end.error = ConnectionResetError()
+        peer.send(QUERY)
+    else:
+        peer.socket.close()
+    loop.turn()
+    assert loop.state() is Lifecycle.STOPPED
 
 
 @pytest.mark.parametrize("call", ["send", "shutdown"])
-def test_a_client_whose_connection_breaks_is_not_waited_for(call: str) -> None:
-    with Loop() as loop:
-        peer = loop.connect_with_unsent_answers(2_000)
-        loop.signal()
-        loop.turn(3)
-        if call == "send":
-            peer.server_end.send_error = ConnectionResetError()
-        else:
-            peer.server_end.shutdown_error = BrokenPipeError()
-        for _ in range(10):
-            with contextlib.suppress(EOFError):
-                peer.received()
-            loop.turn()
-        assert loop.state() is Lifecycle.STOPPED
+def test_a_client_whose_connection_breaks_is_not_waited_for(loop: Loop, call: str) -> None:
+    peer = loop.connect_with_unsent_answers(2_000)
+    loop.signal()
+    loop.turn(3)
+    if call == "send":
+        peer.server_end.send_error = ConnectionResetError()
+    else:
+        peer.server_end.shutdown_error = BrokenPipeError()
+    for _ in range(10):
+        with contextlib.suppress(EOFError):
+            peer.received()
+        loop.turn()
+    assert loop.state() is Lifecycle.STOPPED
 
 
 def test_a_client_whose_connection_breaks_at_the_limit_of_its_requests_is_not_waited_for() -> None:
