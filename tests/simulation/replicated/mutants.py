@@ -20,7 +20,7 @@ from scoop_server.etcd.log import Keys
 from scoop_server.etcd.records import Pointer
 from scoop_server.index import compaction, follower, log_reader, replicated
 from scoop_server.index.appender import Appender, Batch
-from scoop_server.index.barrier import Barrier
+from scoop_server.index.barrier import Barrier, Queries
 from scoop_server.index.compaction import Compaction
 from scoop_server.index.follower import Follower
 from scoop_server.index.log_reader import LogReader
@@ -52,8 +52,8 @@ def _no_condition_on_the_transaction() -> Any:
 def _no_barrier() -> Any:
     """Queries are answered from the applied state at once."""
 
-    def add(self: Barrier[Any], batch: Batch[Any]) -> None:
-        self._held.append((0, batch))
+    def add(self: Barrier[Any], queries: Queries[Any]) -> None:
+        self._held.append(queries)
         self._calls._client.wake()
 
     return patch.object(Barrier, "add", add)
@@ -62,8 +62,8 @@ def _no_barrier() -> Any:
 def _barrier_serves_later_queries() -> Any:
     """A read that is on its way serves queries that arrive meanwhile."""
 
-    def add(self: Barrier[Any], batch: Batch[Any]) -> None:
-        (self._asked if self._is_asking else self._arrived).append(batch)
+    def add(self: Barrier[Any], queries: Queries[Any]) -> None:
+        (self._asked if self._is_asking else self._arrived).append(queries)
 
     return patch.object(Barrier, "add", add)
 

@@ -20,7 +20,7 @@ class Batch(Generic[ClientT]):
     client: ClientT
     lines: str
     logged: str
-    """Those that an entry holds; none of a batch of queries."""
+    """Those of them that the entry holds."""
     deadline: float
 
 

@@ -1,21 +1,31 @@
 """The read barrier: queries wait until the replica has applied all that was acknowledged before they arrived."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from scoop_server.etcd.api import Failure, Range, RangeResult
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys
-from scoop_server.index.appender import Batch
 
 ClientT = TypeVar("ClientT")
 
 
-class Barrier(Generic[ClientT]):
-    """Holds batches of queries until the replica has reached the head of the log as it was after they arrived.
+@dataclass(slots=True, eq=False)
+class Queries(Generic[ClientT]):
+    """The queries of one turn."""
 
-    One linearizable read of the head serves all batches that wait when it is sent. Batches that arrive while it is
+    requests: Sequence[tuple[ClientT, str]]
+    deadline: float
+    revision: int = 0
+    """The revision that the replica must have reached before they are answered."""
+
+
+class Barrier(Generic[ClientT]):
+    """Holds queries until the replica has reached the head of the log as it was after they arrived.
+
+    One linearizable read of the head serves all queries that wait when it is sent. Those that arrive while it is
     on its way wait for the next: it may have been executed before they arrived.
     """
 
@@ -34,23 +44,27 @@ class Barrier(Generic[ClientT]):
         """Called with the revision of the last entry."""
         self._passed = passed
         """Called with the seconds that a read took."""
-        self._arrived: deque[Batch[ClientT]] = deque()
-        self._asked: deque[Batch[ClientT]] = deque()
+        self._arrived: deque[Queries[ClientT]] = deque()
+        self._asked: deque[Queries[ClientT]] = deque()
         """Those that wait for the read on its way."""
         self._is_asking = False
         self._sent_at = 0.0
-        self._held: deque[tuple[int, Batch[ClientT]]] = deque()
-        """Those that wait for a revision to be applied; the revisions rise."""
+        self._held: deque[Queries[ClientT]] = deque()
+        """Those that wait for their revision; the revisions rise."""
 
     def __len__(self) -> int:
-        return len(self._arrived) + len(self._asked) + len(self._held)
+        return sum(len(each.requests) for queue in self._queues() for each in queue)
 
-    def add(self, batch: Batch[ClientT]) -> None:
-        """Hold a batch."""
-        self._arrived.append(batch)
+    def _queues(self) -> tuple[deque[Queries[ClientT]], ...]:
+        """Return all queues, the oldest queries first."""
+        return self._held, self._asked, self._arrived
+
+    def add(self, queries: Queries[ClientT]) -> None:
+        """Hold the queries of a turn."""
+        self._arrived.append(queries)
 
     def advance(self) -> None:
-        """Read the head for the batches that have arrived, unless a read is on its way."""
+        """Read the head for the queries that have arrived, unless a read is on its way."""
         if self._is_asking or not self._arrived:
             return
         self._asked, self._arrived = self._arrived, deque()
@@ -64,19 +78,19 @@ class Barrier(Generic[ClientT]):
         self._passed(self._clock() - self._sent_at)
         head = result.kvs[0].mod_revision if result.kvs else 0
         self._expect(head)
-        self._held.extend((head, batch) for batch in self._asked)
+        for queries in self._asked:
+            queries.revision = head
+        self._held += self._asked
         self._asked.clear()
         self.advance()
 
-    def released(self, position: int) -> Iterator[Batch[ClientT]]:
-        """Yield the batches that a replica with all entries up to ``position`` may answer, oldest first."""
-        while self._held and self._held[0][0] <= position:
-            yield self._held.popleft()[1]
+    def released(self, position: int) -> Iterator[Queries[ClientT]]:
+        """Yield the queries that a replica with all entries up to ``position`` may answer, oldest first."""
+        while self._held and self._held[0].revision <= position:
+            yield self._held.popleft()
 
-    def expired(self, now: float) -> Iterator[Batch[ClientT]]:
-        """Yield the batches whose deadline has passed, and give them up."""
-        while self._held and self._held[0][1].deadline <= now:
-            yield self._held.popleft()[1]
-        for queue in (self._asked, self._arrived):
+    def expired(self, now: float) -> Iterator[Queries[ClientT]]:
+        """Yield the queries whose deadline has passed, and give them up."""
+        for queue in self._queues():
             while queue and queue[0].deadline <= now:
                 yield queue.popleft()

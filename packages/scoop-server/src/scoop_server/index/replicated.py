@@ -19,7 +19,7 @@ from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys, decode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer
 from scoop_server.index.appender import Appender, Batch
-from scoop_server.index.barrier import Barrier
+from scoop_server.index.barrier import Barrier, Queries
 from scoop_server.index.compaction import apply_entry
 from scoop_server.index.compactor import LOG_ENTRIES_MAX, CompactionTask, Compactor
 from scoop_server.index.divergence import DigestHistory
@@ -32,6 +32,7 @@ from scoop_server.telemetry.replication import ReplicationFigures
 ClientT = TypeVar("ClientT")
 
 _delete_plain_queries: Final = re.compile(r"^QUERY\|[^|\n]*\|\n", re.MULTILINE).sub
+_are_plain_queries: Final = re.compile(r"(?>(?:QUERY\|[^|\n]*\|\n)*)").fullmatch
 
 SILENT_SECONDS: Final = 3.0
 """Without an answer of etcd for this long, a node is not ready: three surveys, and longer than a change of leader."""
@@ -116,19 +117,27 @@ class ReplicatedIndex(Generic[ClientT]):
         queries need not be in the log for that, but all other lines are, as received.
         """
         deadline = self._clock() + self._settings.answer_seconds_max
-        is_local = self._settings.has_local_reads and self._follower.position is not None
-        local: list[tuple[ClientT, str]] = []
+        # Most turns have queries only, and one look at all of them takes a fifth of the time of one at each.
+        is_query_turn = _are_plain_queries("".join([lines for _, lines in requests]))
+        queries = requests if is_query_turn else self._append(requests, deadline)
+        if self._settings.has_local_reads and self._follower.position is not None:
+            return self._query(queries)
+        if queries:
+            self._barrier.add(Queries(queries, deadline))
+            self._barrier.advance()
+        return []
+
+    def _append(self, requests: Sequence[tuple[ClientT, str]], deadline: float) -> list[tuple[ClientT, str]]:
+        """Append the requests with changes to the log; return the others."""
+        queries: list[tuple[ClientT, str]] = []
         for client, lines in requests:
             logged = _delete_plain_queries("", lines)
             if logged:
                 self._appender.add(Batch(client, lines, logged, deadline))
-            elif is_local:
-                local.append((client, lines))
             else:
-                self._barrier.add(Batch(client, lines, "", deadline))
+                queries.append((client, lines))
         self._appender.advance()
-        self._barrier.advance()
-        return self._query(local)
+        return queries
 
     def completed(self) -> list[tuple[ClientT, str, str | None]]:
         """Process what has arrived from etcd; return the replies that it allows."""
@@ -151,7 +160,9 @@ class ReplicatedIndex(Generic[ClientT]):
         self._membership.tick()
         self._compactor.tick(self._membership.fence)
         now = self._clock()
-        given_up = [*self._appender.expired(now), *self._barrier.expired(now)]
+        given_up = [(batch.client, batch.lines) for batch in self._appender.expired(now)]
+        for queries in self._barrier.expired(now):
+            given_up += queries.requests
         self.figures.expired += len(given_up)
         self._disconnect(given_up)
         if self._replies:
@@ -167,20 +178,21 @@ class ReplicatedIndex(Generic[ClientT]):
     def _take_replies(self) -> list[tuple[ClientT, str, str | None]]:
         position = self._follower.position
         if position is not None:
-            self._replies += self._query([(batch.client, batch.lines) for batch in self._barrier.released(position)])
+            for queries in self._barrier.released(position):
+                self._replies += self._query(queries.requests)
         replies, self._replies = self._replies, []
         return replies
 
-    def _query(self, requests: list[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
+    def _query(self, requests: Sequence[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
         """Return the replies to batches of queries."""
         if not requests:
             return []
         answers = self._replica.graph.apply_batches([lines for _, lines in requests], None, self._meter.tally)
         return [(client, lines, given) for (client, lines), given in zip(requests, answers, strict=True)]
 
-    def _disconnect(self, batches: Sequence[Batch[ClientT]]) -> None:
+    def _disconnect(self, requests: Sequence[tuple[ClientT, str]]) -> None:
         """Disconnect clients whose answers are unknown."""
-        self._replies += [(batch.client, batch.lines, None) for batch in batches]
+        self._replies += [(client, lines, None) for client, lines in requests]
 
     # The log
 
@@ -188,7 +200,8 @@ class ReplicatedIndex(Generic[ClientT]):
         """Go on from a snapshot. It may hold entries of this node that were never delivered."""
         self._replica = replica
         self._digests.note(replica.revision, replica.digest)
-        self._disconnect(self._appender.skipped(replica.sequences.get(self._settings.node, 0)))
+        skipped = self._appender.skipped(replica.sequences.get(self._settings.node, 0))
+        self._disconnect([(batch.client, batch.lines) for batch in skipped])
 
     def _apply(self, entries: Sequence[KeyValue]) -> None:
         """Apply the next entries of the log, and answer those of this node."""
