@@ -106,7 +106,7 @@ class Cluster:
             if schedule.chance(0.5):
                 self._answer(client, ticket, UNAVAILABLE, member)
             return
-        self._answer(client, ticket, self._execute(request), member)
+        self._answer(client, ticket, self.execute(request), member)
 
     def _answer(self, client: "SimulatedClient", ticket: Ticket, result: Result, member: Member) -> None:
         if self.schedule.chance(self.answer_loss):
@@ -124,9 +124,9 @@ class Cluster:
 
     def _execute_late(self, request: Request) -> None:
         if not self.is_quiet:
-            self._execute(request)
+            self.execute(request)
 
-    def _execute(self, request: Request) -> Result:
+    def execute(self, request: Request) -> Result:
         before = self.store.revision
         result = self._execute_now(request)
         if self.store.revision != before:

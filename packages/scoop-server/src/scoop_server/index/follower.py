@@ -50,7 +50,7 @@ class Follower:
         self._watch: Call | None = None
         self._pause = PAUSE_SECONDS_MIN
         self._resume_at = 0.0
-        self._moved_at = clock()
+        self._opened_at = self._moved_at = clock()
         self.phase = Phase.STOPPED
         self.position: int | None = None
         """Every entry up to this revision has been passed on; None before the first snapshot."""
@@ -81,7 +81,7 @@ class Follower:
     def _open(self, *, elsewhere: bool = False) -> None:
         assert self.position is not None  # noqa: S101  # a reading comes first
         self.phase = Phase.WATCHING
-        self._moved_at = self._clock()
+        self._opened_at = self._clock()
         request = Watch(*self._keys.log, self.position + 1, elsewhere)
         self._watch = self._calls.watch(request, self._take_events)
 
@@ -119,11 +119,15 @@ class Follower:
         """The time for which nothing has been passed on although there are entries; 0 while there are none."""
         return self._clock() - self._moved_at if self.is_behind else 0.0
 
+    @property
+    def _open_seconds(self) -> float:
+        return self._clock() - self._opened_at
+
     def tick(self) -> None:
         """Open the watch again if it has ended, or makes no progress."""
         if self.phase is Phase.PAUSING and self._clock() >= self._resume_at:
             self._open(elsewhere=True)
-        elif self.phase is Phase.WATCHING and self.behind_seconds > STALL_SECONDS:
+        elif self.phase is Phase.WATCHING and min(self.behind_seconds, self._open_seconds) > STALL_SECONDS:
             assert self._watch is not None  # noqa: S101  # it is open
             self._calls.cancel(self._watch)
             self._open(elsewhere=True)

@@ -1,0 +1,260 @@
+"""One node of a replicated index: how it begins, what stops it, and what it reports.
+
+That several nodes agree, whatever happens, is shown by tests/simulation/replicated.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from scoop_core import DependencyGraph
+
+from scoop_server.errors import ReplicationError
+from scoop_server.etcd.api import ErrorCode, Failure, Put, Request, Result, Txn
+from scoop_server.etcd.log import Keys, encode_entry
+from scoop_server.etcd.records import Config, NodeRecord, Pointer
+from scoop_server.index.replica import Replica, digest_of
+from scoop_server.index.replicated import ReplicatedIndex, ReplicationSettings
+
+from tests.simulation.replicated.etcd import Cluster, SimulatedClient
+from tests.simulation.replicated.nodes import CompactionProcess
+from tests.simulation.replicated.schedule import Schedule
+
+KEYS = Keys("/scoop/")
+CONFIG = Config(reject_cycles=False, line_bytes_max=65_536)
+SETTINGS = ReplicationSettings("a1", KEYS, CONFIG, addresses=("[::1]:8080",), version="1")
+
+
+class World:
+    """A cluster without faults, and nodes over it whose replies are collected."""
+
+    def __init__(self) -> None:
+        self.schedule = Schedule(0)
+        self.cluster = Cluster(self.schedule, lambda _: None)
+        self.cluster.has_faults = False
+        self.replies: list[tuple[str, str, str | None]] = []
+        self.compactions: list[CompactionProcess] = []
+
+    def put(self, key: bytes, value: bytes) -> int:
+        return self.cluster.store.txn(Txn((), (Put(key, value),))).revision
+
+    def start(self, settings: ReplicationSettings = SETTINGS) -> ReplicatedIndex[str]:
+        def compact(fence: int) -> CompactionProcess:
+            process = CompactionProcess(self.cluster, settings.node, KEYS, fence, reject_cycles=False)
+            self.compactions.append(process)
+            return process
+
+        def collect() -> None:
+            self.replies += index.completed()
+
+        def tick() -> None:
+            index.tick()
+            self.schedule.after(0.25, tick)
+
+        client = SimulatedClient(self.cluster, settings.node, lambda: self.schedule.after(0, collect))
+        index = ReplicatedIndex[str](client, self.schedule.clock, settings, compact)
+        self.schedule.after(0, tick)
+        return index
+
+    def wait(self, seconds: float = 1.0) -> None:
+        self.schedule.run_until(self.schedule.now + seconds)
+
+    def answers(self, index: ReplicatedIndex[str], lines: str) -> str | None:
+        """Return the answers to ``lines``, however long they take."""
+        self.replies = index.execute([("client", lines)])
+        while not self.replies:
+            self.wait(0.01)
+        [(client, echoed, given)] = self.replies
+        assert (client, echoed) == ("client", lines)
+        return given
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_change_on_one_node_is_read_on_another(world: World) -> None:
+    one, other = world.start(), world.start(replace(SETTINGS, node="b2"))
+    assert world.answers(one, "INDEX|a|\nQUERY|a|\nINDEX|b|c\nnonsense\n") == "OK\nOK\nFAIL\nERROR\n"
+    assert world.answers(other, "QUERY|a|\nQUERY|b|\n") == "OK\nFAIL\n"
+
+
+def test_plain_queries_are_not_logged_and_every_other_line_is(world: World) -> None:
+    index = world.start()
+    world.answers(index, "QUERY|a|\nQUERY|a b|\nquery|a|\nINDEX|a|\nQUERY|a|b\n")
+    assert world.cluster.store.get(KEYS.entry("a1", 1)) is not None
+    [entry] = [kv.value for kv in world.cluster.store.puts if kv.key == KEYS.entry("a1", 1)]
+    assert entry == encode_entry("a1", 1, "query|a|\nINDEX|a|\nQUERY|a|b\n")
+
+
+def test_the_lines_of_waiting_turns_share_an_entry(world: World) -> None:
+    index = world.start()
+    world.wait()
+    for turn in range(5):
+        index.execute([(f"client{turn}", f"INDEX|p{turn}|\n")])
+    world.wait()
+    assert [client for client, _, _ in world.replies] == [f"client{turn}" for turn in range(5)]
+    assert world.cluster.store.get(KEYS.entry("a1", 2)) is not None
+    assert world.cluster.store.get(KEYS.entry("a1", 3)) is None
+
+
+def test_local_reads_are_answered_at_once_even_without_a_quorum(world: World) -> None:
+    index = world.start(replace(SETTINGS, has_local_reads=True))
+    assert world.answers(index, "INDEX|a|\n") == "OK\n"
+    world.cluster.has_leader = False
+    assert index.execute([("client", "QUERY|a|\n")]) == [("client", "QUERY|a|\n", "OK\n")]
+
+
+def test_a_request_without_an_answer_in_time_disconnects_its_client(world: World) -> None:
+    index = world.start(replace(SETTINGS, answer_seconds_max=2.0))
+    world.wait()
+    _lose_etcd(world)
+    index.execute([("writer", "INDEX|a|\n"), ("reader", "QUERY|a|\n")])
+    world.wait(1.9)
+    assert world.replies == []
+    world.wait(0.5)
+    assert world.replies == [("writer", "INDEX|a|\n", None), ("reader", "QUERY|a|\n", None)]
+    assert index.pending == 0
+
+
+def test_a_node_starts_from_a_snapshot_and_the_entries_after_it(world: World) -> None:
+    index = world.start(replace(SETTINGS, log_bytes_min=1))
+    world.answers(index, "INDEX|a|\n")
+    world.wait(8)
+    assert [process.poll() for process in world.compactions] == [0]
+    world.answers(index, "INDEX|b|a\n")
+    other = world.start(replace(SETTINGS, node="b2"))
+    world.wait()
+    assert other.graph == DependencyGraph.from_mapping({"a": [], "b": ["a"]})
+    assert other.digest == index.digest == digest_of(other.graph)
+
+
+# What stops a node
+
+
+def _other_rules(world: World) -> None:
+    world.put(KEYS.config, replace(CONFIG, reject_cycles=True).encode())
+
+
+def _missing_entry(world: World) -> None:
+    world.put(KEYS.entry("b2", 2), encode_entry("b2", 2, "INDEX|a|\n"))
+
+
+def _damaged_entry(world: World) -> None:
+    world.put(KEYS.entry("b2", 1), b"#scoop entry 1 lines 1 crc32 00000000\nINDEX|a|\n")
+
+
+def _incomplete_snapshot(world: World) -> None:
+    world.put(KEYS.pointer, Pointer(1, 1, 10, 0, 0, 0, {}).encode())
+
+
+def _diverged_node(world: World) -> None:
+    revision = world.put(KEYS.entry("b2", 1), encode_entry("b2", 1, "INDEX|a|\n"))
+    world.put(KEYS.node("b2"), NodeRecord((), "1", revision, 0).encode())
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason"),
+    [
+        (_other_rules, "--reject-cycles is true there and false here; start all nodes with the same settings"),
+        (_missing_entry, "entry 1 of node b2 is missing before its entry 2"),
+        (_damaged_entry, "entry 1 of node b2 in etcd: it is damaged"),
+        (_incomplete_snapshot, "the snapshot at revision 1 in etcd: 0 of 1 chunks are there; restore a backup of etcd"),
+        (_diverged_node, r"the graph of this node at revision \d+ differs from that of node b2"),
+    ],
+)
+def test_a_node_stops_with_one_line(world: World, prepare: Callable[[World], None], reason: str) -> None:
+    prepare(world)
+    world.start()
+    with pytest.raises(ReplicationError, match=reason) as raised:
+        world.wait(3)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_node_stops_if_etcd_was_restored_from_a_backup(world: World) -> None:
+    index = world.start()
+    world.answers(index, "INDEX|a|\n")
+    world.cluster.store.revision = 2
+    with pytest.raises(ReplicationError, match=r"and was at \d before: it was restored from a backup"):
+        world.wait(3)
+
+
+def test_a_record_of_another_version_does_not_stop_a_node(world: World) -> None:
+    world.put(KEYS.node("b2"), b'{"format":2}')
+    assert world.answers(world.start(), "INDEX|a|\n") == "OK\n"
+
+
+def test_an_entry_that_etcd_calls_too_large_stops_the_node(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = world.start()
+    world.wait()
+
+    def refuse(_: Request) -> Result:
+        return Failure(ErrorCode.TOO_LARGE, "etcdserver: request is too large")
+
+    monkeypatch.setattr(world.cluster, "execute", refuse)
+    index.execute([("client", "INDEX|a|\n")])
+    with pytest.raises(ReplicationError, match="start etcd with --max-request-bytes"):
+        world.wait(3)
+
+
+# Readiness
+
+
+def test_a_node_is_ready_when_it_has_read_the_log(world: World) -> None:
+    index = world.start()
+    assert index.not_ready_reason == "loading"
+    world.wait()
+    assert index.not_ready_reason == ""
+
+
+def _lose_etcd(world: World) -> None:
+    world.cluster.blocked = {("a1", member.number) for member in world.cluster.members}
+
+
+def _exhaust_space(world: World) -> None:
+    world.cluster.has_space = False
+
+
+def _stop_members_from_applying(world: World) -> None:
+    for member in world.cluster.members:
+        member.is_catching_up = True  # for ever
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (_lose_etcd, "etcd does not answer"),
+        (_exhaust_space, "etcd accepts no changes: no space"),
+        (_stop_members_from_applying, "lagging"),
+    ],
+)
+def test_a_node_says_why_it_is_not_ready(world: World, fault: Callable[[World], None], reason: str) -> None:
+    index = world.start()
+    world.wait()
+    fault(world)
+    index.execute([("client", "INDEX|a|\n")])
+    world.wait(6)
+    assert index.not_ready_reason == reason
+
+
+# The state
+
+
+def test_the_digest_is_that_of_the_whole_graph_in_any_order() -> None:
+    one, other = Replica(DependencyGraph()), Replica(DependencyGraph())
+    one.apply("a1", 1, 5, ["INDEX|a|\nINDEX|b|\nINDEX|c|a,b\nINDEX|d|\nREMOVE|d|\nINDEX|b|a\n"])
+    other.apply("a1", 1, 5, ["INDEX|a|\nINDEX|b|a\nINDEX|c|b,a\n"])
+    assert one.graph == other.graph
+    assert one.digest == other.digest == digest_of(one.graph) != 0
+
+
+def test_entries_that_are_gone_do_not_matter_to_a_node_with_their_snapshot(world: World) -> None:
+    index = world.start(replace(SETTINGS, log_bytes_min=1))
+    for name in "abc":
+        world.answers(index, f"INDEX|{name}|\n")
+        world.wait(8)
+    assert world.cluster.store.get(KEYS.entry("a1", 1)) is None
+    other = world.start(replace(SETTINGS, node="b2"))
+    assert world.answers(other, "QUERY|a|\n") == "OK\n"
