@@ -64,19 +64,18 @@ class Store:
         revision = self.revision + 1
         changed: list[KeyValue] = []
         ranges: list[RangeResult] = []
-        has_changed = False
         for operation in request.success if succeeded else request.failure:
             match operation:
                 case Put(key, value, lease):
                     changed.append(self._put(key, value, lease, revision))
+                    self.revision = revision
                 case Delete(key, range_end):
-                    has_changed |= self._delete(key, range_end, revision)
+                    if self._delete(key, range_end, revision):
+                        self.revision = revision
                 case Range():
                     result = self.range(operation)
                     assert isinstance(result, RangeResult)
                     ranges.append(result)
-        if changed or has_changed:
-            self.revision = revision
         for kv in changed:
             self._on_put(kv)
         return TxnResult(self.revision, succeeded, tuple(ranges))
