@@ -326,6 +326,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(default=False, tags=["campaign"])
+def replication(session: nox.Session) -> None:
+    """Kill and pause nodes and members of a real etcd for five minutes, and check every answer."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.replication.run", *(session.posargs or ("--seconds", "300")))
+
+
+@nox.session(default=False, tags=["campaign"])
 def soak(session: nox.Session) -> None:
     """Load a server with clients of all kinds for ten minutes and check that memory, descriptors and speed stay."""
     _install(session, "test")

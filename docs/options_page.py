@@ -48,9 +48,8 @@ With `--memory`, `--data-dir` and `--fsync` have no effect, and as flags they ar
 guarantees is in [durability.md](durability.md).
 """,
     Group.REPLICATION: """\
-With `--etcd`, `--data-dir`, `--fsync` and `--compaction-threshold` have no effect, and as flags they are an error. The
-password has no flag, because every user of a machine can list the arguments of its processes. See
-[replication.md](replication.md).
+With `--etcd`, `--data-dir` and `--fsync` have no effect, and as flags they are an error. The password has no flag,
+because every user of a machine can list the arguments of its processes. See [replication.md](replication.md).
 """,
     Group.LIMITS: """\
 The reason of each default is beside it in `scoop_server/config/limits.py`. `--max-output` must be at least

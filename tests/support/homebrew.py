@@ -4,7 +4,7 @@ import math
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -38,19 +38,32 @@ def packages() -> dict[str, list[str]]:
     return {name: [] for names in listed.values() for name in names} | listed
 
 
-def play_five_phases(address: tuple[str, int], client_count: int, seed: int, depth: int = 500) -> None:
+def play_five_phases(
+    address: tuple[str, int],
+    client_count: int,
+    seed: int,
+    depth: int = 500,
+    others: Sequence[tuple[str, int]] = (),
+) -> None:
     """Remove, index, query, remove and query all packages in five phases; each client owns a part of them.
 
+    With ``others``, the addresses of servers with the same index, the clients are spread over all.
     A client sends ``depth`` lines before it reads the replies. Raises AssertionError on a wrong reply.
     """
     chance = random.Random(seed)
     everything = sorted(packages().items())
     chance.shuffle(everything)
+    addresses = [address, *others]
     barrier = threading.Barrier(client_count, timeout=WAIT_SECONDS)
     with ThreadPoolExecutor(client_count) as threads:
         clients = [
             threads.submit(
-                _play, address, dict(everything[number::client_count]), barrier, chance.randrange(2**32), depth
+                _play,
+                addresses[number % len(addresses)],
+                dict(everything[number::client_count]),
+                barrier,
+                chance.randrange(2**32),
+                depth,
             )
             for number in range(client_count)
         ]

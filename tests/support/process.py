@@ -245,6 +245,11 @@ class ServerProcess:
         return self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    @property
     def log_lines(self) -> list[str]:
         """The lines that it has logged so far."""
         with self._log_grew:

@@ -104,6 +104,7 @@ def join(
         answer_seconds_max=replication.commit_seconds_max,
         addresses=tuple(listener.address for listener in claims.listeners),
         version=__version__,
+        log_bytes_min=settings.limits.journal_bytes_min,
     )
     start_compaction = partial(
         _start_compaction, cluster, replication.prefix, settings.log_format, settings.reject_cycles

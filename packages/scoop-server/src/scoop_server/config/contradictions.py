@@ -17,7 +17,7 @@ _ANSWER_BYTES_MAX: Final = max(len(encode_response(response)) for response in Re
 _OVERRIDDEN_BY: Final = {
     "listen": ("host", "port"),
     "memory": ("data_dir", "fsync"),
-    "etcd": ("data_dir", "fsync", "compaction_threshold"),
+    "etcd": ("data_dir", "fsync"),
 }
 """Settings that make others ineffective. An ineffective flag is rejected, because someone has just typed it; a variable
 or a file may well set what is used at another time."""

@@ -104,7 +104,7 @@ class Limits:
         JOURNAL_BYTES_MIN,
         size(0, _BUFFER_BYTES_MAX),
         Group.DATA,
-        "size of the journal below which it is not compacted into a new snapshot",
+        "size of the journal, or of the log in etcd, below which it is not compacted into a new snapshot",
         name="compaction_threshold",
     )
     """See :data:`JOURNAL_BYTES_MIN`."""

@@ -1,0 +1,268 @@
+"""A cluster under faults: three members of etcd, three nodes, clients that record, and the checks at the end."""
+
+import contextlib
+import json
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from tests.replication.history import SET_UP, Operation, Order, change_line, violations
+from tests.replication.witness import Witness
+from tests.support.etcd_cluster import EtcdCluster, free_port
+from tests.support.process import MODULE_COMMAND, BlockingClient, ServerProcess, run_to_end
+
+PREFIX: Final = "/campaign/"
+
+NODES: Final = 3
+CLIENTS_PER_NODE: Final = 4
+PACKAGES: Final = tuple(f"p{number}" for number in range(12))
+"""Few, so that clients contradict each other all the time."""
+
+QUOTA_BYTES: Final = 48 << 20
+
+PAUSE_SECONDS: Final = (0.5, 2.5)
+"""The shortest and the longest fault, and as much time after it."""
+
+_JUNK: Final = "/junk"
+
+
+class Node:
+    """A node with a fixed port, so that its clients find it again."""
+
+    def __init__(self, flags: list[str]) -> None:
+        self.port = free_port()
+        self._flags = [*flags, "--port", str(self.port)]
+        self.server = self._start()
+
+    def _start(self) -> ServerProcess:
+        return ServerProcess(*self._flags, command=(*MODULE_COMMAND, "serve"))
+
+    def restart(self) -> None:
+        """Start it again after its death."""
+        self.server = self._start()
+
+
+class Scene:
+    """One cluster; a seed plans faults and requests."""
+
+    def __init__(self, seed: int, directory: Path) -> None:
+        self._chance = random.Random(seed)
+        self._seed = seed
+        self._resources = ExitStack()
+        arguments = ["--quota-backend-bytes", str(QUOTA_BYTES)]
+        self._etcd = self._resources.enter_context(EtcdCluster(directory, 3, arguments=arguments))
+        flags = ["--etcd", self._etcd.urls, "--etcd-prefix", PREFIX, "--commit-timeout", "3s", "--compaction-threshold"]
+        self._nodes = [Node([*flags, "20k"]) for _ in range(NODES)]
+        self._witness = self._resources.enter_context(closing(Witness(self._etcd.endpoints, PREFIX)))
+        self._numbers = count(1)
+        self._stopping = threading.Event()
+        self.operations: list[Operation] = []
+        self.faults: Counter[str] = Counter()
+        self.longest_gap = 0.0
+        """The longest time without an answered change, in seconds."""
+        self.state = ""
+        """The output of check and nodes at the end."""
+        self._problems: list[str] = []
+        self._last_change = time.monotonic()
+
+    # Clients
+
+    def _client(self, number: int) -> None:
+        chance = random.Random(f"{self._seed} {number}")
+        node = number % NODES
+        while not self._stopping.is_set():
+            try:
+                with BlockingClient(("127.0.0.1", self._nodes[node].port)) as client:
+                    client.socket.settimeout(10)
+                    while not self._stopping.is_set():
+                        self._ask(client, chance)
+            except (OSError, AssertionError):
+                node = chance.randrange(NODES)
+                self._stopping.wait(0.05)
+
+    def _ask(self, client: BlockingClient, chance: random.Random) -> None:
+        package = chance.choice(PACKAGES)
+        if chance.random() < 0.4:
+            line = f"QUERY|{package}|"
+        elif chance.random() < 0.6:
+            dependencies = chance.sample(PACKAGES, chance.choice([0, 0, 1, 2]))
+            line = change_line(next(self._numbers), "INDEX", package, dependencies)
+        else:
+            line = change_line(next(self._numbers), "REMOVE", package)
+        operation = Operation(line, time.monotonic_ns())
+        self.operations.append(operation)  # appending is atomic
+        [answer] = client.ask(line)
+        operation.completed, operation.answer = time.monotonic_ns(), answer
+        if not operation.is_query:
+            now = time.monotonic()
+            self.longest_gap = max(self.longest_gap, now - self._last_change)
+            self._last_change = now
+
+    # Faults
+
+    def run(self, seconds: float) -> list[str]:
+        """Load the cluster with faults for that long; return the violations."""
+        with self._nodes[0].server.connect() as client:
+            assert client.ask(*SET_UP) == ["OK"] * len(SET_UP)
+        clients = [
+            threading.Thread(target=self._client, args=(number,), daemon=True)
+            for number in range(NODES * CLIENTS_PER_NODE)
+        ]
+        for client_thread in clients:
+            client_thread.start()
+        faults = {
+            "member killed": self._member_killed,
+            "member stopped": self._member_stopped,
+            "two members stopped": self._quorum_lost,
+            "leader moved": self._leader_moved,
+            "node killed": self._node_killed,
+            "node stopped": self._node_stopped,
+            "history compacted": self._history_compacted,
+            "quota exhausted": self._quota_exhausted,
+            "everything restarted": self._everything_restarted,
+        }
+        end = time.monotonic() + seconds
+        plan = list[str]()
+        while time.monotonic() < end:
+            plan = plan or self._chance.sample(sorted(faults), len(faults))
+            name = plan.pop()
+            faults[name]()
+            self.faults[name] += 1
+            self._pause()
+            self._check_nodes()
+        self._etcd.wait_until_healthy()
+        self._pause()
+        self._stopping.set()
+        for client_thread in clients:
+            client_thread.join()
+        return [*self._problems, *self._final_violations()]
+
+    def _pause(self) -> None:
+        time.sleep(self._chance.uniform(*PAUSE_SECONDS))
+
+    def _member_killed(self) -> None:
+        member = self._chance.choice(self._etcd.members)
+        member.kill()
+        self._pause()
+        self._etcd.start(member)
+        self._etcd.wait_until_healthy()
+
+    @contextmanager
+    def _stopped(self, *processes: Callable[[signal.Signals], None]) -> Iterator[None]:
+        for send_signal in processes:
+            send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for send_signal in processes:
+                send_signal(signal.SIGCONT)
+
+    def _member_stopped(self) -> None:
+        with self._stopped(self._chance.choice(self._etcd.members).send_signal):
+            self._pause()
+
+    def _quorum_lost(self) -> None:
+        with self._stopped(*(member.send_signal for member in self._chance.sample(self._etcd.members, 2))):
+            self._pause()
+            self._pause()
+        self._etcd.wait_until_healthy()
+
+    def _leader_moved(self) -> None:
+        with contextlib.suppress(subprocess.CalledProcessError):  # it may be the leader already
+            members = self._etcd.etcdctl("member", "list").splitlines()
+            target = self._chance.choice(members).split(",")[0]
+            self._etcd.etcdctl("move-leader", target)
+
+    def _node_killed(self) -> None:
+        node = self._chance.choice(self._nodes)
+        node.server.kill()
+        self._pause()
+        node.restart()
+
+    def _node_stopped(self) -> None:
+        with self._stopped(self._chance.choice(self._nodes).server.send_signal):
+            self._pause()
+            self._pause()
+
+    def _history_compacted(self) -> None:
+        # Not past the witness, which must see every entry.
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self._etcd.etcdctl("compaction", str(max(1, self._witness.revision)))
+
+    def _quota_exhausted(self) -> None:
+        number = 0
+        try:
+            while True:
+                number += 1
+                subprocess.run(
+                    ["etcdctl", "--endpoints", self._etcd.urls, "put", f"{_JUNK}/{number}"],
+                    input="x" * 1_400_000, text=True, capture_output=True, check=True,
+                )  # fmt: skip
+        except subprocess.CalledProcessError:
+            self._pause()
+        finally:
+            # The log cannot grow meanwhile, so the witness sees all of it before the history goes.
+            self._witness.wait_for(self._head_revision())
+            deleted = self._etcd.etcdctl("del", "--prefix", _JUNK, "-w", "json")
+            self._etcd.etcdctl("compaction", "--physical", str(json.loads(deleted)["header"]["revision"]))
+            for member in self._etcd.members:
+                self._etcd.etcdctl("defrag", urls=member.url)
+            while self._etcd.etcdctl("alarm", "list").strip():
+                self._etcd.etcdctl("alarm", "disarm")
+
+    def _head_revision(self) -> int:
+        """Return the revision of the last entry of the log."""
+        revision: int = json.loads(self._etcd.etcdctl("get", f"{PREFIX}head", "-w", "json"))["kvs"][0]["mod_revision"]
+        return revision
+
+    def _everything_restarted(self) -> None:
+        for node in self._nodes:
+            node.server.kill()
+        for member in self._etcd.members:
+            member.kill()
+        self._etcd.start(*self._etcd.members)
+        self._etcd.wait_until_healthy()
+        for node in self._nodes:
+            node.restart()
+
+    # Checks
+
+    def _check_nodes(self) -> None:
+        """Note each node that has ended by itself, and start it again."""
+        for node in self._nodes:
+            if not node.server.is_running:
+                self._problems.append("a node ended by itself: " + node.server.log_lines[-1])
+                node.restart()
+
+    def _final_violations(self) -> list[str]:
+        queries = [f"QUERY|{package}|" for package in PACKAGES]
+        answers = list[list[str]]()
+        for node in self._nodes:
+            with node.server.connect() as client:
+                answers.append(client.ask(*queries))
+        self._witness.wait_for(self._head_revision())
+        order = Order.of(self._witness.lines())
+        expected = ["OK" if package in order.graph else "FAIL" for package in PACKAGES]
+        found = [f"a node answers {each} at the end, expected {expected}" for each in answers if each != expected]
+        for command in ("check", "nodes"):
+            result = run_to_end(command, "--etcd", self._etcd.urls, "--etcd-prefix", PREFIX)
+            self.state += result.stdout
+            if result.returncode:
+                found.append(f"{command} ended with {result.returncode}: {result.stdout}{result.stderr}")
+        return [*found, *violations(self.operations, order)]
+
+    def close(self) -> None:
+        """End everything."""
+        self._stopping.set()
+        for node in self._nodes:
+            with contextlib.suppress(ProcessLookupError):
+                node.server.kill()
+        self._resources.close()

@@ -1,0 +1,86 @@
+"""The witness: a recorder of every entry that etcd has put into the log, in the order of the revisions."""
+
+import selectors
+import threading
+import time
+from typing import Final
+
+from scoop_core import DependencyGraph
+
+from scoop_server.etcd.api import KeyValue, Ticket, Watch, WatchEvents
+from scoop_server.etcd.cluster import Cluster
+from scoop_server.etcd.grpc_client import GrpcEtcdClient
+from scoop_server.etcd.log import Keys, decode_entry
+from scoop_server.index.replica import Replica
+
+from tests.support.process import WAIT_SECONDS
+
+_PAUSE_SECONDS: Final = 0.2
+
+
+class Witness:
+    """Watches the log from its begin in a thread of its own, until it is closed."""
+
+    def __init__(self, endpoints: list[str], prefix: str) -> None:
+        self._client = GrpcEtcdClient(Cluster(endpoints))
+        self._keys = Keys(prefix)
+        self._entries: list[KeyValue] = []
+        self._grew = threading.Condition()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def revision(self) -> int:
+        """The revision of the last entry recorded."""
+        with self._grew:
+            return self._entries[-1].mod_revision if self._entries else 0
+
+    def _run(self) -> None:
+        watch = self._open()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._client.fileno(), selectors.EVENT_READ)
+            while not self._is_closing:
+                if not selector.select(2.0):  # a member that is stopped, or a quiet log
+                    self._client.cancel(watch)
+                    watch = self._open()
+                for ticket, result in self._client.poll():
+                    if ticket != watch:
+                        continue
+                    if isinstance(result, WatchEvents):
+                        with self._grew:
+                            self._entries += result.kvs
+                            self._grew.notify_all()
+                    else:
+                        time.sleep(_PAUSE_SECONDS)
+                        watch = self._open()
+
+    def _open(self) -> Ticket:
+        return self._client.submit(Watch(*self._keys.log, self.revision + 1, elsewhere=True))
+
+    def wait_for(self, revision: int) -> None:
+        """Wait until everything up to ``revision`` is recorded."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        with self._grew:
+            while not self._entries or self._entries[-1].mod_revision < revision:
+                assert self._grew.wait(deadline - time.monotonic()), f"revision {revision} has not arrived"
+
+    def lines(self) -> list[str]:
+        """Return the lines of all entries, without late duplicates."""
+        duplicates, lines = Replica(DependencyGraph()), list[str]()
+        with self._grew:
+            entries = list(self._entries)
+        for kv in entries:
+            node, seq = self._keys.parse_entry(kv.key)
+            if duplicates.is_next(node, seq):
+                text = decode_entry(node, seq, kv.value)
+                duplicates.sequences[node] = seq
+                lines += text.splitlines()
+        return lines
+
+    def close(self) -> None:
+        """Stop recording."""
+        self._is_closing = True
+        self._client.wake()
+        self._thread.join(WAIT_SECONDS)
+        self._client.close()
