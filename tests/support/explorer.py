@@ -1,5 +1,6 @@
 """The explorer in the process of a test, and as a process of its own."""
 
+import http.client
 import os
 import re
 import subprocess
@@ -85,6 +86,23 @@ class ExplorerProcess:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return the status and the text of a response."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_SECONDS)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def is_ready(self) -> bool:
+        """Return whether it has an index and serves."""
+        try:
+            return self.get("/readyz")[0] == 200
+        except ConnectionError:
+            return False
 
     def stop(self) -> tuple[int, str]:
         """End it with SIGTERM; return its exit status and what it has logged."""

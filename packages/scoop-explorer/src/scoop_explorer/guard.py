@@ -86,11 +86,13 @@ class Guard:
 
     def _rejection(self, scope: Scope) -> ASGIApp | None:
         """Return the response to a request that is not to be served."""
-        host = Headers(scope=scope).get("host", "").lower()
-        if _without_port(host) not in self._hosts:
+        headers = Headers(scope=scope)
+        if _without_port(headers.get("host", "").lower()) not in self._hosts:
             return PlainTextResponse("unknown host: start the explorer with --host-name to serve this name\n", 421)
         if scope["method"] not in {"GET", "HEAD"}:
             return PlainTextResponse("only GET and HEAD are served\n", 405, {"Allow": "GET, HEAD"})
+        if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+            return PlainTextResponse("a request has no body\n", 413, {"Connection": "close"})
         if len(scope["raw_path"]) + len(scope["query_string"]) > TARGET_BYTES_MAX:
             return PlainTextResponse(f"the URL is too long (limit {TARGET_BYTES_MAX} bytes)\n", 414)
         if self._requests >= REQUESTS_MAX:

@@ -13,6 +13,9 @@ from scoop_explorer.application import Application
 CONNECTIONS_MAX: Final = 300
 """Connections at a time, event streams included; further ones are answered 503."""
 
+BACKLOG: Final = 128
+"""Connections that wait in the kernel: as many as pages in progress, and then some."""
+
 HEAD_SECONDS_MAX: Final = 10.0
 """The time in which a request must arrive: a person's browser needs none of it."""
 
@@ -81,16 +84,26 @@ class _Server(uvicorn.Server):
         await super().serve(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
+        """End without the signal being raised again at the end: the exit status is 0."""
+        del sig, frame
+        self.force_exit = self.should_exit
+        self.should_exit = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._application.events.close)
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises OSError."""
-    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, address = infos[0]
-    return socket.create_server(address[:2], family=family, backlog=128)
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def serve(application: Application, listener: socket.socket) -> None:

@@ -1,0 +1,269 @@
+"""The explorer in a real browser, beside a real server. ``nox -s browser`` runs it, where Chromium is installed."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed: nox -s browser installs it")
+pytest.importorskip("axe_playwright_python", reason="axe is not installed: nox -s browser installs it")
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from scoop_core import DependencyGraph
+
+from tests.support.data_directory import create_directory
+from tests.support.explorer import ExplorerProcess, wait_until
+from tests.support.process import ServerProcess
+
+CHROMIUM = shutil.which("chromium")
+
+pytestmark = [
+    pytest.mark.campaign,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (on Debian: apt install chromium)"),
+]
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+WAIT_MS = 30_000
+"""Longest wait for something on a page; only a bug takes longer."""
+
+PAGES = {
+    "start": "/",
+    "search": "/search?q=ssl",
+    "nothing found": "/search?q=no-such-name",
+    "package": "/packages/openssl",
+    "removable package": "/packages/zzuf",
+    "dependents": "/dependents/openssl?scope=all",
+    "removal": "/removal/openssl",
+    "rebuild": "/rebuild/makedepend",
+    "path": "/path?from=fftw&to=openssl",
+    "cycles": "/cycles",
+    "changes": "/changes",
+    "not indexed": "/packages/openss",
+    "no page": "/nowhere",
+}
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory, homebrew: DependencyGraph) -> Path:
+    """The Homebrew list with a cycle."""
+    path = tmp_path_factory.mktemp("browser") / "data"
+    graph = homebrew.copy()
+    graph.index("bootstrap-a")
+    graph.index("bootstrap-b", ["bootstrap-a"])
+    graph.index("bootstrap-a", ["bootstrap-b"])
+    create_directory(path, graph)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(directory: Path) -> Iterator[ServerProcess]:
+    with ServerProcess("--data-dir", str(directory)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def explorer(directory: Path) -> Iterator[ExplorerProcess]:
+    with ExplorerProcess(directory) as explorer:
+        wait_until(explorer.is_ready)
+        yield explorer
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=WAIT_MS)
+    with sync_playwright() as playwright:
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+def new_context(browser: Browser, explorer: ExplorerProcess, **options: object) -> BrowserContext:
+    context = browser.new_context(base_url=explorer.url, **options)  # type: ignore[arg-type]  # as in new_context
+    context.set_default_timeout(WAIT_MS)
+    return context
+
+
+@pytest.fixture
+def page(browser: Browser, explorer: ExplorerProcess) -> Iterator[Page]:
+    """A page that fails the test if the console reports an error, such as a violation of the policy."""
+    context = new_context(browser, explorer)
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield page
+    context.close()
+    assert [each for each in problems if "404" not in each] == []
+
+
+def ask(server: ServerProcess, *lines: str) -> list[str]:
+    """Send requests as a client; return the responses."""
+    client = server.connect()
+    try:
+        return client.ask(*lines)
+    finally:
+        client.close()
+
+
+def test_a_search_suggests_while_typing_and_a_click_leads_on(page: Page) -> None:
+    page.goto("/")
+    search = page.get_by_role("combobox", name="Search packages")
+    search.press_sequentially("openss")
+    page.get_by_role("option", name="openssl", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("openssl")
+    expect(page.get_by_text("554 packages need")).to_be_visible()
+    page.locator(".drawing").get_by_role("link", name="open-mpi").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("open-mpi")
+    page.locator("#needs ~ .chips").get_by_role("link", name="openssl").click()
+    page.get_by_role("link", name=re.compile("The whole order")).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("How to remove openssl")
+
+
+def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
+    page.goto("/cycles")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    page.keyboard.press("/")
+    search = page.get_by_role("combobox")
+    expect(search).to_be_focused()
+    page.keyboard.type("openssl")
+    options = page.get_by_role("option")
+    expect(options.first).to_have_text("openssl")
+    page.keyboard.press("ArrowDown")
+    expect(options.first).to_have_attribute("aria-selected", "true")
+    expect(search).to_have_attribute("aria-activedescendant", "suggestion-0")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    page.keyboard.type(" ")
+    page.keyboard.press("Backspace")
+    expect(options.first).to_have_text("openssl")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page).to_have_title("openssl · Scoop explorer")
+    page.keyboard.press("/")
+    page.keyboard.type("ssl")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Search for “ssl”")
+
+
+def test_a_change_by_a_client_appears_without_reload(page: Page, server: ServerProcess) -> None:
+    page.goto("/")
+    page.evaluate("window.isSamePage = true")
+    assert ask(server, "INDEX|live-test|openssl,zzuf") == ["OK"]
+    expect(page.locator(".changes li").first).to_contain_text("live-test")
+    expect(page.locator(".changes li").first).to_contain_text("needs openssl, zzuf")
+    assert page.evaluate("window.isSamePage") is True
+    page.goto("/packages/zzuf")
+    page.evaluate("window.isSamePage = true")
+    expect(page.locator(".verdict")).to_contain_text("No. 1 package needs zzuf directly")
+    link = page.locator("#needed-by ~ .chips").get_by_role("link", name="live-test", exact=True)
+    link.focus()
+    assert ask(server, "INDEX|live-test-2|zzuf") == ["OK"]
+    expect(page.locator(".verdict")).to_contain_text("No. 2 packages need zzuf directly")
+    expect(link).to_be_focused()
+    assert ask(server, "REMOVE|live-test|", "REMOVE|live-test-2|") == ["OK", "OK"]
+    expect(page.locator(".verdict")).to_contain_text("Yes.")
+    assert page.evaluate("window.isSamePage") is True
+
+
+def test_everything_works_without_javascript(browser: Browser, explorer: ExplorerProcess) -> None:
+    context = new_context(browser, explorer, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_role("searchbox", name="Search packages").fill("openssl")
+    page.get_by_role("button", name="Search").click()
+    page.locator(".results").get_by_role("link", name="openssl", exact=True).click()
+    expect(page.locator(".verdict")).to_contain_text("No. 554 packages need openssl directly, 677 directly or not.")
+    expect(page.locator(".ordered li").first).to_be_visible()
+    page.get_by_label("need", exact=True).fill("pkg-config")
+    page.get_by_role("button", name="Show the path").click()
+    expect(page.locator(".sentence")).to_have_text("openssl needs pkg-config.")
+    context.close()
+
+
+@pytest.mark.parametrize("width", [320, 640], ids=["small screen", "zoom of 200% on 1280"])
+def test_no_page_scrolls_sideways(browser: Browser, explorer: ExplorerProcess, width: int) -> None:
+    context = new_context(browser, explorer, viewport={"width": width, "height": 700})
+    page = context.new_page()
+    for name, url in PAGES.items():
+        page.goto(url)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing(browser: Browser, explorer: ExplorerProcess, scheme: str, name: str) -> None:
+    context = new_context(browser, explorer, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(PAGES[name])
+    expect(page.locator("[data-pending]")).to_have_count(0)
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+    context.close()
+
+
+def test_axe_finds_nothing_while_names_are_suggested(page: Page) -> None:
+    page.goto("/cycles")
+    page.get_by_role("combobox").press_sequentially("ssl")
+    expect(page.get_by_role("option").first).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def test_a_page_prints_its_answer_without_its_controls(page: Page) -> None:
+    page.goto("/packages/openssl")
+    page.emulate_media(media="print")
+    expect(page.locator(".top")).to_be_hidden()
+    expect(page.locator(".verdict")).to_be_visible()
+    expect(page.locator(".drawing svg")).to_be_visible()
+
+
+def test_a_source_that_disappears_is_reported_without_reload(browser: Browser, tmp_path: Path) -> None:
+    create_directory(tmp_path / "data", DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}))
+    with ExplorerProcess(tmp_path / "data") as explorer:
+        context = new_context(browser, explorer)
+        page = context.new_page()
+        page.goto("/")
+        expect(page.get_by_role("heading", level=1)).to_have_text("2 packages")
+        (tmp_path / "data").rename(tmp_path / "gone")
+        expect(page.locator("#problem")).to_contain_text("The source cannot be read.")
+        page.goto("/packages/gmp")
+        expect(page.locator(".verdict")).to_contain_text("No. 1 package needs gmp")
+        (tmp_path / "gone").rename(tmp_path / "data")
+        expect(page.locator("#problem")).to_be_empty()
+        context.close()
+
+
+def test_the_pictures_of_the_documentation(browser: Browser, explorer: ExplorerProcess, server: ServerProcess) -> None:
+    lines = [
+        "INDEX|rustls|cmake",
+        "INDEX|quic|openssl,rustls",
+        "INDEX|rustls|cmake,pkg-config",
+        "REMOVE|z80dasm|",
+    ]
+    assert set(ask(server, *lines)) == {"OK"}
+    pictures = (
+        ("start", "/", "light", 1_200, 800),
+        ("package", "/packages/openssl", "light", 1_200, 900),
+        ("package-dark", "/packages/openssl", "dark", 1_200, 900),
+        ("path", "/path?from=fftw&to=openssl", "light", 1_200, 380),
+        ("phone", "/packages/openssl", "light", 390, 844),
+    )
+    for name, url, scheme, width, height in pictures:
+        context = new_context(browser, explorer, color_scheme=scheme, viewport={"width": width, "height": height})
+        page = context.new_page()
+        page.goto(url)
+        expect(page.locator("[data-pending]")).to_have_count(0)
+        page.evaluate("document.activeElement.blur()")
+        page.screenshot(path=DOCS / f"explorer-{name}.png", animations="disabled")
+        context.close()

@@ -1,0 +1,130 @@
+"""The command beside real servers that compact, stop, start again and are killed, and beside files that break."""
+
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from scoop_core import DependencyGraph
+
+from scoop_explorer import cli
+
+from tests.support.data_directory import create_directory
+from tests.support.explorer import WAIT_SECONDS, Explored, ExplorerProcess, exploring, wait_until
+from tests.support.process import ServerProcess
+
+
+def is_indexed(explored: Explored, name: str) -> bool:
+    return explored.client.get(f"/packages/{name}").status_code == 200
+
+
+def change(server: ServerProcess, *lines: str) -> None:
+    client = server.connect()
+    assert set(client.ask(*lines)) == {"OK"}
+    client.close()
+
+
+def test_pages_follow_a_server_through_compactions_restarts_and_kills(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    create_directory(path, DependencyGraph.from_mapping({"gmp": []}))
+    with exploring(path) as explored:
+        for number in range(2):
+            with ServerProcess("--data-dir", str(path)) as server:
+                change(server, f"INDEX|a{number}|gmp")
+                wait_until(lambda: is_indexed(explored, f"a{number}"))  # noqa: B023  # awaited in this round
+                server.send_signal(signal.SIGUSR1)
+                server.wait_for_log(r"compaction into .* is complete")
+                change(server, f"INDEX|b{number}|gmp")
+                wait_until(lambda: is_indexed(explored, f"b{number}"))  # noqa: B023  # awaited in this round
+            with ServerProcess("--data-dir", str(path)) as server:
+                change(server, f"INDEX|c{number}|gmp")
+                server.kill()
+            wait_until(lambda: is_indexed(explored, f"c{number}"))  # noqa: B023  # awaited in this round
+        assert explored.client.get("/readyz").status_code == 200
+        assert "7 packages" in explored.client.get("/").text
+
+
+def test_a_corrupt_journal_is_reported_and_the_last_good_state_stays(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with ServerProcess("--data-dir", str(path)) as server:
+        change(server, "INDEX|gmp|")
+        change(server, "INDEX|isl|gmp")
+        with exploring(path) as explored:
+            wait_until(lambda: is_indexed(explored, "isl"))
+            [journal] = path.glob("journal-*")
+            data = journal.read_bytes()
+            change(server, "INDEX|cloog|isl")
+            journal.write_bytes(data[: len(data.rstrip(b"\0")) - 5])
+            wait_until(lambda: "The source cannot be read." in explored.client.get("/packages/gmp").text)
+            page = explored.page("/packages/gmp")
+            assert "its last good state" in page
+            assert f"cannot follow {journal}" in page
+            assert "1 package needs" in page
+            assert explored.client.get("/api/v1/packages/gmp").json()["status"]["problem"] != ""
+            assert explored.client.get("/livez").status_code == 200
+        server.kill()
+
+
+def test_the_command_serves_and_ends_at_sigterm_also_with_an_open_stream(tmp_path: Path) -> None:
+    create_directory(tmp_path / "data", DependencyGraph.from_mapping({"gmp": []}))
+    with ExplorerProcess(tmp_path / "data") as explorer:
+        wait_until(explorer.is_ready)
+        assert "gmp" in explorer.get("/packages/gmp")[1]
+        with socket.create_connection(("127.0.0.1", explorer.port), WAIT_SECONDS) as stream:
+            stream.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            received = b""
+            while b"event: status" not in received:
+                received += stream.recv(4_096)
+            assert b"content-type: text/event-stream" in received
+            assert explorer.stop() == (0, "")
+            while stream.recv(4_096):
+                pass
+
+
+def test_an_index_that_is_not_there_yet_is_awaited(tmp_path: Path) -> None:
+    with ExplorerProcess(tmp_path / "data") as explorer:
+        wait_until(lambda: "No such file" in explorer.get("/readyz")[1])
+        assert explorer.get("/livez")[0] == 200
+        status, page = explorer.get("/")
+        assert (status, "Loading the index" in page) == (503, True)
+        assert explorer.get("/api/v1/overview")[0] == 503
+        create_directory(tmp_path / "data", DependencyGraph.from_mapping({"gmp": []}))
+        wait_until(explorer.is_ready)
+        assert "1 package" in explorer.get("/")[1]
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /" + b"x" * 20_000,
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000,
+        b"\0\0\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
+    ],
+    ids=["long line", "long head", "no HTTP", "body"],
+)
+def test_broken_requests_are_rejected(tmp_path: Path, request_bytes: bytes) -> None:
+    create_directory(tmp_path / "data", DependencyGraph())
+    with ExplorerProcess(tmp_path / "data") as explorer:
+        with socket.create_connection(("127.0.0.1", explorer.port), WAIT_SECONDS) as sock:
+            sock.sendall(request_bytes)
+            response = sock.recv(4_096)
+        assert response.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413"))
+        wait_until(explorer.is_ready)
+
+
+@pytest.mark.parametrize("address", ["8090", ":8090", "127.0.0.1:x", "127.0.0.1:65536"])
+def test_a_bad_address_is_an_error(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["data", "--listen", address])
+    assert ended.value.code == 2
+    assert f"expected HOST:PORT, got {address!r}" in capsys.readouterr().err
+
+
+def test_an_address_that_is_in_use_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert cli.main(["data", "--listen", f"127.0.0.1:{port}"]) == 1
+    error = capsys.readouterr().err
+    assert error == f"cannot listen on 127.0.0.1:{port}: Address already in use; name another with --listen\n"

@@ -1,0 +1,42 @@
+"""The deadline for a request to arrive, on a real connection."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
+
+from scoop_explorer import server as server_module
+from scoop_explorer.server import BoundedProtocol
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT"], ids=["nothing", "a part", "a second part"]
+)
+def test_a_connection_whose_request_does_not_arrive_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "HEAD_SECONDS_MAX", 0.2)
+
+    async def run() -> bytes:
+        config = uvicorn.Config(PlainTextResponse("ok"), http=BoundedProtocol, lifespan="off", log_level="critical")
+        config.load()
+        state = uvicorn.server.ServerState()
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
+        async with listener:
+            port = listener.sockets[0].getsockname()[1]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            async with asyncio.timeout(30):
+                received = await reader.read()
+            writer.close()
+        return received
+
+    assert asyncio.run(run()).count(b"200 OK") == sent.count(b"\r\n\r\n")
+
+
+def test_the_package_holds_its_templates_and_files() -> None:
+    package = Path(server_module.__file__).parent
+    assert {path.suffix for path in package.glob("static/*")} == {".css", ".js", ".svg"}
+    assert len(list((package / "static").glob("*.js"))) == 1
+    assert (package / "templates" / "base.html").is_file()
