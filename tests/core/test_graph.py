@@ -101,7 +101,7 @@ class TestOneRequest:
         assert graph == graph_of("INDEX|a|", "INDEX|b|")
 
     @pytest.mark.parametrize("command", Command)
-    def test_apply_does_what_the_command_says(self, command: Command) -> None:
+    def test_apply_calls_the_method_of_the_command(self, command: Command) -> None:
         ask: dict[Command, Callable[[DependencyGraph], Response]] = {
             Command.INDEX: lambda graph: graph.index("a", ["b"]),
             Command.REMOVE: lambda graph: graph.remove("a"),
@@ -371,7 +371,7 @@ class TestRebuildLines:
             ),
         ],
     )
-    def test_dependencies_come_first_and_cycles_are_closed_at_their_end(
+    def test_dependencies_precede_their_dependents_and_cycles_are_closed_at_their_end(
         self, lines: list[str], to_lines: list[str]
     ) -> None:
         graph = graph_of(*lines)
@@ -452,7 +452,7 @@ class TestFromLists:
         assert DependencyGraph.from_lists(["a", "b"], ["b", ""], reject_cycles=True).reject_cycles
 
 
-def test_the_count_of_dependents_leaves_out_the_package_itself() -> None:
+def test_the_count_of_dependents_excludes_the_package_itself() -> None:
     graph = graph_of("INDEX|a|", "INDEX|a|a", "INDEX|b|a", "INDEX|c|a,b")
     assert [graph.dependent_count(name) for name in "abc"] == [2, 1, 0]
     with pytest.raises(KeyError):

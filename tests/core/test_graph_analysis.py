@@ -58,11 +58,11 @@ class TestCycles:
         found = list(elementary_cycles(graph))
         assert sorted(found) == sorted(cycle for name in graph for cycle in cycles_from((name,)))
 
-    def test_a_way_without_a_cycle_is_tried_again_once_it_may_have_one(self) -> None:
+    def test_a_package_that_was_blocked_is_searched_again_once_a_cycle_through_it_is_possible(self) -> None:
         graph = graph_of("a:b b:cd c:d d:ce e:a")
         assert sorted(map("".join, elementary_cycles(graph))) == ["abcde", "abde", "cd"]
 
-    def test_cycles_come_one_by_one_where_there_are_too_many_to_list(self) -> None:
+    def test_cycles_are_yielded_one_by_one_even_if_there_are_too_many_to_list(self) -> None:
         names = [f"p{number:02}" for number in range(40)]
         graph = DependencyGraph.from_mapping({name: [each for each in names if each != name] for name in names})
         some = list(itertools.islice(elementary_cycles(graph), 1_000))
@@ -100,7 +100,7 @@ class TestCycles:
 
 class TestTransitiveReduction:
     @given(graphs())
-    def test_it_keeps_what_reaches_what_and_nothing_that_follows(self, graph: DependencyGraph) -> None:
+    def test_it_keeps_reachability_and_drops_every_redundant_edge(self, graph: DependencyGraph) -> None:
         reduced = transitive_reduction(graph)
         before, after = edges_of(graph), edges_of(reduced)
         assert {name: closure(before, name) for name in before} == {name: closure(after, name) for name in after}
@@ -135,7 +135,7 @@ class TestCriticalPath:
         assert path == CriticalPath(tuple(packages), sum(durations[name] for name in packages))
 
     @given(edges(acyclic=True), st.dictionaries(st.sampled_from(NAMES), st.integers(0, 9)), st.integers(0, 3))
-    def test_no_chain_takes_longer(self, edges: Edges, durations: dict[str, float], default: int) -> None:
+    def test_no_chain_has_a_longer_duration(self, edges: Edges, durations: dict[str, float], default: int) -> None:
         graph = DependencyGraph.from_mapping(edges)
         path = critical_path(graph, durations, default=default)
         assert path.duration == sum(durations.get(name, default) for name in path.packages)

@@ -1,4 +1,4 @@
-"""The formats of other programs: round trips, what networkx reads, and what is refused."""
+"""The formats of other programs: round trips, exchange with networkx, and errors."""
 
 import contextlib
 import io
@@ -53,7 +53,7 @@ class TestRoundTrips:
         assert decode(READERS[decode](ODD_NAMES)) == ODD_NAMES
 
     @FORMATS
-    def test_a_large_graph_comes_in_pieces(self, decode: Decoder) -> None:
+    def test_a_large_graph_is_encoded_in_pieces(self, decode: Decoder) -> None:
         chance, names = random.Random(3), [f"p{number}" for number in range(9_000)]
         graph = DependencyGraph.from_mapping({name: chance.sample(names, 2) for name in names})
         pieces = list(READERS[decode](graph))
@@ -61,7 +61,7 @@ class TestRoundTrips:
         assert max(map(len, pieces)) < 250_000
         assert decode(io.StringIO("".join(pieces))) == graph
 
-    def test_networkx_reads_what_is_written(self) -> None:
+    def test_networkx_reads_encoded_graphs(self) -> None:
         expected = nx.DiGraph(dict(ODD_NAMES.to_mapping()))
         graphml = nx.parse_graphml("".join(encode_graphml(ODD_NAMES)))
         node_link = nx.node_link_graph(json.loads("".join(encode_node_link(ODD_NAMES))), edges="edges")
@@ -69,7 +69,7 @@ class TestRoundTrips:
             assert found.is_directed()
             assert (set(found.nodes), set(found.edges)) == (set(expected.nodes), set(expected.edges))
 
-    def test_what_networkx_writes_is_read(self) -> None:
+    def test_graphs_that_networkx_encodes_are_read(self) -> None:
         oracle = nx.DiGraph(dict(ODD_NAMES.to_mapping()))
         oracle.nodes["gtk+3"]["colour"] = "red"
         assert decode_graphml(nx.generate_graphml(oracle)) == ODD_NAMES

@@ -1,4 +1,4 @@
-"""The graph with a reverse index: what observers are told, and what a copy of it has."""
+"""The graph with a reverse index: notifications of observers, and copies."""
 
 import pickle
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def small() -> IndexedGraph:
 
 class TestObservers:
     @pytest.mark.parametrize(("call", "act", "changes"), EVENTS)
-    def test_an_observer_is_told_what_changed_and_by_which_call(
+    def test_an_observer_is_notified_of_the_changes_and_of_their_call(
         self, call: str, act: Callable[[IndexedGraph], object], changes: list[PackageChange]
     ) -> None:
         graph, events = small(), list[GraphEvent]()
@@ -51,7 +51,7 @@ class TestObservers:
         act(graph)
         assert events == [GraphEvent(call, tuple(changes))]
 
-    def test_undo_tells_the_changes_back_in_reverse_order(self) -> None:
+    def test_undo_notifies_of_the_reverse_changes_in_reverse_order(self) -> None:
         graph, events = small(), list[GraphEvent]()
         graph.apply_lines("INDEX|c|b\nREMOVE|c|\nINDEX|b|\n", changes := Changes())
         graph.subscribe(events.append)
@@ -66,7 +66,7 @@ class TestObservers:
             graph.undo(changes)
         assert len(events) == 1
 
-    def test_a_call_that_changes_nothing_is_not_told(self) -> None:
+    def test_a_call_that_changes_nothing_notifies_nobody(self) -> None:
         graph, events = small(), list[GraphEvent]()
         graph.subscribe(events.append)
         graph.index("b", ["a"])
@@ -74,7 +74,7 @@ class TestObservers:
         graph.apply_lines("INDEX|b|a\nREMOVE|a|\n")
         assert events == []
 
-    def test_what_was_applied_before_an_error_is_told(self) -> None:
+    def test_changes_before_an_error_are_notified(self) -> None:
         graph, events = small(), list[GraphEvent]()
         graph.subscribe(events.append)
         with pytest.raises(ValueError, match="no newline"):

@@ -1,4 +1,4 @@
-"""What can be asked of a graph: each query by example, and by a property against the plainest definition."""
+"""The queries of a graph: each by example, and by a property against its definition."""
 
 import copy
 import itertools
@@ -96,7 +96,7 @@ class TestClosures:
             ("a:a", "a", "", ""),
         ],
     )
-    def test_closures_come_in_an_order_of_installation_and_of_rebuilding(
+    def test_closures_are_in_an_order_of_installation_or_of_rebuilding(
         self, text: str, package: str, dependencies: str, dependents: str
     ) -> None:
         graph = graph_of(text)
@@ -358,7 +358,7 @@ class TestSetsOfPackages:
         assert graph == expected
         assert len(requests) < 2 * len(packages) or not packages
 
-    def test_the_explanation_says_what_blocks_the_set(self) -> None:
+    def test_the_explanation_names_the_packages_that_block_the_set(self) -> None:
         refusal = graph_of(TOOLCHAIN).explain_removal("d", "b")
         assert refusal == BlockedSet(("b", "d"), ("a", "c"))
         assert str(refusal) == "cannot remove b, d together: 2 other packages depend on them: a, c"
@@ -415,7 +415,7 @@ class TestFromOneGraphToAnother:
 
 
 class TestMaking:
-    def test_a_mapping_may_come_in_any_order_and_hold_cycles(self) -> None:
+    def test_a_mapping_may_be_in_any_order_and_contain_cycles(self) -> None:
         graph = DependencyGraph.from_mapping({"a": ["b", "b"], "b": iter(["c", "a"]), "c": {"c"}})
         assert graph.cyclic_components() == (("a", "b"), ("c",))
         assert graph.dependencies("a") == ("b",)

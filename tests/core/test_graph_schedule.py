@@ -1,4 +1,4 @@
-"""The scheduler: beside graphlib on graphs that stay as they are, and on graphs that change meanwhile."""
+"""The scheduler: compared with graphlib on constant graphs, and on graphs that change."""
 
 import graphlib
 
@@ -22,7 +22,7 @@ def run(scheduler: Scheduler) -> list[tuple[str, ...]]:
 
 
 @given(edges(acyclic=True), st.data())
-def test_it_hands_out_what_graphlib_does(edges: Edges, data: st.DataObject) -> None:
+def test_it_hands_out_the_same_packages_as_graphlib(edges: Edges, data: st.DataObject) -> None:
     oracle = graphlib.TopologicalSorter(edges)
     oracle.prepare()
     scheduler, running = Scheduler(IndexedGraph.from_mapping(edges)), list[str]()
@@ -60,7 +60,7 @@ def test_only_the_chosen_packages_are_scheduled_and_all_others_count_as_done() -
         Scheduler(graph, ["missing"])
 
 
-def test_only_what_was_handed_out_can_be_done() -> None:
+def test_only_packages_that_were_handed_out_can_be_done() -> None:
     scheduler = Scheduler(IndexedGraph.from_mapping({"a": ["b"], "b": []}))
     for wrong in ("a", "b", "missing"):
         with pytest.raises(ValueError, match=f"cannot mark '{wrong}' as done: it has not been handed out"):

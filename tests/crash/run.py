@@ -1,7 +1,7 @@
 """Kill real servers, and check what they leave: ``python -m tests.crash.run --kills 100 [--seed N]``.
 
-The exit status is 0 when every server left what it had promised; the first that did not is told with its
-seed, its log, and its directory, which is left as it is.
+The exit status is 0 if every server kept its promise. The first that did not is reported with its seed, its log and
+its directory, which is kept.
 """
 
 import argparse

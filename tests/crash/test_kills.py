@@ -1,4 +1,4 @@
-"""A share of ``python -m tests.crash.run``, and the proof that it can fail."""
+"""A short campaign of kills passes on a correct server and fails on one with a planted fault."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.support import unsound_server
 pytestmark = pytest.mark.campaign
 
 
-def test_killed_servers_leave_what_they_promised(tmp_path: Path) -> None:
+def test_killed_servers_keep_every_acknowledged_change(tmp_path: Path) -> None:
     assert run.main(["--kills", "5", "--parent", str(tmp_path)]) == 0
 
 
@@ -27,9 +27,7 @@ def test_killed_servers_leave_what_they_promised(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_server_that_does_not_keep_its_promise_is_found_out(
-    tmp_path: Path, way: str, moment: Moment, what: str
-) -> None:
+def test_a_server_with_a_planted_fault_fails(tmp_path: Path, way: str, moment: Moment, what: str) -> None:
     scene = Scene(
         1, tmp_path, Tally(), command=unsound_server.command(way), moments=[moment], start_kill_probability=0.0
     )

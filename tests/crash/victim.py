@@ -18,7 +18,7 @@ _READ_BYTES: Final = 65_536
 class Victim:
     """A server on a data directory, from its first instruction on: it may be killed before it listens.
 
-    Its log is read by whoever waits for ``fileno()`` to become readable.
+    Its log can be read when ``fileno()`` is readable.
     """
 
     def __init__(self, command: Sequence[str], *arguments: str, variables: Mapping[str, str] | None = None) -> None:

@@ -98,7 +98,7 @@ def test_a_connection_carries_one_request_and_one_response(client: RawClient, he
     ],
     ids=ascii,
 )
-def test_an_ambiguous_or_malformed_head_is_rejected_as_a_whole(client: RawClient, head: list[str]) -> None:
+def test_an_ambiguous_or_malformed_head_is_rejected_completely(client: RawClient, head: list[str]) -> None:
     client.send(*head, "", SMUGGLED)
     status, _, body = client.response()
     assert (status, body) == (400, b"Bad Request\n")

@@ -67,7 +67,7 @@ def test_an_empty_index_is_dumped_and_a_directory_without_an_index_is_not(tmp_pa
     assert dumped(tmp_path) == complete(b"")
 
 
-def test_a_large_index_is_dumped_whole(tmp_path: Path) -> None:
+def test_a_large_index_is_dumped_completely(tmp_path: Path) -> None:
     graph = DependencyGraph()
     for number in range(10_000):
         graph.index(f"package-{number}", [f"package-{number - 1}"] if number else [])

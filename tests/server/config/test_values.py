@@ -105,7 +105,7 @@ def test_a_plain_address_needs_no_scheme(text: str, address: Address) -> None:
         (PLAIN_ADDRESS, ["9180", "a\0b:1"], "expected HOST:PORT, with an IPv6 address in brackets, got "),
     ],
 )
-def test_other_texts_are_rejected_with_what_was_expected(kind: Kind[object], texts: list[str], message: str) -> None:
+def test_other_texts_are_rejected_with_the_expected_values(kind: Kind[object], texts: list[str], message: str) -> None:
     for text in texts:
         with pytest.raises(ValueError) as raised:  # noqa: PT011  # the message is compared below
             kind.parse(text)

@@ -105,7 +105,7 @@ def test_one_subject_and_one_issuer_must_match_completely(options: str, is_accep
         assert PeerCertificate().rejection(policy)
 
 
-def test_names_are_read_from_what_ssl_returns() -> None:
+def test_names_are_read_from_the_certificate_that_ssl_returns() -> None:
     certificate = {
         "subject": ((("organizationName", "Example"),), (("commonName", "builder"),)),
         "issuer": ((("commonName", "Build authority"),),),
