@@ -74,6 +74,8 @@ class BoundedProtocol(H11Protocol):
 class _Server(uvicorn.Server):
     """Ends the event streams at a signal, so that the end need not wait for them."""
 
+    should_exit: bool  # for mypy, where uvicorn is not installed
+
     def __init__(self, config: uvicorn.Config, application: Application) -> None:
         super().__init__(config)
         self._application = application
