@@ -38,6 +38,21 @@ def client_with(*unanswered: Request) -> ClientConnection:
     return client
 
 
+def result_or_error(call: Callable[[], bytes]) -> bytes | str:
+    """Return the result of ``call``, or the text of its InvalidName."""
+    try:
+        return call()
+    except InvalidName as error:
+        return str(error)
+
+
+def unchecked_requests() -> st.SearchStrategy[Request]:
+    """Return requests whose names may be any text, and often contain separators or are empty or long."""
+    names = st.text("ab|,\n\r\u00e9\u20ac ", max_size=4) | st.sampled_from(["a" * 255, "a" * 256])
+    texts = names.map(lambda text: cast("PackageName", text))
+    return st.builds(Request, st.sampled_from(Command), texts, st.lists(texts, max_size=2).map(tuple))
+
+
 class TestRequestsAndResponses:
     def test_the_state_and_the_unanswered_requests_follow(self) -> None:
         client = client_with(QUERY_A, QUERY_B)
@@ -107,6 +122,12 @@ class TestSending:
         together, one_by_one = ClientConnection(), ClientConnection()
         assert together.send_all(batch) == b"".join(map(one_by_one.send, batch))
         assert (together.state, together.unanswered) == (one_by_one.state, one_by_one.unanswered)
+
+    @given(st.lists(unchecked_requests(), max_size=3))
+    def test_a_batch_of_any_texts_is_checked_as_its_requests_one_by_one(self, batch: list[Request]) -> None:
+        one_by_one, together = ClientConnection(), ClientConnection()
+        expected = result_or_error(lambda: b"".join(map(one_by_one.send, batch)))
+        assert result_or_error(lambda: together.send_all(batch)) == expected
 
     @pytest.mark.parametrize(
         ("request_", "error"),

@@ -94,10 +94,10 @@ class Link:
                 self._receive_data(b"")  # raises
             if self._unsent:
                 self._flush()
-            self._wait(deadline)
             try:
                 data = self._socket.recv(_READ_BYTES)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                self._wait(deadline)
                 continue
             except OSError as error:
                 raise self._lost(error) from error
@@ -126,8 +126,6 @@ class Link:
 
     def _wait(self, deadline: float) -> None:
         """Wait until the socket can be read, or written if there is something unsent."""
-        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
-            return
         self._poll.register(self._descriptor, select.POLLIN | select.POLLOUT if self._unsent else select.POLLIN)
         left = deadline - time.monotonic()
         if left <= 0 or not self._poll.poll(left * 1_000):

@@ -300,17 +300,18 @@ class ClientConnection:
         b'QUERY|gmp|\nQUERY|isl|\n'
         """
         self._check_open("send requests")
-        requests = list(requests)
-        lines = encode_requests(requests)
-        longest = max(map(len, lines), default=1) - 1
-        if longest > self._max_line_length:
-            raise LimitExceeded(longest, self._max_line_length, "bytes in a line")
+        requests = requests if type(requests) is list else list(requests)
+        data = encode_requests(requests)
+        if len(data) > self._max_line_length:
+            longest = max(map(len, data.split(b"\n")))
+            if longest > self._max_line_length:
+                raise LimitExceeded(longest, self._max_line_length, "bytes in a line")
         if len(self._unanswered) + len(requests) > self._max_unanswered:
             raise LimitExceeded(len(self._unanswered) + len(requests), self._max_unanswered, "unanswered requests")
         self._unanswered.extend(requests)
         if self._unanswered:
             self.state = ClientConnectionState.WAITING
-        return "".join(lines).encode(ENCODING)
+        return data
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[tuple[Request, Response]]:
         r"""Receive bytes from the server; return the requests that they answer, each with its response.
@@ -330,10 +331,13 @@ class ClientConnection:
         """
         self._check_open("receive bytes")
         *lines, self._incomplete = (self._incomplete + data).split(b"\n")
-        responses = list(map(_RESPONSES.get, lines))
-        popleft = self._unanswered.popleft
-        if None not in responses and len(responses) <= len(self._unanswered):  # the common case, in half of the time
-            answered = [(popleft(), response) for response in responses if response is not None]
+        try:  # the common case, in half of the time
+            responses = list(map(_RESPONSES.__getitem__, lines))
+        except KeyError:
+            responses = []
+        if len(lines) == len(responses) <= len(self._unanswered):
+            popleft = self._unanswered.popleft
+            answered = [(popleft(), response) for response in responses]
         else:
             answered = self._match(lines)
         if len(self._incomplete) > _MAX_RESPONSE_LENGTH:

@@ -19,7 +19,7 @@ a byte above 0x7F becomes a character that is invalid in a name.
 
 import enum
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, NewType, Self, TypeVar
 
 from scoop_core.errors import InvalidName, MalformedRequest, MalformedResponse
@@ -221,32 +221,52 @@ def encode_request(request: Request) -> str:
     return f"{request.command.value}|{parse_name(request.package)}|{names}\n"
 
 
-_are_requests: Final = re.compile(
-    rf"(?>(?:(?:INDEX|REMOVE|QUERY)\|{_NAME_PATTERN}\|(?:{_NAME_PATTERN}(?:,{_NAME_PATTERN})*)?\n)*)"
-).fullmatch
+_REQUEST_CHARACTERS: Final = f"{NAME_CHARACTERS},|\n".encode(ENCODING)
+_EMPTY_NAMES: Final = ("||", "|,", ",,", ",\n")
+"""The texts that an empty name makes in a line."""
 
 
-def encode_requests(requests: Iterable[Request]) -> list[str]:
-    r"""Return what :func:`encode_request` returns for each of ``requests``, in a third of the time. Raises the same.
+def encode_requests(requests: Sequence[Request]) -> bytes:
+    r"""Return the bytes of what :func:`encode_request` returns for all of ``requests``. Raises the same.
+
+    It takes a third of the time, because it checks all names together.
 
     >>> encode_requests([Request.of(Command.REMOVE, "cloog"), Request.of(Command.INDEX, "isl", ["gmp"])])
-    ['REMOVE|cloog|\n', 'INDEX|isl|gmp\n']
+    b'REMOVE|cloog|\nINDEX|isl|gmp\n'
     """
-    requests = list(requests)
-    # Joined without f-strings, which would look up the format of each member of an enum. A list of one empty name
-    # becomes a comma, because it must not look like an empty list.
+    queried = [package for command, package, names in requests if command is Command.QUERY and not names]
+    if queried and len(queried) == len(requests):  # the most common batch, in half of the time
+        data = ("QUERY|" + "|\nQUERY|".join(queried) + "|\n").encode(ENCODING, "replace")
+        is_plain = (
+            data.count(b"|") == 2 * data.count(b"\n") == 2 * len(queried) and b"||" not in data and b"," not in data
+        )
+        if is_plain and len(max(queried, key=len)) <= MAX_NAME_LENGTH and not data.translate(None, _REQUEST_CHARACTERS):
+            return data
+    # Joined without f-strings, which would look up the format of each member of an enum.
     lines = [
-        "|".join((command, package, (",".join(names) or (names and ",") or "") + "\n"))
-        for command, package, names in requests
+        "|".join((command, package, ",".join(names) + "\n" if names else "\n")) for command, package, names in requests
     ]
+    listed = [listed_names(names) for _, _, names in requests if names]
     text = "".join(lines)
-    listed = [listed_names(each.dependencies) for each in requests if each.dependencies]
-    is_valid = (
-        text.count("\n") == len(lines)
-        and text.count(",") == sum(map(len, listed)) - len(listed)
-        and _are_requests(text)
-    )
-    return lines if is_valid else list(map(encode_request, requests))
+    if (
+        text.isascii()
+        and not (data := text.encode(ENCODING)).translate(None, _REQUEST_CHARACTERS)
+        # A name with a separator would add to one of these numbers; none of them can become smaller.
+        and data.count(b"\n") == len(lines)
+        and data.count(b"|") == 2 * len(lines)
+        and data.count(b",") == sum(map(len, listed)) - len(listed)
+        and not any(empty in text for empty in _EMPTY_NAMES)
+        and ("",) not in listed
+        and (len(max(lines, key=len, default="")) <= MAX_NAME_LENGTH or _are_requests(text))
+    ):
+        return data
+    return "".join(map(encode_request, requests)).encode(ENCODING)
+
+
+_are_requests: Final = re.compile(
+    rf"(?>(?:INDEX|REMOVE|QUERY)\|{_NAME_PATTERN}\|(?>(?:{_NAME_PATTERN}(?:,{_NAME_PATTERN})*)?)\n)*"
+).fullmatch
+"""Needed only for long lines: in a short one no name is too long."""
 
 
 def parse_response(line: str) -> Response:
