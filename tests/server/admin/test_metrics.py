@@ -16,7 +16,7 @@ from scoop_server.telemetry.statistics import CloseReason, Stage, Statistics
 
 from tests.support.admin import get, place_of
 from tests.support.event_loop import Clock
-from tests.support.metrics import Certificates, Files, complete_health, parsed, scraped
+from tests.support.metrics import Certificates, Files, Node, complete_health, parsed, scraped
 from tests.support.process import WAIT_SECONDS, ServerProcess
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -62,6 +62,22 @@ def test_a_value_that_is_not_known_yet_is_left_out(health: Health, tmp_path: Pat
         "scoop_snapshot_bytes",
         "scoop_snapshot_timestamp_seconds",
         "scoop_compaction_threshold_bytes",
+        "scoop_applied_revision",
+        "scoop_committed_revision",
+        "scoop_replication_digest",
+        "scoop_replication_lag_entries",
+        "scoop_replication_lag_seconds",
+        "scoop_replication_pending",
+        "scoop_replication_timeouts_total",
+        "scoop_replication_late_duplicates_total",
+        "scoop_replication_log_bytes",
+        "scoop_compactor",
+        "scoop_etcd_failures_total",
+        *(
+            f"scoop_{name}_duration_seconds_{suffix}"
+            for name in ("append", "barrier")
+            for suffix in ("bucket", "count", "sum")
+        ),
     }
     assert {"process_resident_memory_bytes", "python_info"} <= loading
 
@@ -106,11 +122,21 @@ def test_values_are_those_of_the_run(tmp_path: Path) -> None:
         "scoop_snapshot_bytes": 1_000,
         "scoop_snapshot_timestamp_seconds": 1_000_000.5,
         "scoop_compaction_threshold_bytes": 1_000,
+        "scoop_dependency_edges": Node.dependency_edges,
+        "scoop_applied_revision": 40,
+        "scoop_committed_revision": 42,
+        "scoop_replication_lag_entries": 2,
+        "scoop_replication_lag_seconds": 0.5,
+        "scoop_replication_digest": 5,
+        "scoop_replication_timeouts_total": 4,
+        "scoop_append_duration_seconds_count": 1,
+        "scoop_compactor": 1,
     }
     assert {name: value(samples, name) for name in expected} == expected
     assert value(samples, "scoop_build_info", version=__version__, python=platform.python_version()) == 1
     assert value(samples, "scoop_requests_total", command="INDEX", response="OK") == 7
     assert value(samples, "scoop_connections_closed_total", reason="idle") == 3
+    assert value(samples, "scoop_etcd_failures_total", code="no_space") == 3
 
 
 def test_a_run_that_refuses_changes_is_read_only_and_not_ready(tmp_path: Path) -> None:

@@ -124,6 +124,42 @@ CASES: Final = [
         {"scoop_certificate_expiry_timestamp_seconds": "1000000x10"},
     ),
     Case("ScoopReloadFailed", {"scoop_last_reload_success": "1 0x10"}, 5, {"scoop_last_reload_success": "1x10"}),
+    Case("ScoopReplicaLags", {"scoop_replication_lag_seconds": "0 8x10"}, 5, {"scoop_replication_lag_seconds": "0x20"}),
+    Case(
+        "ScoopEtcdUnavailable",
+        {'scoop_etcd_failures_total{code="unavailable"}': "0+60x20"},
+        10,
+        {'scoop_etcd_failures_total{code="unavailable"}': "0 0 5x20"},
+    ),
+    Case(
+        "ScoopEtcdNoSpace",
+        {'scoop_etcd_failures_total{code="no_space"}': "0 0 3+10x20"},
+        6,
+        {'scoop_etcd_failures_total{code="no_space"}': "3x20"},
+    ),
+    Case(
+        "ScoopAnswersTimeOut",
+        {"scoop_replication_timeouts_total": "0+60x20"},
+        14,
+        {"scoop_replication_timeouts_total": "0 0 5x20"},
+    ),
+    Case("ScoopNoCompactor", {"scoop_compactor": "0x20"}, 10, {"scoop_compactor": "1x20"}),
+    Case(
+        "ScoopNodesDiverge",
+        {
+            "scoop_replication_digest": "5x20",
+            'scoop_replication_digest{instance="b:1"}': "6x20",
+            "scoop_applied_revision": "9x20",
+            'scoop_applied_revision{instance="b:1"}': "9x20",
+        },
+        10,
+        {
+            "scoop_replication_digest": "5x20",
+            'scoop_replication_digest{instance="b:1"}': "6x20",
+            "scoop_applied_revision": "9x20",
+            'scoop_applied_revision{instance="b:1"}': "8x20",
+        },
+    ),
     Case(
         "ScoopManyProtocolErrors",
         {'scoop_requests_total{command="unknown", response="ERROR"}': "0+120x60"},
@@ -170,9 +206,10 @@ def test_every_alert_has_a_case() -> None:
 
 
 def selector(name: str) -> str:
-    """Return the series ``name`` with the labels of the target."""
+    """Return the series ``name`` with the labels of the target, or with its own instance."""
     metric, brace, labels = name.partition("{")
-    return f"{metric}{{{TARGET}, {labels}" if brace else f"{metric}{{{TARGET}}}"
+    target = TARGET.partition(",")[0] if "instance=" in labels else TARGET
+    return f"{metric}{{{target}, {labels}" if brace else f"{metric}{{{TARGET}}}"
 
 
 def rule_test(case: Case, series: dict[str, str], *, fires: bool) -> dict[str, object]:

@@ -44,6 +44,10 @@ class Replication(Protocol):
         """The revision of the last entry applied."""
 
     @property
+    def digest(self) -> int:
+        """The digest of the graph as applied."""
+
+    @property
     def committed_revision(self) -> int:
         """The highest revision of an entry known to be in the log."""
 
