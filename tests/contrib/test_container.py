@@ -75,9 +75,19 @@ def test_copied_files_and_extras_exist() -> None:
         json.loads(rest) for name, rest in instructions() if name == "RUN" and '"install", "--no-cache' in rest
     ]
     for source in (word for word in install if word.startswith("/source/")):
-        path, _, extra = source.removeprefix("/source/").rstrip("]").partition("[")
+        path, _, extras = source.removeprefix("/source/").rstrip("]").partition("[")
         project = (ROOT / "packages" / path / "pyproject.toml").read_text()
-        assert not extra or re.search(rf"^{extra} = \[", project, re.MULTILINE)
+        assert all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in extras.split(",") if extra)
+
+
+def test_the_manifests_of_replication_set_existing_options() -> None:
+    nodes = load("replicated.yaml")["x-node"]["environment"]
+    documents = list(yaml.safe_load_all((ROOT / "contrib" / "kubernetes" / "scoop.yaml").read_text()))
+    assert [each["kind"] for each in documents] == ["Deployment", "Service", "PodDisruptionBudget"]
+    [container] = documents[0]["spec"]["template"]["spec"]["containers"]
+    variables = {each["name"]: each["value"] for each in container["env"]}
+    for environment in (nodes, variables):
+        assert read_settings([], environment).replication.urls is not None
 
 
 def test_the_server_runs_without_a_shell() -> None:
