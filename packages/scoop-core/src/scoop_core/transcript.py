@@ -342,6 +342,13 @@ class JournalReader:
 
         It proves that the damaged batch was not known to be on disk when the later one was written. Without it, nothing
         distinguishes an interrupted write from a file that was cut short.
+
+        >>> header, start = encode_journal_header(1, after=NO_BATCH)
+        >>> batch, first = encode_batch(["INDEX|gmp|"], after=start, synced=0)
+        >>> later, _ = encode_batch(["INDEX|isl|gmp"], after=first, synced=0)
+        >>> reader = JournalReader(header + batch[1:] + later)
+        >>> list(reader), reader.later_batch
+        ([], 2)
         """
         return next((int(seal[1]) for seal in self._seals_in_tail()), None)
 

@@ -26,7 +26,7 @@ import re
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from scoop_core.messages import ENCODING
+from scoop_core import ENCODING
 
 from scoop_server.errors import ReplicationError
 

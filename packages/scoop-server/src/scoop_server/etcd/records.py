@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 from zlib import crc32
 
-from scoop_core.messages import MAX_NAME_LENGTH
+from scoop_core import MAX_NAME_LENGTH
 
 from scoop_server.errors import ReplicationError
 from scoop_server.etcd.log import check_version
