@@ -254,9 +254,11 @@ class Cluster:
 
     # Faults
 
-    def compact(self) -> None:
-        """Compact up to a random revision."""
-        self.store.compacted = self.schedule.random.randint(self.store.compacted, self.store.revision)
+    def compact(self, keep: int | None = None) -> None:
+        """Compact up to a random revision, or all but the newest ``keep``."""
+        if keep is None:
+            keep = self.schedule.random.randint(0, self.store.revision - self.store.compacted)
+        self.store.compacted = max(self.store.compacted, self.store.revision - keep)
 
     def heal(self) -> None:
         """End all faults."""

@@ -15,7 +15,6 @@ from tests.simulation.replicated.etcd import Cluster, SimulatedClient
 from tests.simulation.replicated.oracle import Batch, Oracle
 
 TICK_SECONDS: Final = 0.25
-ANSWER_SECONDS_MAX: Final = 4.0
 CHUNK_BYTES: Final = 48
 
 
@@ -103,7 +102,14 @@ class Node:
     """A host with one process of the server, which crashes, pauses and starts again."""
 
     def __init__(
-        self, cluster: Cluster, oracle: Oracle, name: str, *, reject_cycles: bool, has_local_reads: bool
+        self,
+        cluster: Cluster,
+        oracle: Oracle,
+        name: str,
+        *,
+        reject_cycles: bool,
+        has_local_reads: bool,
+        answer_seconds_max: float,
     ) -> None:
         self._cluster = cluster
         self._schedule = cluster.schedule
@@ -111,6 +117,7 @@ class Node:
         self.name = name
         self._reject_cycles = reject_cycles
         self._has_local_reads = has_local_reads
+        self._answer_seconds_max = answer_seconds_max
         self.index: ReplicatedIndex[Client] | None = None
         self._client: SimulatedClient | None = None
         self._clients: set[Client] = set()
@@ -144,7 +151,7 @@ class Node:
             keys=keys,
             config=Config(reject_cycles=self._reject_cycles, line_bytes_max=65_536),
             has_local_reads=self._has_local_reads,
-            answer_seconds_max=ANSWER_SECONDS_MAX,
+            answer_seconds_max=self._answer_seconds_max,
             addresses=(self.name,),
             version="1",
             log_bytes_min=self._schedule.random.choice((300, 1_000, 4_000)),
@@ -231,7 +238,7 @@ class Node:
         for client in self._clients:
             if client.waits_for is not None and not self._is_awake:
                 waited = self._schedule.now - client.waits_for.executed_at
-                assert waited < ANSWER_SECONDS_MAX + 1, f"a client waits for {waited} s"
+                assert waited < self._answer_seconds_max + 1, f"a client waits for {waited} s"
         self._schedule.after(TICK_SECONDS, partial(self._tick, life))
 
     def _reply(self, replies: list[tuple[Client, str, str | None]]) -> None:

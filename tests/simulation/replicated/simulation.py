@@ -33,6 +33,7 @@ class Simulation:
         self.has_local_reads = random.random() < 0.25
         self.oracle = Oracle(Keys("/scoop/"), reject_cycles=reject_cycles)
         self.cluster = Cluster(schedule, self.oracle.put)
+        answer_seconds_max = random.choice((4.0, 12.0))
         self.nodes = [
             Node(
                 self.cluster,
@@ -40,12 +41,14 @@ class Simulation:
                 f"host{number}",
                 reject_cycles=reject_cycles,
                 has_local_reads=self.has_local_reads,
+                answer_seconds_max=answer_seconds_max,
             )
             for number in range(random.choice((2, 3, 3)))
         ]
         self._batches = 0
         self._is_sending = True
         self._think_seconds = random.choice((0.05, 0.2, 0.6))
+        self._is_compacted_often = random.random() < 0.5
         self.unknown = 0
         """Connections that ended before the answer."""
 
@@ -57,6 +60,8 @@ class Simulation:
             self._connect()
         for _ in range(self._random.randint(3, 14)):
             schedule.after(schedule.between(0.5, FAULT_SECONDS), self._fault)
+        if self._is_compacted_often:
+            self._compact_often()
         schedule.run_until(FAULT_SECONDS)
         self._heal()
         schedule.run_until(FAULT_SECONDS + HEAL_SECONDS)
@@ -128,7 +133,7 @@ class Simulation:
                 *(self._isolate_member, self._isolate_member, self._lose_leader, self._lose, self._be_late),
                 *(self.cluster.compact, self.cluster.compact, self._expire_lease, self._break_watches),
                 *(self._exhaust_space, self._kill_compactions, self._restart_all),
-                self._starve,
+                *(self._starve, self._starve, self._freeze),
             )
         )
         self._note(fault.__name__.strip("_"))
@@ -223,6 +228,18 @@ class Simulation:
             self.cluster.blocked -= links
 
         self.schedule.after(self.schedule.between(8, 14), end)
+
+    def _freeze(self) -> None:
+        """Pause a node for as long, while its requests are under way."""
+        node = self._node()
+        if node.is_serving:
+            node.pause(self.schedule.between(6, 14))
+
+    def _compact_often(self) -> None:
+        """Compact etcd up to the newest revisions, again and again."""
+        self.cluster.compact(keep=self._random.choice((0, 3, 20)))
+        if self.cluster.has_faults:
+            self.schedule.after(self.schedule.between(0.2, 2), self._compact_often)
 
     def _exhaust_space(self) -> None:
         self.cluster.has_space = False
