@@ -83,6 +83,7 @@ class Oracle:
         self.head = kv.mod_revision
         if kv.key in self._values:
             assert self._values[kv.key] == kv.value, "an entry was replaced by another"
+            assert kv.version == 1, "an entry was put again while it was in the log"
             self.late_duplicates += 1
         else:
             assert seq == self.sequences[node] + 1, f"entry {seq} of node {node} follows {self.sequences[node]}"

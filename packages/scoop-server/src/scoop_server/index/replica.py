@@ -1,8 +1,8 @@
 """The state that all nodes compute alike: the graph, and the last entry of each node that is in it."""
 
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from typing import Final
+from zlib import crc32
 
 from scoop_core import Changes, DependencyGraph, Tally, TranscriptError, decode_snapshot, encode_snapshot
 
@@ -10,8 +10,7 @@ from scoop_server.errors import ReplicationError
 from scoop_server.etcd.records import Pointer, encode_chunks
 from scoop_server.telemetry.statistics import added_dependencies
 
-_DIGEST_BYTES: Final = 8
-_DIGEST_MASK: Final = (1 << 8 * _DIGEST_BYTES) - 1
+_DIGEST_MASK: Final = (1 << 64) - 1
 
 
 class Replica:
@@ -97,4 +96,6 @@ def digest_of(graph: DependencyGraph) -> int:
 def _hash(package: str, listed: str) -> int:
     if "," in listed:  # the same dependencies may have arrived in another order
         listed = ",".join(sorted(listed.split(",")))
-    return int.from_bytes(blake2b(f"{package}|{listed}".encode(), digest_size=_DIGEST_BYTES).digest())
+    # A quarter of the time of a cryptographic hash. Squared, because CRC-32 is linear: plain sums would often be equal
+    # if two packages had each other's dependencies.
+    return crc32(f"{package}|{listed}".encode()) ** 2
