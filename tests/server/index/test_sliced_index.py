@@ -193,6 +193,15 @@ def test_a_change_after_a_search_that_cannot_be_stored_disconnects_its_client() 
     assert list(index.graph)[CHAIN:] == ["x"]
 
 
+def test_a_roll_back_that_undoes_the_result_of_a_search_does_not_repeat_it_for_ever() -> None:
+    index = Index()
+    lines = f"{CLOSING}INDEX|{CHAIN // 2}|\n"
+    index.execute(a=lines)
+    index.refuse_commits()
+    assert index.complete() == [("a", lines, None)]
+    assert contents_of(index.graph) == contents_of(chain())
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_every_answer_is_correct_at_its_position(seed: int) -> None:
     """The graph itself checks each answer against a naive index when it is applied."""

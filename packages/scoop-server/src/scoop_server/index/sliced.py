@@ -1,10 +1,10 @@
 """The index of a server that rejects cycles: a long search for a cycle is done in slices, one in each turn."""
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, pairwise
 from typing import Final, Generic, Protocol
 
 from scoop_core import Changes, CycleSearch, DependencyGraph, PartialAnswers
@@ -16,6 +16,8 @@ from scoop_server.telemetry.meter import Meter
 SLICE_VISITS: Final = 4_096
 """Packages and dependencies that one slice visits: about 5 ms. A turn has three slices at most: one for the requests
 that arrive in it, one to try a search that has just been parked, and one for the active search."""
+
+_UNLIMITED_VISITS: Final = 2**62
 
 RESTARTS_MAX: Final = 3
 """Restarts of the active search after which changes of other clients wait for its end. Otherwise it might never end,
@@ -180,11 +182,16 @@ class SlicedIndex(LocalIndex[ClientT]):
     def _run(self, works: Sequence[_Work[ClientT]]) -> list[tuple[ClientT, str, str | None]]:
         """Apply and commit the rest of each work, within a slice; return the replies, and park what needs more."""
         visits, changes, tally = self._slice_visits // (len(works) or 1), self._changes, self._meter.tally
-        parts: Iterable[PartialAnswers | None] = [
-            self._graph.apply_lines_within(visits, work.rest, changes, tally) for work in works
-        ]
+        parts: list[PartialAnswers | None] = []
+        counts = [0]
+        for work in works:
+            parts.append(self._graph.apply_lines_within(visits, work.rest, changes, tally))
+            counts.append(len(changes))
         if changes.lines and not self._commit(changes):
-            parts = [self._answer_unchanged(work, visits) for work in works]
+            # Work that has changed the graph had its searches done. They are repeated to the end, because their results
+            # are undone as well: in slices, they would be repeated for as long as nothing can be stored.
+            budgets = [_UNLIMITED_VISITS if after > before else visits for before, after in pairwise(counts)]
+            parts = [self._answer_unchanged(work, budget) for work, budget in zip(works, budgets, strict=True)]
         replies: list[tuple[ClientT, str, str | None]] = []
         for work, part in zip(works, parts, strict=True):
             if part is None:
