@@ -100,7 +100,8 @@ class Cluster:
             return
         has_quorum = self.has_leader and not member.is_isolated
         if not has_quorum or schedule.chance(self.lateness):
-            if not isinstance(request, Range) and schedule.chance(0.7):  # a proposal that waits in the member
+            # A proposal waits in the member. Reads and renewals of leases are no proposals: the leader answers them.
+            if not isinstance(request, Range | LeaseKeepAlive) and schedule.chance(0.7):
                 delay = schedule.between(0.01, LATE_SECONDS_MAX) if schedule.chance(0.5) else schedule.between(0.01, 3)
                 schedule.after(delay, partial(self._execute_late, request))
             if schedule.chance(0.5):
