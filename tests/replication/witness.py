@@ -11,7 +11,7 @@ from scoop_server.etcd.api import KeyValue, Ticket, Watch, WatchEvents
 from scoop_server.etcd.cluster import Cluster
 from scoop_server.etcd.grpc_client import GrpcEtcdClient
 from scoop_server.etcd.log import Keys, decode_entry
-from scoop_server.index.replica import Replica
+from scoop_server.index.replicated.replica import Replica
 
 from tests.support.process import WAIT_SECONDS
 

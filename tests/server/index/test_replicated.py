@@ -14,8 +14,8 @@ from scoop_server.errors import ReplicationError
 from scoop_server.etcd.api import ErrorCode, Failure, Put, Request, Result, Txn
 from scoop_server.etcd.log import Keys, encode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer
-from scoop_server.index.replica import Replica, digest_of
-from scoop_server.index.replicated import ReplicatedIndex, ReplicationSettings
+from scoop_server.index.replicated.index import ReplicatedIndex, ReplicationSettings
+from scoop_server.index.replicated.replica import Replica, digest_of
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient
 from tests.simulation.replicated.nodes import CompactionProcess

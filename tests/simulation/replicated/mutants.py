@@ -18,14 +18,15 @@ from scoop_server.etcd.api import KeyValue, Put, Range, RangeResult, Txn, TxnRes
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys
 from scoop_server.etcd.records import Pointer
-from scoop_server.index import compaction, follower, log_reader, replicated
-from scoop_server.index.appender import Appender, Batch
-from scoop_server.index.barrier import Barrier, Queries
-from scoop_server.index.compaction import Compaction
-from scoop_server.index.follower import Follower
-from scoop_server.index.log_reader import LogReader
-from scoop_server.index.replica import Replica
-from scoop_server.index.replicated import ReplicatedIndex
+from scoop_server.index.replicated import compaction, follower, log_reader
+from scoop_server.index.replicated import index as replicated
+from scoop_server.index.replicated.appender import Appender, Batch
+from scoop_server.index.replicated.barrier import Barrier, Queries
+from scoop_server.index.replicated.compaction import Compaction
+from scoop_server.index.replicated.follower import Follower
+from scoop_server.index.replicated.index import ReplicatedIndex
+from scoop_server.index.replicated.log_reader import LogReader
+from scoop_server.index.replicated.replica import Replica
 
 from tests.simulation.replicated.simulation import Simulation
 

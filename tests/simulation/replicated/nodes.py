@@ -7,9 +7,9 @@ from typing import Final
 
 from scoop_server.etcd.log import Keys
 from scoop_server.etcd.records import Config
-from scoop_server.index.compaction import Compaction, Outcome
-from scoop_server.index.replica import digest_of
-from scoop_server.index.replicated import ReplicatedIndex, ReplicationSettings
+from scoop_server.index.replicated.compaction import Compaction, Outcome
+from scoop_server.index.replicated.index import ReplicatedIndex, ReplicationSettings
+from scoop_server.index.replicated.replica import digest_of
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient
 from tests.simulation.replicated.oracle import Batch, Oracle

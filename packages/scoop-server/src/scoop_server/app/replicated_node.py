@@ -25,8 +25,8 @@ from scoop_server.etcd.api import ErrorCode
 from scoop_server.etcd.cluster import Cluster
 from scoop_server.etcd.log import Keys
 from scoop_server.etcd.records import Config
-from scoop_server.index.compactor import CompactionTask
-from scoop_server.index.replicated import ReplicatedIndex, ReplicationSettings
+from scoop_server.index.replicated.compactor import CompactionTask
+from scoop_server.index.replicated.index import ReplicatedIndex, ReplicationSettings
 from scoop_server.loop.client import Client
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log

@@ -19,7 +19,7 @@ from scoop_server.app.etcd_connection import open_client
 from scoop_server.errors import ServerError
 from scoop_server.etcd.cluster import Cluster, Credentials
 from scoop_server.etcd.log import Keys
-from scoop_server.index.compaction import Compaction
+from scoop_server.index.replicated.compaction import Compaction
 from scoop_server.telemetry.logs import log, set_up_logging
 
 _NICENESS: Final = 10
@@ -34,7 +34,7 @@ _KILL_SECONDS: Final = 1.0
 
 
 class SnapshotProcess:
-    """A compaction of the log in a process of its own; satisfies ``scoop_server.index.compactor.CompactionTask``."""
+    """A compaction of the log in a process of its own; satisfies ``compactor.CompactionTask``."""
 
     def __init__(self, cluster: Cluster, prefix: str, log_format: str, *, reject_cycles: bool, fence: int) -> None:
         # -P: nothing may be imported from the working directory.

@@ -15,7 +15,7 @@ from scoop_server.config.settings import Settings
 from scoop_server.errors import ReplicationError
 from scoop_server.etcd.api import Compare, Delete, Put, Range, Target, Txn
 from scoop_server.etcd.records import Config, NodeRecord, Pointer, decode_chunk, encode_chunks
-from scoop_server.index.replica import digest_of
+from scoop_server.index.replicated.replica import digest_of
 from scoop_server.text import counted
 
 _HEADINGS: Final = ("NODE", "ADDRESSES", "VERSION", "REVISION", "LAG", "DIGEST", "ROLE")

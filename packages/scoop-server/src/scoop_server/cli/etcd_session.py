@@ -26,9 +26,9 @@ from scoop_server.etcd.api import (
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys
 from scoop_server.etcd.records import Config
-from scoop_server.index.compaction import apply_entry
-from scoop_server.index.log_reader import LogReader, Reading
-from scoop_server.index.replica import Replica
+from scoop_server.index.replicated.compaction import apply_entry
+from scoop_server.index.replicated.log_reader import LogReader, Reading
+from scoop_server.index.replicated.replica import Replica
 
 _TICK_SECONDS: Final = 0.05
 

@@ -25,8 +25,8 @@ from scoop_server.etcd.api import (
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys, decode_entry
 from scoop_server.etcd.records import CHUNK_BYTES_MAX, Pointer, decode_chunk
-from scoop_server.index.log_reader import LogReader, Reading
-from scoop_server.index.replica import Replica
+from scoop_server.index.replicated.log_reader import LogReader, Reading
+from scoop_server.index.replicated.replica import Replica
 
 _DELETIONS_MAX: Final = 100
 """Deletions in one transaction: etcd's default limit is 128 operations."""

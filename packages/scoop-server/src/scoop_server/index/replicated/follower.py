@@ -7,8 +7,8 @@ from typing import Final
 from scoop_server.etcd.api import ErrorCode, KeyValue, Watch, WatchEnded, WatchEvents
 from scoop_server.etcd.calls import PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN, Call, Calls
 from scoop_server.etcd.log import Keys
-from scoop_server.index.log_reader import LogReader, Reading
-from scoop_server.index.replica import Replica
+from scoop_server.index.replicated.log_reader import LogReader, Reading
+from scoop_server.index.replicated.replica import Replica
 
 STALL_SECONDS: Final = 2.0
 """A watch that delivers nothing for this long while there are newer entries is opened again, at another endpoint. A

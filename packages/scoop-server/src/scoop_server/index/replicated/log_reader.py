@@ -12,7 +12,7 @@ from scoop_server.etcd.api import ErrorCode, Failure, KeyValue, Range, RangeResu
 from scoop_server.etcd.calls import Call, Calls
 from scoop_server.etcd.log import Keys
 from scoop_server.etcd.records import Pointer, decode_chunk
-from scoop_server.index.replica import Replica
+from scoop_server.index.replicated.replica import Replica
 
 ENTRIES_PER_READ: Final = 64
 """Entries are mostly of 10 kB, and at most about 1 MB: a response stays below what etcd and gRPC handle well."""

@@ -18,14 +18,14 @@ from scoop_server.etcd.api import Compare, ErrorCode, EtcdClient, Failure, KeyVa
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys, decode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer
-from scoop_server.index.appender import Appender, Batch
-from scoop_server.index.barrier import Barrier, Queries
-from scoop_server.index.compaction import apply_entry
-from scoop_server.index.compactor import LOG_ENTRIES_MAX, CompactionTask, Compactor
-from scoop_server.index.divergence import DigestHistory
-from scoop_server.index.follower import Follower
-from scoop_server.index.membership import Membership, Survey
-from scoop_server.index.replica import Replica
+from scoop_server.index.replicated.appender import Appender, Batch
+from scoop_server.index.replicated.barrier import Barrier, Queries
+from scoop_server.index.replicated.compaction import apply_entry
+from scoop_server.index.replicated.compactor import LOG_ENTRIES_MAX, CompactionTask, Compactor
+from scoop_server.index.replicated.divergence import DigestHistory
+from scoop_server.index.replicated.follower import Follower
+from scoop_server.index.replicated.membership import Membership, Survey
+from scoop_server.index.replicated.replica import Replica
 from scoop_server.telemetry.meter import Meter
 from scoop_server.telemetry.replication import ReplicationFigures
 
@@ -63,7 +63,7 @@ class ReplicatedIndex(Generic[ClientT]):
     """One node. It satisfies ``scoop_server.loop.ports.Index``; :meth:`tick` is to be called four times a second.
 
     :meth:`execute`, :meth:`completed` and :meth:`tick` raise :exc:`ReplicationError` if the node must stop.
-    ``start_compaction`` starts a process that runs :class:`~scoop_server.index.compaction.Compaction` with the fence
+    ``start_compaction`` starts a process that runs :class:`~.compaction.Compaction` with the fence
     that it is given.
     """
 

@@ -1,0 +1,1 @@
+"""The index of a node: a replica of a graph whose changes are ordered by a log in etcd."""
