@@ -97,10 +97,10 @@ class TestSending:
 
     def test_a_line_over_the_limit_is_not_sent(self) -> None:
         client = ClientConnection(max_line_length=len(encode_request(QUERY_A)) - 1)
-        client.send(QUERY_A)
+        client.send_all([QUERY_A, QUERY_A])
         with pytest.raises(LimitExceeded, match=r"^cannot send the request: 9 bytes in a line \(limit 8\)$"):
             client.send(Request.of(Command.QUERY, "aa"))
-        assert client.unanswered == (QUERY_A,)
+        assert client.unanswered == (QUERY_A, QUERY_A)
 
     def test_a_request_over_the_limit_of_unanswered_ones_is_not_sent(self) -> None:
         client = ClientConnection(max_unanswered=2)

@@ -13,6 +13,7 @@ each matched with its request.
 import enum
 from collections import deque
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Final
 
 from scoop_core.errors import LimitExceeded, MalformedRequest, ProtocolError
@@ -339,24 +340,19 @@ class ClientConnection:
             popleft = self._unanswered.popleft
             answered = [(popleft(), response) for response in responses]
         else:
-            answered = self._match(lines)
+            raise self._break_within(lines)
         if len(self._incomplete) > _MAX_RESPONSE_LENGTH:
             raise self._break(self._incomplete, NOT_A_RESPONSE, answered)
         if not self._unanswered:
             self.state = ClientConnectionState.IDLE
         return answered
 
-    def _match(self, lines: list[bytes]) -> list[tuple[Request, Response]]:
-        """Return the requests that ``lines`` answer, up to the line that violates the protocol, which is raised."""
-        answered: list[tuple[Request, Response]] = []
-        for line in lines:
-            response = _RESPONSES.get(line)
-            if response is None:
-                raise self._break(line, NOT_A_RESPONSE, answered)
-            if not self._unanswered:
-                raise self._break(line, "response without a request", answered)
-            answered.append((self._unanswered.popleft(), response))
-        return answered
+    def _break_within(self, lines: list[bytes]) -> PeerViolation:
+        """Return the error of the first violation in ``lines``, with the responses before it."""
+        responses = list(takewhile(_RESPONSES.__contains__, lines))[: len(self._unanswered)]
+        answered = [(self._unanswered.popleft(), _RESPONSES[line]) for line in responses]
+        line = lines[len(answered)]
+        return self._break(line, "response without a request" if line in _RESPONSES else NOT_A_RESPONSE, answered)
 
     def receive_end(self) -> None:
         """Receive the end of the server's stream.
