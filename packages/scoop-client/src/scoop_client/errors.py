@@ -55,7 +55,7 @@ class ConnectionLost(ClientError, ConnectionError):
     """
 
     may_retry: ClassVar[bool] = True
-    """Whether another connection can be expected to work."""
+    """True if another connection can be expected to work."""
 
     def __init__(self, address: Address, reason: str, unanswered: Sequence[Request] = ()) -> None:
         super().__init__(address, reason, unanswered)

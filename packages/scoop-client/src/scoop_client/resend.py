@@ -24,7 +24,7 @@ _LONGEST_DELAY: Final = 1.0
 
 
 class Outbox:
-    """What is to be sent: first the requests to send again, then those of ``source``.
+    """The requests to send: first the requests to send again, then those of ``source``.
 
     >>> outbox = Outbox([Request.of(Command.QUERY, "gmp")], ClientOptions.of(["127.0.0.1:8080"]))
     >>> outbox.take(10)

@@ -233,11 +233,11 @@ class CycleSearch:
         self.package: str = package
         self.names: frozenset[str] = frozenset(names)
         self.result: bool | None = None
-        """Whether there is a path; None: not known yet, or no longer."""
+        """True if there is a path; None: not known yet, or no longer."""
         self.cost: int = 0
         """Packages and dependencies visited so far."""
         self.restarts: int = 0
-        """How often the search was restarted because the graph had changed."""
+        """The number of restarts because the graph had changed."""
         self._order = order
         self._lists = lists
         self._restart()

@@ -96,7 +96,7 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a package reaches, and what reaches it, as of a batch."""
+    """The packages that one reaches, and those that reach it, as of a batch."""
 
     batch: int
     layer: int
@@ -108,7 +108,7 @@ class Reach:
     removal_requests: int
     """The number of requests; more than packages if cycles must be released first."""
     rebuild_steps: tuple[int, ...]
-    """How many packages a change rebuilds, step by step."""
+    """The number of packages that each step of a rebuild has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """What a change of a package rebuilds: the packages of each step can be built in parallel."""
+    """The rebuild after a change of a package: the packages of each step can be built in parallel."""
 
     name: str
     total: int

@@ -41,7 +41,7 @@ class Guard:
     """Serves ``app`` to requests whose Host header names one of ``hosts``.
 
     The Host header is checked because a page of another site could otherwise make its own name resolve to this machine,
-    and read the index through the browser of a person who has access.
+    and read the index through the browser of a person with access.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], metrics: Metrics) -> None:

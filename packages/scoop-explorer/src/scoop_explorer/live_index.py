@@ -24,7 +24,7 @@ CHANGES_KEPT: Final = 200
 """The latest changes that are shown."""
 
 _ATTEMPTS: Final = 20
-"""How often a quick question is tried beside changes before it waits for the lock."""
+"""The attempts of a quick question beside changes before it waits for the lock."""
 
 _ATTEMPT_SECONDS: Final = 0.0005
 

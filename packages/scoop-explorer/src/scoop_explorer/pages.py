@@ -42,7 +42,7 @@ class BadParameterError(Exception):
 
 @dataclass(frozen=True)
 class Explorer:
-    """What the pages ask."""
+    """The questions of the pages."""
 
     index: LiveIndex
     deferred: Deferred

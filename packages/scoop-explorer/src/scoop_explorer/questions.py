@@ -24,7 +24,7 @@ NAMES_SHOWN: Final = 60
 """Names in a list of a package page: they fit on one screen; the others have a page of their own."""
 
 FIRST_REMOVED: Final = 24
-"""Packages of the order of a removal on a package page: the first ones tell how it goes."""
+"""Packages of the order of a removal on a package page: the first ones show the way."""
 
 NAMES_PER_PAGE: Final = 500
 """Names on a page of a long list: 50 kB of HTML."""

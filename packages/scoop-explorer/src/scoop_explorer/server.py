@@ -23,10 +23,10 @@ HEAD_BYTES_MAX: Final = 16_384
 """The size of a request with its header fields."""
 
 KEEP_ALIVE_SECONDS: Final = 10
-"""How long a connection may be idle between two requests."""
+"""The time for which a connection may be idle between two requests."""
 
 END_SECONDS: Final = 3
-"""How long requests may go on after a signal to end."""
+"""The time for which requests may continue after a signal to end."""
 
 
 class BoundedProtocol(H11Protocol):

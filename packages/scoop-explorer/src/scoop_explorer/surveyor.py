@@ -9,7 +9,7 @@ from scoop_explorer.answers import CyclicGroup, Survey
 from scoop_explorer.live_index import LiveIndex
 
 REST: Final = 9.0
-"""How many times as long as a survey took the next one waits: they take at most a tenth of a processor."""
+"""The pause after a survey, as a multiple of its duration: they take at most a tenth of a processor."""
 
 
 class Surveyor:

@@ -37,7 +37,7 @@ class Usage(NamedTuple):
 USAGES: Final[Mapping[str, Usage]] = {
     "index": Usage("NAME [DEPENDENCY ...]", "index a package", "index isl gmp"),
     "remove": Usage("NAME ...", "remove packages", "remove isl gmp"),
-    "query": Usage("NAME ...", "tell whether packages are indexed", "query gmp isl"),
+    "query": Usage("NAME ...", "show whether packages are indexed", "query gmp isl"),
     "ping": Usage("", "measure the time of one request", "ping"),
     "help": Usage("[COMMAND]", "explain the commands", "help index"),
     "quit": Usage("", "leave the shell; so does Ctrl-D", "quit"),

@@ -15,7 +15,7 @@ from scoop_server.telemetry.meter import Meter
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What the event loop needs of an open index."""
+    """The part of an open index that the event loop needs."""
 
     index: Index[Client]
     meter: Meter

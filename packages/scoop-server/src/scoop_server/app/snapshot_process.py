@@ -1,7 +1,7 @@
 """Snapshots of the log in etcd, written by a process of its own, so that they hold up no turn of the node.
 
 The node passes the settings in one line of JSON on standard input, because arguments can be read by every user of the
-machine, and then keeps the pipe open: its end tells the process that the node is gone.
+machine, and then keeps the pipe open: its end shows the process that the node is gone.
 """
 
 import json

@@ -19,7 +19,7 @@ class Reads(StrEnum):
     LINEARIZABLE = "linearizable"
     """It sees every change that any node acknowledged before the QUERY was sent."""
     LOCAL = "local"
-    """It is answered at once from the state of its node, which may lag behind."""
+    """It is answered immediately from the state of its node, which may lag behind."""
 
 
 @dataclass(frozen=True, slots=True)

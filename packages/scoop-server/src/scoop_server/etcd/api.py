@@ -3,7 +3,7 @@
 The client does the input and output; the node decides. So a simulation can take the place of etcd.
 
 **Requests.** :meth:`EtcdClient.submit` starts a request, never blocks, and returns a ticket. :meth:`EtcdClient.poll`
-returns what has been completed since. Every request except a :class:`Watch` gets exactly one completion, within the
+returns the completions since then. Every request except a :class:`Watch` gets exactly one completion, within the
 time-out of the client: a result, or a :class:`Failure`. Requests run concurrently and complete in any order.
 
 **Outcomes.** A result is what etcd answered. After a :class:`Failure` whose code :attr:`~ErrorCode.is_definite`, the
@@ -60,7 +60,7 @@ class ErrorCode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Put a key; ``lease`` 0 is none. An operation of a :class:`Txn`."""
+    """Put a key; ``lease`` 0 means no lease. An operation of a :class:`Txn`."""
 
     key: bytes
     value: bytes
@@ -79,7 +79,7 @@ class Delete:
 class Range:
     """Read a key or a range, in the order of the keys. A request, and an operation of a :class:`Txn`.
 
-    ``revision`` 0 is the current one (linearizable); an older one is read as it was. ``limit`` 0 is none.
+    ``revision`` 0 is the current one (linearizable); an older one is read as it was. ``limit`` 0 means no limit.
     """
 
     key: bytes
@@ -161,7 +161,7 @@ Request: TypeAlias = Range | Txn | LeaseGrant | LeaseKeepAlive | LeaseRevoke | W
 
 @dataclass(frozen=True, slots=True)
 class KeyValue:
-    """A key and its value. ``version`` counts the puts since the key was created; ``lease`` 0 is none."""
+    """A key and its value. ``version`` counts the puts since the key was created; ``lease`` 0 means no lease."""
 
     key: bytes
     value: bytes
@@ -249,7 +249,7 @@ class EtcdClient(Protocol):
     """An asynchronous client of one etcd cluster. All methods are called in the thread of the event loop."""
 
     def submit(self, request: Request, /) -> Ticket:
-        """Start ``request``; return its ticket at once. Never raises for a reason of the network: see :class:`Failure`.
+        """Start ``request``; return its ticket immediately. Never raises for a reason of the network: see :class:`Failure`.
 
         Also without a connection: the client connects, chooses endpoints and fails over by itself.
         """
@@ -261,7 +261,7 @@ class EtcdClient(Protocol):
         """
 
     def poll(self) -> Sequence[tuple[Ticket, Result]]:
-        """Return what has been completed, oldest first, and clear the signal of :meth:`fileno`. Never blocks.
+        """Return the completions, oldest first, and clear the signal of :meth:`fileno`. Never blocks.
 
         The order matters within one watch only.
         """

@@ -1,4 +1,4 @@
-"""What a node needs to connect to etcd: addresses, certificates, user and password."""
+"""The settings for connections to etcd: addresses, certificates, user and password."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -15,7 +15,7 @@ _AUTHENTICATION_SECONDS_MAX: Final = 2.0
 """A password check is slow by intent, and takes 0.1 s."""
 
 _REQUIRE_LEADER: Final = ("hasleader", "true")
-"""Asks a member without a leader to fail at once instead of waiting for one, and to end its watches."""
+"""Asks a member without a leader to fail immediately instead of waiting for one, and to end its watches."""
 
 Receiver = Callable[[str | Failure], None]
 

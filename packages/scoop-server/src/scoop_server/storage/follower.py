@@ -65,7 +65,7 @@ class Follower:
         """The damage that the last poll saw: a write in progress can look like damage once, but not twice."""
 
     def poll(self) -> list[Loaded | Batch]:
-        """Return what was acknowledged since the last poll, in order; call again at once unless :attr:`is_current`.
+        """Return what was acknowledged since the last poll, in order; call again immediately unless :attr:`is_current`.
 
         Raises :exc:`DataDirectoryError` if the directory cannot be followed now. A later poll tries again, and
         continues or starts again with a :class:`Loaded`.
@@ -122,7 +122,7 @@ class Follower:
         return Loaded(graph, self._tail.batch)
 
     def _advance(self, directory: DataDirectory, tail: "_Tail", delivered: list[Loaded | Batch]) -> bool:
-        """Deliver batches of the journal, or go on to the next; return whether there may be more to do at once."""
+        """Deliver batches of the journal, or continue with the next; return whether more may be ready."""
         is_left_behind = max(directory.generations("snapshot"), default=0) > tail.generation
         journals = directory.generations("journal")  # before reading: a journal with a successor is complete
         has_ended = bool(journals) and journals[-1] > tail.generation
@@ -229,14 +229,14 @@ class _Tail:
     def read(self, *, has_ended: bool) -> list[Batch]:
         """Return the batches that were acknowledged since the last read.
 
-        Raises :exc:`TranscriptError` if there are none, and the journal is damaged or was cut short.
+        Raises :exc:`TranscriptError` if it has none, and the journal is damaged or was cut short.
         """
         size = self._files.fstat(self._file).st_size
         if size < self._position:
             raise TranscriptError(size, "it was cut short")
         data = self._read_from(self._position, self._read_bytes)
         reader = JournalReader(self._header + data)
-        reader.head = self.head  # the header stands for everything up to the position
+        reader.head = self.head  # the header represents everything up to the position
         sealed: list[tuple[Batch, Seal, int]] = []
         damage: TranscriptError | None = None
         acknowledged = 0

@@ -52,7 +52,7 @@ class Journal:
         self._synced = head.number
         self._file = _CLOSED
         self.is_writable = False
-        """Whether this process may append to the journal."""
+        """True if this process may append to the journal."""
         self._room_end = size
         """The size of the file, including reserved room."""
 

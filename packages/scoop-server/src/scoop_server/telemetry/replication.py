@@ -25,7 +25,7 @@ class Replication(Protocol):
 
     @property
     def figures(self) -> ReplicationFigures:
-        """What it has counted."""
+        """The counters."""
 
     @property
     def failure_counts(self) -> Mapping[str, int]:
@@ -61,7 +61,7 @@ class Replication(Protocol):
 
     @property
     def is_compactor(self) -> bool:
-        """Whether this node decides about compactions."""
+        """True if this node decides about compactions."""
 
     @property
     def log_bytes(self) -> int:

@@ -91,7 +91,7 @@ class Compaction:
     def _plan(self, replica: Replica, covered: dict[str, int]) -> Iterator[Txn]:
         """Yield the transactions in the order in which they must take effect: each is sent when the one before has.
 
-        The pointer follows the chunks, and deletions follow the pointer that tells of them. The entries that the
+        The pointer follows the chunks, and deletions follow the pointer that names them. The entries that the
         snapshot before this one holds are deleted, those after it are kept: a node that is a little behind need not
         load a snapshot.
         """

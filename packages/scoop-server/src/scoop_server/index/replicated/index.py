@@ -2,7 +2,7 @@
 
 A change is appended to the log, and answered when the log delivers it, by the state that all entries before it have
 made. So every node decides alike, and no answer precedes its entry. A query is answered by the applied state, after
-a barrier (linearizable) or at once (local).
+a barrier (linearizable) or immediately (local).
 
 Nothing here does input or output: etcd is behind :class:`~scoop_server.etcd.api.EtcdClient`, the clock is injected.
 """
@@ -111,7 +111,7 @@ class ReplicatedIndex(Generic[ClientT]):
     # The Index port
 
     def execute(self, requests: Sequence[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
-        """Append the changes of one turn to the log, and hold its queries; answer only local reads at once.
+        """Append the changes of one turn to the log, and hold its queries; answer only local reads immediately.
 
         A client's lines with a change among them are evaluated together, where the log has the change; its plain
         queries need not be in the log for that, but all other lines are, as received.

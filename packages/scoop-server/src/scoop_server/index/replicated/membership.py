@@ -38,7 +38,7 @@ PUBLISH_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What one read of etcd shows besides the log."""
+    """The result of one read of etcd, without the log."""
 
     head: KeyValue | None
     pointer: KeyValue | None
@@ -149,7 +149,7 @@ class Membership:
         return records
 
     def _update_role(self, survey: Survey) -> None:
-        """Learn who is the compactor, and apply for the role if nobody is."""
+        """Learn which node is the compactor, and apply for the role if there is no such node."""
         compactor = survey.compactor
         if compactor is None:
             self.fence = None

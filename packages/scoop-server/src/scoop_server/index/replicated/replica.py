@@ -21,7 +21,7 @@ class Replica:
         self.revision = 0
         """The revision of the last entry, a late duplicate included; 0 before the first."""
         self.sequences: dict[str, int] = {}
-        """The last entry of each node. It belongs to the state: it tells a late duplicate from a new entry."""
+        """The last entry of each node. It belongs to the state: it distinguishes a late duplicate from a new entry."""
         self.digest = 0
         """The sum of a hash of each package with its dependencies: it depends on no order."""
         self.edge_count = graph.edge_count()
