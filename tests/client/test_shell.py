@@ -80,8 +80,10 @@ class TestPrompt:
     def test_requests(self, terminal: Terminal) -> None:
         terminal.send_keys("index isl gmp\r")
         terminal.wait_for("isl FAIL: gmp is not indexed")
+        terminal.wait_for(READY)
         terminal.send_keys("index gmp\r")
         terminal.wait_for("gmp OK")
+        terminal.wait_for(READY)
         terminal.send_keys(CTRL_D)
         assert terminal.wait() == 0
 

@@ -55,6 +55,8 @@ class Terminal:
     def wait(self) -> int:
         """Wait for the end of the command; return its exit status."""
         while True:
+            ready, _, _ = select.select([self._descriptor], [], [], WAIT_SECONDS)
+            assert ready, f"the command does not end: {self.shown}"
             try:
                 if not os.read(self._descriptor, 65_536):
                     break
