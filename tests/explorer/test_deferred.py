@@ -42,7 +42,7 @@ def test_an_answer_is_kept_until_the_graph_changes() -> None:
         deferred, index = make_deferred()
         asked: list[int] = []
 
-        def question(_graph: IndexedGraph, batch: int) -> str:
+        def question(_graph: DependencyGraph, batch: int) -> str:
             asked.append(batch)
             return f"answer {batch}"
 
@@ -62,7 +62,7 @@ def test_a_long_question_gives_none_and_later_its_answer() -> None:
         deferred, index = make_deferred()
         may_end = threading.Event()
 
-        def question(_graph: IndexedGraph, batch: int) -> int:
+        def question(_graph: DependencyGraph, batch: int) -> int:
             assert may_end.wait(60)
             return batch
 

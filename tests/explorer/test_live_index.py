@@ -155,6 +155,23 @@ def test_a_quick_question_does_not_wait_for_a_long_one(source: ScriptedSource) -
         thread.join()
 
 
+def test_changes_do_not_wait_for_a_long_question_which_then_sees_one_state(source: ScriptedSource) -> None:
+    with following(source) as index:
+        wait_until(lambda: index.is_loaded)
+        seen: list[tuple[type, int, int]] = []
+
+        def ponder(graph: DependencyGraph, batch: int) -> tuple[int, int]:
+            before = len(graph)
+            if isinstance(graph, IndexedGraph):
+                source.commit(f"INDEX|p{batch}|")
+                wait_until(lambda: index.batch > batch)
+            seen.append((type(graph), before, len(graph)))
+            return before, len(graph)
+
+        assert index.ask_at_length(ponder) == (4, 4)
+        assert seen == [(IndexedGraph, 2, 3), (IndexedGraph, 3, 4), (DependencyGraph, 4, 4)]
+
+
 def test_an_unknown_package_is_an_error_of_the_question(source: ScriptedSource) -> None:
     with following(source) as index:
         wait_until(lambda: index.is_loaded)

@@ -10,7 +10,7 @@ import pytest
 
 from scoop_core import DependencyGraph, IndexedGraph
 
-from scoop_explorer import openapi
+from scoop_explorer import openapi, questions
 from scoop_explorer.links import package_url
 
 from tests.support.data_directory import create_directory
@@ -103,6 +103,17 @@ def test_the_whole_order_of_a_removal_is_answered_ok(explored: Explored, homebre
     graph = homebrew.copy()
     assert set(graph.apply_lines("".join(f"{line}\n" for line in lines)).split()) == {"OK"}
     assert "openssl" not in graph
+
+
+def test_an_order_of_too_many_packages_has_a_page_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "ORDERED_MAX", 2)
+    create_directory(tmp_path / "data", DependencyGraph.from_mapping({"c": ["b"], "b": ["a"], "a": []}))
+    with exploring(tmp_path / "data") as explored:
+        words = text_of(explored.page("/packages/a"))
+        assert "2 directly or not" in words
+        assert "The whole order, as 3 requests (this takes a while)." in words
+        assert "3 packages: the steps (this takes a while)." in words
+        assert answer(explored, "/removal/a")["requests"]["names"] == ["REMOVE|c|", "REMOVE|b|", "REMOVE|a|"]
 
 
 def test_a_package_that_nothing_needs_can_be_removed(explored: Explored) -> None:

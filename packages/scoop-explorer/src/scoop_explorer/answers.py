@@ -104,11 +104,11 @@ class Reach:
     dependencies: Listing
     dependents: Listing
     removal: Listing
-    """The packages that must go first, in an order in which they can, and the package itself at the end."""
+    """The packages that must go first, in an order in which they can; the names are missing if there are too many."""
     removal_requests: int
     """The number of requests; more than packages if cycles must be released first."""
     rebuild_steps: tuple[int, ...]
-    """The number of packages that each step of a rebuild has."""
+    """The number of packages that each step of a rebuild has; empty if there are too many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Expensive questions: one thread answers them in order, so that they never starve the cheap ones.
+"""Expensive questions: a few threads answer them, so that they starve neither the cheap ones nor each other.
 
 A page waits a moment for an answer. If it takes longer, the page appears without it and asks again; the question goes
 on, and its answer is kept. After a change an older answer is shown, with its batch, until the new one is there.
@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from scoop_core import IndexedGraph, UnknownPackage
+from scoop_core import DependencyGraph, UnknownPackage
 
 from scoop_explorer.live_index import LiveIndex
 
@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 WAIT_SECONDS: Final = 0.03
 """The wait for an answer: most take less, and a page stays below 50 ms."""
+
+THREADS: Final = 3
+"""Questions at a time: two that take long, of the packages that nearly all others need, leave room for a third."""
 
 ANSWERS_MAX: Final = 512
 """Answers that are kept, each of at most some hundred names."""
@@ -45,7 +48,7 @@ class Deferred:
 
     def __init__(self, index: LiveIndex) -> None:
         self._index = index
-        self._executor = ThreadPoolExecutor(1, "questions")
+        self._executor = ThreadPoolExecutor(THREADS, "questions")
         self._entries: OrderedDict[Hashable, _Entry[Any]] = OrderedDict()
         self.waiting = 0
         """The number of questions that wait or are being answered."""
@@ -54,7 +57,7 @@ class Deferred:
         """Answer no further questions."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    async def ask(self, key: Hashable, question: Callable[[IndexedGraph, int], T]) -> T | None:
+    async def ask(self, key: Hashable, question: Callable[[DependencyGraph, int], T]) -> T | None:
         """Return the answer to the question with this key, or None if it is not there in time.
 
         Raises :exc:`BusyError`, and :exc:`~scoop_core.UnknownPackage` as the question does.
@@ -71,7 +74,7 @@ class Deferred:
             waiting.add_done_callback(lambda each: each.cancelled() or each.exception())  # nobody waits for it now
             return entry.answer
 
-    def _begin(self, key: Hashable, entry: _Entry[T], question: Callable[[IndexedGraph, int], T]) -> "Future[T]":
+    def _begin(self, key: Hashable, entry: _Entry[T], question: Callable[[DependencyGraph, int], T]) -> "Future[T]":
         if self.waiting >= QUEUE_MAX:
             raise BusyError
         while len(self._entries) > ANSWERS_MAX:

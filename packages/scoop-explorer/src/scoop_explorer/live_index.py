@@ -26,6 +26,9 @@ CHANGES_KEPT: Final = 200
 _ATTEMPTS: Final = 20
 """The attempts of a quick question beside changes before it waits for the lock."""
 
+_WALKS: Final = 2
+"""How often a walk is tried beside changes before it gets a copy."""
+
 _ATTEMPT_SECONDS: Final = 0.0005
 
 _ADDED_SHOWN: Final = 5
@@ -119,10 +122,24 @@ class LiveIndex:
         with self._lock:
             return question(self._graph)
 
-    def ask_at_length(self, question: Callable[[IndexedGraph, int], T]) -> T:
-        """Ask a question that walks the graph, with the number of the batch; changes wait until it is answered."""
-        with self._lock:
-            return question(self._graph, self._batch)
+    def ask_at_length(self, question: Callable[[DependencyGraph, int], T]) -> T:
+        """Ask a question that walks the graph, with the number of the batch. Changes never wait for it.
+
+        If the graph changes under it, it is asked again, and then on a copy, which takes longer: that has no index.
+        """
+        for _ in range(_WALKS):
+            revision, graph, batch = self.revision, self._graph, self._batch
+            if revision % 2 == 0:
+                try:
+                    answer = question(graph, batch)
+                except Exception:  # a walk over a graph that changes can fail in any way
+                    if self.revision == revision:
+                        raise
+                else:
+                    if self.revision == revision:
+                        return answer
+            time.sleep(_ATTEMPT_SECONDS)
+        return question(*self.copy())
 
     def copy(self) -> tuple[DependencyGraph, int]:
         """Return a copy of the graph without its reverse index, and its batch."""

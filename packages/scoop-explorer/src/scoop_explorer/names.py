@@ -4,6 +4,7 @@ The names are kept sorted, and joined in one text that is searched at the speed 
 a few milliseconds. Changes are kept beside them, and merged once there are many.
 """
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import islice
@@ -12,7 +13,10 @@ from typing import Final, NamedTuple
 from scoop_core import IndexedGraph
 
 CHANGES_MAX: Final = 4_096
-"""Names beside the sorted ones; more are merged, which takes half a second for a million names."""
+"""Names beside the sorted ones; more are merged, which takes a second of processor time for a million names."""
+
+MERGE_REST: Final = 10.0
+"""How many times as long as a merge took the next one waits: the names beside grow meanwhile."""
 
 
 class Match(NamedTuple):
@@ -27,19 +31,22 @@ class NameIndex:
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._state = _State(sorted(names), set())
+        self._merge_at = 0.0
 
     def add(self, names: Iterable[str]) -> None:
         """Add names; they may be there already."""
         state = self._state
         state.added.update(names)
-        if len(state.added) > CHANGES_MAX:
+        if len(state.added) > CHANGES_MAX and (start := time.monotonic()) >= self._merge_at:
             self._state = _State(sorted({*state.names, *state.added}), set())
+            end = time.monotonic()
+            self._merge_at = end + MERGE_REST * (end - start)
 
     def find(self, query: str, limit: int, graph: IndexedGraph) -> Match:
         """Return up to ``limit`` names of ``graph`` that contain ``query`` in any case, prefixes first."""
         state = self._state
         wanted = query.lower()
-        added = sorted(state.added.copy())
+        added = sorted(name for name in state.added.copy() if wanted in name.lower())
         found: dict[str, None] = {}
         for candidates in (
             (name for name in (query,) if name),
@@ -47,7 +54,7 @@ class NameIndex:
             (name for name in added if name.lower().startswith(wanted)),
             state.beginning_in_any_case(wanted),
             state.containing(wanted),
-            (name for name in added if wanted in name.lower()),
+            added,
         ):
             fresh = (name for name in candidates if name not in found and name in graph)
             found.update(dict.fromkeys(islice(fresh, limit + 1 - len(found))))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from heapq import nlargest
 from typing import Final
 
-from scoop_core import DependencyGraph, IndexedGraph, encode_request, feedback_edges
+from scoop_core import Command, DependencyGraph, IndexedGraph, encode_request, feedback_edges
 
 from scoop_explorer.answers import (
     CyclicGroup,
@@ -25,6 +25,9 @@ NAMES_SHOWN: Final = 60
 
 FIRST_REMOVED: Final = 24
 """Packages of the order of a removal on a package page: the first ones show the way."""
+
+ORDERED_MAX: Final = 20_000
+"""Packages whose orders are on a package page: a second of work; larger ones have pages of their own."""
 
 NAMES_PER_PAGE: Final = 500
 """Names on a page of a long list: 50 kB of HTML."""
@@ -66,24 +69,30 @@ def _most_needed(graph: DependencyGraph, names: Iterable[str], limit: int) -> tu
     return tuple(Needed(name, count) for count, name in counted)
 
 
-def reach(graph: IndexedGraph, name: str, batch: int) -> Reach:
-    """Return what ``name`` reaches, and what reaches it."""
+def reach(graph: DependencyGraph, name: str, batch: int) -> Reach:
+    """Return what ``name`` reaches, and what reaches it; no orders if those are more than :data:`ORDERED_MAX`."""
     dependencies = graph.transitive_dependencies(name)
     dependents = graph.transitive_dependents(name)
-    requests = graph.removal_requests(name, *dependents)
-    removal = [request.package for request in requests if request.command == "REMOVE"]
+    affected = [name, *dependents]
+    removal_listing, request_count = Listing(len(affected), ()), len(affected)
+    steps: tuple[int, ...] = ()
+    if len(affected) <= ORDERED_MAX:
+        requests = graph.removal_requests(*affected)
+        removed = [request.package for request in requests if request.command is Command.REMOVE]
+        removal_listing, request_count = listing(removed, limit=FIRST_REMOVED), len(requests)
+        steps = tuple(map(len, graph.subgraph(affected).layers()))
     return Reach(
         batch,
         len(graph.subgraph([name, *dependencies]).layers()),
         listing(dependencies),
         listing(dependents),
-        listing(removal, limit=FIRST_REMOVED),
-        len(requests),
-        tuple(map(len, graph.subgraph([name, *dependents]).layers())),
+        removal_listing,
+        request_count,
+        steps,
     )
 
 
-def related(graph: IndexedGraph, name: str, relation: str, scope: str, offset: int) -> RelatedPackages:
+def related(graph: DependencyGraph, name: str, relation: str, scope: str, offset: int) -> RelatedPackages:
     """Return the dependencies or dependents (``relation``) of ``name``, the direct ones or all (``scope``)."""
     if relation == "dependencies":
         names = graph.dependencies(name) if scope == "direct" else graph.transitive_dependencies(name)
@@ -92,21 +101,21 @@ def related(graph: IndexedGraph, name: str, relation: str, scope: str, offset: i
     return RelatedPackages(name, relation, scope, listing(names, offset, NAMES_PER_PAGE))
 
 
-def removal(graph: IndexedGraph, name: str, offset: int) -> Removal:
+def removal(graph: DependencyGraph, name: str, offset: int) -> Removal:
     """Return the requests that remove ``name`` and all that needs it, each of which is answered OK."""
     requests = graph.removal_requests(name, *graph.transitive_dependents(name))
     shown = requests[offset : offset + NAMES_PER_PAGE]
     return Removal(name, Listing(len(requests), tuple(encode_request(each).rstrip("\n") for each in shown), offset))
 
 
-def rebuild(graph: IndexedGraph, name: str) -> Rebuild:
+def rebuild(graph: DependencyGraph, name: str) -> Rebuild:
     """Return the steps in which a change of ``name`` rebuilds what needs it."""
     steps = graph.subgraph([name, *graph.transitive_dependents(name)]).layers()
     shown = tuple(listing(step) for step in steps[:STEPS_SHOWN])
     return Rebuild(name, sum(map(len, steps)), shown, len(steps) - len(shown))
 
 
-def path(graph: IndexedGraph, start: str, goal: str) -> Path:
+def path(graph: DependencyGraph, start: str, goal: str) -> Path:
     """Return a shortest path from ``start`` to ``goal``, or else from ``goal`` to ``start``."""
     if forward := graph.find_path(start, goal):
         return Path(start, goal, forward, is_reversed=False)

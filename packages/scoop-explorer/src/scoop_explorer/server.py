@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from types import FrameType
 from typing import Any, Final, cast
 
@@ -24,6 +25,9 @@ HEAD_BYTES_MAX: Final = 16_384
 
 KEEP_ALIVE_SECONDS: Final = 10
 """The time for which a connection may be idle between two requests."""
+
+SWITCH_SECONDS: Final = 0.001
+"""How long a thread may hold the interpreter while another waits: an expensive question holds up a page by so much."""
 
 END_SECONDS: Final = 3
 """The time for which requests may continue after a signal to end."""
@@ -110,6 +114,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(application: Application, listener: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     protocol: Any = BoundedProtocol
     config = uvicorn.Config(
         application.asgi,
