@@ -100,9 +100,12 @@
     if (region.innerHTML === fresh.innerHTML) return;
     const focused = region.contains(document.activeElement) ? document.activeElement : null;
     const address = focused?.getAttribute("href");
+    const sectionOf = (link) => link.closest("section")?.getAttribute("aria-labelledby");
+    const section = focused && sectionOf(focused); // a page may link to a package in several sections
     region.innerHTML = fresh.innerHTML; // our own page, escaped by the server
     region.toggleAttribute("data-pending", fresh.hasAttribute("data-pending"));
-    if (address) [...region.querySelectorAll("a")].find((link) => link.getAttribute("href") === address)?.focus();
+    const isSame = (link) => link.getAttribute("href") === address && sectionOf(link) === section;
+    if (address) [...region.querySelectorAll("a")].find(isSame)?.focus();
   };
 
   const refresh = async () => {
