@@ -249,7 +249,7 @@ class EtcdClient(Protocol):
     """An asynchronous client of one etcd cluster. All methods are called in the thread of the event loop."""
 
     def submit(self, request: Request, /) -> Ticket:
-        """Start ``request``; return its ticket without waiting. Reasons of the network are a :class:`Failure`, not raised.
+        """Start ``request``; return its ticket without waiting. Reasons of the network become a :class:`Failure`.
 
         Also without a connection: the client connects, chooses endpoints and fails over by itself.
         """
