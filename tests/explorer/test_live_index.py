@@ -80,8 +80,7 @@ def test_changes_are_listed_with_what_they_changed_the_newest_first(source: Scri
 def test_only_the_latest_changes_are_kept(source: ScriptedSource) -> None:
     source.commit(*(f"INDEX|p{number}|" for number in range(CHANGES_KEPT + 50)))
     with following(source) as index:
-        wait_until(lambda: index.batch == 1)
-        assert len(index.changes) == CHANGES_KEPT
+        wait_until(lambda: len(index.changes) == CHANGES_KEPT)
         assert index.changes[0].package == f"p{CHANGES_KEPT + 49}"
 
 
