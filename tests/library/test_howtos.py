@@ -104,7 +104,9 @@ class TestServers:
                 client.sendall(b"QUERY|a|\n")
                 assert client.recv(5)
                 server.send_signal(signal.SIGINT)
-                assert server.communicate(timeout=WAIT_SECONDS) == ("", "")
+                out, err = server.communicate(timeout=WAIT_SECONDS)
+            # The daemon threads of socketserver may be interrupted by the end of the interpreter.
+            assert (out, err if script.stem != "socketserver_server" else "") == ("", "")
             assert server.returncode == 0
 
 
