@@ -30,7 +30,7 @@ class HeldServer:
         self.process.wait_for_log("held\n")
 
     def let_go(self) -> None:
-        """Have it go on."""
+        """Let the server continue."""
         self.wait_until_held()
         with self._fifo.open("wb"):
             pass

@@ -123,7 +123,7 @@ class DependencyGraph(GraphLines):
         """Index ``package``, or replace the dependencies that it is indexed with.
 
         FAIL, and nothing changes, if a dependency is not indexed. Raises :exc:`InvalidName`. O(dependencies), the
-        old ones and the new; if the graph rejects cycles, also what the new ones need, as far as that follows the
+        old ones and the new; if the graph rejects cycles, also those dependencies of the new ones that follow the
         package in the graph's topological order.
 
         >>> graph = DependencyGraph()
