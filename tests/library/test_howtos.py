@@ -26,6 +26,10 @@ EXAMPLES: Final = ROOT / "examples"
 SERVERS: Final = sorted(EXAMPLES.glob("*_server.py"))
 PIPELINES: Final = sorted(EXAMPLES.glob("*_pipeline.py"))
 
+# Ctrl-C can come between a coroutine's creation and its await inside trio, which Python reports as a warning, and the
+# end of the interpreter can cut off a daemon thread of socketserver, which then prints a traceback.
+WARN_AT_CTRL_C: Final = ("trio_server", "socketserver_server")
+
 QUERY_A, QUERY_B = (Request.of(Command.QUERY, name) for name in "ab")
 
 
@@ -105,8 +109,9 @@ class TestServers:
                 assert client.recv(5)
                 server.send_signal(signal.SIGINT)
                 out, err = server.communicate(timeout=WAIT_SECONDS)
-            # The daemon threads of socketserver may be interrupted by the end of the interpreter.
-            assert (out, err if script.stem != "socketserver_server" else "") == ("", "")
+            assert out == ""
+            if script.stem not in WARN_AT_CTRL_C:
+                assert err == ""
             assert server.returncode == 0
 
 
