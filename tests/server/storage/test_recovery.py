@@ -112,7 +112,6 @@ def test_an_empty_index(tmp_path: Path) -> None:
         batches=0,
         journal_bytes=len(journal.data),
         last_journal=journal.data,
-        last_journal_file_bytes=len(journal.data),
         unsealed_bytes=0,
         unsealed_reason=INTERRUPTED.format(1),
     )
@@ -134,7 +133,6 @@ def test_a_snapshot_and_all_journals_that_follow_it(tmp_path: Path) -> None:
         batches=3,
         journal_bytes=len(first.data + empty.data + last.data),
         last_journal=last.data,
-        last_journal_file_bytes=len(last.data) + 6,
         unsealed_bytes=6,
         unsealed_reason=INTERRUPTED.format(5),
     )

@@ -123,12 +123,26 @@ def test_what_was_read_is_written_again_before_it_is_served(bench: Bench) -> Non
     assert (bench.path / "journal-1").stat().st_ino != before.st_ino
 
 
-def test_a_journal_without_batches_was_synced_before_it_got_its_name(bench: Bench) -> None:
+@pytest.mark.parametrize("tail", [b"", b"INDEX|b|\n#seal"])
+def test_a_journal_without_batches_is_written_again_too(bench: Bench, tail: bytes) -> None:
+    """A write that failed may have been cut off, and neither it nor the cut is on disk: both may come or not."""
     with bench.open() as opened:
         opened.commit("INDEX|a|")
         opened.save()
+    journal = bench.path / "journal-2"
+    header, before = journal.read_bytes(), journal.stat().st_ino
+    journal.write_bytes(header + tail)
     with bench.open():
-        assert bench.files.calls == ["fsync ."]
+        assert bench.files.calls == [
+            "fsync .",
+            "create journal-2.unfinished",
+            "write journal-2.unfinished",
+            "fsync journal-2.unfinished",
+            "rename journal-2",
+            "fsync .",
+        ]
+    assert journal.read_bytes() == header
+    assert journal.stat().st_ino != before
 
 
 def test_a_tail_is_dropped_with_what_the_seals_tell_about_it(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -111,7 +111,8 @@ class Generations:
 
         After a sync that failed, some systems show bytes that they have not written and never will, and report the
         next sync as successful. Every other file was synced before it got its name, or before the next journal was
-        created. So the last journal is written again, to new blocks, and replaces the old one when it is durable.
+        created. So the last journal is written again, to new blocks, and replaces the old one when it is durable. That
+        includes a journal without batches: a failed write that was cut off may return without the cut.
 
         Raises :exc:`ReadOnlyError` if that is impossible for now, :exc:`DataDirectoryError` if it failed.
         """
@@ -120,8 +121,7 @@ class Generations:
         state = self._unsynced
         try:
             self.directory.sync()
-            if state.last_journal_file_bytes > state.last_journal.index(b"\n") + 1:
-                self.directory.write("journal", state.journal_generation, [state.last_journal])
+            self.directory.write("journal", state.journal_generation, [state.last_journal])
             if state.unsealed_bytes:
                 log.warning(
                     "dropped the last %(bytes)d bytes of %(file)s: %(why)s",

@@ -49,8 +49,6 @@ class RecoveredState:
     """The size of all journals after the snapshot, up to the last seal."""
     last_journal: bytes
     """The last journal up to its last seal, as it was read."""
-    last_journal_file_bytes: int
-    """The size of its file, with whatever is behind the last seal."""
     unsealed_bytes: int
     """The size of the tail behind the last seal, without zeros at its end; it is to be dropped."""
     unsealed_reason: str
@@ -231,7 +229,6 @@ class _Reading:
             batches=self._batches,
             journal_bytes=earlier_bytes + reader.sealed_bytes,
             last_journal=data[: reader.sealed_bytes],
-            last_journal_file_bytes=len(data),
             unsealed_bytes=reader.unsealed_bytes,
             unsealed_reason=_unsealed_reason(reader),
         )
