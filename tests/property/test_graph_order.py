@@ -12,6 +12,7 @@ from tests.support.naive_index import NaiveIndex, contents_of
 
 NAMES = "abcdefgh"
 names = st.sampled_from(NAMES)
+SEEDS = 1_000
 lists = st.lists(names, max_size=3, unique=True)
 lines = st.one_of(
     st.builds(lambda package, listed: f"INDEX|{package}|{','.join(listed)}\n", names, lists),
@@ -79,24 +80,32 @@ class OrderAgainstModel(RuleBasedStateMachine):
     @precondition(lambda self: self.searches)
     @rule(data=st.data(), budget=st.integers(1, 3))
     def step(self, data: st.DataObject, budget: int) -> None:
-        place = data.draw(st.integers(0, len(self.searches) - 1))
-        search = self.searches[place]
-        if search.step(budget) is not None:
-            self.searches.pop(place)
-            rest = self.rests.pop(place)
-            listed = rest.split("\n")[0].split("|")[2].split(",")
-            new = set(listed).difference(self.naive.state.get(search.package, ()))
-            waiting = len(self.searches)
-            self.apply(rest, 0)
-            if new == search.names:  # the line has a result, unless the package was given other dependencies
-                assert self.rests[waiting:] != [rest]
+        data.draw(st.sampled_from(self.searches)).step(budget)
 
-    @rule(some=st.lists(lines, max_size=6), budget=st.integers(0, 20))
-    def apply_and_undo(self, some: list[str], budget: int) -> None:
+    @precondition(lambda self: self.searches)
+    @rule(data=st.data())
+    def apply_rest(self, data: st.DataObject) -> None:
+        place = data.draw(st.integers(0, len(self.searches) - 1))
+        search, rest = self.searches.pop(place), self.rests.pop(place)
+        while search.step(3) is None:
+            check_order(self.graph)
+        listed = rest.split("\n")[0].split("|")[2].split(",")
+        new = set(listed).difference(self.naive.state.get(search.package, ()))
+        waiting = len(self.searches)
+        self.apply(rest, 0)
+        # The line has a result, unless the package was given other dependencies or the order is a new one.
+        if new == search.names and search._order is self.graph._order:
+            assert self.rests[waiting:] != [rest]
+
+    @rule(data=st.data(), some=st.lists(lines, max_size=6), budget=st.integers(0, 20))
+    def apply_and_undo(self, data: st.DataObject, some: list[str], budget: int) -> None:
         changes, order = Changes(), self.graph._current_order()
-        part = self.graph.apply_lines_within(budget, "".join(some), changes)
-        self.graph.apply_lines_within(budget, part.rest, changes)
-        check_order(self.graph)
+        for line in some:
+            self.graph.apply_lines_within(budget, line, changes)
+            check_order(self.graph)
+            steps = data.draw(st.integers(0, 6))
+            if self.searches and steps:
+                self.step(data, steps)
         self.graph.undo(changes)
         assert self.graph._order is order
 
@@ -113,8 +122,8 @@ class OrderAgainstModel(RuleBasedStateMachine):
             self.graph.undo(changes)
         else:
             self.graph = before
-        self.rests.clear()  # these searches know nothing of the new order
-        self.searches.clear()
+            self.rests.clear()  # these searches belong to the other graph
+            self.searches.clear()
 
     @invariant()
     def both_hold_the_same(self) -> None:
@@ -155,3 +164,122 @@ def test_a_search_restarts_if_another_one_moves_its_package() -> None:
         check_order(graph)
     assert graph.apply_lines_within(0, part.rest).answers == "OK\n"
     check_order(graph)
+
+
+def test_random_steps_changes_and_undos_in_any_order_agree_with_the_model() -> None:
+    """Few names and many turns: the searches see most packages, and most changes concern a search."""
+    for seed in range(SEEDS):
+        RandomTurns(Random(seed)).run()
+
+
+class RandomTurns:
+    """Turns that change a graph and are undone or not, between the steps of searches, driven by a seed."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.graph = DependencyGraph(reject_cycles=True)
+        self.naive = NaiveIndex(reject_cycles=True)
+        self.searches: list[tuple[CycleSearch, str]] = []
+
+    def run(self) -> None:
+        for name in NAMES[:5]:
+            self.apply(f"INDEX|{name}|\n", None)
+        for _ in range(12):
+            before, changes = dict(self.naive.state), Changes()
+            for _ in range(self.random.randrange(1, 5)):
+                self.apply(self.line(), changes)
+                self.step()
+            if self.random.random() < 0.5:
+                self.graph.undo(changes)
+                self.naive.state = before
+                check_order(self.graph)
+                self.step()
+            if self.searches and self.random.random() < 0.6:
+                self.finish(*self.searches.pop(self.random.randrange(len(self.searches))))
+
+    def line(self) -> str:
+        package, *names = self.random.sample(NAMES[:5], self.random.randrange(1, 4))
+        return f"REMOVE|{package}|\n" if self.random.random() < 0.1 else f"INDEX|{package}|{','.join(names)}\n"
+
+    def apply(self, line: str, changes: Changes | None) -> bool:
+        """Apply a line, or keep its search if it needs one; return whether it has been answered."""
+        part = self.graph.apply_lines_within(0, line, changes)
+        if part.search is None:
+            assert part.answers.strip() == self.naive.answer(line.strip())
+        else:
+            self.searches.append((part.search, line))
+        check_order(self.graph)
+        return part.search is None
+
+    def step(self) -> None:
+        if self.searches and self.random.random() < 0.5:
+            self.random.choice(self.searches)[0].step(self.random.randrange(1, 5))
+            check_order(self.graph)
+
+    def finish(self, search: CycleSearch, line: str) -> None:
+        while search.step(2) is None:
+            check_order(self.graph)
+        new = {*line.strip().split("|")[2].split(",")}.difference(self.naive.state.get(search.package, ()))
+        # The line has a result, unless the package was given other dependencies.
+        assert self.apply(line, None) or new != search.names
+
+
+def test_undoing_a_change_restarts_the_search_that_has_seen_its_package() -> None:
+    graph = DependencyGraph(reject_cycles=True)
+    graph.apply_lines("INDEX|c|\nINDEX|b|c\nINDEX|d|\nINDEX|user|c\n")
+    graph.apply_lines("INDEX|b|\n", changes := Changes())
+    part = graph.apply_lines_within(0, "INDEX|c|b,d\n", changes)
+    assert part.search is not None
+    assert part.search.step(2) is None  # b no longer leads to c
+    graph.undo(changes)
+    assert part.search.restarts == 1
+    while part.search.step(1) is None:
+        check_order(graph)
+    assert graph.apply_lines_within(0, part.rest).answers == "FAIL\n"
+    assert graph.cyclic_components() == ()
+
+
+def test_undoing_a_change_makes_a_path_that_it_closed_unknown() -> None:
+    graph = DependencyGraph(reject_cycles=True)
+    graph.apply_lines("INDEX|a|\nINDEX|b|\nINDEX|d|a,b\n")
+    graph.apply_lines("INDEX|b|a\n", changes := Changes())
+    part = graph.apply_lines_within(0, "INDEX|a|b\n", changes)
+    assert part.search is not None
+    assert part.search.step(9) is True
+    graph.undo(changes)
+    assert graph.index("a", ["b"])
+
+
+def test_a_search_without_a_path_is_repeated_after_its_moves_are_undone() -> None:
+    graph = DependencyGraph(reject_cycles=True)
+    graph.apply_lines_within(9, "INDEX|a|\nINDEX|user|a\nINDEX|b|\n")
+    part = graph.apply_lines_within(0, "INDEX|a|b\n")
+    assert part.search is not None
+    graph.apply_lines_within(9, "INDEX|c|\n", changes := Changes())
+    assert part.search.step(9) is False
+    graph.undo(changes)
+    assert part.search.step(9) is False
+    assert graph.apply_lines_within(0, part.rest).answers == "OK\n"
+
+
+def test_a_search_ends_if_the_graph_needs_a_new_order() -> None:
+    graph = DependencyGraph(reject_cycles=True)
+    graph.apply_lines("INDEX|a|\nINDEX|b|\nINDEX|user|a\n")
+    part = graph.apply_lines_within(0, "INDEX|a|b\n")
+    assert part.search is not None
+    graph.apply_lines("INDEX|c|\n", changes := Changes())
+    graph.apply_lines("INDEX|d|\n")
+    graph.undo(changes)  # not the last change
+    graph.apply_lines("INDEX|e|\nINDEX|b|e\n")
+    assert part.search.step(1) is False
+    assert graph.apply_lines_within(9, part.rest).answers == "OK\n"
+
+
+def test_a_search_finds_a_dependency_that_was_removed_and_indexed_again() -> None:
+    graph = DependencyGraph(reject_cycles=True)
+    graph.apply_lines("INDEX|a|\nINDEX|b|\nINDEX|user|a\n")
+    part = graph.apply_lines_within(0, "INDEX|a|b\n")
+    assert part.search is not None
+    graph.apply_lines("REMOVE|b|\nINDEX|b|\n")
+    assert part.search.step(9) is False
+    assert graph.apply_lines_within(0, part.rest).answers == "OK\n"

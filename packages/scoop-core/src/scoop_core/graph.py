@@ -291,7 +291,7 @@ class DependencyGraph(GraphLines):
         order = self._order
         is_last = order is not None and order.can_undo(self._dependencies, changes)
         if not is_last:
-            self._order = None
+            self._drop_order()
         undone: list[str] = []
         for line, previous in zip(reversed(changes.lines), reversed(changes.previous), strict=True):
             if not self._undo_one(line, previous, is_last=is_last):
@@ -300,7 +300,7 @@ class DependencyGraph(GraphLines):
                 raise ValueError(f"cannot undo {shown(line)}: other changes were made after it; undo them first")
             undone.append(line)
         if order is not None and is_last:
-            order.undo()
+            order.undo(changes)
 
     # Making a graph
 

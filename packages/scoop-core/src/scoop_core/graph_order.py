@@ -64,7 +64,7 @@ class TopologicalOrder:
     True
     """
 
-    __slots__ = ("_changes", "_log", "_top", "active", "budget", "change_count", "labels", "pending")
+    __slots__ = ("_changes", "_log", "_top", "active", "budget", "change_count", "is_retired", "labels", "pending")
 
     def __init__(self, lists: dict[str, str], dependent_counts: Mapping[str, int]) -> None:
         """Order the packages of ``lists``, which may have cycles. O(P + D)."""
@@ -86,6 +86,8 @@ class TopologicalOrder:
         """The one search that is carried out in steps, between which the graph changes."""
         self.change_count: int = 0
         """Changes of the graph since ``_changes`` was last empty."""
+        self.is_retired: bool = False
+        """The graph has dropped this order, so its searches have no meaning."""
         self._changes: _Changes | None = None
         self._log: dict[str, int | None] = {}
         """Labels from before these changes; None: none."""
@@ -167,9 +169,11 @@ class TopologicalOrder:
         self.catch_up(lists)
         return changes is self._changes and self.change_count == len(changes)
 
-    def undo(self) -> None:
-        """Restore the labels as they were when ``changes`` were empty."""
+    def undo(self, changes: _Changes) -> None:
+        """Restore the labels as they were when ``changes``, which have been undone, were empty."""
         log, self._log, self.change_count = self._log, {}, 0
+        for line in changes.lines:
+            self._interrupt(line.split("|")[1])
         for name, label in log.items():
             self._set(name, label)
             self._interrupt(name)
@@ -229,7 +233,7 @@ class CycleSearch:
         "result",
     )
 
-    def __init__(self, order: TopologicalOrder, lists: Mapping[str, str], package: str, names: Iterable[str]) -> None:
+    def __init__(self, order: TopologicalOrder, lists: dict[str, str], package: str, names: Iterable[str]) -> None:
         self.package: str = package
         self.names: frozenset[str] = frozenset(names)
         self.result: bool | None = None
@@ -269,7 +273,8 @@ class CycleSearch:
 
         The graph may change between two steps: then the search restarts if the change concerns it. One search at a
         time is carried out in steps; a step of another one restarts it. If the result is False, the request can be
-        applied without a search; if it is True, it will be answered FAIL.
+        applied without a search; if it is True, it will be answered FAIL. A search ends with False, too, if the
+        graph has dropped its order: then the request starts another one.
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)
@@ -278,12 +283,18 @@ class CycleSearch:
         (None, True)
         """
         order = self._order
+        if order.is_retired:
+            self.result = False
+            return False
+        order.catch_up(self._lists)
         if order.active is not self:
             if order.active is not None:
                 if order.active._implies(self.package, self.names):
                     return True
                 order.active._restart()
             order.active = self
+        if self.result is False:  # an undo may have moved the packages back
+            self._restart()
         if self._run(budget) is False:
             order.active = None
         return self.result

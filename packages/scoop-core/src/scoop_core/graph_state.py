@@ -102,7 +102,7 @@ class GraphState:
         self._is_acyclic &= value
         self._rejects_cycles = value
         if not value:
-            self._order = None
+            self._drop_order()
 
     def _load(self, dependencies: dict[str, str], dependent_counts: dict[str, int]) -> None:
         """Replace all that the graph holds."""
@@ -115,6 +115,12 @@ class GraphState:
         if self._order is None:
             self._order = TopologicalOrder(self._dependencies, self._dependent_counts)
         return self._order
+
+    def _drop_order(self) -> None:
+        """Make a new order when one is needed again, and end all searches."""
+        if self._order is not None:
+            self._order.is_retired = True
+            self._order = None
 
     def _apply_each(  # noqa: C901  # the common cases are decided in place, see the docstring
         self, lines: list[str], changes: Changes | None, tally: Tally | None
