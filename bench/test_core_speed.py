@@ -192,14 +192,15 @@ def test_decode_snapshot(benchmark: Benchmark, graph: DependencyGraph) -> None:
 
 
 def test_encode_batch(benchmark: Benchmark) -> None:
-    data, seal = benchmark(encode_batch, CHANGING["index new"], NO_BATCH, 0)
+    data, seal = benchmark(encode_batch, CHANGING["index new"], NO_BATCH, 0, 0)
     assert data.startswith(b"INDEX|")
     assert seal.number == 1
 
 
 def test_read_journal(benchmark: Benchmark) -> None:
     journal, seal = encode_journal_header(1, NO_BATCH)
+    checksum = seal.checksum
     for _ in range(BATCH):
-        batch, seal = encode_batch(CHANGING["index new"], seal, seal.number)
+        batch, seal = encode_batch(CHANGING["index new"], seal, seal.number, checksum)
         journal += batch
     assert len(benchmark(lambda: list(JournalReader(journal)))) == BATCH

@@ -125,10 +125,10 @@ class TestHeader:
 
 class TestBatch:
     def test_the_format(self) -> None:
-        data, seal = encode_batch(["INDEX|cloog|isl", "REMOVE|make|"], Seal(16, 0x91B2C3D4), 15)
+        data, seal = encode_batch(["INDEX|cloog|isl", "REMOVE|make|"], Seal(16, 0x91B2C3D4), 15, 0x5EED)
         before_checksum = b"INDEX|cloog|isl\nREMOVE|make|\n#seal 17 lines 2 bytes 29 synced 15 after 91b2c3d4 crc32 "
-        assert data == before_checksum + b"%08x\n" % crc32(before_checksum)
-        assert seal == Seal(17, crc32(before_checksum))
+        assert data == before_checksum + b"%08x\n" % crc32(before_checksum, 0x5EED)
+        assert seal == Seal(17, crc32(before_checksum, 0x5EED))
 
     def test_batches_are_read_one_by_one(self) -> None:
         reader = JournalReader(FOUR.data)
@@ -168,8 +168,8 @@ class TestBatch:
         first = written(BATCHES[:1])
         body = b"INDEX|cloog|isl\nINDEX|make|\n"
         fields = {"number": 2, "lines": 2, "length": len(body), "synced": 1, "after": first.head.checksum}
-        assert read(first.data + sealed(body, **fields)) == [*first.texts, body.decode()]
-        assert read(first.data + sealed(body, **(fields | changed))) == first.texts
+        assert read(first.data + sealed(body, first.header_checksum, **fields)) == [*first.texts, body.decode()]
+        assert read(first.data + sealed(body, first.header_checksum, **(fields | changed))) == first.texts
 
     @pytest.mark.parametrize(
         ("old", "new"),
@@ -270,7 +270,16 @@ class TestDamage:
         # A seal over bytes that have been read, or that begin before the file, is not a later batch.
         two = written(BATCHES[:2])
         for length in (1, len(two.batches[1]), len(two.data), 1_000_000):
-            assert read(sealed(two.data, 9, 1, length, 8, 0)) == two.texts
+            assert read(sealed(two.data, two.header_checksum, 9, 1, length, 8, 0)) == two.texts
+
+    def test_a_seal_of_another_directory_proves_nothing(self) -> None:
+        """A file system may show blocks of a deleted file behind the last write before a power loss."""
+        deleted = written(BATCHES, after=Seal(0, 1))
+        for number in range(4):
+            torn = FOUR.data[: FOUR.ends[number]] + deleted.data[deleted.ends[number] :]
+            reader = JournalReader(torn)
+            assert list(reader) == FOUR.texts[:number]
+            assert reader.later_batch is None
 
     def test_the_batches_before_the_damage_are_yielded_first(self) -> None:
         reader = JournalReader(damaged(FOUR, 3))

@@ -194,7 +194,7 @@ def sample_journal() -> None:
     header, start = scoop_core.encode_journal_header(1, after=scoop_core.NO_BATCH)
     assert_type(header, bytes)
     assert_type(start, Seal)
-    batch, end = scoop_core.encode_batch(["INDEX|gmp|"], after=start, synced=0)
+    batch, end = scoop_core.encode_batch(["INDEX|gmp|"], after=start, synced=0, journal=start.checksum)
     reader = JournalReader(header + batch)
     assert_type(list(reader), list[str])
     assert_type(reader.generation + reader.sealed_bytes + reader.unsealed_bytes + end.number, int)

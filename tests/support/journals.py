@@ -36,6 +36,11 @@ class Written:
         """The bytes of the first line."""
         return self.data[: self.ends[0]]
 
+    @property
+    def header_checksum(self) -> int:
+        """The checksum of the first line."""
+        return crc32(self.header[:-9])
+
 
 def written(
     batches: Sequence[Batch],
@@ -45,10 +50,10 @@ def written(
     synced: Callable[[int], int] = synced_by_every_commit,
 ) -> Written:
     """Return the journal of ``batches``; ``synced`` gives the number of synced batches for the seal of a batch."""
-    data, head = encode_journal_header(generation, after)
+    data, head = start = encode_journal_header(generation, after)
     ends = [len(data)]
     for lines in batches:
-        batch, head = encode_batch(list(lines), head, synced(head.number + 1))
+        batch, head = encode_batch(list(lines), head, synced(head.number + 1), start[1].checksum)
         data += batch
         ends.append(len(data))
     return Written(data, ends, ["".join(f"{line}\n" for line in lines) for lines in batches], head)
@@ -72,10 +77,10 @@ def read(*journals: bytes) -> list[str]:
     return texts
 
 
-def sealed(body: bytes, number: int, lines: int, length: int, synced: int, after: int) -> bytes:
+def sealed(body: bytes, journal: int, number: int, lines: int, length: int, synced: int, after: int) -> bytes:
     """Return ``body`` with a seal of these fields, right or wrong, and the right checksum.
 
-    The checksum covers the last ``length`` bytes of ``body``.
+    The checksum covers the last ``length`` bytes of ``body``; ``journal`` is that of the journal's header.
     """
     seal = b"#seal %d lines %d bytes %d synced %d after %08x crc32 " % (number, lines, length, synced, after)
-    return body + seal + b"%08x\n" % crc32(seal, crc32(body[len(body) - length :]))
+    return body + seal + b"%08x\n" % crc32(seal, crc32(body[len(body) - length :], journal))

@@ -93,6 +93,16 @@ def test_a_directory_can_be_created_with_a_graph(bench: Bench) -> None:
         assert opened.graph == graph_of("a", "b")
 
 
+def test_each_directory_has_a_chain_of_its_own(tmp_path: Path) -> None:
+    """Old blocks of a deleted directory never look like a batch of another one."""
+    starts = set()
+    for name in ("a", "b"):
+        with DataDirectory.lock(str(tmp_path / name)) as directory:
+            Generations.create(directory, graph_of()).journal.close()
+        starts.add(JournalReader((tmp_path / name / "journal-1").read_bytes()).after)
+    assert len(starts) == 2
+
+
 @pytest.mark.parametrize("fsync", Fsync)
 def test_committed_changes_are_there_again_without_a_save(bench: Bench, fsync: Fsync) -> None:
     with bench.open(fsync) as opened:

@@ -30,11 +30,14 @@ A **journal** holds the changes after a snapshot in batches::
   and the checksum of the header itself.
 - A batch is a list of INDEX and REMOVE requests, each of which changed the graph, and a seal: the batch's number, the
   numbers of its lines and bytes, the number of the last batch known to be on disk when it was written, the checksum
-  of the previous seal (of the header, for the first batch), and the checksum of its lines and of the seal itself.
+  of the previous seal (of the header, for the first batch), and the checksum of its lines and of the seal itself, which
+  starts at the checksum of the header.
 
-So each batch can be verified alone. The batches of all journals form a chain, which reveals a missing, repeated or
-stale batch. And damage can be told from an interrupted write: a later batch with ``synced`` proves that a damaged
-one was on disk.
+So each batch of a journal can be verified alone, and one of another journal is never taken for it. The batches of all
+journals form a chain, which reveals a missing, repeated or stale batch. And damage can be told from an interrupted
+write: a later batch with ``synced`` proves that a damaged one was on disk.
+
+A chain may start at any checksum, which tells it from other chains.
 
 Checksums are CRC-32 as computed by ``zlib.crc32``, written as eight hexadecimal digits.
 """
@@ -246,12 +249,12 @@ def encode_journal_header(generation: int, after: Seal) -> tuple[bytes, Seal]:
     return header + b"%08x\n" % checksum, Seal(after.number, checksum)
 
 
-def encode_batch(lines: list[str], after: Seal, synced: int) -> tuple[bytes, Seal]:
+def encode_batch(lines: list[str], after: Seal, synced: int, journal: int) -> tuple[bytes, Seal]:
     """Return ``lines``, requests without newline, as the batch that follows ``after``, and its seal.
 
-    ``synced`` is the number of the last batch known to be on disk.
+    ``synced`` is the number of the last batch known to be on disk, ``journal`` the checksum of the journal's header.
 
-    >>> batch, seal = encode_batch(["INDEX|gmp|", "INDEX|isl|gmp"], after=NO_BATCH, synced=0)
+    >>> batch, seal = encode_batch(["INDEX|gmp|", "INDEX|isl|gmp"], after=NO_BATCH, synced=0, journal=0)
     >>> print(batch.decode(), end="")
     INDEX|gmp|
     INDEX|isl|gmp
@@ -265,7 +268,7 @@ def encode_batch(lines: list[str], after: Seal, synced: int) -> tuple[bytes, Sea
         synced,
         after.checksum,
     )
-    checksum = crc32(seal, crc32(body))
+    checksum = crc32(seal, crc32(body, journal))
     return b"%s%s%08x\n" % (body, seal, checksum), Seal(after.number + 1, checksum)
 
 
@@ -282,7 +285,7 @@ class JournalReader:
     header; while iterating, also for a damaged batch that a later seal proves to have been on disk.
 
     >>> header, start = encode_journal_header(1, after=NO_BATCH)
-    >>> batch, _ = encode_batch(["INDEX|gmp|"], after=start, synced=0)
+    >>> batch, _ = encode_batch(["INDEX|gmp|"], start, 0, start.checksum)
     >>> reader = JournalReader(header + batch + b"INDEX|isl|gm")
     >>> list(reader), reader.head.number, reader.unsealed_bytes
     (['INDEX|gmp|\n'], 1, 12)
@@ -295,7 +298,8 @@ class JournalReader:
             raise TranscriptError(0, "invalid journal header")
         self.generation: int = int(header[1])
         self.after: Seal = Seal(int(header[2]), int(header[3], 16))
-        self.head: Seal = Seal(self.after.number, int(header[4], 16))
+        self._checksum = int(header[4], 16)
+        self.head: Seal = Seal(self.after.number, self._checksum)
         self.sealed_bytes: int = end
         self.synced: int = self.after.number
         self._data = data
@@ -331,7 +335,7 @@ class JournalReader:
             or int(seal[5], 16) != self.head.checksum
             or int(seal[2]) != data.count(b"\n", start, seal.start())
             or int(seal[3]) != seal.start() - start
-            or not _is_intact(data, seal)
+            or not _is_intact(data, seal, self._checksum)
         ):
             return None
         return seal
@@ -344,8 +348,8 @@ class JournalReader:
         distinguishes an interrupted write from a file that was cut short.
 
         >>> header, start = encode_journal_header(1, after=NO_BATCH)
-        >>> batch, first = encode_batch(["INDEX|gmp|"], after=start, synced=0)
-        >>> later, _ = encode_batch(["INDEX|isl|gmp"], after=first, synced=0)
+        >>> batch, first = encode_batch(["INDEX|gmp|"], start, 0, start.checksum)
+        >>> later, _ = encode_batch(["INDEX|isl|gmp"], first, 0, start.checksum)
         >>> reader = JournalReader(header + batch[1:] + later)
         >>> list(reader), reader.later_batch
         ([], 2)
@@ -355,7 +359,7 @@ class JournalReader:
     def _seals_in_tail(self) -> Iterator[re.Match[bytes]]:
         start = self.sealed_bytes
         for seal in _SEAL.finditer(self._data, start):
-            if seal.start() - int(seal[3]) >= start and _is_intact(self._data, seal):
+            if seal.start() - int(seal[3]) >= start and _is_intact(self._data, seal, self._checksum):
                 yield seal
 
     def _check_tail(self) -> None:
@@ -367,7 +371,7 @@ class JournalReader:
                 raise TranscriptError(start, reason)
 
 
-def _is_intact(data: bytes, seal: re.Match[bytes]) -> bool:
-    """Return whether the checksum of ``seal`` matches it and the bytes of its batch."""
+def _is_intact(data: bytes, seal: re.Match[bytes], journal: int) -> bool:
+    """Return whether the checksum of ``seal`` matches it, the bytes of its batch, and the journal."""
     start = seal.start() - int(seal[3])
-    return b"%08x" % crc32(memoryview(data)[start : seal.start(6)]) == seal[6]
+    return b"%08x" % crc32(memoryview(data)[start : seal.start(6)], journal) == seal[6]

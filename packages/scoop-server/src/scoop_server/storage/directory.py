@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final, Self
+from zlib import crc32
 
 from scoop_server.errors import DataDirectoryError, ReadOnlyError
 from scoop_server.storage.files import OPERATING_SYSTEM, FileSystem, close_quietly, is_temporary, named, write_all
@@ -124,6 +125,12 @@ class DataDirectory:
     def is_removed(self) -> bool:
         """Return whether the directory was deleted: nothing can be created in it any more."""
         return self.files.fstat(self.descriptor).st_nlink == 0
+
+    @property
+    def identity(self) -> int:
+        """A number of 32 bits that another directory, also a deleted one, is unlikely to have."""
+        status = self.files.fstat(self.descriptor)
+        return crc32(f"{status.st_dev} {status.st_ino} {status.st_ctime_ns}".encode())
 
     def verify(self) -> None:
         """Check that the directory is still at its path and locked. Raises :exc:`ReadOnlyError` if it is not."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
-from scoop_core import NO_BATCH, DependencyGraph, encode_snapshot
+from scoop_core import DependencyGraph, Seal, encode_snapshot
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
@@ -54,7 +54,7 @@ class Generations:
         """
         try:
             snapshot_bytes = directory.write("snapshot", 1, encode_snapshot(graph))
-            journal = Journal.create(directory, 1, NO_BATCH, fsync)
+            journal = Journal.create(directory, 1, Seal(0, directory.identity), fsync)
         except OSError as error:
             raise _cannot_write(directory, error) from error
         return cls(directory, fsync, journal, snapshot_generation=1, snapshot_bytes=snapshot_bytes)

@@ -38,6 +38,7 @@ class Journal:
         self.path = directory.file("journal", generation)
         self.size = size
         self.head = head
+        self._header_checksum = head.checksum
         self.is_synced = True
         """True if everything that was written is known to be on disk."""
         self.lost_reason = ""
@@ -93,7 +94,7 @@ class Journal:
         status = self._files.fstat(self._file)
         if not status.st_nlink or status.st_size < self.size or self.lost_reason or self._must_cut_back:
             self._check(status)
-        data, head = encode_batch(lines, self.head, self._synced)
+        data, head = encode_batch(lines, self.head, self._synced, self._header_checksum)
         if self.reserves_room and self.size + len(data) > self._room_end and len(data) <= ROOMY_BATCH_BYTES_MAX:
             self._reserve_room(max(len(data), ROOM_BYTES))
         try:
