@@ -56,6 +56,16 @@ def test_a_seed_repeats_itself_under_any_hash_seed() -> None:
     assert "digest" in outputs.pop()
 
 
+def test_a_seed_repeats_itself_in_a_process_with_a_longer_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = set()
+    for process_id in (9, 99_999):
+        monkeypatch.setattr(os, "getpid", lambda process_id=process_id: process_id)
+        simulation = Simulation(17)
+        simulation.run()
+        digests.add(simulation.digest)
+    assert len(digests) == 1
+
+
 def test_the_command_says_which_seed_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
