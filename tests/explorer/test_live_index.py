@@ -106,6 +106,22 @@ def test_a_source_that_breaks_keeps_its_last_state_and_the_lag_grows(source: Scr
         wait_until(lambda: index.status().lag_seconds == 0)
 
 
+def test_the_log_has_a_line_when_the_source_breaks_and_one_when_it_is_back(
+    source: ScriptedSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    source.problem = "cannot follow scripted: the disk is gone; plug it in"
+    with following(source) as index:
+        wait_until(lambda: index.status().problem)
+        polled_at = index.polled_at
+        wait_until(lambda: index.polled_at > polled_at)  # a second poll, which logs nothing
+        source.problem = ""
+        wait_until(lambda: index.is_loaded)
+    assert caplog.messages == [
+        "cannot follow scripted: the disk is gone; plug it in",
+        "following scripted again, at batch 0",
+    ]
+
+
 def test_a_source_that_starts_again_replaces_everything(source: ScriptedSource) -> None:
     with following(source) as index:
         wait_until(lambda: index.is_loaded)

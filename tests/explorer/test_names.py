@@ -11,7 +11,7 @@ from scoop_explorer.names import NameIndex
 NAMES = st.lists(st.text("abAB-.", min_size=1, max_size=5), unique=True, max_size=12)
 
 
-@given(NAMES, NAMES, NAMES, st.text("abAB-.", max_size=3), st.integers(1, 30))
+@given(NAMES, NAMES, NAMES, st.text("abAB-.\n", max_size=3), st.integers(1, 30))
 def test_a_search_finds_each_name_once_prefixes_first(
     first: list[str], added: list[str], removed: list[str], query: str, limit: int
 ) -> None:

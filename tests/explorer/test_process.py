@@ -83,15 +83,22 @@ def test_the_command_serves_and_ends_at_sigterm_also_with_an_open_stream(tmp_pat
 
 
 def test_an_index_that_is_not_there_yet_is_awaited(tmp_path: Path) -> None:
-    with ExplorerProcess(tmp_path / "data") as explorer:
+    path = tmp_path / "data"
+    with ExplorerProcess(path) as explorer:
         wait_until(lambda: "No such file" in explorer.get("/readyz")[1])
         assert explorer.get("/livez")[0] == 200
         status, page = explorer.get("/")
         assert (status, "Loading the index" in page) == (503, True)
         assert explorer.get("/api/v1/overview")[0] == 503
-        create_directory(tmp_path / "data", DependencyGraph.from_mapping({"gmp": []}))
+        create_directory(path, DependencyGraph.from_mapping({"gmp": []}))
         wait_until(explorer.is_ready)
         assert "1 package" in explorer.get("/")[1]
+        status, log = explorer.stop()
+    assert status == 0
+    assert log.splitlines() == [
+        f"cannot follow {path}: No such file or directory; it is awaited; start its server, or name another directory",
+        f"following {path} again, at batch 0",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,9 @@ def exploring(source: Source | Path) -> Iterator[Explored]:
 class ExplorerProcess:
     """The command ``scoop-explorer`` as a process of its own, on a free port."""
 
-    def __init__(self, source: Path, *arguments: str) -> None:
+    def __init__(self, *arguments: str | Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "scoop_explorer.cli", str(source), "--listen", "127.0.0.1:0", *arguments],
+            [sys.executable, "-m", "scoop_explorer.cli", "--listen", "127.0.0.1:0", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -77,7 +77,7 @@ class ExplorerProcess:
         )
         assert self._process.stderr is not None
         line = self._process.stderr.readline()
-        match = re.search(r"at http://127\.0\.0\.1:(\d+)", line)
+        match = re.search(r"at http://127\.0\.0\.1:(\d+)\n", line)
         assert match is not None, line
         self.port = int(match[1])
         self.url = f"http://127.0.0.1:{self.port}"

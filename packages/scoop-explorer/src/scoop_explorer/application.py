@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import (
@@ -48,6 +49,21 @@ _SIMILAR: Final = 8
 _STATIC: Final = Path(__file__).parent / "static"
 
 _MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+class _RestOfPath(Convertor[str]):
+    """The rest of a path, newlines included: the one of Starlette drops a newline at the end."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("rest", _RestOfPath())
 
 
 class Application:
@@ -108,7 +124,7 @@ class Application:
             api_path = f"{openapi.PREFIX}{page.api_path}"
             html, json = self._html_endpoint(page), self._json_endpoint(page)
             if page.is_about_package:
-                routes += [Route(f"{page.path}/{{name:path}}", html), Route(f"{api_path}/{{name:path}}", json)]
+                routes += [Route(f"{page.path}/{{name:rest}}", html), Route(f"{api_path}/{{name:rest}}", json)]
             routes += [Route(page.path, html), Route(api_path, json)]
         return [
             *routes,
@@ -118,7 +134,7 @@ class Application:
             Route("/livez", self._livez),
             Route("/readyz", self._readyz),
             Route("/metrics", self._metrics_page),
-            Route("/{rest:path}", self._not_found),
+            Route("/{rest:rest}", self._not_found),
         ]
 
     def _html_endpoint(self, page: Page) -> Any:

@@ -2,14 +2,19 @@
 
 import argparse
 import ipaddress
+import logging
+import os
 import sys
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from scoop_explorer import __version__
 from scoop_explorer.application import Application
 from scoop_explorer.server import listen, serve
-from scoop_explorer.sources import open_source
+from scoop_explorer.sources import Source, open_etcd, open_source
+from scoop_server.config.options import Option, declared_options
+from scoop_server.config.replication import Replication
+from scoop_server.errors import ConfigurationError
 
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
@@ -17,6 +22,7 @@ _EXAMPLES: Final = """\
 examples:
   scoop-explorer scoop-data                       follow the data directory of a server
   scoop-explorer index.dump                       show a dump
+  scoop-explorer --etcd http://127.0.0.1:2379     follow the log of a replicated index
   scoop-explorer scoop-data --listen 0.0.0.0:8090 --host-name packages.example
 """
 
@@ -28,6 +34,25 @@ def _address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+_MEANINGS: Final = {"etcd": "follow the index in etcd at these URLs, separated by commas"}
+"""The help of options that mean something else to a server."""
+
+
+def _etcd_options() -> list[Option]:
+    """Return the options of a server that a reader of etcd has too."""
+    return [option for option in declared_options(Replication) if option.name.startswith("etcd")]
+
+
+def _parsed_by(option: Option) -> Callable[[str], object]:
+    def parse(text: str) -> object:
+        try:
+            return option.kind.parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "scoop-explorer",
@@ -36,7 +61,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("source", metavar="SOURCE", help="the data directory of a server, or a dump file")
+    parser.add_argument("source", metavar="SOURCE", nargs="?", help="the data directory of a server, or a dump file")
+    etcd = parser.add_argument_group("instead of SOURCE, an index that is replicated over etcd")
+    for option in _etcd_options():
+        etcd.add_argument(
+            option.flag, metavar=option.kind.metavar, type=_parsed_by(option), default=option.default,
+            help=_MEANINGS.get(option.name, option.meaning), dest=option.path,
+        )  # fmt: skip
     parser.add_argument(
         "--listen",
         metavar="HOST:PORT",
@@ -66,9 +97,20 @@ def _is_unspecified(host: str) -> bool:
         return False
 
 
+def _source(options: argparse.Namespace) -> Source:
+    """Return the source that the options name. Raises ConfigurationError."""
+    if options.source is not None:
+        return open_source(options.source)
+    settings: dict[str, Any] = {option.path: getattr(options, option.path) for option in _etcd_options()}
+    return open_etcd(Replication(**settings), os.environ)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.source is None) is (options.urls is None):
+        parser.error("expected either SOURCE or --etcd")
     host, port = options.listen
     try:
         listener = listen(host, port)
@@ -76,11 +118,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         address = f"{_written(host)}:{port}"
         print(f"cannot listen on {address}: {error.strerror}; name another with --listen", file=sys.stderr)
         return 1
+    logging.basicConfig(format="%(message)s")
     hosts = [*_LOOPBACK_NAMES, *options.host_name, *([] if _is_unspecified(host) else [_written(host)])]
     with listener:
-        print(f"exploring {options.source} at http://{_written(host)}:{listener.getsockname()[1]}", file=sys.stderr)
+        try:
+            source = _source(options)
+        except ConfigurationError as error:
+            print(error, file=sys.stderr)
+            return error.exit_status
+        print(f"exploring {source.path} at http://{_written(host)}:{listener.getsockname()[1]}", file=sys.stderr)
         sys.stderr.flush()
-        serve(Application(open_source(options.source), hosts), listener)
+        serve(Application(source, hosts), listener)
     return 0
 
 

@@ -1,6 +1,7 @@
 """The index in memory: a thread follows the source, any thread may ask."""
 
 import gc
+import logging
 import threading
 import time
 from collections import deque
@@ -16,6 +17,8 @@ from scoop_explorer.sources import Source, SourceError
 from scoop_server.storage.follower import Batch, Loaded
 
 T = TypeVar("T")
+
+_log = logging.getLogger("scoop_explorer")
 
 POLL_SECONDS: Final = 0.1
 """The interval of polls: short against a second of lag, and a few system calls each."""
@@ -157,10 +160,14 @@ class LiveIndex:
             except SourceError as error:
                 self._problem = str(error)
                 has_changed = self._problem != before
+                if not before:
+                    _log.warning("%s", self._problem)
             else:
                 self._problem = ""
                 for each in delivered:
                     self._apply(each)
+                if before:
+                    _log.warning("following %s again, at batch %d", self._source.path, self._batch)
                 if self._source.is_current:
                     self._current_at = time.monotonic()
                 elif delivered:

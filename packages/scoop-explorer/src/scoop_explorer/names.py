@@ -44,6 +44,8 @@ class NameIndex:
 
     def find(self, query: str, limit: int, graph: IndexedGraph) -> Match:
         """Return up to ``limit`` names of ``graph`` that contain ``query`` in any case, prefixes first."""
+        if "\n" in query:  # which separates the names in the text
+            return Match((), has_more=False)
         state = self._state
         wanted = query.lower()
         added = sorted(name for name in state.added.copy() if wanted in name.lower())

@@ -2,14 +2,22 @@
 
 import os
 import re
+import time
+from collections.abc import Mapping
+from functools import partial
 from typing import Final, Protocol
 from zlib import crc32
 
 from scoop_core import ENCODING, DependencyGraph, ScoopError
 
-from scoop_server.storage.follower import Batch, DataDirectoryError, Follower, Loaded
+from scoop_server.app.etcd_connection import open_client, read_cluster
+from scoop_server.config.replication import Replication
+from scoop_server.errors import DataDirectoryError, ServerError
+from scoop_server.etcd.log import Keys
+from scoop_server.index.replicated.log_follower import LogFollower
+from scoop_server.storage.follower import Batch, Follower, Loaded
 
-SourceError = DataDirectoryError
+SourceError = ServerError
 """A source that cannot be read now. The message is one line for a person."""
 
 _TRAILER: Final = re.compile(rb"#end packages ([0-9]{1,18}) crc32 ([0-9a-f]{8})\n\Z")
@@ -39,6 +47,13 @@ def open_source(path: str) -> Source:
     return DumpFile(path) if os.path.isfile(path) else Follower(path)
 
 
+def open_etcd(settings: Replication, environment: Mapping[str, str]) -> Source:
+    """Return the index in etcd as a source. Raises :exc:`~scoop_server.errors.ConfigurationError`."""
+    cluster = read_cluster(settings, environment)
+    connect = partial(open_client, cluster, settings.commit_seconds_max)
+    return LogFollower(connect, time.monotonic, Keys(settings.prefix), f"{settings.prefix} in etcd at {settings.urls}")
+
+
 class DumpFile:
     """The output of ``scoop-server dump``, or other INDEX lines. It is read again when the file is replaced."""
 
@@ -60,7 +75,7 @@ class DumpFile:
                 self._version = version
         except (OSError, ScoopError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise SourceError(f"cannot read {self.path}: {reason}; name another dump") from error
+            raise DataDirectoryError(f"cannot read {self.path}: {reason}; name another dump") from error
         self.is_current = True
         return delivered
 

@@ -34,8 +34,6 @@ _SEAL_BYTES_MAX: Final = 200
 
 _LAST_CHECKSUM: Final = re.compile(rb"crc32 ([0-9a-f]{8})\n\Z")
 
-_WAY_OUT: Final = "the last good state is kept; see what is there with: scoop-server check"
-
 
 class Loaded(NamedTuple):
     """The whole index, as of a batch: the start, or a new start after the follower was left behind."""
@@ -61,6 +59,7 @@ class Follower:
         self._files = files
         self._directory: DataDirectory | None = None
         self._tail: _Tail | None = None
+        self._has_loaded = False
         self._doubt = ""
         """The damage that the last poll saw: a write in progress can look like damage once, but not twice."""
 
@@ -119,6 +118,7 @@ class Follower:
             raise TranscriptError(0, "it holds no index")
         graph = decode_snapshot(directory.read("snapshot", snapshots[-1]))
         self._tail = _Tail(directory, snapshots[-1])
+        self._has_loaded = True
         return Loaded(graph, self._tail.batch)
 
     def _advance(self, directory: DataDirectory, tail: "_Tail", delivered: list[Loaded | Batch]) -> bool:
@@ -154,12 +154,15 @@ class Follower:
             self._tail = None
 
     def _problem(self, error: OSError | TranscriptError) -> DataDirectoryError:
+        way_out = f"see what is there with: scoop-server check {self.path}"
+        if self._has_loaded:
+            way_out = f"the last good state is kept; {way_out}"
+        elif isinstance(error, FileNotFoundError) and error.filename == self.path:
+            way_out = "it is awaited; start its server, or name another directory"
         if isinstance(error, TranscriptError):
             file = self.path if self._tail is None else self._tail.path
-            return DataDirectoryError(f"cannot follow {file}: {error}; {_WAY_OUT} {self.path}")
-        return DataDirectoryError(
-            f"cannot follow {error.filename or self.path}: {error.strerror}; {_WAY_OUT} {self.path}"
-        )
+            return DataDirectoryError(f"cannot follow {file}: {error}; {way_out}")
+        return DataDirectoryError(f"cannot follow {error.filename or self.path}: {error.strerror}; {way_out}")
 
 
 class _Tail:

@@ -68,9 +68,13 @@ class Replica:
             self._update_digest(changes)
             self.edge_count += added_dependencies(changes)
             changes.clear()
+        self.note(node, seq, revision)
+        return answers
+
+    def note(self, node: str, seq: int, revision: int) -> None:
+        """Note that the entry ``seq`` of ``node`` has been applied."""
         self.sequences[node] = seq
         self.revision = revision
-        return answers
 
     def skip(self, revision: int) -> None:
         """Ignore an entry that is a late duplicate."""
