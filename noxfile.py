@@ -56,6 +56,10 @@ def _enable_pyenv_versions() -> None:
 
 _enable_pyenv_versions()
 
+# Hundreds of tests start a Python process, which compiles every module again if none may write bytecode. That takes
+# most of the time of the tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def _group(name: str) -> tuple[str, ...]:
     """Return the requirements of a dependency group of pyproject.toml."""

@@ -270,6 +270,15 @@ def test_a_path_that_is_no_directory_is_rejected(tmp_path: Path) -> None:
     assert rejection(file, io.BytesIO(LINES)) == f"cannot restore into {file}: Not a directory; name a directory"
 
 
+def test_a_dump_of_an_index_with_a_cycle_has_more_lines_than_packages_and_is_restored(tmp_path: Path) -> None:
+    graph = DependencyGraph.from_mapping({"gcc": ["glibc"], "glibc": ["gcc"]})
+    create_directory(tmp_path / "old", graph)
+    dump = dumped(tmp_path / "old")
+    assert (dump.count(b"INDEX"), b"#end packages 2 " in dump) == (3, True)
+    restore(str(tmp_path / "new"), io.BytesIO(dump))
+    assert index_in(tmp_path / "new") == graph
+
+
 @given(history=st.lists(strategies.batches, max_size=6))
 @settings(max_examples=30)
 def test_a_dump_is_restored_to_the_same_index(tmp_path_factory: pytest.TempPathFactory, history: list[str]) -> None:

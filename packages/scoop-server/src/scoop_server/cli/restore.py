@@ -46,7 +46,7 @@ def restore(path: str, lines: BinaryIO) -> int:
 def read_index(lines: BinaryIO, *, reject_cycles: bool = False) -> DependencyGraph:
     """Return the index that ``lines`` lead to. Raises DataDirectoryError."""
     graph, changes = DependencyGraph.empty(reject_cycles=reject_cycles), Changes()
-    for number, line in _requests(_complete_lines(lines)):
+    for number, line in _requests(_complete_lines(lines), graph):
         answer = graph.apply_lines(line, changes)
         if answer != _OK:
             shown = f"{line.rstrip()[:_SHOWN_CHARACTERS_MAX]!a}"
@@ -55,27 +55,31 @@ def read_index(lines: BinaryIO, *, reject_cycles: bool = False) -> DependencyGra
     return graph
 
 
-def _requests(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are no comments, with their numbers. Raises DataDirectoryError if a dump is not complete."""
+def _requests(lines: Iterator[str], graph: DependencyGraph) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are no comments, with their numbers.
+
+    Each is applied to ``graph`` before the next one. Raises DataDirectoryError if a dump is not complete.
+    """
     first = next(lines, "")
     is_dump = first.startswith(_DUMP_PREFIX)
     if is_dump and first != HEADER:
         raise _rejected(1, f"expected {HEADER.rstrip()}, got {first.rstrip()!a}", "use the version that wrote it")
-    checksum = requests = number = 0
+    checksum = number = 0
+    has_requests = False
     for number, line in enumerate(chain([first], lines), 1):
         if _TRAILER.fullmatch(line):
-            if line != trailer(requests, checksum):
+            if line != trailer(len(graph), checksum):  # with a cycle there are more lines than packages
                 raise _rejected(number, "the dump is damaged: its count or checksum is wrong", "use another one")
             if next(lines, None) is not None:
                 raise _rejected(number + 1, "the dump has ended before this line", "remove the rest")
             return
         checksum = crc32(line.encode(ENCODING), checksum)
         if line and not line.startswith("#"):
-            requests += 1
+            has_requests = True
             yield number, line
     if is_dump:
         raise _rejected(number + 1, "the dump is incomplete: its last line is missing", "get all of it")
-    if not requests:
+    if not has_requests:
         raise DataDirectoryError("cannot restore: the input has no requests; pipe in the output of scoop-server dump")
 
 
