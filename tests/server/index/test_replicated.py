@@ -116,7 +116,7 @@ def test_a_request_without_an_answer_in_time_disconnects_its_client(world: World
     assert world.replies == []
     world.wait(0.5)
     assert world.replies == [("writer", "INDEX|a|\n", None), ("reader", "QUERY|a|\n", None)]
-    assert index.pending == 0
+    assert index.status.pending == 0
 
 
 def test_a_node_starts_from_a_snapshot_and_the_entries_after_it(world: World) -> None:
@@ -128,7 +128,7 @@ def test_a_node_starts_from_a_snapshot_and_the_entries_after_it(world: World) ->
     other = world.start(replace(SETTINGS, node="b2"))
     world.wait()
     assert other.graph == DependencyGraph.from_mapping({"a": [], "b": ["a"]})
-    assert other.digest == index.digest == digest_of(other.graph)
+    assert other.status.digest == index.status.digest == digest_of(other.graph)
 
 
 # What stops a node
@@ -204,9 +204,9 @@ def test_an_entry_that_etcd_calls_too_large_stops_the_node(world: World, monkeyp
 
 def test_a_node_is_ready_when_it_has_read_the_log(world: World) -> None:
     index = world.start()
-    assert index.not_ready_reason == "loading"
+    assert index.status.not_ready_reason == "loading"
     world.wait()
-    assert index.not_ready_reason == ""
+    assert index.status.not_ready_reason == ""
 
 
 def _lose_etcd(world: World) -> None:
@@ -236,7 +236,7 @@ def test_a_node_says_why_it_is_not_ready(world: World, fault: Callable[[World], 
     fault(world)
     index.execute([("client", "INDEX|a|\n")])
     world.wait(6)
-    assert index.not_ready_reason == reason
+    assert index.status.not_ready_reason == reason
 
 
 # The state

@@ -139,7 +139,7 @@ class Node:
 
     @property
     def is_serving(self) -> bool:
-        return self.index is not None and not self._is_paused and self.index.not_ready_reason != "loading"
+        return self.index is not None and not self._is_paused and self.index.status.not_ready_reason != "loading"
 
     def start(self) -> None:
         self.starts += 1
@@ -244,7 +244,7 @@ class Node:
     def _reply(self, replies: list[tuple[Client, str, str | None]]) -> None:
         index = self.index
         assert index is not None
-        revision = index.applied_revision
+        revision = index.status.applied_revision
         if revision != self._checked:
             self._oracle.check_state(index.graph, revision)
             self._checked = revision
@@ -269,8 +269,8 @@ class Node:
         """Check that the node is in step with the log, after all faults have ended."""
         index = self.index
         assert index is not None
-        assert index.not_ready_reason == "", f"{self.name}: {index.not_ready_reason}"
-        assert index.pending == 0
-        assert self._oracle.states[index.applied_revision] == self._oracle.states[self._oracle.head]
-        assert index.committed_revision <= self._oracle.head
-        assert digest_of(index.graph) == index.digest
+        assert index.status.not_ready_reason == "", f"{self.name}: {index.status.not_ready_reason}"
+        assert index.status.pending == 0
+        assert self._oracle.states[index.status.applied_revision] == self._oracle.states[self._oracle.head]
+        assert index.status.committed_revision <= self._oracle.head
+        assert digest_of(index.graph) == index.status.digest

@@ -70,7 +70,7 @@ class Simulation:
         schedule.run_until(FAULT_SECONDS + HEAL_SECONDS + QUIET_SECONDS)
         for node in self.nodes:
             node.check_at_the_end()
-        compactors = [node.name for node in self.nodes if node.index is not None and node.index.is_compactor]
+        compactors = [node.name for node in self.nodes if node.index is not None and node.index.status.is_compactor]
         assert len(compactors) == 1, f"compactors: {compactors}"
 
     def _note(self, text: str) -> None:

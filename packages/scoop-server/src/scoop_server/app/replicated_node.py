@@ -57,7 +57,7 @@ class ReplicatedNode:
 
     def serve(self, _settings: Settings, health: Health, _resources: ExitStack) -> Serving:
         """See :meth:`OpenIndex.serve`."""
-        health.index, health.replication = self, self.index
+        health.index, health.replication = self, self.index.status
         return Serving(self.index, self._meter, self._tick, TICK_SECONDS_MAX)
 
     def request_compaction(self) -> None:
@@ -69,7 +69,7 @@ class ReplicatedNode:
 
     def _tick(self) -> None:
         self.index.tick()
-        reason = self.index.not_ready_reason
+        reason = self.index.status.not_ready_reason
         if reason != self._last_reason:
             if reason:
                 log.warning("not ready: %(reason)s", {"reason": reason})
@@ -151,7 +151,7 @@ def _wait_until_loaded(index: ReplicatedIndex[Client], place: str, progress: Cal
     report_at = time.monotonic() + _REPORT_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(index.fileno(), selectors.EVENT_READ)
-        while index.is_loading:
+        while index.status.is_loading:
             selector.select(TICK_SECONDS_MAX)
             index.completed()
             index.tick()

@@ -8,13 +8,13 @@ Nothing here does input or output: etcd is behind :class:`~scoop_server.etcd.api
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from scoop_core import DependencyGraph
 
-from scoop_server.etcd.api import Compare, ErrorCode, EtcdClient, Failure, KeyValue, Put, Range, Target, Txn, TxnResult
+from scoop_server.etcd.api import Compare, EtcdClient, Failure, KeyValue, Put, Range, Target, Txn, TxnResult
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys, decode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer
@@ -26,6 +26,7 @@ from scoop_server.index.replicated.divergence import DigestHistory
 from scoop_server.index.replicated.follower import Follower
 from scoop_server.index.replicated.membership import Membership, Survey
 from scoop_server.index.replicated.replica import Replica
+from scoop_server.index.replicated.status import NodeStatus
 from scoop_server.telemetry.meter import Meter
 from scoop_server.telemetry.replication import ReplicationFigures
 
@@ -33,12 +34,6 @@ ClientT = TypeVar("ClientT")
 
 _delete_plain_queries: Final = re.compile(r"^QUERY\|[^|\n]*\|\n", re.MULTILINE).sub
 _are_plain_queries: Final = re.compile(r"(?>(?:QUERY\|[^|\n]*\|\n)*)").fullmatch
-
-SILENT_SECONDS: Final = 3.0
-"""Without an answer of etcd for this long, a node is not ready: three surveys, and longer than a change of leader."""
-
-LAG_SECONDS_MAX: Final = 5.0
-"""A node that has applied nothing for this long, while there are entries, is not ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +75,11 @@ class ReplicatedIndex(Generic[ClientT]):
         self._settings = settings
         self._keys = keys = settings.keys
         self._meter = meter or Meter()
-        self.figures: Final = ReplicationFigures()
         self.calls = calls = Calls(client, clock)
         self._replica = Replica(DependencyGraph.empty(reject_cycles=settings.config.reject_cycles))
         self._digests = DigestHistory()
         self._replies: list[tuple[ClientT, str, str | None]] = []
-        figures = self.figures
+        self._figures = figures = ReplicationFigures()
         self._follower = Follower(
             calls, keys, clock, self._replace, self._apply, reject_cycles=settings.config.reject_cycles
         )
@@ -93,6 +87,18 @@ class ReplicatedIndex(Generic[ClientT]):
         self._barrier = Barrier[ClientT](calls, keys, clock, self._follower.expect, figures.barrier_seconds.observe)
         self._membership = Membership(calls, keys, settings.node, clock, self._describe, self._take_survey)
         self._compactor = Compactor(start_compaction, clock, settings.log_bytes_min, settings.log_entries_max)
+        self.status: Final = NodeStatus(
+            clock,
+            calls,
+            lambda: self._replica,
+            self._follower,
+            self._appender,
+            self._barrier,
+            self._membership,
+            self._compactor,
+            figures,
+        )
+        """For probes and metrics."""
         self._join()
 
     def _join(self) -> None:
@@ -163,7 +169,7 @@ class ReplicatedIndex(Generic[ClientT]):
         given_up = [(batch.client, batch.lines) for batch in self._appender.expired(now)]
         for queries in self._barrier.expired(now):
             given_up += queries.requests
-        self.figures.expired += len(given_up)
+        self._figures.expired += len(given_up)
         self._disconnect(given_up)
         if self._replies:
             self._client.wake()
@@ -218,7 +224,7 @@ class ReplicatedIndex(Generic[ClientT]):
     def _apply_own(self, kv: KeyValue) -> None:
         node, seq = self._keys.parse_entry(kv.key)
         if not self._replica.is_next(node, seq):
-            self.figures.late_duplicates += 1
+            self._figures.late_duplicates += 1
             self._replica.skip(kv.mod_revision)
             return
         lines = decode_entry(node, seq, kv.value)
@@ -246,73 +252,9 @@ class ReplicatedIndex(Generic[ClientT]):
         settings, replica = self._settings, self._replica
         return NodeRecord(settings.addresses, settings.version, replica.revision, replica.digest)
 
-    # For probes and metrics; safe in any thread
-
-    @property
-    def not_ready_reason(self) -> str:
-        """The reason for which clients are not fully served; empty while they are."""
-        if self.is_loading:
-            return "loading"
-        if self._clock() - self.calls.last_answer > SILENT_SECONDS:
-            return "etcd does not answer"
-        if self._appender.waiting_seconds > SILENT_SECONDS:
-            failure = self._appender.failure
-            return f"etcd accepts no changes: {failure.code.value}" if failure else "etcd accepts no changes"
-        if self._follower.behind_seconds > LAG_SECONDS_MAX:
-            return "lagging"
-        return ""
-
-    @property
-    def is_loading(self) -> bool:
-        """Return whether the node has not read the snapshot and the log yet."""
-        return self._follower.position is None
-
-    @property
-    def failure_counts(self) -> Mapping[str, int]:
-        """Failed requests to etcd, by code."""
-        return {code.value: self.calls.failures[code] for code in ErrorCode}
-
-    @property
-    def dependency_edges(self) -> int:
-        """The number of dependencies of all packages."""
-        return self._replica.edge_count
+    # What others see
 
     @property
     def graph(self) -> DependencyGraph:
         """The graph as applied. It is another object after a snapshot has been loaded."""
         return self._replica.graph
-
-    @property
-    def applied_revision(self) -> int:
-        """The revision of the last entry applied."""
-        return self._replica.revision
-
-    @property
-    def digest(self) -> int:
-        """The digest of the graph as applied."""
-        return self._replica.digest
-
-    @property
-    def committed_revision(self) -> int:
-        """The highest revision of an entry known to be in the log."""
-        return max(self._follower.committed, self._replica.revision)
-
-    @property
-    def lag_seconds(self) -> float:
-        """The time for which nothing was applied although there are entries."""
-        return self._follower.behind_seconds
-
-    @property
-    def pending(self) -> int:
-        """The number of clients' batches without a reply."""
-        return len(self._appender) + len(self._barrier)
-
-    @property
-    def is_compactor(self) -> bool:
-        """Return whether this node decides about compactions."""
-        return self._membership.fence is not None
-
-    @property
-    def log_bytes(self) -> int:
-        """The size of the entries after the last snapshot."""
-        return self._compactor.log_bytes
