@@ -24,7 +24,7 @@ from scoop_server.app.serving import Serving
 from scoop_server.app.stored_index import StoredIndex
 from scoop_server.cli import main as command_line
 from scoop_server.config.settings import Settings
-from scoop_server.loop.selector import EpollSelector
+from scoop_server.net.selector import EpollSelector
 from scoop_server.telemetry.health import Health
 
 LONG_TURN_SECONDS: Final = 0.020

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from scoop_server.app import application, stored_index
 from scoop_server.cli import main as command_line
-from scoop_server.loop.selector import EpollSelector
+from scoop_server.net.selector import EpollSelector
 from scoop_server.storage.compaction import CompactionProcess
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OPERATING_SYSTEM

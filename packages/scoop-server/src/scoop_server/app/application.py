@@ -24,8 +24,8 @@ from scoop_server.app.systemd_notify import SystemdNotifier
 from scoop_server.config.limits import Limits
 from scoop_server.config.settings import OPTIONS, Settings
 from scoop_server.errors import CertificateError, ConfigurationError
-from scoop_server.loop.selector import best_selector
 from scoop_server.loop.server import Server
+from scoop_server.net.selector import best_selector
 from scoop_server.net.tls import Certificates
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log, set_log_level

@@ -2,7 +2,6 @@
 
 import contextlib
 import enum
-import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,14 +15,8 @@ from scoop_server.config.access import AccessPolicy
 from scoop_server.config.limits import Limits
 from scoop_server.loop.ports import Stream
 from scoop_server.loop.timers import Timer
-from scoop_server.telemetry.logs import READ_ONLY_PREFIX
-from scoop_server.telemetry.statistics import CloseReason
-
-_BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
-
-_HTTP_REQUEST: Final = re.compile(r"[!-~]+ [^ \n]* HTTP/[0-9]")
-
-_CHANGE: Final = re.compile(r"^(?:INDEX|REMOVE)\|.*$", re.MULTILINE)
+from scoop_server.screening import HttpRequestError, is_http_request, reject_changes
+from scoop_server.telemetry.statistics import CloseReason, Statistics
 
 
 class Phase(enum.Enum):
@@ -47,10 +40,6 @@ _OPEN: Final = Phase.OPEN
 """A global name is looked up faster than an enum member, and this one is needed for every message."""
 
 
-class HttpRequestError(Exception):
-    """The first line of a client is an HTTP request: most likely a web page made a browser send it."""
-
-
 @dataclass(eq=False, slots=True)
 class Client:
     """One accepted connection. Times are in seconds of the event loop's clock."""
@@ -60,13 +49,12 @@ class Client:
     """The peer's address, for the log."""
     policy: AccessPolicy
     _limits: Limits
+    _statistics: Statistics
     connected_at: float
     phase: Phase = Phase.OPEN
     connection: Connection = field(init=False)
     receive: Callable[[bytes], str] = field(init=False)
     """Turns bytes that were read into complete lines. Raises :exc:`HttpRequestError`."""
-    rejected_changes: int = 0
-    """INDEX and REMOVE requests that the read-only listener has rejected and nobody has counted yet."""
     registered_events: int = 0
     """The events that the selector watches for; 0 if the stream is not registered."""
     watched_since: int = 0
@@ -115,8 +103,8 @@ class Client:
         lines = self.connection.receive(data)
         if not lines:
             return lines
-        if _HTTP_REQUEST.match(lines):
-            raise HttpRequestError
+        if is_http_request(lines):
+            raise HttpRequestError("its first line is an HTTP request, as a web page can make a browser send it")
         if self.policy.is_read_only:
             self.receive = self._receive_read_only
             return self._reject_changes(lines)
@@ -127,9 +115,8 @@ class Client:
         return self._reject_changes(self.connection.receive(data))
 
     def _reject_changes(self, lines: str) -> str:
-        """Mark each INDEX and REMOVE, so that it is malformed and answered ERROR."""
-        lines, count = _CHANGE.subn(rf"{READ_ONLY_PREFIX}\g<0>", lines)
-        self.rejected_changes += count
+        lines, count = reject_changes(lines)
+        self._statistics.changes_rejected += count
         return lines
 
     def limit_lines(self, lines: str, lines_max: int) -> str:
@@ -254,10 +241,7 @@ class Client:
             if now >= self.next_deadline():
                 return CloseReason.SHUTDOWN, "the server is shutting down"
         elif now >= self._line_deadline:
-            return (
-                CloseReason.INCOMPLETE_LINE,
-                f"line time-out: incomplete for {now - self._line_started:.0f} s",
-            )
+            return CloseReason.INCOMPLETE_LINE, f"line time-out: incomplete for {now - self._line_started:.0f} s"
         elif now >= self._output_deadline:
             seconds = self._limits.output_seconds_max
             return CloseReason.UNREAD_OUTPUT, f"write time-out: no data accepted for {seconds:.0f} s"

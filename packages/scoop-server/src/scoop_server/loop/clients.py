@@ -35,18 +35,19 @@ class Clients:
 
     def admit(self, stream: Stream, name: str, policy: AccessPolicy) -> None:
         """Make a connected, non-blocking stream a client, unless there are as many as allowed."""
-        if len(self._clients) >= self._context.limits.clients_max:
+        context = self._context
+        if len(self._clients) >= context.limits.clients_max:
             stream.close()
-            self._context.statistics.connections_closed[CloseReason.TOO_MANY_CLIENTS] += 1
-            self._context.repeat_limit.log(
+            context.statistics.connections_closed[CloseReason.TOO_MANY_CLIENTS] += 1
+            context.repeat_limit.log(
                 logging.WARNING,
                 "closed the connection of %(peer)s: too many clients (limit %(connections)d)",
-                {"peer": name, "connections": self._context.limits.clients_max},
+                {"peer": name, "connections": context.limits.clients_max},
             )
             return
-        client = Client(stream, name, policy, self._context.limits, self._context.timers.now)
+        client = Client(stream, name, policy, context.limits, context.statistics, context.timers.now)
         self._clients[client] = None
-        self._context.statistics.connections_now = len(self._clients)
+        context.statistics.connections_now = len(self._clients)
         log.debug("%(peer)s connected", {"peer": name})
         try:
             self._watch(client, EVENT_READ)

@@ -22,7 +22,6 @@ class Handshake:
     name: str
     """The peer's address, for the log."""
     policy: AccessPolicy
-    timer: Timer | None = None
 
 
 class Handshakes:
@@ -38,8 +37,8 @@ class Handshakes:
         self._context = context
         self._admit = admit
         self._own_selector: DefaultSelector | None = None  # created for the first handshake: many servers have none
-        self._handshakes: dict[Handshake, None] = {}
-        """The oldest first."""
+        self._handshakes: dict[Handshake, Timer] = {}
+        """The oldest first, each with its deadline."""
 
     def __len__(self) -> int:
         return len(self._handshakes)
@@ -51,8 +50,7 @@ class Handshakes:
         handshake = Handshake(stream, name, policy)
         seconds = self._context.limits.handshake_seconds_max
         overdue = partial(self._close, handshake, f"time-out: incomplete for {seconds:.0f} s")
-        handshake.timer = self._context.timers.call_at(self._context.timers.now + seconds, overdue)
-        self._handshakes[handshake] = None
+        self._handshakes[handshake] = self._context.timers.call_at(self._context.timers.now + seconds, overdue)
         self._context.statistics.handshakes_now = len(self._handshakes)
         try:
             if self._own_selector is None:
@@ -83,9 +81,7 @@ class Handshakes:
         self._admit(handshake.stream, name, handshake.policy)
 
     def _forget(self, handshake: Handshake) -> None:
-        del self._handshakes[handshake]
-        if handshake.timer is not None:
-            handshake.timer.cancel()
+        self._handshakes.pop(handshake).cancel()
         self._context.statistics.handshakes_now = len(self._handshakes)
 
     def close(self) -> None:

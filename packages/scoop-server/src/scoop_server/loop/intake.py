@@ -8,10 +8,11 @@ from typing import Final
 
 from scoop_core import ConnectionState
 
-from scoop_server.loop.client import Client, HttpRequestError, Phase
+from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.clients import Clients
 from scoop_server.loop.context import Context
 from scoop_server.loop.ports import Request
+from scoop_server.screening import HttpRequestError
 from scoop_server.telemetry.statistics import CloseReason
 
 # Global names are looked up faster than enum members, and these are needed for every message.
@@ -71,8 +72,11 @@ class Intake:
                 try:
                     data = client.read(read_bytes_max)
                     lines = client.receive(data) if data else ""
-                except (OSError, HttpRequestError) as error:
-                    self._close_failed(client, error)
+                except OSError as error:
+                    self._clients.close(client, error)
+                    continue
+                except HttpRequestError as error:
+                    self._clients.close(client, error, CloseReason.HTTP, logging.WARNING)
                     continue
                 received += len(data)
                 if client.connection.state is not _BETWEEN_LINES and data:
@@ -134,11 +138,4 @@ class Intake:
                     self._clients.stop_reading(client)
                 others.append(client)
         except OSError as error:
-            self._clients.close(client, error)
-
-    def _close_failed(self, client: Client, error: OSError | HttpRequestError) -> None:
-        if isinstance(error, HttpRequestError):
-            why = "its first line is an HTTP request, as a web page can make a browser send it"
-            self._clients.close(client, why, CloseReason.HTTP, logging.WARNING)
-        else:
             self._clients.close(client, error)

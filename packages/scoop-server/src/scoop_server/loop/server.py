@@ -6,7 +6,6 @@ before its change is safe, and one commit serves all clients of a turn.
 """
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -23,14 +22,13 @@ from scoop_server.loop.intake import Intake
 from scoop_server.loop.ports import Index, Listener, Reply, Request
 from scoop_server.loop.shutdown import Lifecycle, Shutdown
 from scoop_server.loop.timers import Timers
-from scoop_server.telemetry.logs import RepeatLimit, access_log, log, log_errors, log_requests
+from scoop_server.screening import has_change
+from scoop_server.telemetry.logs import RepeatLimit, access_log, log_replies
 from scoop_server.telemetry.meter import Meter
 from scoop_server.telemetry.statistics import CloseReason, Statistics
 
 _SERVING: Final = Lifecycle.SERVING
 """A global name is looked up faster than an enum member, and this one is needed in every turn."""
-
-_CHANGE: Final = re.compile(r"^(?:INDEX|REMOVE)\|", re.MULTILINE)
 
 
 class Server:
@@ -176,12 +174,12 @@ class Server:
                 clients.close(client, error)
         self._statistics.bytes_sent += sent
         if has_errors or self._logs_requests:
-            self._log(replies)
+            log_replies(replies, self._repeat_limit)
 
     def _delay_writers(self, replies: Sequence[Reply[Client]]) -> None:
         """Read the clients that sent changes again only after the delay that the index asks for."""
         for client, lines, _ in replies:
-            if client.phase in (Phase.OPEN, Phase.QUEUED) and _CHANGE.search(lines):
+            if client.phase in (Phase.OPEN, Phase.QUEUED) and has_change(lines):
                 client.park()
                 self._timers.call_at(self._timers.now + self._write_delay, partial(self._resume, client))
 
@@ -205,16 +203,6 @@ class Server:
                 self._clients.update(client)
         except OSError as error:
             self._clients.close(client, error)
-
-    def _log(self, replies: Sequence[Reply[Client]]) -> None:
-        answered = [(client, lines, answers) for client, lines, answers in replies if answers is not None]
-        if self._logs_requests:
-            log_requests(answered)
-        if log.isEnabledFor(logging.INFO):
-            log_errors(answered, self._repeat_limit)
-        for client, _, _ in answered:
-            self._statistics.changes_rejected += client.rejected_changes
-            client.rejected_changes = 0
 
     # Time, and the end
 

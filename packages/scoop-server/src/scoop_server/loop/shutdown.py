@@ -93,9 +93,8 @@ class Shutdown:
     @property
     def is_polling(self) -> bool:
         """Return whether the next turn must not wait: a request that is not ready now had not arrived."""
-        return self.state is Lifecycle.DRAINING and (
-            not len(self._clients) or any(client.reads_requests for client in self._clients)
-        )
+        clients = self._clients
+        return self.state is Lifecycle.DRAINING and (not len(clients) or any(each.reads_requests for each in clients))
 
     def advance(self, events: Sequence[tuple[SelectorKey, int]]) -> None:
         """Close the clients that have nothing more to send or to receive. ``events`` are those of this turn."""

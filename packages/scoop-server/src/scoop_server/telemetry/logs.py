@@ -17,6 +17,7 @@ from typing import Final, Protocol, TypeAlias
 
 from scoop_core import MalformedRequest, parse_request
 
+from scoop_server.screening import READ_ONLY_PREFIX
 from scoop_server.telemetry.log_writer import LogWriter, writer_to
 
 log: Final = logging.getLogger("scoop_server")
@@ -35,9 +36,6 @@ REQUEST_CHARACTERS_MAX: Final = 1_000
 
 _NOTHING_KEPT: Final = "an empty line, or one longer than --max-line"
 """The description of a line without text; the connection keeps no text of a line over the limit."""
-
-READ_ONLY_PREFIX: Final = "(read-only) "
-"""The beginning of a change that a read-only listener rejects: with it the line is malformed, and answered ERROR."""
 
 _JOURNAL_PRIORITIES: Final = (
     (logging.ERROR, 3),
@@ -232,6 +230,15 @@ class Peer(Protocol):
     @property
     def name(self) -> str:
         """The name of the client in the log."""
+
+
+def log_replies(replies: Iterable[tuple[Peer, str, str | None]], limit: RepeatLimit) -> None:
+    """Log the requests of a turn, if the access log is on, and the reasons of errors, within ``limit``."""
+    answered = [(client, lines, answers) for client, lines, answers in replies if answers is not None]
+    if access_log.isEnabledFor(logging.INFO):
+        log_requests(answered)
+    if log.isEnabledFor(logging.INFO):
+        log_errors(answered, limit)
 
 
 def log_requests(replies: Iterable[tuple[Peer, str, str]]) -> None:

@@ -9,7 +9,7 @@ from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, DefaultSelector
 
 import pytest
 
-from scoop_server.loop.selector import EpollSelector, best_selector
+from scoop_server.net.selector import EpollSelector, best_selector
 
 BOTH = EVENT_READ | EVENT_WRITE
 
