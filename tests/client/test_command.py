@@ -110,6 +110,43 @@ class TestErrors:
         )
         assert (finished.stdout, finished.stderr) == ("package-0\n", "")
 
+    @pytest.mark.parametrize(
+        ("command", "status", "out", "err"),
+        [
+            ("order --from LIST >&-", 2, "", "scoop: cannot write standard output: bad file descriptor\n"),
+            ("--help >&-", 2, "", "scoop: cannot write standard output: bad file descriptor\n"),
+            ("order --from LIST >/dev/full", 2, "", "scoop: cannot write standard output: no space left on device\n"),
+            ("load --dry-run LIST 2>&-", 0, "INDEX|gmp|\n", ""),
+            ("order --from LIST 2>/dev/full", 0, "gmp\n", ""),
+            ("order --from LIST/none 2>&-", 2, "", ""),
+            ("order --from LIST/none 2>/dev/full", 2, "", ""),
+            ("query gmp <&- >&- 2>&-", 3, "", ""),
+            ("order --from - <&-", 2, "", "scoop: cannot read standard input: bad file descriptor\n"),
+            ("load --dry-run - <&-", 2, "", "scoop: cannot read standard input: bad file descriptor\n"),
+            ("shell <&-", 2, "", "scoop: cannot read standard input: bad file descriptor\n"),
+        ],
+    )
+    def test_a_stream_that_is_closed_or_full_is_one_line(
+        self, tmp_path: Path, command: str, status: int, out: str, err: str
+    ) -> None:
+        (tmp_path / "list").write_text("gmp\n")
+        program = f"{sys.executable} -m scoop_client.cli.main --server unix:/nonexistent "
+        finished = subprocess.run(
+            program + command.replace("LIST", f"{tmp_path}/list"),
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        )
+        assert (finished.stdout, finished.stderr, finished.returncode) == (out, err, status)
+
+    def test_a_file_of_failures_that_cannot_be_written(self, scoop: Scoop, address: str, tmp_path: Path) -> None:
+        place = tmp_path / "none" / "failures"
+        result = scoop("--server", address, "load", "--failures", str(place), stdin=b"INDEX|isl|gmp\n")
+        assert (result.status, result.err) == (2, f"scoop: cannot write {place}: no such file or directory\n")
+
 
 class TestSettings:
     @pytest.fixture

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -64,7 +64,20 @@ def read_bytes(source: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
     except OSError as error:
-        raise InvalidInput(_name_of(source), (error.strerror or str(error)).lower()) from error
+        raise cannot_read(source, error) from error
+
+
+def lines_of(stream: TextIO, source: str) -> Iterator[str]:
+    """Yield the lines of ``stream``. Raises :exc:`InvalidInput`."""
+    try:
+        yield from stream
+    except OSError as error:
+        raise cannot_read(source, error) from error
+
+
+def cannot_read(source: str, error: OSError) -> InvalidInput:
+    """Return the error of a file or of standard input that cannot be read."""
+    return InvalidInput(_name_of(source), (error.strerror or str(error)).lower())
 
 
 def open_stdin() -> TextIO:
@@ -204,7 +217,7 @@ def _read_directory(directory: Path) -> DependencyGraph:
             if attempt == _READ_ATTEMPTS - 1:
                 raise InvalidInput(str(directory), f"{error.filename} has disappeared") from error
         except OSError as error:
-            raise InvalidInput(str(directory), (error.strerror or str(error)).lower()) from error
+            raise cannot_read(str(directory), error) from error
     raise AssertionError  # the last attempt raises
 
 

@@ -11,8 +11,7 @@ from scoop_client.cli.output import Output
 from scoop_client.cli.sending import Transfer
 from scoop_client.cli.settings import Settings
 from scoop_client.cli.status import ExitStatus
-from scoop_client.errors import InvalidInput
-from scoop_client.inputs import STDIN, is_protocol, open_stdin, parse_packages
+from scoop_client.inputs import STDIN, cannot_read, is_protocol, lines_of, open_stdin, parse_packages
 from scoop_client.ordering import Reject, in_dependency_order, requests_of_lines, requests_of_packages
 
 _READ_BYTES = 1_048_576
@@ -40,18 +39,19 @@ def _count_lines(path: str) -> int:
         with open(path, "rb") as file:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_READ_BYTES), b""))
     except OSError as error:
-        raise InvalidInput(path, (error.strerror or str(error)).lower()) from error
+        raise cannot_read(path, error) from error
 
 
 def _read(stream: TextIO, source: str, reject: Reject) -> Iterator[Request]:
     """Yield the requests of protocol lines as they arrive, or of a list or JSON, which is read whole."""
+    lines = lines_of(stream, source)
     head: list[str] = []
-    for line in stream:
+    for line in lines:
         head.append(line)
         if line.strip() and not line.startswith("#"):
             break
     text = "".join(head)
     if is_protocol(text):
-        return requests_of_lines(chain(head, stream), reject)
-    data = (text + stream.read()).encode(ENCODING, "replace")
+        return requests_of_lines(chain(head, lines), reject)
+    data = (text + "".join(lines)).encode(ENCODING, "replace")
     return requests_of_packages(parse_packages(data.decode("utf-8", "replace"), source), reject)

@@ -17,6 +17,7 @@ from scoop_client.cli.parser import parse
 from scoop_client.cli.settings import Settings, resolve
 from scoop_client.cli.shell import run_shell
 from scoop_client.cli.status import ExitStatus
+from scoop_client.cli.streams import discard, open_closed_streams
 from scoop_client.errors import ConnectionFailed, ConnectionLost
 from scoop_client.inputs import read_graph
 
@@ -96,23 +97,33 @@ COMMANDS: Final[Mapping[str, Run]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    flags = parse(arguments)
-    output = Output(is_json=getattr(flags, "json", False))
+    open_closed_streams()
+    output = Output(is_json=False)
     try:
-        status = COMMANDS[flags.command](flags, resolve(flags, os.environ), output)
-        sys.stdout.flush()
+        try:
+            flags = parse(arguments)
+            output = Output(is_json=getattr(flags, "json", False))
+            return COMMANDS[flags.command](flags, resolve(flags, os.environ), output)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
-        status = ExitStatus.INTERRUPTED
+        return ExitStatus.INTERRUPTED
     except BrokenPipeError:  # such as scoop order | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = ExitStatus.OK
-    except (ScoopError, OSError) as error:
+        discard(sys.stdout)
+        return ExitStatus.OK
+    except ScoopError as error:
         status = _status_of(error)
         output.error(f"cannot use the name: {error}" if isinstance(error, InvalidName) else str(error), status)
-    return status
+        return status
+    except OSError as error:  # of output, because the others are ScoopErrors
+        if error.filename is None:
+            discard(sys.stdout)
+        reason = (error.strerror or str(error)).lower()
+        output.error(f"cannot write {error.filename or 'standard output'}: {reason}", ExitStatus.ERROR)
+        return ExitStatus.ERROR
 
 
-def _status_of(error: Exception) -> ExitStatus:
+def _status_of(error: ScoopError) -> ExitStatus:
     if isinstance(error, ConnectionFailed | ConnectionLost):
         return ExitStatus.NO_CONNECTION
     return ExitStatus.FAIL if isinstance(error, UnknownPackage) else ExitStatus.ERROR

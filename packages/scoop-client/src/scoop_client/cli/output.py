@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from scoop_client.cli.streams import discard
+
 _SECONDS_BETWEEN_LINES: Final = 2.0
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
@@ -69,8 +71,11 @@ class Output:
                 print("  ".join(map(str.ljust, row, widths)).rstrip())
 
     def message(self, text: str) -> None:
-        """Print a line for people on standard error."""
-        print(text, file=sys.stderr, flush=True)
+        """Print a line for people on standard error, if that accepts one."""
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except OSError:
+            discard(sys.stderr)
 
     def error(self, text: str, status: int) -> None:
         """Print an error on standard error, as JSON if results are."""

@@ -1,6 +1,5 @@
 """Sending many requests with progress, and reporting those that failed; for ``scoop load`` and ``scoop import``."""
 
-import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -116,8 +115,7 @@ class Transfer:
         text = (
             f"{ending}{counted(self._answered, 'request')} answered: {self._answered - failed:,} OK, {failed:,} failed"
         )
-        with contextlib.suppress(BrokenPipeError):
-            self._output.message(f"{text}, {rejected:,} rejected" if rejected else text)
+        self._output.message(f"{text}, {rejected:,} rejected" if rejected else text)
 
 
 def _write_failures(failures: Iterable[Failure], file: TextIO) -> None:

@@ -15,7 +15,7 @@ from scoop_client.cli.one_shot import ping, run_requests
 from scoop_client.cli.output import Output
 from scoop_client.cli.status import ExitStatus
 from scoop_client.errors import ConnectionFailed, ConnectionLost
-from scoop_client.inputs import open_stdin
+from scoop_client.inputs import STDIN, lines_of, open_stdin
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -50,7 +50,7 @@ def run_shell(client: Client, output: Output) -> ExitStatus:
     """Run the lines of a prompt or a pipe; return the status of the worst, or OK after a prompt."""
     if not sys.stdin.isatty():
         shell = Shell(client, output)
-        return max((shell.run(line) for line in open_stdin()), default=ExitStatus.OK)
+        return max((shell.run(line) for line in lines_of(open_stdin(), STDIN)), default=ExitStatus.OK)
     if importlib.util.find_spec("prompt_toolkit") is None:
         output.error(_EXTRA_MISSING, ExitStatus.ERROR)
         return ExitStatus.ERROR
