@@ -77,6 +77,15 @@ def test_changes_are_listed_with_what_they_changed_the_newest_first(source: Scri
     ]
 
 
+def test_of_many_dependencies_of_a_change_some_are_listed(source: ScriptedSource) -> None:
+    source.commit(*(f"INDEX|p{number}|" for number in range(7)), "INDEX|all|p0,p1,p2,p3,p4,p5,p6", "INDEX|all|p6")
+    with following(source) as index:
+        wait_until(lambda: index.batch == 1)
+        dropped, added = index.changes[:2]
+    assert (len(added.added), added.more_added, added.more_dropped) == (5, 2, 0)
+    assert (dropped.dropped, dropped.more_dropped) == (("p0", "p1", "p2", "p3", "p4"), 1)
+
+
 def test_only_the_latest_changes_are_kept(source: ScriptedSource) -> None:
     source.commit(*(f"INDEX|p{number}|" for number in range(CHANGES_KEPT + 50)))
     with following(source) as index:

@@ -254,6 +254,50 @@ def test_what_is_no_name_is_escaped(explored: Explored, name: str, url: str) -> 
     assert "49" not in text_of(response.text).replace("3,370", "").partition("· Scoop")[0]
 
 
+def follow_next(explored: Explored, url: str, pattern: str) -> list[str]:
+    """Return what matches on a page and on all that follow it."""
+    found: list[str] = []
+    while url:
+        page = explored.page(url)
+        part = re.findall(pattern, page)
+        assert len(part) <= 1_000
+        found += part
+        following = re.findall(r'rel="next" href="([^"]+)"', page)
+        url = html.unescape(following[0]) if following else ""
+    return found
+
+
+def test_long_lists_have_parts(tmp_path: Path) -> None:
+    chain = {"c0": [], "root": [], **{f"c{number}": [f"c{number - 1}"] for number in range(1, 450)}}
+    wide = {f"w{number}": ["root"] for number in range(700)}
+    cycles: dict[str, list[str]] = {}
+    for number in range(45):
+        cycles |= {f"x{number}": [f"y{number}"], f"y{number}": [f"x{number}"]}
+    ring = {f"r{number}": [f"r{(number + 1) % 600}", *([f"r{number - 1}"] if number else [])] for number in range(600)}
+    create_directory(tmp_path / "data", DependencyGraph.from_mapping(chain | wide | cycles | ring))
+    with exploring(tmp_path / "data") as explored:
+        link = r'<a href="/packages/([cwrxy]\d+)">'
+        path = follow_next(explored, "/path?from=c449&to=c0", rf'(?:needs |sentence">){link}')
+        assert path == [f"c{number}" for number in reversed(range(450))]
+        assert "The path ends before this part" in explored.page("/path?from=c449&to=c0&offset=999")
+        assert len(follow_next(explored, "/rebuild/c0", r'id="step-(\d+)"')) == 450
+        [more] = re.findall(r'href="([^"]+)">\+640 more', explored.page("/rebuild/root"))
+        assert more == "/rebuild/root?step=2"
+        assert len(set(follow_next(explored, more, link))) == 700
+        assert "+426 more" in explored.page("/packages/c0")
+        assert len(answer(explored, "/packages/c0")["reach"]["rebuild_steps"]) == 100
+        assert len(set(follow_next(explored, "/search?q=w", r'<li><a href="/packages/(w\d+)">'))) == 700
+        assert len(follow_next(explored, "/cycles", r'id="group-(\d+)"')) == 46
+        [more, *_] = re.findall(r'href="([^"]+)">\+540 more', explored.page("/cycles"))
+        assert more == "/cycles?group=1"
+        first = answer(explored, more)["groups"][0]
+        second = answer(explored, f"{more}&offset=500")["groups"][0]
+        assert len({*first["packages"]["names"], *second["packages"]["names"]}) == 600
+        assert len(first["breaking"]) + len(second["breaking"]) == first["breaking_total"]
+        assert "+100 more" in explored.page(more)
+        assert "+99 more" in explored.page(more)
+
+
 def test_the_openapi_document_describes_every_answer(explored: Explored) -> None:
     document = cast("dict[str, Any]", explored.client.get("/api/v1/openapi.json").json())
     schemas = document["components"]["schemas"]

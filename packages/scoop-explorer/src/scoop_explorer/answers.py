@@ -54,6 +54,9 @@ class Change:
     """The dependencies that were added."""
     dropped: tuple[str, ...]
     """The dependencies that were dropped."""
+    more_added: int = 0
+    """The number of added ones that are not listed."""
+    more_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,9 @@ class Reach:
     removal_requests: int
     """The number of requests; more than packages if cycles must be released first."""
     rebuild_steps: tuple[int, ...]
-    """The number of packages that each step of a rebuild has; empty if there are too many."""
+    """The number of packages that each of the first steps of a rebuild has; empty if there are too many packages."""
+    rebuild_step_count: int
+    """The number of all steps; 0 if there are too many packages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,13 @@ class Rebuild:
     name: str
     total: int
     steps: tuple[Listing, ...]
-    more_steps: int
+    """Some of the steps."""
+    step_count: int
+    """The number of all steps."""
+    offset: int
+    """The number of steps before the first one in ``steps``."""
+    is_single: bool
+    """True if one step was asked for, which is listed at length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +167,12 @@ class Path:
     start: str
     goal: str
     packages: tuple[str, ...]
+    """The part of the path from ``offset`` on."""
     is_reversed: bool
     """True if only the goal needs the start."""
+    total: int = 0
+    """The number of packages on the whole path."""
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +187,17 @@ class Edge:
 class CyclicGroup:
     """Packages that all need each other, and a few dependencies without which they would not."""
 
+    number: int
+    """Its place among the groups, from 1: the larger ones come first."""
     packages: Listing
     breaking: tuple[Edge, ...]
+    """The part of them from the same offset on as of the packages."""
     breaking_total: int
+
+    @property
+    def more_breaking(self) -> int:
+        """The number of dependencies behind the part."""
+        return self.breaking_total - self.packages.offset - len(self.breaking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +208,8 @@ class Cycles:
     total: int
     groups: tuple[CyclicGroup, ...]
     offset: int
+    is_single: bool
+    """True if one group was asked for, which is listed at length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +226,5 @@ class SearchResult:
     query: str
     names: tuple[str, ...]
     has_more: bool
+    offset: int = 0
+    """The number of matches before these."""

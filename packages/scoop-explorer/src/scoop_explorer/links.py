@@ -25,10 +25,10 @@ def package_url(name: str, page: str = "packages", **parameters: str | int) -> s
     return f"/{page}/{quote(name, safe=_UNCHANGED)}{query}"
 
 
-def path_url(start: str, goal: str) -> str:
+def path_url(start: str, goal: str, **parameters: int) -> str:
     """Return the URL of the page of the path between two packages.
 
     >>> path_url("fftw", "gcc@5")
     '/path?from=fftw&to=gcc%405'
     """
-    return f"/path?{urlencode({'from': start, 'to': goal})}"
+    return f"/path?{urlencode({'from': start, 'to': goal, **parameters})}"

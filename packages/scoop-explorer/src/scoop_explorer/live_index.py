@@ -205,6 +205,11 @@ class LiveIndex:
         for package, before, after in event.changes[-CHANGES_KEPT:]:
             kind = "removed" if after is None else "indexed" if before is None else "changed"
             old, new = before or (), after or ()
-            added = tuple(name for name in new if name not in old)[:_ADDED_SHOWN]
-            dropped = tuple(name for name in old if name not in new)[:_ADDED_SHOWN] if after is not None else ()
-            self._changes.append(Change(self._batch, now, package, kind, added, dropped))
+            added = tuple(name for name in new if name not in old)
+            dropped = tuple(name for name in old if name not in new) if after is not None else ()
+            shown, more = slice(_ADDED_SHOWN), slice(_ADDED_SHOWN, None)
+            self._changes.append(
+                Change(
+                    self._batch, now, package, kind, added[shown], dropped[shown], len(added[more]), len(dropped[more])
+                )
+            )

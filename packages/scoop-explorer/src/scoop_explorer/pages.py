@@ -30,6 +30,9 @@ SEARCH_LIMIT: Final = 50
 SEARCH_LIMIT_MAX: Final = 200
 """The limit of the parameter ``limit``."""
 
+SEARCH_OFFSET_MAX: Final = 10_000
+"""The limit of the parameter ``offset`` of a search: all matches before it are found again."""
+
 OFFSET_MAX: Final = 100_000_000
 
 _LATEST: Final = 12
@@ -143,7 +146,10 @@ async def _removal(explorer: Explorer, request: Request) -> Removal | None:
 
 async def _rebuild(explorer: Explorer, request: Request) -> Rebuild | None:
     name = package_name(request)
-    return await explorer.deferred.ask(("rebuild", name), lambda graph, _: questions.rebuild(graph, name))
+    step, offset = number(request, "step", 0, OFFSET_MAX), number(request, "offset", 0, OFFSET_MAX)
+    return await explorer.deferred.ask(
+        ("rebuild", name, step, offset), lambda graph, _: questions.rebuild(graph, name, step, offset)
+    )
 
 
 async def _path(explorer: Explorer, request: Request) -> Path | None:
@@ -151,15 +157,24 @@ async def _path(explorer: Explorer, request: Request) -> Path | None:
     if not all(texts):
         return Path(texts[0], texts[1], (), is_reversed=False)
     start, goal = map(_known_form, texts)
-    return await explorer.deferred.ask(("path", start, goal), lambda graph, _: questions.path(graph, start, goal))
+    offset = number(request, "offset", 0, OFFSET_MAX)
+    return await explorer.deferred.ask(
+        ("path", start, goal, offset), lambda graph, _: questions.path(graph, start, goal, offset)
+    )
 
 
 async def _cycles(explorer: Explorer, request: Request) -> Cycles | None:
-    offset = number(request, "offset", 0, OFFSET_MAX)
+    group, offset = number(request, "group", 0, OFFSET_MAX), number(request, "offset", 0, OFFSET_MAX)
     survey, groups = explorer.surveyor.survey, explorer.surveyor.cyclic_groups
     if survey is None:
         return None
-    return Cycles(survey.batch, len(groups), groups[offset : offset + questions.GROUPS_SHOWN], offset)
+    if group:
+        shown = tuple(
+            questions.part_of_group(each, offset, questions.NAMES_PER_PAGE) for each in groups[group - 1 : group]
+        )
+    else:
+        shown = tuple(map(questions.part_of_group, groups[offset : offset + questions.GROUPS_SHOWN]))
+    return Cycles(survey.batch, len(groups), shown, group - 1 if group else offset, is_single=bool(group))
 
 
 async def _changes(explorer: Explorer, _request: Request) -> Changes:
@@ -169,9 +184,10 @@ async def _changes(explorer: Explorer, _request: Request) -> Changes:
 async def _search(explorer: Explorer, request: Request) -> SearchResult:
     query = request.query_params.get("q", "").strip()[:255]
     limit = number(request, "limit", SEARCH_LIMIT, SEARCH_LIMIT_MAX)
+    offset = number(request, "offset", 0, SEARCH_OFFSET_MAX)
     names = explorer.index.names
-    names_found, has_more = explorer.index.ask(lambda graph: names.find(query, limit, graph))
-    return SearchResult(query, names_found, has_more)
+    found, has_more = explorer.index.ask(lambda graph: names.find(query, offset + limit, graph))
+    return SearchResult(query, found[offset:], has_more, offset)
 
 
 _NAME: Final = Parameter(
@@ -186,6 +202,7 @@ SEARCH: Final = Page(
     (
         Parameter("q", "A part of a name, in any case; empty for the first names."),
         Parameter("limit", f"The largest number of names, up to {SEARCH_LIMIT_MAX}.", is_number=True),
+        Parameter("offset", f"The number of names to skip, up to {SEARCH_OFFSET_MAX}.", is_number=True),
     ),
 )  # fmt: skip
 
@@ -210,15 +227,26 @@ PAGES: Final = (
     ),
     Page(
         "/rebuild", "/rebuild", "rebuild.html", "What a change of a package rebuilds, step by step", Rebuild, _rebuild,
-        (_NAME,), is_about_package=True,
+        (
+            _NAME,
+            Parameter("step", "The number of the only step to list, from 1; missing for several.", is_number=True),
+            Parameter("offset", "The number of steps to skip; of packages, if step is given.", is_number=True),
+        ), is_about_package=True,
     ),
     Page(
         "/path", "/path", "path.html", "A shortest path between two packages", Path, _path,
         (
             Parameter("from", "The package at the start.", is_required=True),
             Parameter("to", "The package at the end.", is_required=True),
+            _OFFSET,
         ),
     ),
-    Page("/cycles", "/cycles", "cycles.html", "Groups of packages that need each other", Cycles, _cycles, (_OFFSET,)),
+    Page(
+        "/cycles", "/cycles", "cycles.html", "Groups of packages that need each other", Cycles, _cycles,
+        (
+            Parameter("group", "The number of the only group to list, from 1; missing for several.", is_number=True),
+            Parameter("offset", "The number of groups to skip; of packages, if group is given.", is_number=True),
+        ),
+    ),
     Page("/changes", "/changes", "changes.html", "The latest changes", Changes, _changes),
 )  # fmt: skip

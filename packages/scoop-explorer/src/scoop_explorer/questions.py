@@ -1,6 +1,7 @@
 """Questions to a graph. scoop-core answers them; this module only chooses what is shown."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from heapq import nlargest
 from typing import Final
 
@@ -35,11 +36,17 @@ NAMES_PER_PAGE: Final = 500
 DRAWN: Final = 9
 """Neighbours in each column of the drawing: more cannot be read."""
 
-STEPS_SHOWN: Final = 100
-"""Steps on a rebuild page."""
+STEPS_SHOWN: Final = 20
+"""Steps on a rebuild page, each with :data:`NAMES_SHOWN` packages: 100 kB of HTML."""
 
-GROUPS_SHOWN: Final = 50
-"""Cyclic groups on a page."""
+STEPS_COUNTED: Final = 100
+"""Steps of a rebuild whose sizes are on a package page."""
+
+PATH_SHOWN: Final = 200
+"""Packages of a path on a page: more are no sentence."""
+
+GROUPS_SHOWN: Final = 20
+"""Cyclic groups on a page, each with :data:`NAMES_SHOWN` packages and dependencies."""
 
 MOST_NEEDED: Final = 12
 """Packages in the list of the most needed ones."""
@@ -75,12 +82,12 @@ def reach(graph: DependencyGraph, name: str, batch: int) -> Reach:
     dependents = graph.transitive_dependents(name)
     affected = [name, *dependents]
     removal_listing, request_count = Listing(len(affected), ()), len(affected)
-    steps: tuple[int, ...] = ()
+    steps: list[int] = []
     if len(affected) <= ORDERED_MAX:
         requests = graph.removal_requests(*affected)
         removed = [request.package for request in requests if request.command is Command.REMOVE]
         removal_listing, request_count = listing(removed, limit=FIRST_REMOVED), len(requests)
-        steps = tuple(map(len, graph.subgraph(affected).layers()))
+        steps = list(map(len, graph.subgraph(affected).layers()))
     return Reach(
         batch,
         len(graph.subgraph([name, *dependencies]).layers()),
@@ -88,7 +95,8 @@ def reach(graph: DependencyGraph, name: str, batch: int) -> Reach:
         listing(dependents),
         removal_listing,
         request_count,
-        steps,
+        tuple(steps[:STEPS_COUNTED]),
+        len(steps),
     )
 
 
@@ -108,19 +116,24 @@ def removal(graph: DependencyGraph, name: str, offset: int) -> Removal:
     return Removal(name, Listing(len(requests), tuple(encode_request(each).rstrip("\n") for each in shown), offset))
 
 
-def rebuild(graph: DependencyGraph, name: str) -> Rebuild:
-    """Return the steps in which a change of ``name`` rebuilds what needs it."""
+def rebuild(graph: DependencyGraph, name: str, step: int, offset: int) -> Rebuild:
+    """Return the steps in which a change of ``name`` rebuilds what needs it: from ``offset`` on.
+
+    If ``step`` is not 0, the packages of that step from ``offset`` on.
+    """
     steps = graph.subgraph([name, *graph.transitive_dependents(name)]).layers()
-    shown = tuple(listing(step) for step in steps[:STEPS_SHOWN])
-    return Rebuild(name, sum(map(len, steps)), shown, len(steps) - len(shown))
+    if step:
+        shown = tuple(listing(each, offset, NAMES_PER_PAGE) for each in steps[step - 1 : step])
+    else:
+        shown = tuple(map(listing, steps[offset : offset + STEPS_SHOWN]))
+    return Rebuild(name, sum(map(len, steps)), shown, len(steps), step - 1 if step else offset, is_single=bool(step))
 
 
-def path(graph: DependencyGraph, start: str, goal: str) -> Path:
-    """Return a shortest path from ``start`` to ``goal``, or else from ``goal`` to ``start``."""
-    if forward := graph.find_path(start, goal):
-        return Path(start, goal, forward, is_reversed=False)
-    backward = graph.find_path(goal, start)
-    return Path(start, goal, backward, is_reversed=bool(backward))
+def path(graph: DependencyGraph, start: str, goal: str, offset: int) -> Path:
+    """Return a shortest path from ``start`` to ``goal``, or else from ``goal`` to ``start``, from ``offset`` on."""
+    found = graph.find_path(start, goal)
+    is_reversed = not found and bool(found := graph.find_path(goal, start))
+    return Path(start, goal, found[offset : offset + PATH_SHOWN], is_reversed, len(found), offset)
 
 
 def survey(graph: DependencyGraph, batch: int) -> Survey:
@@ -139,14 +152,20 @@ def survey(graph: DependencyGraph, batch: int) -> Survey:
 
 
 def cyclic_groups(graph: DependencyGraph) -> tuple[CyclicGroup, ...]:
-    """Return the groups of packages that need each other, the largest first, and what would break each."""
+    """Return the groups of packages that need each other, the largest first, and what would break each, at length."""
     components = graph.cyclic_components()
     group_of = {name: number for number, names in enumerate(components) for name in names}
     breaking: list[list[Edge]] = [[] for _ in components]
     for package, dependency in feedback_edges(graph) if components else ():
         breaking[group_of[package]].append(Edge(package, dependency))
-    groups = [
-        CyclicGroup(listing(names), tuple(edges[:NAMES_SHOWN]), len(edges))
-        for names, edges in zip(components, breaking, strict=True)
-    ]
-    return tuple(sorted(groups, key=lambda group: -group.packages.total))
+    largest_first = sorted(zip(components, breaking, strict=True), key=lambda pair: -len(pair[0]))
+    return tuple(
+        CyclicGroup(number, listing(names, 0, len(names)), tuple(edges), len(edges))
+        for number, (names, edges) in enumerate(largest_first, 1)
+    )
+
+
+def part_of_group(group: CyclicGroup, offset: int = 0, limit: int = NAMES_SHOWN) -> CyclicGroup:
+    """Return a group with parts of its lists."""
+    names, edges = group.packages.names, group.breaking
+    return replace(group, packages=listing(names, offset, limit), breaking=edges[offset : offset + limit])
