@@ -358,6 +358,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False, tags=["campaign"])
+def bench_replication(session: nox.Session) -> None:
+    """Measure nodes over a real etcd, if installed; arguments go to ``python -m bench.replication``."""
+    _install(session, packages=[CORE, SERVER])
+    session.install(f"{SERVER}[etcd]")
+    session.run("python", "-m", "bench.replication", *session.posargs)
+
+
+@nox.session(default=False, tags=["campaign"])
 def bench_core(session: nox.Session) -> None:
     """Measure scoop-core beside networkx, then by kind of message; arguments go to pytest, and then only that runs."""
     _install(session, "bench", packages=[CORE])

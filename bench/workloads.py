@@ -100,6 +100,20 @@ def cycle(packages: Packages) -> Workload:
     return Workload("cycle", [*index_lines(packages), *remove_lines(packages)], [], is_cycle=True)
 
 
+def change_lines(packages: Packages) -> list[str]:
+    """Return, for each package, the messages that index and remove another one with the same dependencies."""
+    return [
+        line
+        for package, dependencies in packages.items()
+        for line in (index_line(f"new-{package}", dependencies), f"REMOVE|new-{package}|")
+    ]
+
+
+def change(packages: Packages) -> Workload:
+    """A package indexed, then removed, again and again: each message of each client is a change."""
+    return Workload("change", change_lines(packages), index_lines(packages))
+
+
 def mix(packages: Packages) -> Workload:
     """All kinds of messages, in random order."""
     return Workload("mix", mix_lines(packages), index_lines(packages), frozenset(Answer))
@@ -109,6 +123,7 @@ WORKLOADS: Final[Mapping[str, Callable[[Packages], Workload]]] = {
     "query": query,
     "index": index,
     "cycle": cycle,
+    "change": change,
     "mix": mix,
 }
 """The workloads by name."""
