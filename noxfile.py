@@ -330,6 +330,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(default=False, tags=["campaign"])
+def latency(session: nox.Session) -> None:
+    """Measure how long a healthy client waits beside each kind of hostile clients; arguments go to the program."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.latency.run", *session.posargs)
+
+
+@nox.session(default=False, tags=["campaign"])
 def replication(session: nox.Session) -> None:
     """Kill and pause nodes and members of a real etcd for five minutes, and check every answer."""
     _install(session, "test")
