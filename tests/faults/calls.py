@@ -23,6 +23,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "read": ("EIO",),
     "lseek": ("EIO",),
     "newfstatat": ("EIO",),
+    "faccessat": ("EIO",),
     "fstatfs": ("EIO",),
     "getdents64": ("EIO",),
     "mkdir": ("EIO",),
@@ -37,7 +38,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The calls by which storage touches files, and the errors that each may report."""
 
-_ONLY_ON_FILES: Final = frozenset({"openat", "close", "read", "lseek", "newfstatat", "getdents64"})
+_ONLY_ON_FILES: Final = frozenset({"openat", "close", "read", "lseek", "newfstatat", "faccessat", "getdents64"})
 """Calls that Python itself needs everywhere: they fail only on the directory and the files in it."""
 
 _WAIT_SECONDS: Final = 20.0

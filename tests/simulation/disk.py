@@ -294,10 +294,10 @@ class SimulatedProcess:
         return data
 
     def lseek(self, fd: int, position: int, whence: int, /) -> int:
-        """See :func:`os.lseek`; to a place only."""
-        assert whence == os.SEEK_SET
-        self._open[fd].position = position
-        return position
+        """See :func:`os.lseek`; to a place or to the end."""
+        opened = self._open[fd]
+        opened.position = position if whence == os.SEEK_SET else len(self._file(fd).content)
+        return opened.position
 
     def listdir(self, fd: int, /) -> list[str]:
         """See :func:`os.listdir`; in any order."""
@@ -315,6 +315,10 @@ class SimulatedProcess:
     def fstat(self, fd: int) -> os.stat_result:
         """See :func:`os.fstat`."""
         return _status(self._open[fd].node)
+
+    def exists(self, path: str, *, dir_fd: int) -> bool:
+        """See :func:`os.access`."""
+        return path in self._opened(dir_fd).names
 
     def free_bytes(self, fd: int, /) -> int:
         """Return the free space, as large for the tiny files here as it would be for real ones."""

@@ -167,6 +167,13 @@ class FaultyFiles:
         self.on_call(f"fstat {self.open_files[fd]}")
         return os.fstat(fd)
 
+    def exists(self, path: str, *, dir_fd: int) -> bool:
+        try:
+            self.on_call(f"exists {path}")
+        except OSError:
+            return False
+        return os.access(path, os.F_OK, dir_fd=dir_fd)
+
     def flock(self, fd: int, operation: int, /) -> None:
         self.on_call(f"flock {self.open_files[fd]}")
         fcntl.flock(fd, operation)

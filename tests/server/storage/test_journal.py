@@ -351,6 +351,32 @@ class TestForeignChanges:
         os.truncate(tmp_path / "journal-1", journal.size - 1)
         self.refuses(journal, files, f"{tmp_path}/journal-1 was cut short while the server ran")
 
+    def test_nothing_is_appended_to_a_file_that_was_renamed_until_it_has_its_name_again(
+        self, journal: Journal, tmp_path: Path
+    ) -> None:
+        (tmp_path / "journal-1").rename(tmp_path / "aside")
+        with pytest.raises(ReadOnlyError, match=f"^cannot examine {tmp_path}/journal-1: No such file or directory$"):
+            journal.append(BATCHES[0])
+        (tmp_path / "aside").rename(tmp_path / "journal-1")
+        journal.append(BATCHES[0])
+        assert (tmp_path / "journal-1").read_bytes() == written(BATCHES[:1]).data
+        assert not journal.is_damaged
+
+    @pytest.mark.parametrize("call", ["lseek journal-1", "(exists|fstat) journal-1"])
+    def test_nothing_is_appended_to_a_file_that_cannot_be_examined(
+        self, journal: Journal, files: FaultyFiles, tmp_path: Path, call: str
+    ) -> None:
+        files.fail(call, times=2)
+        with pytest.raises(ReadOnlyError, match=f"^cannot examine {tmp_path}/journal-1: Input/output error$"):
+            journal.append(BATCHES[0])
+        assert not journal.is_damaged
+
+    def test_a_commit_asks_for_no_status(self, journal: Journal, files: FaultyFiles) -> None:
+        """Linux would record the exact time of the next write, and make its sync 1.5 times as expensive."""
+        files.fail("f?stat .*", times=100)
+        for batch in BATCHES[:2]:
+            journal.append(batch)
+
     def refuses(self, journal: Journal, files: FaultyFiles, reason: str) -> None:
         files.taken_calls()
         for _ in range(2):

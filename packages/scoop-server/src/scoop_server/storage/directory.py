@@ -183,6 +183,10 @@ class DataDirectory:
         with named(self.file(kind, generation)):
             return self.files.stat(f"{kind}-{generation}", dir_fd=self.descriptor).st_size
 
+    def holds(self, kind: str, generation: int) -> bool:
+        """Return whether there is a file."""
+        return self.files.exists(f"{kind}-{generation}", dir_fd=self.descriptor)
+
     # Writing
 
     def open_for_writing(self, kind: str, generation: int) -> int:

@@ -58,6 +58,9 @@ class FileSystem(Protocol):
     def fstat(self, fd: int) -> os.stat_result:
         """Return the status of an open file."""
 
+    def exists(self, path: str, *, dir_fd: int) -> bool:
+        """Return whether there is a file at a path; False also if the directory cannot be searched."""
+
     def flock(self, fd: int, operation: int, /) -> None:
         """Lock an open file."""
 
@@ -83,6 +86,11 @@ class OperatingSystem:
     stat = staticmethod(os.stat)
     fstat = staticmethod(os.fstat)
     flock = staticmethod(fcntl.flock)
+
+    @staticmethod
+    def exists(path: str, *, dir_fd: int) -> bool:
+        """Return whether there is a file at a path; False also if the directory cannot be searched."""
+        return os.access(path, os.F_OK, dir_fd=dir_fd)
 
     @staticmethod
     def listdir(fd: int, /) -> list[str]:

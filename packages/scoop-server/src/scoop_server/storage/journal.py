@@ -48,6 +48,7 @@ class Journal:
         self._has_failed_sync = False
         self._must_cut_back = False
         """True if the rest of a failed write may be behind the last seal."""
+        self._directory = directory
         self._files = directory.files
         self._fsync = Fsync.NEVER
         self._synced = head.number
@@ -91,9 +92,8 @@ class Journal:
         Raises :exc:`ReadOnlyError` if nothing of it was kept, :exc:`JournalError` if the disk can no longer be
         trusted.
         """
-        status = self._files.fstat(self._file)
-        if not status.st_nlink or status.st_size < self.size or self.lost_reason or self._must_cut_back:
-            self._check(status)
+        if not self._is_in_place() or self.lost_reason or self._must_cut_back:
+            self._check()
         data, head = encode_batch(lines, self.head, self._synced, self._header_checksum)
         if self.reserves_room and self.size + len(data) > self._room_end and len(data) <= ROOMY_BATCH_BYTES_MAX:
             self._reserve_room(max(len(data), ROOM_BYTES))
@@ -110,13 +110,35 @@ class Journal:
         if self._fsync is Fsync.ALWAYS:
             self.sync()
 
-    def _check(self, status: os.stat_result) -> None:
+    def _is_in_place(self) -> bool:
+        """Return whether the file has its name and all its bytes, and move to its end. Raises :exc:`ReadOnlyError`.
+
+        Linux records the exact time of each write that follows a look at the status of a file, which makes a commit
+        1.5 times as expensive. These calls have no such effect.
+        """
+        try:
+            size = self._files.lseek(self._file, 0, os.SEEK_END)
+            self._files.lseek(self._file, self.size, os.SEEK_SET)
+        except OSError as error:
+            raise self._cannot_examine(error) from error
+        return size >= self.size and self._directory.holds("journal", self.generation)
+
+    def _cannot_examine(self, error: OSError) -> ReadOnlyError:
+        return ReadOnlyError(f"cannot examine {self.path}: {error.strerror}")
+
+    def _check(self) -> None:
         """Raise :exc:`ReadOnlyError` if the file was removed or cut short, or cannot be appended to."""
         if not self.lost_reason:
-            if not status.st_nlink:
-                self.lost_reason = f"{self.path} was removed while the server ran"
-            elif status.st_size < self.size:
-                self.lost_reason = f"{self.path} was cut short while the server ran"
+            try:
+                status = self._files.fstat(self._file)
+                if not status.st_nlink:
+                    self.lost_reason = f"{self.path} was removed while the server ran"
+                elif status.st_size < self.size:
+                    self.lost_reason = f"{self.path} was cut short while the server ran"
+                else:
+                    self._directory.size("journal", self.generation)  # it may have been renamed
+            except OSError as error:
+                raise self._cannot_examine(error) from error
         if self.lost_reason:
             raise ReadOnlyError(self.lost_reason)
         if self._must_cut_back:
