@@ -119,12 +119,12 @@ def pypy(session: nox.Session) -> None:
 
 @nox.session(tags=["check"])
 def build(session: nox.Session) -> None:
-    """Build the wheels and sdists, check their contents, and run the server and the client from their wheels."""
+    """Build the wheels and sdists, check their contents, and run server, client and explorer from their wheels."""
     session.install(*_group("build"))
     work = Path(session.create_tmp()).resolve()
     dist, clean = work / "dist", work / "clean"
     shutil.rmtree(dist, ignore_errors=True)
-    for package in (CORE, SERVER, CLIENT):
+    for package in (CORE, SERVER, CLIENT, EXPLORER):
         name = package.name.replace("-", "_")
         # Without further options this builds the sdist, and the wheel from the sdist.
         session.run("python", "-m", "build", "--outdir", str(dist), str(package))
@@ -147,6 +147,10 @@ def build(session: nox.Session) -> None:
     session.run(str(clean / "bin" / "scoop-server"), "--version", external=True)
     session.run(str(clean / "bin" / "scoop"), "--version", external=True)
     session.run("python", "-m", "tests.smoke", str(clean / "bin" / "scoop-server"))
+    # What the explorer needs beyond the wheels comes from the index.
+    [wheel] = dist.glob("scoop_explorer-*.whl")
+    session.run(str(clean / "bin" / "pip"), "install", str(wheel), external=True)
+    session.run(str(clean / "bin" / "python"), "-m", "tests.explorer_smoke", external=True)
 
 
 @nox.session(default=False)
@@ -266,7 +270,7 @@ def campaign_tests(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["campaign"])
 def browser(session: nox.Session) -> None:
-    """Use the explorer with Chromium, check its accessibility and take its pictures in docs; skipped without it."""
+    """Use the explorer with Chromium and axe; skipped without Chromium. SCOOP_PICTURES=1 takes the pictures in docs."""
     _install(session, "test", "browser")
     session.run("pytest", "-m", "campaign", "tests/explorer", *session.posargs)
 
