@@ -1,5 +1,6 @@
 """The dependency graph, rule by rule."""
 
+import pickle
 from collections.abc import Callable
 from typing import cast
 
@@ -143,6 +144,8 @@ class TestMistakesOfACaller:
         for text in ("INDEX|a|", "INDEX|a|\nINDEX|b|", "QUERY|a|"):
             with pytest.raises(ValueError, match="no newline"):
                 graph.apply_lines(text)
+            with pytest.raises(ValueError, match="no newline"):
+                graph.apply_lines_within(9, text)
         assert len(graph) == 0
         assert graph.apply_lines("") == ""
 
@@ -327,6 +330,19 @@ class TestChanges:
         graph.undo(changes)
         assert graph.dependencies("a") == ("b",)
 
+    def test_undo_out_of_order_closes_no_long_cycle_that_is_rejected(self) -> None:
+        graph = graph_of("INDEX|d|", "INDEX|c|", "INDEX|b|d", "INDEX|a|b,c", reject_cycles=True)
+        _, changes = self.changes_of(graph, "INDEX|a|c", "INDEX|e|")
+        _, later = self.changes_of(graph, "INDEX|d|a")
+        before = graph.copy()
+        with pytest.raises(ValueError, match=r"^cannot undo 'INDEX\|a\|c': other changes"):
+            graph.undo(changes)
+        assert graph == before
+        assert graph.index("a", ["b"]) is FAIL
+        graph.undo(later)
+        graph.undo(changes)
+        assert graph.dependencies("a") == ("b", "c")
+
     def test_undo_restores_a_cycle_that_was_there_before_cycles_were_rejected(self) -> None:
         graph = graph_of("INDEX|a|", "INDEX|b|a", "INDEX|a|a,b", "INDEX|c|", "INDEX|c|c")
         graph.reject_cycles = True
@@ -501,6 +517,12 @@ class TestTime:
 
 
 class TestRejectCycles:
+    def test_a_graph_that_has_an_order_can_be_pickled(self) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|b|a", reject_cycles=True)
+        twin = pickle.loads(pickle.dumps(graph))
+        assert twin == graph
+        assert twin.index("a", ["b"]) is FAIL
+
     def test_a_long_cycle_is_found_without_recursion(self) -> None:
         graph = DependencyGraph(reject_cycles=True)
         length = 100_000

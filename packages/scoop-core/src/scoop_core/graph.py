@@ -294,11 +294,15 @@ class DependencyGraph(GraphLines):
             self._drop_order()
         undone: list[str] = []
         for line, previous in zip(reversed(changes.lines), reversed(changes.previous), strict=True):
-            if not self._undo_one(line, previous, is_last=is_last):
-                for each in reversed(undone):
-                    self._redo_one(each)
-                raise ValueError(f"cannot undo {shown(line)}: other changes were made after it; undo them first")
+            if not self._undo_one(line, previous):
+                break
             undone.append(line)
+        # Only changes that are not the last ones can leave a cycle.
+        if len(undone) < len(changes) or (self._is_acyclic and not is_last and self.cyclic_components()):
+            for each in reversed(undone):
+                self._redo_one(each)
+            line = changes.lines[max(len(changes) - len(undone) - 1, 0)]
+            raise ValueError(f"cannot undo {shown(line)}: other changes were made after it; undo them first")
         if order is not None and is_last:
             order.undo(changes)
 

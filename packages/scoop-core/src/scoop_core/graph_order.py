@@ -151,10 +151,9 @@ class TopologicalOrder:
 
     def move_down(self, name: str, label: int, search: "CycleSearch") -> None:
         """Set the label of ``name``, which ``search`` has visited, to a lower one."""
-        if label < self.labels[name]:
-            self._set(name, label)
-            if search is not self.active:
-                self._interrupt(name)
+        self._set(name, min(label, self.labels[name]))
+        if search is not self.active:
+            self._interrupt(name)
 
     def _interrupt(self, name: str) -> None:
         """Restart the active search if its result may depend on ``name``."""

@@ -304,34 +304,13 @@ class GraphState:
         order.replace(package)
         return True
 
-    def _would_close_cycle(self, package: str, names: Iterable[str]) -> bool:
-        """Return whether depending on ``names`` puts ``package`` on a new cycle, without the help of an order.
-
-        Linear in the packages and dependencies that the new names need. An old dependency cannot close a
-        cycle: it would exist already.
-        """
-        unexplored = list(set(names).difference(split_names(self._dependencies[package])))
-        if package in unexplored:
-            return True
-        if not self._dependent_counts[package]:
-            return False
-        explored = set(unexplored)
-        while unexplored:
-            for name in split_names(self._dependencies[unexplored.pop()]):
-                if name == package:
-                    return True
-                if name not in explored:
-                    explored.add(name)
-                    unexplored.append(name)
-        return False
-
     # Undoing
 
-    def _undo_one(self, line: str, previous: str | None, *, is_last: bool) -> bool:
+    def _undo_one(self, line: str, previous: str | None) -> bool:
         """Undo the change that ``line`` made; do nothing and return False if that would leave the graph inconsistent.
 
         So the package must be as the line left it, what it gets back must be indexed, and nothing may depend
-        on a package that goes. ``is_last``: no other change was made after it, so it cannot close a cycle.
+        on a package that goes.
         """
         command, _, rest = line.partition("|")
         package, _, listed = rest.partition("|")
@@ -348,9 +327,6 @@ class GraphState:
             return True
         names = split_names(previous)
         if len(set(names)) < len(names) or not all(name in self._dependencies or name == package for name in names):
-            return False
-        checks_cycles = self._is_acyclic and not is_last
-        if checks_cycles and (package in names or (current is not None and self._would_close_cycle(package, names))):
             return False
         self._replace(package, previous)
         return True
