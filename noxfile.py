@@ -161,6 +161,13 @@ def release(session: nox.Session) -> None:
     session.run("python", "contrib/release/build_release.py", *session.posargs)
 
 
+@nox.session(default=False, tags=["campaign"])
+def release_trial(session: nox.Session) -> None:
+    """Build and tag a release in a clone of the checkout, and check the tag, the files and their checksums."""
+    _install(session, "test", "release")
+    session.run("pytest", "-m", "campaign", "tests/contrib/test_release.py", *session.posargs)
+
+
 @nox.session(tags=["check"])
 def core_alone(session: nox.Session) -> None:
     """Run the tests of scoop-core in an environment without the server."""
@@ -289,7 +296,7 @@ def search(session: nox.Session) -> None:
 def systemd(session: nox.Session) -> None:
     """Run the commands of the operations page on a booted systemd in a container; needs root and systemd-nspawn."""
     _install(session, "test")
-    session.run("pytest", "-m", "campaign", "tests/contrib", *session.posargs)
+    session.run("pytest", "-m", "campaign", "tests/contrib/test_booted_systemd.py", *session.posargs)
 
 
 @nox.session(default=False, tags=["campaign"])

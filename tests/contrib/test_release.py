@@ -1,5 +1,7 @@
-"""The program that builds a release; ``nox -s release`` runs all of it."""
+"""The program that builds a release; ``nox -s release_trial`` runs all of it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,26 @@ def test_the_checksums_cover_every_file(tmp_path: Path) -> None:
     write_checksums(tmp_path)
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert (tmp_path / "SHA256SUMS").read_text() == f"{empty}  a\n"
+
+
+@pytest.mark.campaign
+def test_a_commit_is_released_and_tagged(tmp_path: Path) -> None:
+    def run(*command: str, status: int = 0) -> str:
+        done = subprocess.run(command, cwd=tmp_path / "clone", capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    release = (sys.executable, "contrib/release/build_release.py", "--tag")
+    subprocess.run(["git", "clone", "--quiet", "--no-tags", ROOT, tmp_path / "clone"], check=True)
+    for name, value in (("user.name", "Trial"), ("user.email", "trial@example.invalid")):
+        run("git", "config", name, value)
+    version, commit = common_version(tmp_path / "clone"), run("git", "rev-parse", "HEAD")
+    assert f"Scoop {version}, commit {commit.strip()}, in " in run(*release)
+    assert run("git", "rev-list", "-n", "1", f"v{version}") == commit
+    assert run("git", "cat-file", "-t", f"v{version}") == "tag\n"
+    assert f"scoop-{version}.cdx.json: OK\n" in run("sh", "-c", "cd dist && sha256sum --check SHA256SUMS")
+    run("git", "commit", "--quiet", "--allow-empty", "--message", "Change something")
+    assert f"the tag v{version} is on another commit" in run(*release, status=1)
 
 
 def test_no_document_installs_a_package_by_an_unpublished_name() -> None:
