@@ -400,6 +400,23 @@ def test_a_journal_that_is_removed_or_cut_short_ends_them_at_once(bench: Bench, 
         assert opened.graph == graph_of("a")
 
 
+@pytest.mark.parametrize("keeps_the_old_one", [False, True])
+def test_another_file_in_place_of_a_journal_ends_them_within_a_second(bench: Bench, *, keeps_the_old_one: bool) -> None:
+    with bench.open() as opened:
+        opened.commit("INDEX|a|")
+        journal = bench.path / "journal-1"
+        if keeps_the_old_one:
+            os.link(journal, bench.path / "aside")
+        Path(shutil.copy(journal, bench.path / "copy")).rename(journal)
+        bench.now += VERIFY_SECONDS
+        assert re.search("was (removed|replaced by another file) while the server ran", refused(opened, "INDEX|b|"))
+        opened.tick()
+        assert opened.reason()
+        opened.save()
+    with bench.open() as opened:
+        assert opened.graph == graph_of("a")
+
+
 def test_a_removed_directory_is_created_again_by_the_save(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     with bench.open() as opened:
         opened.commit("INDEX|a|")

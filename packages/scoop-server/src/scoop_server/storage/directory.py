@@ -187,6 +187,12 @@ class DataDirectory:
         """Return whether there is a file."""
         return self.files.exists(f"{kind}-{generation}", dir_fd=self.descriptor)
 
+    def is_at(self, kind: str, generation: int, status: os.stat_result) -> bool:
+        """Return whether the file with ``status`` has a name. Raises OSError if no file has it."""
+        with named(self.file(kind, generation)):
+            found = self.files.stat(f"{kind}-{generation}", dir_fd=self.descriptor)
+        return (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino)
+
     # Writing
 
     def open_for_writing(self, kind: str, generation: int) -> int:

@@ -93,7 +93,7 @@ class Journal:
         trusted.
         """
         if not self._is_in_place() or self.lost_reason or self._must_cut_back:
-            self._check()
+            self.verify()
         data, head = encode_batch(lines, self.head, self._synced, self._header_checksum)
         if self.reserves_room and self.size + len(data) > self._room_end and len(data) <= ROOMY_BATCH_BYTES_MAX:
             self._reserve_room(max(len(data), ROOM_BYTES))
@@ -114,7 +114,7 @@ class Journal:
         """Return whether the file has its name and all its bytes, and move to its end. Raises :exc:`ReadOnlyError`.
 
         Linux records the exact time of each write that follows a look at the status of a file, which makes a commit
-        1.5 times as expensive. These calls have no such effect.
+        1.5 times as expensive. These calls have no such effect, and do not notice another file of the same name.
         """
         try:
             size = self._files.lseek(self._file, 0, os.SEEK_END)
@@ -126,8 +126,8 @@ class Journal:
     def _cannot_examine(self, error: OSError) -> ReadOnlyError:
         return ReadOnlyError(f"cannot examine {self.path}: {error.strerror}")
 
-    def _check(self) -> None:
-        """Raise :exc:`ReadOnlyError` if the file was removed or cut short, or cannot be appended to."""
+    def verify(self) -> None:
+        """Raise :exc:`ReadOnlyError` if the file was removed, replaced or cut short, or cannot be appended to."""
         if not self.lost_reason:
             try:
                 status = self._files.fstat(self._file)
@@ -135,8 +135,8 @@ class Journal:
                     self.lost_reason = f"{self.path} was removed while the server ran"
                 elif status.st_size < self.size:
                     self.lost_reason = f"{self.path} was cut short while the server ran"
-                else:
-                    self._directory.size("journal", self.generation)  # it may have been renamed
+                elif not self._directory.is_at("journal", self.generation, status):  # or renamed
+                    raise ReadOnlyError(f"{self.path} was replaced by another file while the server ran")
             except OSError as error:
                 raise self._cannot_examine(error) from error
         if self.lost_reason:

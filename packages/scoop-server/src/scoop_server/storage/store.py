@@ -144,6 +144,8 @@ class JournalStore:
             raise ReadOnlyError(f"cannot examine {error.filename}: {error.strerror}") from error
         if missing:
             raise ReadOnlyError(f"{missing} was removed while the server ran")
+        if self._files.journal.is_writable:
+            self._files.journal.verify()
         self._quiet_size = self._backlog.quiet_bytes - self.journal_bytes + self._files.journal.size
         self._verify_at = self._clock() + VERIFY_SECONDS
 
