@@ -135,6 +135,7 @@ class TestDebian:
             import_debian([str(tmp_path / "list")])
         assert reason in str(caught.value)
 
+    @pytest.mark.campaign
     @pytest.mark.skipif(not list(APT_LISTS.glob("*_Packages*")), reason="this machine has no package lists of apt")
     def test_the_lists_of_this_machine(self) -> None:
         imported = import_debian()

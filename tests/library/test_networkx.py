@@ -183,7 +183,9 @@ def test_components_layers_and_analysis_of_large_graphs(graph_of: Callable[[], D
     check_analysis(graph_of(), oracle, condensed)
 
 
-@pytest.mark.parametrize("graph_of", [homebrew, many_cycles], ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "graph_of", [homebrew, pytest.param(many_cycles, marks=pytest.mark.campaign)], ids=lambda each: each.__name__
+)
 def test_the_transitive_reduction_of_large_graphs(graph_of: Callable[[], DependencyGraph]) -> None:
     check_reduction(graph_of(), oracle_of(graph_of))
 
