@@ -1,6 +1,6 @@
 """The gRPC channels to the endpoints of a cluster, and the choice of the one in use."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import grpc
@@ -60,16 +60,6 @@ class Call(Protocol):
         """Return the explanation of the status."""
 
 
-class UnaryCall(Call, Protocol):
-    """A call with one response."""
-
-    def result(self) -> bytes:
-        """Return the response. Raises grpc.RpcError if the call failed."""
-
-    def add_done_callback(self, callback: "Callable[[UnaryCall], None]", /) -> None:
-        """Call ``callback`` when the call has ended, in any thread; now, if it has already."""
-
-
 class Stream(Call, Protocol):
     """A call with many responses."""
 
@@ -77,7 +67,7 @@ class Stream(Call, Protocol):
 
 
 class _Unary(Protocol):
-    def future(self, data: bytes, *, timeout: float, metadata: Metadata) -> UnaryCall: ...
+    def __call__(self, data: bytes, *, timeout: float, metadata: Metadata) -> bytes: ...
 
 
 class _Streaming(Protocol):
@@ -107,12 +97,12 @@ class Endpoint:
         self._channel = _open_channel(address, cluster)
         self._methods: dict[str, _Unary] = {}
 
-    def call(self, method: str, data: bytes, seconds: float, metadata: Metadata) -> UnaryCall:
-        """Start a call with one response."""
+    def call(self, method: str, data: bytes, seconds: float, metadata: Metadata) -> bytes:
+        """Make a call with one response, and return that. Raises grpc.RpcError."""
         unary = self._methods.get(method)
         if unary is None:
             unary = self._methods[method] = self._channel.unary_unary(method)
-        return unary.future(data, timeout=seconds, metadata=metadata)
+        return unary(data, timeout=seconds, metadata=metadata)
 
     def stream(self, method: str, data: bytes, metadata: Metadata) -> Stream:
         """Start a call with many responses. It has no time-out."""

@@ -1,14 +1,13 @@
 """The token that etcd gives for a user and a password, renewed when etcd no longer accepts it."""
 
 import threading
-from collections.abc import Callable
 from typing import Final
 
 import grpc
 
 from scoop_server.etcd import wire
-from scoop_server.etcd.api import ErrorCode, Failure
-from scoop_server.etcd.channels import Endpoint, Endpoints, Metadata, UnaryCall
+from scoop_server.etcd.api import Failure
+from scoop_server.etcd.channels import Endpoints, Metadata
 from scoop_server.etcd.cluster import Credentials
 
 _AUTHENTICATION_SECONDS_MAX: Final = 2.0
@@ -16,8 +15,6 @@ _AUTHENTICATION_SECONDS_MAX: Final = 2.0
 
 _REQUIRE_LEADER: Final = ("hasleader", "true")
 """Asks a member without a leader to fail immediately instead of waiting for one, and to end its watches."""
-
-Receiver = Callable[[str | Failure], None]
 
 
 class Tokens:
@@ -27,30 +24,25 @@ class Tokens:
         self._credentials = credentials
         self._endpoints = endpoints
         self._lock = threading.Lock()
+        """Held during an authentication: all that need a token wait for it."""
         self._token = ""
-        self._waiting: list[Receiver] = []
-        """The requests that wait for a token; while there are any, an authentication is in progress."""
 
     @staticmethod
     def metadata(token: str) -> Metadata:
         """Return the metadata of a request with ``token``."""
         return (_REQUIRE_LEADER, ("token", token)) if token else (_REQUIRE_LEADER,)
 
-    def request(self, receive: Receiver) -> None:
-        """Call ``receive`` with the token, now if there is one; or with the failure to get one."""
-        if self._credentials.user:
-            with self._lock:
-                token = self._token
-                if not token:
-                    self._waiting.append(receive)
-                    if len(self._waiting) > 1:
-                        return
-            if not token:
-                self._authenticate(len(self._endpoints))
-                return
-        else:
-            token = ""
-        receive(token)
+    def get(self) -> str | Failure:
+        """Return the token, or the failure to get one."""
+        if not self._credentials.user:
+            return ""
+        with self._lock:
+            if self._token:
+                return self._token
+            outcome = self._authenticate(len(self._endpoints))
+            if isinstance(outcome, str):
+                self._token = outcome
+            return outcome
 
     def discard(self, token: str) -> None:
         """Forget ``token``, which etcd no longer accepts."""
@@ -58,27 +50,13 @@ class Tokens:
             if self._token == token:
                 self._token = ""
 
-    def _authenticate(self, endpoints_left: int) -> None:
+    def _authenticate(self, endpoints_left: int) -> str | Failure:
         endpoint = self._endpoints.current
         method, data = wire.authentication(self._credentials.user, self._credentials.password)
-        call = endpoint.call(method, data, _AUTHENTICATION_SECONDS_MAX, (_REQUIRE_LEADER,))
-        call.add_done_callback(lambda call: self._receive(call, endpoint, endpoints_left - 1))
-
-    def _receive(self, call: UnaryCall, endpoint: Endpoint, endpoints_left: int) -> None:
-        outcome: str | Failure
         try:
-            outcome = wire.token(call.result())
-        except grpc.FutureCancelledError:
-            outcome = Failure(ErrorCode.UNAVAILABLE, "the client has been closed")
-        except grpc.RpcError:
-            failed = self._endpoints.failed(endpoint, call)
-            if failed.was_not_sent and endpoints_left:
-                self._authenticate(endpoints_left)
-                return
-            outcome = Failure(failed.code, f"cannot authenticate: {failed.reason}")
-        with self._lock:
-            if isinstance(outcome, str):
-                self._token = outcome
-            waiting, self._waiting = self._waiting, []
-        for receive in waiting:
-            receive(outcome)
+            return wire.token(endpoint.call(method, data, _AUTHENTICATION_SECONDS_MAX, (_REQUIRE_LEADER,)))
+        except grpc.RpcError as error:
+            failed = self._endpoints.failed(endpoint, error)
+        if failed.was_not_sent and endpoints_left > 1:
+            return self._authenticate(endpoints_left - 1)
+        return Failure(failed.code, f"cannot authenticate: {failed.reason}")
