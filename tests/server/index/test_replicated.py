@@ -14,6 +14,7 @@ from scoop_server.errors import ReplicationError
 from scoop_server.etcd.api import ErrorCode, Failure, Put, Request, Result, Txn
 from scoop_server.etcd.log import Keys, encode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer
+from scoop_server.index.replicated.appender import UNDER_WAY_MAX
 from scoop_server.index.replicated.index import ReplicatedIndex, ReplicationSettings
 from scoop_server.index.replicated.replica import Replica, digest_of
 
@@ -96,8 +97,24 @@ def test_the_lines_of_waiting_turns_share_an_entry(world: World) -> None:
         index.execute([(f"client{turn}", f"INDEX|p{turn}|\n")])
     world.wait()
     assert [client for client, _, _ in world.replies] == [f"client{turn}" for turn in range(5)]
-    assert world.cluster.store.get(KEYS.entry("a1", 2)) is not None
-    assert world.cluster.store.get(KEYS.entry("a1", 3)) is None
+    entries = [kv.value for kv in world.cluster.store.puts if kv.key.startswith(KEYS.log.key)]
+    shared = "".join(f"INDEX|p{turn}|\n" for turn in range(UNDER_WAY_MAX, 5))
+    assert entries[UNDER_WAY_MAX:] == [encode_entry("a1", UNDER_WAY_MAX + 1, shared)]
+
+
+def test_an_entry_does_not_overtake_the_one_before_it(world: World) -> None:
+    index = world.start()
+    world.wait()
+    world.cluster.loss = 1.0
+    index.execute([("first", "INDEX|a|\n")])
+    world.wait(0.1)
+    world.cluster.loss = 0.0
+    index.execute([("second", "INDEX|b|a\n")])
+    world.wait(1.0)
+    assert (world.replies, index.status.pending) == ([], 2)
+    world.wait(4.0)
+    assert world.replies == [("first", "INDEX|a|\n", "OK\n"), ("second", "INDEX|b|a\n", "OK\n")]
+    assert index.status.pending == 0
 
 
 def test_local_reads_are_answered_at_once_even_without_a_quorum(world: World) -> None:

@@ -20,7 +20,7 @@ from scoop_server.etcd.log import Keys
 from scoop_server.etcd.records import Pointer
 from scoop_server.index.replicated import compaction, follower, log_reader
 from scoop_server.index.replicated import index as replicated
-from scoop_server.index.replicated.appender import Appender, Batch
+from scoop_server.index.replicated.appender import Appender, Batch, Entry
 from scoop_server.index.replicated.barrier import Barrier, Queries
 from scoop_server.index.replicated.compaction import Compaction
 from scoop_server.index.replicated.follower import Follower
@@ -39,8 +39,9 @@ Mutation = Callable[[], contextlib.AbstractContextManager[object]]
 def _no_condition_on_the_transaction() -> Any:
     """An entry is put again when its outcome was unknown, although it may be in the log."""
 
-    def transaction(self: Appender[Any], seq: int, lines: str) -> Txn:
-        return replace(original(self, seq, lines), compare=())
+    def transaction(self: Appender[Any], seq: int, lines: str, *, is_first: bool) -> Txn:
+        of_rules = original(self, seq, lines, is_first=is_first)
+        return replace(of_rules, compare=of_rules.compare[1:])
 
     original = Appender._transaction
     return patch.object(Appender, "_transaction", transaction)
@@ -166,24 +167,44 @@ def _sequences_are_not_in_the_snapshot() -> Any:
     return _all_of(patch.object(Replica, "load", load), patch.object(Replica, "is_next", is_next))
 
 
-def _entries_under_way_are_not_awaited() -> Any:
-    """The next entry is sent before it is known that the one before is in the log."""
+def _entries_under_way_are_not_chained() -> Any:
+    """An entry may take effect before the one that was sent before it."""
 
-    def advance(self: Appender[Any]) -> None:
-        self._call = None
-        original(self)
+    def transaction(self: Appender[Any], seq: int, lines: str, *, is_first: bool) -> Txn:
+        of_rules = original(self, seq, lines, is_first=is_first)
+        return replace(of_rules, compare=of_rules.compare[:1])
 
-    original = Appender.advance
-    return patch.object(Appender, "advance", advance)
+    original = Appender._transaction
+    return patch.object(Appender, "_transaction", transaction)
+
+
+def _refused_entry_counts_as_appended() -> Any:
+    """An entry that came before the one before it is taken for one that was there already."""
+
+    def take(self: Appender[Any], entry: Entry[Any], result: TxnResult, **_: bool) -> None:
+        original(self, entry, result, was_first=True)
+
+    original = Appender._take
+    return patch.object(Appender, "_take", take)
+
+
+def _refused_entry_is_not_sent_again() -> Any:
+    """An entry that came before the one before it is forgotten."""
+
+    def take(self: Appender[Any], entry: Entry[Any], result: TxnResult, *, was_first: bool) -> None:
+        if result.succeeded or was_first or result.ranges[0].kvs:
+            original(self, entry, result, was_first=was_first)
+
+    original = Appender._take
+    return patch.object(Appender, "_take", take)
 
 
 def _answer_before_delivery() -> Any:
     """A change is answered when its append is acknowledged, from the state applied so far."""
 
-    def take(self: Appender[Any], result: TxnResult) -> None:
-        entry = self._undelivered[-1] if self._undelivered else None
-        original(self, result)
-        if entry is not None and entry.batches:
+    def take(self: Appender[Any], entry: Entry[Any], result: TxnResult, *, was_first: bool) -> None:
+        original(self, entry, result, was_first=was_first)
+        if entry.batches:
             index: ReplicatedIndex[Any] = self._calls.index  # type: ignore[attr-defined]  # set below
             answers = index.graph.copy().apply_batches([batch.lines for batch in entry.batches])
             index._replies += [(b.client, b.lines, a) for b, a in zip(entry.batches, answers, strict=True)]
@@ -202,10 +223,11 @@ def _given_up_entries_are_forgotten() -> Any:
 
     def expired(self: Appender[Any], now: float) -> Iterator[Batch[Any]]:
         given_up = list(original(self, now))
-        if self._call is not None and self._undelivered and not self._undelivered[-1].batches:
+        while self._under_way and not self._under_way[-1].batches:
+            entry = self._under_way.pop()
             self._undelivered.pop()
-            self._calls.cancel(self._call)
-            self._call = None
+            if entry.call is not None:
+                self._calls.cancel(entry.call)
             self._last_seq -= 1
         return iter(given_up)
 
@@ -311,7 +333,9 @@ MUTANTS: Final[tuple[Mutation, ...]] = (
     _answers_to_foreign_entries,
     _late_duplicate_is_applied,
     _sequences_are_not_in_the_snapshot,
-    _entries_under_way_are_not_awaited,
+    _entries_under_way_are_not_chained,
+    _refused_entry_counts_as_appended,
+    _refused_entry_is_not_sent_again,
     _answer_before_delivery,
     _given_up_entries_are_forgotten,
     _pages_of_several_revisions,

@@ -51,9 +51,8 @@ class Barrier(Generic[ClientT]):
         self._sent_at = 0.0
         self._held: deque[Queries[ClientT]] = deque()
         """Those that wait for their revision; the revisions rise."""
-
-    def __len__(self) -> int:
-        return sum(len(each.requests) for queue in self._queues() for each in queue)
+        self.pending: int = 0
+        """The number of clients that wait. May be read in any thread."""
 
     def _queues(self) -> tuple[deque[Queries[ClientT]], ...]:
         """Return all queues, the oldest queries first."""
@@ -62,6 +61,7 @@ class Barrier(Generic[ClientT]):
     def add(self, queries: Queries[ClientT]) -> None:
         """Hold the queries of a turn."""
         self._arrived.append(queries)
+        self.pending += len(queries.requests)
 
     def advance(self) -> None:
         """Read the head for the queries that have arrived, unless a read is on its way."""
@@ -87,10 +87,15 @@ class Barrier(Generic[ClientT]):
     def released(self, position: int) -> Iterator[Queries[ClientT]]:
         """Yield the queries that a replica with all entries up to ``position`` may answer, oldest first."""
         while self._held and self._held[0].revision <= position:
-            yield self._held.popleft()
+            yield self._taken_from(self._held)
 
     def expired(self, now: float) -> Iterator[Queries[ClientT]]:
         """Yield the queries whose deadline has passed, and give them up."""
         for queue in self._queues():
             while queue and queue[0].deadline <= now:
-                yield queue.popleft()
+                yield self._taken_from(queue)
+
+    def _taken_from(self, queue: deque[Queries[ClientT]]) -> Queries[ClientT]:
+        queries = queue.popleft()
+        self.pending -= len(queries.requests)
+        return queries

@@ -50,7 +50,7 @@ class Replica:
     def is_next(self, node: str, seq: int) -> bool:
         """Return whether the entry ``seq`` of ``node`` is to be applied; False for a late duplicate.
 
-        A node appends one entry at a time, so none can be missing. Raises ReplicationError if one is.
+        An entry is put only after the one before it, so none can be missing. Raises ReplicationError if one is.
         """
         last = self.sequences.get(node, 0)
         if seq > last + 1:

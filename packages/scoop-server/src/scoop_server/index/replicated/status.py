@@ -89,7 +89,7 @@ class NodeStatus(Generic[ClientT]):
     @property
     def pending(self) -> int:
         """The number of clients' batches without a reply."""
-        return len(self._appender) + len(self._barrier)
+        return self._appender.pending + self._barrier.pending
 
     @property
     def is_compactor(self) -> bool:
