@@ -12,7 +12,7 @@ from scoop_explorer import deferred as deferred_module
 from scoop_explorer.deferred import QUEUE_MAX, BusyError, Deferred
 
 from tests.support.data_directory import create_directory
-from tests.support.explorer import exploring
+from tests.support.explorer import WAIT_SECONDS, exploring
 
 
 class SettableIndex:
@@ -27,9 +27,10 @@ class SettableIndex:
         return question(self.graph, self.revision)
 
 
-@pytest.fixture(autouse=True)
-def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deferred_module, "WAIT_SECONDS", 0.05)
+@pytest.fixture
+def waits_for_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a question end, however busy the machine is."""
+    monkeypatch.setattr(deferred_module, "WAIT_SECONDS", WAIT_SECONDS)
 
 
 def make_deferred() -> tuple[Deferred, SettableIndex]:
@@ -37,6 +38,7 @@ def make_deferred() -> tuple[Deferred, SettableIndex]:
     return Deferred(index), index  # type: ignore[arg-type]  # only a part of it is used
 
 
+@pytest.mark.usefixtures("waits_for_answers")
 def test_an_answer_is_kept_until_the_graph_changes() -> None:
     async def run() -> None:
         deferred, index = make_deferred()
@@ -82,6 +84,7 @@ def test_a_long_question_gives_none_and_later_its_answer() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.usefixtures("waits_for_answers")
 def test_too_many_questions_are_rejected() -> None:
     async def run() -> None:
         deferred, _ = make_deferred()
@@ -100,6 +103,7 @@ def test_too_many_questions_are_rejected() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.usefixtures("waits_for_answers")
 def test_the_error_of_a_question_reaches_who_asks() -> None:
     async def run() -> None:
         deferred, _ = make_deferred()
