@@ -1,5 +1,7 @@
 """Servers with --etcd, and a real etcd."""
 
+import re
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -81,6 +83,57 @@ def test_without_etcd_changes_time_out_and_local_reads_continue(tmp_path: Path) 
             server.wait_for_log("ready again")
             with server.connect() as again:
                 assert again.ask("INDEX|mpc|gmp") == ["OK"]
+
+
+@needs_etcd
+def test_a_node_is_ready_again_when_the_quorum_returns(tmp_path: Path) -> None:
+    with EtcdCluster(tmp_path, 3) as etcd:
+        flags = ("--etcd", etcd.urls, "--admin", "127.0.0.1:0", "--commit-timeout", "60s")
+        with ServerProcess(*flags) as server, server.connect() as client:
+            assert client.ask("INDEX|gmp|") == ["OK"]
+            for member in etcd.members[:2]:
+                member.kill()
+            client.send(b"INDEX|isl|gmp\nQUERY|gmp|\n")  # which waits for the quorum
+            reason = server.wait_for_log("not ready: (.+)")[1]
+            assert reason.startswith("etcd ")
+            assert admin_answer(server, "/readyz") == (503, f"{reason}\n")
+            etcd.start(*etcd.members[:2])
+            assert client.read_answers(2) == ["OK", "OK"]
+            server.wait_for_log("ready again")
+            assert admin_answer(server, "/readyz") == (200, "ready\n")
+
+
+@needs_etcd
+def test_a_node_whose_lease_was_revoked_takes_a_new_one(etcd: EtcdCluster, prefix: str) -> None:
+    flags = ("--etcd", etcd.urls, "--etcd-prefix", prefix)
+
+    def lease_of_the_node() -> str:
+        found = re.search(
+            r'"Lease" : ([1-9][0-9]*)', etcd.etcdctl("get", "--prefix", f"{prefix}nodes/", "-w", "fields")
+        )
+        return f"{int(found[1]):x}" if found else ""
+
+    with ServerProcess(*flags) as server, server.connect() as client:
+        while not (lease := lease_of_the_node()):
+            assert client.ask("INDEX|gmp|") == ["OK"]
+        etcd.etcdctl("lease", "revoke", lease)
+        while lease_of_the_node() in {"", lease}:
+            assert client.ask("REMOVE|gmp|", "INDEX|gmp|", "QUERY|gmp|") == ["OK", "OK", "OK"]
+        while f"{prefix}compactor" not in etcd.etcdctl("get", f"{prefix}compactor", "--keys-only"):
+            assert client.ask("QUERY|gmp|") == ["OK"]
+
+
+@needs_etcd
+def test_a_reload_changes_the_log_level_of_a_node(etcd: EtcdCluster, prefix: str, tmp_path: Path) -> None:
+    config = tmp_path / "scoop.toml"
+    config.write_text("log_level = 'info'\n")
+    flags = ("--etcd", etcd.urls, "--etcd-prefix", prefix, "--config", str(config))
+    with ServerProcess(*flags) as server, server.connect() as client:
+        config.write_text("log_level = 'debug'\nreads = 'local'\n")
+        server.send_signal(signal.SIGHUP)
+        server.wait_for_log("the log level is debug")
+        server.wait_for_log("changed settings take effect at the next restart: reads")
+        assert client.ask("INDEX|gmp|", "QUERY|gmp|") == ["OK", "OK"]
 
 
 @needs_etcd

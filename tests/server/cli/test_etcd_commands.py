@@ -78,6 +78,21 @@ def test_check_finds_damage(place: tuple[str, ...], etcd: EtcdCluster) -> None:
     assert (checked.returncode, "chunk 0 of the snapshot in etcd: it has no header" in checked.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("key", ["config", "snapshot/current", "log/a1/00000000000000000001"])
+def test_an_unknown_format_ends_check_with_status_4_and_a_start_with_one_line(
+    place: tuple[str, ...], etcd: EtcdCluster, key: str
+) -> None:
+    assert restored(LINES, *place).returncode == 0
+    etcd.etcdctl("put", f"{place[-1]}{key}", "#scoop entry 2 of the future\n" if "log" in key else '{"format":2}')
+    checked, started = run_to_end("check", *place), run_to_end(*place, "--port", "0", "--log-format", "text")
+    assert (checked.returncode, started.returncode) == (4, 1)
+    assert re.fullmatch(
+        r"NEWER FORMAT: cannot read .* in etcd: it has format 2, this version reads format 1; upgrade this node\n",
+        checked.stdout,
+    )
+    assert "it has format 2, this version reads format 1; upgrade this node" in started.stderr.splitlines()[-1]
+
+
 def test_restore_needs_an_empty_prefix(place: tuple[str, ...]) -> None:
     assert restored(LINES, *place).returncode == 0
     refused = restored(LINES, *place)

@@ -223,7 +223,7 @@ def _given_up_entries_are_forgotten() -> Any:
 
     def expired(self: Appender[Any], now: float) -> Iterator[Batch[Any]]:
         given_up = list(original(self, now))
-        while self._under_way and not self._under_way[-1].batches:
+        while self._under_way and self._undelivered and not self._under_way[-1].batches:
             entry = self._under_way.pop()
             self._undelivered.pop()
             if entry.call is not None:

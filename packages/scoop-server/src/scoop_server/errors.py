@@ -50,5 +50,9 @@ class ReplicationError(ServerError):
     """The replicated index cannot be read, or this node may not or must not take part in it."""
 
 
+class FormatVersionError(ReplicationError):
+    """Something in etcd has a format that this version does not know."""
+
+
 class StandardStreamError(ServerError):
     """Standard input or output cannot be used."""

@@ -7,12 +7,12 @@ from zlib import crc32
 
 from scoop_core import encode_snapshot
 
-from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT
+from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER
 from scoop_server.cli.dump import write_dump
 from scoop_server.cli.etcd_session import EtcdSession
 from scoop_server.cli.restore import read_index
 from scoop_server.config.settings import Settings
-from scoop_server.errors import ReplicationError
+from scoop_server.errors import FormatVersionError, ReplicationError
 from scoop_server.etcd.api import Compare, Delete, Put, Range, Target, Txn
 from scoop_server.etcd.records import Config, NodeRecord, Pointer, decode_chunk, encode_chunks
 from scoop_server.index.replicated.replica import digest_of
@@ -27,7 +27,11 @@ def check_etcd(settings: Settings, out: TextIO) -> int:
     Raises ReplicationError if something is damaged or cannot be read.
     """
     with EtcdSession.open(settings.replication) as session:
-        index = session.load()
+        try:
+            index = session.load()
+        except FormatVersionError as error:
+            print(f"NEWER FORMAT: {error}", file=out)
+            return EXIT_NEWER
     packages, entries = counted(len(index.replica.graph), "package"), counted(len(index.entries), "entry", "entries")
     print(
         f"{session.name}: {packages} at revision {index.revision}, in the snapshot at revision "

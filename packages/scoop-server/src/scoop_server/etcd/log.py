@@ -28,7 +28,7 @@ from zlib import crc32
 
 from scoop_core import ENCODING
 
-from scoop_server.errors import ReplicationError
+from scoop_server.errors import FormatVersionError, ReplicationError
 
 ENTRY_VERSION: Final = 1
 
@@ -152,8 +152,8 @@ def _checksum(node: str, seq: int, header: bytes, body: bytes) -> int:
 
 
 def check_version(name: str, version: int, known: int) -> None:
-    """Raise ReplicationError if ``version``, the format of the thing ``name``, is not ``known``."""
+    """Raise FormatVersionError if ``version``, the format of the thing ``name``, is not ``known``."""
     if version != known:
-        raise ReplicationError(
+        raise FormatVersionError(
             f"cannot read {name} in etcd: it has format {version}, this version reads format {known}; upgrade this node"
         )
