@@ -21,7 +21,7 @@ def test_a_row_is_marked_where_the_client_waited_too_long() -> None:
     [row] = [row for row in run.ROWS if row.attack == "lists"]
     good = run.Figures(row, 100, 1.0, 50.0, 250.0, 250.0, 0.5)
     assert (
-        str(good) == "| lists of 12,000 names, each different from the last | 20 | 1.0 | 50.0 | 250.0 | 250.0 | 50% |"
+        str(good) == "| lists of 12,000 names, each different from the last | 500 | 1.0 | 50.0 | 250.0 | 250.0 | 50% |"
     )
     for over in (
         run.Figures(row, 100, 1.0, 50.1, 60.0, 1.0, 0.5),

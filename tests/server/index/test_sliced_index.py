@@ -8,7 +8,7 @@ from scoop_core import DependencyGraph
 
 from scoop_server.config.limits import Limits
 from scoop_server.errors import ReadOnlyError
-from scoop_server.index.sliced import RESTARTS_MAX, SlicedIndex, SocketWakeup
+from scoop_server.index.sliced import HELD_BYTES_MAX, RESTARTS_MAX, SlicedIndex, SocketWakeup
 from scoop_server.loop.client import Client
 from scoop_server.loop.shutdown import Lifecycle
 
@@ -139,6 +139,34 @@ def test_after_some_restarts_changes_wait_for_the_search_and_queries_do_not() ->
         raise AssertionError("the search is restarted without end")
     assert replies == [("c", "QUERY|0|\n", "OK\n")]
     assert [(client, answers) for client, _, answers in index.complete()] == [("a", "FAIL\n"), ("b", "OK\nOK\n")]
+
+
+def test_long_requests_that_waited_for_the_search_are_executed_a_few_per_turn() -> None:
+    index = Index()
+    index.execute(a=CLOSING)
+    number = 0
+    while index.execute(b=f"INDEX|x|\nINDEX|{CHAIN - 2}|{CHAIN - 3}{',x' * (number % 2)}\n"):
+        index.index.completed()
+        number += 1
+    text = "INDEX|y|\n" * (HELD_BYTES_MAX // 20)  # a little less than half of what a turn executes
+    assert index.execute(c=text, d=text, e=text) == []
+    executed = []
+    while index.wakeup.is_set:
+        if clients := [client for client, _, _ in index.index.completed()]:
+            executed.append(clients)
+    assert executed == [["a"], ["b", "c", "d"], ["e"]]
+
+
+def test_a_search_looks_up_many_names_in_slices() -> None:
+    index = Index(slice_visits=2)
+    names = ",".join(map(str, range(1, CHAIN)))
+    assert index.execute(a=f"INDEX|0|{names}\n") == []
+    slices, replies = 0, []
+    while index.wakeup.is_set:
+        replies = index.index.completed()
+        slices += 1
+    assert [answers for _, _, answers in replies] == ["FAIL\n"]
+    assert slices > CHAIN / 8
 
 
 def test_the_client_whose_searches_have_cost_least_comes_first() -> None:

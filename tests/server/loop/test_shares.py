@@ -84,6 +84,35 @@ def test_a_turn_executes_an_equal_share_of_lines_of_each_client() -> None:
         assert loop.wait == 1.0
 
 
+def test_long_lines_that_arrive_together_are_executed_a_few_per_turn() -> None:
+    long = b"INDEX|x|" + b"a," * 1_000 + b"a\n"
+    limits = Limits(uncounted_bytes_max=0, turn_text_bytes_max=2 * len(long))
+    with Loop(limits) as loop:
+        hostile, healthy = [loop.connect() for _ in range(7)], loop.connect()
+        for peer in hostile:
+            peer.send(long * 2)
+        order = []
+        for _ in range(7):
+            assert loop.exchange(healthy) == ANSWER
+            order.append([number for number, peer in enumerate(hostile) if peer.received()])
+        assert order == [[0, 1], [0, 1], [2, 3], [4, 5], [2, 6], [3, 4], [5, 6]], "those that wait longest come first"
+
+
+def test_many_short_lines_beside_long_ones_get_a_share_of_every_turn() -> None:
+    long = b"INDEX|x|" + b"a," * 1_000 + b"a\n"
+    with Loop(Limits(uncounted_bytes_max=0, turn_text_bytes_max=len(long))) as loop:
+        hostile, healthy = [loop.connect() for _ in range(3)], loop.connect()
+        for peer in hostile:
+            peer.send(long * 2)
+        healthy.send(QUERY * 100)
+        counts = []
+        for _ in range(4):
+            loop.turn()
+            counts.append(healthy.received().count(b"\n"))
+        assert counts[0] == 512 // len(QUERY)
+        assert sum(counts) == 100
+
+
 def test_a_client_with_queued_lines_is_not_read() -> None:
     with Loop(Limits(uncounted_bytes_max=0, turn_lines_max=2)) as loop:
         peer = loop.connect()

@@ -11,9 +11,11 @@ sort algorithm for directed acyclic graphs", 2006) without its search among the 
 index: where that moves dependents up and dependencies down, this moves dependencies into the gap below the package.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from math import inf
+from operator import length_hint
 from typing import Final, NamedTuple, Protocol
 
 from scoop_core.graph_table import EdgeTable, order_of_components
@@ -25,6 +27,10 @@ packages can be moved between any two before the lower one must be moved too."""
 _ROOM_BITS: Final = 4
 """Moved packages get a gap of at least 2 ** _ROOM_BITS times their number. The factor grows with their number, so that
 moving many packages again takes about as many changes as there are packages."""
+
+
+_NAMES_PER_VISIT: Final = 4
+"""New dependencies that cost as much as a visit: their labels are looked up, and nothing else."""
 
 
 class SearchPendingError(Exception):
@@ -222,6 +228,7 @@ class CycleSearch:
         "_lowest",
         "_order",
         "_rank",
+        "_rest",
         "_seen",
         "_unvisited",
         "_visited",
@@ -248,6 +255,8 @@ class CycleSearch:
     def _restart(self) -> None:
         """Forget everything that was visited."""
         self.result = None
+        self._rest: Iterator[str] | None = None
+        """The new dependencies that have not been looked up; None before the first one."""
         self._seen: set[str] = set()
         self._unvisited: list[tuple[int, str]] = []
         """A heap of negated labels and names; only those that have been seen."""
@@ -261,7 +270,7 @@ class CycleSearch:
 
     def _has_seen(self, name: str) -> bool:
         """Return whether the result may depend on the dependencies or the label of ``name``."""
-        return bool(self._seen) and (name in self._seen or name in self.names or name == self.package)
+        return self._rest is not None and (name in self._seen or name in self.names or name == self.package)
 
     def _implies(self, package: str, names: set[str] | frozenset[str]) -> bool:
         """Return whether this search has found a path from one of ``names`` to ``package``."""
@@ -302,7 +311,7 @@ class CycleSearch:
         """Do the same without regard to other searches, and without noticing changes of the graph."""
         if self.result is None:
             limit = self.cost + budget
-            if not self._seen and not self._begin():
+            if not self._visited and not self._begin(limit):
                 return self.result
             if not self._gap:
                 self._visit(limit)
@@ -310,14 +319,25 @@ class CycleSearch:
                 self._move(limit)
         return self.result
 
-    def _begin(self) -> bool:
+    def _begin(self, limit: float) -> bool:
+        """Look up the new dependencies; return whether that is complete, so that the visits can begin."""
         labels = self._order.labels
-        if self.package not in labels or not labels.keys() >= self.names:
+        if self._rest is None:
+            self._rest = iter(self.names)
+        floor = labels.get(self.package)
+        room = (limit - self.cost) * _NAMES_PER_VISIT
+        names = list(islice(self._rest, max(int(min(room, len(self.names))), 1)))
+        found = list(map(labels.get, names))  # once, because each look-up misses the caches of the processor
+        if floor is None or None in found:
             self.result = False  # the request will be refused for another reason
             return False
-        floor = labels[self.package]
-        self._seen = {name for name in self.names if labels[name] >= floor}
-        self._unvisited = [(-labels[name], name) for name in self._seen]
+        found_names = zip(found, names, strict=True)
+        above = [(-label, name) for label, name in found_names if label is not None and label >= floor]
+        self._unvisited += above
+        self._seen.update([name for _, name in above])
+        self.cost += len(names) // _NAMES_PER_VISIT
+        if length_hint(self._rest):
+            return False
         heapify(self._unvisited)
         return True
 

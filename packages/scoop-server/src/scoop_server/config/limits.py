@@ -20,8 +20,9 @@ _BUFFER_BYTES_MAX: Final = 1_024 * GIB
 
 _COUNT_MAX: Final = 1_000_000
 
-_READ_SHARE_BYTES_MIN: Final = 512
-"""Bytes that a turn reads from a client however many are ready: less would cost more calls than it saves."""
+_SHARE_BYTES_MIN: Final = 512
+"""Bytes that a turn reads from a client, and executes for it, however many are ready: less would cost more calls than
+it saves, and nearly every line is shorter."""
 
 
 def _limit(default: N, kind: Kind[N], name: str, meaning: str) -> N:
@@ -117,6 +118,10 @@ class Limits:
     """Lines that a turn executes, in equal shares for the clients that are ready; the rest waits for the next turn.
     Most lines take less than a microsecond."""
 
+    turn_text_bytes_max: int = 512 * KIB
+    """Bytes of lines that a turn executes, in equal shares. A line that is longer than the share of its client waits
+    until the other long ones of the turn leave room. The names of a long list cost as much as short lines."""
+
     uncounted_bytes_max: int = 128 * KIB
     """Bytes that a turn reads without counting their lines: counting takes 5% of a deeply pipelined QUERY. They hold at
     most 0.05 s of the shortest lines, after which the shares adapt to :attr:`turn_cpu_seconds_max`."""
@@ -156,11 +161,15 @@ class Limits:
 
     def read_share(self, ready: int) -> int:
         """Return how many bytes a turn reads from each of ``ready`` clients."""
-        return min(self.read_bytes_max, max(self.turn_bytes_max // ready, _READ_SHARE_BYTES_MIN))
+        return min(self.read_bytes_max, max(self.turn_bytes_max // ready, _SHARE_BYTES_MIN))
 
     def lines_share(self, ready: int) -> int:
         """Return how many lines a turn executes for each of ``ready`` clients."""
         return max(self.turn_lines_max // ready, 1)
+
+    def text_share(self, ready: int) -> int:
+        """Return how many bytes of lines a turn executes for each of ``ready`` clients."""
+        return max(self.turn_text_bytes_max // ready, _SHARE_BYTES_MIN)
 
     @property
     def drain_reads_max(self) -> int:

@@ -19,6 +19,10 @@ that arrive in it, one to try a search that has just been parked, and one for th
 
 _UNLIMITED_VISITS: Final = 2**62
 
+HELD_BYTES_MAX: Final = 65_536
+"""Bytes of requests that one turn executes of those that waited for a search to end: the longest lists, which many
+clients may have sent meanwhile, take as long as a slice."""
+
 RESTARTS_MAX: Final = 3
 """Restarts of the active search after which changes of other clients wait for its end. Otherwise it might never end,
 and all searches behind it would wait."""
@@ -125,7 +129,7 @@ class SlicedIndex(LocalIndex[ClientT]):
         self._waiting: _Queue[ClientT] = _Queue()
         self._active: _Work[ClientT] | None = None
         self._held: list[_Work[ClientT]] = []
-        """Requests with changes that arrived while the active search must not be restarted again."""
+        """Requests with changes that arrived while the active search must not be restarted again, oldest first."""
         self._costs: dict[ClientT, int] = {}
         self._lowest_cost = 0
         """The cost of a client that is not in ``_costs``."""
@@ -142,14 +146,26 @@ class SlicedIndex(LocalIndex[ClientT]):
     def completed(self) -> list[tuple[ClientT, str, str | None]]:
         """Do the next slices; return the replies of the requests that are complete with them."""
         replies: list[tuple[ClientT, str, str | None]] = []
-        if self._untried and not self._is_holding:
-            replies += self._run([self._untried.pop()[1]])
+        if not self._is_holding:
+            if self._untried:
+                replies += self._run([self._untried.pop()[1]])
+            if self._held:
+                replies += self._run(self._take_held())
         if self._active is None and self._waiting:
             self._activate()
         if (work := self._active) is not None and self._continue(work):
-            held, self._active, self._held = self._held, None, []
-            replies += self._run([work, *held])
+            self._active = None
+            replies += self._run([work])
         return replies
+
+    def _take_held(self) -> list[_Work[ClientT]]:
+        """Return the first of the requests that were held back: one, or as many as are short."""
+        size = count = 0
+        while count < len(self._held) and (not count or size + len(self._held[count].rest) <= HELD_BYTES_MAX):
+            size += len(self._held[count].rest)
+            count += 1
+        taken, self._held = self._held[:count], self._held[count:]
+        return taken
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while searches are pending."""
@@ -237,7 +253,7 @@ class SlicedIndex(LocalIndex[ClientT]):
         return None if refused else part
 
     def _update_wakeup(self) -> None:
-        if self._untried or self._waiting or self._active is not None:
+        if self._untried or self._waiting or self._held or self._active is not None:
             self._wakeup.set()
         else:
             self._wakeup.clear()

@@ -55,6 +55,8 @@ class Client:
     connection: Connection = field(init=False)
     receive: Callable[[bytes], str] = field(init=False)
     """Turns bytes that were read into complete lines. Raises :exc:`HttpRequestError`."""
+    queued_lines: str = ""
+    """Complete lines that have not been executed."""
     registered_events: int = 0
     """The events that the selector watches for; 0 if the stream is not registered."""
     watched_since: int = 0
@@ -68,7 +70,6 @@ class Client:
     """The time at which it last sent something or accepted an answer."""
     _recv: Callable[[int], bytes] = field(init=False)
     _send: Callable[[bytes | bytearray], int] = field(init=False)
-    _queued_lines: str = ""
     _unsent: bytearray = field(default_factory=bytearray)
     _accepted_late_at: float | None = None
     """The time at which it last accepted some of its unsent answers, or these began; None if nothing is unsent."""
@@ -119,16 +120,11 @@ class Client:
         self._statistics.changes_rejected += count
         return lines
 
-    def limit_lines(self, lines: str, lines_max: int) -> str:
-        """Return the first ``lines_max`` of ``lines``; queue the rest for the next turns."""
-        *first, rest = lines.split("\n", lines_max)
-        self._queued_lines = rest
-        self.phase = Phase.QUEUED if rest else Phase.OPEN
-        return "\n".join(first) + "\n"
-
-    def take_queued(self, lines_max: int) -> str:
-        """Return at most ``lines_max`` of the queued lines; OPEN again when none is left."""
-        return self.limit_lines(self._queued_lines, lines_max)
+    def queue(self, lines: str) -> bool:
+        """Queue ``lines`` for the next turns, in place of those queued so far; return whether there are any."""
+        self.queued_lines = lines
+        self.phase = Phase.QUEUED if lines else Phase.OPEN
+        return bool(lines)
 
     def park(self) -> None:
         """Wait for the index to reply."""
@@ -136,7 +132,7 @@ class Client:
 
     def unpark(self) -> None:
         """Continue after the index has replied."""
-        self.phase = Phase.QUEUED if self._queued_lines else Phase.OPEN
+        self.phase = Phase.QUEUED if self.queued_lines else Phase.OPEN
 
     def discard(self) -> bool:
         """Read once and discard the input; return whether more may follow. Raises OSError."""

@@ -26,7 +26,7 @@ _DIVISOR_MAX: Final = 64
 
 
 class Intake:
-    """Reads clients. Bytes and lines of a turn are limited in total, and each ready client gets an equal share.
+    """Reads clients, each ready one with an equal share of what a turn reads and executes.
 
     So however much others send, a client is served in every turn, and a turn stays short.
     """
@@ -54,12 +54,12 @@ class Intake:
         ready = len(events) + len(self.queue)
         if ready != self._shared_by:
             self._share(ready)
-        read_bytes_max, lines_max = self._read_share, self._lines_share
+        read_bytes_max, small_bytes_max = self._read_share, min(self._lines_share, self._text_share)
         requests: list[Request[Client]] = []
         others: list[Client] = []
-        received = 0
+        received = executed = 0
         if self.queue:
-            requests += self._take_queued(lines_max)
+            executed = self._take_queued(requests)
         for key, mask in events:
             client = key.data
             if type(client) is not Client:
@@ -82,21 +82,29 @@ class Intake:
                 if client.connection.state is not _BETWEEN_LINES and data:
                     self._clients.time_line(client)
                 if lines:
-                    if len(lines) > lines_max and received > self._uncounted_bytes_max:
-                        lines = self._limit_lines(client, lines, lines_max)
+                    size = len(lines)
+                    if size > small_bytes_max and executed + size > self._uncounted_bytes_max:
+                        lines = self._limit(client, lines, executed)
+                        if not lines:
+                            continue
+                        size = len(lines)
+                    executed += size
                     requests.append((client, lines))
                     continue
             others.append(client)
         self._statistics.bytes_received += received
-        self.is_busy = received >= _BUSY_TURN_BYTES or bool(self.queue)
+        self.is_busy = executed >= _BUSY_TURN_BYTES or bool(self.queue)
         return requests, others
 
     def _share(self, ready: int) -> None:
         """Compute the share of a turn that each of ``ready`` clients gets."""
         self._shared_by = ready
         parts = (ready or 1) * self._divisor
-        self._read_share, self._lines_share = self._limits.read_share(parts), self._limits.lines_share(parts)
-        self._uncounted_bytes_max = self._limits.uncounted_bytes_max // self._divisor
+        limits = self._limits
+        self._read_share, self._lines_share = limits.read_share(parts), limits.lines_share(parts)
+        self._text_share = limits.text_share(parts)
+        self._text_bytes_max = limits.turn_text_bytes_max // self._divisor
+        self._uncounted_bytes_max = limits.uncounted_bytes_max // self._divisor
 
     def adapt(self, cpu_seconds: float) -> None:
         """Adapt the shares to the processor time that a busy turn took after its reads.
@@ -111,21 +119,33 @@ class Intake:
             self._divisor //= 2
         self._share(self._shared_by)
 
-    def _limit_lines(self, client: Client, lines: str, lines_max: int) -> str:
-        if lines.count("\n") <= lines_max:
-            return lines
-        self.queue[client] = None
-        return client.limit_lines(lines, lines_max)
+    def _limit(self, client: Client, lines: str, executed: int) -> str:
+        """Return those of ``lines`` that this turn executes, after ``executed`` bytes; queue the rest.
 
-    def _take_queued(self, lines_max: int) -> list[Request[Client]]:
-        """Return the next lines of each queued client that is not parked."""
-        requests: list[Request[Client]] = []
+        They are the client's share, or one line that is longer, unless other long ones have used up the turn.
+        """
+        end = lines.rfind("\n", 0, self._text_share) + 1 or lines.find("\n") + 1
+        if end > self._text_share and executed >= self._text_bytes_max:
+            end = 0
+        else:
+            self.queue.pop(client, None)  # those that wait come first in the next turn
+        first = lines[:end]
+        if first.count("\n") > self._lines_share:
+            first = "\n".join(first.split("\n", self._lines_share)[:-1]) + "\n"
+        if client.queue(lines[len(first) :]):
+            self.queue[client] = None
+        return first
+
+    def _take_queued(self, requests: list[Request[Client]]) -> int:
+        """Append the next lines of each queued client that is not parked; return their size."""
+        executed = 0
         for client in list(self.queue):
-            if client.phase is Phase.QUEUED:
-                requests.append((client, client.take_queued(lines_max)))
             if client.phase is not Phase.QUEUED:
                 del self.queue[client]
-        return requests
+            elif lines := self._limit(client, client.queued_lines, executed):
+                executed += len(lines)
+                requests.append((client, lines))
+        return executed
 
     def _read_other(self, client: Client, mask: int, others: list[Client]) -> None:
         """Process an event of a client whose requests are not read now."""
