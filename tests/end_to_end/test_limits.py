@@ -105,10 +105,10 @@ def test_closed_connections_leave_no_descriptor(shared_server: ServerProcess, he
     ],
 )
 def test_a_time_out_closes_one_client(option: str, sent: bytes, reason: str) -> None:
-    with ServerProcess("--memory", option, "0.5") as server, server.connect() as healthy:
+    with ServerProcess("--memory", option, "3") as server, server.connect() as healthy:
         with server.connect() as hostile:
             hostile.send(sent)
-            hostile.socket.settimeout(0.05)
+            hostile.socket.settimeout(0.05)  # so that the healthy client sends far more often than every 3 s
             while True:
                 assert is_served(healthy)
                 try:

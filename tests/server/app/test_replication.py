@@ -2,6 +2,7 @@
 
 import re
 import signal
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.etcd_cluster import EtcdCluster, free_port, needs_etcd
-from tests.support.process import ServerProcess, run_to_end
+from tests.support.process import MODULE_COMMAND, ServerProcess, run_to_end, server_environment
 
 WITHOUT_GRPC = "import sys; sys.modules['grpc'] = None; from scoop_server.cli.main import main; sys.exit(main())"
 
@@ -166,9 +167,12 @@ def test_a_wrong_password_ends_the_start_and_is_not_shown(tmp_path: Path) -> Non
 def test_a_node_waits_for_etcd_and_can_be_stopped_meanwhile(tmp_path: Path) -> None:
     with EtcdCluster(tmp_path) as etcd:
         etcd.members[0].kill()
-        flags = ("--etcd", etcd.urls, "--port", "0", "--log-level", "debug")
-        stopped = run_to_end(*flags, command=("timeout", "-s", "TERM", "2", sys.executable, "-m", "scoop_server"))
-        assert "a signal stopped the server while it joined" in stopped.stderr
+        command = [*MODULE_COMMAND, "--etcd", etcd.urls, "--port", "0"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=server_environment()) as server:
+            assert server.stderr is not None
+            assert "cannot join yet: " in server.stderr.readline()
+            server.terminate()
+            assert "a signal stopped the server while it joined" in server.stderr.read()
 
 
 def test_without_grpc_one_line_says_what_to_install() -> None:

@@ -35,8 +35,11 @@ from scoop_server.telemetry.meter import CountingMeter, Meter
 TICK_SECONDS_MAX: Final = 0.25
 """The interval of what a node does by time: repeating what has failed, and giving up what is late."""
 
+_FIRST_REPORT_SECONDS: Final = 1.0
+"""The time after which a node that cannot join logs the reason."""
+
 _REPORT_SECONDS: Final = 10.0
-"""The interval at which a node that cannot join logs the reason."""
+"""The interval at which it repeats that."""
 
 _HOPELESS: Final = {ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, ErrorCode.INVALID}
 """Failures that waiting does not mend."""
@@ -148,7 +151,7 @@ def _start_compaction(
 
 
 def _wait_until_loaded(index: ReplicatedIndex[Client], place: str, progress: Callable[[str, int, int], None]) -> None:
-    report_at = time.monotonic() + _REPORT_SECONDS
+    report_at = time.monotonic() + _FIRST_REPORT_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(index.fileno(), selectors.EVENT_READ)
         while index.status.is_loading:
@@ -162,5 +165,5 @@ def _wait_until_loaded(index: ReplicatedIndex[Client], place: str, progress: Cal
             if failure.code in _HOPELESS:
                 raise ReplicationError(f"cannot use etcd: {failure.reason}; check the user, its role and the prefix")
             if time.monotonic() >= report_at:
-                report_at += _REPORT_SECONDS
+                report_at = time.monotonic() + _REPORT_SECONDS
                 log.warning("cannot join yet: %(reason)s", {"reason": failure.reason})
