@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Final
 from tests.replication.history import SET_UP, Operation, Order, change_line, violations
 from tests.replication.witness import Witness
 from tests.support.etcd_cluster import EtcdCluster, free_port
+from tests.support.network import CLIENTS, PEERS, Host
 from tests.support.process import MODULE_COMMAND, BlockingClient, ServerProcess, run_to_end
 
 PREFIX: Final = "/campaign/"
@@ -53,12 +54,12 @@ class Node:
 class Scene:
     """One cluster; a seed plans faults and requests."""
 
-    def __init__(self, seed: int, directory: Path) -> None:
+    def __init__(self, seed: int, directory: Path, hosts: Sequence[Host] = ()) -> None:
         self._chance = random.Random(seed)
         self._seed = seed
         self._resources = ExitStack()
         arguments = ["--quota-backend-bytes", str(QUOTA_BYTES)]
-        self._etcd = self._resources.enter_context(EtcdCluster(directory, 3, arguments=arguments))
+        self._etcd = self._resources.enter_context(EtcdCluster(directory, 3, arguments=arguments, hosts=hosts))
         flags = ["--etcd", self._etcd.urls, "--etcd-prefix", PREFIX, "--commit-timeout", "3s", "--compaction-threshold"]
         self._nodes = [Node([*flags, "20k"]) for _ in range(NODES)]
         self._witness = self._resources.enter_context(closing(Witness(self._etcd.endpoints, PREFIX)))
@@ -129,6 +130,12 @@ class Scene:
             "quota exhausted": self._quota_exhausted,
             "everything restarted": self._everything_restarted,
         }
+        if all(member.host for member in self._etcd.members):
+            faults |= {
+                "member cut off": lambda: self._member_cut_off(PEERS, CLIENTS),
+                "member cut off from members": lambda: self._member_cut_off(PEERS),
+                "member cut off from nodes": lambda: self._member_cut_off(CLIENTS),
+            }
         end = time.monotonic() + seconds
         plan = list[str]()
         while time.monotonic() < end:
@@ -168,6 +175,14 @@ class Scene:
     def _member_stopped(self) -> None:
         with self._stopped(self._chance.choice(self._etcd.members).send_signal):
             self._pause()
+
+    def _member_cut_off(self, *networks: str) -> None:
+        host = self._chance.choice(self._etcd.members).host
+        assert host is not None
+        with host.cut_off(*networks):
+            self._pause()
+            self._pause()
+        self._etcd.wait_until_healthy()
 
     def _quorum_lost(self) -> None:
         with self._stopped(*(member.send_signal for member in self._chance.sample(self._etcd.members, 2))):

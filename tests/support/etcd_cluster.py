@@ -1,4 +1,4 @@
-"""Real members of etcd as child processes, on free ports of 127.0.0.1 and in temporary directories."""
+"""Real members of etcd as child processes: on free ports of 127.0.0.1 or of hosts of their own, with temporary data."""
 
 import shutil
 import signal
@@ -13,6 +13,7 @@ from typing import Final, Self
 import pytest
 
 from tests.support.certificates import CertificateFiles
+from tests.support.network import CLIENTS, PEERS, Host
 from tests.support.process import WAIT_SECONDS
 
 _HOST: Final = "127.0.0.1"
@@ -33,7 +34,11 @@ def free_port() -> int:
 class Member:
     """One member of a cluster: a process that can be killed, paused and started again."""
 
-    def __init__(self, name: str, directory: Path, arguments: Sequence[str], tls: CertificateFiles | None) -> None:
+    def __init__(
+        self, name: str, directory: Path, arguments: Sequence[str], tls: CertificateFiles | None, host: Host | None
+    ) -> None:
+        self.host = host
+        self._client_host, self._peer_host = (host.address(CLIENTS), host.address(PEERS)) if host else (_HOST, _HOST)
         self.client_port, self.peer_port = free_port(), free_port()
         self.name = name
         self.directory = directory / name
@@ -45,12 +50,12 @@ class Member:
     @property
     def url(self) -> str:
         """The URL for clients."""
-        return f"{'https' if self._tls else 'http'}://{_HOST}:{self.client_port}"
+        return f"{'https' if self._tls else 'http'}://{self._client_host}:{self.client_port}"
 
     @property
     def peer(self) -> str:
         """The name and the URL for other members."""
-        return f"{self.name}=http://{_HOST}:{self.peer_port}"
+        return f"{self.name}=http://{self._peer_host}:{self.peer_port}"
 
     def start(self, peers: Sequence[str], state: str) -> None:
         """Start the process."""
@@ -62,6 +67,7 @@ class Member:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    *(self.host.prefix if self.host else ()),
                     "etcd", "--name", self.name, "--data-dir", str(self.directory), "--log-level", "warn",
                     "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
                     "--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url,
@@ -87,11 +93,18 @@ class EtcdCluster:
     """A cluster of ``size`` members, from the ``with`` statement to its end."""
 
     def __init__(
-        self, directory: Path, size: int = 1, *, arguments: Sequence[str] = (), tls: CertificateFiles | None = None
+        self,
+        directory: Path,
+        size: int = 1,
+        *,
+        arguments: Sequence[str] = (),
+        tls: CertificateFiles | None = None,
+        hosts: Sequence[Host] = (),
     ) -> None:
         # Without fsync, because the tests are about processes, and a shared disk would time them.
         self.members = [
-            Member(f"member{number}", directory, ["--unsafe-no-fsync", *arguments], tls) for number in range(size)
+            Member(f"member{number}", directory, ["--unsafe-no-fsync", *arguments], tls, host)
+            for number, host in enumerate(hosts or [None] * size)
         ]
         self._tls = tls
         self._peers = [member.peer for member in self.members]
