@@ -9,7 +9,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from selectors import EVENT_READ
+from typing import Any, Self
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -154,6 +155,37 @@ def test_a_handshake_and_requests_may_arrive_byte_by_byte(wire: Wire) -> None:
         assert wire.received() == (b"", False)
         wire.send(bytes([byte]))
     assert wire.received() == (ANSWER * 2, False)
+
+
+class CountingContext(ssl.SSLContext):
+    """A context that counts the connections for which OpenSSL has a state."""
+
+    count = 0
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        self.count += 1
+        return super().wrap_bio(*arguments, **options)
+
+
+def test_a_silent_connection_costs_no_state_of_openssl() -> None:
+    """An attacker opens thousands of them a second."""
+    context = CountingContext(ssl.PROTOCOL_TLS_SERVER)
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        stream = TlsStream(near, context)
+        assert stream.handshake() == EVENT_READ
+        assert context.count == 0
+        far.send(b"\x16")
+        assert stream.handshake() == EVENT_READ
+        assert context.count == 1
+
+
+def test_a_silent_connection_is_closed_without_an_alert() -> None:
+    near, far = socket.socketpair()
+    with far:
+        TlsStream(near, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)).close()
+        assert far.recv(100) == b""
 
 
 def test_a_request_in_the_same_read_as_the_end_of_the_handshake_is_answered(files: CertificateFiles) -> None:

@@ -124,11 +124,13 @@ def _check_file(path: Path) -> None:
 class TlsStream:
     """The server's side of one TLS connection, with the interface of a socket.
 
-    An error in the peer's TLS raises ConnectionAbortedError, after an alert has been sent to the peer.
+    An error in the peer's TLS raises ConnectionAbortedError, after an alert has been sent to the peer. The state of
+    OpenSSL is created when the peer's first bytes arrive, so a silent connection costs little.
     """
 
     __slots__ = (
         "_ciphertext",
+        "_context",
         "_incoming",
         "_is_shut",
         "_outgoing",
@@ -141,16 +143,21 @@ class TlsStream:
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, policy: AccessPolicy = UNRESTRICTED) -> None:
         self._socket = sock
+        self._context: ssl.SSLContext | None = context
+        """None once the state of OpenSSL exists."""
         self._policy = policy
         self.peer_subject = ""
         """A name in the client's certificate, after the handshake; empty without a certificate."""
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._ciphertext = b""
         """Encrypted bytes that were taken out of ``_outgoing`` and not sent yet."""
         self._taken = 0
         """Number of bytes offered to the next :meth:`send` that are encrypted already."""
         self._is_shut = False
+
+    def _begin(self, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._context = None
 
     def handshake(self) -> int:
         """Advance the handshake; return the events to wait for, or 0 once it is complete.
@@ -166,6 +173,10 @@ class TlsStream:
         else:
             if not arrived:
                 raise ConnectionResetError("the client disconnected before the handshake was complete")
+        if self._context is not None:
+            if not arrived:
+                return EVENT_READ
+            self._begin(self._context)
         self._incoming.write(arrived)
         awaited = 0
         try:
@@ -258,7 +269,7 @@ class TlsStream:
 
     def close(self) -> None:
         """Close the connection, after a close_notify if it can be sent without waiting."""
-        if not self._is_shut:
+        if self._context is None and not self._is_shut:
             with contextlib.suppress(OSError):
                 self.shutdown(socket.SHUT_WR)
         self._socket.close()
