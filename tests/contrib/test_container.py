@@ -90,6 +90,40 @@ def test_the_manifests_of_replication_set_existing_options() -> None:
         assert read_settings([], environment).replication.urls is not None
 
 
+def test_the_members_of_etcd_are_one_cluster_of_an_exact_version() -> None:
+    file = load("replicated.yaml")
+    assert re.fullmatch(r"\S+:v3\.[5-9]\.\d+(@sha256:[0-9a-f]{64})?", file["x-etcd"]["image"])
+    members = {name: each for name, each in file["services"].items() if name.startswith("etcd")}
+    for name, member in members.items():
+        given = member["environment"]
+        assert given["ETCD_NAME"] == name
+        assert f"{name}={given['ETCD_INITIAL_ADVERTISE_PEER_URLS']}" in given["ETCD_INITIAL_CLUSTER"].split(",")
+        assert given["ETCD_ADVERTISE_CLIENT_URLS"] in file["x-node"]["environment"]["SCOOP_ETCD"].split(",")
+        assert member["volumes"] == [f"{name}:/data"]
+    assert file["volumes"].keys() == members.keys()
+
+
+def test_the_objects_of_kubernetes_fit_together() -> None:
+    deployment, service, budget = yaml.safe_load_all((ROOT / "contrib" / "kubernetes" / "scoop.yaml").read_text())
+    pod = deployment["spec"]["template"]
+    labels = pod["metadata"]["labels"]
+    assert labels == deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"]
+    assert labels == budget["spec"]["selector"]["matchLabels"]
+    assert deployment["spec"]["replicas"] - budget["spec"]["maxUnavailable"] >= 2
+    [container] = pod["spec"]["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert service["spec"]["ports"][0]["targetPort"] in ports
+    probes = {name: each["httpGet"] for name, each in container.items() if name.endswith("Probe")}
+    assert {name: each["path"] for name, each in probes.items()} == {
+        "startupProbe": "/livez",
+        "livenessProbe": "/livez",  # not /readyz: a node that waits for etcd is not to be restarted
+        "readinessProbe": "/readyz",
+    }
+    image = variables()
+    assert [str(ports[each["port"]]) for each in probes.values()] == [image["SCOOP_ADMIN"].rpartition(":")[2]] * 3
+    assert str(ports["index"]) == image["SCOOP_PORT"]
+
+
 def test_the_server_runs_without_a_shell() -> None:
     for name, rest in instructions():
         if name in {"RUN", "ENTRYPOINT", "CMD"}:
