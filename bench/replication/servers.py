@@ -1,12 +1,13 @@
 """A real etcd that syncs, and nodes over it."""
 
+import random
 import shutil
 import socket
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,9 +28,11 @@ def is_etcd_missing() -> bool:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as briefly:
-        port: int = briefly.getsockname()[1]
-        return port
+    """Return a free port below those that Linux gives to other programs meanwhile."""
+    while True:
+        port = random.randrange(10_000, 32_768)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def _is_healthy(url: str) -> bool:

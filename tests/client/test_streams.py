@@ -28,19 +28,12 @@ from scoop_client import (
 from tests.support.certificates import CertificateFiles
 from tests.support.clients import STREAMS, Stream, index, query, remove
 from tests.support.graph_strategies import requests as any_requests
-from tests.support.process import ServerProcess
+from tests.support.process import ServerProcess, free_port
 from tests.support.scripted_server import ScriptedServer, answer_all, answer_of, lines_of, read_lines, wait_for_end
 
 OK, FAIL, ERROR = Response
 
 both = pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.__name__)
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from typing import Final
 
 from tests.replication.history import SET_UP, Operation, Order, change_line, violations
 from tests.replication.witness import Witness
-from tests.support.etcd_cluster import EtcdCluster, free_port
+from tests.support.etcd_cluster import EtcdCluster
 from tests.support.network import CLIENTS, PEERS, Host
-from tests.support.process import MODULE_COMMAND, BlockingClient, ServerProcess, run_to_end
+from tests.support.process import MODULE_COMMAND, BlockingClient, ServerProcess, free_port, run_to_end
 
 PREFIX: Final = "/campaign/"
 

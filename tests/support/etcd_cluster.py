@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -14,21 +13,13 @@ import pytest
 
 from tests.support.certificates import CertificateFiles
 from tests.support.network import CLIENTS, PEERS, Host
-from tests.support.process import WAIT_SECONDS
+from tests.support.process import WAIT_SECONDS, free_port
 
 _HOST: Final = "127.0.0.1"
 
 IS_MISSING: Final = shutil.which("etcd") is None or shutil.which("etcdctl") is None
 
 needs_etcd: Final = pytest.mark.skipif(IS_MISSING, reason="etcd or etcdctl is not installed (etcd-server, etcd-client)")
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago. etcd must know the ports of all members before it starts."""
-    with socket.socket() as sock:
-        sock.bind((_HOST, 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Member:

@@ -7,6 +7,7 @@ Nothing here sleeps: every wait is for a log line, for bytes or for the end of a
 import os
 import re
 import resource
+import secrets
 import signal
 import socket
 import ssl
@@ -16,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -51,6 +52,19 @@ def _family(address: SocketAddress) -> socket.AddressFamily:
     if isinstance(address, str):
         return socket.AF_UNIX
     return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+
+_UNASSIGNED_PORTS: Final = range(10_000, 32_768)
+"""Ports that Linux gives to no other program: it takes those from 32768 on for port 0 and for connections."""
+
+
+def free_port() -> int:
+    """Return a port on which nothing listens, and which stays free for a program that must know it before it starts."""
+    while True:
+        port = secrets.choice(_UNASSIGNED_PORTS)
+        with suppress(OSError), socket.socket() as sock:
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def server_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -181,13 +195,13 @@ class ServerProcess:
         descriptors_max: int | None = None,
         sockets: Sequence[tuple[str, socket.socket]] = (),
     ) -> None:
-        free_port = () if "--listen" in arguments else ("--port", "0")
+        any_port = () if "--listen" in arguments else ("--port", "0")
         if sockets:
             names = ":".join(name for name, _ in sockets)
             descriptors = [str(sock.fileno()) for _, sock in sockets]
             command = (sys.executable, "-c", _HAND_OVER, names, ",".join(descriptors), *command)
         self._process = subprocess.Popen(
-            [*command, *free_port, *arguments],
+            [*command, *any_port, *arguments],
             pass_fds=[sock.fileno() for _, sock in sockets],
             env=server_environment(variables),
             cwd=working_directory,

@@ -34,8 +34,8 @@ from scoop_server.etcd.api import (
 from scoop_server.etcd.cluster import Cluster, Credentials
 
 from tests.support.certificates import CertificateFiles
-from tests.support.etcd_cluster import EtcdCluster, free_port, needs_etcd
-from tests.support.process import WAIT_SECONDS
+from tests.support.etcd_cluster import EtcdCluster, needs_etcd
+from tests.support.process import WAIT_SECONDS, free_port
 
 pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
 
