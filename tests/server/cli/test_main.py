@@ -92,6 +92,31 @@ def test_each_error_has_its_status(
     assert capsys.readouterr().err == expected
 
 
+def test_out_of_memory_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from scoop_core import DependencyGraph\n"
+        "from scoop_server.cli.main import main\n"
+        "def apply_lines(self, lines, *arguments, apply=DependencyGraph.apply_lines):\n"
+        "    answers = apply(self, lines, *arguments)\n"
+        "    if 'large' in lines:\n"
+        "        raise MemoryError\n"
+        "    return answers\n"
+        "DependencyGraph.apply_lines = apply_lines\n"
+        "sys.exit(main())\n"
+    )
+    command = (sys.executable, "-c", program)
+    with ServerProcess("--data-dir", str(tmp_path / "data"), command=command) as server, server.connect() as client:
+        assert client.ask("INDEX|small|") == ["OK"]
+        client.send(b"INDEX|large|\n")
+        client.wait_until_closed()
+        assert server.wait() == 1
+        assert server.log_lines[-1].startswith("scoop-server: out of memory; ")
+        assert not any("Traceback" in line for line in server.log_lines)
+    with ServerProcess("--data-dir", str(tmp_path / "data")) as server, server.connect() as client:
+        assert client.ask("QUERY|small|", "QUERY|large|") == ["OK", "FAIL"]
+
+
 def test_the_status_of_check_is_that_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = make_data_directory(tmp_path / "data")
     assert main(["check", str(path)]) == 0

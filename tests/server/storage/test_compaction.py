@@ -13,6 +13,7 @@ import pytest
 from scoop_core import DependencyGraph
 
 from scoop_server.errors import DataDirectoryError
+from scoop_server.storage import compaction
 from scoop_server.storage.compaction import CompactionProcess, compact, main
 from scoop_server.storage.directory import DataDirectory
 
@@ -145,6 +146,16 @@ class TestTheProcess:
         )
         assert printed.count("\n") == 1
         assert "snapshot-3" not in names_in(path)
+
+    def test_out_of_memory_is_one_line_and_status_1(
+        self, directory: DataDirectory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr(compaction, "compact", fail)
+        assert main(str(directory.duplicate()), directory.path, "3", "0", "text") == 1
+        assert caplog.messages == ["compaction failed: out of memory"]
 
     def test_killing_it_leaves_everything_as_it_was(self, directory: DataDirectory) -> None:
         path = Path(directory.path)

@@ -26,6 +26,12 @@ EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 
 EXIT_BROKEN_PIPE: Final = 1
 
+EXIT_OUT_OF_MEMORY: Final = 1
+
+_OUT_OF_MEMORY: Final = (
+    "out of memory; what was acknowledged is stored as --fsync says, so give the process more memory and start again"
+)
+
 _DIRECTORY_COMMANDS: Final[Mapping[str, Callable[[str], int]]] = {
     "check": lambda path: check(path, stdio.standard_output_text()),
     "dump": lambda path: dump(path, stdio.standard_output()),
@@ -54,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ServerError as error:
         log_final_problem(str(error), log_format)
         return error.exit_status
+    except MemoryError:  # the index may be half changed, so nothing is saved: the journal has what was acknowledged
+        log_final_problem(_OUT_OF_MEMORY, log_format)
+        return EXIT_OUT_OF_MEMORY
     except KeyboardInterrupt:  # before the server handles signals, or in another command
         return EXIT_INTERRUPTED
     return 0

@@ -171,6 +171,9 @@ def main(descriptor: str, path: str, generation: str, niceness: str, log_format:
     except DataDirectoryError as error:
         log.error("compaction failed: %(problem)s", {"problem": error})
         return 1
+    except MemoryError:
+        log.error("compaction failed: out of memory")
+        return 1
     except OSError as error:
         log.error(
             "compaction failed: cannot write %(file)s: %(why)s",
