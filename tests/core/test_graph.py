@@ -380,14 +380,18 @@ class TestRebuildLines:
             (["INDEX|b|", "INDEX|a|"], ["INDEX|a|", "INDEX|b|"]),
             (["INDEX|c|", "INDEX|b|c", "INDEX|a|c,b"], ["INDEX|c|", "INDEX|b|c", "INDEX|a|b,c"]),
             (["INDEX|a|", "INDEX|a|a"], ["INDEX|a|", "INDEX|a|a"]),
-            (["INDEX|a|", "INDEX|b|a", "INDEX|a|b"], ["INDEX|b|", "INDEX|a|b", "INDEX|b|a"]),
+            (["INDEX|a|", "INDEX|b|a", "INDEX|a|b"], ["INDEX|a|", "INDEX|b|a", "INDEX|a|b"]),
             (
                 ["INDEX|a|", "INDEX|b|a", "INDEX|c|b", "INDEX|a|a,c"],
-                ["INDEX|b|", "INDEX|c|b", "INDEX|a|c", "INDEX|b|a", "INDEX|a|a,c"],
+                ["INDEX|a|", "INDEX|b|a", "INDEX|c|b", "INDEX|a|a,c"],
+            ),
+            (  # a cycle needs c, and then a, before all of their dependencies: that of a is complete by then
+                ["INDEX|a|", "INDEX|b|", "INDEX|c|a", "INDEX|b|a,c", "INDEX|a|b", "INDEX|b|a,b,c"],
+                ["INDEX|a|", "INDEX|b|a", "INDEX|c|a", "INDEX|b|a,b,c", "INDEX|a|b"],
             ),
         ],
     )
-    def test_dependencies_precede_their_dependents_and_cycles_are_closed_at_their_end(
+    def test_dependencies_precede_their_dependents_and_a_cycle_begins_with_an_incomplete_package(
         self, lines: list[str], to_lines: list[str]
     ) -> None:
         graph = graph_of(*lines)

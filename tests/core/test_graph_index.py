@@ -102,7 +102,7 @@ def test_a_plain_graph_holds_no_index_and_no_observers() -> None:
     graph = DependencyGraph.from_mapping({"a": ["a"]})
     assert not hasattr(graph, "__dict__")
     held = {slot for kind in DependencyGraph.__mro__ for slot in getattr(kind, "__slots__", ())}
-    assert held == {"_dependencies", "_dependent_counts", "_is_acyclic", "_order", "_rejects_cycles"}
+    assert held == {"_dependencies", "_dependent_counts", "_is_acyclic", "_late", "_order", "_rejects_cycles"}
     assert graph._order is None
 
 

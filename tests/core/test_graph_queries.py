@@ -149,10 +149,10 @@ class TestOrders:
         assert sorted(order) == sorted(edges)
         assert_respects_edges(order, edges)
 
-    @given(edges())
+    @given(edges(acyclic=True))
     def test_the_order_is_that_of_the_lines_that_rebuild_the_graph(self, edges: Edges) -> None:
         graph = DependencyGraph.from_mapping(edges)
-        assert graph.topological_order() == tuple(dict.fromkeys(request.package for request in graph.to_requests()))
+        assert graph.topological_order() == tuple(request.package for request in graph.to_requests())
 
     @given(edges())
     def test_edges_lead_to_earlier_layers_and_no_package_could_be_in_an_earlier_one(self, edges: Edges) -> None:

@@ -12,6 +12,7 @@ from scoop_core import (
     SNAPSHOT_VERSION,
     Command,
     DependencyGraph,
+    IndexedGraph,
     TranscriptError,
     UnsupportedFormat,
     decode_snapshot,
@@ -19,7 +20,7 @@ from scoop_core import (
     parse_request,
 )
 
-from tests.support.graph_strategies import NAMES, edges
+from tests.support.graph_strategies import NAMES, Edges, edges
 
 
 def snapshot_of(graph: DependencyGraph) -> bytes:
@@ -47,14 +48,15 @@ def graph_of(dependencies: dict[str, list[str]], order: Iterable[str] | None = N
 SMALL = graph_of({"gmp": [], "isl": ["gmp"], "cloog": ["isl", "gmp"], "a": ["b"], "b": ["a", "b"]})
 SMALL_SNAPSHOT = (
     b"#scoop snapshot 1\n"
-    b"INDEX|b|\n"
-    b"INDEX|a|b\n"
-    b"INDEX|b|a,b\n"
     b"INDEX|gmp|\n"
     b"INDEX|isl|gmp\n"
-    b"INDEX|cloog|gmp,isl\n"
-    b"#dependents 1 1 1 2 1 0\n"
-    b"#end packages 5 lines 6 crc32 %08x\n"
+    b"INDEX|cloog|isl,gmp\n"
+    b"INDEX|a|\n"
+    b"INDEX|b|a\n"
+    b"INDEX|b|a,b\n"
+    b"INDEX|a|b\n"
+    b"#dependents 2 1 0 1 1 1 1\n"
+    b"#end packages 5 lines 7 crc32 %08x\n"
 )
 
 
@@ -93,10 +95,35 @@ class TestRoundTrip:
         assert {name: set(twin.dependencies(name)) for name in twin} == {name: set(wanted[name]) for name in wanted}
 
     @given(wanted=dependencies(), data=st.data())
-    def test_equal_graphs_give_equal_bytes(self, wanted: dict[str, list[str]], data: st.DataObject) -> None:
+    def test_equal_graphs_give_equal_lines(self, wanted: dict[str, list[str]], data: st.DataObject) -> None:
         order = data.draw(st.permutations(list(wanted)))
         shuffled = {name: data.draw(st.permutations(names)) for name, names in wanted.items()}
-        assert snapshot_of(graph_of(wanted)) == snapshot_of(graph_of(shuffled, order))
+        assert list(graph_of(wanted).to_lines()) == list(graph_of(shuffled, order).to_lines())
+
+    def test_a_snapshot_keeps_the_order_of_the_packages_and_of_their_dependencies(self) -> None:
+        lines = ["INDEX|b|", "INDEX|a|", "INDEX|d|b,a", "INDEX|c|d,b,a"]
+        graph = DependencyGraph.from_lines(lines)
+        assert snapshot_of(graph).decode().splitlines()[1:5] == lines
+        assert snapshot_of(decode_snapshot(snapshot_of(graph))) == snapshot_of(graph)
+
+    def test_a_package_that_got_a_later_dependency_is_written_after_it(self) -> None:
+        graph = DependencyGraph.from_lines(["INDEX|a|", "INDEX|b|a", "INDEX|c|", "INDEX|d|", "INDEX|a|d", "INDEX|e|d"])
+        lines = ["INDEX|d|", "INDEX|a|d", "INDEX|b|a", "INDEX|c|", "INDEX|e|d"]
+        assert snapshot_of(graph).decode().splitlines()[1:6] == lines
+        assert snapshot_of(decode_snapshot(snapshot_of(graph))) == snapshot_of(graph)
+
+    @given(edges(), st.booleans())
+    @example({"a": frozenset("b"), "b": frozenset()}, False)
+    def test_each_package_comes_after_its_dependencies(self, wanted: Edges, is_copied: bool) -> None:
+        graph = IndexedGraph.from_mapping(wanted)
+        graph = graph.copy() if is_copied else IndexedGraph.from_graph(graph)
+        lines = snapshot_of(graph).decode().splitlines()
+        assert DependencyGraph.from_lines(lines) == graph  # so no line is refused
+        assert (len(lines) == len(graph) + 2 + (len(graph) > 0)) == (graph.cyclic_components() == ())
+
+    def test_packages_that_change_often_leave_no_trace(self) -> None:
+        graph = DependencyGraph.from_lines(["INDEX|a|", "INDEX|b|", "INDEX|a|b", "INDEX|a|", "REMOVE|a|", "INDEX|a|"])
+        assert graph._late == set()
 
     @given(dependencies())
     def test_a_package_is_written_once_and_again_only_on_a_cycle(self, wanted: dict[str, list[str]]) -> None:

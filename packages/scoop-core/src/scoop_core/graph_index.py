@@ -79,7 +79,7 @@ class IndexedGraph(DependencyGraph):
         """
         twin = cls.empty(reject_cycles=graph._is_acyclic)
         twin.reject_cycles = graph.reject_cycles  # of cycles that exist already, too
-        twin._load(graph._dependencies.copy(), graph._dependent_counts.copy())
+        twin._load(*graph._copies())
         return twin
 
     def to_graph(self) -> DependencyGraph:
@@ -90,7 +90,7 @@ class IndexedGraph(DependencyGraph):
         """
         twin = DependencyGraph.empty(reject_cycles=self._is_acyclic)
         twin.reject_cycles = self.reject_cycles
-        twin._load(self._dependencies.copy(), self._dependent_counts.copy())
+        twin._load(*self._copies())
         return twin
 
     def __getstate__(self) -> SlotState:
@@ -259,8 +259,8 @@ class IndexedGraph(DependencyGraph):
             names = self._dependents[name] = dict.fromkeys(names)
         return names
 
-    def _load(self, dependencies: dict[str, str], dependent_counts: dict[str, int]) -> None:
-        super()._load(dependencies, dependent_counts)
+    def _load(self, dependencies: dict[str, str], dependent_counts: dict[str, int], late: set[str] | None) -> None:
+        super()._load(dependencies, dependent_counts, late)
         # Lists, until one changes: at a million packages 4.4 s of processor time instead of 7.5 s, and 60 MB less.
         index: dict[str, list[str] | dict[str, None]] = {name: [] for name, count in dependent_counts.items() if count}
         lists = cast("dict[str, list[str]]", index)

@@ -1,6 +1,7 @@
 """A whole graph written as requests, lines of the protocol or a mapping."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
 from scoop_core.graph_requests import GraphRequests
@@ -40,9 +41,10 @@ class GraphLines(GraphRequests):
 
         >>> from scoop_core import DependencyGraph
         >>> list(DependencyGraph.from_mapping({"a": ["b"], "b": ["a", "c"], "c": []}).to_lines())
-        ['INDEX|c|', 'INDEX|b|c', 'INDEX|a|b', 'INDEX|b|a,c']
+        ['INDEX|a|', 'INDEX|c|', 'INDEX|b|a,c', 'INDEX|a|b']
         """
-        return (f"INDEX|{package}|{listed}" for package, listed in lists_in_order(self))
+        lists = {package: ",".join(self._sorted_names(package)) for package in sorted(self._dependencies)}
+        return (f"INDEX|{package}|{listed}" for package, listed in _dependencies_first(lists, lists.keys()))
 
     def to_requests(self) -> tuple[Request, ...]:
         """Return the requests of :meth:`to_lines`, as one list. O(P log P + D log D).
@@ -54,12 +56,14 @@ class GraphLines(GraphRequests):
         return tuple(map(parse_request, self.to_lines()))
 
 
-def lists_in_order(graph: GraphRequests) -> Iterator[tuple[str, str]]:
-    """Yield the package and the dependency list of each line of :meth:`GraphLines.to_lines`."""
-    written: set[str] = set()
-    for package in sorted(graph._dependencies):
-        if package not in written:
-            yield from _lists_up_to(package, graph._dependencies, written)
+def lists_in_order(graph: GraphRequests) -> Iterable[tuple[str, str]]:
+    """Return each package with its dependency list after its dependencies, in the order of ``graph`` where possible.
+
+    Packages of a cycle come as in :meth:`GraphLines.to_lines`.
+    """
+    lists = graph._dependencies
+    late = lists.keys() if graph._late is None else graph._late
+    return _dependencies_first(lists, late) if late else lists.items()
 
 
 def dependent_counts_of(graph: GraphRequests, packages: Iterable[str]) -> Iterable[int]:
@@ -67,38 +71,43 @@ def dependent_counts_of(graph: GraphRequests, packages: Iterable[str]) -> Iterab
     return map(graph._dependent_counts.__getitem__, packages)
 
 
-def _lists_up_to(package: str, dependencies: dict[str, str], written: set[str]) -> Iterator[tuple[str, str]]:
+def _dependencies_first(lists: Mapping[str, str], late: AbstractSet[str]) -> Iterator[tuple[str, str]]:
+    """Yield each package and its list after its dependencies; only those of ``late`` may precede one in ``lists``."""
+    written: set[str] = set()
+    for package, listed in lists.items():
+        if package in written:
+            continue
+        if package in late and not written.issuperset(split_names(listed)):
+            yield from _lists_up_to(package, lists, written)
+        else:
+            written.add(package)
+            yield package, listed
+
+
+def _lists_up_to(package: str, lists: Mapping[str, str], written: set[str]) -> Iterator[tuple[str, str]]:
     """Yield ``package`` and all that it needs, without those in ``written``; add them there."""
-    names = _sorted_names(dependencies[package])
-    path = [(package, names, iter(names))]
+    path = [(package, iter(split_names(lists[package])))]
     entered = {package}
-    cyclic: set[str] = set()  # packages with a dependency further up the path
-    incomplete: list[tuple[str, str]] = []
+    incomplete: dict[str, str] = {}  # the lists of packages that a cycle needs before all of their dependencies
     while path:
-        package, names, unvisited = path[-1]
+        package, unvisited = path[-1]
         for name in unvisited:
             if name in written:
                 continue
+            names = split_names(lists[name])
             if name in entered:
-                cyclic.add(package)
-                continue
-            following = _sorted_names(dependencies[name])
-            if written.issuperset(following):  # half of all packages: no need to go down there
+                incomplete[name] = ",".join(filter(written.__contains__, names))
                 written.add(name)
-                yield name, ",".join(following)
-                continue
-            entered.add(name)
-            path.append((name, following, iter(following)))
-            break
+                yield name, incomplete[name]
+            elif written.issuperset(names):  # half of all packages: no need to go down there
+                written.add(name)
+                yield name, lists[name]
+            else:
+                entered.add(name)
+                path.append((name, iter(names)))
+                break
         else:
             path.pop()
-            if package in cyclic:
-                incomplete.append((package, ",".join(names)))
-                names = [name for name in names if name in written]
             written.add(package)
-            yield package, ",".join(names)
-    yield from incomplete
-
-
-def _sorted_names(listed: str) -> list[str]:
-    return sorted(listed.split(",")) if "," in listed else [listed] if listed else []
+            if incomplete.get(package) != lists[package]:
+                yield package, lists[package]

@@ -12,8 +12,9 @@ A **snapshot** is a whole graph::
     #end packages 2 lines 2 crc32 e260d6f2
 
 - The header holds the version of the format.
-- The lines are those of :meth:`DependencyGraph.to_lines`: INDEX requests in topological order, the same bytes for
-  equal graphs.
+- The lines are INDEX requests, each answered OK: a package comes after its dependencies, and packages and dependencies
+  keep the order in which they were indexed where that allows it. Of a cycle, some packages have two lines, as in
+  :meth:`DependencyGraph.to_lines`.
 - Each note holds, for up to 4,096 of these lines in order, the number of other packages that depend on the line's
   package. A reader need not count them, which would take most of its time.
 - The trailer holds the number of packages, the number of lines (higher if there are cycles), and the checksum
@@ -98,12 +99,13 @@ def _snapshot_chunks(graph: DependencyGraph) -> Iterator[tuple[int, bytes]]:
     yield 0, b"#scoop snapshot %d\n" % SNAPSHOT_VERSION
     count = 0
     notes: list[bytes] = []
-    lists = lists_in_order(graph)
+    lists = iter(lists_in_order(graph))
     while chunk := list(islice(lists, _LINES_PER_CHUNK)):
         count += len(chunk)
         dependents = " ".join(map(str, dependent_counts_of(graph, [package for package, _ in chunk])))
         notes.append(f"#dependents {dependents}\n".encode(ENCODING))
-        yield count, "".join([f"INDEX|{package}|{listed}\n" for package, listed in chunk]).encode(ENCODING)
+        lines = "\nINDEX|".join(map("|".join, chunk))
+        yield count, f"INDEX|{lines}\n".encode(ENCODING)
     for note in notes:
         yield count, note
 
@@ -112,8 +114,8 @@ def decode_snapshot(data: bytes, *, reject_cycles: bool = False) -> DependencyGr
     """Return the graph of the snapshot ``data``.
 
     Raises :exc:`UnsupportedFormat` for another version of the format, and :exc:`TranscriptError` if ``data`` is not
-    exactly one snapshot. The checksum is trusted for two facts: each dependency is indexed, and the numbers of
-    dependents are right.
+    exactly one snapshot. The checksum is trusted for two facts: each package comes after its dependencies, and the
+    numbers of dependents are right.
 
     >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
     >>> decode_snapshot(b"".join(encode_snapshot(graph))) == graph
@@ -133,7 +135,9 @@ def decode_snapshot(data: bytes, *, reject_cycles: bool = False) -> DependencyGr
     if (line_count := data.count(b"\n", start, notes)) != lines:
         raise TranscriptError(start, f"expected {lines} lines, got {line_count}")
     numbers = _read_notes(data[notes:end], notes, lines)
-    graph = trusted_graph(*_read_lines(data, start, notes, numbers), reject_cycles=reject_cycles)
+    lists, counts = _read_lines(data, start, notes, numbers)
+    # A package with a second line is on a cycle.
+    graph = trusted_graph(lists, counts, set() if packages == lines else None, reject_cycles=reject_cycles)
     if len(graph) != packages:
         raise TranscriptError(end, f"expected {packages} packages, got {len(graph)}")
     return graph

@@ -44,7 +44,7 @@ class Replica:
         return replica
 
     def snapshot(self, size_max: int) -> Iterator[bytes]:
-        """Yield the chunks of a snapshot: the same bytes for equal replicas."""
+        """Yield the chunks of a snapshot."""
         return encode_chunks(encode_snapshot(self.graph), size_max)
 
     def is_next(self, node: str, seq: int) -> bool:
