@@ -79,8 +79,8 @@ class Connection:
         """Identifies the line that the last read left incomplete: it changes when a different line does so.
 
         A server that limits the time a line may take restarts its deadline when this changes, and has no
-        deadline while ``state`` is BETWEEN_LINES. Complete lines do not change it, so reads of whole lines
-        pay nothing for it.
+        deadline while ``state`` is BETWEEN_LINES. Complete lines do not change it, so reads of complete lines need
+        not update it.
         """
 
     def receive(self, data: bytes | bytearray | memoryview) -> str:

@@ -1,6 +1,6 @@
 """The dependency graph: a state machine that answers INDEX, REMOVE and QUERY, one at a time or in batches.
 
-This module is its public face: requests, making a graph, writing it down. :mod:`~scoop_core.graph_state` holds the
+This module is its public interface: requests and constructors. :mod:`~scoop_core.graph_state` holds the
 data and the transitions, :mod:`~scoop_core.graph_queries` and :mod:`~scoop_core.graph_requests` answer questions.
 """
 
@@ -36,7 +36,7 @@ _RESPONSES: Final = {encode_response(response): response for response in Respons
 
 
 def _are_keys(mapping: dict[str, int], names: list[str]) -> bool:
-    """Return whether all ``names``, at least one, are keys: one look-up of them all takes an eighth less than many."""
+    """Return whether all ``names``, at least one, are keys. One look-up of all takes an eighth less time than many."""
     try:
         itemgetter(*names)(mapping)
     except KeyError:
@@ -52,8 +52,8 @@ class DependencyGraph(GraphLines):
 
     A graph is a collection of names: ``name in graph`` and ``len(graph)`` are O(1), iteration is in the order
     in which the packages were indexed, and two graphs are equal if the same packages depend on the same packages,
-    in any order. It can be copied and pickled. It has no lock: threads that share one take turns, as
-    they would with a dictionary that takes several steps to change.
+    in any order. It can be copied and pickled. It has no lock: threads that share a graph must synchronize, because
+    a change takes several steps.
 
     >>> graph = DependencyGraph()
     >>> graph.index("gmp")
@@ -268,7 +268,7 @@ class DependencyGraph(GraphLines):
                 if tally is not None:
                     tally.present_queries += len(names)
                 return [OK] * len(names)
-        # apply_lines answers a QUERY at the first look, which for fewer than 1 change in 8 outweighs its call.
+        # apply_lines answers a QUERY fastest, which outweighs its call if fewer than 1 request in 8 is a change.
         if not is_one_line_each or joined.count("\rQUERY|") > borders * 7 // 8:
             return [self.apply_lines(text, changes, tally) for text in texts]
         return self._apply_each(joined[:-1].split("\n\r"), changes, tally)

@@ -56,7 +56,7 @@ def critical_path(graph: DependencyGraph, durations: Mapping[str, float], *, def
 
 
 def transitive_reduction(graph: Graph) -> Graph:
-    """Return the graph without the dependencies that follow from others: what reaches what stays the same.
+    """Return the graph without the dependencies that follow from others: each package reaches the same packages.
 
     Of a graph without cycles there is one smallest result. Within a cyclic component all dependencies are kept; of
     several between two components the first by name is kept. O(P log P + D) at best, O(P * D)

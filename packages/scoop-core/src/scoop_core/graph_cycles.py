@@ -1,6 +1,6 @@
 """Cycles in detail: each elementary cycle, and a few dependencies whose removal breaks all of them.
 
-:meth:`DependencyGraph.cyclic_components` tells which packages are on cycles; these functions look inside.
+:meth:`DependencyGraph.cyclic_components` returns the packages on cycles; these functions return cycles and edges.
 """
 
 from collections.abc import Iterator, Mapping

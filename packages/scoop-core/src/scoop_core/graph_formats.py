@@ -14,7 +14,7 @@ from scoop_core.errors import FormatError, shown
 from scoop_core.graph import DependencyGraph
 
 _LINES_AT_ONCE: Final = 4_096
-"""As many as a snapshot writes in one piece: some 200 kB."""
+"""The lines of one chunk, as in a snapshot: about 200 kB."""
 
 
 def _in_pieces(lines: Iterable[str]) -> Iterator[str]:

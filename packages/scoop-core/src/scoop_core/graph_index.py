@@ -1,6 +1,6 @@
-"""A dependency graph that keeps a reverse index, and tells observers of its changes.
+"""A dependency graph with a reverse index, which notifies observers of its changes.
 
-It is a class of its own, so that a plain graph pays for neither, in memory or in time.
+It is a class of its own, so that a plain graph has the cost of neither.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Queries on a dependency graph: neighbours, transitive neighbours, paths, orders, components, parts.
 
-They need the two dictionaries of :mod:`scoop_core.graph_state` and nothing else: no reverse index, no cache. So a
-server that only answers requests pays nothing for them, in memory or in time. Docstrings give the cost in terms of
+They need the two dictionaries of :mod:`scoop_core.graph_state` and nothing else: no reverse index, no cache. So they
+cost nothing to a server that only answers requests. Docstrings give the cost in terms of
 
 - *P*, the packages that are indexed,
 - *D*, the dependencies of all packages together,

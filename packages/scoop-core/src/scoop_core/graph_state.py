@@ -8,12 +8,12 @@ Two dictionaries hold everything, and both have every indexed package as a key:
     million packages each further look-up is a further cache miss.
 ``_dependencies``
     its dependencies, as the text that arrived: ``"gmp,isl,pkg-config"``. A repeated INDEX is then one
-    comparison, a line of a snapshot is ready-made, and the garbage collector has nothing to walk.
+    comparison, a line of a snapshot is ready-made, and the garbage collector has nothing to traverse.
 
 A package that depends on itself is not counted among its own dependents: it never blocks its own REMOVE.
 
 Every key has been checked by :func:`parse_name`, so an indexed dependency needs no further check:
-characters are only looked at in names that are not indexed.
+only the characters of names that are not indexed are checked.
 
 A graph that rejects cycles also has ``_order``, which makes most checks for a cycle short; see
 :mod:`~scoop_core.graph_order`. It is made when it is first needed.
@@ -137,7 +137,7 @@ class GraphState:
         """Answer ``lines`` one by one, up to the first whose search for a cycle is pending.
 
         The common cases are decided in place, because a call and the look-ups at its start take a sixth of the
-        time of a change. All others are left to the transitions below, which decide the same in plain words.
+        time of a change. All others are left to the transitions below, which apply the same rules in readable form.
         """
         counts, dependencies = self._dependent_counts, self._dependencies
         answers: list[str] = []
@@ -323,8 +323,8 @@ class GraphState:
     def _undo_one(self, line: str, previous: str | None) -> bool:
         """Undo the change that ``line`` made; do nothing and return False if that would leave the graph inconsistent.
 
-        So the package must be as the line left it, what it gets back must be indexed, and nothing may depend
-        on a package that goes.
+        So the package must be as the line left it, the dependencies that it gets back must be indexed, and nothing
+        may depend on a package that the undo removes.
         """
         command, _, rest = line.partition("|")
         package, _, listed = rest.partition("|")

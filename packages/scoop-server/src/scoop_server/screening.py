@@ -1,10 +1,10 @@
-"""What the server recognizes in the text of requests before it parses them: HTTP, and changes."""
+"""Screening of the text of requests before they are parsed: HTTP requests, and changes."""
 
 import re
 from typing import Final
 
 READ_ONLY_PREFIX: Final = "(read-only) "
-"""Makes a line malformed, and tells the log why."""
+"""A prefix that makes a line malformed, and by which the log recognizes the reason."""
 
 _CHANGE: Final = re.compile(r"^(?:INDEX|REMOVE)\|", re.MULTILINE)
 

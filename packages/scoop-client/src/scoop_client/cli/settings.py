@@ -1,4 +1,4 @@
-"""The settings of the command: flags override variables, these the file with named servers, and it the defaults.
+"""The settings of the command. Precedence: flags, variables, the file with named servers, defaults.
 
 The file is TOML::
 

@@ -2,7 +2,7 @@
 
 Each connection carries one request, so bytes after its head are never taken for another one. The thread that serves the
 index shares the interpreter lock with the threads here, so they accept connections no faster than their share of the
-processor allows; what must wait for that waits in the kernel.
+processor allows; other connections wait in the backlog.
 """
 
 import contextlib
@@ -249,7 +249,7 @@ def _discard_rest(connection: socket.socket) -> None:
 
 
 class _MalformedHeadError(Exception):
-    """A line of a head that intermediaries may read in another way than we do."""
+    """A line of a head that intermediaries may interpret differently."""
 
 
 class _HeadReader(io.BufferedReader):
@@ -310,7 +310,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.response_for(path)
 
     def _is_strict(self) -> bool:
-        """Return whether no other reader can take this head for another request, or for more than one."""
+        """Return whether the head is unambiguous: no other reader can see another request in it, or several."""
         fields = self.headers
         hosts, lengths = fields.get_all("Host", []), fields.get_all("Content-Length", [])
         return (

@@ -1,4 +1,4 @@
-"""Everything that may be denied to a server at its start: the data directory, certificates, addresses, descriptors."""
+"""The resources that a start claims: the data directory, certificates, addresses, descriptors."""
 
 import resource
 from collections.abc import MutableMapping
@@ -21,7 +21,7 @@ ADMIN_DESCRIPTORS: Final = 48
 """Descriptors that no client gets if there is an admin endpoint: its socket and its connections."""
 
 _HANDSHAKE_SHARE: Final = 8
-"""If descriptors are short, one in so many is for TLS handshakes: they take seconds, clients stay."""
+"""If descriptors are scarce, one in this many is for TLS handshakes: they take seconds, clients stay."""
 
 _ROOM_MIN: Final = 2
 """At least one client and one handshake, however few descriptors there are."""

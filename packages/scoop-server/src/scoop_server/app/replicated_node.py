@@ -33,7 +33,7 @@ from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.meter import CountingMeter, Meter
 
 TICK_SECONDS_MAX: Final = 0.25
-"""The interval of what a node does by time: repeating what has failed, and giving up what is late."""
+"""The interval of periodic work: repeating failed requests, and time-outs."""
 
 _FIRST_REPORT_SECONDS: Final = 1.0
 """The time after which a node that cannot join logs the reason."""
@@ -42,7 +42,7 @@ _REPORT_SECONDS: Final = 10.0
 """The interval at which it repeats that."""
 
 _HOPELESS: Final = {ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, ErrorCode.INVALID}
-"""Failures that waiting does not mend."""
+"""Failures that a retry cannot resolve."""
 
 
 @dataclass(slots=True)

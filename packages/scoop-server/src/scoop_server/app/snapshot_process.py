@@ -1,7 +1,7 @@
-"""Snapshots of the log in etcd, written by a process of its own, so that they hold up no turn of the node.
+"""Snapshots of the log in etcd, written by a separate process, so that they delay no turn of the node.
 
 The node passes the settings in one line of JSON on standard input, because arguments can be read by every user of the
-machine, and then keeps the pipe open: its end shows the process that the node is gone.
+machine, and then keeps the pipe open: its end of file shows the process that the node has exited.
 """
 
 import json
@@ -23,7 +23,7 @@ from scoop_server.index.replicated.compaction import Compaction
 from scoop_server.telemetry.logs import log, set_up_logging
 
 _NICENESS: Final = 10
-"""It stands back behind the node."""
+"""Its niceness: the node has priority."""
 
 _TICK_SECONDS: Final = 0.25
 
@@ -41,7 +41,7 @@ class SnapshotProcess:
         self._process = subprocess.Popen(  # noqa: S603  # this package's own module
             [sys.executable, "-P", "-m", __name__],
             stdin=subprocess.PIPE,
-            process_group=0,  # a key typed at a terminal is for the server, which ends its compaction itself
+            process_group=0,  # Ctrl-C at a terminal is for the server, which ends its compaction itself
         )
         given = cluster.credentials
         settings = {

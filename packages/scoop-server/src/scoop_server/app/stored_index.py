@@ -27,7 +27,7 @@ from scoop_server.telemetry.stalls import CommitWatch, WatchedStore
 
 @dataclass(frozen=True, slots=True)
 class StoredIndex:
-    """A graph and the store that keeps it."""
+    """A graph and the store that makes its changes durable."""
 
     graph: DependencyGraph
     store: JournalStore | None

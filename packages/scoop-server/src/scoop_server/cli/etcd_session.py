@@ -33,13 +33,13 @@ from scoop_server.index.replicated.replica import Replica
 _TICK_SECONDS: Final = 0.05
 
 _SILENT_SECONDS_MAX: Final = 10.0
-"""Without an answer of etcd for this long, a command gives up."""
+"""The time-out of a command that gets no answer from etcd."""
 
 _HOPELESS: Final = {
     *(ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, ErrorCode.INVALID),
     *(ErrorCode.COMPACTED, ErrorCode.NO_SPACE, ErrorCode.TOO_LARGE),
 }
-"""Failures that waiting does not mend."""
+"""Failures that a retry cannot resolve."""
 
 ResultT = TypeVar("ResultT", RangeResult, TxnResult)
 

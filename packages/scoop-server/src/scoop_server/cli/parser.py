@@ -118,7 +118,7 @@ def parse_command_line(arguments: Sequence[str]) -> CommandLine:
 def build_parsers(*, with_all: bool = True) -> tuple[_Parser, Mapping[str, _Parser]]:
     """Return the root of the tree, and the parsers of the commands.
 
-    What is not given does not appear in the namespace. The help lists all options, or only the basic ones.
+    Options that are not given are absent from the namespace. The help lists all options, or only the basic ones.
     """
     root = _Parser(
         prog=PROGRAM,

@@ -1,4 +1,4 @@
-"""The sources of settings. Flags override environment variables, these the configuration file, and it the defaults."""
+"""The sources of settings. Precedence: flags, environment variables, the configuration file, defaults."""
 
 import contextlib
 import re

@@ -1,1 +1,1 @@
-"""The index: who owns the graph, and how requests become replies."""
+"""The index: the owner of the graph, which answers requests."""

@@ -19,7 +19,7 @@ class Store(Protocol):
         """Seconds for which clients should send no more changes, because the store is behind."""
 
     def commit(self, changes: Changes) -> None:
-        """Return when ``changes`` are as durable as promised.
+        """Return when ``changes`` are as durable as the sync policy requires.
 
         Raises :exc:`ReadOnlyError` if none of them was kept, and JournalError if the server must stop.
         """
@@ -31,7 +31,7 @@ class MemoryStore:
     commit_delay: Final = 0.0
 
     def commit(self, changes: Changes) -> None:
-        """See :meth:`Store.commit`: nothing is promised."""
+        """See :meth:`Store.commit`: nothing is durable."""
 
 
 class LocalIndex(Generic[ClientT]):

@@ -20,7 +20,7 @@ _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
 class _State(enum.Enum):
     ACCEPTING = enum.auto()
     PAUSED = enum.auto()
-    """Out of descriptors or memory: waiting connections are left to the kernel."""
+    """Errors that pause accepting: no descriptors or memory are left. Connections wait in the backlog."""
     CLOSED = enum.auto()
 
 

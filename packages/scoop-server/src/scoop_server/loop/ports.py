@@ -24,8 +24,8 @@ class Index(Protocol[ClientT]):
     def execute(self, requests: Sequence[Request[ClientT]]) -> Sequence[Reply[ClientT]]:
         """Execute the requests of one turn; return the replies that may be sent now.
 
-        Everything that a returned reply reports is as durable as promised. A request without a reply here gets its
-        reply from :meth:`completed`.
+        Every change that a returned reply reports is as durable as the sync policy requires. A request without a
+        reply here gets its reply from :meth:`completed`.
         """
 
     def completed(self) -> Sequence[Reply[ClientT]]:

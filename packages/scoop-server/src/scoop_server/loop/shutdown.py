@@ -62,8 +62,8 @@ class Shutdown:
     def _hand_over(self) -> None:
         """Start draining as soon as each client has sent its first request or has had the time to.
 
-        A client that this server accepted must not be worse off than one that waits for the successor. Later requests
-        may find the connection closed, and connect again.
+        Otherwise a client that this server accepted would be disconnected unanswered, unlike one in the backlog of
+        the successor. Clients with later requests find the connection closed, and connect again.
         """
         if self.state is not Lifecycle.HANDING_OVER:
             return

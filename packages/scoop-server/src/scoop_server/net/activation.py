@@ -4,7 +4,7 @@ Descriptors from 3 on are open; ``LISTEN_FDS`` is their number, ``LISTEN_PID`` t
 ``LISTEN_FDNAMES`` their names, separated by colons; see sd_listen_fds(3).
 
 A socket named ``tls`` serves TLS; one named ``plain``, or by default after its unit (``scoop.socket``), does not. Any
-other name is rejected: a typing error must not turn TLS off. An access policy may follow, as in ``tls?read-only``; see
+other name is rejected: a typing error must not disable TLS. An access policy may follow, as in ``tls?read-only``; see
 :mod:`~scoop_server.config.access`.
 """
 

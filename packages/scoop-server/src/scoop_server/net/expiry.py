@@ -1,4 +1,4 @@
-"""The expiry of certificates, read from their DER encoding: the standard library parses no certificate of one's own."""
+"""The expiry of certificates, read from their DER encoding: the standard library parses only those of peers."""
 
 import re
 import ssl

@@ -1,7 +1,7 @@
-"""The selector of the event loop: epoll where the system has it, and as little on top of it as possible.
+"""The selector of the event loop: epoll where the system has it, with little overhead.
 
-The standard library's ``EpollSelector`` translates and filters every event in Python, which takes longer than
-anything else that a turn does for a client but the system calls. Here the keys of a turn come from one
+The standard library's ``EpollSelector`` translates and filters every event in Python, which takes longer than any
+other part of a turn except the system calls. Here the keys of a turn come from one
 comprehension; only events other than the plain "can be read" are translated. bench/ measures the difference.
 """
 
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, DefaultSelector, SelectorKey
 from typing import Any, Final
 
-_READABLE: Final = getattr(select, "EPOLLIN", 0)  # a global name is found faster, and this one is asked for each event
+_READABLE: Final = getattr(select, "EPOLLIN", 0)  # a global name: it is looked up for each event
 _READ: Final = EVENT_READ
 
 
 class EpollSelector(BaseSelector):
     """A selector on epoll, level-triggered, for registered objects that have a ``fileno``.
 
-    It does what :class:`selectors.BaseSelector` says; an error or a hang-up counts as whatever is waited for.
+    It has the interface of :class:`selectors.BaseSelector`; an error or a hang-up is reported as readiness.
     """
 
     def __init__(self) -> None:
@@ -49,10 +49,10 @@ class EpollSelector(BaseSelector):
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        """See :meth:`selectors.BaseSelector.select`; all that is ready, so that what is missing was not ready."""
+        """See :meth:`selectors.BaseSelector.select`; returns all keys that are ready, so any other was not."""
         keys = self._keys
         if timeout is None:
-            timeout = -1.0  # for epoll, without end
+            timeout = -1.0  # no time-out, for epoll
         elif timeout < 0.0:
             timeout = 0.0
         return [
@@ -75,7 +75,7 @@ def _to_epoll(events: int) -> int:
 
 
 def _from_epoll(event: int, wanted: int) -> int:
-    """Translate an event that is more than "can be read". An error or a hang-up shows in whatever is tried next."""
+    """Translate an event that is more than "can be read". The next call on the file reports an error or a hang-up."""
     events = (EVENT_READ if event & ~select.EPOLLOUT else 0) | (EVENT_WRITE if event & ~select.EPOLLIN else 0)
     return events & wanted
 

@@ -1,4 +1,4 @@
-"""The backlog of a compaction: how far the journals have outgrown what they should be, and what follows from it."""
+"""The backlog of a compaction, and its consequences: the priority of the compaction, and delays for writers."""
 
 from typing import Final
 
@@ -96,6 +96,6 @@ class Backlog:
         return DELAY_SECONDS_MAX * min(1.0, max(0.0, excess)) ** 2
 
     def niceness(self, journal_bytes: int) -> int:
-        """Return the niceness of a compaction that starts now: the later it is, the less it stands back."""
+        """Return the niceness of a compaction that starts now: the later it is, the lower."""
         lateness = (self.ratio(journal_bytes) - 1.0) / (_SLOW_AT - 1.0)
         return round(NICENESS_MAX * (1.0 - min(1.0, max(0.0, lateness))))

@@ -1,7 +1,7 @@
 """Compaction: snapshot N and the journals that follow it become a later snapshot.
 
 A function of files that are no longer changed, run by a process of its own while the server appends to the next
-journal. It neither copies the server's memory nor holds up its turns, and if it dies everything is as it was.
+journal. It neither copies the server's memory nor delays its turns, and if it dies nothing has changed.
 """
 
 import os
@@ -19,7 +19,7 @@ from scoop_server.storage.recovery import fold
 from scoop_server.telemetry.logs import log, set_up_logging
 
 NICENESS_MAX: Final = 10
-"""The priority of a compaction that is in time: it stands back behind the server."""
+"""The niceness of a compaction that is in time: the server has priority."""
 
 STALL_SECONDS: Final = 60.0
 """The time without progress after which a compaction counts as hanging: far more than any read or write of a disk
@@ -107,7 +107,7 @@ class CompactionProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=reports,
                 pass_fds=(descriptor,),
-                process_group=0,  # a key typed at a terminal is for the server, which ends its compaction itself
+                process_group=0,  # Ctrl-C at a terminal is for the server, which ends its compaction itself
             )
         except OSError:
             os.close(self._reports)

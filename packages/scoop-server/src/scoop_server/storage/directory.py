@@ -75,7 +75,7 @@ class DataDirectory:
 
     @classmethod
     def lock_for_reading(cls, path: str, files: FileSystem = OPERATING_SYSTEM) -> Self:
-        """Open a directory and keep servers off it until :meth:`close`, without changing anything in it.
+        """Open a directory and exclude servers from it until :meth:`close`, without changing anything in it.
 
         Raises :exc:`DataDirectoryError` if a server uses it.
         """

@@ -112,7 +112,7 @@ _TEMPORARY: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EM
 
 
 def is_temporary(error: OSError) -> bool:
-    """Return whether a change failed for a reason that may pass, without casting doubt on what was written before."""
+    """Return whether a change failed for a reason that may be temporary and does not affect earlier writes."""
     return error.errno in _TEMPORARY
 
 

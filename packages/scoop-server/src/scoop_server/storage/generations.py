@@ -107,7 +107,7 @@ class Generations:
         return ""
 
     def take_over(self) -> None:
-        """Make durable what was read, once: nothing may rest on a journal that is only in the page cache.
+        """Make the journal that was read durable, once: no batch may depend on one that is only in the page cache.
 
         After a sync that failed, some systems show bytes that they have not written and never will, and report the
         next sync as successful. Every other file was synced before it got its name, or before the next journal was

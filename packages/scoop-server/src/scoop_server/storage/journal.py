@@ -113,7 +113,7 @@ class Journal:
     def _is_in_place(self) -> bool:
         """Return whether the file has its name and all its bytes, and move to its end. Raises :exc:`ReadOnlyError`.
 
-        Linux records the exact time of each write that follows a look at the status of a file, which makes a commit
+        Linux records the exact time of each write that follows a stat of the file, which makes a commit
         1.5 times as expensive. These calls have no such effect, and do not notice another file of the same name.
         """
         try:

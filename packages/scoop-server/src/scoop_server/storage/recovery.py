@@ -68,7 +68,7 @@ def recover(
     """Return the content of ``directory``, None if nothing was ever kept in it.
 
     Raises :exc:`DataDirectoryError`, which names the file and the byte, if something cannot be read: a server never
-    starts with less than it had.
+    starts without acknowledged changes.
     """
     return _read(directory, _Replay(), None, progress)
 
@@ -103,7 +103,7 @@ class _Target(Protocol):
 
 
 class _Replay:
-    """Applies each request by the rules that live requests are answered by."""
+    """Applies each request by the rules for live requests."""
 
     def __init__(self) -> None:
         self._graph = DependencyGraph()

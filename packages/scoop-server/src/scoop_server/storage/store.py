@@ -111,7 +111,7 @@ class JournalStore:
     # Committing
 
     def commit(self, changes: Changes) -> None:
-        """Return when ``changes`` are as durable as was promised.
+        """Return when ``changes`` are as durable as the sync policy requires.
 
         Raises :exc:`ReadOnlyError` if nothing of them was kept, :exc:`JournalError` if the server must stop.
         """

@@ -1,4 +1,4 @@
-"""The thread that writes the log, so that nothing that logs ever waits for the reader of the log."""
+"""The thread that writes the log, so that no caller waits for the reader of the log."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-r"""The log: one line per event on stderr, as text for people or as JSON for programs, and never a flood of lines.
+r"""The log: one line per event on stderr, as text for people or as JSON for programs; similar events share a line.
 
 An event is a constant template and its fields: ``log.info("%(peer)s connected", {"peer": name})``. Text shows the
 template filled in; JSON has that as ``message`` and the fields beside it. Whatever a field holds, the line is printable

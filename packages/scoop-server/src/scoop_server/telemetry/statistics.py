@@ -128,7 +128,7 @@ class Statistics:
         """Number of dependencies of all packages."""
         self.bytes_received = 0
         self.bytes_sent = 0
-        """Bytes of answers, those included that a client has not taken yet."""
+        """Bytes of answers, including those that a client has not accepted yet."""
         self.turn_seconds = Histogram(TURN_SECONDS)
         self.commit_seconds = Histogram(COMMIT_SECONDS)
         self.commit_changes = Histogram(BATCH_CHANGES)

@@ -1,4 +1,4 @@
-"""Compaction of the log: the last snapshot and the entries after it become the next snapshot, and old entries go.
+"""Compaction of the log: the last snapshot and the entries after it become the next one, and old entries are deleted.
 
 A function of what is in etcd: it runs over a client of its own, in a process of its own, and needs nothing of the node
 that started it except the right to write. If it dies at any moment, or runs twice, everything is as it was.

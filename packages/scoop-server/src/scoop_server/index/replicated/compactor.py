@@ -83,7 +83,7 @@ class Compactor:
         return self._running is not None
 
     def tick(self, fence: int | None) -> None:
-        """Look after a compaction, or start one; ``fence`` is None while another node has the role."""
+        """Poll a running compaction, or start one; ``fence`` is None while another node has the role."""
         running = self._running
         if running is not None:
             if running.fence != fence:

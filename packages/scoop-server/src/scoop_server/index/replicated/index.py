@@ -203,7 +203,7 @@ class ReplicatedIndex(Generic[ClientT]):
     # The log
 
     def _replace(self, replica: Replica) -> None:
-        """Go on from a snapshot. It may hold entries of this node that were never delivered."""
+        """Continue from a snapshot. It may hold entries of this node that were never delivered."""
         self._replica = replica
         self._digests.note(replica.revision, replica.digest)
         skipped = self._appender.skipped(replica.sequences.get(self._settings.node, 0))

@@ -1,8 +1,8 @@
 """Following an index in etcd from outside, as a reader that is not a node: the snapshot, then each entry of the log.
 
 It has the methods of the follower of a data directory, so one program can follow either. It only reads: a user of etcd
-who may read the prefix is enough. An entry is in the log once etcd has committed it, so all that is delivered is there
-to stay, and the next reader sees it in the same order.
+who may read the prefix is enough. An entry is in the log once etcd has committed it, so delivered entries are final,
+and every reader sees them in the same order.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from scoop_server.index.replicated.replica import Replica
 from scoop_server.storage.follower import Batch, Loaded
 
 HEAD_SECONDS: Final = 1.0
-"""The interval at which the end of the log is read, which tells a watch that is stuck from a log without entries."""
+"""The interval at which the end of the log is read, which distinguishes a stuck watch from a log without entries."""
 
 SILENT_SECONDS_MAX: Final = 3.0
 """Without an answer of etcd for this long, it counts as unreachable: longer than a change of its leader."""
@@ -98,7 +98,7 @@ class _Session:
         self._follower: Follower | None = None
         """None until the configuration has been read."""
         self._order = Replica(DependencyGraph())
-        """The last entry of each node; its graph is empty, because the one who asks has it."""
+        """The last entry of each node; its graph is empty, because the caller has it."""
         self._delivered: list[Loaded | Batch] = []
         self._is_missing = False
         """True if the prefix holds no index."""
@@ -130,7 +130,7 @@ class _Session:
 
     @property
     def problem(self) -> str:
-        """The reason for which nothing can be followed; empty if there is none."""
+        """The reason why the log cannot be followed; empty while it can."""
         failure = self._calls.last_failure
         if failure is not None and self._clock() - self._calls.last_answer > SILENT_SECONDS_MAX:
             return failure.reason

@@ -1,4 +1,4 @@
-"""The state that all nodes compute alike: the graph, and the last entry of each node that is in it."""
+"""The state that is equal on all nodes at one revision: the graph, and the last entry of each node that is in it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final

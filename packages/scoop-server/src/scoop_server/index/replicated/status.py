@@ -25,7 +25,7 @@ LAG_SECONDS_MAX: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus(Generic[ClientT]):
-    """What the parts of a node know. It satisfies ``Replication`` of telemetry, so any thread may read it."""
+    """The state of a node. It satisfies ``Replication`` of telemetry, so any thread may read it."""
 
     _clock: Callable[[], float]
     _calls: Calls
