@@ -87,7 +87,7 @@ def test_ctrl_c_closes_the_connection_and_the_client_stays_usable() -> None:
         assert client.query("b").value == answer_of("|b")
 
 
-def test_a_closed_client_is_of_no_use() -> None:
+def test_a_closed_client_raises_an_error() -> None:
     client = Client("127.0.0.1:1")
     client.close()
     with pytest.raises(RuntimeError, match="the client is closed"):

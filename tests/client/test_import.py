@@ -46,7 +46,7 @@ class TestNames:
         for text in filter(None, encoded):
             assert len(text) > MAX_NAME_LENGTH or parse_name(text) == text
 
-    def test_what_cannot_be_held_is_left_out_with_a_reason(self) -> None:
+    def test_names_that_the_protocol_cannot_represent_are_left_out_with_a_reason(self) -> None:
         imported = build({"": [], "long" * 100: [], "a": ["b", "long" * 100]})
         assert imported.packages == {"a": []}
         assert [reason for _, reason in imported.left_out] == [
@@ -215,7 +215,7 @@ class TestPython:
         }
         assert imported.left_out == []
 
-    def test_what_is_not_installed_is_left_out(self, tmp_path: Path) -> None:
+    def test_packages_that_are_not_installed_are_left_out(self, tmp_path: Path) -> None:
         make_distribution(tmp_path / "lib/python3.11/site-packages", "app", "missing[extra]")
         imported = import_python([str(tmp_path)])
         assert imported.packages == {"app": []}

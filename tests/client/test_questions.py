@@ -99,7 +99,7 @@ class TestSources:
                 assert read_graph(str(tmp_path / name)) == GRAPH, name
 
     @pytest.mark.parametrize("form", ["dot", "graphml", "json"])
-    def test_what_export_prints(self, scoop: Scoop, tmp_path: Path, form: str) -> None:
+    def test_the_output_of_export(self, scoop: Scoop, tmp_path: Path, form: str) -> None:
         path = tmp_path / f"graph.{form}"
         path.write_text(scoop("export", "--format", form, "--from", "-", stdin=LIST).out)
         assert read_graph(str(path)) == GRAPH

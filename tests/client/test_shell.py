@@ -32,7 +32,7 @@ class TestPipe:
         assert requests[5].endswith(" ms")
         assert (removed_1, removed_2, result.status, result.err) == ("isl OK", "gmp OK", 1, "")
 
-    def test_mistakes_do_not_end_it(self, scoop: Scoop, address: str) -> None:
+    def test_mistakes_do_not_end_the_shell(self, scoop: Scoop, address: str) -> None:
         lines = b"frobnicate\nindex\nINDEX|a\nindex a b'\nindex caf\xe9\nindex a\n"
         result = scoop("shell", "--server", address, stdin=lines)
         assert (result.out, result.status) == ("a OK\n", 2)
@@ -139,7 +139,7 @@ def test_a_terminal_shows_a_progress_bar_and_a_table(address: str, tmp_path: Pat
             assert terminal.wait() == 0
 
 
-def test_without_the_extra_a_terminal_is_told_what_to_install(address: str, tmp_path: Path) -> None:
+def test_without_the_extra_a_terminal_shows_what_to_install(address: str, tmp_path: Path) -> None:
     program = (
         "import importlib.util, sys; find = importlib.util.find_spec; "
         "importlib.util.find_spec = lambda name: None if name in ('rich', 'prompt_toolkit') else find(name); "

@@ -212,7 +212,7 @@ class TestViolations:
         assert client.state is BROKEN
 
 
-def test_a_connection_is_of_no_use_after_its_end() -> None:
+def test_a_connection_raises_an_error_after_its_end() -> None:
     client = ClientConnection()
     client.receive_end()
     calls: dict[str, Callable[[], object]] = {

@@ -149,7 +149,7 @@ class TestMistakesOfACaller:
         assert len(graph) == 0
         assert graph.apply_lines("") == ""
 
-    def test_an_unknown_command_is_not_taken_for_another(self) -> None:
+    def test_an_unknown_command_is_not_mistaken_for_another(self) -> None:
         request = Request(cast("Command", "BOGUS"), PackageName("a"))
         with pytest.raises(AssertionError, match="BOGUS"):
             DependencyGraph().apply(request)
@@ -253,7 +253,7 @@ class TestChanges:
         answers, changes = self.changes_of(graph, "INDEX|a|b")
         assert (answers, len(changes)) == ("FAIL\n", 0)
 
-    def test_changes_stand_in_order_and_lead_an_equal_graph_to_an_equal_graph(self) -> None:
+    def test_changes_are_in_order_and_lead_an_equal_graph_to_an_equal_graph(self) -> None:
         graph, twin = graph_of("INDEX|a|"), graph_of("INDEX|a|")
         _, changes = self.changes_of(graph, "INDEX|b|a", "INDEX|c|", "INDEX|b|c", "QUERY|b|", "REMOVE|a|", "INDEX|a|b")
         assert changes.lines == ["INDEX|b|a", "INDEX|c|", "INDEX|b|c", "REMOVE|a|", "INDEX|a|b"]

@@ -89,7 +89,7 @@ class TestObservers:
         graph.remove("b")
         assert (len(events), len(others)) == (0, 1)
 
-    def test_an_observer_cannot_change_the_graph_but_ask_it(self) -> None:
+    def test_an_observer_can_query_but_not_change_the_graph(self) -> None:
         graph = small()
         graph.subscribe(lambda _: graph.dependents("a") and graph.remove("b"))
         with pytest.raises(RuntimeError, match="an observer cannot change the graph that notifies it"):

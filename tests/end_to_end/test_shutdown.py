@@ -72,7 +72,7 @@ def test_a_client_that_does_not_read_delays_the_end_by_the_drain_timeout(tmp_pat
     assert newest_snapshot(tmp_path) == snapshot_of(["INDEX|b|"])
 
 
-def test_a_second_signal_ends_the_server_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_stops_the_server_immediately(tmp_path: Path) -> None:
     with ServerProcess("--data-dir", str(tmp_path)) as server, server.connect() as healthy:
         assert healthy.ask("INDEX|b|") == ["OK"]
         with never_reading_client(server):

@@ -59,7 +59,7 @@ def test_an_answer_is_kept_until_the_graph_changes() -> None:
     asyncio.run(run())
 
 
-def test_a_long_question_gives_none_and_later_its_answer() -> None:
+def test_a_long_question_returns_none_and_later_its_answer() -> None:
     async def run() -> None:
         deferred, index = make_deferred()
         may_end = threading.Event()
@@ -104,7 +104,7 @@ def test_too_many_questions_are_rejected() -> None:
 
 
 @pytest.mark.usefixtures("waits_for_answers")
-def test_the_error_of_a_question_reaches_who_asks() -> None:
+def test_the_error_of_a_question_reaches_its_caller() -> None:
     async def run() -> None:
         deferred, _ = make_deferred()
         for _attempt in range(2):

@@ -22,7 +22,7 @@ def change(server: ServerProcess, *lines: str) -> None:
 
 
 @needs_etcd
-def test_pages_follow_the_log_and_keep_the_last_state_while_etcd_is_away(tmp_path: Path) -> None:
+def test_pages_follow_the_log_and_keep_the_last_state_while_etcd_is_unavailable(tmp_path: Path) -> None:
     pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
     with EtcdCluster(tmp_path) as etcd:
         flags = ("--etcd", etcd.urls, "--etcd-prefix", "/explored/")
@@ -76,7 +76,7 @@ def test_a_password_that_cannot_be_read_is_one_line(tmp_path: Path, capsys: pyte
     )
 
 
-def test_without_the_extra_it_tells_how_to_install_it() -> None:
+def test_without_the_extra_an_error_shows_how_to_install_it() -> None:
     command = [sys.executable, "-c", WITHOUT_GRPC, "--etcd", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
     assert ended.returncode == 2

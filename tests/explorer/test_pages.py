@@ -84,7 +84,7 @@ def test_no_page_has_inline_scripts_or_styles_or_foreign_files(explored: Explore
     assert not re.search(r'(?:src|href|action)="(?:https?:)?//', page)
 
 
-def test_it_tells_why_openssl_cannot_be_removed_and_what_would_have_to_go_first(
+def test_the_page_of_openssl_shows_why_it_cannot_be_removed_and_the_order_of_removal(
     explored: Explored, homebrew: DependencyGraph
 ) -> None:
     words = text_of(explored.page("/packages/openssl"))
@@ -246,7 +246,7 @@ def test_every_link_of_a_page_leads_to_the_package_that_it_names(hostile: Explor
 @pytest.mark.parametrize(
     "url", ["/packages/{}", "/packages?name={}", "/search?q={}", "/path?from={}&to=zzuf", "/removal/{}"]
 )
-def test_what_is_no_name_is_escaped(explored: Explored, name: str, url: str) -> None:
+def test_text_that_is_no_name_is_escaped(explored: Explored, name: str, url: str) -> None:
     response = explored.client.get(url.format(quote(name, safe="")))
     assert response.status_code == (200 if "search" in url else 404)
     assert "<script>alert" not in response.text

@@ -179,7 +179,7 @@ def test_any_sequence_of_batches_is_a_prefix_of_what_was_written_or_refused(sync
                 assert outcome(data) == journal.texts[:in_place]
 
 
-def test_what_is_left_of_earlier_journals_behind_the_end_is_dropped() -> None:
+def test_old_blocks_of_earlier_journals_after_the_end_are_dropped() -> None:
     """A file system may show, behind what a power loss has cut, what those blocks held before."""
     for stale in (FIRST.data, FIRST.batches[0], FIRST.batches[1], *FIRST.batches, b"".join(FIRST.batches)):
         for count in range(3):
@@ -188,7 +188,7 @@ def test_what_is_left_of_earlier_journals_behind_the_end_is_dropped() -> None:
             assert read(FIRST.data, kept + stale[len(kept) % 7 :]) == FIRST.texts + SECOND.texts[:count]
 
 
-def test_a_batch_of_another_history_is_never_taken_up() -> None:
+def test_a_batch_of_another_history_is_never_accepted() -> None:
     other = written([["INDEX|x|"], ["INDEX|y|x"]], generation=2, after=written([["INDEX|x|"]]).head)
     for count in range(3):
         kept = SECOND.header + b"".join(SECOND.batches[:count])

@@ -66,7 +66,7 @@ def test_a_seed_repeats_itself_in_a_process_with_a_longer_id(monkeypatch: pytest
     assert len(digests) == 1
 
 
-def test_the_command_says_which_seed_failed(
+def test_the_command_prints_the_seed_that_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_: Simulation) -> None:

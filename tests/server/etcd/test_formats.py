@@ -19,7 +19,7 @@ POINTER = Pointer(
 RECORD = NodeRecord(("[::1]:8080", "/run/scoop"), "1.2.3", 70, 0xFFFF_FFFF_FFFF_FFFF)
 
 
-def test_an_entry_survives_the_way_through_etcd() -> None:
+def test_an_entry_is_the_same_after_encoding_and_decoding() -> None:
     assert decode_entry("a1", 7, encode_entry("a1", 7, LINES)) == LINES
 
 
@@ -47,7 +47,7 @@ def test_the_key_of_another_program_is_refused() -> None:
         KEYS.parse_entry(b"/scoop/log/x")
 
 
-def test_chunks_join_to_what_was_cut() -> None:
+def test_joined_chunks_are_the_original_data() -> None:
     chunks = list(encode_chunks([b"abc", b"", b"defgh"], 3))
     assert [decode_chunk(number, chunk) for number, chunk in enumerate(chunks)] == [b"abc", b"def", b"gh"]
 
@@ -67,7 +67,7 @@ def test_old_chunks_are_deleted_and_newer_ones_never() -> None:
     assert [revision for revision in (10, 19, 20, 21, 29, 30, 31) if is_deleted(revision)] == [10, 19, 21, 29]
 
 
-def test_records_survive_the_way_through_etcd() -> None:
+def test_records_are_the_same_after_encoding_and_decoding() -> None:
     assert Pointer.decode(POINTER.encode()) == POINTER
     assert NodeRecord.decode("a1", RECORD.encode()) == RECORD
     CONFIG.check(CONFIG.encode())
@@ -112,7 +112,7 @@ def test_a_pointer_with_another_field_is_refused(change: dict[str, object], reas
         Pointer.decode(value)
 
 
-def test_what_is_no_json_object_is_refused() -> None:
+def test_other_values_than_json_objects_are_refused() -> None:
     for value in (b"", b"[]", b"\xff"):
         with pytest.raises(ReplicationError, match="it is not a JSON object"):
             Pointer.decode(value)

@@ -116,7 +116,7 @@ def test_a_range_returns_keys_in_order_with_their_attributes(caller: Caller) -> 
     assert [kv.value for kv in old.kvs] == [b"1"]
 
 
-def test_a_limited_range_says_that_there_is_more(caller: Caller) -> None:
+def test_a_limited_range_reports_that_there_are_more_keys(caller: Caller) -> None:
     caller.put(b"/a", b"1")
     caller.put(b"/b", b"1")
     result = caller.call(Range(b"/", b"0", limit=1, keys_only=True))
@@ -226,7 +226,7 @@ def test_without_any_member_requests_and_watches_are_unavailable() -> None:
         assert ended.code is ErrorCode.UNAVAILABLE
 
 
-def test_a_member_that_does_not_answer_is_left_for_another(tmp_path: Path) -> None:
+def test_a_member_that_does_not_answer_is_replaced_by_another(tmp_path: Path) -> None:
     with EtcdCluster(tmp_path, 3) as etcd, closing(Caller(Cluster(etcd.endpoints), 1.0)) as caller:
         start = caller.put(b"/a", b"1")
         watch = caller.client.submit(Watch(b"/", b"0", start))

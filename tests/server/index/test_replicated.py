@@ -247,7 +247,7 @@ def _stop_members_from_applying(world: World) -> None:
         (_stop_members_from_applying, "lagging"),
     ],
 )
-def test_a_node_says_why_it_is_not_ready(world: World, fault: Callable[[World], None], reason: str) -> None:
+def test_a_node_reports_why_it_is_not_ready(world: World, fault: Callable[[World], None], reason: str) -> None:
     index = world.start()
     world.wait()
     fault(world)
@@ -267,7 +267,7 @@ def test_the_digest_is_that_of_the_whole_graph_in_any_order() -> None:
     assert one.digest == other.digest == digest_of(one.graph) != 0
 
 
-def test_entries_that_are_gone_do_not_matter_to_a_node_with_their_snapshot(world: World) -> None:
+def test_a_node_with_the_snapshot_needs_no_deleted_entries(world: World) -> None:
     index = world.start(replace(SETTINGS, log_bytes_min=1))
     for name in "abc":
         world.answers(index, f"INDEX|{name}|\n")

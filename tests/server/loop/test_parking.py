@@ -108,7 +108,7 @@ def test_a_reply_of_none_disconnects_the_client(loop: Loop, index: DeferredIndex
     assert loop.statistics.connections_closed == {CloseReason.OUT_OF_SPACE: 1}
 
 
-def test_a_client_that_is_writable_in_the_turn_in_which_it_is_disconnected_is_left_alone(
+def test_a_client_that_is_writable_in_the_turn_in_which_it_is_disconnected_is_ignored(
     loop: Loop, index: DeferredIndex
 ) -> None:
     peer = loop.connect(send_buffer_bytes=1)

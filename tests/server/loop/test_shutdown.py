@@ -148,7 +148,7 @@ def test_the_handover_ends_after_the_limit() -> None:
 
 
 @pytest.mark.parametrize("has_successor", [False, True])
-def test_a_second_request_stops_the_server_at_once(has_successor: bool) -> None:
+def test_a_second_request_stops_the_server_immediately(has_successor: bool) -> None:
     with Loop(has_successor=has_successor) as loop:
         loop.connect_with_unsent_answers(2_000)
         loop.connect()

@@ -86,7 +86,7 @@ class TestTheFunction:
             compact(directory, 2)
 
     @pytest.mark.parametrize("generation", [5, 9])
-    def test_a_generation_whose_journals_are_not_there(self, directory: DataDirectory, generation: int) -> None:
+    def test_a_generation_without_its_journals(self, directory: DataDirectory, generation: int) -> None:
         before = contents_of(Path(directory.path))
         os.unlink(directory.file("journal", 3))
         del before["journal-3"]
@@ -117,7 +117,7 @@ class TestTheProcess:
         monkeypatch.chdir(tmp_path)
         assert wait_for(CompactionProcess(directory, 3, 0)) == 0
 
-    def test_it_ends_with_0_when_the_snapshot_is_there(self, directory: DataDirectory) -> None:
+    def test_it_ends_with_0_when_the_snapshot_is_durable(self, directory: DataDirectory) -> None:
         process = CompactionProcess(directory, 3, 0)
         assert wait_for(process) == 0
         assert directory.read("snapshot", 3) == snapshot("gmp", "make")
@@ -131,7 +131,7 @@ class TestTheProcess:
             ("snapshot-1", "{path}/snapshot-1 is missing; "),
         ],
     )
-    def test_what_cannot_be_read_is_one_line_and_status_1(
+    def test_unreadable_input_is_one_line_and_status_1(
         self, directory: DataDirectory, name: str, line: str, capfd: pytest.CaptureFixture[str]
     ) -> None:
         path = Path(directory.path)
@@ -157,7 +157,7 @@ class TestTheProcess:
         assert main(str(directory.duplicate()), directory.path, "3", "0", "text") == 1
         assert caplog.messages == ["compaction failed: out of memory"]
 
-    def test_killing_it_leaves_everything_as_it_was(self, directory: DataDirectory) -> None:
+    def test_killing_it_changes_nothing(self, directory: DataDirectory) -> None:
         path = Path(directory.path)
         # A journal that never ends is read for ever.
         (path / "journal-2").unlink()
@@ -197,7 +197,7 @@ class TestTheProcess:
         assert "snapshot-3" not in names_in(tmp_path / "data")
 
     @pytest.mark.parametrize("niceness", [0, 10])
-    def test_its_priority_is_what_the_server_says(self, directory: DataDirectory, niceness: int) -> None:
+    def test_its_priority_is_set_by_the_server(self, directory: DataDirectory, niceness: int) -> None:
         (Path(directory.path) / "journal-2").unlink()
         os.mkfifo(Path(directory.path) / "journal-2")  # it waits there
         process = CompactionProcess(directory, 3, niceness)

@@ -50,7 +50,7 @@ class TestGenerations:
         assert directory.generations("snapshot") == []
         assert directory.generations("journal") == []
 
-    def test_where_a_file_is(self, directory: DataDirectory, tmp_path: Path) -> None:
+    def test_the_path_of_a_file(self, directory: DataDirectory, tmp_path: Path) -> None:
         assert directory.file("journal", 12) == f"{tmp_path}/journal-12"
 
 
@@ -88,7 +88,7 @@ class TestReading:
 
 
 class TestWriting:
-    def test_a_file_has_its_name_when_it_is_on_disk_and_the_name_is_kept_before_anyone_hears_of_it(
+    def test_a_file_is_synced_before_its_rename_and_the_directory_before_the_return(
         self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
     ) -> None:
         assert directory.write("snapshot", 7, [b"abc", b"", b"defg"]) == 7
@@ -118,7 +118,7 @@ class TestWriting:
         assert names_in(tmp_path) == {"snapshot-7"}
         assert directory.read("snapshot", 7) == b"abc"
 
-    def test_what_another_process_is_writing_is_left_alone(self, directory: DataDirectory, tmp_path: Path) -> None:
+    def test_files_that_another_process_is_writing_are_kept(self, directory: DataDirectory, tmp_path: Path) -> None:
         other = tmp_path / f"snapshot-7.unfinished-{os.getppid()}"
         other.write_bytes(b"half")
         directory.write("snapshot", 7, [b"abc"])
@@ -132,7 +132,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("failing", [*NEW_FILE, "rename snapshot-7"])
     @pytest.mark.parametrize("is_new", [True, False])
-    def test_what_fails_leaves_everything_as_it_was(
+    def test_a_failed_write_changes_nothing(
         self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, failing: str, is_new: bool
     ) -> None:
         if not is_new:
@@ -145,7 +145,7 @@ class TestWriting:
         assert contents_of(tmp_path) == before
         assert directory.write("snapshot", 7, [b"abc"]) == 3
 
-    def test_no_space_in_the_middle_leaves_nothing(
+    def test_no_space_within_a_batch_keeps_nothing_of_it(
         self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
     ) -> None:
         files.space_left = 5
@@ -159,7 +159,7 @@ class TestWriting:
             directory.write("snapshot", 7, [b"abc"])
         assert str(failed.value.filename).startswith(str(tmp_path / "snapshot-7"))
 
-    def test_a_name_that_may_not_last_is_an_error_though_the_file_is_there(
+    def test_a_name_that_is_not_durable_is_an_error(
         self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
     ) -> None:
         files.fail(r"fsync \.")
@@ -168,7 +168,7 @@ class TestWriting:
         assert failed.value.filename == str(tmp_path)
         assert names_in(tmp_path) == {"snapshot-7"}
 
-    def test_the_first_error_is_told_where_cleaning_up_fails_too(
+    def test_the_first_error_is_raised_if_cleaning_up_fails_too(
         self, directory: DataDirectory, files: FaultyFiles
     ) -> None:
         files.fail("write snapshot-7.unfinished", errno.ENOSPC)
@@ -227,7 +227,9 @@ class TestAnotherDirectoryInItsPlace:
 
 
 class TestDeleting:
-    def test_only_what_is_superfluous_goes(self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path) -> None:
+    def test_only_superfluous_files_are_deleted(
+        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
+    ) -> None:
         superfluous = {"snapshot-1", "journal-1", "journal-2", "snapshot-9.unfinished-12", "journal-3.unfinished-1"}
         kept = {"snapshot-3", "journal-3", "journal-4", "snapshot-10", "notes", "snapshot-1.bak", "journal-01"}
         for name in (*superfluous, *kept, "lock"):
@@ -237,7 +239,7 @@ class TestDeleting:
         assert (tmp_path / "lock").exists()
         assert len(files.calls) == len(superfluous)
 
-    def test_a_failure_is_told(self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path) -> None:
+    def test_a_failed_deletion_is_raised(self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path) -> None:
         (tmp_path / "journal-1").touch()
         files.fail("unlink journal-1", errno.EROFS)
         with pytest.raises(OSError, match="Read-only file system"):

@@ -76,7 +76,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("fsync", ["always", "everysec", "never"])
-def test_what_was_answered_survives_a_kill(path: Path, fsync: str) -> None:
+def test_acknowledged_changes_survive_a_kill(path: Path, fsync: str) -> None:
     arguments = ("--data-dir", str(path), "--fsync", fsync)
     with ServerProcess(*arguments) as server, connected(server, 5) as clients:
         for number, client in enumerate(clients):
@@ -247,7 +247,7 @@ def test_no_space_for_the_snapshot_of_a_shutdown_loses_nothing(path: Path) -> No
         assert server.package_count == 2_000
 
 
-def test_no_descriptor_left_for_a_journal_is_no_room_and_not_the_end(path: Path) -> None:
+def test_without_a_descriptor_for_a_journal_changes_are_refused(path: Path) -> None:
     """A process that has resumed a directory opens a file at its first change; clients may hold all descriptors."""
     create_directory(path, DependencyGraph())
     with ServerProcess("--data-dir", str(path), descriptors_max=20) as server:
@@ -267,7 +267,7 @@ def test_no_descriptor_left_for_a_journal_is_no_room_and_not_the_end(path: Path)
 # Compaction
 
 
-def test_clients_go_on_while_a_compaction_runs(path: Path) -> None:
+def test_clients_are_served_while_a_compaction_runs(path: Path) -> None:
     with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
         index_chain(client, "old-", 300)
         server.send_signal(signal.SIGUSR1)
@@ -285,7 +285,7 @@ def test_clients_go_on_while_a_compaction_runs(path: Path) -> None:
         assert server.package_count == 300 + indexed
 
 
-def test_a_compaction_that_fails_leaves_everything_as_it_was_and_can_be_asked_for_again(path: Path) -> None:
+def test_a_failed_compaction_changes_nothing_and_can_be_requested_again(path: Path) -> None:
     with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
         index_chain(client, LONG_PREFIX, 2_000)
         set_file_size_limit(server, LESS_THAN_THEIR_SNAPSHOT)

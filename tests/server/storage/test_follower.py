@@ -164,7 +164,7 @@ def test_without_a_sync_for_each_commit_a_written_batch_is_acknowledged(path: Pa
     server.close()
 
 
-def test_it_goes_on_across_rotations(path: Path, server: Server) -> None:
+def test_it_continues_across_rotations(path: Path, server: Server) -> None:
     copy = Copy(path)
     for name in "abc":
         server.commit(f"INDEX|{name}|")
@@ -173,7 +173,7 @@ def test_it_goes_on_across_rotations(path: Path, server: Server) -> None:
     assert copy.loads == 1
 
 
-def test_it_goes_on_across_a_compaction_that_deletes_the_journal_it_reads(path: Path, server: Server) -> None:
+def test_it_continues_across_a_compaction_that_deletes_the_journal_it_reads(path: Path, server: Server) -> None:
     copy = Copy(path)
     server.commit("INDEX|a|")
     assert copy.catch_up() == ["a"]
@@ -194,7 +194,7 @@ def test_it_loads_the_snapshot_if_compactions_have_left_it_behind(path: Path, se
     assert copy.loads == 2
 
 
-def test_it_goes_on_with_the_next_server(path: Path) -> None:
+def test_it_continues_with_the_next_server(path: Path) -> None:
     copy = Copy(path)
     for name in "abc":
         server = Server(path)
@@ -204,7 +204,7 @@ def test_it_goes_on_with_the_next_server(path: Path) -> None:
     assert copy.loads == 1
 
 
-def test_it_goes_on_when_a_server_drops_an_interrupted_write(path: Path) -> None:
+def test_it_continues_when_a_server_drops_an_interrupted_write(path: Path) -> None:
     server = Server(path)
     server.commit("INDEX|a|")
     server.close()
@@ -299,7 +299,7 @@ def test_a_journal_that_was_cut_short_is_an_error(path: Path, server: Server) ->
         copy.poll()
 
 
-def test_what_one_read_does_not_hold_follows_in_the_next(
+def test_batches_beyond_one_read_follow_in_the_next(
     path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower_module, "READ_BYTES_MAX", 100)

@@ -63,7 +63,7 @@ class TestCreating:
             assert (journal.size, journal.head, journal.is_synced) == (len(header), start, True)
 
     @pytest.mark.parametrize("failing", ["create", "write", "fsync", "rename"])
-    def test_what_fails_before_it_has_its_name_leaves_nothing(
+    def test_a_failure_before_the_rename_leaves_no_file(
         self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, failing: str
     ) -> None:
         files.fail(rf"{failing} journal-1(\.unfinished)?", errno.ENOSPC)
@@ -71,7 +71,7 @@ class TestCreating:
             Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS)
         assert names_in(tmp_path) == set()
 
-    def test_a_process_without_a_descriptor_left_knows_that_there_is_no_journal(
+    def test_without_free_descriptors_it_is_known_that_no_journal_was_created(
         self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
     ) -> None:
         """Not even the directory can be listed then."""
@@ -81,7 +81,7 @@ class TestCreating:
         assert names_in(tmp_path) == set()
 
     @pytest.mark.parametrize(("failing", "verb"), [(r"fsync \.", "create"), ("open journal-1", "open")])
-    def test_what_fails_when_it_has_its_name_ends_the_process(
+    def test_a_failure_after_the_rename_ends_the_process(
         self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path, failing: str, verb: str
     ) -> None:
         """Were the journal before it continued, and this one there again after a power loss, they would not fit."""
@@ -122,9 +122,7 @@ class TestAppending:
             assert files.taken_calls() == ["write journal-1"] * 3
         assert (tmp_path / "journal-1").read_bytes() == written(BATCHES, synced=lambda _: 0).data
 
-    def test_everysec_syncs_when_it_is_told_and_vouches_for_no_more(
-        self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
-    ) -> None:
+    def test_everysec_syncs_only_on_request(self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path) -> None:
         with closing(Journal.create(directory, 1, NO_BATCH, Fsync.EVERYSEC)) as journal:
             files.taken_calls()
             journal.append(BATCHES[0])
@@ -148,7 +146,7 @@ class TestAppending:
 
 class TestNoSpace:
     @pytest.mark.parametrize("left", [0, 1, 20, 97])
-    def test_the_journal_is_cut_back_to_its_last_seal_and_goes_on_when_there_is_space(
+    def test_the_journal_is_truncated_to_its_last_seal_and_continues_when_there_is_space(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path, left: int
     ) -> None:
         journal.append(BATCHES[0])
@@ -168,7 +166,9 @@ class TestNoSpace:
         assert files.calls == COMMIT
         assert (tmp_path / "journal-1").read_bytes() == written(BATCHES[:2]).data
 
-    def test_the_cut_is_synced_before_another_journal_follows(self, journal: Journal, files: FaultyFiles) -> None:
+    def test_the_truncation_is_synced_before_another_journal_is_created(
+        self, journal: Journal, files: FaultyFiles
+    ) -> None:
         """The rest of the write may have reached the disk, and be there again after a power loss."""
         files.space_left = 20
         with pytest.raises(ReadOnlyError):
@@ -178,7 +178,7 @@ class TestNoSpace:
         assert files.calls == ["fdatasync journal-1"]
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
-    def test_space_quota_file_size_and_a_read_only_file_system_may_all_pass(
+    def test_no_space_quota_file_size_and_a_read_only_file_system_are_temporary(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path, number: int
     ) -> None:
         files.fail("write journal-1", number)
@@ -187,18 +187,14 @@ class TestNoSpace:
         journal.append(BATCHES[0])
         assert texts_in(tmp_path / "journal-1") == [text_of(BATCHES[0])]
 
-    def test_what_cannot_be_cut_back_ends_the_process(
-        self, journal: Journal, files: FaultyFiles, tmp_path: Path
-    ) -> None:
+    def test_a_failed_truncation_ends_the_process(self, journal: Journal, files: FaultyFiles, tmp_path: Path) -> None:
         files.space_left = 10
         files.fail("ftruncate journal-1")
         with pytest.raises(JournalError) as failed:
             journal.append(BATCHES[0])
         assert str(failed.value).startswith(f"cannot cut back {tmp_path}/journal-1: Input/output error; ")
 
-    def test_what_has_not_been_synced_yet_is_still_to_be_synced(
-        self, directory: DataDirectory, files: FaultyFiles
-    ) -> None:
+    def test_unsynced_batches_stay_unsynced(self, directory: DataDirectory, files: FaultyFiles) -> None:
         with closing(Journal.create(directory, 1, NO_BATCH, Fsync.EVERYSEC)) as journal:
             journal.append(BATCHES[0])
             files.space_left = 0
@@ -207,7 +203,7 @@ class TestNoSpace:
             assert not journal.is_synced
 
 
-class TestRoomSetAside:
+class TestPreallocation:
     """A batch that finds room behind the one before leaves the length of the file as it is."""
 
     ROOM = 200
@@ -217,7 +213,7 @@ class TestRoomSetAside:
         monkeypatch.setattr(journal_module, "ROOM_BYTES", self.ROOM)
         files.has_room_to_set_aside = True
 
-    def test_it_is_set_aside_for_many_batches_at_once_and_given_back_at_the_end(
+    def test_zeros_are_written_for_many_batches_and_truncated_at_the_end(
         self, directory: DataDirectory, files: FaultyFiles, tmp_path: Path
     ) -> None:
         path = tmp_path / "journal-1"
@@ -241,12 +237,12 @@ class TestRoomSetAside:
             assert len(list(reader)) == head.number
             assert (reader.head, reader.unsealed_bytes) == (head, 0)
 
-    def test_a_batch_larger_than_it_gets_as_much_as_it_needs(self, journal: Journal, tmp_path: Path) -> None:
+    def test_for_a_larger_batch_its_own_size_is_preallocated(self, journal: Journal, tmp_path: Path) -> None:
         journal.append([f"INDEX|{'n' * 250}|"])
         assert (tmp_path / "journal-1").stat().st_size == journal.size
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EOPNOTSUPP, errno.EINVAL])
-    def test_where_there_is_none_it_goes_without(
+    def test_without_space_for_it_batches_are_still_written(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path, number: int
     ) -> None:
         files.fail("pwrite journal-1", number)
@@ -255,7 +251,7 @@ class TestRoomSetAside:
         assert files.calls.count("pwrite journal-1") == 1
         assert (tmp_path / "journal-1").read_bytes() == written(BATCHES).data
 
-    def test_a_disk_that_is_too_full_for_it_may_still_have_space_for_a_batch(
+    def test_a_disk_too_full_for_it_may_still_have_space_for_a_batch(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path
     ) -> None:
         files.space_left = self.ROOM - 1
@@ -264,7 +260,7 @@ class TestRoomSetAside:
         assert files.calls == ["pwrite journal-1", "ftruncate journal-1", *COMMIT, *COMMIT]
         assert (tmp_path / "journal-1").read_bytes() == written(BATCHES[:2]).data
 
-    def test_what_little_there_was_harms_no_one_where_it_cannot_be_given_back(
+    def test_partial_preallocation_that_cannot_be_truncated_is_harmless(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path
     ) -> None:
         files.space_left = self.ROOM - 1
@@ -272,7 +268,7 @@ class TestRoomSetAside:
         journal.append(BATCHES[0])
         assert (tmp_path / "journal-1").read_bytes().rstrip(b"\0") == written(BATCHES[:1]).data
 
-    def test_a_large_batch_goes_without(
+    def test_a_large_batch_is_written_without_preallocation(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(journal_module, "ROOMY_BATCH_BYTES_MAX", len(written(BATCHES[1:2]).batches[0]))
@@ -282,14 +278,14 @@ class TestRoomSetAside:
         assert (tmp_path / "journal-1").read_bytes().rstrip(b"\0") == written(BATCHES).data
 
     @pytest.mark.parametrize("fsync", [Fsync.EVERYSEC, Fsync.NEVER])
-    def test_where_a_commit_does_not_sync_there_is_nothing_to_save(
+    def test_without_a_sync_per_commit_nothing_is_preallocated(
         self, directory: DataDirectory, tmp_path: Path, fsync: Fsync
     ) -> None:
         with closing(Journal.create(directory, 1, NO_BATCH, fsync)) as journal:
             journal.append(BATCHES[0])
             assert (tmp_path / "journal-1").stat().st_size == journal.size
 
-    def test_it_goes_when_a_failed_write_is_cut_back_and_is_set_aside_anew(
+    def test_it_is_truncated_with_a_failed_write_and_written_again(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path
     ) -> None:
         journal.append(BATCHES[0])
@@ -306,7 +302,7 @@ class TestRoomSetAside:
 
 
 class TestReadOnlyFileSystem:
-    def test_a_rest_that_cannot_be_cut_off_is_cut_off_before_the_next_batch(
+    def test_a_tail_that_cannot_be_truncated_is_truncated_before_the_next_batch(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path
     ) -> None:
         files.piece_bytes_max = 5
@@ -371,7 +367,7 @@ class TestForeignChanges:
             journal.append(BATCHES[0])
         assert not journal.is_damaged
 
-    def test_a_commit_asks_for_no_status(self, journal: Journal, files: FaultyFiles) -> None:
+    def test_a_commit_calls_no_stat(self, journal: Journal, files: FaultyFiles) -> None:
         """Linux would record the exact time of the next write, and make its sync 1.5 times as expensive."""
         files.fail("f?stat .*", times=100)
         for batch in BATCHES[:2]:

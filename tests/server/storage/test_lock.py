@@ -56,7 +56,7 @@ def test_the_lock_file_holds_the_process_id(tmp_path: Path) -> None:
     lock(tmp_path).close()
 
 
-def test_a_lock_file_alone_keeps_servers_off(tmp_path: Path) -> None:
+def test_a_lock_file_alone_excludes_servers(tmp_path: Path) -> None:
     """An earlier version locks no more than that."""
     with (tmp_path / "lock").open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -113,7 +113,7 @@ def test_a_directory_without_permissions_is_refused(tmp_path: Path, mode: int, n
 @pytest.mark.parametrize(
     "failing", [r"flock \.", "flock lock", "ftruncate lock", "pwrite lock", "create lock.trial", r"listdir \."]
 )
-def test_a_call_that_fails_is_a_refusal(tmp_path: Path, failing: str) -> None:
+def test_a_failed_call_is_a_refusal(tmp_path: Path, failing: str) -> None:
     files = FaultyFiles()
     files.fail(failing)
     assert refusal(tmp_path, files).startswith(f"cannot use the data directory {tmp_path}: Input/output error")
@@ -121,7 +121,7 @@ def test_a_call_that_fails_is_a_refusal(tmp_path: Path, failing: str) -> None:
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
 @pytest.mark.parametrize("names", [[], ["lock"]])
-def test_a_directory_that_takes_no_new_files_can_be_locked(tmp_path: Path, number: int, names: list[str]) -> None:
+def test_a_directory_without_space_for_new_files_can_be_locked(tmp_path: Path, number: int, names: list[str]) -> None:
     for name in names:
         (tmp_path / name).touch()
     files = FaultyFiles()
@@ -134,7 +134,7 @@ def test_a_directory_that_takes_no_new_files_can_be_locked(tmp_path: Path, numbe
 # Reading
 
 
-def test_readers_keep_servers_off_and_change_nothing(tmp_path: Path) -> None:
+def test_readers_exclude_servers_and_change_nothing(tmp_path: Path) -> None:
     lock(tmp_path).close()  # it leaves its process id, which is not that of the holder
     before = (tmp_path / "lock").read_bytes()
     with DataDirectory.lock_for_reading(str(tmp_path)), DataDirectory.lock_for_reading(str(tmp_path)):
@@ -146,7 +146,7 @@ def test_readers_keep_servers_off_and_change_nothing(tmp_path: Path) -> None:
     lock(tmp_path).close()
 
 
-def test_readers_are_kept_off_by_a_server(tmp_path: Path) -> None:
+def test_a_server_excludes_readers(tmp_path: Path) -> None:
     with (
         lock(tmp_path),
         pytest.raises(DataDirectoryError, match=f"in use by the server with process id {os.getpid()};"),

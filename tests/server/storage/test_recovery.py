@@ -139,7 +139,7 @@ def test_a_snapshot_and_all_journals_that_follow_it(tmp_path: Path) -> None:
     assert last.head.number == 4
 
 
-def test_what_is_superfluous_is_not_read(tmp_path: Path) -> None:
+def test_superfluous_files_are_not_read(tmp_path: Path) -> None:
     """Files that a later snapshot has made superfluous are on their way out; a start deletes them."""
     [journal] = journals_of(BATCHES[1:], first_generation=7)
     fill(tmp_path, snapshot_7=snapshot_of(graph_after(BATCHES[0])), journal_7=journal.data)
@@ -184,7 +184,7 @@ def test_a_snapshot_without_its_journal(tmp_path: Path, generation: int, graph: 
     assert refusal(tmp_path) == f"{tmp_path}/journal-{generation} is missing; {WAY_OUT} {tmp_path}"
 
 
-def test_a_snapshot_whose_own_journal_is_gone_and_a_later_one_is_not(tmp_path: Path) -> None:
+def test_a_snapshot_whose_journal_is_missing_before_a_later_one(tmp_path: Path) -> None:
     first, second = journals_of(BATCHES[:2], BATCHES[2:])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_2=second.data)
     assert refusal(tmp_path) == f"{tmp_path}/journal-1 is missing; {WAY_OUT} {tmp_path}"
@@ -246,7 +246,7 @@ def test_a_journal_of_another_directory_does_not_fit(tmp_path: Path) -> None:
     assert refusal(tmp_path).startswith(f"cannot read {tmp_path}/journal-2: byte 0: it continues batch 2, but ")
 
 
-def test_a_journal_under_the_name_of_another_is_told_by_its_header(tmp_path: Path) -> None:
+def test_a_journal_under_the_name_of_another_is_detected_by_its_header(tmp_path: Path) -> None:
     journals = journals_of(BATCHES[:1], BATCHES[1:2], BATCHES[2:3], BATCHES[3:])
     fill(tmp_path, snapshot_3=snapshot_of(graph_after(*BATCHES[:2])))
     fill(tmp_path, journal_3=journals[2].data, journal_4=journals[2].data)
@@ -260,7 +260,7 @@ def test_a_journal_under_the_name_of_another_is_told_by_its_header(tmp_path: Pat
 @pytest.mark.parametrize(
     "line", ["INDEX|gmp|", "REMOVE|nothing|", "INDEX|x|missing", "REMOVE|gmp|", "nonsense", "QUERY|gmp|"]
 )
-def test_a_batch_that_holds_a_request_that_changes_nothing_is_no_batch(tmp_path: Path, line: str) -> None:
+def test_a_batch_with_a_request_that_changes_nothing_is_refused(tmp_path: Path, line: str) -> None:
     """With the checksum right: the journal and its snapshot do not belong together, or a program has written it."""
     journal = written([BATCHES[0], ["INDEX|new|", line]])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=journal.data)
@@ -270,14 +270,14 @@ def test_a_batch_that_holds_a_request_that_changes_nothing_is_no_batch(tmp_path:
     )
 
 
-def test_a_snapshot_of_another_moment_is_told_by_a_request_that_changes_nothing(tmp_path: Path) -> None:
+def test_a_snapshot_of_another_moment_is_detected_by_a_request_that_changes_nothing(tmp_path: Path) -> None:
     [journal] = journals_of(BATCHES)
     fill(tmp_path, snapshot_1=snapshot_of(graph_after(BATCHES[0])), journal_1=journal.data)
     assert f"journal-1: byte {journal.ends[0]}: batch 1 holds a request that changes nothing" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["snapshot-1", "journal-1"])
-def test_a_newer_format_is_refused_plainly(tmp_path: Path, name: str) -> None:
+def test_a_newer_format_is_refused_with_its_version(tmp_path: Path, name: str) -> None:
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=written([]).data)
     kind = name.partition("-")[0]
     (tmp_path / name).write_bytes(b"#scoop %s 2 as a later version writes it\n" % kind.encode())
@@ -309,7 +309,7 @@ def test_a_file_that_cannot_be_read_is_a_refusal_and_never_an_empty_index(tmp_pa
         (lambda _: 1, "batch 3 is damaged, and the seal of batch 4 proves that it was not synced"),
     ],
 )
-def test_a_later_seal_tells_whether_a_broken_batch_was_on_disk(
+def test_a_later_seal_shows_whether_a_broken_batch_was_on_disk(
     tmp_path: Path, synced: Callable[[int], int], reason: str | None
 ) -> None:
     journal = written(BATCHES, synced=synced)
@@ -321,7 +321,7 @@ def test_a_later_seal_tells_whether_a_broken_batch_was_on_disk(
         assert found(tmp_path).unsealed_reason == reason
 
 
-def test_room_that_was_set_aside_and_never_filled_is_no_tail(tmp_path: Path) -> None:
+def test_preallocated_zeros_are_no_tail(tmp_path: Path) -> None:
     """A server that is killed may leave it behind its last journal, and behind the one before."""
     first, second = journals_of(BATCHES[:2], BATCHES[2:])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data + bytes(1_000), journal_2=second.data + bytes(100))
@@ -334,7 +334,7 @@ def test_room_that_was_set_aside_and_never_filled_is_no_tail(tmp_path: Path) -> 
 # How far it has come
 
 
-def test_progress_is_told_file_by_file_and_batch_by_batch(tmp_path: Path) -> None:
+def test_progress_is_reported_for_each_file_and_batch(tmp_path: Path) -> None:
     first, second = journals_of(BATCHES[:3], BATCHES[3:])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data, journal_2=second.data + b"tail")
     told: list[tuple[str, int, int]] = []
@@ -378,7 +378,7 @@ def test_a_journal_before_the_last_one_cut_anywhere_is_refused(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["snapshot-1", "journal-1", "journal-2"])
-def test_a_bit_turned_over_anywhere_is_a_refusal_or_drops_the_last_batch(tmp_path: Path, name: str) -> None:
+def test_a_flipped_bit_anywhere_is_a_refusal_or_drops_the_last_batch(tmp_path: Path, name: str) -> None:
     """And in no case a state that never was: only the last batch is not vouched for by anything after it."""
     snapshot = snapshot_of(graph_after(BATCHES[0]))
     first = written(BATCHES[1:2])

@@ -114,7 +114,7 @@ def test_committed_changes_are_there_again_without_a_save(bench: Bench, fsync: F
         assert opened.graph.dependencies("a") == ("a",)
 
 
-def test_what_was_read_is_written_again_before_it_is_served(bench: Bench) -> None:
+def test_the_journal_that_was_read_is_written_again_before_it_is_served(bench: Bench) -> None:
     """After a sync that failed, the page cache shows bytes that are not on disk and never will be."""
     with bench.open() as opened:
         opened.commit("INDEX|a|")
@@ -155,7 +155,9 @@ def test_a_journal_without_batches_is_written_again_too(bench: Bench, tail: byte
     assert journal.stat().st_ino != before
 
 
-def test_a_tail_is_dropped_with_what_the_seals_tell_about_it(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_tail_is_dropped_and_the_log_has_the_evidence_of_the_seals(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     with bench.open() as opened:
         opened.commit("INDEX|a|")
     journal = bench.path / "journal-1"
@@ -171,7 +173,7 @@ def test_a_tail_is_dropped_with_what_the_seals_tell_about_it(bench: Bench, caplo
         assert caplog.messages == ([dropped] if any(tail) else [])  # zeros are room that was never filled
 
 
-def test_superfluous_files_are_deleted_once_what_counts_is_durable(bench: Bench) -> None:
+def test_superfluous_files_are_deleted_once_the_newer_ones_are_durable(bench: Bench) -> None:
     with bench.open() as opened:
         opened.commit("INDEX|a|")
         opened.save()
@@ -232,7 +234,7 @@ def test_a_journal_that_cannot_be_made_durable_is_one_line(bench: Bench, failing
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
-def test_a_start_on_a_disk_that_takes_nothing_serves_queries(
+def test_a_start_on_a_full_or_read_only_disk_serves_queries(
     bench: Bench, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
     with bench.open() as opened:
@@ -302,7 +304,7 @@ def test_a_later_process_creates_a_journal_of_its_own_with_its_first_commit(benc
 # Changes are refused
 
 
-def test_without_space_nothing_is_kept_and_with_space_it_goes_on(
+def test_without_space_nothing_is_kept_and_with_space_changes_are_accepted_again(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = bench.path / "journal-1"
@@ -430,7 +432,7 @@ def test_a_removed_directory_is_created_again_by_the_save(bench: Bench, caplog: 
         assert opened.graph == graph_of("a")
 
 
-def test_another_index_in_place_of_a_removed_directory_is_left_alone(bench: Bench) -> None:
+def test_another_index_in_place_of_a_removed_directory_is_not_changed(bench: Bench) -> None:
     with bench.open() as opened:
         opened.commit("INDEX|a|")
         shutil.rmtree(bench.path)
@@ -590,7 +592,7 @@ def test_a_save_without_space_loses_nothing(bench: Bench, failing: str) -> None:
         assert opened.graph == graph_of("a")
 
 
-def test_a_save_that_fails_after_the_journal_was_removed_says_that_it_is_lost(bench: Bench) -> None:
+def test_a_failed_save_after_the_journal_was_removed_reports_the_loss(bench: Bench) -> None:
     with bench.open() as opened:
         opened.commit("INDEX|a|")
         (bench.path / "journal-1").unlink()

@@ -186,7 +186,9 @@ def test_a_failed_compaction_changes_nothing_and_is_repeated_when_the_journals_h
         assert opened.graph == graph_of("a")
 
 
-def test_a_compaction_without_its_snapshot_is_not_believed(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_compaction_that_reports_success_without_a_snapshot_has_failed(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     with bench.open() as opened:
         opened.commit("INDEX|a|")
         bench.compact_on_request(opened).status = 0
@@ -320,7 +322,7 @@ class TestBacklog:
         assert backlog.ratio(journals) == pytest.approx(FULL_AT, abs=0.01)
         assert backlog.is_on_small_disk
 
-    def test_a_disk_that_had_no_room_for_a_snapshot_is_used_to_its_end(self, tmp_path: Path) -> None:
+    def test_a_disk_without_space_for_a_snapshot_is_filled_by_the_journal(self, tmp_path: Path) -> None:
         assert not self.measured(tmp_path, free=1_000_000, snapshot=2_000_000).is_disk_full(10**9)
 
     def test_on_a_nearly_full_disk_a_failed_compaction_is_repeated_later(self, tmp_path: Path) -> None:

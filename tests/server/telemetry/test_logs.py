@@ -93,7 +93,7 @@ def test_an_event_is_one_line_of_printable_ascii_whatever_is_in_it(formatter: lo
 
 
 @given(text=st.text(st.characters(), max_size=50))
-def test_what_was_escaped_can_be_read_back(text: str) -> None:
+def test_escaped_text_can_be_read_back(text: str) -> None:
     fields = {"request": text}
     assert json.loads(JsonFormatter().format(event("%(request)s", fields)))["request"] == text
     line = TextFormatter().format(event("%(request)s", fields))
