@@ -9,7 +9,7 @@ import pytest
 from scoop_core import DependencyGraph, IndexedGraph, UnknownPackage
 
 from scoop_explorer import deferred as deferred_module
-from scoop_explorer.deferred import QUEUE_MAX, BusyError, Deferred
+from scoop_explorer.deferred import QUEUE_MAX, BusyError, Deferred, is_outdated
 
 from tests.support.data_directory import create_directory
 from tests.support.explorer import WAIT_SECONDS, exploring
@@ -79,6 +79,33 @@ def test_a_long_question_returns_none_and_later_its_answer() -> None:
         index.revision = 2
         assert await deferred.ask("key", question) == 0  # the older answer, until the new one is there
         may_end.set()
+        deferred.close()
+
+    asyncio.run(run())
+
+
+def test_a_long_question_pauses_after_its_answer_while_changes_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deferred_module, "REST", 1e9)
+
+    async def run() -> None:
+        deferred, index = make_deferred()
+        may_end = threading.Event()
+
+        def question(_graph: DependencyGraph, batch: int) -> int:
+            assert may_end.wait(60)
+            return batch
+
+        assert await deferred.ask("key", question) is None
+        may_end.set()
+        while await deferred.ask("key", question) is None:
+            pass
+        while deferred.waiting:
+            await asyncio.sleep(0)
+        assert is_outdated.get() is False
+        index.revision = 2
+        assert await deferred.ask("key", question) == 0
+        assert is_outdated.get() is True
+        assert deferred.waiting == 0
         deferred.close()
 
     asyncio.run(run())

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +26,7 @@ from starlette.routing import BaseRoute, Route
 from scoop_core import UnknownPackage
 
 from scoop_explorer import __version__, openapi
-from scoop_explorer.deferred import BusyError, Deferred
+from scoop_explorer.deferred import BusyError, Deferred, is_outdated
 from scoop_explorer.drawing import draw
 from scoop_explorer.events import STREAMS_MAX, Events
 from scoop_explorer.guard import EVENTS_PATH, Guard
@@ -67,11 +67,14 @@ register_url_convertor("rest", _RestOfPath())
 
 
 class Application:
-    """The explorer of ``source``. ``asgi`` serves requests whose Host header names one of ``hosts``."""
+    """The explorer of ``source``. ``asgi`` serves requests whose Host header names one of ``hosts``.
 
-    def __init__(self, source: Source, hosts: Collection[str]) -> None:
+    ``survey_command`` is that of :class:`~scoop_explorer.surveyor.Surveyor`.
+    """
+
+    def __init__(self, source: Source, hosts: Collection[str], survey_command: Sequence[str] = ()) -> None:
         self.index = LiveIndex(source, self._index_has_changed)
-        self.surveyor = Surveyor(self.index)
+        self.surveyor = Surveyor(self.index, survey_command)
         self.deferred = Deferred(self.index)
         self.events = Events(self.index.status)
         self._explorer = Explorer(self.index, self.deferred, self.surveyor)
@@ -143,6 +146,7 @@ class Application:
                 return RedirectResponse("/search")
             if not self.index.is_loaded:
                 return self._render(request, "error.html", 503, kind="loading", name="", names=())
+            is_outdated.set(False)
             try:
                 answer = await page.ask(self._explorer, request)
             except UnknownPackage as error:
@@ -160,6 +164,7 @@ class Application:
             status = asdict(self.index.status())
             if not self.index.is_loaded:
                 return JSONResponse({"status": status, "error": "no index yet"}, 503, {"Retry-After": "1"})
+            is_outdated.set(False)
             try:
                 answer = await page.ask(self._explorer, request)
             except UnknownPackage as error:
@@ -169,7 +174,8 @@ class Application:
             except BusyError:
                 return JSONResponse({"status": status, "error": "too many questions"}, 503, {"Retry-After": "1"})
             body = {"status": status, "answer": None if answer is None else asdict(answer)}
-            return JSONResponse(body) if page.is_complete(answer) else JSONResponse(body, 202, {"Retry-After": "1"})
+            is_final = page.is_complete(answer) and not is_outdated.get()
+            return JSONResponse(body) if is_final else JSONResponse(body, 202, {"Retry-After": "1"})
 
         return endpoint
 
@@ -177,6 +183,7 @@ class Application:
         url = request.url
         text = self._templates.get_template(template).render(
             status=self.index.status(),
+            is_outdated=code == 200 and is_outdated.get(),
             path=url.path,
             api_url=f"{openapi.PREFIX}{self._api_target(request)}" if code == 200 else "",
             **values,

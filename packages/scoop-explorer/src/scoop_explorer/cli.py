@@ -97,8 +97,12 @@ def _is_unspecified(host: str) -> bool:
         return False
 
 
+def source_of(arguments: Sequence[str]) -> Source:
+    """Return the source that the arguments of the command name. Raises ConfigurationError."""
+    return _source(_parser().parse_args(arguments))
+
+
 def _source(options: argparse.Namespace) -> Source:
-    """Return the source that the options name. Raises ConfigurationError."""
     if options.source is not None:
         return open_source(options.source)
     settings: dict[str, Any] = {option.path: getattr(options, option.path) for option in _etcd_options()}
@@ -108,6 +112,7 @@ def _source(options: argparse.Namespace) -> Source:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     if (options.source is None) is (options.urls is None):
         parser.error("expected either SOURCE or --etcd")
@@ -128,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return error.exit_status
         print(f"exploring {source.path} at http://{_written(host)}:{listener.getsockname()[1]}", file=sys.stderr)
         sys.stderr.flush()
-        serve(Application(source, hosts), listener)
+        survey = [sys.executable, "-m", "scoop_explorer.survey_process", *arguments]
+        serve(Application(source, hosts, survey), listener)
     return 0
 
 

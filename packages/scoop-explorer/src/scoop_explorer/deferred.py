@@ -1,13 +1,16 @@
 """Expensive questions: a few threads answer them, so that they starve neither the cheap ones nor each other.
 
 A page waits a moment for an answer. If it takes longer, the page appears without it and asks again; the question goes
-on, and its answer is kept. After a change an older answer is shown, with its batch, until the new one is there.
+on, and its answer is kept. After a change an older answer is shown, and the page asks again, until the new one is
+there. While changes never end, a question that took long is asked again after a pause, which leaves time for others.
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -30,6 +33,14 @@ QUEUE_MAX: Final = 32
 """Questions that wait; more are rejected."""
 
 
+REST: Final = 4.0
+"""The pause of a question after its answer, as a multiple of the time that it took, while an older answer can be shown:
+one question takes at most a fifth of a processor."""
+
+is_outdated: ContextVar[bool] = ContextVar("is_outdated", default=False)
+"""Set in the context of the caller if an answer is older than the last change."""
+
+
 class BusyError(Exception):
     """Too many expensive questions wait."""
 
@@ -40,6 +51,8 @@ class _Entry(Generic[T]):
 
     answer: T | None = None
     revision: int = -1
+    due: float = 0.0
+    """The time from which it may be asked again."""
     future: "Future[T] | None" = field(default=None, repr=False)
 
 
@@ -66,12 +79,16 @@ class Deferred:
         self._entries.move_to_end(key)
         if entry.answer is not None and entry.revision == self._index.revision:
             return entry.answer
+        if entry.answer is not None and entry.future is None and time.monotonic() < entry.due:
+            is_outdated.set(True)
+            return entry.answer
         waiting = asyncio.wrap_future(entry.future or self._begin(key, entry, question))
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 return await asyncio.shield(waiting)
         except TimeoutError:
             waiting.add_done_callback(lambda each: each.cancelled() or each.exception())  # nobody waits for it now
+            is_outdated.set(entry.answer is not None)
             return entry.answer
 
     def _begin(self, key: Hashable, entry: _Entry[T], question: Callable[[DependencyGraph, int], T]) -> "Future[T]":
@@ -80,7 +97,7 @@ class Deferred:
         while len(self._entries) > ANSWERS_MAX:
             self._entries.popitem(last=False)
         self.waiting += 1
-        revision = self._index.revision
+        revision, start = self._index.revision, time.monotonic()
         loop = asyncio.get_running_loop()
         future = entry.future = self._executor.submit(self._index.ask_at_length, question)
 
@@ -92,6 +109,8 @@ class Deferred:
                 self._entries.pop(key, None)
             elif error is None and not future.cancelled():
                 entry.answer, entry.revision = future.result(), revision
+                now = time.monotonic()
+                entry.due = now + REST * (now - start) if now - start > WAIT_SECONDS else 0.0
 
         def keep_soon(future: "Future[T]") -> None:
             if not loop.is_closed():

@@ -73,6 +73,9 @@ class LiveIndex:
 
     # Asking
 
+    def __len__(self) -> int:
+        return len(self._graph)
+
     @property
     def is_alive(self) -> bool:
         """Return whether the thread runs."""

