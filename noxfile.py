@@ -385,6 +385,13 @@ def bench_replication(session: nox.Session) -> None:
 
 
 @nox.session(default=False, tags=["campaign"])
+def explorer_load(session: nox.Session) -> None:
+    """Measure the explorer of a million packages beside a loaded server; arguments go to the program."""
+    _install(session)
+    session.run("python", "-m", "bench.explorer_load", *session.posargs)
+
+
+@nox.session(default=False, tags=["campaign"])
 def bench_core(session: nox.Session) -> None:
     """Measure scoop-core beside networkx, then by kind of message; arguments go to pytest, and then only that runs."""
     _install(session, "bench", packages=[CORE])
