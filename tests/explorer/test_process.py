@@ -96,7 +96,7 @@ def test_an_index_that_is_not_there_yet_is_awaited(tmp_path: Path) -> None:
         status, log = explorer.stop()
     assert status == 0
     assert log.splitlines() == [
-        f"cannot follow {path}: No such file or directory; it is awaited; start its server, or name another directory",
+        f"cannot follow {path}: No such file or directory; waiting for it; start its server, or name another directory",
         f"following {path} again, at batch 0",
     ]
 

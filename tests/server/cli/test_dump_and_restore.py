@@ -182,8 +182,14 @@ NO_REQUESTS = "cannot restore: the input has no requests; pipe in the output of 
     [
         (b"", NO_REQUESTS),
         (b"#scoop snapshot 1\n", NO_REQUESTS),
-        (LINES[:-1], "cannot restore line 2: the input ends within this line; nothing was written, get all of it"),
-        (DUMP[:-1], "cannot restore line 4: the input ends within this line; nothing was written, get all of it"),
+        (
+            LINES[:-1],
+            "cannot restore line 2: the input ends within this line; nothing was written, transfer it completely",
+        ),
+        (
+            DUMP[:-1],
+            "cannot restore line 4: the input ends within this line; nothing was written, transfer it completely",
+        ),
         (LINES + b"\n", "cannot restore line 3: '' is answered ERROR; nothing was written, correct the input"),
         (
             b"#\nINDEX|a|b\n",
@@ -206,7 +212,7 @@ NO_REQUESTS = "cannot restore: the input has no requests; pipe in the output of 
         ),
         (
             DUMP + LINES,
-            "cannot restore line 5: the dump has ended before this line; nothing was written, remove the rest",
+            "cannot restore line 5: the dump ends before this line; nothing was written, remove the rest",
         ),
     ],
 )

@@ -210,9 +210,9 @@ class TestAnotherDirectoryInItsPlace:
             before = contents_of(replaced)
             assert directory.read("journal", 1) == b"ours"
             assert directory.generations("snapshot") == []
-            with pytest.raises(ReadOnlyError, match="moved while the server ran, and another one has its place"):
+            with pytest.raises(ReadOnlyError, match="moved while the server ran, and another one is at its path"):
                 directory.write("snapshot", 7, [b"abc"])
-            with pytest.raises(ReadOnlyError, match="moved while the server ran, and another one has its place"):
+            with pytest.raises(ReadOnlyError, match="moved while the server ran, and another one is at its path"):
                 directory.delete_before(2)
             assert contents_of(replaced) == before
             assert names_in(replaced.with_name("moved")) == {"journal-1"}

@@ -144,7 +144,7 @@ def test_damage_is_a_refusal_to_start_before_anyone_can_connect(path: Path) -> N
     assert ended.returncode == 1
     assert re.fullmatch(
         rf"scoop-server: cannot read {journal}: byte \d+: batch 1 is damaged: the seal of batch 2 proves that it "
-        rf"was on disk; restore the directory from a backup, or see what is left with: scoop-server check {path}\n",
+        rf"was on disk; restore the directory from a backup, or inspect it with: scoop-server check {path}\n",
         ended.stderr,
     )
     del before["lock"]
@@ -168,7 +168,7 @@ def test_a_sync_that_fails_ends_the_process_with_one_line_and_without_an_answer(
         errors = [line for line in server.log_lines if not re.match(r"fdatasync |20\d\d-.* INFO ", line)]
         assert errors == [
             (
-                f"scoop-server: cannot sync {path}/journal-1: Input/output error; the changes of this moment were not "
+                f"scoop-server: cannot sync {path}/journal-1: Input/output error; the changes of this turn were not "
                 "acknowledged, so check the disk and start again"
             )
         ]
@@ -239,7 +239,7 @@ def test_no_space_for_the_snapshot_of_a_shutdown_loses_nothing(path: Path) -> No
         assert [line for line in server.log_lines if line.startswith("scoop-server: ")] == [
             (
                 f"scoop-server: cannot save a snapshot in {path}: {os.strerror(errno.EFBIG)}; its journals hold "
-                "every acknowledged change; check the disk and the place of the directory, and then the files with: "
+                "every acknowledged change; check the disk and the path of the directory, and then the files with: "
                 "scoop-server check"
             )
         ]

@@ -90,7 +90,7 @@ class TestCreating:
         with pytest.raises(JournalError) as failed:
             Journal.create(directory, 1, NO_BATCH, Fsync.ALWAYS)
         assert str(failed.value) == (
-            f"cannot {verb} {tmp_path}/journal-1: Input/output error; the changes of this moment were not "
+            f"cannot {verb} {tmp_path}/journal-1: Input/output error; the changes of this turn were not "
             "acknowledged, so check the disk and start again"
         )
 
@@ -406,7 +406,7 @@ class TestBrokenDisk:
         with pytest.raises(JournalError) as failed:
             journal.append(BATCHES[0])
         assert str(failed.value) == (
-            f"cannot write to {tmp_path}/journal-1: {os.strerror(number)}; the changes of this moment were not "
+            f"cannot write to {tmp_path}/journal-1: {os.strerror(number)}; the changes of this turn were not "
             "acknowledged, so check the disk and start again"
         )
         assert (tmp_path / "journal-1").read_bytes() == before

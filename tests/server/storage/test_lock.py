@@ -201,7 +201,7 @@ def test_a_moved_directory_is_noticed_until_it_is_back(data: Path) -> None:
         assert problem_of(directory) == f"the data directory {data} was moved while the server ran"
         data.mkdir()
         assert problem_of(directory) == (
-            f"the data directory {data} was moved while the server ran, and another one has its place"
+            f"the data directory {data} was moved while the server ran, and another one is at its path"
         )
         data.rmdir()
         moved.rename(data)

@@ -22,7 +22,7 @@ from tests.support.faulty_files import FaultyFiles, contents_of
 from tests.support.journals import Batch, Written, written
 from tests.support.storage import snapshot_of
 
-WAY_OUT = "restore the directory from a backup, or see what is left with: scoop-server check"
+WAY_OUT = "restore the directory from a backup, or inspect it with: scoop-server check"
 
 INTERRUPTED = "batch {} was interrupted while it was written, or the file was cut short since; no seal tells which"
 

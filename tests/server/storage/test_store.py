@@ -439,7 +439,9 @@ def test_another_index_in_place_of_a_removed_directory_is_not_changed(bench: Ben
         with DataDirectory.lock(str(bench.path)) as directory:
             Generations.create(directory, graph_of("x")).journal.close()
         before = bytes_in(bench.path)
-        with pytest.raises(DataDirectoryError, match="was removed while the server ran, and another one has its place"):
+        with pytest.raises(
+            DataDirectoryError, match="was removed while the server ran, and another one is at its path"
+        ):
             opened.save()
         assert bytes_in(bench.path) == before
 
@@ -470,7 +472,7 @@ def test_a_moved_directory_refuses_changes_until_it_is_back(bench: Bench) -> Non
 def test_a_commit_that_fails_ends_the_server(bench: Bench, failing: str) -> None:
     with bench.open() as opened:
         bench.files.fail(failing)
-        with pytest.raises(JournalError, match="Input/output error; the changes of this moment were not acknowledged"):
+        with pytest.raises(JournalError, match="Input/output error; the changes of this turn were not acknowledged"):
             opened.commit("INDEX|a|")
 
 
@@ -585,7 +587,7 @@ def test_a_save_without_space_loses_nothing(bench: Bench, failing: str) -> None:
             opened.save()
     assert re.fullmatch(
         rf"cannot save a snapshot in {bench.path}: No space left on device; its journals hold every acknowledged "
-        "change; check the disk and the place of the directory, and then the files with: scoop-server check",
+        "change; check the disk and the path of the directory, and then the files with: scoop-server check",
         str(failed.value),
     )
     with bench.open() as opened:
@@ -598,5 +600,5 @@ def test_a_failed_save_after_the_journal_was_removed_reports_the_loss(bench: Ben
         (bench.path / "journal-1").unlink()
         refused(opened, "INDEX|b|")
         bench.files.fail("write snapshot-2.unfinished")
-        with pytest.raises(DataDirectoryError, match="so what it held is lost; restore the directory from a backup"):
+        with pytest.raises(DataDirectoryError, match="so its changes are lost; restore the directory from a backup"):
             opened.save()

@@ -260,7 +260,10 @@ def test_old_generations_that_cannot_be_deleted_are_a_warning(bench: Bench, capl
         bench.compact_on_request(opened).complete()
         bench.files.fail("unlink snapshot-1", errno.EACCES)
         opened.tick()
-        assert caplog.messages[-2] == f"cannot delete {bench.path}/snapshot-1, which is superfluous: Permission denied"
+        assert (
+            caplog.messages[-2]
+            == f"cannot delete {bench.path}/snapshot-1, which is no longer needed: Permission denied"
+        )
         opened.commit("INDEX|b|")
     with bench.open() as opened:
         assert opened.graph == graph_of("a", "b")
@@ -276,7 +279,7 @@ def test_nothing_is_deleted_from_another_directory_in_its_place(bench: Bench) ->
         (bench.path / "journal-1").write_bytes(b"theirs")
         opened.tick()
         assert names_in(bench.path) == {"journal-1"}
-        assert "another one has its place" in opened.reason()
+        assert "another one is at its path" in opened.reason()
 
 
 # The backlog

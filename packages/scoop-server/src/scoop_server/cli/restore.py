@@ -69,16 +69,16 @@ def _requests(lines: Iterator[str], graph: DependencyGraph) -> Iterator[tuple[in
     for number, line in enumerate(chain([first], lines), 1):
         if _TRAILER.fullmatch(line):
             if line != trailer(len(graph), checksum):  # with a cycle there are more lines than packages
-                raise _rejected(number, "the dump is damaged: its count or checksum is wrong", "use another one")
+                raise _rejected(number, "the dump is damaged: its count or checksum is wrong", "use another dump")
             if next(lines, None) is not None:
-                raise _rejected(number + 1, "the dump has ended before this line", "remove the rest")
+                raise _rejected(number + 1, "the dump ends before this line", "remove the rest")
             return
         checksum = crc32(line.encode(ENCODING), checksum)
         if line and not line.startswith("#"):
             has_requests = True
             yield number, line
     if is_dump:
-        raise _rejected(number + 1, "the dump is incomplete: its last line is missing", "get all of it")
+        raise _rejected(number + 1, "the dump is incomplete: its last line is missing", "transfer it completely")
     if not has_requests:
         raise DataDirectoryError("cannot restore: the input has no requests; pipe in the output of scoop-server dump")
 
@@ -87,7 +87,7 @@ def _complete_lines(lines: BinaryIO) -> Iterator[str]:
     r"""Yield the lines as text, with ``\n`` for ``\r\n``. Raises DataDirectoryError if the last one is incomplete."""
     for number, line in enumerate(lines, 1):
         if not line.endswith(b"\n"):
-            raise _rejected(number, "the input ends within this line", "get all of it")
+            raise _rejected(number, "the input ends within this line", "transfer it completely")
         yield line.decode(ENCODING).replace("\r\n", "\n")
 
 

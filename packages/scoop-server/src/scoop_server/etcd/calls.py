@@ -147,7 +147,7 @@ class Calls:
             self.last_answer = self._clock()
             if isinstance(result, (RangeResult, TxnResult)) and result.revision < call.revision:
                 raise ReplicationError(
-                    f"cannot go on: etcd is at revision {result.revision} and was at {call.revision} before:"
+                    f"cannot continue: etcd is at revision {result.revision} and was at {call.revision} before:"
                     " it was restored from a backup; restart this node"
                 )
         call.finish(result)

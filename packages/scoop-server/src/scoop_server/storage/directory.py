@@ -141,7 +141,7 @@ class DataDirectory:
             found = self.files.stat(self.path)
             if (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino):
                 raise ReadOnlyError(
-                    f"the data directory {self.path} was moved while the server ran, and another one has its place"
+                    f"the data directory {self.path} was moved while the server ran, and another one is at its path"
                 )
             if self._lock is not None:
                 self._lock.verify()

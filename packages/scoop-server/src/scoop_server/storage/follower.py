@@ -154,11 +154,11 @@ class Follower:
             self._tail = None
 
     def _problem(self, error: OSError | TranscriptError) -> DataDirectoryError:
-        way_out = f"see what is there with: scoop-server check {self.path}"
+        way_out = f"inspect it with: scoop-server check {self.path}"
         if self._has_loaded:
             way_out = f"the last good state is kept; {way_out}"
         elif isinstance(error, FileNotFoundError) and error.filename == self.path:
-            way_out = "it is awaited; start its server, or name another directory"
+            way_out = "waiting for it; start its server, or name another directory"
         if isinstance(error, TranscriptError):
             file = self.path if self._tail is None else self._tail.path
             return DataDirectoryError(f"cannot follow {file}: {error}; {way_out}")

@@ -162,7 +162,7 @@ class Generations:
             self.directory.delete_before(generation)
         except OSError as error:
             log.warning(
-                "cannot delete %(file)s, which is superfluous: %(why)s",
+                "cannot delete %(file)s, which is no longer needed: %(why)s",
                 {"file": error.filename, "why": error.strerror},
             )
 

@@ -217,6 +217,6 @@ class Journal:
 
 def _untrustworthy(action: str, path: str, error: OSError) -> JournalError:
     return JournalError(
-        f"cannot {action} {path}: {error.strerror}; the changes of this moment were not acknowledged, "
+        f"cannot {action} {path}: {error.strerror}; the changes of this turn were not acknowledged, "
         "so check the disk and start again"
     )

@@ -27,7 +27,7 @@ from scoop_server.storage.directory import DataDirectory
 Progress = Callable[[str, int, int], None]
 """Called with the path of the file that is being read, how many of its bytes are done, and its size."""
 
-_WAY_OUT: Final = "restore the directory from a backup, or see what is left with: scoop-server check"
+_WAY_OUT: Final = "restore the directory from a backup, or inspect it with: scoop-server check"
 
 _OK: Final = encode_response(Response.OK)
 

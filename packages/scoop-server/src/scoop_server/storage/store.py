@@ -290,9 +290,9 @@ class JournalStore:
 def _cannot_save(journal: Journal, reason: str) -> DataDirectoryError:
     """Return the error of a failed save, which tells where the committed changes are."""
     state = (
-        f"{journal.lost_reason}, so what it held is lost; restore the directory from a backup"
+        f"{journal.lost_reason}, so its changes are lost; restore the directory from a backup"
         if journal.is_damaged
-        else "its journals hold every acknowledged change; check the disk and the place of the directory, and then the "
+        else "its journals hold every acknowledged change; check the disk and the path of the directory, and then the "
         "files with: scoop-server check"
     )
     return DataDirectoryError(f"cannot save a snapshot in {os.path.dirname(journal.path)}: {reason}; {state}")
@@ -302,7 +302,7 @@ def _save_in_place_of(removed: DataDirectory, graph: DependencyGraph) -> None:
     """Create a removed directory again, because the only copy of the index is in memory. Raises OSError."""
     with DataDirectory.lock(removed.path, removed.files) as directory:
         if directory.generations("snapshot") or directory.generations("journal"):
-            raise ReadOnlyError(f"{directory.path} was removed while the server ran, and another one has its place")
+            raise ReadOnlyError(f"{directory.path} was removed while the server ran, and another one is at its path")
         Generations.create(directory, graph).journal.close()
     log.warning(
         f"%(directory)s was removed while the server ran; created it again with %(packages)d "

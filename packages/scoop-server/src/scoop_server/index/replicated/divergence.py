@@ -27,6 +27,6 @@ class DigestHistory:
         own = self._digests.get(revision)
         if own is not None and own != digest:
             raise ReplicationError(
-                f"cannot go on: the graph of this node at revision {revision} differs from that of {name}"
+                f"cannot continue: the graph of this node at revision {revision} differs from that of {name}"
                 f" (digest {own:016x}, expected {digest:016x}); restart this node, and report this as a defect"
             )

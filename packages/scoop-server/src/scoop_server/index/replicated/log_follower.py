@@ -82,8 +82,7 @@ class LogFollower:
     def _problem(self, reason: str) -> ReplicationError:
         kept = "the last good state is kept; " if self._has_loaded else ""
         return ReplicationError(
-            f"cannot follow {self.path}: {reason}; {kept}it is tried again; see what is there with: "
-            "scoop-server check --etcd"
+            f"cannot follow {self.path}: {reason}; {kept}retrying; inspect it with: scoop-server check --etcd"
         )
 
 
