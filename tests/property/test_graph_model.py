@@ -29,7 +29,7 @@ class GraphAgainstModel(RuleBasedStateMachine):
         self.naive = NaiveIndex(reject_cycles=reject_cycles)
 
     def adopt(self, graph: DependencyGraph) -> DependencyGraph:
-        """Return the graph to go on with, equal to ``graph``."""
+        """Return the graph to continue with, equal to ``graph``."""
         return graph
 
     def twin(self) -> DependencyGraph:

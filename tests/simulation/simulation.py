@@ -1,4 +1,4 @@
-"""One simulated life of a data directory: servers come and go on it, with every fault that chance brings.
+"""One simulated life of a data directory: servers start and stop on it, with random faults.
 
 The event loop, the index and the storage are the real ones; the selector, sockets, disk and clock are simulated, and
 everything that happens follows from one seed. ``python -m tests.simulation.run --seed N`` repeats a life.

@@ -81,7 +81,7 @@ class Listener:
         self._waiting: deque[Stream | OSError] = deque()
         self._accepted = 0
         self.error: OSError | None = None
-        """An error that each call of :meth:`accept` raises, while the connections go on waiting."""
+        """An error that each call of :meth:`accept` raises, while the connections still wait."""
 
     def add(self, waiting: Stream | OSError) -> None:
         """Add a connection to the backlog, or one that fails when it is accepted."""

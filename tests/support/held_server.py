@@ -1,4 +1,4 @@
-"""A server that is held up at one place until a test lets it go on.
+"""A server that is paused at one place until a test resumes it.
 
 Run as ``python tests/support/held_server.py PLACE FIFO ARGUMENTS``. At that place it logs "held", and opens FIFO for
 reading, which returns when the test opens it for writing.

@@ -162,7 +162,7 @@ class Node:
         self._tick(self._life)
 
     def crash(self) -> None:
-        """End the process at once; a compaction may go on."""
+        """Kill the process; a compaction may continue."""
         if self._client is None:
             return
         self.index = None
@@ -178,7 +178,7 @@ class Node:
             self._disconnect(client)
 
     def pause(self, seconds: float) -> None:
-        """Stop the process, and let it go on later, as SIGSTOP and SIGCONT do."""
+        """Pause the process, and resume it later, as SIGSTOP and SIGCONT do."""
         self._is_paused = True
         life = self._life
 

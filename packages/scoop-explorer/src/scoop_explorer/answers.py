@@ -107,7 +107,7 @@ class Reach:
     dependencies: Listing
     dependents: Listing
     removal: Listing
-    """The packages that must go first, in an order in which they can; the names are missing if there are too many."""
+    """The packages that must be removed first, in a possible order; the names are missing if there are too many."""
     removal_requests: int
     """The number of requests; more than packages if cycles must be released first."""
     rebuild_steps: tuple[int, ...]

@@ -16,7 +16,7 @@ CHANGES_MAX: Final = 4_096
 """Names beside the sorted ones; more are merged, which takes a second of processor time for a million names."""
 
 MERGE_REST: Final = 10.0
-"""How many times as long as a merge took the next one waits: the names beside grow meanwhile."""
+"""The pause after a merge, as a multiple of its duration."""
 
 
 class Match(NamedTuple):

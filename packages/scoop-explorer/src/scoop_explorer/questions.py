@@ -25,10 +25,10 @@ NAMES_SHOWN: Final = 60
 """Names in a list of a package page: they fit on one screen; the others have a page of their own."""
 
 FIRST_REMOVED: Final = 24
-"""Packages of the order of a removal on a package page: the first ones show the way."""
+"""Packages of a removal order on a package page: the first ones suffice there."""
 
 ORDERED_MAX: Final = 20_000
-"""Packages whose orders are on a package page: a second of work; larger ones have pages of their own."""
+"""The most packages whose orders are on a package page: more take over a second, and have pages of their own."""
 
 NAMES_PER_PAGE: Final = 500
 """Names on a page of a long list: 50 kB of HTML."""
@@ -43,7 +43,7 @@ STEPS_COUNTED: Final = 100
 """Steps of a rebuild whose sizes are on a package page."""
 
 PATH_SHOWN: Final = 200
-"""Packages of a path on a page: more are no sentence."""
+"""Packages of a path on a page: a longer one is not readable as a sentence."""
 
 GROUPS_SHOWN: Final = 20
 """Cyclic groups on a page, each with :data:`NAMES_SHOWN` packages and dependencies."""

@@ -15,10 +15,10 @@ CONNECTIONS_MAX: Final = 300
 """Connections at a time, event streams included; further ones are answered 503."""
 
 BACKLOG: Final = 128
-"""Connections that wait in the kernel: as many as pages in progress, and then some."""
+"""The backlog: about twice as many connections as requests in progress."""
 
 HEAD_SECONDS_MAX: Final = 10.0
-"""The time in which a request must arrive: a person's browser needs none of it."""
+"""The time in which a request must arrive: a browser sends it immediately."""
 
 HEAD_BYTES_MAX: Final = 16_384
 """The size of a request with its header fields."""
@@ -27,7 +27,7 @@ KEEP_ALIVE_SECONDS: Final = 10
 """The time for which a connection may be idle between two requests."""
 
 SWITCH_SECONDS: Final = 0.001
-"""How long a thread may hold the interpreter while another waits: an expensive question holds up a page by so much."""
+"""The switch interval of the interpreter: an expensive question delays a page by this much at most."""
 
 END_SECONDS: Final = 3
 """The time for which requests may continue after a signal to end."""

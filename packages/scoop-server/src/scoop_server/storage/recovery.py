@@ -248,7 +248,7 @@ class _Reading:
         if reader.generation != generation:
             raise TranscriptError(0, f"the header is that of generation {reader.generation}")
         if is_base:
-            self._head = reader.after  # not part of the snapshot, so that equal graphs have equal snapshots
+            self._head = reader.after  # a snapshot does not have it
         if reader.after != self._head:
             raise TranscriptError(
                 0, f"it continues batch {reader.after.number}, but the files before it end with {self._head.number}"
