@@ -278,7 +278,7 @@ def campaign_tests(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["campaign"])
 def browser(session: nox.Session) -> None:
-    """Use the explorer with Chromium and axe; skipped without Chromium. SCOOP_PICTURES=1 takes the pictures in docs."""
+    """Use the explorer with Chromium and axe, and on Debian's archive. SCOOP_PICTURES=1 takes the pictures in docs."""
     _install(session, "test", "browser")
     session.run("pytest", "-m", "campaign", "tests/explorer", *session.posargs)
 

@@ -227,10 +227,11 @@ def measure(directory: Path, options: argparse.Namespace) -> bool:
             reached = [report("ready", ready_seconds, "s", READY_SECONDS_MAX)]
             report("processor time until then", processor_seconds(pid), "s")
             with Changes(server.address, port, options.changes) as changes:
-                before, started = buckets(port), time.perf_counter()
+                before, started, used = buckets(port), time.perf_counter(), processor_seconds(pid)
                 durations = request_pages(port, names, options.rate, options.seconds)
                 after, seconds = buckets(port), time.perf_counter() - started
                 report("changes", changes.made / seconds, "per second")
+                report("processor of the explorer", 100 * (processor_seconds(pid) - used) / seconds, "%")
             report("requests", len(durations) / seconds, "per second")
             reached.append(report("lag, median", percentile(changes.lags, 0.5), "s"))
             reached.append(report("lag, largest", max(changes.lags), "s", LAG_SECONDS_MAX))

@@ -19,6 +19,7 @@ def test_every_figure_is_measured(graph: str) -> None:
         "ready",
         "processor time until then",
         "changes",
+        "processor of the explorer",
         "requests",
         "lag, median",
         "lag, largest",
