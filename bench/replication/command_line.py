@@ -107,7 +107,7 @@ class Benchmark:
                 ),
                 "a transaction per request": lambda: self._without_scoop(other),
                 "etcd alone, entries of 50 changes": lambda: self._without_scoop(other, "--entry", "50"),
-                "etcd alone, entries of 100 changes": lambda: self._without_scoop(other, "--entry", "100"),
+                "etcd alone, entries of 800 changes": lambda: self._without_scoop(other, "--entry", "800"),
             }
             rates = self._alternate(runs)
         title = f"Changes per second, {CLIENTS} clients at depth 1"
@@ -131,12 +131,15 @@ class Benchmark:
         """A large index: restore, join, memory, and a node that follows the changes of another."""
         packages = random_packages(self._package_count)
         with ExitStack() as resources:
-            urls = self._etcd(resources, 1)
+            directory = self._laboratory.new_directory()
+            urls = resources.enter_context(etcd_running(directory, 1))
             restore = [*SCOOP_COMMAND, "restore", "--etcd", ",".join(urls)]
             dump = "".join(f"{line}\n" for line in index_lines(packages))
             started = time.perf_counter()
             subprocess.run(restore, input=dump, text=True, capture_output=True, check=True)
             restored = time.perf_counter() - started
+            [database] = directory.glob("*/member/snap/db")
+            database_bytes = database.stat().st_size
             peer = ReplicatedPeer("a node", urls)
             [one, other] = [self._start(resources, peer) for _ in range(2)]
             rate, behind = self._follow(one, other)
@@ -144,6 +147,7 @@ class Benchmark:
         count = f"{self._package_count:,} packages"
         rows = [
             ("restore", f"{restored:.1f} s"),
+            ("database of etcd after that", f"{database_bytes / 1e6:,.0f} MB"),
             ("join", f"{one.start_seconds:.1f} s"),
             ("memory of a node", f"{peak_bytes / 1e6:,.0f} MB at most"),
             ("changes at one node", f"{rate:,.0f} per second"),
