@@ -137,7 +137,8 @@ class ReplicatedIndex(Generic[ClientT]):
         """Append the requests with changes to the log; return the others."""
         queries: list[tuple[ClientT, str]] = []
         for client, lines in requests:
-            logged = _delete_plain_queries("", lines)
+            # The look for any query first: it takes a hundredth of the time.
+            logged = _delete_plain_queries("", lines) if "QUERY|" in lines else lines
             if logged:
                 self._appender.add(Batch(client, lines, logged, deadline))
             else:
