@@ -30,9 +30,6 @@ def _name(value: object) -> str | None:
     return str(value.relative_to(ROOT)) if isinstance(value, Path) else None
 
 
-# What stands in a document
-
-
 # Examples
 
 

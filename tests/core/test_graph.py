@@ -301,7 +301,7 @@ class TestChanges:
             ("INDEX|b|", "INDEX|b|a"),
             ("INDEX|b|", "REMOVE|b|"),
             ("REMOVE|top|", "INDEX|top|"),
-            ("REMOVE|top|", "REMOVE|a|"),  # a dependency that would come back has gone
+            ("REMOVE|top|", "REMOVE|a|"),  # a dependency that it would restore is no longer indexed
             ("INDEX|top|", "REMOVE|a|"),
             ("INDEX|top|", "INDEX|top|top"),
         ],

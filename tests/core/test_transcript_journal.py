@@ -273,7 +273,7 @@ class TestDamage:
             assert read(sealed(two.data, two.header_checksum, 9, 1, length, 8, 0)) == two.texts
 
     def test_a_seal_of_another_directory_proves_nothing(self) -> None:
-        """A file system may show blocks of a deleted file behind the last write before a power loss."""
+        """After a power loss, a file system may show blocks of a deleted file after the last write."""
         deleted = written(BATCHES, after=Seal(0, 1))
         for number in range(4):
             torn = FOUR.data[: FOUR.ends[number]] + deleted.data[deleted.ends[number] :]

@@ -32,7 +32,7 @@ _SECONDS_MAX: Final = 600.0
 
 
 def main() -> int:
-    """Run what the command line asks for."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash.compaction_latency", description=__doc__)
     parser.add_argument("--packages", type=int, default=200_000, help="(default: 200000)")
     parser.add_argument("--rate", type=int, default=200, help="requests a second (default: 200)")

@@ -41,7 +41,7 @@ def told(what: str) -> Iterator[None]:
 
 
 def main() -> int:
-    """Run what the command line asks for."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash.million", description=__doc__)
     parser.add_argument("--packages", type=int, default=1_000_000, help="(default: 1000000)")
     parser.add_argument("--changes", type=int, default=300_000, help="before each kill (default: 300000)")

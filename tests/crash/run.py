@@ -20,7 +20,7 @@ _KILLS_PER_DIRECTORY: Final = 5
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line asks for."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash.run", description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="how many servers to kill (default: 100)")
     parser.add_argument("--seed", type=int, help="the seed of the first directory's plan (default: any)")

@@ -293,7 +293,7 @@ class Scene:
     def _wait_for_steps(self, steps_max: int, is_over: Callable[[], bool]) -> None:
         """Wait for some of the events of an action in the directory, or for its end.
 
-        A compaction steps back behind all others, so on a busy machine the load may end the wait instead.
+        A compaction has the lowest priority, so on a busy machine the load may end the wait instead.
         """
         step_goal = self._watch.count + self._random.randrange(steps_max)
         answer_goal = self._answered + _ANSWERS_MEANWHILE_MAX

@@ -1,4 +1,4 @@
-"""The index in memory: what it shows of a source that changes, breaks and comes back."""
+"""The index in memory: its state while a source changes, breaks and recovers."""
 
 import threading
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from tests.support.explorer import exploring, wait_until
 
 
 class ScriptedSource:
-    """Delivers what a test puts into it."""
+    """A source that delivers what a test puts into it."""
 
     def __init__(self, graph: DependencyGraph | None = None) -> None:
         self.path = "scripted"

@@ -1,4 +1,4 @@
-"""Any URL is answered: a page, or a status that tells what is wrong with it, and never an error of the server."""
+"""Any URL is answered: a page, or a status with the reason, and never an internal server error."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""One life of a real server in which one system call fails, by strace: it goes on, or it ends with one line."""
+"""One life of a real server in which one system call fails, by strace: it continues, or exits with one line."""
 
 import os
 import re
@@ -82,7 +82,7 @@ def _strace(path: Path, expression: str, calls: Sequence[str], output: str) -> l
 
 
 def count_calls(parent: Path) -> Counter[str]:
-    """Return how often each call is made in a life without faults."""
+    """Return the number of times that each call is made in a life without faults."""
     counts: Counter[str] = Counter()
     for calls in (sorted(_ONLY_ON_FILES), sorted(CALLS.keys() - _ONLY_ON_FILES)):
         path, trace = parent / "data", parent / "trace"
@@ -198,7 +198,7 @@ def _send(process: subprocess.Popen[str], number: signal.Signals) -> None:
 
 
 def try_fault(fault: Fault, parent: Path) -> str:
-    """Let one call fail, and check what is left; return the outcome. Raises :exc:`NotAsPromisedError`."""
+    """Make one call fail, and check the data; return the outcome. Raises :exc:`NotAsPromisedError`."""
     path = parent / "data"
     expression = f"inject={fault.call}:error={fault.error}:when={fault.when}"
     life = Life(path, _strace(path, expression, [fault.call], os.devnull), log_may_fail=fault.call == "write")

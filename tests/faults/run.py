@@ -29,7 +29,7 @@ def all_faults(counts: Counter[str]) -> list[Fault]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Try what the command line asks for; return the exit status."""
+    """Run the faults that the command line selects; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.run", description=__doc__)
     parser.add_argument("--share", type=int, help="try as many faults, chosen at random")
     parser.add_argument("--seed", type=int, default=0, help="of the choice (default: 0)")

@@ -1,4 +1,4 @@
-"""The guided tour: its blocks run as they stand, in order, and print what the page shows under them."""
+"""The guided tour: its blocks run unchanged, in order, and print the output shown after them."""
 
 import contextlib
 import io

@@ -180,7 +180,7 @@ def test_any_sequence_of_batches_is_a_prefix_of_what_was_written_or_refused(sync
 
 
 def test_old_blocks_of_earlier_journals_after_the_end_are_dropped() -> None:
-    """A file system may show, behind what a power loss has cut, what those blocks held before."""
+    """After a power loss, a file system may show old contents of blocks after the end of what was written."""
     for stale in (FIRST.data, FIRST.batches[0], FIRST.batches[1], *FIRST.batches, b"".join(FIRST.batches)):
         for count in range(3):
             kept = SECOND.header + b"".join(SECOND.batches[:count])

@@ -22,7 +22,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line asks for."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.replication.run", description=__doc__)
     parser.add_argument("--seconds", type=float, default=300, help="the duration (default: 300)")
     parser.add_argument("--seed", type=int, help="the seed of faults and requests (default: any)")

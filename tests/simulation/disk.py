@@ -230,7 +230,7 @@ class SimulatedProcess:
 
     # Opening and closing
 
-    def open(self, path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:  # noqa: ARG002  # no one else is here
+    def open(self, path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:  # noqa: ARG002  # there is no other process
         """See :func:`os.open`."""
         disk = self._disk
         disk.call("open", path)
@@ -263,7 +263,7 @@ class SimulatedProcess:
         locks = self._disk.locks.get(opened.node.inode, [])
         locks[:] = [each for each in locks if each[0] is not opened]
 
-    def mkdir(self, path: str, mode: int = 0o777) -> None:  # noqa: ARG002  # no one else is here
+    def mkdir(self, path: str, mode: int = 0o777) -> None:  # noqa: ARG002  # there is no other process
         """See :func:`os.mkdir`."""
         self._disk.call("mkdir", path)
         if path in self._disk.folders:

@@ -22,7 +22,7 @@ _POLLS_MAX: Final = 20
 
 
 class _Reader(SimulatedProcess):
-    """The process of the follower. It neither meets nor moves the faults and the chance of the simulated machine."""
+    """The process of the follower. It meets no faults, and uses none of the life's random numbers."""
 
     def listdir(self, fd: int, /) -> list[str]:
         return sorted(self._opened(fd).names)

@@ -72,7 +72,7 @@ def _sync_directories_only(fsync: Callable[[Any, int], None]) -> Callable[[Any, 
 
 
 def _no_fsync_of_the_directory() -> Any:
-    """A new name is taken for durable as soon as it is there."""
+    """A new name counts as durable before the directory is synced."""
     return patch.object(DataDirectory, "sync", lambda _: None)
 
 
@@ -104,7 +104,7 @@ def _no_cut_back() -> Any:
 
 
 def _cut_is_not_synced() -> Any:
-    """A journal that was cut back counts as synced, although the cut may be lost."""
+    """A truncated journal counts as synced, although the truncation may be lost."""
 
     def cut_back(self: Journal, reason: OSError | None) -> None:
         was_synced = self.is_synced
@@ -157,7 +157,7 @@ _held: Final[WeakKeyDictionary[JournalStore, tuple[list[str], list[str | None]]]
 
 
 def _no_seal() -> Any:
-    """A batch is written line by line, and recovered as far as it came."""
+    """A batch is written line by line, and recovered in part."""
 
     def append(self: Journal, lines: list[str]) -> None:
         for line in lines:

@@ -63,7 +63,7 @@ class BootedSystemd:
             for child in children.read_text().split():
                 if Path(f"/proc/{child}/comm").read_text() == "systemd\n":
                     return int(child)
-            time.sleep(0.05)  # nspawn reports readiness to no one but its own service manager
+            time.sleep(0.05)  # nspawn reports readiness only to its own service manager
         raise AssertionError("systemd-nspawn did not start systemd")
 
     def _wait_until_booted(self) -> None:

@@ -11,7 +11,7 @@ from tests.support.process import BlockingClient
 
 
 class HeldServer:
-    """A server that is held up at ``place``, from its start to the end of the ``with`` block."""
+    """A server that is paused at ``place``, from its start to the end of the ``with`` block."""
 
     def __init__(self, place: str, path: Path, *arguments: str, **variables: str) -> None:
         self._fifo = path / "fifo"

@@ -1,4 +1,4 @@
-"""Hosts with links of their own, in network namespaces, that can be cut off from each other.
+"""Hosts with links of their own, in network namespaces, that can be disconnected from each other.
 
 The process that makes them must itself run in a namespace of its own, which :func:`in_namespace` starts, so that the
 network of the machine stays as it is.

@@ -42,7 +42,7 @@ _SLOWEST_AFTER_SECONDS: Final = 4.0
 
 
 class Delegate:
-    """An object that does everything as another does, but for what a subclass or a caller replaces."""
+    """A proxy of another object, of which a subclass or a caller replaces methods."""
 
     def __init__(self, target: object, **replaced: object) -> None:
         self._target = target

@@ -75,7 +75,7 @@ def test_a_reload_applies_the_log_level_of_the_file_and_an_invalid_file_changes_
             server.wait_for_log(f"DEBUG {another.name} connected")
         config.write_text("log_level = 'error'\n")
         server.send_signal(signal.SIGHUP)
-        # In the turn of the second answer at the latest the signal is seen, and nothing tells of it at this level.
+        # The signal is handled by the turn of the second answer at the latest; it has no log line at this level.
         assert client.ask_one_by_one("QUERY|a|", "QUERY|a|", "WHAT") == ["FAIL", "FAIL", "ERROR"]
         assert server.stop() == 0
     assert not any("ERROR to" in line or "shutting down" in line for line in server.log_lines)

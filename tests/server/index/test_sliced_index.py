@@ -1,4 +1,4 @@
-"""The index of a server that rejects cycles: what is parked, who comes first, and what a change or a roll-back does."""
+"""The index of a server that rejects cycles: parked clients, the order of searches, changes, and roll-backs."""
 
 from random import Random
 

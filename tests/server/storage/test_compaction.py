@@ -173,7 +173,7 @@ class TestTheProcess:
                     process.kill()
             finally:
                 process.kill()
-                os.close(os.open(path / "journal-2", os.O_RDONLY | os.O_NONBLOCK))  # lets go of whoever still opens it
+                os.close(os.open(path / "journal-2", os.O_RDONLY | os.O_NONBLOCK))  # unblocks an open
         assert process.poll() == -signal.SIGKILL
         (path / "journal-2").unlink()
         assert names_in(path) == {"snapshot-1", "journal-1", "journal-3"}

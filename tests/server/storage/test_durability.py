@@ -172,7 +172,7 @@ def test_a_sync_that_fails_ends_the_process_with_one_line_and_without_an_answer(
                 "acknowledged, so check the disk and start again"
             )
         ]
-    # The change that no one was told of may be there or not; what was answered is.
+    # The unanswered change may be recovered or not; the answered ones must be.
     packages = set(index_in(path))
     assert packages - {"last"} == {str(number) for number in range(1, fails_at)}
     with ServerProcess("--data-dir", str(path)) as server:
@@ -197,7 +197,7 @@ def test_no_space_left(path: Path) -> None:
     with ServerProcess("--data-dir", str(path)) as server, server.connect() as reader:
         assert reader.ask("INDEX|base|", "INDEX|top|base") == ["OK", "OK"]
         journal = path / "journal-1"
-        before = journal.read_bytes().rstrip(b"\0")  # behind it, room is set aside
+        before = journal.read_bytes().rstrip(b"\0")  # preallocated space follows it
         set_file_size_limit(server, len(before) + 50)
         for requests in (b"INDEX|new|\n", b"REMOVE|top|\n", b"QUERY|base|\nINDEX|top|\nQUERY|base|\n"):
             with server.connect() as changer:
@@ -216,7 +216,7 @@ def test_no_space_left(path: Path) -> None:
 
 
 def test_many_clients_and_no_space_left(path: Path) -> None:
-    """Whoever reads, reads on; whoever would change something is disconnected, and never gets a wrong answer."""
+    """Queries are answered; a client that requests a change is disconnected, and never gets a wrong answer."""
     with ServerProcess("--data-dir", str(path)) as server, connected(server, 20) as readers:
         assert readers[0].ask("INDEX|base|") == ["OK"]
         set_file_size_limit(server, len((path / "journal-1").read_bytes().rstrip(b"\0")) + 10)

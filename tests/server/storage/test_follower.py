@@ -1,4 +1,4 @@
-"""A follower beside a store: what it delivers, when, and what it does about files that move, end or break."""
+"""A follower beside a store: its deliveries, also when files are moved, replaced, truncated or damaged."""
 
 import errno
 import os

@@ -204,7 +204,7 @@ class TestNoSpace:
 
 
 class TestPreallocation:
-    """A batch that finds room behind the one before leaves the length of the file as it is."""
+    """A batch that fits into preallocated space does not change the length of the file."""
 
     ROOM = 200
 
@@ -415,7 +415,7 @@ class TestBrokenDisk:
     def test_a_sync_that_fails_ends_the_process_and_is_never_tried_again(
         self, journal: Journal, files: FaultyFiles, tmp_path: Path, number: int
     ) -> None:
-        """Also for lack of space: what the system has thrown away is not known."""
+        """Also for lack of space: it is unknown which pages the system has dropped."""
         files.fail("fdatasync journal-1", number)
         with pytest.raises(JournalError) as failed:
             journal.append(BATCHES[0])

@@ -64,7 +64,7 @@ def recovered(path: Path, progress: Progress = lambda _path, _done, _size: None)
 
 
 def found(path: Path) -> RecoveredState:
-    """Return what is found in ``path``, which looking does not change."""
+    """Return the recovered state of ``path``, and check that reading it changes nothing."""
     unchanged = contents_of(path)
     state = recovered(path)
     assert contents_of(path) == unchanged
@@ -73,7 +73,7 @@ def found(path: Path) -> RecoveredState:
 
 
 def refusal(path: Path, files: FaultyFiles | None = None) -> str:
-    """Return the one line with which what is in ``path`` is refused. Nothing is changed by that."""
+    """Return the line with which ``path`` is refused, and check that nothing is changed."""
     unchanged = contents_of(path)
     files = files or FaultyFiles()
     with pytest.raises(DataDirectoryError) as refused, DataDirectory(str(path), files) as directory:
@@ -322,7 +322,7 @@ def test_a_later_seal_shows_whether_a_broken_batch_was_on_disk(
 
 
 def test_preallocated_zeros_are_no_tail(tmp_path: Path) -> None:
-    """A server that is killed may leave it behind its last journal, and behind the one before."""
+    """A killed server may leave it at the end of its last journal, and of the one before."""
     first, second = journals_of(BATCHES[:2], BATCHES[2:])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data + bytes(1_000), journal_2=second.data + bytes(100))
     state = found(tmp_path)

@@ -135,7 +135,7 @@ def test_the_journal_that_was_read_is_written_again_before_it_is_served(bench: B
 
 @pytest.mark.parametrize("tail", [b"", b"INDEX|b|\n#seal"])
 def test_a_journal_without_batches_is_written_again_too(bench: Bench, tail: bytes) -> None:
-    """A write that failed may have been cut off, and neither it nor the cut is on disk: both may come or not."""
+    """A failed write may have been truncated; after a power loss, either may be lost or on disk."""
     with bench.open() as opened:
         opened.commit("INDEX|a|")
         opened.save()
@@ -285,7 +285,7 @@ def test_a_commit_is_one_write_and_one_sync(bench: Bench) -> None:
 
 
 def test_a_later_process_creates_a_journal_of_its_own_with_its_first_commit(bench: Bench) -> None:
-    """What was dropped at the start and is still on the disk can then never be taken for a batch."""
+    """Bytes that were dropped at the start and are still on the disk can then never be mistaken for a batch."""
     with bench.open() as opened:
         opened.commit("INDEX|a|")
     with bench.open() as opened:
@@ -489,7 +489,7 @@ def test_a_journal_of_its_own_that_fails_ends_the_server(bench: Bench, failing: 
 
 
 def test_a_close_that_fails_as_the_journal_is_rotated_loses_nothing(bench: Bench) -> None:
-    """NFS, FUSE and quotas report errors there; the descriptor is gone, and may be the socket of a client by now."""
+    """NFS, FUSE and quotas report errors there; the descriptor is closed, and a client may have its number."""
     with bench.open() as opened:
         opened.commit("INDEX|a|")
         bench.files.fail("close journal-(1|2.*)", times=2)

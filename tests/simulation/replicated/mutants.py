@@ -48,7 +48,7 @@ def _no_condition_on_the_transaction() -> Any:
 
 
 def _no_barrier() -> Any:
-    """Queries are answered from the applied state at once."""
+    """Queries are answered from the applied state immediately."""
 
     def add(self: Barrier[Any], queries: Queries[Any]) -> None:
         self._held.append(queries)
@@ -179,7 +179,7 @@ def _entries_under_way_are_not_chained() -> Any:
 
 
 def _refused_entry_counts_as_appended() -> Any:
-    """An entry that came before the one before it is taken for one that was there already."""
+    """An entry that arrives before its predecessor is treated as a duplicate."""
 
     def take(self: Appender[Any], entry: Entry[Any], result: TxnResult, **_: bool) -> None:
         original(self, entry, result, was_first=True)
@@ -266,7 +266,7 @@ def _truncation_is_ignored() -> Any:
 
 
 def _no_fence() -> Any:
-    """A compaction goes on writing when another node has become the compactor."""
+    """A compaction continues to write after another node has become the compactor."""
 
     def guarded(_self: Compaction, *operations: Any) -> Txn:
         return Txn((), operations)

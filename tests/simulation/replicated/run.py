@@ -14,7 +14,7 @@ from tests.simulation.replicated.simulation import Simulation
 
 
 def main() -> int:
-    """Run what the command line asks for."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.replicated.run", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1_000, help="how many seeds to run (default: 1000)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (default: 0)")

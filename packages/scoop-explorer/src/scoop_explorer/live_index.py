@@ -30,7 +30,7 @@ _ATTEMPTS: Final = 20
 """The attempts of a quick question beside changes before it waits for the lock."""
 
 _WALKS: Final = 2
-"""How often a walk is tried beside changes before it gets a copy."""
+"""The attempts of a walk beside changes before it gets a copy."""
 
 _ATTEMPT_SECONDS: Final = 0.0005
 
