@@ -207,5 +207,8 @@ if __name__ == "__main__":
     os.nice(10)
     descriptors_max = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors_max, descriptors_max))
+    clients = int(sys.argv[4])
+    if descriptors_max != resource.RLIM_INFINITY:
+        clients = min(clients, descriptors_max // 2)  # the server has the same limit, and a healthy client
     with contextlib.suppress(KeyboardInterrupt):
-        ATTACKS[sys.argv[1]]((sys.argv[2], int(sys.argv[3])), int(sys.argv[4]))
+        ATTACKS[sys.argv[1]]((sys.argv[2], int(sys.argv[3])), clients)
