@@ -90,6 +90,9 @@ class TestRealServer:
             rejected = stream([query("a")], address, tls=create_tls_context(files.authority))
             assert isinstance(rejected.error, TlsRejected)
             assert "certificate required" in str(rejected.error)
+            plain = stream([query("a")], address.removeprefix("tls:"))
+            assert isinstance(plain.error, InvalidResponse)
+            assert plain.error.reason == f"it expects TLS; use the address {address}"
             untrusted = stream([query("a")], address)
             assert isinstance(untrusted.error, ConnectionFailed)
             assert "certificate verify failed" in str(untrusted.error)

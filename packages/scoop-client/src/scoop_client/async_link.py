@@ -111,6 +111,8 @@ class AsyncLink(asyncio.Protocol):
         self._batches: deque[Batch] = deque()
         self._transport: asyncio.WriteTransport | None = None
         self._lost: ConnectionLost | None = None
+        self.has_received = False
+        """True if the server has sent something."""
         self._last_progress = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -183,6 +185,7 @@ class AsyncLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand each response to its batch."""
+        self.has_received = True
         try:
             self._hand_out(self._connection.receive(data))
         except PeerViolation as violation:

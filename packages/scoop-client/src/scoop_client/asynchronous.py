@@ -13,7 +13,7 @@ from scoop_core import Command, Request, Response
 from scoop_client.addresses import Address
 from scoop_client.async_link import AsyncLink, Batch, Window, open_link
 from scoop_client.errors import ConnectionFailed, ConnectionLost
-from scoop_client.link import describe
+from scoop_client.link import describe, explain
 from scoop_client.options import MAX_DEPTH, PING_NAME, ClientOptions, Failover
 from scoop_client.resend import Outbox
 
@@ -120,6 +120,8 @@ class AsyncClient:
                     continue
                 lost = lost.with_unanswered([request for each in (batch, *batches) for request in each.unanswered])
                 batches.clear()
+                if outbox.is_suspicious(lost, has_received=link.has_received):
+                    lost = await asyncio.to_thread(explain, lost)
                 outbox.lose(lost)
             elif outbox.has_resend():  # the connection was lost before they were sent
                 lost = link.lost_error()

@@ -10,7 +10,7 @@ from scoop_core import Command, Request, Response
 
 from scoop_client.addresses import Address
 from scoop_client.errors import ConnectionFailed, ConnectionLost
-from scoop_client.link import Link, describe
+from scoop_client.link import Link, describe, explain
 from scoop_client.options import MAX_DEPTH, PING_NAME, ClientOptions, Failover
 from scoop_client.resend import Outbox
 
@@ -162,7 +162,7 @@ class Client:
             except ConnectionLost as lost:
                 self._disconnect()
                 self._failover.avoid(lost.address)
-                outbox.lose(lost)
+                outbox.lose(explain(lost) if outbox.is_suspicious(lost, has_received=link.has_received) else lost)
                 link = self._reconnect(outbox, lost)
             else:
                 outbox.note_progress()

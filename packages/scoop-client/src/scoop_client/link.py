@@ -1,5 +1,6 @@
 """One blocking connection to a server: a socket, and the requests that it has not answered."""
 
+import contextlib
 import os
 import select
 import socket
@@ -10,11 +11,17 @@ from typing import Final
 
 from scoop_core import ClientConnection, ClientConnectionState, PeerViolation, Request, Response, ScoopError
 
-from scoop_client.addresses import Address, UnixAddress
+from scoop_client.addresses import Address, InternetAddress, UnixAddress
 from scoop_client.errors import ConnectionLost, InvalidResponse, ResponseTimeout, TlsRejected
 from scoop_client.options import ClientOptions
 
 _READ_BYTES: Final = 65_536
+
+_PROBE_SECONDS: Final = 1.0
+"""A server that takes longer to answer a TLS handshake is taken for one that does not."""
+
+_TLS_ALERT: Final = b"\x15"
+_TLS_HANDSHAKE: Final = b"\x16"
 
 
 def open_socket(address: Address, options: ClientOptions) -> socket.socket:
@@ -50,6 +57,8 @@ class Link:
         self._response_timeout = options.response_timeout
         self._connection = ClientConnection(max_unanswered=options.max_unanswered)
         self._unsent = b""
+        self.has_received = False
+        """True if the server has sent something."""
         self._socket = open_socket(address, options)
         self._socket.setblocking(False)
         self._poll = select.poll()
@@ -103,6 +112,7 @@ class Link:
                 raise self._lost(error) from error
             if not data:
                 raise ConnectionLost(self.address, "closed by the server", self._connection.unanswered)
+            self.has_received = True
             if answered := self._receive_data(data):
                 return answered
 
@@ -137,6 +147,29 @@ class Link:
         if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or not isinstance(error, ssl.SSLError):
             return ConnectionLost(self.address, describe(error), unanswered)
         return TlsRejected(self.address, describe(error), unanswered)
+
+
+def explain(lost: ConnectionLost) -> ConnectionLost:
+    """Return the loss of a connection on which nothing was received, as final if its server expects TLS."""
+    address = lost.address
+    if isinstance(address, InternetAddress) and not address.is_tls and lost.may_retry and _expects_tls(address):
+        reason = f"it expects TLS; use the address {address._replace(is_tls=True)}"
+        return InvalidResponse(address, reason, lost.unanswered)
+    return lost
+
+
+def _expects_tls(address: InternetAddress) -> bool:
+    """Return whether a server answers the beginning of a TLS handshake in TLS."""
+    outgoing = ssl.MemoryBIO()
+    tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=address.host)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    try:
+        with socket.create_connection((address.host, address.port), _PROBE_SECONDS) as sock:
+            sock.sendall(outgoing.read() + b"\n")  # the newline lets a server of lines answer as well
+            return sock.recv(1) in (_TLS_ALERT, _TLS_HANDSHAKE)
+    except OSError:
+        return False
 
 
 def describe(error: OSError) -> str:

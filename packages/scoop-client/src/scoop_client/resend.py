@@ -36,6 +36,7 @@ class Outbox:
         self._again: deque[Request] = deque()
         self._resend_changes = options.resend_changes
         self._retry = Retry(options.reconnect_timeout)
+        self._silent_losses = 0
         self.failure: Exception | None = None
         """Raised after the responses to all requests before it."""
 
@@ -60,6 +61,17 @@ class Outbox:
     def note_progress(self) -> None:
         """Start over with the delays, because a server has answered."""
         self._retry.reset()
+
+    def is_suspicious(self, lost: ConnectionLost, *, has_received: bool) -> bool:
+        """Note a loss; return whether a mistake in the address is likely.
+
+        That is so if nothing was received on two connections in a row, or on one that ended with a change.
+        """
+        self._silent_losses = 0 if has_received else self._silent_losses + 1
+        first = next(iter(lost.unanswered), None)
+        return self._silent_losses > 1 or (
+            not has_received and first is not None and first.command is not Command.QUERY and not self._resend_changes
+        )
 
     def lose(self, lost: ConnectionLost) -> None:
         """Decide what is sent again after a loss. Raises ``lost``, with all that was to be sent, if nothing is."""
