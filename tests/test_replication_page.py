@@ -65,7 +65,7 @@ def test_every_flag_exists() -> None:
         flag
         for span in [*code_spans(prose(PAGE)), *"".join(code_blocks(PAGE, "sh")).splitlines()]
         for flag in re.findall(r"(?<!\S)(--[a-z-]+)", span)
-        if not re.search(r"etcdctl|pip |kubectl|docker|systemctl|curl|tar |client-cert|quota|request-bytes", span)
+        if not re.search(r"etcdctl|pip |nox |kubectl|docker|systemctl|curl|tar |client-cert|quota|request-bytes", span)
     }
     assert given >= {"--etcd-prefix", "--reads", "--commit-timeout", "--reject-cycles"}
     assert given <= known, given - known
