@@ -250,7 +250,8 @@ class TestRejection:
         [
             (b"INDEX|a|\n", 1, 2, 18, "expected 2 lines, got 1"),
             (b"INDEX|a|\n", 1, 0, 18, "expected 0 lines, got 1"),
-            (b"", 0, 1, 18, "expected 1 lines, got 0"),
+            (b"#dependents 0\n", 0, 1, 18, "expected 1 lines, got 0"),
+            (b"", 0, 1, 18, "expected 1 numbers of dependents, got 0"),
             (b"INDEX|a|\n", 2, 1, 41, "expected 2 packages, got 1"),
             (b"INDEX|a|\n", 0, 1, 41, "expected 0 packages, got 1"),
             (b"INDEX|a|\nINDEX|a|\n", 2, 2, 52, "expected 2 packages, got 1"),
@@ -260,8 +261,8 @@ class TestRejection:
             (b"INDEX|a|\n#dependents -1\n", 1, 1, 27, "a note is not a list of numbers"),
             (b"INDEX|a|\n#dependents dd\n", 1, 1, 27, "a note is not a list of numbers"),
             (b"INDEX|a|\n#dependents " + b"9" * 5_000 + b"\n", 1, 1, 27, "a note is not a list of numbers"),
-            (b"INDEX|a|\n#a note\n", 1, 1, 27, "a note is not a list of numbers"),
-            (b"INDEX|a|\n#dependents 0\nINDEX|b|\n", 2, 2, 18, "expected 2 lines, got 1"),
+            (b"INDEX|a|\n#anote\n", 1, 1, 27, "a note is not a list of numbers"),
+            (b"INDEX|a|\n#dependents 0\nINDEX|b|\n", 2, 2, 27, "a note is not a list of numbers"),
         ],
     )
     def test_the_counts_must_match(self, body: bytes, packages: int, lines: int, offset: int, reason: str) -> None:

@@ -67,10 +67,10 @@ _LINES_PER_CHUNK: Final = 4_096
 _BYTES_PER_PIECE: Final = 1 << 18
 """The bytes of a snapshot that are decoded at once: few enough to stay in a cache of the processor."""
 
-_MAX_DIGITS: Final = 18
-"""The limit of digits of a number in a snapshot or a journal."""
+_NUMBER_MAX: Final = 10**18
+"""The limit of a number of dependents."""
 
-_LINE_CHARACTERS: Final = NAME_CHARACTERS.encode(ENCODING) + b",|\n"
+_NAME_CHARACTERS: Final = NAME_CHARACTERS.encode(ENCODING) + b","
 
 
 def encode_snapshot(graph: DependencyGraph) -> Iterator[bytes]:
@@ -132,8 +132,6 @@ def decode_snapshot(data: bytes, *, reject_cycles: bool = False) -> DependencyGr
         raise TranscriptError(trailer.start(3), reason)
     packages, lines = int(trailer[1]), int(trailer[2])
     notes = data.find(b"#", start)
-    if (line_count := data.count(b"\n", start, notes)) != lines:
-        raise TranscriptError(start, f"expected {lines} lines, got {line_count}")
     numbers = _read_notes(data[notes:end], notes, lines)
     lists, counts = _read_lines(data, start, notes, numbers)
     # A package with a second line is on a cycle.
@@ -172,45 +170,48 @@ def _read_lines(data: bytes, start: int, end: int, numbers: list[int]) -> tuple[
             cut = end
         packages, listed = _read_piece(data[position:cut], start)
         lists.update(zip(packages, listed, strict=True))
-        counts.update(zip(packages, numbers[line_count : line_count + len(packages)], strict=True))
+        counts.update(zip(packages, numbers[line_count : line_count + len(packages)], strict=False))
         position = cut
         line_count += len(packages)
+    if line_count != len(numbers):
+        raise TranscriptError(start, f"expected {len(numbers)} lines, got {line_count}")
     return lists, counts
 
 
 def _read_piece(data: bytes, offset: int) -> tuple[list[str], list[str]]:
     """Return the packages of complete lines, and their lists; ``offset`` is for the error."""
-    text = data.decode(ENCODING)
-    # Once the text before each package is gone, only a malformed line has a newline left.
-    joined = text[len("INDEX|") : -1].replace("\nINDEX|", "|")
-    fields = joined.split("|")
-    packages = fields[0::2]
+    separators = data.translate(None, _NAME_CHARACTERS)
+    count = len(separators) // 3
+    fields = data.decode(ENCODING).replace("\n", "|").split("|")
+    packages = fields[1::3]
     lengths = set(map(len, packages))
     is_valid = (
-        text.startswith("INDEX|")
-        and text.endswith("\n")
-        and "\n" not in joined
-        and len(fields) == 2 * text.count("\n")
-        and not data.translate(None, _LINE_CHARACTERS)
+        separators == b"||\n" * count
+        and fields[::3].count("INDEX") == count
+        and len(fields) == 3 * count + 1
+        and not fields[-1]
         and min(lengths) > 0
         and max(lengths) <= MAX_NAME_LENGTH
         and "," not in "".join(packages)
     )
     if not is_valid:
         raise TranscriptError(offset, "a line is not INDEX|package|dependencies")
-    return packages, fields[1::2]
+    return packages, fields[2::3]
 
 
 def _read_notes(data: bytes, offset: int, count: int) -> list[int]:
     """Return the ``count`` numbers of the notes, which begin at ``offset`` of the file."""
-    if data.translate(None, b"#dependents 0123456789\n"):
-        raise TranscriptError(offset, "a note is not a list of numbers")
-    words = data.decode(ENCODING).replace("#dependents", "").split()
+    words = data.replace(b"#dependents", b"").split()
     if len(words) != count:
         raise TranscriptError(offset, f"expected {count} numbers of dependents, got {len(words)}")
-    if not all(map(str.isdecimal, words)) or max(map(len, words), default=0) > _MAX_DIGITS:
+    try:
+        # Characters that int() ignores, such as a sign, are no part of a note.
+        numbers = [] if data.translate(None, b"#dependents 0123456789\n") else list(map(int, words))
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or max(numbers, default=0) > _NUMBER_MAX:
         raise TranscriptError(offset, "a note is not a list of numbers")
-    return list(map(int, words))
+    return numbers
 
 
 class Seal(NamedTuple):
