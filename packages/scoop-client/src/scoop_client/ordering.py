@@ -33,7 +33,7 @@ _are_index_lines: Final = re.compile(rf"(?>INDEX\|{_NAME}\|(?>(?:{_NAME}(?:,{_NA
 class Orderer:
     """Passes on requests whose dependencies have been passed on; keeps the others until their turn.
 
-    Input that is in order already is passed on at once. ``rest`` returns what was kept, in dependency order: packages
+    Input that is in order already is passed on directly. ``rest`` returns what was kept, in dependency order: packages
     of cycles, those that come before their dependencies, and those with dependencies that the server may know.
 
     >>> orderer = Orderer()

@@ -103,7 +103,7 @@ class Follower:
             self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
 
     def expect(self, revision: int) -> None:
-        """Note that there is an entry with this revision."""
+        """Note the revision of an entry in the log."""
         if revision > self.committed:
             if not self.is_behind:
                 self._moved_at = self._clock()
