@@ -1,4 +1,4 @@
-"""The reader of files in docs/durability.md reads real ones."""
+"""The reader of files in docs/durability.md reads real ones, and its tables name code and tests that exist."""
 
 import re
 import subprocess
@@ -14,7 +14,8 @@ from scoop_server.storage.store import JournalStore
 
 from tests.support.process import WAIT_SECONDS
 
-PAGE = Path(__file__).parents[1] / "docs" / "durability.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "durability.md"
 
 
 def read_with_the_page(directory: Path) -> list[str]:
@@ -56,3 +57,18 @@ def test_the_reader_reads_the_files_of_a_server(tmp_path: Path) -> None:
     with last.open("ab") as journal:
         journal.write(b"INDEX|half|")
     assert read_with_the_page(tmp_path) == ["cloog: gmp isl", "gmp:", "isl: gmp"]
+
+
+def test_each_fault_names_code_and_tests_that_exist() -> None:
+    modules = [path for name in ("scoop-core", "scoop-server") for path in (ROOT / "packages" / name).rglob("*.py")]
+    source = "\n".join(path.read_text("utf-8") for path in modules)
+    defined = {path.stem for path in [*modules, *(path.parent for path in modules)]}
+    defined |= set(re.findall(r"^ *(?:class|def) (\w+)", source, re.MULTILINE))
+    rows = [line.split(" | ") for line in PAGE.read_text("utf-8").splitlines() if re.match(r"\| .*`tests/", line)]
+    assert len(rows) > 20
+    for row in rows:
+        _, _, code, tests = row
+        for name in re.findall(r"`([^`]+)`", code):
+            assert defined >= set(name.split(".")), f"{name} is not defined"
+        for test in re.findall(r"`([^`]+)`", tests):
+            assert (ROOT / test).exists(), f"{test} does not exist"
