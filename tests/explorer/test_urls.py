@@ -103,9 +103,8 @@ def test_a_name_with_another_character_is_another_name(get: Get, page: str, name
         assert get(target.encode())[0] == 404, target
 
 
-def test_the_last_of_repeated_parameters_counts(get: Get) -> None:
-    status, text = get(b"/path?from=gmp&from=isl&to=isl&to=gmp")
-    assert (status, "isl</a> needs" in " ".join(text.split())) == (200, True)
+def test_the_last_of_repeated_parameters_counts(hostile: Explored, get: Get) -> None:
+    assert "isl</a> needs" in hostile.page("/path?from=gmp&from=isl&to=isl&to=gmp")
     assert get(b"/removal/gmp?offset=x&offset=0")[0] == 200
 
 
