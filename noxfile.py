@@ -377,6 +377,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False, tags=["campaign"])
+def bench_client(session: nox.Session) -> None:
+    """Measure scoop-client beside a load generator in C, if gcc is installed; arguments go to the program."""
+    _install(session, packages=[CORE, SERVER, CLIENT])
+    session.run("python", "-m", "bench.client", *session.posargs)
+
+
+@nox.session(default=False, tags=["campaign"])
 def bench_replication(session: nox.Session) -> None:
     """Measure nodes over a real etcd, if installed; arguments go to ``python -m bench.replication``."""
     _install(session, packages=[CORE, SERVER])
