@@ -140,15 +140,12 @@ class GraphState:
         time of a change. All others are left to the transitions below, which apply the same rules in readable form.
         """
         counts, dependencies = self._dependent_counts, self._dependencies
-        answers: list[str] = []
-        failed: list[str] = []  # the commands of the lines that were answered FAIL
-        broken: list[str] = []
+        answers, failed, broken = list[str](), list[str](), list[str]()  # the last two: the commands of FAIL and ERROR
         indexes = removes = 0
         changes = Changes() if changes is None else changes
         changed_lines, replaced = changes.lines, changes.previous
-        order = None
-        if self._rejects_cycles:
-            order = self._current_order()
+        order = self._current_order() if self._rejects_cycles else None
+        if order is not None:
             order.begin(dependencies, changes)
         for line in lines:
             try:
