@@ -127,7 +127,7 @@ def measure(row: Row, path: Path, seconds: float) -> Figures:
         time.sleep(_WARM_UP_SECONDS)
         cpu, started = server.cpu_seconds(), time.perf_counter()
         command = [sys.executable, "-m", "tests.latency.probe", server.host, str(server.port), str(seconds)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 120)
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 240)
         share = (server.cpu_seconds() - cpu) / (time.perf_counter() - started)
     times = json.loads(done.stdout)
     latencies = sorted(times["established"])
