@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
@@ -194,6 +195,26 @@ def test_changes_do_not_wait_for_a_long_question_which_then_sees_one_state(sourc
 
         assert index.ask_at_length(ponder) == (4, 4)
         assert seen == [(IndexedGraph, 2, 3), (IndexedGraph, 3, 4), (DependencyGraph, 4, 4)]
+
+
+def test_one_long_question_at_a_time_has_a_copy_of_the_graph(source: ScriptedSource) -> None:
+    with following(source) as index, ThreadPoolExecutor(2) as threads:
+        wait_until(lambda: index.is_loaded)
+        both = threading.Barrier(2)
+
+        def ponder(graph: DependencyGraph, batch: int) -> bool:
+            if isinstance(graph, IndexedGraph):
+                source.commit("QUERY|gmp|")
+                wait_until(lambda: index.batch > batch)
+                return False
+            try:
+                both.wait(0.1)
+            except threading.BrokenBarrierError:
+                return False
+            return True
+
+        met = [threads.submit(index.ask_at_length, ponder) for _ in range(2)]
+        assert not any(each.result() for each in met)
 
 
 def test_an_unknown_package_is_an_error_of_the_question(source: ScriptedSource) -> None:

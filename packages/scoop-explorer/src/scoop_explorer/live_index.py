@@ -52,6 +52,8 @@ class LiveIndex:
         self._source = source
         self._graph = IndexedGraph()
         self._lock = threading.Lock()
+        self._one_copy = threading.Lock()
+        """Held by the long question that has a copy: two copies of a million packages would take half a gigabyte."""
         self._batch = 0
         self._is_loaded = False
         self._problem = ""
@@ -145,7 +147,8 @@ class LiveIndex:
                     if self.revision == revision:
                         return answer
             time.sleep(_ATTEMPT_SECONDS)
-        return question(*self.copy())
+        with self._one_copy:
+            return question(*self.copy())
 
     def copy(self) -> tuple[DependencyGraph, int]:
         """Return a copy of the graph without its reverse index, and its batch."""
