@@ -62,6 +62,28 @@ def test_a_process_that_fails_is_logged_and_one_that_is_stopped_is_not(
     assert set(caplog.messages) == {expected}
 
 
+def test_a_process_that_cannot_be_started_is_logged_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(surveyor, "IN_THREAD_MAX", 1)
+    path, program = make_data_directory(tmp_path / "data"), tmp_path / "program"
+    index = LiveIndex(open_source(str(path)))
+    counting = Surveyor(index, [str(program), *COMMAND[1:], str(path)])
+    index.on_change = counting.index_has_changed
+    counting.start()
+    index.start()
+    reason = "cannot count the packages: No such file or directory; the next change tries again"
+    wait_until(lambda: reason in caplog.messages)
+    (tmp_path / "script").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "script").chmod(0o700)
+    (tmp_path / "script").rename(program)
+    index.revision += 2  # as a change does
+    counting.index_has_changed()
+    wait_until(lambda: counting.survey)
+    index.stop()
+    counting.stop()
+
+
 def test_the_process_writes_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_data_directory(tmp_path / "data")
     written = io.BytesIO()

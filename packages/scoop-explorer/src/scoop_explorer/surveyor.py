@@ -73,7 +73,11 @@ class Surveyor:
             start = time.monotonic()
             self._revision = self._index.revision
             is_large = len(self._index) > IN_THREAD_MAX and self._command
-            figures = self._count_apart() if is_large else count(*self._index.copy())
+            try:
+                figures = self._count_apart() if is_large else count(*self._index.copy())
+            except OSError as error:  # no process or descriptor is left
+                figures = None
+                _log.warning("cannot count the packages: %s; the next change tries again", error.strerror)
             if figures is not None:
                 self.survey, self.cyclic_groups = figures
                 self._index.on_change()
