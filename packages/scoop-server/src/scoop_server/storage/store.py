@@ -252,8 +252,6 @@ class JournalStore:
             self._compaction.kill()
             self._compaction = None
 
-    # Closing
-
     def save(self, graph: DependencyGraph, progress: Callable[[str, int], None] = lambda _path, _done: None) -> None:
         """Write a snapshot of ``graph``, if anything has changed since the last one.
 
