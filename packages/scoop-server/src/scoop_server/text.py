@@ -33,3 +33,15 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     ('port', None)
     """
     return next(iter(difflib.get_close_matches(word.lower(), list(known), 1, _SIMILARITY_MIN)), None)
+
+
+def first_lines(text: str, size_max: int, lines_max: int) -> str:
+    r"""Return the first lines of ``text``: at most ``lines_max``, and ``size_max`` characters or one line.
+
+    >>> first_lines("a\nb\nc\n", 5, 9), first_lines("a\nb\nc\n", 9, 1), first_lines("long\n", 2, 9)
+    ('a\nb\n', 'a\n', 'long\n')
+    """
+    first = text[: text.rfind("\n", 0, size_max) + 1 or text.find("\n") + 1]
+    if first.count("\n") > lines_max:
+        return "\n".join(first.split("\n", lines_max)[:-1]) + "\n"
+    return first

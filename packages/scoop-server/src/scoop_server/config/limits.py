@@ -1,7 +1,8 @@
 """Every limit of the server, with its reason. The limits of lines and names are those of scoop_core.messages."""
 
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from math import ceil
+from typing import Final, NamedTuple, TypeVar
 
 from scoop_core import MAX_LINE_LENGTH
 
@@ -28,6 +29,23 @@ it saves, and nearly every line is shorter."""
 def _limit(default: N, kind: Kind[N], name: str, meaning: str) -> N:
     """Declare an option of the group of limits."""
     return option(default, kind, Group.LIMITS, meaning, name=name)
+
+
+_DIVISOR_MAX: Final = 64
+
+
+class Shares(NamedTuple):
+    """What one turn may do, for each ready client and in total."""
+
+    read_bytes: int
+    small_bytes: int
+    """Lines of a client that are not longer need not be counted."""
+    uncounted_bytes: int
+    """Bytes of all clients that need not be counted."""
+    text_bytes: int
+    lines: int
+    turn_text_bytes: int
+    """Bytes of all clients after which a line that is longer than a share waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +176,25 @@ class Limits:
 
     tick_seconds: float = 1.0
     """Interval of periodic work: syncing, watching the disk and a compaction, counting repeated log lines."""
+
+    def shares(self, ready: int, divisor: int) -> "Shares":
+        """Return the shares of each of ``ready`` clients, in a turn that does the part 1 / ``divisor``."""
+        parts = ready * divisor
+        return Shares(
+            self.read_share(parts),
+            min(self.lines_share(parts), self.text_share(parts)),
+            self.uncounted_bytes_max // divisor,
+            self.text_share(parts),
+            self.lines_share(parts),
+            self.turn_text_bytes_max // divisor,
+        )
+
+    def adapted_divisor(self, divisor: int, cpu_seconds: float) -> int:
+        """Return the divisor of the next turn after one with ``divisor`` that took ``cpu_seconds``."""
+        factor = cpu_seconds / self.turn_cpu_seconds_max
+        if factor > 1:
+            return min(divisor * ceil(factor), _DIVISOR_MAX)
+        return divisor // 2 if divisor > 1 and factor < 1 / 4 else divisor
 
     def read_share(self, ready: int) -> int:
         """Return how many bytes a turn reads from each of ``ready`` clients."""

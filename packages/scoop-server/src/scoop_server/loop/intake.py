@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from math import ceil
 from selectors import EVENT_READ, SelectorKey
 from typing import Final
 
@@ -14,6 +13,7 @@ from scoop_server.loop.context import Context
 from scoop_server.loop.ports import Request
 from scoop_server.screening import HttpRequestError
 from scoop_server.telemetry.statistics import CloseReason
+from scoop_server.text import first_lines
 
 # Global names are looked up faster than enum members, and these are needed for every message.
 _BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
@@ -21,8 +21,6 @@ _OPEN: Final = Phase.OPEN
 
 _BUSY_TURN_BYTES: Final = 65_536
 """A turn that reads less is short whatever it reads, and its time is not measured."""
-
-_DIVISOR_MAX: Final = 64
 
 
 class Intake:
@@ -54,7 +52,7 @@ class Intake:
         ready = len(events) + len(self.queue)
         if ready != self._shared_by:
             self._share(ready)
-        read_bytes_max, small_bytes_max = self._read_share, min(self._lines_share, self._text_share)
+        read_bytes_max, small_bytes_max, uncounted_bytes_max = self._shares[:3]
         requests: list[Request[Client]] = []
         others: list[Client] = []
         received = executed = 0
@@ -83,12 +81,11 @@ class Intake:
                     self._clients.time_line(client)
                 if lines:
                     size = len(lines)
-                    if size > small_bytes_max and executed + size > self._uncounted_bytes_max:
+                    if size > small_bytes_max and executed + size > uncounted_bytes_max:
                         lines = self._limit(client, lines, executed)
                         if not lines:
                             continue
-                        size = len(lines)
-                    executed += size
+                    executed += len(lines)
                     requests.append((client, lines))
                     continue
             others.append(client)
@@ -99,12 +96,7 @@ class Intake:
     def _share(self, ready: int) -> None:
         """Compute the share of a turn that each of ``ready`` clients gets."""
         self._shared_by = ready
-        parts = (ready or 1) * self._divisor
-        limits = self._limits
-        self._read_share, self._lines_share = limits.read_share(parts), limits.lines_share(parts)
-        self._text_share = limits.text_share(parts)
-        self._text_bytes_max = limits.turn_text_bytes_max // self._divisor
-        self._uncounted_bytes_max = limits.uncounted_bytes_max // self._divisor
+        self._shares = self._limits.shares(ready or 1, self._divisor)
 
     def adapt(self, cpu_seconds: float) -> None:
         """Adapt the shares to the processor time that a busy turn took after its reads.
@@ -112,11 +104,7 @@ class Intake:
         If it was too long, because its lines were expensive, the next ones execute that much less. The disk and other
         processes do not count.
         """
-        factor = cpu_seconds / self._limits.turn_cpu_seconds_max
-        if factor > 1:
-            self._divisor = min(self._divisor * ceil(factor), _DIVISOR_MAX)
-        elif self._divisor > 1 and factor < 1 / 4:
-            self._divisor //= 2
+        self._divisor = self._limits.adapted_divisor(self._divisor, cpu_seconds)
         self._share(self._shared_by)
 
     def _limit(self, client: Client, lines: str, executed: int) -> str:
@@ -124,14 +112,12 @@ class Intake:
 
         They are the client's share, or one line that is longer, unless other long ones have used up the turn.
         """
-        end = lines.rfind("\n", 0, self._text_share) + 1 or lines.find("\n") + 1
-        if end > self._text_share and executed >= self._text_bytes_max:
-            end = 0
+        shares = self._shares
+        first = first_lines(lines, shares.text_bytes, shares.lines)
+        if len(first) > shares.text_bytes and executed >= shares.turn_text_bytes:
+            first = ""
         else:
             self.queue.pop(client, None)  # those that wait come first in the next turn
-        first = lines[:end]
-        if first.count("\n") > self._lines_share:
-            first = "\n".join(first.split("\n", self._lines_share)[:-1]) + "\n"
         if client.queue(lines[len(first) :]):
             self.queue[client] = None
         return first
