@@ -283,3 +283,17 @@ def test_a_search_finds_a_dependency_that_was_removed_and_indexed_again() -> Non
     graph.apply_lines("REMOVE|b|\nINDEX|b|\n")
     assert part.search.step(9) is False
     assert graph.apply_lines_within(0, part.rest).answers == "OK\n"
+
+
+def test_many_new_dependencies_are_looked_up_in_steps() -> None:
+    graph = DependencyGraph(reject_cycles=True)
+    new = [f"new-{number}" for number in range(20)]
+    graph.apply_lines("INDEX|a|\nINDEX|user|a\n" + "".join(f"INDEX|{name}|\n" for name in new))
+    part = graph.apply_lines_within(0, f"INDEX|a|{','.join(new)}\n")
+    assert part.search is not None
+    steps = 1
+    while part.search.step(1) is None:
+        check_order(graph)
+        steps += 1
+    assert steps > len(new)
+    assert graph.apply_lines_within(0, part.rest).answers == "OK\n"
