@@ -107,8 +107,8 @@ def rows_for(count: int) -> Iterator[Row]:
             made.index(name, dependencies)
         return made
 
-    def nx_paths() -> None:
-        for start, goal in pairwise(wide):
+    def nx_paths(chosen: list[str]) -> None:
+        for start, goal in pairwise(chosen):
             if nx.has_path(oracle, start, goal):
                 nx.shortest_path(oracle, start, goal)
 
@@ -184,7 +184,17 @@ def rows_for(count: int) -> Iterator[Row]:
         lambda: [rx.descendants(rust, number_of[name]) for name in wide],
     )
     yield Row(
-        "find_path", "networkx shortest_path", lambda: [graph.find_path(a, b) for a, b in pairwise(wide)], nx_paths
+        "find_path",
+        "networkx shortest_path",
+        lambda: [graph.find_path(a, b) for a, b in pairwise(wide)],
+        lambda: nx_paths(wide),
+    )
+    yield Row(
+        "find_path, with the reverse index",
+        "networkx shortest_path",
+        lambda: [indexed.find_path(a, b) for a, b in pairwise(sample)],
+        lambda: nx_paths(sample),
+        1.0,
     )
     yield Row(
         "apply_lines of new packages, with the reverse index",

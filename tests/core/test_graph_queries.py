@@ -15,6 +15,7 @@ from scoop_core import (
     ClosesCycle,
     Command,
     DependencyGraph,
+    IndexedGraph,
     InvalidName,
     MissingDependencies,
     NotIndexed,
@@ -113,10 +114,13 @@ class TestClosures:
         for name in (*reversed(graph.transitive_dependents(package)), package):
             assert graph.remove(name) is Response.OK
 
+    @pytest.mark.parametrize("graph_class", [DependencyGraph, IndexedGraph])
     @given(edges(), st.sampled_from(NAMES), st.sampled_from(NAMES))
-    def test_find_path_returns_a_shortest_path(self, edges: Edges, start: str, goal: str) -> None:
+    def test_find_path_returns_a_shortest_path(
+        self, graph_class: type[DependencyGraph], edges: Edges, start: str, goal: str
+    ) -> None:
         assume({start, goal} <= edges.keys())
-        path = DependencyGraph.from_mapping(edges).find_path(start, goal)
+        path = graph_class.from_mapping(edges).find_path(start, goal)
         if goal not in closure(edges, start):
             assert path == ()
             return

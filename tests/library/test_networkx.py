@@ -93,12 +93,12 @@ def check_queries(graph: DependencyGraph, oracle: "nx.DiGraph", sample: list[str
         assert graph.dependents(name) == indexed.dependents(name)
         assert graph.transitive_dependents(name) == indexed.transitive_dependents(name)
     for start, goal in itertools.pairwise(sample):
-        path = graph.find_path(start, goal)
-        if path:
-            assert nx.is_path(oracle, path)
-            assert len(path) - 1 == nx.shortest_path_length(oracle, start, goal)
-        else:
-            assert not nx.has_path(oracle, start, goal)
+        for path in (graph.find_path(start, goal), indexed.find_path(start, goal)):
+            if path:
+                assert nx.is_path(oracle, path)
+                assert len(path) - 1 == nx.shortest_path_length(oracle, start, goal)
+            else:
+                assert not nx.has_path(oracle, start, goal)
     part = graph.subgraph(sample)
     assert set(part.edges()) == set(oracle.subgraph(sample).edges)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 from scoop_core.graph import DependencyGraph, SlotState
+from scoop_core.graph_algorithms import shortest_path_from_both_ends
 from scoop_core.graph_order import PartialAnswers
 from scoop_core.graph_state import Changes, split_names
 from scoop_core.messages import Request, Response
@@ -285,6 +286,18 @@ class IndexedGraph(DependencyGraph):
             self._known(package)
             return ()
         return tuple(sorted(names))
+
+    def find_path(self, package: str, dependency: str) -> tuple[str, ...]:
+        """Return a shortest path, as :meth:`DependencyGraph.find_path` does, by a search from both ends.
+
+        >>> IndexedGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": []}).find_path("cloog", "gmp")
+        ('cloog', 'isl', 'gmp')
+        """
+        ends = self._known(package), self._known(dependency)
+        return shortest_path_from_both_ends(*ends, self._names, self._sorted_dependents)
+
+    def _sorted_dependents(self, package: str) -> list[str]:
+        return sorted(self._dependents.get(package, ()))
 
     def _all_dependents(self) -> Mapping[str, Iterable[str]]:
         return self._dependents
