@@ -136,7 +136,7 @@ class Limits:
     """Lines that a turn executes, in equal shares for the clients that are ready; the rest waits for the next turn.
     Most lines take less than a microsecond."""
 
-    turn_text_bytes_max: int = 512 * KIB
+    turn_text_bytes_max: int = MIB
     """Bytes of lines that a turn executes, in equal shares. A line that is longer than the share of its client waits
     until the other long ones of the turn leave room. The names of a long list cost as much as short lines."""
 
@@ -146,7 +146,7 @@ class Limits:
 
     turn_cpu_seconds_max: float = 0.01
     """Processor time above which a turn was too long: the next ones read and execute that much less, until they take
-    a quarter of it. So expensive lines delay the other clients no more than cheap ones."""
+    less than half of it. So expensive lines delay the other clients no more than cheap ones."""
 
     handshakes_max: int = 1_024
     """TLS handshakes in progress. They do not count as clients; once there are this many, each new one takes the place
@@ -194,7 +194,7 @@ class Limits:
         factor = cpu_seconds / self.turn_cpu_seconds_max
         if factor > 1:
             return min(divisor * ceil(factor), _DIVISOR_MAX)
-        return divisor // 2 if divisor > 1 and factor < 1 / 4 else divisor
+        return divisor // 2 if divisor > 1 and factor < 1 / 2 else divisor
 
     def read_share(self, ready: int) -> int:
         """Return how many bytes a turn reads from each of ``ready`` clients."""
