@@ -171,9 +171,9 @@ class Client:
             raise outbox.failure
 
     def _refill(self, link: Link, outbox: Outbox) -> None:
-        """Send more requests once half of the window is free: fewer and larger batches are faster."""
-        free = self._options.max_unanswered - link.unanswered_count
-        if free >= self._options.max_unanswered / 2 and (requests := outbox.take(free)):
+        """Send more requests in halves of the window: the server answers one while the next one is prepared."""
+        half = (self._options.max_unanswered + 1) // 2
+        while self._options.max_unanswered - link.unanswered_count >= half and (requests := outbox.take(half)):
             outbox.failure = link.submit(requests) or outbox.failure
 
     def _reconnect(self, outbox: Outbox, lost: ConnectionLost) -> Link:
