@@ -4,6 +4,7 @@ Run as ``python tests/support/held_server.py PLACE FIFO ARGUMENTS``. At that pla
 reading, which returns when the test opens it for writing.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -75,7 +76,7 @@ def main(place: str, fifo: str, arguments: list[str]) -> int:
     """Run the server."""
 
     def hold() -> None:
-        print("held", file=sys.stderr, flush=True)
+        os.write(sys.stderr.fileno(), b"held\n")  # in one piece: the thread that writes the log does not wait
         with Path(fifo).open("rb"):
             pass
 
