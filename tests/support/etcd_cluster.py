@@ -22,6 +22,10 @@ IS_MISSING: Final = shutil.which("etcd") is None or shutil.which("etcdctl") is N
 needs_etcd: Final = pytest.mark.skipif(IS_MISSING, reason="etcd or etcdctl is not installed (etcd-server, etcd-client)")
 
 
+class _PortTakenError(Exception):
+    """Another program has taken a port between its choice and its use."""
+
+
 class Member:
     """One member of a cluster: a process that can be killed, paused and started again."""
 
@@ -30,13 +34,23 @@ class Member:
     ) -> None:
         self.host = host
         self._client_host, self._peer_host = (host.address(CLIENTS), host.address(PEERS)) if host else (_HOST, _HOST)
-        self.client_port, self.peer_port = free_port(), free_port()
+        self.choose_ports()
         self.name = name
         self.directory = directory / name
         self.log = directory / f"{name}.log"
         self._arguments = arguments
         self._tls = tls
         self._process: subprocess.Popen[bytes] | None = None
+
+    def choose_ports(self) -> None:
+        """Choose ports that nothing listens on now."""
+        self.client_port, self.peer_port = free_port(), free_port()
+
+    @property
+    def has_lost_a_port(self) -> bool:
+        """Return whether it has ended because another program took one of its ports first."""
+        has_ended = self._process is not None and self._process.poll() is not None
+        return has_ended and "address already in use" in self.log.read_text()
 
     @property
     def url(self) -> str:
@@ -66,6 +80,12 @@ class Member:
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
+
+    def forget(self) -> None:
+        """Delete what it has stored and logged, and choose other ports."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.log.unlink()
+        self.choose_ports()
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal: SIGSTOP pauses it, SIGCONT continues it."""
@@ -98,7 +118,10 @@ class EtcdCluster:
             for number, host in enumerate(hosts or [None] * size)
         ]
         self._tls = tls
-        self._peers = [member.peer for member in self.members]
+
+    @property
+    def _peers(self) -> list[str]:
+        return [member.peer for member in self.members]
 
     @property
     def urls(self) -> str:
@@ -131,20 +154,28 @@ class EtcdCluster:
             try:
                 self.etcdctl("endpoint", "health", "--command-timeout", "2s")
             except subprocess.CalledProcessError:
+                if any(member.has_lost_a_port for member in self.members):
+                    raise _PortTakenError from None
                 if time.monotonic() > deadline:
                     raise AssertionError(self.members[0].log.read_text()[-5_000:]) from None
             else:
                 return
 
     def __enter__(self) -> Self:
-        try:
-            for member in self.members:
-                member.start(self._peers, "new")
-            self.wait_until_healthy()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
+        while True:
+            try:
+                for member in self.members:
+                    member.start(self._peers, "new")
+                self.wait_until_healthy()
+            except _PortTakenError:
+                self.__exit__(None, None, None)
+                for member in self.members:
+                    member.forget()
+            except BaseException:
+                self.__exit__(None, None, None)
+                raise
+            else:
+                return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
