@@ -17,10 +17,10 @@ from tests.support.process import WAIT_SECONDS
 _BOOT: Final = """
 set -e
 mount -t tmpfs tmpfs /mnt
-mkdir /mnt/upper /mnt/work /mnt/root
-mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
-tr -d - < /proc/sys/kernel/random/uuid > /mnt/root/etc/machine-id
-exec systemd-nspawn --quiet --machine="scoop-test-$$" --directory=/mnt/root --register=no --keep-unit --console=pipe \
+mkdir /mnt/upper /mnt/work /mnt/tree
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/tree
+tr -d - < /proc/sys/kernel/random/uuid > /mnt/tree/etc/machine-id
+exec systemd-nspawn --quiet --machine="scoop-test-$$" --directory=/mnt/tree --register=no --keep-unit --console=pipe \
     --private-network --link-journal=no "$@" --boot systemd.unit=basic.target
 """
 

@@ -35,15 +35,15 @@ def shortest_path(start: Node, goal: Node, successors: Callable[[Node], Iterable
     >>> shortest_path("a", "a", {"a": "b", "b": "a"}.__getitem__)
     ('a', 'b', 'a')
     """
-    reached_from: dict[Node, Node] = {}
+    previous = {start: start}
     unexplored = deque([start])
     while unexplored:
         node = unexplored.popleft()
         for successor in successors(node):
-            if successor not in reached_from:
-                reached_from[successor] = node
-                if successor == goal:
-                    return _trace_back(start, goal, reached_from)
+            if successor == goal:
+                return (*reversed(_chain(node, previous)), goal)
+            if successor not in previous:
+                previous[successor] = node
                 unexplored.append(successor)
     return ()
 
@@ -94,13 +94,6 @@ def _chain(node: Node, next_of: Mapping[Node, Node]) -> list[Node]:
     while (node := next_of[node]) != chain[-1]:
         chain.append(node)
     return chain
-
-
-def _trace_back(start: Node, goal: Node, reached_from: Mapping[Node, Node]) -> tuple[Node, ...]:
-    path = [goal, reached_from[goal]]
-    while path[-1] != start:
-        path.append(reached_from[path[-1]])
-    return tuple(reversed(path))
 
 
 def successors_first(nodes: Iterable[Node], successors: Callable[[Node], Iterable[Node]]) -> list[Node]:

@@ -35,7 +35,7 @@ _DIVISOR_MAX: Final = 64
 
 
 class Shares(NamedTuple):
-    """What one turn may do, for each ready client and in total."""
+    """The limits of one turn, for each ready client and in total."""
 
     read_bytes: int
     small_bytes: int
