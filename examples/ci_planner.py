@@ -8,7 +8,7 @@ from scoop_core import DependencyGraph, decode_dot
 
 def plan(graph: DependencyGraph, changed: list[str]) -> tuple[tuple[str, ...], ...]:
     """Return the packages to build: those of a step can be built in parallel, once the steps before it are done."""
-    return graph.subgraph([*changed, *graph.transitive_dependents(*changed)]).layers()
+    return graph.layers([*changed, *graph.transitive_dependents(*changed)])
 
 
 if __name__ == "__main__":

@@ -313,6 +313,7 @@ class TestExplanations:
         lambda graph, name: graph.transitive_dependencies("a", name),
         lambda graph, name: graph.transitive_dependents("a", name),
         lambda graph, name: graph.subgraph(["a", name]),
+        lambda graph, name: graph.layers(["a", name]),
         lambda graph, name: graph.find_path(name, "a"),
         lambda graph, name: graph.find_path("a", name),
     ],
@@ -375,6 +376,7 @@ class TestSetsOfPackages:
         assert set(part) == packages
         assert part.edge_count() == len(list(part.edges())) == sum(map(part.dependency_count, part))
         assert part.edge_count() == sum(len(part.dependents(name)) for name in part)
+        assert graph.layers(packages) == part.layers()
 
 
 class TestFromOneGraphToAnother:

@@ -439,11 +439,7 @@ class DependencyGraph(GraphLines):
         mappingproxy({'cloog': ('gmp',), 'gmp': ()})
         """
         chosen = set(map(self._known, listed_names(packages)))
-        lists = {
-            package: ",".join(filter(chosen.__contains__, split_names(self._dependencies[package])))
-            for package in filter(chosen.__contains__, self)
-        }
-        return self._with_lists(lists)
+        return self._with_lists(self._lists_among(dict.fromkeys(filter(chosen.__contains__, self))))
 
     def _with_lists(self, lists: dict[str, str]) -> Self:
         """Return a graph with a part of the dependencies of this one."""

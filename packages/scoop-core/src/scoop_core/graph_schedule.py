@@ -42,7 +42,7 @@ class Scheduler:
         ('gmp',)
         """
         if self._waiting and not self._ready and not self._running:  # only cycles are left, and what needs them
-            self._ready.update(self._graph.subgraph(self._waiting).layers()[0])
+            self._ready.update(self._graph.layers(self._waiting)[0])
             for package in self._ready:
                 del self._waiting[package]
         ready = tuple(sorted(self._ready))

@@ -38,6 +38,15 @@ class EdgeTable:
         """Return the dependencies of a package."""
         return self.targets[self.offsets[number] : self.offsets[number + 1]]
 
+    def dependent_counts(self) -> list[int]:
+        """Return how many other packages depend on each package."""
+        counts = [0] * len(self.names)
+        for target in self.targets:
+            counts[target] += 1
+        for number in self.self_dependent():
+            counts[number] -= 1
+        return counts
+
     def self_dependent(self) -> list[int]:
         """Return the packages that depend on themselves."""
         owners = chain.from_iterable(map(repeat, range(len(self.names)), map(sub, self.offsets[1:], self.offsets)))

@@ -87,10 +87,10 @@ def reach(graph: DependencyGraph, name: str, batch: int) -> Reach:
         requests = graph.removal_requests(*affected)
         removed = [request.package for request in requests if request.command is Command.REMOVE]
         removal_listing, request_count = listing(removed, limit=FIRST_REMOVED), len(requests)
-        steps = list(map(len, graph.subgraph(affected).layers()))
+        steps = list(map(len, graph.layers(affected)))
     return Reach(
         batch,
-        len(graph.subgraph([name, *dependencies]).layers()),
+        len(graph.layers([*dependencies, name])),
         listing(dependencies),
         listing(dependents),
         removal_listing,
@@ -121,7 +121,7 @@ def rebuild(graph: DependencyGraph, name: str, step: int, offset: int) -> Rebuil
 
     If ``step`` is not 0, the packages of that step from ``offset`` on.
     """
-    steps = graph.subgraph([name, *graph.transitive_dependents(name)]).layers()
+    steps = graph.layers([name, *graph.transitive_dependents(name)])
     if step:
         shown = tuple(listing(each, offset, NAMES_PER_PAGE) for each in steps[step - 1 : step])
     else:
