@@ -89,11 +89,22 @@ class TestErrors:
         ("arguments", "message"),
         [
             (["--server", "nowhere", "ping"], "cannot use the settings: expected HOST:PORT"),
+            (
+                ["--connect-timeout", "99999999m", "ping"],
+                "expected a time-out above 0 s and up to 86400 s",
+            ),
             (["--connect-timeout", "1h", "ping"], "expected a time such as 500ms, 30s or 2m, got '1h'"),
-            (["--ca", "/nonexistent", "ping"], "cannot read the certificates /nonexistent"),
-            (["--config", "/nonexistent", "ping"], "cannot read the settings /nonexistent"),
+            (
+                ["--ca", "/nonexistent", "ping"],
+                "certificates /nonexistent: no such file or directory\n",
+            ),
+            (
+                ["--config", "/nonexistent", "ping"],
+                "settings /nonexistent: no such file or directory\n",
+            ),
             (["index"], "the following arguments are required: NAME"),
             (["frobnicate"], "invalid choice: 'frobnicate'"),
+            (["--from", "/nonexistent", "stats"], "cannot read /nonexistent: no such file or directory"),
             (["stats", "--from", "/nonexistent"], "cannot read /nonexistent: no such file or directory"),
         ],
     )
@@ -114,6 +125,9 @@ class TestErrors:
         ("command", "status", "out", "err"),
         [
             ("order --from LIST >&-", 2, "", "scoop: cannot write standard output: bad file descriptor\n"),
+            ("--help >/dev/full", 2, "", "scoop: cannot write standard output: no space left on device\n"),
+            ("load --help >/dev/full", 2, "", "scoop: cannot write standard output: no space left on device\n"),
+            ("--version >/dev/full", 2, "", "scoop: cannot write standard output: no space left on device\n"),
             ("--help >&-", 2, "", "scoop: cannot write standard output: bad file descriptor\n"),
             ("order --from LIST >/dev/full", 2, "", "scoop: cannot write standard output: no space left on device\n"),
             ("load --dry-run LIST 2>&-", 0, "INDEX|gmp|\n", ""),
@@ -138,7 +152,6 @@ class TestErrors:
             text=True,
             timeout=WAIT_SECONDS,
             check=False,
-            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         )
         assert (finished.stdout, finished.stderr, finished.returncode) == (out, err, status)
 

@@ -46,6 +46,28 @@ class TestNames:
         for text in filter(None, encoded):
             assert len(text) > MAX_NAME_LENGTH or parse_name(text) == text
 
+    def test_half_of_a_surrogate_pair_in_json_is_left_out(self, scoop: Scoop, tmp_path: Path) -> None:
+        text = rb'[{"name": "\ud800"}, {"name": "gmp"}]'
+        result = scoop("import", "homebrew", stdin=text)
+        assert (result.status, result.out) == (0, "INDEX|gmp|\n")
+        assert "left out '\\ud800': the name is not valid Unicode\n" in result.err
+        assert scoop("import", "homebrew", "--left-out", str(tmp_path / "file"), stdin=text).status == 0
+        assert (tmp_path / "file").read_text() == "\\ud800: the name is not valid Unicode\n"
+
+    @pytest.mark.parametrize("ecosystem", ["npm", "cargo", "homebrew", "python"])
+    def test_an_input_that_is_missing_or_no_lock_file_is_one_line(
+        self, scoop: Scoop, tmp_path: Path, ecosystem: str
+    ) -> None:
+        path = tmp_path / ("pylock.toml" if ecosystem == "python" else "file")
+        missing = scoop("import", ecosystem, str(path))
+        reason = "no installed distribution" if ecosystem == "python" else "no such file or directory"
+        assert (missing.status, missing.err) == (2, f"scoop: cannot read {path}: {reason}\n")
+        for content in (b"a = " + b"[" * 100_000, b"[" * 100_000, b"\xff"):
+            path.write_bytes(content)
+            broken = scoop("import", ecosystem, str(path))
+            assert broken.status == 2
+            assert broken.err.startswith(f"scoop: cannot read {path}: invalid ")
+
     def test_names_that_the_protocol_cannot_represent_are_left_out_with_a_reason(self) -> None:
         imported = build({"": [], "long" * 100: [], "a": ["b", "long" * 100]})
         assert imported.packages == {"a": []}

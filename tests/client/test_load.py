@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from hypothesis import strategies as st
 
 from scoop_core import Command, DependencyGraph, Request, parse_request
 
+from scoop_client import InvalidInput
+from scoop_client.cli.output import Output
+from scoop_client.cli.sending import Transfer
+from scoop_client.cli.settings import Settings
+from scoop_client.cli.status import ExitStatus
 from scoop_client.ordering import in_dependency_order, requests_of_lines
 
 from tests.support.command import Scoop
@@ -49,6 +55,36 @@ class TestInput:
         assert scoop("load", "--dry-run", stdin=b'{"isl": "gmp"}').status == 2
         assert scoop("load", "--dry-run", "/nonexistent").status == 2
         assert scoop("load", "--dry-run", stdin=b"") == (0, "", "0 requests printed, 0 rejected\n")
+
+    def test_a_pipe_that_is_named_as_a_file(self, scoop: Scoop) -> None:
+        reader, writer = os.pipe()
+        os.write(writer, b"isl: gmp\ngmp\n")
+        os.close(writer)
+        assert scoop("load", "--dry-run", f"/dev/fd/{reader}").out == "INDEX|gmp|\nINDEX|isl|gmp\n"
+        os.close(reader)
+
+    @pytest.mark.parametrize("text", ["gmp", "INDEX|gmp|", '{"gmp": []}'])
+    def test_a_byte_order_mark_is_ignored(self, scoop: Scoop, text: str) -> None:
+        assert scoop("load", "--dry-run", stdin=text.encode("utf-8-sig")).out == "INDEX|gmp|\n"
+        assert scoop("order", "--from", "-", stdin=text.encode("utf-8-sig")).out == "gmp\n"
+
+    @pytest.mark.parametrize("form", ["INDEX|big|{}\nINDEX|gmp|\n", '{{"big": ["{}"], "gmp": []}}'])
+    def test_a_request_longer_than_a_line_is_rejected_and_the_others_are_sent(
+        self, scoop: Scoop, address: str, form: str
+    ) -> None:
+        separator = '", "' if form.startswith("{") else ","
+        text = form.format(separator.join(f"{number:0255}" for number in range(256)))
+        result = scoop("load", "--server", address, stdin=text.encode())
+        assert result.status == 2
+        rejected, summary = result.err.splitlines()
+        assert rejected.endswith(": line too long: 65,545 bytes (limit 65,536)")
+        assert len(rejected) < 200
+        assert summary == "1 request answered: 1 OK, 0 failed, 1 rejected"
+
+    def test_json_that_is_nested_too_deeply(self, scoop: Scoop) -> None:
+        assert scoop("load", stdin=b"[" * 100_000).err.startswith("scoop: cannot read standard input: invalid JSON: ")
+        nodes = b'{"nodes": [], "links": ' + b"[" * 100_000
+        assert scoop("order", "--from", "-", stdin=nodes).err.startswith("scoop: cannot read standard input: ")
 
 
 class TestOrder:
@@ -107,6 +143,21 @@ class TestFailures:
         scoop("--server", address, "index", "nothing")
         assert scoop("load", "--server", address, failures).status == 0
 
+    def test_what_was_rejected_is_a_comment_in_the_file(self, scoop: Scoop, address: str, tmp_path: Path) -> None:
+        failures = str(tmp_path / "failures")
+        text = '{"bad\\nINDEX|evil|": [], "\\ud800": [], "d": ["nothing"]}'
+        assert scoop("load", "--server", address, "--failures", failures, stdin=text.encode()).status == 2
+        assert Path(failures).read_text() == (
+            "# invalid '\\n' at column 4 of the name: 'bad\\nINDEX|evil|'\n"
+            "# invalid '\\ud800' at column 1 of the name: '\\ud800'\n"
+            "# nothing is not indexed\nINDEX|d|nothing\n"
+        )
+        assert scoop("load", "--dry-run", failures).out == "INDEX|d|nothing\n"
+
+    def test_control_characters_are_escaped(self, scoop: Scoop) -> None:
+        err = scoop("load", "--dry-run", stdin=b"\x1b[31m|caf\xe9\n").err
+        assert err.startswith("'\\x1b[31m|caf\\xe9': expected 2 bars, got 1\n")
+
     def test_json(self, scoop: Scoop, address: str) -> None:
         result = scoop("load", "--json", "--server", address, stdin=self.INPUT)
         assert result.json() == [{"answered": 4, "ok": 2, "failed": 2, "rejected": 1, "complete": True}]
@@ -142,6 +193,14 @@ class TestEnds:
             f"scoop: lost the connection to {server.address}: closed by the server; outcome unknown: 1 of the changes",
             "incomplete: 1 request answered: 1 OK, 0 failed",
         ]
+
+    def test_an_input_that_fails_halfway_reports_the_progress(self, address: str) -> None:
+        def read() -> Iterator[Request]:
+            yield Request.of(Command.INDEX, "gmp")
+            raise InvalidInput("list", "input/output error")
+
+        with Settings().new_client(address) as client:
+            assert Transfer(Output(is_json=False), None).send(client, read(), "loading") is ExitStatus.ERROR
 
     def test_a_lost_connection_is_survived_with_resend(self, scoop: Scoop) -> None:
         def answer_one_each(sock: socket.socket, _number: int) -> None:

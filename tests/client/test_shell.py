@@ -1,5 +1,6 @@
 """``scoop shell``: from a pipe, and at a prompt in a pseudo-terminal; and the display of progress on a terminal."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from scoop_client.cli.shell import USAGES, complete, hint
 
 from tests.support.command import Scoop
-from tests.support.process import server_environment
+from tests.support.process import WAIT_SECONDS, server_environment
 from tests.support.terminal import Terminal
 
 COMMAND = (sys.executable, "-m", "scoop_client.cli.main")
@@ -46,6 +47,15 @@ class TestPipe:
 
     def test_quit(self, scoop: Scoop, address: str) -> None:
         assert scoop("shell", "--server", address, stdin=b"quit\nindex a\n").out == ""
+
+    def test_quit_ends_the_shell_although_the_pipe_is_open(self, address: str) -> None:
+        with subprocess.Popen(
+            [*COMMAND, "shell", "--server", address], stdin=subprocess.PIPE, env=server_environment()
+        ) as process:
+            assert process.stdin is not None
+            process.stdin.write(b"quit\n")
+            process.stdin.flush()
+            assert process.wait(WAIT_SECONDS) == 0
 
     def test_help(self, scoop: Scoop, address: str) -> None:
         everything = scoop("shell", "--server", address, stdin=b"help\n").out

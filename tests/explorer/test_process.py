@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from scoop_explorer import cli
 
 from tests.support.data_directory import create_directory
 from tests.support.explorer import WAIT_SECONDS, Explored, ExplorerProcess, exploring, wait_until
-from tests.support.process import ServerProcess
+from tests.support.process import ServerProcess, run_to_end
 
 
 def is_indexed(explored: Explored, name: str) -> bool:
@@ -43,6 +44,16 @@ def test_pages_follow_a_server_through_compactions_restarts_and_kills(tmp_path: 
             wait_until(lambda: is_indexed(explored, f"c{number}"))  # noqa: B023  # awaited in this round
         assert explored.client.get("/readyz").status_code == 200
         assert "7 packages" in explored.client.get("/").text
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_that_cannot_be_printed_is_one_line(flag: str) -> None:
+    command = ("/bin/sh", "-c", f"exec {sys.executable} -m scoop_explorer.cli {flag} > /dev/full")
+    ended = run_to_end(command=command)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "cannot print: No space left on device; check where standard output leads\n",
+    )
 
 
 def test_a_corrupt_journal_is_reported_and_the_last_good_state_stays(tmp_path: Path) -> None:

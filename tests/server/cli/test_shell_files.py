@@ -9,8 +9,9 @@ from shell_files import COMPLETIONS, EXIT_STATUSES, MANUAL, shell_files
 
 from scoop_server import __version__
 from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, EXIT_UNSEALED
-from scoop_server.cli.main import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED
+from scoop_server.cli.main import EXIT_INTERRUPTED
 from scoop_server.cli.parser import COMMANDS
+from scoop_server.cli.stdio import EXIT_BROKEN_PIPE
 from scoop_server.config.settings import OPTIONS
 from scoop_server.errors import ServerError
 

@@ -47,11 +47,13 @@ def test_a_missing_stream_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     ("redirection", "reason"),
     [(">&-", "standard output is closed"), ("> /dev/full", "No space left on device")],
 )
-@pytest.mark.parametrize("arguments", [["--show-config"], ["check"], ["dump"]], ids=lambda each: str(each[0]))
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["--show-config"], ["check"], ["dump"]], ids=lambda each: str(each[0])
+)
 def test_output_that_cannot_be_written_is_one_line(
     path: Path, arguments: list[str], redirection: str, reason: str
 ) -> None:
-    operand = [] if arguments == ["--show-config"] else [str(path)]
+    operand = [] if arguments[0].startswith("--") else [str(path)]
     action = " ".join([*arguments, *operand]) if operand else "print"
     ended = run_to_end(*arguments, *operand, command=redirected(redirection))
     assert (ended.returncode, ended.stdout) == (1, "")

@@ -3,10 +3,12 @@
 Everything is read only, also a data directory beside its server.
 """
 
+import codecs
 import io
 import json
 import re
 import sys
+import tomllib
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -53,18 +55,36 @@ def read_graph(source: str) -> DependencyGraph:
         if source != STDIN and Path(source).is_dir():
             return _read_directory(Path(source))
         return _decode(read_bytes(source), source)
-    except (ScoopError, UnicodeDecodeError) as error:
+    except (ScoopError, UnicodeDecodeError, RecursionError) as error:
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput(_name_of(source), str(error)) from error
 
 
 def read_bytes(source: str) -> bytes:
-    """Return all bytes of a file or of standard input. Raises :exc:`InvalidInput`."""
+    """Return the bytes of a file or of standard input, without a byte order mark. Raises :exc:`InvalidInput`."""
     try:
-        return sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
+        data = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
     except OSError as error:
         raise cannot_read(source, error) from error
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def load_json(text: str | bytes, source: str) -> object:
+    """Return the value of a JSON text. Raises :exc:`InvalidInput`."""
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(_name_of(source), f"invalid JSON: {error}") from error
+    return value
+
+
+def load_toml(data: bytes, source: str) -> dict[str, object]:
+    """Return the table of a TOML text. Raises :exc:`InvalidInput`."""
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(_name_of(source), f"invalid TOML: {error}") from error
 
 
 def lines_of(stream: TextIO, source: str) -> Iterator[str]:
@@ -123,7 +143,7 @@ def is_protocol(text: str) -> bool:
     (True, False)
     """
     first = re.search(r"^(?!#|\s*$).*", text, re.MULTILINE)
-    return first is not None and "|" in first[0]
+    return first is not None and "|" in first[0] and not _is_json(first[0])
 
 
 def _is_json(text: str) -> bool:
@@ -170,10 +190,7 @@ def parse_json(text: str, source: str) -> dict[str, list[str]]:
     >>> parse_json('[{"name": "isl", "dependencies": ["gmp"]}, {"name": "gmp"}]', "list")
     {'isl': ['gmp'], 'gmp': []}
     """
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise InvalidInput(_name_of(source), str(error)) from error
+    value = load_json(text, source)
     if isinstance(value, list):
         value = {_text(_field(each, "name"), source): _field(each, "dependencies") or [] for each in value}
     if not isinstance(value, dict):

@@ -177,7 +177,8 @@ def describe(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).replace("_", " ").lower()
+        reason = (error.reason or str(error)).replace("_", " ").lower()
+        return f"it does not use TLS ({reason})" if error.reason == "WRONG_VERSION_NUMBER" else reason
     if isinstance(error, TimeoutError):
         return "time-out"
     if error.errno is None or isinstance(error, socket.gaierror):  # whose numbers are not the system's

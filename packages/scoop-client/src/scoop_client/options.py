@@ -17,6 +17,10 @@ MAX_DEPTH: Final = 1_000
 """The default limit of unanswered requests: hides 1 ms of latency at a million requests per second."""
 
 
+MAX_TIMEOUT: Final = 86_400
+"""The limit of a time-out, in seconds: the system rejects very long ones."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
     """The options of a client. Times are in seconds.
@@ -52,8 +56,11 @@ class ClientOptions:
         parsed = tuple(parse_address(each) if isinstance(each, str) else each for each in addresses)
         if not parsed:
             raise ValueError("expected at least one address, got none")
-        if min(connect_timeout, response_timeout) <= 0 or reconnect_timeout < 0:
-            raise ValueError(f"expected time-outs above 0, got {(connect_timeout, response_timeout)}")
+        for seconds in (connect_timeout, response_timeout):
+            if not 0 < seconds <= MAX_TIMEOUT:
+                raise ValueError(f"expected a time-out above 0 s and up to {MAX_TIMEOUT} s, got {seconds:g} s")
+        if not 0 <= reconnect_timeout <= MAX_TIMEOUT:
+            raise ValueError(f"expected a reconnect_timeout from 0 s to {MAX_TIMEOUT} s, got {reconnect_timeout:g} s")
         if not 1 <= max_unanswered <= MAX_UNANSWERED:
             raise ValueError(f"expected max_unanswered from 1 to {MAX_UNANSWERED}, got {max_unanswered}")
         return cls(

@@ -6,6 +6,7 @@ from itertools import chain, islice
 from typing import Final, TypeVar
 
 from scoop_core import (
+    MAX_LINE_LENGTH,
     MAX_NAME_LENGTH,
     NAME_CHARACTERS,
     Command,
@@ -14,6 +15,7 @@ from scoop_core import (
     MalformedRequest,
     PackageName,
     Request,
+    encode_request,
     parse_request,
 )
 
@@ -23,6 +25,9 @@ Reject = Callable[[str, str], None]
 _CHUNK: Final = 512
 """The number of lines that are checked together, because one match of many lines takes a tenth of the time of many; and
 of requests that are ordered together, because a list takes less time than a generator."""
+
+_MANY: Final = MAX_LINE_LENGTH // (MAX_NAME_LENGTH + 1) - 1
+"""The number of dependencies from which on a line can be too long."""
 
 _Item = TypeVar("_Item")
 
@@ -93,17 +98,25 @@ def _chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
 
 
 def _parse_chunk(lines: list[str], reject: Reject) -> list[Request]:
-    if _are_index_lines("".join(lines)):
+    if _are_index_lines("".join(lines)) and max(map(len, lines)) <= MAX_LINE_LENGTH:
         return _parse_index_lines(lines)
     requests: list[Request] = []
     for line in lines:
         text = line.rstrip("\r\n")
-        if text and not text.startswith("#"):
-            try:
-                requests.append(parse_request(text))
-            except MalformedRequest as error:
-                reject(text, error.reason)
+        if not text or text.startswith("#"):
+            continue
+        if len(text) > MAX_LINE_LENGTH:
+            reject(text, _too_long(len(text)))
+            continue
+        try:
+            requests.append(parse_request(text))
+        except MalformedRequest as error:
+            reject(text, error.reason)
     return requests
+
+
+def _too_long(length: int) -> str:
+    return f"line too long: {length:,} bytes (limit {MAX_LINE_LENGTH:,})"
 
 
 def _parse_index_lines(lines: list[str]) -> list[Request]:
@@ -121,9 +134,14 @@ def requests_of_packages(packages: Mapping[str, Iterable[str]], reject: Reject) 
     """Yield an INDEX for each package, in the order of ``packages``."""
     for package, dependencies in packages.items():
         try:
-            yield Request.of(Command.INDEX, package, dependencies)
+            request = Request.of(Command.INDEX, package, dependencies)
         except InvalidName as error:
             reject(package, error.reason if error.text == package else f"dependency {error.text!a}: {error.reason}")
+            continue
+        if len(request.dependencies) >= _MANY and (length := len(encode_request(request)) - 1) > MAX_LINE_LENGTH:
+            reject(package, _too_long(length))
+        else:
+            yield request
 
 
 def in_dependency_order(requests: Iterable[Request]) -> Iterator[Request]:

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from scoop_explorer import __version__
 from scoop_explorer.application import Application
@@ -15,6 +15,9 @@ from scoop_explorer.sources import Source, open_etcd, open_source
 from scoop_server.config.options import Option, declared_options
 from scoop_server.config.replication import Replication
 from scoop_server.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
@@ -25,6 +28,20 @@ examples:
   scoop-explorer --etcd http://127.0.0.1:2379     follow the log of a replicated index
   scoop-explorer scoop-data --listen 0.0.0.0:8090 --host-name packages.example
 """
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports a help text or a version that cannot be written; argparse would ignore that."""
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        if file is not sys.stdout:
+            super()._print_message(message, file)
+            return
+        try:
+            print(message, end="", flush=True)
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the flush at exit would fail again
+            self.exit(1, f"cannot print: {error.strerror}; check where standard output leads\n")
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -54,7 +71,7 @@ def _parsed_by(option: Option) -> Callable[[str], object]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "scoop-explorer",
         description="Serve web pages about a package index, which is followed and never changed.",
         epilog=_EXAMPLES,

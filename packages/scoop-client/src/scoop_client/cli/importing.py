@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from scoop_client.cli.output import Output, counted
+from scoop_client.cli.output import Output, counted, printable
 from scoop_client.cli.sending import Transfer
 from scoop_client.cli.settings import Settings
 from scoop_client.cli.status import ExitStatus
@@ -85,12 +85,12 @@ def import_packages(
 
 def _tell(imported: Imported, output: Output, path: str | None) -> None:
     if path is not None:
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(f"{name}: {reason}\n" for name, reason in imported.left_out)
         return
     for note in imported.notes:
         output.message(note)
     for name, reason in imported.left_out[:_LEFT_OUT_SHOWN]:
-        output.message(f"left out {name}: {reason}")
+        output.message(f"left out {printable(name)}: {reason}")
     if len(imported.left_out) > _LEFT_OUT_SHOWN:
         output.message(f"left out {len(imported.left_out) - _LEFT_OUT_SHOWN:,} more; --left-out FILE lists all")

@@ -1,9 +1,12 @@
 """``scoop load``: send the packages of a file in dependency order."""
 
+import codecs
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import chain
-from typing import TextIO
+from itertools import chain, islice
+from typing import Final, TextIO
 
 from scoop_core import ENCODING, Request
 
@@ -14,7 +17,9 @@ from scoop_client.cli.status import ExitStatus
 from scoop_client.inputs import STDIN, cannot_read, is_protocol, lines_of, open_stdin, parse_packages
 from scoop_client.ordering import Reject, in_dependency_order, requests_of_lines, requests_of_packages
 
-_READ_BYTES = 1_048_576
+_READ_BYTES: Final = 1_048_576
+
+_BYTE_ORDER_MARK: Final = codecs.BOM_UTF8.decode(ENCODING)
 
 
 def load(
@@ -24,7 +29,7 @@ def load(
     transfer = Transfer(output, failures)
     with ExitStack() as stack:
         total = None if source == STDIN else _count_lines(source)
-        stream = open_stdin() if source == STDIN else stack.enter_context(open(source, encoding=ENCODING, newline="\n"))
+        stream = open_stdin() if source == STDIN else stack.enter_context(_open(source))
         requests = in_dependency_order(_read(stream, source, transfer.reject))
         if dry_run:
             return transfer.print_requests(requests)
@@ -33,9 +38,21 @@ def load(
         return transfer.send(client, requests, "loading", total)
 
 
-def _count_lines(path: str) -> int:
-    """Return the number of lines, which is the number of packages in protocol lines and lists."""
+def _open(path: str) -> TextIO:
     try:
+        return open(path, encoding=ENCODING, newline="\n")
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def _count_lines(path: str) -> int | None:
+    """Return the number of lines, which is the number of packages in protocol lines and lists.
+
+    Returns None for a pipe, such as that of ``<(COMMAND)``, which can be read only once.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
         with open(path, "rb") as file:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_READ_BYTES), b""))
     except OSError as error:
@@ -46,7 +63,7 @@ def _read(stream: TextIO, source: str, reject: Reject) -> Iterator[Request]:
     """Yield the requests of protocol lines as they arrive, or of a list or JSON, which is read whole."""
     lines = lines_of(stream, source)
     head: list[str] = []
-    for line in lines:
+    for line in chain((each.removeprefix(_BYTE_ORDER_MARK) for each in islice(lines, 1)), lines):
         head.append(line)
         if line.strip() and not line.startswith("#"):
             break

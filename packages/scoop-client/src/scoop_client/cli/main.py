@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from scoop_core import Command, InvalidName, Request, ScoopError, UnknownPackage
+from scoop_core import Command, InvalidName, Request, ScoopError
 
 from scoop_client.cli import questions
 from scoop_client.cli.importing import ECOSYSTEMS, import_packages
@@ -18,7 +18,6 @@ from scoop_client.cli.settings import Settings, resolve
 from scoop_client.cli.shell import run_shell
 from scoop_client.cli.status import ExitStatus
 from scoop_client.cli.streams import discard, open_closed_streams
-from scoop_client.errors import ConnectionFailed, ConnectionLost
 from scoop_client.inputs import read_graph
 
 Run = Callable[[Namespace, Settings, Output], ExitStatus]
@@ -112,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         discard(sys.stdout)
         return ExitStatus.OK
     except ScoopError as error:
-        status = _status_of(error)
+        status = ExitStatus.of_error(error)
         output.error(f"cannot use the name: {error}" if isinstance(error, InvalidName) else str(error), status)
         return status
     except OSError as error:  # of output, because the others are ScoopErrors
@@ -121,12 +120,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = (error.strerror or str(error)).lower()
         output.error(f"cannot write {error.filename or 'standard output'}: {reason}", ExitStatus.ERROR)
         return ExitStatus.ERROR
-
-
-def _status_of(error: ScoopError) -> ExitStatus:
-    if isinstance(error, ConnectionFailed | ConnectionLost):
-        return ExitStatus.NO_CONNECTION
-    return ExitStatus.FAIL if isinstance(error, UnknownPackage) else ExitStatus.ERROR
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from scoop_client.cli.streams import discard
 
 _SECONDS_BETWEEN_LINES: Final = 2.0
 
+_TEXT_SHOWN: Final = 100
+"""The limit of characters of a text from an input."""
+
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 
 
@@ -123,6 +126,16 @@ def counted(number: int, one: str, many: str = "") -> str:
     ('1 package', '2,000 dependencies')
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def printable(text: str) -> str:
+    r"""Return a text from an input so that it can be printed: in ASCII if necessary, and its beginning if it is long.
+
+    >>> printable("gmp"), printable("\x1b[31m"), len(printable("x" * 1_000))
+    ('gmp', "'\\x1b[31m'", 122)
+    """
+    shown = text if text.isascii() and text.isprintable() else ascii(text)
+    return shown if len(shown) <= _TEXT_SHOWN else f"{shown[:_TEXT_SHOWN]}... ({len(text):,} characters)"
 
 
 def shortened(names: Iterable[str], limit: int = 5) -> str:

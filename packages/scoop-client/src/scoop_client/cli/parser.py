@@ -1,13 +1,17 @@
 """The command line of ``scoop``."""
 
 import argparse
+import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from scoop_client import __version__
 from scoop_client.cli.importing import ECOSYSTEMS
 from scoop_client.cli.questions import EXPORT_FORMATS
 from scoop_client.cli.settings import CONFIG_VARIABLE, DEFAULT_ADDRESS, DEFAULT_DATA, VARIABLES, default_file
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 PROGRAM: Final = "scoop"
 
@@ -21,9 +25,19 @@ EXAMPLES: Final = {
 }
 
 
-def _settings_parser() -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports a help text or a version that cannot be written; argparse would ignore that."""
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        if file is sys.stdout:
+            print(message, end="", flush=True)
+        else:
+            super()._print_message(message, file)
+
+
+def _settings_parser() -> _Parser:
     """Return the options of all commands. They have no defaults, so that they may precede or follow the command."""
-    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     group = parser.add_argument_group("settings")
     group.add_argument(
         "--server",
@@ -41,8 +55,8 @@ def _settings_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _source_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+def _source_parser() -> _Parser:
+    parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument(
         "--from",
         dest="data",
@@ -52,21 +66,21 @@ def _source_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
     """Return the parser, and that of each command."""
     settings, source = _settings_parser(), _source_parser()
     variables = ", ".join([*VARIABLES.values(), CONFIG_VARIABLE])
-    root = argparse.ArgumentParser(
+    root = _Parser(
         PROGRAM,
         description="Use a package index: send requests, load and import packages, and answer questions about them.",
         epilog=f"Variables: {variables}. Settings file: {default_file({'HOME': '~'})}.",
-        parents=[settings],
+        parents=[settings, source],
     )
     root.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    parsers: dict[str, argparse.ArgumentParser] = {}
+    parsers: dict[str, _Parser] = {}
 
-    def add(name: str, summary: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def add(name: str, summary: str, *parents: _Parser) -> _Parser:
         text = f"{summary[0].upper()}{summary[1:]}."
         parsers[name] = commands.add_parser(name, help=summary, description=text, parents=[settings, *parents])
         return parsers[name]
@@ -107,7 +121,7 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resend", action="store_true", help="send changes again after a broken connection")
 
 
-def _add_import(parser: argparse.ArgumentParser, settings: argparse.ArgumentParser) -> None:
+def _add_import(parser: _Parser, settings: _Parser) -> None:
     adapters = parser.add_subparsers(dest="ecosystem", metavar="ECOSYSTEM", required=True)
     for name, ecosystem in ECOSYSTEMS.items():
         adapter = adapters.add_parser(name, help=ecosystem.paths, parents=[settings])

@@ -3,15 +3,14 @@
 import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Final, NamedTuple, TextIO
+from typing import Final, NamedTuple
 
-from scoop_core import Command, MissingDependencies, Request, Response, encode_request
+from scoop_core import Command, MissingDependencies, Request, Response, ScoopError, encode_request
 
 from scoop_client.blocking import Client
 from scoop_client.cli.one_shot import explain, find_missing
-from scoop_client.cli.output import Output, counted
+from scoop_client.cli.output import Output, counted, printable
 from scoop_client.cli.status import ExitStatus
-from scoop_client.errors import ClientError
 
 _FAILURES_SHOWN: Final = 20
 """The limit of failures on standard error; --failures lists all."""
@@ -20,10 +19,22 @@ _ANSWERS_PER_UPDATE: Final = 1_000
 
 
 class Failure(NamedTuple):
-    """A text that was not indexed, and the reason."""
+    """A request that was not answered OK, or a text that is no request, and the reason."""
 
     text: str
     reason: str
+    is_request: bool = True
+
+    def __str__(self) -> str:
+        """Return one line for a person."""
+        text = printable(self.text)
+        return f"{text}: {self.reason}" if self.reason else text
+
+    def to_line(self) -> str:
+        """Return lines that can be loaded again: the request after its reason, or only a comment."""
+        if not self.is_request:
+            return f"# {self.reason}: {self.text!a}\n"
+        return f"# {self.reason}\n{self.text}\n" if self.reason else f"{self.text}\n"
 
 
 class Transfer:
@@ -38,7 +49,7 @@ class Transfer:
 
     def reject(self, text: str, reason: str) -> None:
         """Record an input that is no request."""
-        self._rejected.append(Failure(text, reason))
+        self._rejected.append(Failure(text, reason, is_request=False))
 
     def print_requests(self, requests: Iterable[Request]) -> ExitStatus:
         """Print ``requests`` instead of sending them."""
@@ -68,8 +79,8 @@ class Transfer:
                 progress.update(self._answered, len(self._failed))
         except KeyboardInterrupt:
             status, ending = ExitStatus.INTERRUPTED, "interrupted: "
-        except ClientError as error:
-            status = ExitStatus.NO_CONNECTION
+        except ScoopError as error:
+            status = ExitStatus.of_error(error)
             self._output.error(str(error), status)
             ending = "incomplete: "
         failures = self._rejected + [Failure(encode_request(each[0]).rstrip(), "") for each in self._failed]
@@ -99,10 +110,10 @@ class Transfer:
     def _report(self, failures: list[Failure]) -> None:
         if self._failures_path:
             with open(self._failures_path, "w", encoding="utf-8") as file:
-                _write_failures(failures, file)
+                file.writelines(map(Failure.to_line, failures))
             return
         for failure in failures[:_FAILURES_SHOWN]:
-            self._output.message(f"{failure.text}: {failure.reason}" if failure.reason else failure.text)
+            self._output.message(str(failure))
         if len(failures) > _FAILURES_SHOWN:
             self._output.message(f"and {len(failures) - _FAILURES_SHOWN:,} more; --failures FILE lists all")
 
@@ -116,9 +127,3 @@ class Transfer:
             f"{ending}{counted(self._answered, 'request')} answered: {self._answered - failed:,} OK, {failed:,} failed"
         )
         self._output.message(f"{text}, {rejected:,} rejected" if rejected else text)
-
-
-def _write_failures(failures: Iterable[Failure], file: TextIO) -> None:
-    file.writelines(
-        f"# {failure.reason}\n{failure.text}\n" if failure.reason else f"{failure.text}\n" for failure in failures
-    )

@@ -22,6 +22,7 @@ from typing import Final
 
 from scoop_client.blocking import Client
 from scoop_client.errors import ClientError
+from scoop_client.link import describe
 from scoop_client.options import create_tls_context
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:8080"
@@ -77,7 +78,7 @@ class Settings:
             raise UsageError(f"cannot use the settings: {error}") from error
         except OSError as error:
             files = ", ".join(filter(None, (self.ca, self.cert, self.key)))
-            raise UsageError(f"cannot read the certificates {files}: {error}") from error
+            raise UsageError(f"cannot read the certificates {files}: {describe(error)}") from error
 
 
 def parse_duration(text: str) -> float:
@@ -119,8 +120,9 @@ def _read_file(path: Path, server: str | None) -> dict[str, str]:
     """Return the settings of the server with the name ``server``, or of the default one."""
     try:
         content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the settings {path}: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = describe(error) if isinstance(error, OSError) else str(error)
+        raise UsageError(f"cannot read the settings {path}: {reason}") from error
     servers = content.get("servers", {})
     name = server or content.get("server")
     if not isinstance(servers, dict) or unknown_keys(content, {"server", "servers"}):

@@ -49,19 +49,25 @@ _EXTRA_MISSING: Final = "the prompt needs an extra: pip install 'scoop-client[cl
 def run_shell(client: Client, output: Output) -> ExitStatus:
     """Run the lines of a prompt or a pipe; return the status of the worst, or OK after a prompt."""
     if not sys.stdin.isatty():
-        shell = Shell(client, output)
-        return max((shell.run(line) for line in lines_of(open_stdin(), STDIN)), default=ExitStatus.OK)
+        return _run_lines(Shell(client, output), lines_of(open_stdin(), STDIN))
     if importlib.util.find_spec("prompt_toolkit") is None:
         output.error(_EXTRA_MISSING, ExitStatus.ERROR)
         return ExitStatus.ERROR
     client.connect()
     shell = Shell(client, output)
     output.message(f"connected to {client.address}; help explains the commands, Tab completes, Ctrl-D leaves")
-    for line in _prompt_lines(shell):
-        shell.run(line)
+    _run_lines(shell, _prompt_lines(shell))
+    return ExitStatus.OK
+
+
+def _run_lines(shell: "Shell", lines: Iterable[str]) -> ExitStatus:
+    """Run lines until one of them leaves the shell; return the status of the worst."""
+    worst = ExitStatus.OK
+    for line in lines:
+        worst = max(worst, shell.run(line))
         if shell.is_done:
             break
-    return ExitStatus.OK
+    return worst
 
 
 class Shell:
@@ -90,7 +96,7 @@ class Shell:
         return status
 
     def _run(self, line: str) -> ExitStatus:
-        if not line or line.startswith("#") or self.is_done:
+        if not line or line.startswith("#"):
             return ExitStatus.OK
         if "|" in line:
             return self._send([parse_request(line)])

@@ -2,7 +2,9 @@
 
 import enum
 
-from scoop_core import Response
+from scoop_core import Response, ScoopError, UnknownPackage
+
+from scoop_client.errors import ConnectionFailed, ConnectionLost
 
 
 class ExitStatus(enum.IntEnum):
@@ -25,3 +27,14 @@ class ExitStatus(enum.IntEnum):
         <ExitStatus.FAIL: 1>
         """
         return {Response.OK: cls.OK, Response.FAIL: cls.FAIL, Response.ERROR: cls.ERROR}[response]
+
+    @classmethod
+    def of_error(cls, error: ScoopError) -> "ExitStatus":
+        """Return the status of an error.
+
+        >>> ExitStatus.of_error(UnknownPackage("gmp"))
+        <ExitStatus.FAIL: 1>
+        """
+        if isinstance(error, ConnectionFailed | ConnectionLost):
+            return cls.NO_CONNECTION
+        return cls.FAIL if isinstance(error, UnknownPackage) else cls.ERROR

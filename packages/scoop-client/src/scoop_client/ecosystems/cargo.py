@@ -4,7 +4,6 @@ Versions 1 to 4 of the format are read. Packages with the same name and version 
 ``name@version@source``.
 """
 
-import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from scoop_client.ecosystems.imported import Imported, build
 from scoop_client.ecosystems.values import Table, tables, text, texts
 from scoop_client.errors import InvalidInput
-from scoop_client.inputs import STDIN, read_bytes
+from scoop_client.inputs import STDIN, load_toml, read_bytes
 
 
 class _Crate(NamedTuple):
@@ -27,10 +26,7 @@ def import_cargo(paths: Iterable[str]) -> Imported:
     dependencies: dict[str, list[str]] = {}
     for path in list(paths) or ["Cargo.lock"]:
         file = f"{path}/Cargo.lock" if path != STDIN and Path(path).is_dir() else path
-        try:
-            entries = tables(tomllib.loads(read_bytes(file).decode()).get("package"))
-        except ValueError as error:
-            raise InvalidInput(file, str(error)) from error
+        entries = tables(load_toml(read_bytes(file), file).get("package"))
         if not entries:
             raise InvalidInput(file, "expected [[package]] tables")
         for name, listed in _packages(entries).items():

@@ -5,13 +5,12 @@
 - A dependency under an alias or an old name is one on the formula.
 """
 
-import json
 from collections.abc import Iterable
 
 from scoop_client.ecosystems.imported import Imported, build
 from scoop_client.ecosystems.values import Table, table, tables, text, texts
 from scoop_client.errors import InvalidInput
-from scoop_client.inputs import read_bytes
+from scoop_client.inputs import load_json, read_bytes
 
 
 def import_homebrew(paths: Iterable[str], *, build_dependencies: bool = False) -> Imported:
@@ -36,10 +35,7 @@ def _other_names(formula: Table) -> list[str]:
 
 
 def _read(path: str) -> list[Table]:
-    try:
-        value = json.loads(read_bytes(path))
-    except ValueError as error:
-        raise InvalidInput(path, str(error)) from error
+    value = load_json(read_bytes(path), path)
     if isinstance(value, dict):
         value = value.get("formulae", [value])
     formulae = tables(value)

@@ -63,7 +63,11 @@ def build(dependencies: Mapping[str, Iterable[str]]) -> Imported:
     imported = Imported()
     encoded: dict[str, str] = {}
     for name in dependencies:
-        text = encode_name(name)
+        try:
+            text = encode_name(name)
+        except UnicodeEncodeError:  # JSON can hold half of a surrogate pair
+            imported.left_out.append(LeftOut(name, "the name is not valid Unicode"))
+            continue
         if not text:
             imported.left_out.append(LeftOut(name, "the name is empty"))
         elif len(text) > MAX_NAME_LENGTH:

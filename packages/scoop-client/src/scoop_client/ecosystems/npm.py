@@ -6,7 +6,6 @@
 - A package that is installed at several places has the dependencies of all of them.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ from typing import Final
 from scoop_client.ecosystems.imported import Imported, build
 from scoop_client.ecosystems.values import Table, table, text
 from scoop_client.errors import InvalidInput
-from scoop_client.inputs import STDIN, read_bytes
+from scoop_client.inputs import STDIN, load_json, read_bytes
 
 _MODULES: Final = "node_modules/"
 
@@ -32,10 +31,7 @@ def import_npm(paths: Iterable[str]) -> Imported:
 
 
 def _read(path: str) -> Iterator[tuple[str, list[str]]]:
-    try:
-        lock = table(json.loads(read_bytes(path)))
-    except ValueError as error:
-        raise InvalidInput(path, str(error)) from error
+    lock = table(load_json(read_bytes(path), path))
     if lock.get("lockfileVersion") not in _VERSIONS or "packages" not in lock:
         version = lock.get("lockfileVersion")
         raise InvalidInput(

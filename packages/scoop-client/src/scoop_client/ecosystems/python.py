@@ -10,7 +10,6 @@
 import importlib.metadata
 import re
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 from scoop_client.ecosystems.imported import Imported, build
 from scoop_client.ecosystems.values import Table, tables, text
 from scoop_client.errors import InvalidInput
-from scoop_client.inputs import read_bytes
+from scoop_client.inputs import load_toml, read_bytes
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -115,10 +114,7 @@ def _active(requirements: Iterable["Requirement"], extra: str, extras: dict[str,
 
 
 def _read_lock(path: str) -> dict[str, list[str]]:
-    try:
-        lock = tomllib.loads(read_bytes(path).decode())
-    except ValueError as error:
-        raise InvalidInput(path, str(error)) from error
+    lock = load_toml(read_bytes(path), path)
     entries = tables(lock.get("packages"))
     if "lock-version" not in lock:
         raise InvalidInput(path, "expected a lock file with lock-version and [[packages]]")

@@ -18,13 +18,11 @@ from scoop_server.cli.show_config import format_configuration
 from scoop_server.config.addresses import are_sockets_handed_over
 from scoop_server.config.contradictions import unused_certificate
 from scoop_server.config.sources import ResolvedSettings, resolve
-from scoop_server.errors import ConfigurationError, ServerError, StandardStreamError
+from scoop_server.errors import ConfigurationError, ServerError
 from scoop_server.telemetry.logs import log_final_problem, set_up_logging
 
 EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 """The status that a shell reports for a program that Ctrl-C has ended."""
-
-EXIT_BROKEN_PIPE: Final = 1
 
 EXIT_OUT_OF_MEMORY: Final = 1
 
@@ -45,12 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         line = parse_command_line(sys.argv[1:] if arguments is None else arguments)
         if line.command != SERVE:
-            return _with_standard_streams(f"{line.command} {line.directory}".rstrip(), lambda: _run(line))
+            return stdio.run_with_streams(f"{line.command} {line.directory}".rstrip(), lambda: _run(line))
         if line.action is Action.CHECK_CONFIG:
             return check_config(line.flags, os.environ)
         resolved = resolve(line.flags, os.environ)
         if line.action is Action.SHOW_CONFIG:
-            return _with_standard_streams("print", lambda: stdio.print_text(format_configuration(resolved)))
+            return stdio.run_with_streams("print", lambda: stdio.print_text(format_configuration(resolved)))
         _reject_unused_certificate(resolved)
         settings = resolved.settings
         log_format = settings.log_format
@@ -87,22 +85,6 @@ def _run(line: CommandLine) -> int:
             return restore_etcd(settings, stdio.standard_input())
         case _:
             return print_nodes(settings, stdio.standard_output_text())
-
-
-def _with_standard_streams(action: str, run: Callable[[], int]) -> int:
-    """Run a command that reads standard input or writes standard output, and return its exit status."""
-    try:
-        status = run()
-        stdio.flush_output()
-    except BrokenPipeError:  # the reader has exited, as head does
-        stdio.discard_output()
-        return EXIT_BROKEN_PIPE
-    except OSError as error:
-        stdio.discard_output()
-        raise StandardStreamError(
-            f"cannot {action}: {error.strerror}; check where standard input and output lead"
-        ) from error
-    return status
 
 
 def _reject_unused_certificate(resolved: ResolvedSettings) -> None:

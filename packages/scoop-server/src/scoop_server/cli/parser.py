@@ -7,6 +7,7 @@ from enum import Enum, auto
 from typing import Final, NoReturn
 
 from scoop_server import __version__
+from scoop_server.cli import stdio
 from scoop_server.config.options import Group, Option
 from scoop_server.config.settings import OPTIONS
 from scoop_server.config.sources import Flags
@@ -51,6 +52,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise ConfigurationError."""
         raise ConfigurationError(f"{message} (see {self.prog} --help)")
+
+    def _print_message(self, message: str, file: object = None) -> None:  # noqa: ARG002  # always standard output
+        """Print the help or the version. argparse would ignore that it cannot be written."""
+        if status := stdio.run_with_streams("print", lambda: stdio.print_text(message)):
+            self.exit(status)
 
     def check_flags(self, arguments: Sequence[str]) -> None:
         """Raise ConfigurationError at the first flag that is unknown.

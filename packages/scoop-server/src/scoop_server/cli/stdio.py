@@ -3,7 +3,28 @@
 import errno
 import os
 import sys
-from typing import BinaryIO, TextIO
+from collections.abc import Callable
+from typing import BinaryIO, Final, TextIO
+
+from scoop_server.errors import StandardStreamError
+
+EXIT_BROKEN_PIPE: Final = 1
+
+
+def run_with_streams(action: str, run: Callable[[], int]) -> int:
+    """Run what reads standard input or writes standard output; return its exit status. Raises StandardStreamError."""
+    try:
+        status = run()
+        flush_output()
+    except BrokenPipeError:  # the reader has exited, as head does
+        discard_output()
+        return EXIT_BROKEN_PIPE
+    except OSError as error:
+        discard_output()
+        raise StandardStreamError(
+            f"cannot {action}: {error.strerror}; check where standard input and output lead"
+        ) from error
+    return status
 
 
 def standard_output_text() -> TextIO:
