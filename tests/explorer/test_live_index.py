@@ -11,6 +11,7 @@ import pytest
 
 from scoop_core import DependencyGraph, IndexedGraph, UnknownPackage
 
+from scoop_explorer import live_index
 from scoop_explorer.live_index import CHANGES_KEPT, LiveIndex
 from scoop_explorer.sources import DumpFile, SourceError
 from scoop_server.storage.follower import Batch, Loaded
@@ -180,7 +181,10 @@ def test_a_quick_question_does_not_wait_for_a_long_one(source: ScriptedSource) -
         thread.join()
 
 
-def test_changes_do_not_wait_for_a_long_question_which_then_sees_one_state(source: ScriptedSource) -> None:
+def test_changes_do_not_wait_for_a_long_question_which_then_sees_one_state(
+    source: ScriptedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_index, "HELD_SECONDS_MAX", 0.0)
     with following(source) as index:
         wait_until(lambda: index.is_loaded)
         seen: list[tuple[type, int, int]] = []
@@ -197,7 +201,30 @@ def test_changes_do_not_wait_for_a_long_question_which_then_sees_one_state(sourc
         assert seen == [(IndexedGraph, 2, 3), (IndexedGraph, 3, 4), (DependencyGraph, 4, 4)]
 
 
-def test_one_long_question_at_a_time_has_a_copy_of_the_graph(source: ScriptedSource) -> None:
+def test_a_question_that_has_shown_to_be_short_is_asked_while_changes_wait(
+    source: ScriptedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_index, "HELD_SECONDS_MAX", float("inf"))
+    with following(source) as index:
+        wait_until(lambda: index.is_loaded)
+        seen: list[tuple[type, int]] = []
+
+        def ponder(graph: DependencyGraph, batch: int) -> int:
+            source.commit(f"INDEX|p{batch}|")
+            if batch < 2:
+                wait_until(lambda: index.batch > batch)
+            seen.append((type(graph), batch))
+            return len(graph)
+
+        assert index.ask_at_length(ponder) == 4
+        assert seen == [(IndexedGraph, 0), (IndexedGraph, 1), (IndexedGraph, 2)]
+        wait_until(lambda: index.batch == 3)
+
+
+def test_one_long_question_at_a_time_has_a_copy_of_the_graph(
+    source: ScriptedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_index, "HELD_SECONDS_MAX", 0.0)
     with following(source) as index, ThreadPoolExecutor(2) as threads:
         wait_until(lambda: index.is_loaded)
         both = threading.Barrier(2)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from scoop_core import DependencyGraph, GraphEvent, IndexedGraph
+from scoop_core import Changes, DependencyGraph, IndexedGraph
 
 from scoop_explorer.answers import Change, Status
 from scoop_explorer.names import NameIndex
@@ -31,6 +31,9 @@ _ATTEMPTS: Final = 20
 
 _WALKS: Final = 2
 """The attempts of a walk beside changes before it gets a copy."""
+
+HELD_SECONDS_MAX: Final = 0.05
+"""The duration of a walk for which changes may wait: a copy of a million packages takes longer."""
 
 _ATTEMPT_SECONDS: Final = 0.0005
 
@@ -131,11 +134,14 @@ class LiveIndex:
             return question(self._graph)
 
     def ask_at_length(self, question: Callable[[DependencyGraph, int], T]) -> T:
-        """Ask a question that walks the graph, with the number of the batch. Changes never wait for it.
+        """Ask a question that walks the graph, with the number of the batch.
 
-        If the graph changes under it, it is asked again, and then on a copy, which takes longer: that has no index.
+        If the graph changes under it, it is asked again: once it has shown to be short, while changes wait, else on a
+        copy, which takes longer, because that has no reverse index.
         """
+        is_short = False
         for _ in range(_WALKS):
+            start = time.monotonic()
             revision, graph, batch = self.revision, self._graph, self._batch
             if revision % 2 == 0:
                 try:
@@ -146,7 +152,11 @@ class LiveIndex:
                 else:
                     if self.revision == revision:
                         return answer
+                    is_short = time.monotonic() - start < HELD_SECONDS_MAX
             time.sleep(_ATTEMPT_SECONDS)
+        if is_short:
+            with self._lock:
+                return question(self._graph, self._batch)
         with self._one_copy:
             return question(*self.copy())
 
@@ -172,6 +182,7 @@ class LiveIndex:
                 self._problem = ""
                 for each in delivered:
                     self._apply(each)
+                self.names.merge(self._graph)
                 if before:
                     _log.warning("following %s again, at batch %d", self._source.path, self._batch)
                 if self._source.is_current:
@@ -187,7 +198,6 @@ class LiveIndex:
     def _apply(self, delivered: Loaded | Batch) -> None:
         if isinstance(delivered, Loaded):
             graph = IndexedGraph.from_graph(delivered.graph)
-            graph.subscribe(self._note)
             names = NameIndex(graph)
             with self._lock:
                 self.revision += 1
@@ -197,25 +207,36 @@ class LiveIndex:
             gc.collect()
             gc.freeze()  # a collection need not walk a million packages
             return
+        changes = Changes()
         with self._lock:
             self.revision += 1
             try:
-                self._batch = delivered.batch
-                self._graph.apply_lines(delivered.lines)
+                self._graph.apply_lines(delivered.lines, changes)
+                self._note(changes, delivered.batch)
+                self._batch = delivered.batch  # last: who waits for it may look at the rest
             finally:
                 self.revision += 1
 
-    def _note(self, event: GraphEvent) -> None:
-        self.names.add(change.package for change in event.changes if change.before is None)
+    def _note(self, changes: Changes, batch: int) -> None:
+        lines, previous = changes.lines, changes.previous
+        self.names.update(
+            line.split("|", 2)[1]
+            for line, before in zip(lines, previous, strict=True)
+            if before is None or line.startswith("REMOVE")
+        )
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        for package, before, after in event.changes[-CHANGES_KEPT:]:
-            kind = "removed" if after is None else "indexed" if before is None else "changed"
-            old, new = before or (), after or ()
-            added = tuple(name for name in new if name not in old)
-            dropped = tuple(name for name in old if name not in new) if after is not None else ()
-            shown, more = slice(_ADDED_SHOWN), slice(_ADDED_SHOWN, None)
-            self._changes.append(
-                Change(
-                    self._batch, now, package, kind, added[shown], dropped[shown], len(added[more]), len(dropped[more])
-                )
-            )
+        for line, before in zip(lines[-CHANGES_KEPT:], previous[-CHANGES_KEPT:], strict=True):
+            self._changes.append(_change(line, before, batch, now))
+
+
+def _change(line: str, before: str | None, batch: int, now: str) -> Change:
+    """Return what is shown of a change: the request ``line``, which replaced the dependencies ``before``."""
+    command, package, after = line.split("|")
+    if command == "REMOVE":
+        return Change(batch, now, package, "removed", (), ())
+    old, new = (listed.split(",") if listed else [] for listed in (before, after))
+    added = tuple(name for name in new if name not in old)
+    dropped = tuple(name for name in old if name not in new)
+    kind = "indexed" if before is None else "changed"
+    shown, more = slice(_ADDED_SHOWN), slice(_ADDED_SHOWN, None)
+    return Change(batch, now, package, kind, added[shown], dropped[shown], len(added[more]), len(dropped[more]))

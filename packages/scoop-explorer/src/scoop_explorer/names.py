@@ -1,22 +1,24 @@
 """Search in the names of packages: prefixes first, then other places.
 
-The names are kept sorted, and joined in one text that is searched at the speed of a string search: a million names take
-a few milliseconds. Changes are kept beside them, and merged once there are many.
+The names are kept sorted in blocks, each with the text of its names, so a search runs at the speed of a string search:
+a million names take ten milliseconds. Changes are kept beside the blocks, and merged into them once there are many, a
+few blocks at a time, so that neither pages nor changes wait for it.
 """
 
-import time
-from bisect import bisect_left
-from collections.abc import Iterable
-from itertools import islice
+from bisect import bisect_left, bisect_right
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
-from scoop_core import IndexedGraph
+BLOCK: Final = 512
+"""Names in a block: merging one takes a tenth of a millisecond."""
 
-CHANGES_MAX: Final = 4_096
-"""Names beside the sorted ones; more are merged, which takes a second of processor time for a million names."""
+CHANGES_MAX: Final = 8_192
+"""Names beside the blocks; more are merged. A search takes up to a millisecond for them."""
 
-MERGE_REST: Final = 10.0
-"""The pause after a merge, as a multiple of its duration."""
+MERGED_AT_ONCE: Final = 64
+"""Blocks that a call of :meth:`NameIndex.merge` replaces."""
 
 
 class Match(NamedTuple):
@@ -30,89 +32,126 @@ class NameIndex:
     """The names of a graph. One thread changes it; any thread may search."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        self._state = _State(sorted(names), set())
-        self._merge_at = 0.0
+        self._blocks = _Blocks.of(sorted(names))
+        self._changed: set[str] = set()
+        """Names whose block may be out of date."""
+        self._unmerged: list[str] = []
+        """Those of them that are being merged, sorted."""
 
-    def add(self, names: Iterable[str]) -> None:
-        """Add names; they may be there already."""
-        state = self._state
-        state.added.update(names)
-        if len(state.added) > CHANGES_MAX and (start := time.monotonic()) >= self._merge_at:
-            names = state.names + sorted(name for name in state.added if not state.has(name))
-            names.sort()  # two sorted runs, which takes a twentieth of the time of a sort
-            self._state = _State(names, set())
-            end = time.monotonic()
-            self._merge_at = end + MERGE_REST * (end - start)
+    def update(self, names: Iterable[str]) -> None:
+        """Note that packages with these names were indexed or removed."""
+        self._changed.update(names)
 
-    def find(self, query: str, limit: int, graph: IndexedGraph) -> Match:
-        """Return up to ``limit`` names of ``graph`` that contain ``query`` in any case, prefixes first."""
+    def merge(self, present: Container[str]) -> None:
+        """Bring a few blocks up to date if many names have changed. To be called repeatedly."""
+        if not self._unmerged and len(self._changed) > CHANGES_MAX:
+            self._unmerged = sorted(self._changed)
+        if self._unmerged:
+            self._blocks, count = self._blocks.merged(self._unmerged, present)
+            self._changed.difference_update(self._unmerged[:count])
+            del self._unmerged[:count]
+
+    def find(self, query: str, limit: int, present: Container[str]) -> Match:
+        """Return up to ``limit`` names that are ``present`` and contain ``query`` in any case, prefixes first."""
         if "\n" in query:  # which separates the names in the text
             return Match((), has_more=False)
-        state = self._state
+        changed = self._changed.copy()  # before the blocks, into which the other thread moves them
+        blocks = self._blocks
         wanted = query.lower()
-        added = sorted(name for name in state.added.copy() if wanted in name.lower())
+        recent = sorted(name for name in changed if wanted in name.lower())
         found: dict[str, None] = {}
         for candidates in (
             (name for name in (query,) if name),
-            state.beginning_with(query),
-            (name for name in added if name.lower().startswith(wanted)),
-            state.beginning_in_any_case(wanted),
-            state.containing(wanted),
-            added,
+            blocks.beginning_with(query),
+            (name for name in recent if name.lower().startswith(wanted)),
+            blocks.beginning_in_any_case(wanted),
+            blocks.containing(wanted),
+            recent,
         ):
-            fresh = (name for name in candidates if name not in found and name in graph)
+            fresh = (name for name in candidates if name not in found and name in present)
             found.update(dict.fromkeys(islice(fresh, limit + 1 - len(found))))
             if len(found) > limit:
                 break
         return Match(tuple(islice(found, limit)), len(found) > limit)
 
 
-class _State:
-    """Sorted names with the text of all of them in lower case, and the names that were added since."""
+class _Block:
+    """Sorted names, at least one, with the text of all of them in lower case."""
 
-    def __init__(self, names: list[str], added: set[str]) -> None:
+    __slots__ = ("is_mixed", "names", "text")
+
+    def __init__(self, names: Sequence[str]) -> None:
+        text = "\n".join(["", *names, ""])
         self.names = names
-        self.added = added
-        self._text = "\n" + "".join(f"{name}\n" for name in names).lower()
-        # The name at a place of the text is found by bisection in the places of each 256th name.
-        self._places: list[int] = []
-        place = 1
-        for number, name in enumerate(names):
-            if number % _STEP == 0:
-                self._places.append(place)
-            place += len(name) + 1
+        self.text = text.lower()
+        self.is_mixed = self.text != text
+        """True if a name has an upper-case letter."""
 
-    def has(self, name: str) -> bool:
-        place = bisect_left(self.names, name)
-        return place < len(self.names) and self.names[place] == name
-
-    def beginning_with(self, prefix: str) -> Iterable[str]:
-        for number in range(bisect_left(self.names, prefix), len(self.names)):
-            if not self.names[number].startswith(prefix):
-                return
-            yield self.names[number]
-
-    def beginning_in_any_case(self, prefix: str) -> Iterable[str]:
-        return self._at_matches("\n" + prefix)
-
-    def containing(self, part: str) -> Iterable[str]:
-        return self._at_matches(part)
-
-    def _at_matches(self, part: str) -> Iterable[str]:
-        place = self._text.find(part, 0 if part.startswith("\n") else 1)
-        while place >= 0:
-            place += part.startswith("\n")
-            if place >= len(self._text) - 1:
-                return
-            number, end = self._name_at(place)
-            yield self.names[number]
-            place = self._text.find(part, end if part.startswith("\n") else end + 1)
-
-    def _name_at(self, place: int) -> tuple[int, int]:
-        """Return the number of the name at a place of the text, and the place of the newline behind it."""
-        block = bisect_left(self._places, place + 1) - 1
-        number = block * _STEP + self._text.count("\n", self._places[block], place)
-        return number, self._text.index("\n", place)
+    def matches(self, part: str, *, is_prefix: bool) -> Iterator[str]:
+        """Yield the names that contain ``part``, or begin with it."""
+        part, step = (f"\n{part}", 0) if is_prefix else (part, 1)
+        place = self.text.find(part, step)
+        while 0 <= place < len(self.text) - 1:
+            place += is_prefix
+            yield self.names[self.text.count("\n", 0, place) - 1]
+            place = self.text.find(part, self.text.index("\n", place) + step)
 
 
-_STEP: Final = 256
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """Blocks in the order of their names, which never change."""
+
+    blocks: Sequence[_Block]
+    firsts: Sequence[str]
+    """The first name of each block."""
+    mixed: Sequence[_Block]
+    """The blocks with upper-case letters."""
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> "_Blocks":
+        """Return the blocks of sorted names."""
+        return cls._from(_cut(names))
+
+    @classmethod
+    def _from(cls, blocks: Sequence[_Block]) -> "_Blocks":
+        return cls(blocks, [block.names[0] for block in blocks], [block for block in blocks if block.is_mixed])
+
+    def merged(self, names: Sequence[str], present: Container[str]) -> tuple["_Blocks", int]:
+        """Return blocks in which some of the sorted ``names`` are as in ``present``, and their number."""
+        made: list[_Block] = []
+        number = count = 0
+        for _ in range(MERGED_AT_ONCE):
+            if count == len(names):
+                break
+            following = bisect_right(self.firsts, names[count]) or 1
+            made += self.blocks[number : following - 1]
+            number = following
+            is_last = number >= len(self.firsts)
+            end = len(names) if is_last else bisect_left(names, self.firsts[number], count)
+            old = chain.from_iterable(block.names for block in self.blocks[number - 1 : number])
+            made += _cut(sorted(name for name in {*old, *names[count:end]} if name in present))
+            count = end
+        return self._from([*made, *self.blocks[number:]]), count
+
+    def beginning_with(self, prefix: str) -> Iterator[str]:
+        for block in islice(self.blocks, max(0, bisect_right(self.firsts, prefix) - 1), None):
+            for name in islice(block.names, bisect_left(block.names, prefix), None):
+                if not name.startswith(prefix):
+                    return
+                yield name
+
+    def beginning_in_any_case(self, prefix: str) -> Iterator[str]:
+        """Yield the names that begin with ``prefix``, which is in lower case."""
+        yield from self.beginning_with(prefix)
+        for block in self.mixed:
+            yield from block.matches(prefix, is_prefix=True)
+
+    def containing(self, part: str) -> Iterator[str]:
+        for block in self.blocks:
+            if part in block.text:
+                yield from block.matches(part, is_prefix=False)
+
+
+def _cut(names: Sequence[str]) -> list[_Block]:
+    size = BLOCK if len(names) > 2 * BLOCK else 2 * BLOCK
+    return [_Block(names[start : start + size]) for start in range(0, len(names), size)]
