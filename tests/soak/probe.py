@@ -1,11 +1,13 @@
 """A correct client in a process of its own, which reports its latency.
 
-``python -m tests.soak.probe ADDRESS SECONDS`` sends requests until its standard input ends. Every SECONDS it prints a
-line of JSON: the number of replies and their latency. The last line contains its packages, as the server must have
-them. A wrong or missing reply ends it with a traceback and status 1.
+``python -m tests.soak.probe ADDRESS SECONDS`` sends requests until its standard input ends. SECONDS after each byte of
+standard input it prints a line of JSON: the number of replies since the previous line, and their latency. The last line
+contains its packages, as the server must have them. A wrong or missing reply ends it with a traceback and status 1.
 """
 
 import json
+import math
+import os
 import select
 import sys
 import time
@@ -25,17 +27,21 @@ def main(address: str, report_seconds: float) -> None:
     """Send requests until standard input ends."""
     packages = OwnPackages(NUMBER, {}, Random(NUMBER))
     seconds: list[float] = []
-    next_report = time.monotonic() + report_seconds
+    report_due = math.inf
     with connector(address)() as stream:
-        while not select.select([sys.stdin], [], [], PAUSE_SECONDS)[0]:
+        while True:
+            if select.select([sys.stdin], [], [], PAUSE_SECONDS)[0]:
+                if not os.read(sys.stdin.fileno(), 1):
+                    break
+                report_due = time.monotonic() + report_seconds
             line = f"{packages.submit()}\n".encode()
             started = time.perf_counter()
             stream.send(line)
             answer = read_lines(stream, 1)
             seconds.append(time.perf_counter() - started)
             packages.take_answer(answer.decode("latin-1").removesuffix("\n"))
-            if time.monotonic() >= next_report:
-                next_report += report_seconds
+            if time.monotonic() >= report_due:
+                report_due = math.inf
                 seconds.sort()
                 report = {
                     "answers": len(seconds),

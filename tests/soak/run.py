@@ -1,4 +1,4 @@
-"""Soak a real server: ``python -m tests.soak.run --seconds 600 [--seed N] [--out build/soak]``.
+"""Soak a real server: ``python -m tests.soak.run --seconds 600 [--seed N]``.
 
 Clients of all kinds connect and disconnect while a probe sends requests and the metrics are scraped. The exit status
 is 0 if every correct client got the right replies, memory, descriptors, threads and latency were the same at the end
@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.plot import Series, line_chart
 
 from tests.crash.load_client import NotAsPromisedError
-from tests.soak.soak import Record, Soak
+from tests.soak.soak import LATENCY_GROWTH_MS_MAX, Record, Soak
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,10 +24,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=600, help="length of the run (default: 600)")
     parser.add_argument("--seed", type=int, help="seed of the requests (default: random)")
     parser.add_argument("--out", type=Path, default=Path("build/soak"), help="directory of the record")
+    parser.add_argument(
+        "--latency-growth-ms",
+        type=float,
+        default=LATENCY_GROWTH_MS_MAX,
+        help="growth of the latency that other load on the machine may cause (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     with tempfile.TemporaryDirectory(prefix="scoop-soak-") as path:
-        soak = Soak(Path(path), seed)
+        soak = Soak(Path(path), seed, latency_growth_ms_max=options.latency_growth_ms)
         try:
             soak.run(options.seconds)
         except NotAsPromisedError as error:
