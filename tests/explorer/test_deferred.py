@@ -1,6 +1,8 @@
 """Expensive questions: a page does not wait for them, older answers are shown meanwhile, and too many are rejected."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from scoop_core import DependencyGraph, IndexedGraph, UnknownPackage
 
 from scoop_explorer import deferred as deferred_module
-from scoop_explorer.deferred import QUEUE_MAX, BusyError, Deferred, is_outdated
+from scoop_explorer.deferred import QUEUE_MAX, THREADS, BusyError, Deferred, is_outdated
 
 from tests.support.data_directory import create_directory
 from tests.support.explorer import WAIT_SECONDS, exploring
@@ -138,6 +140,52 @@ def test_the_error_of_a_question_reaches_its_caller() -> None:
             with pytest.raises(UnknownPackage):
                 await deferred.ask("key", lambda graph, _batch: graph.dependencies("nowhere"))
         deferred.close()
+
+    asyncio.run(run())
+
+
+def test_the_end_of_the_process_does_not_wait_for_a_question() -> None:
+    program = """\
+import asyncio, threading
+from types import SimpleNamespace
+from scoop_explorer.deferred import Deferred
+
+has_begun = threading.Event()
+
+def ponder(question):
+    has_begun.set()
+    threading.Event().wait()
+
+async def main():
+    deferred = Deferred(SimpleNamespace(revision=0, ask_at_length=ponder))
+    assert await deferred.ask("key", None) is None
+    has_begun.wait()
+    deferred.close()
+
+asyncio.run(main())
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=WAIT_SECONDS, check=False).returncode == 0
+
+
+@pytest.mark.usefixtures("waits_for_answers")
+def test_questions_that_have_not_begun_are_cancelled_at_the_end() -> None:
+    async def run() -> None:
+        deferred, _ = make_deferred()
+        has_begun, may_end = threading.Semaphore(0), threading.Event()
+
+        def question(_graph: DependencyGraph, _batch: int) -> bool:
+            has_begun.release()
+            return may_end.wait(60)
+
+        asking = [asyncio.ensure_future(deferred.ask(number, question)) for number in range(THREADS + 1)]
+        await asyncio.sleep(0)
+        for _ in range(THREADS):
+            assert has_begun.acquire(timeout=60)
+        deferred.close()
+        may_end.set()
+        assert await asyncio.gather(*asking[:THREADS]) == [True] * THREADS
+        with pytest.raises(asyncio.CancelledError):
+            await asking[THREADS]
 
     asyncio.run(run())
 

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from scoop_explorer.sources import open_source
 from scoop_explorer.surveyor import Figures, Surveyor, count
 
 from tests.support.data_directory import index_in, make_data_directory
-from tests.support.explorer import wait_until
+from tests.support.explorer import WAIT_SECONDS, wait_until
 
 COMMAND = (sys.executable, "-m", "scoop_explorer.survey_process")
 
@@ -92,6 +93,18 @@ def test_the_process_writes_the_figures(tmp_path: Path, monkeypatch: pytest.Monk
     assert survey_process.main([str(path)]) == 0
     assert pickle.loads(written.getvalue()) == count(index_in(path), 4)
     assert survey_process.main([str(tmp_path / "missing")]) == 1
+
+
+def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot-1"
+    os.mkfifo(path)
+    with (
+        subprocess.Popen([*COMMAND, str(tmp_path)], stdin=subprocess.PIPE) as process,
+        path.open("wb"),  # once the process opens it too; then it waits for the content
+    ):
+        assert process.stdin is not None
+        process.stdin.close()  # as the end of the parent does
+        assert process.wait(WAIT_SECONDS) == 1
 
 
 def test_an_index_that_always_changes_is_counted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,15 @@ there. While changes never end, a question that took long is asked again after a
 """
 
 import asyncio
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 from scoop_core import DependencyGraph, UnknownPackage
@@ -61,14 +64,14 @@ class Deferred:
 
     def __init__(self, index: LiveIndex) -> None:
         self._index = index
-        self._executor = ThreadPoolExecutor(THREADS, "questions")
+        self._threads = _Threads()
         self._entries: OrderedDict[Hashable, _Entry[Any]] = OrderedDict()
         self.waiting = 0
         """The number of questions that wait or are being answered."""
 
     def close(self) -> None:
-        """Answer no further questions."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """Answer no further questions, and do not wait for the others."""
+        self._threads.close()
 
     async def ask(self, key: Hashable, question: Callable[[DependencyGraph, int], T]) -> T | None:
         """Return the answer to the question with this key, or None if it is not there in time.
@@ -99,7 +102,7 @@ class Deferred:
         self.waiting += 1
         revision, start = self._index.revision, time.monotonic()
         loop = asyncio.get_running_loop()
-        future = entry.future = self._executor.submit(self._index.ask_at_length, question)
+        future = entry.future = self._threads.submit(lambda: self._index.ask_at_length(question))
 
         def keep(future: "Future[T]") -> None:
             self.waiting -= 1
@@ -118,3 +121,38 @@ class Deferred:
 
         future.add_done_callback(keep_soon)
         return future
+
+
+class _Threads:
+    """A pool of threads that the end of the process does not wait for, unlike those of concurrent.futures."""
+
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._has_begun = False
+
+    def submit(self, function: Callable[[], T]) -> "Future[T]":
+        """Call ``function`` in one of the threads."""
+        if not self._has_begun:
+            self._has_begun = True
+            for number in range(THREADS):
+                threading.Thread(target=self._work, name=f"questions-{number}", daemon=True).start()
+        future = Future[T]()
+        self._tasks.put((future, function))
+        return future
+
+    def close(self) -> None:
+        """Cancel the calls that have not begun, and end the threads after the others."""
+        with suppress(Empty):
+            while task := self._tasks.get_nowait():
+                task[0].cancel()
+        for _ in range(THREADS):
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        while task := self._tasks.get():
+            future, function = task
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except BaseException as error:  # the caller gets it
+                    future.set_exception(error)

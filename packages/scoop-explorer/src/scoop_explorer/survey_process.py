@@ -1,13 +1,15 @@
 """One survey in a process of its own: ``python -m scoop_explorer.survey_process``, with the arguments of the command.
 
 It reads the source, counts, and writes the pickled figures to standard output. The exit status is 1 if the source
-cannot be read, which the process that follows the source reports.
+cannot be read, which the process that follows the source reports. It ends with its standard input, which its parent
+holds open: nobody waits for the figures then.
 """
 
 import gc
 import os
 import pickle
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -61,5 +63,12 @@ def load(source: Source) -> tuple[DependencyGraph, int]:
     return graph, batch
 
 
+def end_with_parent() -> None:
+    """End the process when standard input ends."""
+    os.read(0, 1)
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, daemon=True).start()
     sys.exit(main(sys.argv[1:]))

@@ -90,7 +90,7 @@ class Surveyor:
                 return None
             self._process = subprocess.Popen(  # noqa: S603  # this program itself
                 self._command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # closed when this process ends, in whatever way
                 stdout=subprocess.PIPE,
                 process_group=0,  # not for Ctrl-C
             )
