@@ -2,10 +2,14 @@
 
 import difflib
 from collections.abc import Iterable
+from random import getrandbits
 from typing import Final
 
 _SIMILARITY_MIN: Final = 0.6
 """The share of common characters above which a text counts as a typing error: "prot" resembles "port" by 0.75."""
+
+_COUNTED_SIZE_MAX: Final = 4_096
+"""The size of a text whose lines are counted without an estimate."""
 
 
 def noun(number: int, one: str, many: str = "") -> str:
@@ -38,10 +42,24 @@ def closest(word: str, known: Iterable[str]) -> str | None:
 def first_lines(text: str, size_max: int, lines_max: int) -> str:
     r"""Return the first lines of ``text``: at most ``lines_max``, and ``size_max`` characters or one line.
 
+    In a long text, lines are counted only if an estimate is above ``lines_max``, which may leave a few lines too many:
+    counting all characters took 12% of the time of a deeply pipelined INDEX.
+
     >>> first_lines("a\nb\nc\n", 5, 9), first_lines("a\nb\nc\n", 9, 1), first_lines("long\n", 2, 9)
     ('a\nb\n', 'a\n', 'long\n')
     """
     first = text[: text.rfind("\n", 0, size_max) + 1 or text.find("\n") + 1]
+    if len(first) > _COUNTED_SIZE_MAX and _estimated_lines(first) <= lines_max:
+        return first
     if first.count("\n") > lines_max:
         return "\n".join(first.split("\n", lines_max)[:-1]) + "\n"
     return first
+
+
+def _estimated_lines(text: str) -> int:
+    """Return about how many lines ``text`` has: a multiple of those that end at every 64th character.
+
+    The first of these characters is chosen at random: whoever places the ends of lines around them succeeds once in 64
+    times.
+    """
+    return 64 * text[getrandbits(6) :: 64].count("\n")
