@@ -57,6 +57,8 @@ def test_serve_is_the_default_command(arguments: Sequence[str], parsed: CommandL
             ["dump", "--revision", "0"],
             "argument --revision: expected a revision above 0, got '0' (see scoop-server dump --help)",
         ),
+        (["-p", "3"], "unknown option -p (see scoop-server --help)"),
+        (["check", "-v", "data"], "unknown option -v (see scoop-server check --help)"),
         (["nodes", "data"], "unrecognized arguments: data (see scoop-server --help)"),
         (["dump", "one", "two"], "unrecognized arguments: two (see scoop-server --help)"),
     ],
@@ -65,6 +67,10 @@ def test_other_arguments_are_rejected_in_one_line(arguments: Sequence[str], mess
     with pytest.raises(ConfigurationError) as raised:
         parse_command_line(arguments)
     assert str(raised.value) == message
+
+
+def test_a_negative_number_is_a_value() -> None:
+    assert parse_command_line(["--idle-timeout", "-1"]).flags == {"idle_timeout": "-1"}
 
 
 def printed(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:

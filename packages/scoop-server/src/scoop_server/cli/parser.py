@@ -67,7 +67,8 @@ class _Parser(argparse.ArgumentParser):
             flag = argument.partition("=")[0]
             if flag == "--":
                 return
-            if flag.startswith("--") and flag not in self._option_string_actions:
+            is_flag = flag.startswith("-") and not flag[1:2].isdigit()  # -1 is a value
+            if is_flag and flag not in self._option_string_actions:
                 similar = closest(flag, self._option_string_actions)
                 self.error(f"unknown option {flag}" + (f"; did you mean {similar}?" if similar else ""))
 
