@@ -168,14 +168,26 @@ def test_a_truncated_backup_is_not_put_in_place(scoop: Installed) -> None:
 
 def test_a_release_that_does_not_start_is_switched_back(scoop: Installed) -> None:
     scoop.run(
-        "mkdir -p /opt/scoop/broken/bin; cd /opt/scoop/broken/bin; "
+        "mkdir -p /opt/scoop/9-broken/bin; cd /opt/scoop/9-broken/bin; "
         "printf '#!/bin/sh\\n[ \"$1\" = --version ]\\n' > scoop-server; chmod 755 scoop-server"
     )
-    done = scoop.run_block("switch_to", check=False, release="broken")
+    done = scoop.run_block("switch_to", check=False, release="9-broken")
     assert done.returncode == 1
-    assert "release broken did not start" in done.stderr
+    assert "release 9-broken did not start" in done.stderr
     assert scoop.run("readlink /opt/scoop/current").stdout == "0.1.0\n"
     assert scoop.ask("QUERY|gmp|") == ["OK"]
+
+
+@pytest.mark.parametrize(
+    "block", ["-m venv --clear", "systemd-sysusers", "switch_to", "the index of the newer release"]
+)
+@pytest.mark.parametrize("name", ["", "current", ".", "a/b"])
+def test_a_name_that_is_no_release_changes_nothing(scoop: Installed, block: str, name: str) -> None:
+    process = scoop.main_process()
+    done = scoop.run_block(block, check=False, release=f"'{name}'")
+    assert (done.returncode, done.stderr) == (1, f"expected a release such as 0.1.0, got '{name}'\n")
+    assert scoop.run("readlink /opt/scoop/current").stdout == "0.1.0\n"
+    assert scoop.main_process() == process
 
 
 def test_an_upgrade_and_both_ways_back_keep_every_change(scoop: Installed) -> None:

@@ -93,11 +93,15 @@ def test_a_certificate_that_cannot_be_used_is_one_line(check: Check, tmp_path: P
     assert lines[0].startswith(f"cannot use the certificate {cert} with the key in {other_key}: ")
 
 
-def test_a_certificate_for_the_socket_of_a_service_manager_is_a_warning(check: Check, tmp_path: Path) -> None:
+def test_a_certificate_for_the_socket_of_a_service_manager_is_a_warning_outside_of_a_reload(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     certificates = CertificateFiles.make(tmp_path / "tls")
     status, [line] = check("--memory", "--port", "0", *certificates.server_arguments)
     assert status == 0
     assert line.startswith("warning: tls_cert (flag --tls-cert) is set, but no address has TLS; ")
+    monkeypatch.setenv("MAINPID", "1")
+    assert check("--memory", "--port", "0", *certificates.server_arguments) == (0, [])
 
 
 @pytest.mark.parametrize(("days", "verb"), [(-1, "expired"), (13, "expires")])

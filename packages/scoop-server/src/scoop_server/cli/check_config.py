@@ -22,7 +22,8 @@ def check_config(flags: Flags, environment: Mapping[str, str]) -> int:
         for problem in error.args:
             _report(str(problem))
         return error.exit_status
-    if unused := unused_certificate(resolved.settings, resolved.sources):
+    # systemd sets MAINPID for a check during a reload. The sockets that it has passed to the server are not known here.
+    if "MAINPID" not in environment and (unused := unused_certificate(resolved.settings, resolved.sources)):
         _report(f"warning: {unused}, or pass a socket with TLS by a service manager")
     if expiry := expiry_warning(resolved.settings, time.time()):
         _report(f"warning: {expiry}")
