@@ -3,7 +3,12 @@
 Makes a data directory of so many packages, starts a server on it and the explorer beside it. Then a client changes the
 index at a steady rate while others request pages, also at a steady rate: a request that is late counts from the time at
 which it was due. Prints the time until the explorer is ready, the lag of changes, the durations of pages as the
-explorer and as its clients see them, and the memory. The exit status is 0 if every goal is reached.
+explorer and as its clients see them, the memory, and what each process used of the processors.
+
+At last it measures what the server loses to the explorer: with the explorer stopped and continued in turn, the changes
+that the server makes at full speed, and its processor time for each. If there are two processors, the explorer has one,
+server and client share the other. For comparison, a process that never touches the server's files takes the explorer's
+place. The exit status is 0 if every goal is reached.
 """
 
 import argparse
@@ -12,24 +17,27 @@ import os
 import queue
 import random
 import re
+import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
-from bench.servers import Processors, Server
+from bench.servers import Processors, Server, cpu_seconds
 from bench.workloads import HOMEBREW, read_packages
 
 READY_SECONDS_MAX: Final = 10.0
 MEMORY_MEGABYTES_MAX: Final = 1_024.0
 LAG_SECONDS_MAX: Final = 1.0
 PAGE_MILLISECONDS_MAX: Final = 50.0
+LOSS_PERCENT_MAX: Final = 3.0
 
 _TICKS_PER_SECOND: Final = 20
 """Batches of changes per second."""
@@ -38,6 +46,15 @@ _CLIENTS: Final = 24
 """Connections that request pages: enough for the rate while single pages take a tenth of a second."""
 
 _LAG_LOOK_SECONDS: Final = 0.02
+
+_CHANGES_AT_FULL_SPEED: Final = 20_000
+"""Without a rate, batches as large as at this rate follow each other immediately."""
+
+_TURN_SECONDS: Final = 1.0
+"""The time for which the explorer is stopped or follows, while the server's loss is measured."""
+
+_COMPUTE: Final = "while True: dict.fromkeys(map(str, range(100_000)))"
+"""A program beside which the server loses what it loses to any busy processor that shares caches with its own."""
 
 _BUCKET: Final = re.compile(r'scoop_explorer_request_seconds_bucket\{le="([^"]+)"\} (\d+)')
 
@@ -58,55 +75,74 @@ def homebrew_lines(packages: int) -> Iterator[str]:
 
 
 class Changes:
-    """A client that changes the index ``rate`` times per second, and notes how late the explorer shows a change."""
+    """A client that changes the index ``rate`` times per second, or as fast as the server makes the changes."""
 
-    def __init__(self, server: tuple[str, int], explorer: int, rate: int) -> None:
-        self.lags: list[float] = []
-        self.made = 0
-        self._server, self._explorer, self._rate = server, explorer, rate
+    def __init__(self, server: tuple[str, int], rate: int | None) -> None:
+        self.progress = (0, 0.0)
+        """The number of changes until now, and the time of the last one."""
+        self.marks: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
+        """A new package of each second, and the time at which the server acknowledged it."""
+        self._server = server
+        self._lines = (rate or _CHANGES_AT_FULL_SPEED) // _TICKS_PER_SECOND
+        self._pause = 0.0 if rate is None else 1 / _TICKS_PER_SECOND
         self._ending = threading.Event()
-        self._marks: queue.SimpleQueue[tuple[str, float] | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._change), threading.Thread(target=self._look)]
+        self._thread = threading.Thread(target=self._change, daemon=True)
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ending.set()
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
 
     def _change(self) -> None:
-        count = self._rate // _TICKS_PER_SECOND
+        commands = ("INDEX", "REMOVE")
+        texts = ["".join(f"{each}|changing-{number}|\n" for number in range(self._lines)) for each in commands]
         started = time.perf_counter()
         with socket.create_connection(self._server) as connection:
-            answers = connection.makefile("rb")
             turn = 0
             while not self._ending.is_set():
-                command = ("INDEX", "REMOVE")[turn % 2]
-                lines = [f"{command}|changing-{number}|\n" for number in range(count)]
-                if turn % _TICKS_PER_SECOND == 0:
-                    lines.append(f"INDEX|mark-{turn}|\n")
-                connection.sendall("".join(lines).encode())
-                for _ in lines:
-                    if answers.readline() != b"OK\n":
-                        raise AssertionError("a change was not answered OK")
-                if turn % _TICKS_PER_SECOND == 0:
-                    self._marks.put((f"mark-{turn}", time.perf_counter()))
-                self.made += len(lines)
+                mark = f"INDEX|mark-{turn}|\n" if turn % _TICKS_PER_SECOND == 0 else ""
+                count = self._lines + bool(mark)
+                connection.sendall(f"{texts[turn % 2]}{mark}".encode())
+                answers = bytearray()
+                while len(answers) < 3 * count:
+                    answers += connection.recv(65_536) or b"end"
+                if answers != b"OK\n" * count:
+                    raise AssertionError("a change was not answered OK")
+                now = time.perf_counter()
+                if mark:
+                    self.marks.put((f"mark-{turn}", now))
+                self.progress = (self.progress[0] + count, now)
                 turn += 1
-                self._ending.wait(max(0.0, started + turn / _TICKS_PER_SECOND - time.perf_counter()))
-        self._marks.put(None)
+                self._ending.wait(max(0.0, started + turn * self._pause - now))
+
+
+class Lags:
+    """A client that notes how late the explorer shows the marks of ``changes``."""
+
+    def __init__(self, changes: Changes, explorer: int) -> None:
+        self.seconds: list[float] = []
+        self._changes, self._explorer = changes, explorer
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
 
     def _look(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._explorer)
-        while (mark := self._marks.get()) is not None:
-            name, acknowledged_at = mark
-            while f'"names":["{name}"'.encode() not in get(connection, f"/api/v1/search?limit=1&q={name}"):
+        while not (self._ending.is_set() and self.seconds):
+            name, acknowledged_at = self._changes.marks.get()
+            while b'"name"' not in get(connection, f"/api/v1/packages/{name}"):
                 time.sleep(_LAG_LOOK_SECONDS)
-            self.lags.append(time.perf_counter() - acknowledged_at)
+            self.seconds.append(time.perf_counter() - acknowledged_at)
         connection.close()
 
 
@@ -133,7 +169,7 @@ def request_pages(port: int, names: Sequence[str], rate: int, seconds: float) ->
             durations.append(time.perf_counter() - at)
         connection.close()
 
-    threads = [threading.Thread(target=work) for _ in range(_CLIENTS)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(_CLIENTS)]
     for thread in threads:
         thread.start()
     chance = random.Random(1)
@@ -191,10 +227,93 @@ def peak_megabytes(pid: int) -> float:
     return int(found[1]) / 1_024
 
 
-def processor_seconds(pid: int) -> float:
-    """Return the processor time of a process so far: the time of a start on a machine that is otherwise idle."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def children_seconds(process: int) -> float:
+    """Return the processor time of the children of a process that have ended."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
+class Uses:
+    """The processor time of all processes, from its creation on."""
+
+    def __init__(self, server: int, explorer: int) -> None:
+        self._server, self._explorer = server, explorer
+        self._before = self._used()
+        self._started = time.perf_counter()
+
+    def report(self) -> None:
+        """Print the time of each as a share of one processor."""
+        seconds = time.perf_counter() - self._started
+        for name, used in self._used().items():
+            report(f"processor of {name}", 100 * (used - self._before[name]) / seconds, "%")
+
+    def _used(self) -> dict[str, float]:
+        return {
+            "the server": cpu_seconds(self._server),
+            "the explorer": cpu_seconds(self._explorer),
+            "its counting processes": children_seconds(self._explorer),
+            "the clients": time.process_time(),
+        }
+
+
+def pin(process: int, processor: int) -> None:
+    """Move all threads of a process to a processor."""
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {processor})
+
+
+class Cost(NamedTuple):
+    """What the server does in a while, and what it takes."""
+
+    rate: float
+    """Changes per second."""
+    seconds: float
+    """Processor time of a change."""
+
+
+class Losses:
+    """What a server under full load loses to other processes, each of which runs in turn, and then none."""
+
+    def __init__(self, server: Server, others: Mapping[str, int]) -> None:
+        self._server = server
+        self._others = others
+        self._costs: dict[str, list[Cost]] = {name: [] for name in ("nothing", *others)}
+
+    def measure(self, turns: int) -> None:
+        """Measure so many turns. The other processes run afterwards."""
+        processors = Processors.choose()
+        if processors.server is not None and processors.generator is not None:
+            for process in (self._server.pid, os.getpid()):
+                pin(process, processors.server)
+            for process in self._others.values():
+                pin(process, processors.generator)
+        with Changes(self._server.address, None) as changes:
+            time.sleep(_TURN_SECONDS)
+            try:
+                for _ in range(turns):
+                    for running, costs in self._costs.items():
+                        for name, process in self._others.items():
+                            os.kill(process, signal.SIGCONT if name == running else signal.SIGSTOP)
+                        costs.append(self._cost(changes))
+            finally:
+                for process in self._others.values():
+                    os.kill(process, signal.SIGCONT)
+
+    def _cost(self, changes: Changes) -> Cost:
+        (before, start), used = changes.progress, self._server.cpu_seconds()
+        time.sleep(_TURN_SECONDS)
+        while changes.progress[0] == before:  # a stalled disk
+            time.sleep(_TURN_SECONDS)
+        (after, end), used = changes.progress, self._server.cpu_seconds() - used
+        return Cost((after - before) / (end - start), used / (after - before))
+
+    def report(self, name: str, limit: float | None = None) -> bool:
+        """Print the medians of the losses to a process; return whether they are within the limit."""
+        pairs = list(zip(self._costs["nothing"], self._costs[name], strict=True))
+        more = statistics.median(100 * (cost.seconds / alone.seconds - 1) for alone, cost in pairs)
+        report(f"processor time of a change beside {name}, more by", more, "%")
+        less = statistics.median(100 * (1 - cost.rate / alone.rate) for alone, cost in pairs)
+        return report(f"changes per second beside {name}, less by", less, "%", limit)
 
 
 def report(name: str, value: float, unit: str, limit: float | None = None) -> bool:
@@ -225,22 +344,32 @@ def measure(directory: Path, options: argparse.Namespace) -> bool:
         server.wait_until_listening()
         with exploring(path) as (port, pid, ready_seconds):
             reached = [report("ready", ready_seconds, "s", READY_SECONDS_MAX)]
-            report("processor time until then", processor_seconds(pid), "s")
-            with Changes(server.address, port, options.changes) as changes:
-                before, started, used = buckets(port), time.perf_counter(), processor_seconds(pid)
+            report("processor time until then", cpu_seconds(pid), "s")
+            with Changes(server.address, options.changes) as changes, Lags(changes, port) as lags:
+                before, made, started = buckets(port), changes.progress[0], time.perf_counter()
+                uses = Uses(server.pid, pid)
                 durations = request_pages(port, names, options.rate, options.seconds)
-                after, seconds = buckets(port), time.perf_counter() - started
-                report("changes", changes.made / seconds, "per second")
-                report("processor of the explorer", 100 * (processor_seconds(pid) - used) / seconds, "%")
-            report("requests", len(durations) / seconds, "per second")
-            reached.append(report("lag, median", percentile(changes.lags, 0.5), "s"))
-            reached.append(report("lag, largest", max(changes.lags), "s", LAG_SECONDS_MAX))
+                seconds = time.perf_counter() - started
+                report("changes", (changes.progress[0] - made) / seconds, "per second")
+                report("requests", len(durations) / seconds, "per second")
+                uses.report()
+                after = buckets(port)
+            reached.append(report("lag, median", percentile(lags.seconds, 0.5), "s"))
+            reached.append(report("lag, largest", max(lags.seconds), "s", LAG_SECONDS_MAX))
             counts = {bound: count - before.get(bound, 0) for bound, count in after.items()}
             within = min(bound for bound, count in counts.items() if count >= 0.99 * counts[float("inf")])
             reached.append(report("p99 on the server side, at most", 1_000 * within, "ms", PAGE_MILLISECONDS_MAX))
             report("p50 as clients see it", 1_000 * percentile(durations, 0.5), "ms")
             report("p99 as clients see it", 1_000 * percentile(durations, 0.99), "ms")
             reached.append(report("memory, largest", peak_megabytes(pid), "MB", MEMORY_MEGABYTES_MAX))
+            with subprocess.Popen([sys.executable, "-c", _COMPUTE]) as computing:
+                try:
+                    losses = Losses(server, {"the explorer": pid, "a process that only computes": computing.pid})
+                    losses.measure(options.turns)
+                finally:
+                    computing.kill()
+            reached.append(losses.report("the explorer", LOSS_PERCENT_MAX))
+            losses.report("a process that only computes")
     return all(reached)
 
 
@@ -255,7 +384,9 @@ def main() -> int:
     parser.add_argument("--changes", type=int, default=20_000, help="per second (default: 20000)")
     parser.add_argument("--rate", type=int, default=200, help="pages per second (default: 200)")
     parser.add_argument("--seconds", type=float, default=30.0, help="(default: 30)")
+    parser.add_argument("--turns", type=int, default=20, help="of 3 s, for the loss of the server (default: 20)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the server is stopped
     print(f"load average {os.getloadavg()[0]:.1f} at the start")
     with tempfile.TemporaryDirectory(prefix="scoop-explorer-") as directory:
         return 0 if measure(Path(directory), options) else 1

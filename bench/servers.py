@@ -109,7 +109,7 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the processor time of all threads of the process."""
-        return time.clock_gettime(_cpu_clock(self.pid))
+        return cpu_seconds(self.pid)
 
     def resident_bytes(self) -> int:
         """Return the resident memory."""
@@ -148,13 +148,13 @@ class Server:
             self._process.wait()
 
 
-def _cpu_clock(process: int) -> int:
-    """Return the processor-time clock of ``process``: in nanoseconds, while /proc counts in hundredths of a second."""
+def cpu_seconds(process: int) -> float:
+    """Return the processor time of all threads of ``process``: exact, while /proc counts in hundredths of a second."""
     clock = ctypes.c_int()
     error: int = ctypes.CDLL(None).clock_getcpuclockid(process, ctypes.byref(clock))
     if error:
         raise OSError(error, os.strerror(error))
-    return clock.value
+    return time.clock_gettime(clock.value)
 
 
 def waiting_seconds_of(process: int) -> float:

@@ -27,7 +27,7 @@ from bench.workloads import HOMEBREW, WORKLOADS, Answer, mix, read_packages
 from scoop_core import Changes, DependencyGraph
 
 from tests.support.pages import ROOT
-from tests.support.process import MODULE_COMMAND, WAIT_SECONDS
+from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, processes_with
 
 CHARTS: Final = ("depths", "clients", "size-index", "size-query")
 
@@ -63,15 +63,7 @@ def results_of_run(output: Path, *arguments: str) -> Any:
 
 def processes_of(output: Path) -> list[int]:
     """Return the processes of a run that have not ended."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            variables = path.read_bytes().split(b"\0")
-        except OSError:  # it has just ended, or belongs to another user
-            continue
-        if f"BENCH_OUTPUT={output}".encode() in variables:
-            found.append(int(path.parent.name))
-    return found
+    return processes_with(f"BENCH_OUTPUT={output}")
 
 
 @pytest.mark.campaign

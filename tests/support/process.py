@@ -380,3 +380,16 @@ def send_all_that_fits(client: BlockingClient, line: bytes) -> int:
         return sent
     finally:
         client.socket.settimeout(WAIT_SECONDS)
+
+
+def processes_with(variable: str) -> list[int]:
+    """Return the running processes with ``NAME=value`` in the environment that they were started with."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = path.read_bytes().split(b"\0")
+        except OSError:  # it has just ended, or belongs to another user
+            continue
+        if variable.encode() in variables:
+            found.append(int(path.parent.name))
+    return found
