@@ -16,7 +16,6 @@ from typing import Final
 
 from scoop_server import __version__
 from scoop_server.app.claims import Claims, fit_descriptors
-from scoop_server.app.replicated_node import join
 from scoop_server.app.serving import OpenIndex
 from scoop_server.app.signals import SignalPipe
 from scoop_server.app.stored_index import load_index
@@ -152,6 +151,8 @@ def _open_index(
     """Load the index of the data directory, make an empty one in memory, or join the one in etcd."""
     if settings.replication.urls is None:
         return load_index(settings, claims, signals, notifier.loading, resources)
+    from scoop_server.app.replicated_node import join  # noqa: PLC0415  # its imports cost memory and time
+
     return join(settings, claims, health, signals, notifier.loading, resources)
 
 

@@ -11,7 +11,6 @@ from scoop_server.cli import stdio
 from scoop_server.cli.check import check
 from scoop_server.cli.check_config import check_config
 from scoop_server.cli.dump import dump
-from scoop_server.cli.etcd_commands import check_etcd, dump_etcd, print_nodes, restore_etcd
 from scoop_server.cli.parser import PROGRAM, SERVE, Action, CommandLine, parse_command_line
 from scoop_server.cli.restore import restore
 from scoop_server.cli.show_config import format_configuration
@@ -76,15 +75,17 @@ def _run(line: CommandLine) -> int:
     if settings.replication.urls is None:
         place = "" if line.command == "nodes" else "a data directory or "
         raise ConfigurationError(f"expected {place}--etcd URLS (see {PROGRAM} {line.command} --help)")
+    from scoop_server.cli import etcd_commands  # noqa: PLC0415  # its imports cost memory and time
+
     match line.command:
         case "check":
-            return check_etcd(settings, stdio.standard_output_text())
+            return etcd_commands.check_etcd(settings, stdio.standard_output_text())
         case "dump":
-            return dump_etcd(settings, line.revision, stdio.standard_output())
+            return etcd_commands.dump_etcd(settings, line.revision, stdio.standard_output())
         case "restore":
-            return restore_etcd(settings, stdio.standard_input())
+            return etcd_commands.restore_etcd(settings, stdio.standard_input())
         case _:
-            return print_nodes(settings, stdio.standard_output_text())
+            return etcd_commands.print_nodes(settings, stdio.standard_output_text())
 
 
 def _reject_unused_certificate(resolved: ResolvedSettings) -> None:
