@@ -32,7 +32,10 @@ from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, processes_with
 CHARTS: Final = ("depths", "clients", "size-index", "size-query")
 
 needs_redis: Final = pytest.mark.skipif(find_redis() is None, reason="redis-server is not installed")
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmark needs epoll and /proc")
+pytestmark = [
+    pytest.mark.any_python,
+    pytest.mark.skipif(sys.platform != "linux", reason="the benchmark needs epoll and /proc"),
+]
 
 
 # The command

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config.fsync import Fsync
@@ -13,6 +15,8 @@ from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import JournalStore
 
 from tests.support.process import WAIT_SECONDS
+
+pytestmark = pytest.mark.any_python
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "durability.md"

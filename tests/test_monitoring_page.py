@@ -18,6 +18,8 @@ from tests.support.metrics import complete_health, parsed, scraped
 from tests.support.pages import ROOT, code_spans, table_rows
 from tests.support.prometheus import DASHBOARD, expressions, panels, rules
 
+pytestmark = pytest.mark.any_python
+
 PAGE: Final = ROOT / "docs" / "monitoring.md"
 SOURCES: Final = sorted(ROOT.glob("packages/scoop-server/src/scoop_server/**/*.py"))
 

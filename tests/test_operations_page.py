@@ -18,6 +18,8 @@ from scoop_server.config.addresses import parse_address
 from tests.support.pages import code_blocks, code_spans, prose, table_rows
 from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end, server_environment
 
+pytestmark = pytest.mark.any_python
+
 DOCS: Final = Path(__file__).parents[1] / "docs"
 PAGE: Final = DOCS / "operations.md"
 

@@ -18,6 +18,8 @@ from scoop_server.cli.parser import COMMANDS, SERVE
 from tests.support.pages import ROOT, anchors, code_blocks, code_spans, prose, table_rows
 from tests.support.process import WAIT_SECONDS, ServerProcess
 
+pytestmark = pytest.mark.any_python
+
 README: Final = ROOT / "README.md"
 PROTOCOL: Final = ROOT / "docs" / "protocol.md"
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"

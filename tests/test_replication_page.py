@@ -20,6 +20,8 @@ from tests.support.pages import ROOT, code_blocks, code_spans, prose, table_rows
 from tests.support.process import WAIT_SECONDS, ServerProcess, server_environment
 from tests.support.settings import read_settings
 
+pytestmark = pytest.mark.any_python
+
 PAGE: Final = ROOT / "docs" / "replication.md"
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.pages import ROOT
 
+pytestmark = pytest.mark.any_python
+
 
 @pytest.mark.campaign
 def test_a_small_run_prints_each_figure() -> None:

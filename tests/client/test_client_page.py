@@ -17,6 +17,8 @@ from scoop_client.ecosystems.debian import APT_LISTS
 from tests.support.pages import ROOT, code_blocks, code_spans, table_rows
 from tests.support.process import WAIT_SECONDS, ServerProcess, server_environment
 
+pytestmark = pytest.mark.any_python
+
 PAGE: Final = ROOT / "docs" / "client.md"
 README: Final = ROOT / "README.md"
 

@@ -14,6 +14,8 @@ from scoop_client.cli.status import ExitStatus
 from tests.support.pages import ROOT, table_rows
 from tests.support.process import WAIT_SECONDS
 
+pytestmark = pytest.mark.any_python
+
 FILES = shell_files()
 PAGE = FILES[MANUAL]
 PLAIN = re.sub(r"\\f[BIR]|\\[,/]", "", PAGE).replace("\\-", "-")

@@ -20,6 +20,8 @@ from scoop_server.config.settings import OPTIONS
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 from tests.support.settings import read_settings
 
+pytestmark = pytest.mark.any_python
+
 ROOT: Final = Path(__file__).parents[2]
 CONTAINER: Final = ROOT / "contrib" / "container"
 HEALTH_CHECK: Final = CONTAINER / "healthcheck.py"

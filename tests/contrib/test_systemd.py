@@ -19,6 +19,8 @@ from scoop_server.net.activation import parse_socket_name
 from tests.support.pages import ROOT
 from tests.support.process import WAIT_SECONDS
 
+pytestmark = pytest.mark.any_python
+
 UNITS: Final = ROOT / "contrib" / "systemd"
 SERVICE: Final = UNITS / "scoop.service"
 SOCKETS: Final = sorted(UNITS.glob("*.socket"))

@@ -13,6 +13,8 @@ from tests.support.etcd_cluster import EtcdCluster, needs_etcd
 from tests.support.explorer import ExplorerProcess, wait_until
 from tests.support.process import WAIT_SECONDS, ServerProcess
 
+pytestmark = pytest.mark.any_python
+
 WITHOUT_GRPC = "import sys; sys.modules['grpc'] = None; from scoop_explorer.cli import main; sys.exit(main())"
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.process import WAIT_SECONDS, processes_with
 
+pytestmark = pytest.mark.any_python
+
 
 @pytest.mark.parametrize("graph", ["homebrew", "random"])
 def test_every_figure_is_measured(graph: str) -> None:

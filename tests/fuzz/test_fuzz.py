@@ -9,6 +9,8 @@ from tests.fuzz import run, streams
 from tests.fuzz.fuzz import Fuzz
 from tests.support import unsound_server
 
+pytestmark = pytest.mark.any_python
+
 ROUNDS = 300
 
 

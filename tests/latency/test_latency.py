@@ -5,6 +5,8 @@ import pytest
 from tests.latency import run
 from tests.latency.attacks import ATTACKS
 
+pytestmark = pytest.mark.any_python
+
 
 @pytest.mark.campaign
 def test_a_healthy_client_is_served_beside_an_attack(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,8 @@ from scoop_core import (
 from tests.support.graph_strategies import graphs
 from tests.support.homebrew import packages
 
+pytestmark = pytest.mark.any_python
+
 LARGE = 100_000
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.homebrew import LIST, WAIT_SECONDS, play_five_phases
 
+pytestmark = pytest.mark.any_python
+
 TOUR: Final = Path(__file__).parent.parent.parent / "docs" / "library.md"
 
 BLOCKS: Final = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", TOUR.read_text("utf-8"), flags=re.DOTALL)

@@ -3,12 +3,15 @@
 from random import Random
 from unittest.mock import patch
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from scoop_core import Changes, CycleSearch, DependencyGraph, graph_order
 
 from tests.support.naive_index import NaiveIndex, contents_of
+
+pytestmark = pytest.mark.any_python
 
 NAMES = "abcdefgh"
 names = st.sampled_from(NAMES)

@@ -17,6 +17,8 @@ from tests.support import strategies
 from tests.support.journals import Written, read, synced_by_every_commit, written
 from tests.support.naive_index import NaiveIndex, contents_of
 
+pytestmark = pytest.mark.any_python
+
 LONG = written(
     [
         ["INDEX|gmp|"],

@@ -10,6 +10,8 @@ from scoop_core import Changes, DependencyGraph, decode_snapshot, encode_snapsho
 
 from tests.support.naive_index import NaiveIndex, contents_of
 
+pytestmark = pytest.mark.any_python
+
 NAMES = "abc"
 
 State = tuple[str | None, ...]

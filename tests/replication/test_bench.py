@@ -15,7 +15,7 @@ from bench.replication.transactions import transaction
 
 from scoop_server.etcd.rpc_pb2 import TxnResponse
 
-pytestmark = needs_etcd
+pytestmark = [needs_etcd, pytest.mark.any_python]
 
 
 def test_one_transaction_of_etcd_answers_a_request(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import pytest
 
 from tests.replication.history import SET_UP, Operation, Order, change_line, violations
 
+pytestmark = pytest.mark.any_python
+
 INDEX_A, INDEX_B, REMOVE_A = (
     change_line(1, "INDEX", "a"),
     change_line(2, "INDEX", "b", ["a"]),

@@ -15,6 +15,8 @@ from tests.simulation import run
 from tests.simulation.mutants import MUTANTS, Mutation, first_failure
 from tests.simulation.simulation import Simulation
 
+pytestmark = pytest.mark.any_python
+
 ROOT = Path(__file__).parents[2]
 
 SEEDS = 60

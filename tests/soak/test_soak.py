@@ -12,6 +12,8 @@ from tests.soak.soak import Record, Sample, Soak
 from tests.soak.visits import VISITS
 from tests.support import unsound_server
 
+pytestmark = pytest.mark.any_python
+
 SECONDS = 4.0
 
 

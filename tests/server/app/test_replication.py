@@ -14,6 +14,8 @@ import pytest
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
 from tests.support.process import MODULE_COMMAND, ServerProcess, free_port, run_to_end, server_environment
 
+pytestmark = pytest.mark.any_python
+
 WITHOUT_GRPC = "import sys; sys.modules['grpc'] = None; from scoop_server.cli.main import main; sys.exit(main())"
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
 
-pytestmark = needs_etcd
+pytestmark = [needs_etcd, pytest.mark.any_python]
 
 LINES = "INDEX|gmp|\nINDEX|isl|gmp\nINDEX|gcc|gmp,isl\n"
 

@@ -18,6 +18,8 @@ from scoop_server.errors import ServerError
 from tests.support.pages import ROOT, table_rows
 from tests.support.process import WAIT_SECONDS
 
+pytestmark = pytest.mark.any_python
+
 FILES = shell_files()
 PAGE = FILES[MANUAL]
 

@@ -20,6 +20,8 @@ from tests.support.process import WAIT_SECONDS, ServerProcess
 from tests.support.prometheus import ALERTS, rules
 from tests.support.slow_disk import slow_disk
 
+pytestmark = pytest.mark.any_python
+
 TARGET: Final = 'job="scoop", instance="a:1"'
 
 

@@ -12,6 +12,8 @@ import pytest
 from tests.simulation.replicated.mutants import MUTANTS, Mutation, first_failure
 from tests.simulation.replicated.simulation import Simulation
 
+pytestmark = pytest.mark.any_python
+
 ROOT = Path(__file__).parents[3]
 
 SEEDS = 16

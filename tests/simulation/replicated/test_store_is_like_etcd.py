@@ -36,7 +36,7 @@ pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installe
 
 from scoop_server.etcd.grpc_client import GrpcEtcdClient  # after the check of its requirements
 
-pytestmark = needs_etcd
+pytestmark = [needs_etcd, pytest.mark.any_python]
 
 KEYS = (b"/a", b"/b", b"/b/c", b"/d")
 REQUESTS = 300
