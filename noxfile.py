@@ -310,6 +310,13 @@ def systemd(session: nox.Session) -> None:
 
 
 @nox.session(default=False, tags=["campaign"])
+def image(session: nox.Session) -> None:
+    """Build the image definition with buildah, on a base made of this machine's packages, and run its server."""
+    _install(session, "test")
+    session.run("pytest", "-m", "campaign", "tests/contrib/test_image.py", *session.posargs)
+
+
+@nox.session(default=False, tags=["campaign"])
 def simulate(session: nox.Session) -> None:
     """Run 10,000 simulated lives of a data directory; arguments after ``--`` replace the number."""
     _install(session, "test")

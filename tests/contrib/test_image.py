@@ -1,0 +1,82 @@
+"""The image definition of contrib/container, built by buildah, and its server."""
+
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.container_image import IS_AVAILABLE, Builder
+from tests.support.pages import ROOT
+from tests.support.process import ServerProcess
+
+pytestmark = [
+    pytest.mark.campaign,
+    pytest.mark.skipif(not IS_AVAILABLE, reason="this needs root, buildah, and Debian's python3-venv"),
+]
+
+EXTRAS = {"scoop-core": (), "scoop-server": ("metrics", "etcd"), "scoop-explorer": ()}
+"""The packages that the image contains, with their extras."""
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with everything that the build takes from the network."""
+    directory = tmp_path_factory.mktemp("wheels")
+    needed: set[str] = set()
+    for name, extras in EXTRAS.items():
+        project = tomllib.loads((ROOT / "packages" / name / "pyproject.toml").read_text())
+        needed |= {*project["build-system"]["requires"], *project["project"].get("dependencies", ())}
+        needed.update(*(project["project"]["optional-dependencies"][extra] for extra in extras))
+    needed = {requirement for requirement in needed if not requirement.startswith("scoop-")}
+    subprocess.run(["/usr/bin/python3", "-m", "venv", directory / "env"], check=True)
+    subprocess.run(
+        [directory / "env" / "bin" / "pip", "wheel", "--quiet", "--wheel-dir", directory, *sorted(needed)], check=True
+    )
+    return directory
+
+
+@pytest.fixture(scope="module")
+def image(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Build the image; return the directory with its files, and its configuration."""
+    with Builder(tmp_path_factory.mktemp("buildah")) as builder:
+        try:
+            builder.run("from", "scratch")
+        except AssertionError as error:  # such as a missing netavark, or a kernel without overlays
+            pytest.skip(f"buildah does not work here: {error}")
+        builder.make_base("base")
+        yield builder.unpack(builder.build(ROOT, ROOT / "contrib/container/Dockerfile", "localhost/base", wheels))
+
+
+def test_the_built_image_serves_and_is_healthy(image: tuple[Path, dict[str, Any]]) -> None:
+    root, config = image
+    in_image = [shutil.which("chroot") or "", f"--userspec={config['User']}", str(root)]
+    variables = dict(each.split("=", 1) for each in config["Env"]) | {
+        "SCOOP_HOST": "127.0.0.1",
+        "SCOOP_ADMIN": "127.0.0.1:0",
+    }
+    with ServerProcess(command=[*in_image, *config["Entrypoint"]], variables=variables) as server:
+        admin = server.wait_for_log(r"serving the admin endpoint at http://127\.0\.0\.1:(\d+)")
+        with server.connect() as client:
+            assert client.ask("INDEX|gmp|", "QUERY|gmp|") == ["OK", "OK"]
+        _, *check = config["Healthcheck"]["Test"]
+        done = subprocess.run(
+            [*in_image, *check],
+            env={"SCOOP_ADMIN": f"127.0.0.1:{admin[1]}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "200 ready\n"), done.stderr
+    with ServerProcess(command=[*in_image, *config["Entrypoint"]], variables=variables) as server:
+        assert server.package_count == 1
+
+
+def test_the_built_image_has_the_explorer_and_no_pip(image: tuple[Path, dict[str, Any]]) -> None:
+    root, _ = image
+    programs = {path.name for path in (root / "opt" / "scoop" / "bin").iterdir()}
+    assert {"scoop-server", "scoop-explorer"} <= programs
+    assert not {"pip", "pip3"} & programs
