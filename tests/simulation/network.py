@@ -52,10 +52,6 @@ class SimulatedSocket:
         """Return the descriptor."""
         return self.number
 
-    def setblocking(self, flag: bool, /) -> None:
-        """Only a socket that does not wait will do."""
-        assert not flag
-
     def recv(self, size: int, /) -> bytes:
         """Return some of the bytes that have arrived."""
         random = self._network.random

@@ -185,6 +185,7 @@ class ServerSocket(socket.socket):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(fileno=sock.detach())
+        self.setblocking(False)
         self.received_sizes: list[int] = []
         self.send_count = 0
         self.error: OSError | None = None

@@ -37,6 +37,8 @@ def test_a_connection_over_the_limit_of_clients_is_closed(caplog: pytest.LogCapt
 def test_a_connection_that_is_aborted_before_it_is_accepted_does_not_delay_the_next(loop: Loop) -> None:
     loop.listeners[0].add(ConnectionAbortedError())
     assert loop.exchange(loop.connect()) == ANSWER
+    assert loop.statistics.connections_accepted == 2
+    assert loop.statistics.connections_closed == {CloseReason.ENDED: 1}
 
 
 def test_a_connection_that_cannot_be_watched_is_closed(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import select
 import socket
 import stat
 import sys
@@ -19,7 +20,7 @@ from scoop_server.net.listener import Listener, bind
 from scoop_server.net.tls import Certificates
 
 from tests.support.certificates import CertificateFiles
-from tests.support.process import ServerProcess, run_to_end
+from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end
 
 
 @contextmanager
@@ -177,7 +178,51 @@ def test_accepted_sockets_have_keepalive_and_no_delay(address: str) -> None:
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+class ResetSocket(socket.socket):
+    def recv(self, *_: object) -> bytes:
+        raise ConnectionResetError
+
+
+class ResetListeningSocket(socket.socket):
+    """A listening socket whose connections have been reset."""
+
+    def accept(self) -> tuple[socket.socket, object]:
+        sock, address = super().accept()
+        return ResetSocket(fileno=sock.detach()), address
+
+
+def test_a_connection_that_has_been_reset_is_closed_and_not_returned() -> None:
+    with closing(Listener(ResetListeningSocket())) as listener:
+        listener.listen()
+        with socket.create_connection(listener.listening_socket.getsockname()) as client:
+            select.select([listener], [], [], WAIT_SECONDS)
+            with pytest.raises(ConnectionResetError):
+                listener.accept()
+            client.settimeout(WAIT_SECONDS)
+            assert client.recv(1) == b""
+
+
 # Unix sockets
+
+
+def test_a_connection_that_has_ended_without_a_request_is_not_returned(tmp_path: Path) -> None:
+    path = str(tmp_path / "scoop.sock")
+    with listening(f"unix:{path}") as listener, socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(path)
+        silent.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionAbortedError, match="end of file"):
+            listener.accept()
+        assert silent.recv(1) == b""
+
+
+def test_a_connection_that_has_ended_after_a_request_is_returned(tmp_path: Path) -> None:
+    path = str(tmp_path / "scoop.sock")
+    with listening(f"unix:{path}") as listener, socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        client.sendall(b"QUERY|a|\n")
+        client.shutdown(socket.SHUT_WR)
+        with closing(listener.accept()[0]) as stream:
+            assert stream.recv(100) == b"QUERY|a|\n"
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])

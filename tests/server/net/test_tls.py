@@ -68,6 +68,7 @@ class Wire:
             near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
         for end in (near, far):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        near.setblocking(False)
         far.setblocking(False)
         return near, far
 

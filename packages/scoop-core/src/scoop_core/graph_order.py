@@ -29,10 +29,6 @@ _ROOM_BITS: Final = 4
 moving many packages again takes about as many changes as there are packages."""
 
 
-_NAMES_PER_VISIT: Final = 4
-"""New dependencies that cost as much as a visit: their labels are looked up, and nothing else."""
-
-
 class SearchPendingError(Exception):
     """The search that a request needs has used up its budget. Internal: no public method raises it."""
 
@@ -325,8 +321,7 @@ class CycleSearch:
         if self._rest is None:
             self._rest = iter(self.names)
         floor = labels.get(self.package)
-        room = (limit - self.cost) * _NAMES_PER_VISIT
-        names = list(islice(self._rest, max(int(min(room, len(self.names))), 1)))
+        names = list(islice(self._rest, max(int(min(limit - self.cost, len(self.names))), 1)))
         found = list(map(labels.get, names))  # once, because each look-up misses the caches of the processor
         if floor is None or None in found:
             self.result = False  # the request will be refused for another reason
@@ -335,7 +330,7 @@ class CycleSearch:
         above = [(-label, name) for label, name in found_names if label is not None and label >= floor]
         self._unvisited += above
         self._seen.update([name for _, name in above])
-        self.cost += len(names) // _NAMES_PER_VISIT
+        self.cost += len(names)
         if length_hint(self._rest):
             return False
         heapify(self._unvisited)

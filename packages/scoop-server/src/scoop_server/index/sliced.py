@@ -14,8 +14,8 @@ from scoop_server.index.local import ClientT, LocalIndex, Store
 from scoop_server.telemetry.meter import Meter
 
 SLICE_VISITS: Final = 4_096
-"""Packages and dependencies that one slice visits: about 5 ms. A turn has three slices at most: one for the requests
-that arrive in it, one to try a search that has just been parked, and one for the active search."""
+"""Packages and dependencies that one slice visits: about 5 ms. A turn has two slices at most: one for the requests that
+arrive in it, and one of the pending work."""
 
 _UNLIMITED_VISITS: Final = 2**62
 
@@ -128,6 +128,8 @@ class SlicedIndex(LocalIndex[ClientT]):
         self._untried: _Queue[ClientT] = _Queue()
         self._waiting: _Queue[ClientT] = _Queue()
         self._active: _Work[ClientT] | None = None
+        self._tries_next = True
+        """Whether an untried request comes before the active search: the two alternate."""
         self._held: list[_Work[ClientT]] = []
         """Requests with changes that arrived while the active search must not be restarted again, oldest first."""
         self._costs: dict[ClientT, int] = {}
@@ -144,19 +146,18 @@ class SlicedIndex(LocalIndex[ClientT]):
         return self._run(works)
 
     def completed(self) -> list[tuple[ClientT, str, str | None]]:
-        """Do the next slices; return the replies of the requests that are complete with them."""
-        replies: list[tuple[ClientT, str, str | None]] = []
-        if not self._is_holding:
-            if self._untried:
-                replies += self._run([self._untried.pop()[1]])
-            if self._held:
-                replies += self._run(self._take_held())
+        """Do the next slice; return the replies of the requests that are complete with it."""
+        if self._held and not self._is_holding:
+            return self._run(self._take_held())
         if self._active is None and self._waiting:
             self._activate()
-        if (work := self._active) is not None and self._continue(work):
+        work, self._tries_next = self._active, not self._tries_next
+        if self._untried and not self._is_holding and (work is None or not self._tries_next):
+            return self._run([self._untried.pop()[1]])
+        if work is not None and self._continue(work):
             self._active = None
-            replies += self._run([work])
-        return replies
+            return self._run([work])
+        return []
 
     def _take_held(self) -> list[_Work[ClientT]]:
         """Return the first of the requests that were held back: one, or as many as are short."""

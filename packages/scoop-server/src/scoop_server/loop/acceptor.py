@@ -11,8 +11,9 @@ from typing import Final
 from scoop_server.loop.clients import Clients
 from scoop_server.loop.context import Context
 from scoop_server.loop.handshakes import Handshakes
-from scoop_server.loop.ports import HandshakingStream, Listener
+from scoop_server.loop.ports import Listener, needs_handshake
 from scoop_server.telemetry.logs import log
+from scoop_server.telemetry.statistics import CloseReason
 
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -61,9 +62,10 @@ class Acceptor:
 
     def _accept(self, listener: Listener, count_max: int) -> None:
         """Accept at most ``count_max`` of the connections that wait at ``listener``."""
+        statistics = self._context.statistics
+        if self._state is not _State.ACCEPTING:
+            return  # it was ready when the turn began
         for _ in range(count_max):
-            if self._state is not _State.ACCEPTING:
-                return  # it was ready when the turn began
             try:
                 stream, name, policy = listener.accept()
             except BlockingIOError:
@@ -72,12 +74,13 @@ class Acceptor:
             except OSError as error:
                 if error.errno in _OUT_OF_RESOURCES:
                     self._pause(error)
-                else:
-                    log.debug("a connection was closed before it was accepted: %(why)s", {"why": error})
+                    return
+                log.debug("a connection was closed before it was accepted: %(why)s", {"why": error})
+                statistics.connections_accepted += 1
+                statistics.connections_closed[CloseReason.ENDED] += 1
                 continue
-            self._context.statistics.connections_accepted += 1
-            stream.setblocking(False)
-            if isinstance(stream, HandshakingStream):
+            statistics.connections_accepted += 1
+            if needs_handshake(stream):
                 self._handshakes.begin(stream, name, policy)
             else:
                 self._clients.admit(stream, name, policy)

@@ -126,20 +126,19 @@ class Clients:
         self, client: Client, why: object, reason: CloseReason = CloseReason.BROKEN, level: int = logging.DEBUG
     ) -> None:
         """Close the connection of ``client``."""
+        context = self._context
         if client.registered_events:
-            self._context.selector.unregister(client.stream)
+            context.selector.unregister(client.stream)
             client.registered_events = 0
         if client.timer is not None:
             client.timer.cancel()
         client.close()
         del self._clients[client]
-        self._context.statistics.connections_now = len(self._clients)
-        self._context.statistics.connections_closed[reason] += 1
+        context.statistics.connections_now = len(self._clients)
+        context.statistics.connections_closed[reason] += 1
         fields = {"peer": client.name, "why": why, "reason": reason.value}
         if level >= logging.INFO:  # thousands may reach a time-out together
-            self._context.repeat_limit.log(
-                level, "closed the connection of %(peer)s: %(why)s", fields, kind=reason.value
-            )
+            context.repeat_limit.log(level, "closed the connection of %(peer)s: %(why)s", fields, kind=reason.value)
         else:
             log.debug("closed the connection of %(peer)s: %(why)s", fields)
         self.on_close()

@@ -113,10 +113,9 @@ class Intake:
         They are the client's share, or one line that is longer, unless other long ones have used up the turn.
         """
         shares = self._shares
-        first = first_lines(lines, shares.text_bytes, shares.lines)
-        if len(first) > shares.text_bytes and executed >= shares.turn_text_bytes:
-            first = ""
-        else:
+        first = ""
+        if executed < shares.turn_text_bytes or "\n" in lines[: shares.text_bytes]:
+            first = first_lines(lines, shares.text_bytes, shares.lines)
             self.queue.pop(client, None)  # those that wait come first in the next turn
         if client.queue(lines[len(first) :]):
             self.queue[client] = None

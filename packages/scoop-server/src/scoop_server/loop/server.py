@@ -66,14 +66,14 @@ class Server:
         self._acceptor = Acceptor(context, listeners, self._clients, self._handshakes)
         self._shutdown = Shutdown(context, self._clients, self._acceptor, self._handshakes, has_successor=has_successor)
         self._intake = Intake(context, self._clients)
-        self._completed: list[Reply[Client]] = []
-        """Replies to requests of earlier turns."""
+        self._has_completed = False
+        """True if the index has replies to requests of earlier turns."""
         self._write_delay = 0.0
         """The delay that the index asked for at the last tick."""
         self._logs_requests = access_log.isEnabledFor(logging.INFO)
         completions = index.fileno()
         if completions is not None:
-            self.watch(completions, self._collect_completed)
+            self.watch(completions, self._note_completed)
         statistics.last_tick = self._timers.now
         self.on_tick(self._tick)
 
@@ -110,11 +110,12 @@ class Server:
         self._clients.turn += 1
         requests, others = intake.read(events)
         cpu_started = self._cpu_clock() if intake.is_busy else 0.0
+        completed = self._take_completed() if self._has_completed else ()
         replies: Sequence[Reply[Client]] = self._index.execute(requests) if requests else ()
         if len(replies) < len(requests):
             self._park(requests, replies)
-        if self._completed:
-            replies = [*self._take_completed(), *replies]
+        if completed:
+            replies = [*completed, *replies]
         self._send(replies)
         if self._write_delay:
             self._delay_writers(replies)
@@ -132,18 +133,16 @@ class Server:
 
     def _park(self, requests: Sequence[Request[Client]], replies: Sequence[Reply[Client]]) -> None:
         """Park the clients whose requests have no reply yet."""
-        answered = {client for client, _, _ in replies}
-        for client, _ in requests:
-            if client not in answered:
-                client.park()
+        for client in {client for client, _ in requests}.difference(client for client, _, _ in replies):
+            client.park()
 
-    def _collect_completed(self) -> None:
-        self._completed += self._index.completed()
+    def _note_completed(self) -> None:
+        self._has_completed = True  # they are taken after the reads, when the turn's processor time is measured
 
     def _take_completed(self) -> list[Reply[Client]]:
         """Return the completed replies of clients that are still connected, and unpark these."""
-        completed, self._completed = self._completed, []
-        replies = [reply for reply in completed if reply[0].phase is not Phase.CLOSED]
+        self._has_completed = False
+        replies = [reply for reply in self._index.completed() if reply[0].phase is not Phase.CLOSED]
         for client, _, _ in replies:
             self._unpark(client)
         return replies

@@ -14,8 +14,9 @@ from scoop_server.config.addresses import Address, InternetAddress, UnixAddress,
 from scoop_server.errors import ListenError
 from scoop_server.net.tls import Certificates, TlsStream
 
-BACKLOG: Final = 4_096
-"""Connections that may wait to be accepted: a burst of thousands takes a few turns. The system caps it."""
+BACKLOG: Final = 65_535
+"""Connections that may wait to be accepted: as many as the system allows (net.core.somaxconn). Once there are more,
+the system drops attempts to connect, and a client repeats its attempt after seconds."""
 
 UNIX_MODE: Final = 0o660
 """Permissions of a Unix socket: its user and its group."""
@@ -95,11 +96,22 @@ class Listener:
         return self._socket
 
     def accept(self) -> tuple[socket.socket | TlsStream, str, AccessPolicy]:
-        """Return a connected stream, its peer's name for the log, and its policy.
+        """Return a connected, non-blocking stream, its peer's name for the log, and its policy.
 
-        Raises BlockingIOError if no client waits. A policy on certificates is enforced by the stream's handshake.
+        Raises BlockingIOError if no client waits, and another OSError for a connection that has ended already: under
+        a flood of those, making a client of each would take longer than the flood takes to open it. A policy on
+        certificates is enforced by the stream's handshake.
         """
         sock, address = self._socket.accept()
+        sock.setblocking(False)
+        try:
+            if not sock.recv(1, socket.MSG_PEEK):
+                raise ConnectionAbortedError("end of file")
+        except BlockingIOError:
+            pass  # nothing has arrived yet
+        except OSError:
+            sock.close()
+            raise
         peer = self._format_unix_peer(sock) if sock.family == socket.AF_UNIX else format_address(address)
         return (sock if self._certificates is None else self._certificates.wrap(sock, self.policy)), peer, self.policy
 

@@ -263,10 +263,6 @@ class TlsStream:
             raise BlockingIOError
         self._socket.shutdown(how)
 
-    def setblocking(self, flag: bool, /) -> None:
-        """See :meth:`socket.socket.setblocking`."""
-        self._socket.setblocking(flag)
-
     def close(self) -> None:
         """Close the connection, after a close_notify if it can be sent without waiting."""
         if self._context is None and not self._is_shut:
