@@ -91,7 +91,7 @@ def test_a_plain_address_needs_no_scheme(text: str, address: Address) -> None:
         ),
         (
             duration(or_zero=True),
-            ["-1", "", "soon", "nan", "inf", "1e9", "20000d", "5min", "s"],
+            ["-1", "+1", "", "soon", "nan", "inf", "1e9", "20000d", "5min", "s", "1_0", " 1", "\u0662"],
             "expected a time, such as 10, 500ms, 10s or 5m, got ",
         ),
         (SWITCH, ["maybe", "", "2"], "expected yes or no, got "),

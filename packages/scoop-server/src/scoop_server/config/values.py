@@ -25,6 +25,9 @@ _SECONDS_MAX: Final = 1e9
 _SIZE_UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB}
 _TIME_UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
+_is_number: Final = re.compile(r"[0-9.]+(e[+-]?[0-9]+)?", re.IGNORECASE).fullmatch
+"""Rules out "+1", "1_0", " 1" and digits of other scripts, which ``float`` reads."""
+
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off"})
 
@@ -76,7 +79,7 @@ def duration(*, or_zero: bool = False) -> Kind[float]:
             seconds = float(number) * _TIME_UNITS[unit]
         except (ValueError, KeyError):
             seconds = -1.0
-        if not 0 <= seconds < _SECONDS_MAX or not (seconds or or_zero):
+        if not _is_number(number) or not 0 <= seconds < _SECONDS_MAX or not (seconds or or_zero):
             raise ValueError(
                 f"expected a time{'' if or_zero else ' above 0'}, such as 10, 500ms, 10s or 5m, got {text!r}"
             )
