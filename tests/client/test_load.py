@@ -181,6 +181,15 @@ class TestEnds:
         assert result.status == 130
         assert result.err.startswith("interrupted: ")
 
+    def test_ctrl_c_while_the_input_is_read_reports_that_nothing_was_sent(
+        self, scoop: Scoop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(_text: str, _source: str) -> dict[str, list[str]]:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("scoop_client.cli.load.parse_packages", interrupt)
+        assert scoop("load", stdin=b"a\n") == (130, "", "interrupted: 0 requests answered: 0 OK, 0 failed\n")
+
     def test_a_lost_connection_reports_the_progress(self, scoop: Scoop) -> None:
         def answer_one(sock: socket.socket, _number: int) -> None:
             read_lines(sock, 2)

@@ -128,6 +128,18 @@ class TestPrompt:
         assert history.stat().st_mode & 0o077 == 0
 
 
+def test_a_home_that_cannot_be_written_costs_only_the_history(address: str) -> None:
+    environment = server_environment({"HOME": "/dev/null", "SCOOP_SERVER": address})
+    with Terminal((*COMMAND, "shell"), environment) as terminal:
+        terminal.wait_for("the history ends with the shell: cannot write /dev/null/.*: not a directory\n")
+        terminal.wait_for(READY)
+        terminal.send_keys("query a\r")
+        terminal.wait_for("a FAIL")
+        terminal.wait_for(READY)
+        terminal.send_keys(CTRL_D)
+        assert terminal.wait() == 0
+
+
 def test_completion() -> None:
     assert complete("", []) == list(USAGES)
     assert complete("help i", ["isl"]) == ["index"]

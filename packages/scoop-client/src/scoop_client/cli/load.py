@@ -30,11 +30,15 @@ def load(
     with ExitStack() as stack:
         total = None if source == STDIN else _count_lines(source)
         stream = open_stdin() if source == STDIN else stack.enter_context(_open(source))
-        requests = in_dependency_order(_read(stream, source, transfer.reject))
-        if dry_run:
+        try:
+            requests = in_dependency_order(_read(stream, source, transfer.reject))
+            client = None if dry_run else stack.enter_context(settings.new_client(resend_changes=resend))
+            if client:
+                client.connect()
+        except KeyboardInterrupt:
+            return transfer.interrupt()
+        if client is None:
             return transfer.print_requests(requests)
-        client = stack.enter_context(settings.new_client(resend_changes=resend))
-        client.connect()
         return transfer.send(client, requests, "loading", total)
 
 

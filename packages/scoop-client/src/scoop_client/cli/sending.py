@@ -90,6 +90,11 @@ class Transfer:
         self._summarize(ending)
         return max([status, *(ExitStatus.of(response) for _, response in self._failed), *self._rejected_status()])
 
+    def interrupt(self) -> ExitStatus:
+        """Print the summary of a run that Ctrl-C has ended before a request was sent."""
+        self._summarize("interrupted: ")
+        return ExitStatus.INTERRUPTED
+
     def _rejected_status(self) -> list[ExitStatus]:
         return [ExitStatus.ERROR] if self._rejected else []
 

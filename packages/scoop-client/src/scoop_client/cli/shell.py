@@ -56,7 +56,7 @@ def run_shell(client: Client, output: Output) -> ExitStatus:
     client.connect()
     shell = Shell(client, output)
     output.message(f"connected to {client.address}; help explains the commands, Tab completes, Ctrl-D leaves")
-    _run_lines(shell, _prompt_lines(shell))
+    _run_lines(shell, _prompt_lines(shell, output))
     return ExitStatus.OK
 
 
@@ -133,9 +133,9 @@ class Shell:
         return ExitStatus.OK
 
 
-def _prompt_lines(shell: Shell) -> Iterator[str]:
+def _prompt_lines(shell: Shell, output: Output) -> Iterator[str]:
     """Yield the lines that a person types."""
-    session = _new_session(shell)
+    session = _new_session(shell, output)
     while True:
         try:
             yield session.prompt("scoop> ")
@@ -145,11 +145,11 @@ def _prompt_lines(shell: Shell) -> Iterator[str]:
             return
 
 
-def _new_session(shell: Shell) -> "PromptSession[str]":
+def _new_session(shell: Shell, output: Output) -> "PromptSession[str]":
     from prompt_toolkit import PromptSession  # noqa: PLC0415  # an extra, and slow to import
     from prompt_toolkit.auto_suggest import AutoSuggest, Suggestion  # noqa: PLC0415
     from prompt_toolkit.completion import CompleteEvent, Completer, Completion  # noqa: PLC0415
-    from prompt_toolkit.history import FileHistory  # noqa: PLC0415
+    from prompt_toolkit.history import FileHistory, History, InMemoryHistory  # noqa: PLC0415
 
     class ShellCompleter(Completer):
         def get_completions(
@@ -171,10 +171,17 @@ def _new_session(shell: Shell) -> "PromptSession[str]":
             return Suggestion(text) if text else None
 
     path = HISTORY.expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
+    history: History
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        with path.open("ab"):
+            history = FileHistory(os.fspath(path))
+    except OSError as error:
+        output.message(f"the history ends with the shell: cannot write {path}: {(error.strerror or '').lower()}")
+        history = InMemoryHistory()
     return PromptSession(
-        history=FileHistory(os.fspath(path)),
+        history=history,
         completer=ShellCompleter(),
         auto_suggest=Hints(),
         complete_while_typing=False,
