@@ -106,8 +106,8 @@ class Benchmark:
                     contender.measure(lambda: clients.run(workload, blocks, self._seconds)).answers_per_second
                 ),
                 "a transaction per request": lambda: self._without_scoop(other),
-                "etcd alone, entries of 50 changes": lambda: self._without_scoop(other, "--entry", "50"),
-                "etcd alone, entries of 800 changes": lambda: self._without_scoop(other, "--entry", "800"),
+                "etcd alone, entries of 100 changes": lambda: self._without_scoop(other, "--entry", "100"),
+                "etcd alone, entries of 1,600 changes": lambda: self._without_scoop(other, "--entry", "1600"),
             }
             rates = self._alternate(runs)
         title = f"Changes per second, {CLIENTS} clients at depth 1"

@@ -14,7 +14,6 @@ from scoop_server.errors import ReplicationError
 from scoop_server.etcd.api import ErrorCode, Failure, Put, Request, Result, Txn
 from scoop_server.etcd.log import Keys, encode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer
-from scoop_server.index.replicated.appender import UNDER_WAY_MAX
 from scoop_server.index.replicated.index import ReplicatedIndex, ReplicationSettings
 from scoop_server.index.replicated.replica import Replica, digest_of
 
@@ -98,8 +97,30 @@ def test_the_lines_of_waiting_turns_share_an_entry(world: World) -> None:
     world.wait()
     assert [client for client, _, _ in world.replies] == [f"client{turn}" for turn in range(5)]
     entries = [kv.value for kv in world.cluster.store.puts if kv.key.startswith(KEYS.log.key)]
-    shared = "".join(f"INDEX|p{turn}|\n" for turn in range(UNDER_WAY_MAX, 5))
-    assert entries[UNDER_WAY_MAX:] == [encode_entry("a1", UNDER_WAY_MAX + 1, shared)]
+    shared = "".join(f"INDEX|p{turn}|\n" for turn in range(1, 5))
+    assert entries[1:] == [encode_entry("a1", 2, shared)]
+
+
+def test_clients_that_were_answered_together_share_the_next_entry(world: World) -> None:
+    index = world.start()
+    index.gather(world.schedule.after)
+    world.wait()
+    index.execute([("one", "INDEX|a|\n"), ("other", "INDEX|b|\n")])
+    while not world.replies:
+        world.wait(0.0001)
+    index.execute([("one", "INDEX|c|\n")])
+    world.wait(0.001)
+    index.execute([("other", "INDEX|d|\n")])
+    world.wait(0.1)
+    index.execute([("one", "INDEX|e|\n")])  # the other sends no more, so the wait ends by itself
+    world.wait()
+    entries = [kv.value for kv in world.cluster.store.puts if kv.key.startswith(KEYS.log.key)]
+    assert entries == [
+        encode_entry("a1", 1, "INDEX|a|\nINDEX|b|\n"),
+        encode_entry("a1", 2, "INDEX|c|\nINDEX|d|\n"),
+        encode_entry("a1", 3, "INDEX|e|\n"),
+    ]
+    assert index.status.pending == 0
 
 
 def test_an_entry_does_not_overtake_the_one_before_it(world: World) -> None:

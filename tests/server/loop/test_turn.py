@@ -153,6 +153,14 @@ def test_tick_callbacks_are_called_once_per_tick(loop: Loop) -> None:
     assert ticks == [1_001.0, 1_002.0]
 
 
+def test_a_callback_for_later_is_called_once(loop: Loop) -> None:
+    calls: list[float] = []
+    loop.server.call_later(0.5, lambda: calls.append(loop.clock.now))
+    for seconds in (0.25, 0.5, 0.5):
+        loop.pass_time(seconds)
+    assert calls == [1_000.75]
+
+
 @pytest.mark.parametrize("counts", [False, True])
 def test_bytes_are_always_counted_but_requests_and_turns_only_if_asked_for(counts: bool) -> None:
     with Loop(counts=counts) as loop:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
 
-from scoop_server.etcd.api import KeyValue, Put, Range, RangeResult, Txn, TxnResult, Watch
+from scoop_server.etcd.api import KeyValue, Put, Range, RangeResult, Target, Txn, TxnResult, Watch
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys
 from scoop_server.etcd.records import Pointer
@@ -24,6 +24,7 @@ from scoop_server.index.replicated.appender import Appender, Batch, Entry
 from scoop_server.index.replicated.barrier import Barrier, Queries
 from scoop_server.index.replicated.compaction import Compaction
 from scoop_server.index.replicated.follower import Follower
+from scoop_server.index.replicated.gathering import Gathering
 from scoop_server.index.replicated.index import ReplicatedIndex
 from scoop_server.index.replicated.log_reader import LogReader
 from scoop_server.index.replicated.replica import Replica
@@ -39,12 +40,12 @@ Mutation = Callable[[], contextlib.AbstractContextManager[object]]
 def _no_condition_on_the_transaction() -> Any:
     """An entry is put again when its outcome was unknown, although it may be in the log."""
 
-    def transaction(self: Appender[Any], seq: int, lines: str, *, is_first: bool) -> Txn:
-        of_rules = original(self, seq, lines, is_first=is_first)
-        return replace(of_rules, compare=of_rules.compare[1:])
+    def txn(self: Calls, request: Txn, done: Any, final: Any = ()) -> Any:
+        is_entry = len(request.success) == 2 and not request.failure and request.compare[0].target is Target.VERSION
+        return original(self, replace(request, compare=()) if is_entry else request, done, final)
 
-    original = Appender._transaction
-    return patch.object(Appender, "_transaction", transaction)
+    original = Calls.txn
+    return patch.object(Calls, "txn", txn)
 
 
 def _no_barrier() -> Any:
@@ -128,12 +129,12 @@ def _answers_to_foreign_entries() -> Any:
     def apply(self: ReplicatedIndex[Any], entries: Sequence[KeyValue]) -> None:
         for kv in entries:
             node, seq = self._keys.parse_entry(kv.key)
-            undelivered = self._appender._undelivered
+            sent = self._appender._sent
             is_foreign = node != self._settings.node and self._replica.is_next(node, seq)
             original(self, [kv])
-            if is_foreign and undelivered and undelivered[0].batches:
-                batch = undelivered[0].batches.pop(0)
-                self._replies.append((batch.client, batch.lines, "OK\n" * batch.lines.count("\n")))
+            if is_foreign and sent is not None and sent.requests:
+                (client, lines), *sent.requests = sent.requests
+                self._replies.append((client, lines, "OK\n" * lines.count("\n")))
 
     original = ReplicatedIndex._apply
     return patch.object(ReplicatedIndex, "_apply", apply)
@@ -167,48 +168,16 @@ def _sequences_are_not_in_the_snapshot() -> Any:
     return _all_of(patch.object(Replica, "load", load), patch.object(Replica, "is_next", is_next))
 
 
-def _entries_under_way_are_not_chained() -> Any:
-    """An entry may take effect before the one that was sent before it."""
-
-    def transaction(self: Appender[Any], seq: int, lines: str, *, is_first: bool) -> Txn:
-        of_rules = original(self, seq, lines, is_first=is_first)
-        return replace(of_rules, compare=of_rules.compare[:1])
-
-    original = Appender._transaction
-    return patch.object(Appender, "_transaction", transaction)
-
-
-def _refused_entry_counts_as_appended() -> Any:
-    """An entry that arrives before its predecessor is treated as a duplicate."""
-
-    def take(self: Appender[Any], entry: Entry[Any], result: TxnResult, **_: bool) -> None:
-        original(self, entry, result, was_first=True)
-
-    original = Appender._take
-    return patch.object(Appender, "_take", take)
-
-
-def _refused_entry_is_not_sent_again() -> Any:
-    """An entry that came before the one before it is forgotten."""
-
-    def take(self: Appender[Any], entry: Entry[Any], result: TxnResult, *, was_first: bool) -> None:
-        if result.succeeded or was_first or result.ranges[0].kvs:
-            original(self, entry, result, was_first=was_first)
-
-    original = Appender._take
-    return patch.object(Appender, "_take", take)
-
-
 def _answer_before_delivery() -> Any:
     """A change is answered when its append is acknowledged, from the state applied so far."""
 
-    def take(self: Appender[Any], entry: Entry[Any], result: TxnResult, *, was_first: bool) -> None:
-        original(self, entry, result, was_first=was_first)
-        if entry.batches:
+    def take(self: Appender[Any], entry: Entry[Any], result: TxnResult) -> None:
+        original(self, entry, result)
+        if entry.requests:
             index: ReplicatedIndex[Any] = self._calls.index  # type: ignore[attr-defined]  # set below
-            answers = index.graph.copy().apply_batches([batch.lines for batch in entry.batches])
-            index._replies += [(b.client, b.lines, a) for b, a in zip(entry.batches, answers, strict=True)]
-            entry.batches = []
+            answers = index.graph.copy().apply_batches([lines for _, lines in entry.requests])
+            index._replies += index._with_answers(entry.requests, answers)
+            entry.requests = ()
 
     def join(self: ReplicatedIndex[Any]) -> None:
         self.calls.index = self  # type: ignore[attr-defined]  # for take
@@ -221,13 +190,13 @@ def _answer_before_delivery() -> Any:
 def _given_up_entries_are_forgotten() -> Any:
     """The number of an entry whose clients were disconnected is used again, for other lines."""
 
-    def expired(self: Appender[Any], now: float) -> Iterator[Batch[Any]]:
+    def expired(self: Appender[Any], now: float) -> Iterator[Any]:
         given_up = list(original(self, now))
-        while self._under_way and self._undelivered and not self._under_way[-1].batches:
-            entry = self._under_way.pop()
-            self._undelivered.pop()
+        entry = self._sent
+        if entry is not None and not entry.requests:
             if entry.call is not None:
                 self._calls.cancel(entry.call)
+            self._sent = None
             self._last_seq -= 1
         return iter(given_up)
 
@@ -301,6 +270,11 @@ def _requests_wait_for_ever() -> Any:
     return patch.object(Appender, "expired", lambda _self, _now: iter(()))
 
 
+def _gathering_has_no_end() -> Any:
+    """A request to etcd is held back until as many clients have sent as before, however long that takes."""
+    return patch.object(Gathering, "_time_out", lambda _self, _number: None)
+
+
 def _malformed_lines_are_not_logged() -> Any:
     """Only well-formed changes are logged, although another version may call other lines malformed."""
 
@@ -333,9 +307,6 @@ MUTANTS: Final[tuple[Mutation, ...]] = (
     _answers_to_foreign_entries,
     _late_duplicate_is_applied,
     _sequences_are_not_in_the_snapshot,
-    _entries_under_way_are_not_chained,
-    _refused_entry_counts_as_appended,
-    _refused_entry_is_not_sent_again,
     _answer_before_delivery,
     _given_up_entries_are_forgotten,
     _pages_of_several_revisions,
@@ -344,6 +315,7 @@ MUTANTS: Final[tuple[Mutation, ...]] = (
     _stalled_watch_is_awaited,
     _compacted_watch_goes_on,
     _requests_wait_for_ever,
+    _gathering_has_no_end,
     _malformed_lines_are_not_logged,
 )
 

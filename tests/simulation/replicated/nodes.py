@@ -159,7 +159,21 @@ class Node:
         )
         self._client = SimulatedClient(self._cluster, self.name, self._wake)
         self.index = ReplicatedIndex(self._client, self._schedule.clock, settings, partial(self._compact, keys))
+        self.index.gather(partial(self._call_later, self._life))
         self._tick(self._life)
+
+    def _call_later(self, life: int, seconds: float, callback: Callable[[], None]) -> None:
+        """Call ``callback`` after ``seconds``; when the process is paused then, after the pause."""
+
+        def call() -> None:
+            if self._life != life:
+                return
+            if self._is_paused:
+                self._schedule.after(TICK_SECONDS, call)
+            else:
+                callback()
+
+        self._schedule.after(seconds, call)
 
     def crash(self) -> None:
         """Kill the process; a compaction may continue."""

@@ -195,6 +195,7 @@ def _build_server(
     )
     resources.enter_context(closing(server))
     server.on_tick(serving.tick)
+    serving.use_timer(server.call_later)
     statistics.stage = Stage.SERVING
     _log_start(claims, index)
     return server

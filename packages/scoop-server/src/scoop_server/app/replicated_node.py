@@ -61,7 +61,7 @@ class ReplicatedNode:
     def serve(self, _settings: Settings, health: Health, _resources: ExitStack) -> Serving:
         """See :meth:`OpenIndex.serve`."""
         health.index, health.replication = self, self.index.status
-        return Serving(self.index, self._meter, self._tick, TICK_SECONDS_MAX)
+        return Serving(self.index, self._meter, self._tick, TICK_SECONDS_MAX, self.index.gather)
 
     def request_compaction(self) -> None:
         """Log that there is nothing to request."""

@@ -22,6 +22,8 @@ class Serving:
     tick: Callable[[], None]
     """To be called at each tick."""
     tick_seconds_max: float = math.inf
+    use_timer: Callable[[Callable[[float, Callable[[], None]], None]], None] = lambda _: None
+    """To be called with the function that calls another one after so many seconds."""
 
 
 class OpenIndex(Protocol):

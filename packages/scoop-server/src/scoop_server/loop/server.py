@@ -85,6 +85,10 @@ class Server:
         """Call ``callback`` every :attr:`Limits.tick_seconds`."""
         self._timers.call_every(self._limits.tick_seconds, callback)
 
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once, in the first turn after ``seconds``."""
+        self._timers.call_at(self._clock() + seconds, callback)
+
     @property
     def state(self) -> Lifecycle:
         """The state of the server's lifecycle."""
@@ -149,7 +153,8 @@ class Server:
 
     def _unpark(self, client: Client) -> None:
         client.unpark()
-        self._clients.set_timer(client)
+        if self._limits.idle_seconds_max:  # the one deadline that a parked client does not have
+            self._clients.set_timer(client)
         if client.phase is Phase.QUEUED:
             self._intake.queue[client] = None
 

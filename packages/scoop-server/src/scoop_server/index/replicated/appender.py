@@ -1,30 +1,27 @@
-"""Appending to the log: a few entries under way, and the lines of the turns that pass meanwhile in the next."""
+"""Appending to the log: one entry under way, and the lines of the turns that pass meanwhile in the next."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, TypeVar
 
 from scoop_server.errors import ReplicationError
-from scoop_server.etcd.api import Compare, ErrorCode, Failure, Put, Range, Target, Txn, TxnResult
+from scoop_server.etcd.api import Compare, ErrorCode, Failure, Put, Target, Txn, TxnResult
 from scoop_server.etcd.calls import Call, Calls
 from scoop_server.etcd.log import ENTRY_BYTES_MAX, Keys, encode_entry
+from scoop_server.index.replicated.gathering import Gathering
 
 ClientT = TypeVar("ClientT")
-
-UNDER_WAY_MAX: Final = 2
-"""Entries without a result. While etcd syncs one, it receives the next."""
 
 
 @dataclass(slots=True, eq=False)
 class Batch(Generic[ClientT]):
-    """The lines of one client in one turn."""
+    """Requests of one turn that are logged together."""
 
-    client: ClientT
-    lines: str
+    requests: Sequence[tuple[ClientT, str]]
     logged: str
-    """Those of them that the entry holds."""
+    """Those of their lines that the entry holds."""
     deadline: float
 
 
@@ -33,21 +30,19 @@ class Entry(Generic[ClientT]):
     """An entry of this node that has been sent to etcd."""
 
     seq: int
-    lines: str
-    batches: list[Batch[ClientT]]
+    requests: Sequence[tuple[ClientT, str]]
     """Empty once the clients have been disconnected."""
     deadline: float
     sent_at: float
     call: Call | None = None
-    """The transaction under way."""
+    """The transaction; None when the entry is known to be in the log."""
 
 
 class Appender(Generic[ClientT]):
     """Appends the batches of node ``node`` to the log.
 
     A transaction has the condition that its entry does not exist, so it may be sent any number of times. etcd may
-    reorder transactions under way, so an entry that is sent before the one before it is known to be in the log has
-    the condition that this is there. If it was not, the entry is sent again when it is.
+    reorder transactions, so one entry is under way at a time, until the log delivers it.
     """
 
     def __init__(
@@ -60,34 +55,30 @@ class Appender(Generic[ClientT]):
         self._appended = appended
         """Called with the seconds that an append took."""
         self._queue: deque[Batch[ClientT]] = deque()
-        self._undelivered: deque[Entry[ClientT]] = deque()
-        """The entries that have been sent and not come back, oldest first."""
-        self._under_way: deque[Entry[ClientT]] = deque()
-        """The last of them, which are not known to be in the log."""
+        self._sent: Entry[ClientT] | None = None
+        """The entry that has been sent and not come back."""
         self._last_seq = 0
         self._is_started = False
+        self.gathering: Final = Gathering(self.advance)
         self.pending: int = 0
-        """The number of batches without a reply. May be read in any thread."""
+        """The number of requests without a reply. May be read in any thread."""
 
     @property
-    def _oldest(self) -> Entry[ClientT] | None:
-        """The first entry that is not known to be in the log. May be read in any thread."""
-        try:
-            return self._under_way[0]
-        except IndexError:
-            return None
+    def _call(self) -> Call | None:
+        """The transaction that has no result. May be read in any thread."""
+        entry = self._sent
+        return entry.call if entry is not None else None
 
     @property
     def waiting_seconds(self) -> float:
-        """The time for which the oldest entry under way has been without a result."""
-        entry = self._oldest
-        return self._clock() - entry.sent_at if entry is not None else 0.0
+        """The time for which the entry under way has been without a result."""
+        entry = self._sent
+        return self._clock() - entry.sent_at if entry is not None and entry.call is not None else 0.0
 
     @property
     def failure(self) -> Failure | None:
-        """The last failure of the oldest entry under way."""
-        entry = self._oldest
-        call = entry.call if entry is not None else None
+        """The last failure of the entry under way."""
+        call = self._call
         return call.failure if call is not None else None
 
     def start(self) -> None:
@@ -98,101 +89,80 @@ class Appender(Generic[ClientT]):
     def add(self, batch: Batch[ClientT]) -> None:
         """Queue a batch for the next entry."""
         self._queue.append(batch)
-        self.pending += 1
+        self.pending += len(batch.requests)
 
     def advance(self) -> None:
-        """Send the queued batches in entries, as many as may be under way."""
-        while self._queue and self._is_started and len(self._under_way) < UNDER_WAY_MAX:
-            batches = [self._queue.popleft()]
-            size = len(batches[0].logged)
-            while self._queue and size + len(self._queue[0].logged) <= ENTRY_BYTES_MAX:
-                batches.append(self._queue.popleft())
-                size += len(batches[-1].logged)
-            self._last_seq += 1
-            lines = "".join([batch.logged for batch in batches])
-            entry = Entry(self._last_seq, lines, batches, batches[0].deadline, self._clock())
-            self._undelivered.append(entry)
-            self._under_way.append(entry)
-            self._send(entry)
-
-    def _send(self, entry: Entry[ClientT]) -> None:
-        is_first = entry is self._under_way[0]
-        transaction = self._transaction(entry.seq, entry.lines, is_first=is_first)
-        entry.call = self._calls.txn(transaction, partial(self._take, entry, was_first=is_first), {ErrorCode.TOO_LARGE})
-
-    def _transaction(self, seq: int, lines: str, *, is_first: bool) -> Txn:
-        key = self._keys.entry(self._node, seq)
-        conditions = [Compare(key, Target.VERSION, 0)]
-        if not is_first:
-            conditions.append(Compare(self._keys.entry(self._node, seq - 1), Target.VERSION, 1))
-        return Txn(
-            tuple(conditions),
+        """Send queued batches in an entry, unless one is under way or more clients are about to send."""
+        if self._sent is not None or not self._queue or not self._is_started:
+            return
+        if not self.gathering.is_complete(self.pending):  # all pending requests are queued
+            return
+        first = self._queue.popleft()
+        requests, texts, size = list(first.requests), [first.logged], len(first.logged)
+        while self._queue and size + len(self._queue[0].logged) <= ENTRY_BYTES_MAX:
+            batch = self._queue.popleft()
+            requests += batch.requests
+            texts.append(batch.logged)
+            size += len(batch.logged)
+        self._last_seq += 1
+        entry = self._sent = Entry(self._last_seq, requests, first.deadline, self._clock())
+        key = self._keys.entry(self._node, entry.seq)
+        transaction = Txn(
+            (Compare(key, Target.VERSION, 0),),
             (
-                Put(key, encode_entry(self._node, seq, lines)),
-                Put(self._keys.head, b"%s/%d" % (self._node.encode(), seq)),
+                Put(key, encode_entry(self._node, entry.seq, "".join(texts))),
+                Put(self._keys.head, b"%s/%d" % (self._node.encode(), entry.seq)),
             ),
-            () if is_first else (Range(key, keys_only=True),),
         )
+        entry.call = self._calls.txn(transaction, partial(self._take, entry), {ErrorCode.TOO_LARGE})
 
-    def _take(self, entry: Entry[ClientT], result: TxnResult | Failure, *, was_first: bool) -> None:
-        """Go on with the next entry if this one is in the log now, or was already."""
-        entry.call = None
+    def _take(self, entry: Entry[ClientT], result: TxnResult | Failure) -> None:
+        """Note that the entry is in the log now, or was already."""
         if isinstance(result, Failure):
             raise ReplicationError(
                 f"cannot append an entry to the log: {result.reason};"
                 " start etcd with --max-request-bytes 1572864 or more"
             )
-        if result.succeeded or was_first or result.ranges[0].kvs:
-            self._resolve_up_to(entry.seq)
-        elif entry is self._under_way[0]:
-            self._send(entry)
+        entry.call = None
+        self._appended(self._clock() - entry.sent_at)
 
     # Entries that come back
 
-    def delivered(self, seq: int) -> list[Batch[ClientT]]:
-        """Return the batches of entry ``seq``, which is the next of this node in the log; none if they are given up."""
-        entry = self._undelivered.popleft()
-        if entry.seq != seq:
-            raise ReplicationError(f"cannot follow the log in etcd: expected own entry {entry.seq}, got {seq}")
-        self._resolve_up_to(seq)
-        self.pending -= len(entry.batches)
-        return entry.batches
+    def delivered(self, seq: int) -> Sequence[tuple[ClientT, str]]:
+        """Return the requests of entry ``seq``, the next of this node in the log; none if they are given up."""
+        entry = self._sent
+        if entry is None or entry.seq != seq:
+            expected = "none" if entry is None else entry.seq
+            raise ReplicationError(f"cannot follow the log in etcd: expected own entry {expected}, got {seq}")
+        return self._end(entry)
 
-    def skipped(self, seq: int) -> list[Batch[ClientT]]:
-        """Return the batches of the entries up to ``seq``: they are in a snapshot, and their answers are unknown."""
-        batches: list[Batch[ClientT]] = []
-        while self._undelivered and self._undelivered[0].seq <= seq:
-            batches += self._undelivered.popleft().batches
-        self._resolve_up_to(seq)
-        self.pending -= len(batches)
-        return batches
+    def skipped(self, seq: int) -> Sequence[tuple[ClientT, str]]:
+        """Return the requests of the entries up to ``seq``: they are in a snapshot, and their answers are unknown."""
+        entry = self._sent
+        return self._end(entry) if entry is not None and entry.seq <= seq else ()
 
-    def _resolve_up_to(self, seq: int) -> None:
-        """Go on: the entries up to ``seq`` are in the log. The results of those before the last may still arrive."""
-        now = self._clock()
-        has_room = False
-        while self._under_way and self._under_way[0].seq <= seq:
-            entry = self._under_way.popleft()
-            has_room = True
-            if entry.call is not None:
-                self._calls.cancel(entry.call)
-                entry.call = None
-            self._appended(now - entry.sent_at)
-        if has_room:
-            if self._under_way and self._under_way[0].call is None:  # it was refused before the one before was there
-                self._send(self._under_way[0])
-            self.advance()
+    def _end(self, entry: Entry[ClientT]) -> Sequence[tuple[ClientT, str]]:
+        """Send the next entry after ``entry``, whose result may still arrive; return its requests."""
+        if entry.call is not None:
+            self._calls.cancel(entry.call)
+            self._appended(self._clock() - entry.sent_at)
+        self._sent = None
+        self.gathering.begin(self.pending)
+        self.pending -= len(entry.requests)
+        self.advance()
+        return entry.requests
 
-    def expired(self, now: float) -> Iterator[Batch[ClientT]]:
-        """Yield the batches whose deadline has passed, and give them up.
+    def expired(self, now: float) -> Iterator[tuple[ClientT, str]]:
+        """Yield the requests whose deadline has passed, and give them up.
 
         Those not sent yet are never appended. An entry that was sent may be in the log, and so must stay the next.
         """
         while self._queue and self._queue[0].deadline <= now:
-            self.pending -= 1
-            yield self._queue.popleft()
-        for entry in self._undelivered:
-            if entry.deadline <= now:
-                self.pending -= len(entry.batches)
-                yield from entry.batches
-                entry.batches = []
+            requests = self._queue.popleft().requests
+            self.pending -= len(requests)
+            yield from requests
+        entry = self._sent
+        if entry is not None and entry.deadline <= now:
+            requests, entry.requests = entry.requests, ()
+            self.pending -= len(requests)
+            yield from requests

@@ -3,11 +3,12 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from scoop_server.etcd.api import Failure, Range, RangeResult
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys
+from scoop_server.index.replicated.gathering import Gathering
 
 ClientT = TypeVar("ClientT")
 
@@ -51,6 +52,7 @@ class Barrier(Generic[ClientT]):
         self._sent_at = 0.0
         self._held: deque[Queries[ClientT]] = deque()
         """Those that wait for their revision; the revisions rise."""
+        self.gathering: Final = Gathering(self.advance)
         self.pending: int = 0
         """The number of clients that wait. May be read in any thread."""
 
@@ -64,8 +66,10 @@ class Barrier(Generic[ClientT]):
         self.pending += len(queries.requests)
 
     def advance(self) -> None:
-        """Read the head for the queries that have arrived, unless a read is on its way."""
+        """Read the head for the queries that have arrived, unless a read is on its way or more are about to arrive."""
         if self._is_asking or not self._arrived:
+            return
+        if not self.gathering.is_complete(sum([len(queries.requests) for queries in self._arrived])):
             return
         self._asked, self._arrived = self._arrived, deque()
         self._is_asking = True
@@ -82,6 +86,7 @@ class Barrier(Generic[ClientT]):
             queries.revision = head
         self._held += self._asked
         self._asked.clear()
+        self.gathering.begin(self.pending)
         self.advance()
 
     def released(self, position: int) -> Iterator[Queries[ClientT]]:

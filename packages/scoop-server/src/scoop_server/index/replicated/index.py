@@ -16,7 +16,7 @@ from scoop_core import DependencyGraph
 
 from scoop_server.etcd.api import Compare, EtcdClient, Failure, KeyValue, Put, Range, Target, Txn, TxnResult
 from scoop_server.etcd.calls import Calls
-from scoop_server.etcd.log import Keys, decode_entry
+from scoop_server.etcd.log import ENTRY_BYTES_MAX, Keys, decode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer
 from scoop_server.index.replicated.appender import Appender, Batch
 from scoop_server.index.replicated.barrier import Barrier, Queries
@@ -24,6 +24,7 @@ from scoop_server.index.replicated.compaction import apply_entry
 from scoop_server.index.replicated.compactor import LOG_ENTRIES_MAX, CompactionTask, Compactor
 from scoop_server.index.replicated.divergence import DigestHistory
 from scoop_server.index.replicated.follower import Follower
+from scoop_server.index.replicated.gathering import CallLater
 from scoop_server.index.replicated.membership import Membership, Survey
 from scoop_server.index.replicated.replica import Replica
 from scoop_server.index.replicated.status import NodeStatus
@@ -74,6 +75,7 @@ class ReplicatedIndex(Generic[ClientT]):
         self._clock = clock
         self._settings = settings
         self._keys = keys = settings.keys
+        self._has_local_reads = settings.has_local_reads
         self._meter = meter or Meter()
         self.calls = calls = Calls(client, clock)
         self._replica = Replica(DependencyGraph.empty(reject_cycles=settings.config.reject_cycles))
@@ -101,6 +103,10 @@ class ReplicatedIndex(Generic[ClientT]):
         """For probes and metrics."""
         self._join()
 
+    def gather(self, call_later: CallLater) -> None:
+        """Let one request to etcd serve more clients, by short waits that ``call_later`` ends."""
+        self._appender.gathering.call_later = self._barrier.gathering.call_later = call_later
+
     def _join(self) -> None:
         """Create the configuration, or compare it; then begin to follow and to append."""
         key = self._keys.config
@@ -122,27 +128,31 @@ class ReplicatedIndex(Generic[ClientT]):
         A client's lines with a change among them are evaluated together, where the log has the change; its plain
         queries need not be in the log for that, but all other lines are, as received.
         """
-        deadline = self._clock() + self._settings.answer_seconds_max
+        text = requests[0][1] if len(requests) == 1 else "".join([lines for _, lines in requests])
         # Most turns have queries only, and one look at all of them takes a fifth of the time of one at each.
-        is_query_turn = _are_plain_queries("".join([lines for _, lines in requests]))
-        queries = requests if is_query_turn else self._append(requests, deadline)
-        if self._settings.has_local_reads and self._follower.position is not None:
+        queries = requests if _are_plain_queries(text) else self._append(requests, text)
+        if not queries:
+            return []
+        if self._has_local_reads and self._follower.position is not None:
             return self._query(queries)
-        if queries:
-            self._barrier.add(Queries(queries, deadline))
-            self._barrier.advance()
+        self._barrier.add(Queries(queries, self._clock() + self._settings.answer_seconds_max))
+        self._barrier.advance()
         return []
 
-    def _append(self, requests: Sequence[tuple[ClientT, str]], deadline: float) -> list[tuple[ClientT, str]]:
-        """Append the requests with changes to the log; return the others."""
+    def _append(self, requests: Sequence[tuple[ClientT, str]], text: str) -> Sequence[tuple[ClientT, str]]:
+        """Append the requests with changes, among all lines ``text``, to the log; return the others."""
         queries: list[tuple[ClientT, str]] = []
-        for client, lines in requests:
-            # The look for any query first: it takes a hundredth of the time.
-            logged = _delete_plain_queries("", lines) if "QUERY|" in lines else lines
-            if logged:
-                self._appender.add(Batch(client, lines, logged, deadline))
-            else:
-                queries.append((client, lines))
+        deadline = self._clock() + self._settings.answer_seconds_max
+        # The look for any query first: it takes a hundredth of the time of deleting them.
+        if "QUERY|" not in text and len(text) <= ENTRY_BYTES_MAX:
+            self._appender.add(Batch(requests, text, deadline))
+        else:
+            for request in requests:
+                logged = _delete_plain_queries("", request[1])
+                if logged:
+                    self._appender.add(Batch((request,), logged, deadline))
+                else:
+                    queries.append(request)
         self._appender.advance()
         return queries
 
@@ -167,7 +177,7 @@ class ReplicatedIndex(Generic[ClientT]):
         self._membership.tick()
         self._compactor.tick(self._membership.fence)
         now = self._clock()
-        given_up = [(batch.client, batch.lines) for batch in self._appender.expired(now)]
+        given_up = list(self._appender.expired(now))
         for queries in self._barrier.expired(now):
             given_up += queries.requests
         self._figures.expired += len(given_up)
@@ -192,9 +202,13 @@ class ReplicatedIndex(Generic[ClientT]):
 
     def _query(self, requests: Sequence[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
         """Return the replies to batches of queries."""
-        if not requests:
-            return []
         answers = self._replica.graph.apply_batches([lines for _, lines in requests], None, self._meter.tally)
+        return self._with_answers(requests, answers)
+
+    @staticmethod
+    def _with_answers(
+        requests: Sequence[tuple[ClientT, str]], answers: Sequence[str]
+    ) -> list[tuple[ClientT, str, str | None]]:
         return [(client, lines, given) for (client, lines), given in zip(requests, answers, strict=True)]
 
     def _disconnect(self, requests: Sequence[tuple[ClientT, str]]) -> None:
@@ -207,8 +221,7 @@ class ReplicatedIndex(Generic[ClientT]):
         """Continue from a snapshot. It may hold entries of this node that were never delivered."""
         self._replica = replica
         self._digests.note(replica.revision, replica.digest)
-        skipped = self._appender.skipped(replica.sequences.get(self._settings.node, 0))
-        self._disconnect([(batch.client, batch.lines) for batch in skipped])
+        self._disconnect(self._appender.skipped(replica.sequences.get(self._settings.node, 0)))
 
     def _apply(self, entries: Sequence[KeyValue]) -> None:
         """Apply the next entries of the log, and answer those of this node."""
@@ -229,13 +242,13 @@ class ReplicatedIndex(Generic[ClientT]):
             self._replica.skip(kv.mod_revision)
             return
         lines = decode_entry(node, seq, kv.value)
-        batches = self._appender.delivered(seq)
-        if not batches:
+        requests = self._appender.delivered(seq)
+        if not requests:
             self._replica.apply(node, seq, kv.mod_revision, (lines,))
             return
-        texts = [batch.lines for batch in batches]
+        texts = [lines for _, lines in requests]
         answers = self._replica.apply(node, seq, kv.mod_revision, texts, self._meter.tally)
-        self._replies += [(batch.client, batch.lines, given) for batch, given in zip(batches, answers, strict=True)]
+        self._replies += self._with_answers(requests, answers)
 
     # Surveys
 
