@@ -12,9 +12,11 @@ from scoop_core import DependencyGraph
 
 from scoop_server.errors import ReplicationError
 from scoop_server.etcd.api import ErrorCode, Failure, Put, Request, Result, Txn
+from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys, encode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer
 from scoop_server.index.replicated.index import ReplicatedIndex, ReplicationSettings
+from scoop_server.index.replicated.membership import Membership
 from scoop_server.index.replicated.replica import Replica, digest_of
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient
@@ -167,6 +169,25 @@ def test_a_node_starts_from_a_snapshot_and_the_entries_after_it(world: World) ->
     world.wait()
     assert other.graph == DependencyGraph.from_mapping({"a": [], "b": ["a"]})
     assert other.status.digest == index.status.digest == digest_of(other.graph)
+
+
+def test_the_record_of_a_node_shows_its_revision_as_soon_as_it_has_loaded(world: World) -> None:
+    record = NodeRecord((), "1", 0, 0)
+    client = SimulatedClient(world.cluster, "a1", lambda: world.schedule.after(0, calls.poll))
+    calls = Calls(client, world.schedule.clock)
+    membership = Membership(calls, KEYS, "a1", world.schedule.clock, lambda: record, lambda _: None)
+
+    def revision() -> int:
+        for _ in range(4):  # a second
+            membership.tick()
+            world.wait(0.25)
+        stored = world.cluster.store.get(KEYS.node("a1"))
+        assert stored is not None
+        return NodeRecord.decode("a1", stored.value).revision
+
+    assert revision() == 0
+    record = replace(record, revision=7)
+    assert revision() == 7
 
 
 # What stops a node

@@ -115,7 +115,8 @@ class Membership:
 
     def _publish(self, now: float) -> None:
         record = self._describe()
-        self._publish_at = now + PUBLISH_SECONDS
+        if record.revision:  # a node that loads is described again when it has loaded
+            self._publish_at = now + PUBLISH_SECONDS
         if record.revision == self._published:
             self._under_way.discard("record")
             return
