@@ -263,7 +263,7 @@ def pin(process: int, processor: int) -> None:
 
 
 class Cost(NamedTuple):
-    """What the server does in a while, and what it takes."""
+    """The work of the server in a period, and its cost."""
 
     rate: float
     """Changes per second."""
@@ -272,7 +272,7 @@ class Cost(NamedTuple):
 
 
 class Losses:
-    """What a server under full load loses to other processes, each of which runs in turn, and then none."""
+    """The share that a server under full load loses to other processes, each of which runs in turn, and then none."""
 
     def __init__(self, server: Server, others: Mapping[str, int]) -> None:
         self._server = server

@@ -51,12 +51,12 @@ class Figures:
 
     @property
     def is_generator_limit(self) -> bool:
-        """Whether the load generator limited the replies per second."""
+        """True if the load generator limited the responses per second."""
         return self.generator_busy + self.generator_waiting > GENERATOR_SHARE_MAX
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether other programs slowed the server down, so that only the processor time is meaningful."""
+        """True if other programs slowed the server down, so that only the processor time is meaningful."""
         return self.server_waiting > DISTURBANCE_MAX
 
 

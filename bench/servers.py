@@ -77,7 +77,7 @@ class Server:
         """From the start of the process until its first reply."""
 
     def is_running(self) -> bool:
-        """Whether the process is running."""
+        """True while the process is running."""
         return self._process.poll() is None
 
     def wait_until_listening(self) -> None:
@@ -173,9 +173,9 @@ class Peer(ABC):
     def __init__(self, name: str, *, keeps_changes: bool = False, has_twin: bool = False) -> None:
         self.name = name
         self.keeps_changes = keeps_changes
-        """Whether acknowledged changes are on disk and survive a restart."""
+        """True if acknowledged changes are on disk and survive a restart."""
         self.has_twin = has_twin
-        """Whether another peer differs only in its treatment of changes; then loads without changes skip this one."""
+        """True if another peer differs only in its treatment of changes; then loads without changes skip this one."""
 
     @abstractmethod
     def running(self, directory: Path, processors: Processors) -> AbstractContextManager[Server]:

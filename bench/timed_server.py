@@ -44,7 +44,7 @@ class Turn(NamedTuple):
     packages_before: int
     packages_after: int
     has_table_grown: bool
-    """Whether a dictionary of the graph outgrew its table, which CPython then rebuilds as a whole."""
+    """True if a dictionary of the graph outgrew its table, which CPython then rebuilds as a whole."""
 
 
 class TurnTimer(EpollSelector):

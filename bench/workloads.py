@@ -45,7 +45,7 @@ class Workload:
     answers: frozenset[Answer] = _ONLY_OK
     """The possible replies."""
     is_cycle: bool = False
-    """Whether the lines must be sent completely, because each pass restores the index."""
+    """True if the lines must be sent completely, because each pass restores the index."""
 
 
 def index_line(package: str, dependencies: Sequence[str]) -> str:

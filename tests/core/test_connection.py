@@ -30,7 +30,7 @@ SMALL_LIMIT = 24
 """So small that generated lines fall on both sides of it."""
 
 places = st.lists(st.integers(0, 2**20), max_size=20)
-"""Where to split a stream."""
+"""The positions at which a stream is split."""
 
 
 def receive_all(connection: Connection, pieces: Iterable[bytes]) -> str:

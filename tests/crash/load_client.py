@@ -139,7 +139,7 @@ class LoadConnection:
 
     @property
     def has_unsent(self) -> bool:
-        """Whether requests wait to be sent."""
+        """True if requests are unsent."""
         return bool(self._unsent)
 
     def write(self) -> None:

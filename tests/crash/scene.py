@@ -144,9 +144,9 @@ class Scene:
         self._survivors: list[Child] = []
         """Compactions that were running when their server was killed."""
         self._may_end = False
-        """Whether the server may close connections, and end."""
+        """True if the server may close connections, and end."""
         self._has_served = False
-        """Whether a server has ever listened."""
+        """True once a server has listened."""
         self._dump = b""
         """The content of the directory when it was last examined."""
         self._tail: Tail | None = None

@@ -15,7 +15,7 @@ from random import Random
 from tests.faults.calls import CALLS, Fault, NotAsPromisedError, count_calls, reason_to_skip, try_fault
 
 PHASES = 6
-"""How many moments of a life each call and error is tried at, from its first call to its last."""
+"""The number of moments of a life at which each call and error is tried, from its first call to its last."""
 
 
 def all_faults(counts: Counter[str]) -> list[Fault]:

@@ -56,8 +56,8 @@ ROWS: Final = (
     Row("newlines without pause", 500, "newlines"),
     Row("`\\|\\|\\|` without pause", 500, "bars"),
     Row("`INDEX\\|a\\|,` without pause", 500, "malformed"),
-    Row("64 KiB of newlines at once, again and again", 500, "burst-newlines"),
-    Row("64 KiB of `INDEX\\|a\\|,` at once, again and again", 500, "burst-malformed"),
+    Row("64 KiB of newlines per write, repeatedly", 500, "burst-newlines"),
+    Row("64 KiB of `INDEX\\|a\\|,` per write, repeatedly", 500, "burst-malformed"),
     Row("`INDEX` and `REMOVE` of one package", 500, "changes"),
     Row(f"lists of {LISTED:,} names, each different from the last", 500, "lists"),
     Row("a line without an end", 500, "long-line"),
@@ -65,7 +65,7 @@ ROWS: Final = (
     Row("connecting, and resetting the connection", 100, "flood-reset"),
     Row("connecting, and ending the connection", 100, "flood-end"),
     Row(f"closing a chain of {CHAIN:,}, with `--reject-cycles`", 20, "cycle", _REJECT_CYCLES),
-    Row("closing it by 12,000 names at once", 500, "cycle-lists", _REJECT_CYCLES),
+    Row("closing it by one list of 12,000 names", 500, "cycle-lists", _REJECT_CYCLES),
     Row("2,500 silent TLS connections a second", 3_000, "tls-silent", _TLS, 1),
     Row("2,500 TLS hellos a second, and nothing else", 3_000, "tls-hello", _TLS, 1),
     Row("`/metrics` without pause, at the admin endpoint", 40, "metrics", _ADMIN, "admin"),
@@ -87,7 +87,7 @@ class Figures:
 
     @property
     def is_over(self) -> bool:
-        """Whether the healthy client waited longer than it should."""
+        """True if the healthy client waited longer than it should."""
         return self.p99 > P99_MS_MAX or max(self.longest, self.longest_connecting) > LONGEST_MS_MAX
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What is left of a journal after any damage: the batches up to some seal, or a refusal; never anything else.
+"""A journal after any damage: it is read up to some seal, or refused, and never anything else.
 
 First every damage there is to small journals, then chance on larger ones.
 """
@@ -201,7 +201,7 @@ def test_a_batch_of_another_history_is_never_accepted() -> None:
 # By chance
 
 histories = st.lists(strategies.batches, max_size=8)
-"""What the clients of some turns send."""
+"""The lines that clients send in some turns."""
 
 
 def live_through(history: list[str]) -> tuple[list[list[str]], list[dict[str, tuple[frozenset[str], int]]]]:

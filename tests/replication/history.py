@@ -1,4 +1,4 @@
-"""What clients observed, and the check that it is linearizable, with the log in etcd as the witness of the order.
+"""The observations of clients, and the check that they are linearizable, with the log in etcd as the witness of the order.
 
 Every change has a line of its own (see :func:`change_line`), so the log tells the position of each. Given the order of
 the changes, a history is linearizable if and only if each query has a position that fits: the lowest one is chosen,
@@ -40,7 +40,7 @@ class Operation:
 
     @property
     def is_query(self) -> bool:
-        """Whether it is a plain query, which is not in the log."""
+        """True for a plain query, which is not in the log."""
         return self.line.startswith("QUERY|")
 
 

@@ -110,7 +110,7 @@ class SimulatedDisk:
         """Called before each call of a process, at a moment at which another process may look at the files."""
         self.on_sync: Callable[[], None] = lambda: None
         self.has_failed_sync = False
-        """Whether a sync has failed since this was last reset."""
+        """True if a sync has failed since this was last reset."""
         self.random = random
         self.folders: dict[str, Folder] = {}
         self.locks: dict[int, list[tuple[Opened, int]]] = {}

@@ -48,7 +48,7 @@ class SimulatedFollower:
         self._observer: Observer | None = None
         self._is_watching = False
         self.deliveries = 0
-        """How often something was delivered and checked."""
+        """The number of deliveries that were checked."""
 
     def note(self, observer: Observer) -> None:
         """Note that the states which ``observer`` sees are acknowledged."""

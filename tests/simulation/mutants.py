@@ -33,7 +33,7 @@ from tests.simulation.disk import Folder, SimulatedProcess
 from tests.simulation.simulation import Simulation
 
 SEEDS_MAX: Final = 10_000
-"""How many seeds a mutant may survive before it counts as not found; most fall within the first hundred."""
+"""The number of seeds that a mutant may survive before it counts as not found; most fall within the first hundred."""
 
 Mutation = Callable[[], contextlib.AbstractContextManager[object]]
 

@@ -22,7 +22,7 @@ _ACTIONS_PER_SELECT_MAX: Final = 4
 
 
 class Habit(enum.Enum):
-    """How a simulated client behaves."""
+    """The behaviour of a simulated client."""
 
     POLITE = "reads its answers, and ends the connection when it has them"
     DEAF = "does not read its answers"
@@ -132,7 +132,7 @@ class SimulatedSocket:
 
 
 class SimulatedListener:
-    """Where clients wait to be accepted."""
+    """The queue of clients that have not been accepted yet."""
 
     def __init__(self, network: "SimulatedNetwork") -> None:
         self.waiting: list[SimulatedSocket] = []
@@ -185,7 +185,7 @@ class SimulatedNetwork(BaseSelector):
         self.trace = trace
         self.now = 0.0
         self.is_quiet = False
-        """Whether the last ``select`` found that no one will ever do anything again."""
+        """True if the last ``select`` found that nothing will ever happen again."""
         self.on_send: Callable[[SimulatedSocket, bytes], None] = lambda _socket, _data: None
         self.listener = SimulatedListener(self)
         self.wakeup = SimulatedWakeup()

@@ -67,9 +67,9 @@ class Observer:
         self.boundaries = {0}
         """The numbers of changes after which a turn ended: a batch survives as a whole or not at all."""
         self.floor = 0
-        """How many changes had been made when an answer was last sent: none of them may be lost."""
+        """The number of changes made before the last response was sent: none of them may be lost."""
         self.synced = 0
-        """How many changes had been made when the journal was last synced."""
+        """The number of changes made before the last sync of the journal."""
         self._expected: dict[SimulatedSocket, bytes] = {}
         self._sent: dict[SimulatedSocket, bytes] = {}
 

@@ -190,7 +190,7 @@ class Life:
         self.observer: Observer | None = None
         self._rejects_cycles = simulation.rejects_cycles
         self.is_index_lost = False
-        """Whether an operator has deleted the index, and no copy was left."""
+        """True if an operator has deleted the index and no copy was left."""
         self._disk = simulation.disk
         self._follower = simulation.follower
         self._random = simulation.random
@@ -367,7 +367,7 @@ class Operator:
         self._second: SimulatedProcess | None = None
         self._second_files: dict[str, bytes] = {}
         self._changes_max: int | None = None
-        """How many changes may be made, if the directory is not there any more."""
+        """The number of changes that may be made, if the directory has been deleted."""
         self._deadline: float | None = None
         """The time until which changes may still go to a directory that was moved."""
         self._is_index_lost = False

@@ -43,7 +43,7 @@ class SlicedObserver(Observer):
 
 
 class _ObservedGraph:
-    """What SlicedIndex needs of a graph."""
+    """The methods of a graph that SlicedIndex calls."""
 
     def __init__(self, graph: DependencyGraph, observer: Observer) -> None:
         self._graph = graph

@@ -82,7 +82,7 @@ class Record:
     visits: Counter[str] = field(default_factory=Counter)
     descriptors_before: tuple[str, ...] = ()
     descriptors_after: tuple[str, ...] = ()
-    """What the open descriptors refer to. Both with only the probe connected, and without a compaction."""
+    """The targets of the open descriptors. Both with only the probe connected, and without a compaction."""
 
     def window(self, name: str, share: tuple[float, float]) -> float:
         """Return the median of the field ``name`` of the samples in a share of the run, and the minimum of a latency.

@@ -31,7 +31,7 @@ class FaultyFiles:
         self.free = 1 << 40
         """The space that the file system reports."""
         self.has_room_to_set_aside = False
-        """Whether room can be reserved ahead of what is written; some disks cannot."""
+        """True if space can be reserved ahead of the writes; some disks cannot."""
         self.piece_bytes_max: int | None = None
         """The maximum of one write or read; None for no limit."""
 

@@ -21,7 +21,7 @@ log = logging.getLogger("scoop_server")
 
 
 class Output:
-    """Where the log is written: it can block, or fail."""
+    """The destination of the log, which can block or fail."""
 
     def __init__(self) -> None:
         self.text = ""

@@ -32,7 +32,7 @@ from scoop_server.index.replicated.replica import Replica
 from tests.simulation.replicated.simulation import Simulation
 
 SEEDS_MAX: Final = 2_000
-"""How many seeds a mutant may survive before it counts as not found."""
+"""The number of seeds that a mutant may survive before it counts as not found."""
 
 Mutation = Callable[[], contextlib.AbstractContextManager[object]]
 

@@ -23,7 +23,7 @@ FIRST_REVISION: Final = 1
 
 
 class Store:
-    """What all members agree on. ``on_put`` is called with each key that is put, when it takes effect."""
+    """The data on which all members agree. ``on_put`` is called with each key that is put, when it takes effect."""
 
     def __init__(self, on_put: Callable[[KeyValue], None]) -> None:
         self._on_put = on_put

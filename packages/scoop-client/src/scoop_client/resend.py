@@ -117,6 +117,6 @@ class Retry:
             self._deadline, self._delay = now + self._seconds, 0.0
             return 0.0 if self._seconds else None
         self._delay = min(_LONGEST_DELAY, max(_FIRST_DELAY, self._delay * 2))
-        # Jitter keeps the clients of a restarted server from returning all at once.
+        # Jitter spreads the clients of a restarted server over time.
         delay = self._delay * random.uniform(0.5, 1.0)  # noqa: S311  # no secret depends on it
         return delay if now + delay < self._deadline else None

@@ -293,7 +293,7 @@ class ClientConnection:
     def send_all(self, requests: Iterable[Request]) -> bytes:
         r"""Return the bytes to send for all of ``requests``: the same as :meth:`send` for each, in a third of the time.
 
-        Raises what :meth:`send` raises, and then none of them is to be sent.
+        Raises what :meth:`send` raises; then none of the requests may be sent.
 
         >>> from scoop_core import Command
         >>> client = ClientConnection()

@@ -65,7 +65,7 @@ _LINES_PER_CHUNK: Final = 4_096
 """The lines of one chunk of a snapshot: about 200 kB, so that writing needs little memory beside the graph."""
 
 _BYTES_PER_PIECE: Final = 1 << 18
-"""The bytes of a snapshot that are decoded at once: few enough to stay in a cache of the processor."""
+"""The bytes of a snapshot that are decoded per step: few enough to stay in a cache of the processor."""
 
 _NUMBER_MAX: Final = 10**18
 """The limit of a number of dependents."""
@@ -347,7 +347,7 @@ class JournalReader:
 
     @property
     def later_batch(self) -> int | None:
-        """The number of an intact batch behind the one that ended the iteration, None if there is none.
+        """The number of an intact batch behind the one that ended the iteration, or None.
 
         It proves that the damaged batch was not known to be on disk when the later one was written. Without it, nothing
         distinguishes an interrupted write from a file that was cut short.

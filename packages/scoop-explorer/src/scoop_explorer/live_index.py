@@ -213,7 +213,7 @@ class LiveIndex:
             try:
                 self._graph.apply_lines(delivered.lines, changes)
                 self._note(changes, delivered.batch)
-                self._batch = delivered.batch  # last: who waits for it may look at the rest
+                self._batch = delivered.batch  # last: a waiting reader may look at the rest
             finally:
                 self.revision += 1
 

@@ -59,7 +59,7 @@ def first_lines(text: str, size_max: int, lines_max: int) -> str:
 def _estimated_lines(text: str) -> int:
     """Return about how many lines ``text`` has: a multiple of those that end at every 64th character.
 
-    The first of these characters is chosen at random: whoever places the ends of lines around them succeeds once in 64
-    times.
+    The first of these characters is chosen at random: a client that places the ends of lines around them succeeds once
+    in 64 times.
     """
     return 64 * text[getrandbits(6) :: 64].count("\n")

@@ -52,7 +52,7 @@ def import_debian(paths: Iterable[str] = (), *, recommends: bool = False, virtua
 
 
 def find_apt_lists(directory: Path = APT_LISTS) -> list[str]:
-    """Return the package lists that apt has downloaded. Raises InvalidInput if there is none."""
+    """Return the package lists that apt has downloaded. Raises InvalidInput if it has downloaded none."""
     found = sorted(str(path) for path in directory.glob("*_Packages*") if path.is_file())
     if not found:
         raise InvalidInput(str(directory), "no package list: run apt-get update, or name a Packages file")
@@ -94,7 +94,7 @@ def _zstd_frames(data: bytes) -> Iterator[bytes]:
 
 
 def parse_packages_file(text: str, path: str, *, recommends: bool = False) -> Iterator[tuple[str, Stanza]]:
-    r"""Yield the packages of a list with their names. Raises InvalidInput if there is none.
+    r"""Yield the packages of a list with their names. Raises InvalidInput for a list without packages.
 
     >>> text = "Package: vim\nVersion: 2:9.1\nDepends: libc6 (>= 2.39), vim-common | vim-tiny:any\n"
     >>> dict(parse_packages_file(text, "list"))["vim"].dependencies

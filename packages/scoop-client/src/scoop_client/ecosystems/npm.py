@@ -41,7 +41,7 @@ def _read(path: str) -> Iterator[tuple[str, list[str]]]:
     names = {place: _name(place, entry, lock, path) for place, entry in entries.items()}
     for place, entry in entries.items():
         if entry.get("link") is True:
-            continue  # stands for the package at its target
+            continue  # a link; its target is the package
         yield (
             names[place],
             [

@@ -64,7 +64,7 @@ class ReplicatedNode:
         return Serving(self.index, self._meter, self._tick, TICK_SECONDS_MAX, self.index.gather)
 
     def request_compaction(self) -> None:
-        """Log that there is nothing to request."""
+        """Log that the nodes compact by themselves."""
         log.info("nothing to compact: one of the nodes compacts the log in etcd when it is long enough")
 
     def save(self, _progress: Callable[[str, int], None]) -> None:

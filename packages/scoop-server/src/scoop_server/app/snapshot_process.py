@@ -63,7 +63,7 @@ class SnapshotProcess:
             self._process.stdin.write(line)
             self._process.stdin.flush()
         except BrokenPipeError:  # it has ended already; poll tells with which status
-            log.debug("a compaction ended at once")
+            log.debug("a compaction ended immediately")
 
     def poll(self) -> int | None:
         """See :meth:`CompactionTask.poll`."""

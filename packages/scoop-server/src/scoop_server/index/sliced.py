@@ -129,7 +129,7 @@ class SlicedIndex(LocalIndex[ClientT]):
         self._waiting: _Queue[ClientT] = _Queue()
         self._active: _Work[ClientT] | None = None
         self._tries_next = True
-        """Whether an untried request comes before the active search: the two alternate."""
+        """True if an untried request comes before the active search: the two alternate."""
         self._held: list[_Work[ClientT]] = []
         """Requests with changes that arrived while the active search must not be restarted again, oldest first."""
         self._costs: dict[ClientT, int] = {}

@@ -116,7 +116,7 @@ class Follower:
 
     @property
     def behind_seconds(self) -> float:
-        """The time for which nothing has been passed on although there are entries; 0 while there are none."""
+        """The time for which nothing has been passed on although there are entries; otherwise 0."""
         return self._clock() - self._moved_at if self.is_behind else 0.0
 
     @property

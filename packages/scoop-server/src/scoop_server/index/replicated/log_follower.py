@@ -87,7 +87,7 @@ class LogFollower:
 
 
 class _Session:
-    """One connection, and what it has delivered."""
+    """One connection, and the entries that it has delivered."""
 
     def __init__(self, client: EtcdClient, clock: Callable[[], float], keys: Keys) -> None:
         self._client = client

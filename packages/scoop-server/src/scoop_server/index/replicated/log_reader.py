@@ -43,7 +43,7 @@ class LogReader:
     """Reads what a replica at a position lacks.
 
     The entries are those of one revision, read page by page: all that are in the log at that revision, and the
-    pointer at that revision tells whether any that the replica needs had been deleted. If so, or if there is no
+    pointer at that revision shows whether any that the replica needs had been deleted. If so, or if there is no
     replica, the snapshot is loaded first.
     """
 
