@@ -1,4 +1,4 @@
-"""The observations of clients, and the check that they are linearizable, with the log in etcd as the witness of the order.
+"""The observations of clients, and the check that they are linearizable; the log in etcd is the witness of the order.
 
 Every change has a line of its own (see :func:`change_line`), so the log tells the position of each. Given the order of
 the changes, a history is linearizable if and only if each query has a position that fits: the lowest one is chosen,
