@@ -60,3 +60,8 @@ def test_answers_may_become_somewhat_slower(early_ms: float, late_ms: float, *, 
     else:
         with pytest.raises(NotAsPromisedError, match=r"an answer took 10\.0 ms early, and 81\.0 ms late"):
             record.check()
+
+
+def test_a_busy_machine_may_take_few_samples() -> None:
+    for count in range(1, 9):
+        Record([Sample(1.0 + number, 1_000_000, 10, 2, 50, 1.0, 1.0) for number in range(count)]).check()
