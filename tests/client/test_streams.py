@@ -28,7 +28,7 @@ from scoop_client import (
 from tests.support.certificates import CertificateFiles
 from tests.support.clients import STREAMS, Stream, index, query, remove
 from tests.support.graph_strategies import requests as any_requests
-from tests.support.process import ServerProcess, free_port
+from tests.support.process import WAIT_SECONDS, ServerProcess, free_port
 from tests.support.scripted_server import ScriptedServer, answer_all, answer_of, lines_of, read_lines, wait_for_end
 
 OK, FAIL, ERROR = Response
@@ -207,8 +207,15 @@ class TestResending:
 @both
 class TestFaults:
     def test_a_server_that_does_not_answer(self, stream: Stream) -> None:
-        with ScriptedServer(lambda sock, _: wait_for_end(sock)) as server:
+        was_accepted = threading.Event()
+
+        def never_answer(sock: socket.socket, _number: int) -> None:
+            was_accepted.set()
+            wait_for_end(sock)
+
+        with ScriptedServer(never_answer) as server:
             error = stream([query("a")], server.address, response_timeout=0.1).error
+            assert was_accepted.wait(WAIT_SECONDS)  # it may be later than the time-out
             assert server.connection_count == 1
         assert isinstance(error, ResponseTimeout)
         assert str(error) == f"lost the connection to {server.address}: no response for 0.1 s"
