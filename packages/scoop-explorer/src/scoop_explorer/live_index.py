@@ -26,16 +26,17 @@ POLL_SECONDS: Final = 0.1
 CHANGES_KEPT: Final = 200
 """The latest changes that are shown."""
 
-_ATTEMPTS: Final = 20
-"""The attempts of a quick question beside changes before it waits for the lock."""
-
-_WALKS: Final = 2
-"""The attempts of a walk beside changes before it gets a copy."""
+_ATTEMPTS: Final = 2
+"""The attempts of a question beside changes, before they wait for it or it gets a copy."""
 
 HELD_SECONDS_MAX: Final = 0.05
-"""The duration of a walk for which changes may wait: a copy of a million packages takes longer."""
+"""The processor time of a walk for which changes may wait: a copy of a million packages takes longer."""
 
-_ATTEMPT_SECONDS: Final = 0.0005
+_APPLYING_SECONDS: Final = 0.005
+"""The time after which questions get their turn between two batches."""
+
+_TURN_SECONDS: Final = 0.0005
+"""Long enough for a thread that waits for the lock to take it."""
 
 _ADDED_SHOWN: Final = 5
 """Dependencies shown for a change."""
@@ -119,17 +120,15 @@ class LiveIndex:
         It is asked again if the graph has changed meanwhile, so that an answer never mixes two states.
         """
         for _ in range(_ATTEMPTS):
-            revision, graph = self.revision, self._graph
-            if revision % 2 == 0:
-                try:
-                    answer = question(graph)
-                except (KeyError, RuntimeError):
-                    if self.revision == revision:
-                        raise
-                else:
-                    if self.revision == revision:
-                        return answer
-            time.sleep(_ATTEMPT_SECONDS)
+            revision = self._settled_revision()
+            try:
+                answer = question(self._graph)
+            except (KeyError, RuntimeError):
+                if self.revision == revision:
+                    raise
+            else:
+                if self.revision == revision:
+                    return answer
         with self._lock:
             return question(self._graph)
 
@@ -140,25 +139,29 @@ class LiveIndex:
         copy, which takes longer, because that has no reverse index.
         """
         is_short = False
-        for _ in range(_WALKS):
-            start = time.monotonic()
-            revision, graph, batch = self.revision, self._graph, self._batch
-            if revision % 2 == 0:
-                try:
-                    answer = question(graph, batch)
-                except Exception:  # a walk over a graph that changes can fail in any way
-                    if self.revision == revision:
-                        raise
-                else:
-                    if self.revision == revision:
-                        return answer
-                    is_short = time.monotonic() - start < HELD_SECONDS_MAX
-            time.sleep(_ATTEMPT_SECONDS)
+        for _ in range(_ATTEMPTS):
+            revision, start = self._settled_revision(), time.thread_time()
+            try:
+                answer = question(self._graph, self._batch)
+            except Exception:  # a walk over a graph that changes can fail in any way
+                if self.revision == revision:
+                    raise
+            else:
+                if self.revision == revision:
+                    return answer
+                is_short = time.thread_time() - start < HELD_SECONDS_MAX
         if is_short:
             with self._lock:
                 return question(self._graph, self._batch)
         with self._one_copy:
             return question(*self.copy())
+
+    def _settled_revision(self) -> int:
+        """Return the revision, once no change is under way."""
+        while (revision := self.revision) % 2:
+            with self._lock:
+                pass
+        return revision
 
     def copy(self) -> tuple[DependencyGraph, int]:
         """Return a copy of the graph without its reverse index, and its batch."""
@@ -180,9 +183,7 @@ class LiveIndex:
                     _log.warning("%s", self._problem)
             else:
                 self._problem = ""
-                for each in delivered:
-                    self._apply(each)
-                self.names.merge(self._graph)
+                self._apply_all(delivered)
                 if before:
                     _log.warning("following %s again, at batch %d", self._source.path, self._batch)
                 if self._source.is_current:
@@ -194,6 +195,15 @@ class LiveIndex:
             if has_changed:
                 self.on_change()
             self._stopping.wait(pause)
+
+    def _apply_all(self, delivered: list[Loaded | Batch]) -> None:
+        start = time.monotonic()
+        for each in delivered:
+            self._apply(each)
+            if time.monotonic() - start > _APPLYING_SECONDS:
+                time.sleep(_TURN_SECONDS)
+                start = time.monotonic()
+        self.names.merge(self._graph)
 
     def _apply(self, delivered: Loaded | Batch) -> None:
         if isinstance(delivered, Loaded):
