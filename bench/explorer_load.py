@@ -26,7 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -148,8 +148,13 @@ class Lags:
 
 def get(connection: http.client.HTTPConnection, path: str) -> bytes:
     """Return the body of a response."""
-    connection.request("GET", path)
-    return connection.getresponse().read()
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    except (http.client.HTTPException, OSError):  # an idle connection that was closed meanwhile
+        connection.close()
+        connection.request("GET", path)
+        return connection.getresponse().read()
 
 
 def request_pages(port: int, names: Sequence[str], rate: int, seconds: float) -> list[float]:
@@ -161,11 +166,7 @@ def request_pages(port: int, names: Sequence[str], rate: int, seconds: float) ->
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         while (each := due.get()) is not None:
             path, at = each
-            try:
-                get(connection, path)
-            except (http.client.HTTPException, OSError):  # an idle connection that was closed meanwhile
-                connection.close()
-                get(connection, path)
+            get(connection, path)
             durations.append(time.perf_counter() - at)
         connection.close()
 
@@ -259,7 +260,8 @@ class Uses:
 def pin(process: int, processor: int) -> None:
     """Move all threads of a process to a processor."""
     for thread in Path(f"/proc/{process}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {processor})
+        with suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(int(thread.name), {processor})
 
 
 class Cost(NamedTuple):
