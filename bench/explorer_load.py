@@ -173,20 +173,22 @@ def request_pages(port: int, names: Sequence[str], rate: int, seconds: float) ->
     threads = [threading.Thread(target=work, daemon=True) for _ in range(_CLIENTS)]
     for thread in threads:
         thread.start()
-    chance = random.Random(1)
-    started = time.perf_counter()
-    for number in range(int(rate * seconds)):
-        at = started + number / rate
-        time.sleep(max(0.0, at - time.perf_counter()))
-        name = chance.choice(names)
-        page = chance.choice(
-            [f"/packages/{name}"] * 5 + [f"/search?q={name[:9]}", f"/dependents/{name}", "/", "/changes", "/cycles"]
-        )
-        due.put((page, at))
-    for _ in threads:
-        due.put(None)
-    for thread in threads:
-        thread.join()
+    try:
+        chance = random.Random(1)
+        started = time.perf_counter()
+        for number in range(int(rate * seconds)):
+            at = started + number / rate
+            time.sleep(max(0.0, at - time.perf_counter()))
+            name = chance.choice(names)
+            page = chance.choice(
+                [f"/packages/{name}"] * 5 + [f"/search?q={name[:9]}", f"/dependents/{name}", "/", "/changes", "/cycles"]
+            )
+            due.put((page, at))
+    finally:  # the explorer must not end before its clients
+        for _ in threads:
+            due.put(None)
+        for thread in threads:
+            thread.join()
     return durations
 
 
