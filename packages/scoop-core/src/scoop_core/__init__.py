@@ -15,12 +15,18 @@ from scoop_core.connection import (
     PeerViolation,
 )
 from scoop_core.errors import (
+    BlockedByDependents,
+    BlockedSet,
+    ClosesCycle,
     FormatError,
     InvalidName,
     LimitExceeded,
     MalformedRequest,
     MalformedResponse,
+    MissingDependencies,
+    NotIndexed,
     ProtocolError,
+    Refusal,
     RequestRefused,
     ScoopError,
     TranscriptError,
@@ -28,8 +34,13 @@ from scoop_core.errors import (
     UnsupportedFormat,
 )
 from scoop_core.graph import DependencyGraph
-from scoop_core.graph_analysis import CriticalPath, critical_path, transitive_reduction
-from scoop_core.graph_cycles import elementary_cycles, feedback_edges
+from scoop_core.graph_analysis import (
+    CriticalPath,
+    critical_path,
+    elementary_cycles,
+    feedback_edges,
+    transitive_reduction,
+)
 from scoop_core.graph_formats import (
     decode_dot,
     decode_graphml,
@@ -59,7 +70,6 @@ from scoop_core.messages import (
     parse_request,
     parse_response,
 )
-from scoop_core.refusals import BlockedByDependents, BlockedSet, ClosesCycle, MissingDependencies, NotIndexed, Refusal
 from scoop_core.tally import Tally
 from scoop_core.transcript import (
     JOURNAL_VERSION,

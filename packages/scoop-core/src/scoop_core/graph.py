@@ -11,9 +11,9 @@ from math import inf
 from operator import contains, itemgetter
 from typing import Final, Self, TypeAlias, assert_never, cast
 
-from scoop_core.errors import RequestRefused, shown
-from scoop_core.graph_lines import GraphLines
+from scoop_core.errors import ClosesCycle, MissingDependencies, RequestRefused, shown
 from scoop_core.graph_order import PartialAnswers
+from scoop_core.graph_requests import GraphRequests
 from scoop_core.graph_state import OK, Changes, same_names, split_names
 from scoop_core.messages import (
     Command,
@@ -26,7 +26,6 @@ from scoop_core.messages import (
     parse_names,
     parse_request,
 )
-from scoop_core.refusals import ClosesCycle, MissingDependencies
 from scoop_core.tally import Tally
 
 SlotState: TypeAlias = tuple[dict[str, object] | None, dict[str, object]]
@@ -44,7 +43,7 @@ def _are_keys(mapping: dict[str, int], names: list[str]) -> bool:
     return True
 
 
-class DependencyGraph(GraphLines):
+class DependencyGraph(GraphRequests):
     """The packages that are indexed, and the dependencies of each.
 
     With ``reject_cycles``, an INDEX that would close a cycle of dependencies fails; a package that

@@ -1,11 +1,11 @@
-"""Algorithms that visit a part of a directed graph, given as a function from a node to its successors.
+"""The algorithms: most visit a part of any directed graph, given as a function from a node to its successors.
 
-Each takes linear time in the nodes and edges that it reaches, asks for the successors of a node once, and does
+Each takes linear time in the nodes and edges that it visits, asks for the successors of a node once, and does
 not recurse. If a result could come in several orders, the order of the nodes and successors decides.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 Node = TypeVar("Node", bound=Hashable)
@@ -123,3 +123,74 @@ def successors_first(nodes: Iterable[Node], successors: Callable[[Node], Iterabl
                 path.pop()
                 order.append(node)
     return order
+
+
+def component_layers(lists: Mapping[str, str]) -> tuple[dict[str, int], list[list[str]]]:
+    """Return the layer of each package, and the strongly connected components of several packages.
+
+    ``lists`` holds the dependencies of each package as a comma-separated text. The layer is one above the highest of
+    the dependencies; the packages of a component share one. O(P + D).
+
+    >>> component_layers({"a": "b", "b": "c", "c": "b,d", "d": ""})
+    ({'d': 0, 'b': 1, 'c': 1, 'a': 2}, [['b', 'c']])
+    """
+    layers: dict[str, int] = {}
+    layer_of = layers.__getitem__
+    groups: list[list[str]] = []
+    for root, listed in lists.items():
+        if root not in layers:
+            try:  # most packages come after their dependencies, in this order too
+                layers[root] = 1 + max(map(layer_of, listed.split(","))) if listed else 0
+            except KeyError:
+                groups += _search_components(root, lists, layers)
+    return layers, groups
+
+
+def _search_components(root: str, lists: Mapping[str, str], layers: dict[str, int]) -> list[list[str]]:
+    """Set the layers of ``root``, which has dependencies, and of all that it needs; return the components found.
+
+    The algorithm is the path-based one of H. N. Gabow ("Path-based depth-first search for strong and biconnected
+    components", 2000).
+    """
+    layer_of = layers.__getitem__
+    groups: list[list[str]] = []
+    places = {root: 0}  # of all packages on or above the path, in the order of discovery
+    starts = [0]  # the first place of each component that may still merge with others
+    ungrouped = [root]  # the packages whose component is incomplete
+    names, first = lists[root].split(","), 0
+    unvisited = iter(names)
+    path: list[tuple[list[str], Iterator[str], int]] = []  # of each package: ``names``, ``unvisited``, ``first``
+    while True:
+        for name in unvisited:
+            if name in layers:
+                continue
+            if name in places:  # an edge back to the path: all between are one component
+                while starts[-1] > places[name]:
+                    starts.pop()
+            elif lists[name]:
+                path.append((names, unvisited, first))
+                names, first = lists[name].split(","), len(ungrouped)
+                unvisited = iter(names)
+                places[name] = len(places)
+                starts.append(places[name])
+                ungrouped.append(name)
+                break
+            else:
+                layers[name] = 0
+        else:
+            package = ungrouped[first]
+            if starts[-1] == places[package]:
+                starts.pop()
+                if package == ungrouped[-1]:
+                    ungrouped.pop()
+                    layers[package] = -1  # below all others, if it depends on itself
+                    layers[package] = 1 + max(map(layer_of, names))
+                else:
+                    groups.append(group := ungrouped[first:])
+                    del ungrouped[first:]
+                    layers.update(dict.fromkeys(group, -1))
+                    names = ",".join(map(lists.__getitem__, group)).split(",")
+                    layers.update(dict.fromkeys(group, 1 + max(map(layer_of, names))))
+            if not path:
+                return groups
+            names, unvisited, first = path.pop()

@@ -1,11 +1,16 @@
-"""Analyses of a whole graph: the dependencies that follow from others, and the longest chain of builds."""
+"""Analyses of a whole graph: the longest chain of builds, the dependencies that follow from others, and its cycles."""
 
-from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator, Mapping
+from heapq import heapify, heappop, heappush
+from typing import Final, NamedTuple, TypeVar
 
 from scoop_core.graph import DependencyGraph
+from scoop_core.graph_algorithms import reachable
 
 Graph = TypeVar("Graph", bound=DependencyGraph)
+
+_STEPS_TO_SHRINK_MAX: Final = 20_000_000
+"""Bounds the search for edges that need not be removed: some ten seconds for one component."""
 
 
 class CriticalPath(NamedTuple):
@@ -104,4 +109,146 @@ def _without_implied(targets: list[int], reduced: list[list[int]]) -> list[int]:
                 if following >= lowest and following not in reached:
                     reached.add(following)
                     unexplored.append(following)
+    return needed
+
+
+def elementary_cycles(graph: DependencyGraph) -> Iterator[tuple[str, ...]]:
+    """Yield each cycle that visits no package twice: each package depends on the next, the last on the first.
+
+    A package that depends on itself is a cycle of one. Each cycle begins with the first of its names. There can be
+    exponentially many; the time between two is O(p + d) of their component. The algorithm is that of D. B.
+    Johnson ("Finding all the elementary circuits of a directed graph", 1975). The graph must not change meanwhile.
+
+    >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c", "a"], "c": ["a", "c"]})
+    >>> sorted(elementary_cycles(graph))
+    [('a', 'b'), ('a', 'b', 'c'), ('c',)]
+    """
+    for component in graph.cyclic_components():
+        for package in component:
+            if package in graph.dependencies(package):
+                yield (package,)
+        # Cycles through the first package are found; without it, the others fall into smaller components.
+        parts = [component]
+        while parts:
+            part = parts.pop()
+            if len(part) > 1:
+                members = set(part) - {part[0]}
+                yield from _cycles_through(part[0], _edges_within(graph, part))
+                parts += graph.subgraph(members).cyclic_components()
+
+
+def _edges_within(graph: DependencyGraph, component: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return the dependencies among the packages of ``component``, but for those of a package on itself."""
+    members = set(component)
+    return {name: sorted(members.intersection(graph.dependencies(name)) - {name}) for name in component}
+
+
+def _cycles_through(start: str, edges: Mapping[str, list[str]]) -> Iterator[tuple[str, ...]]:
+    """Yield the elementary cycles that begin at ``start``, a package of a strongly connected component."""
+    path = [start]
+    remaining = [iter(edges[start])]
+    closes = [False]  # whether a cycle was found beyond each package of the path
+    blocked = {start}  # on the path, or known to lead to no cycle with the current path
+    waiting: dict[str, set[str]] = {}  # unblocked with the key
+    while path:
+        for name in remaining[-1]:
+            if name == start:
+                closes[-1] = True
+                yield tuple(path)
+            elif name not in blocked:
+                blocked.add(name)
+                path.append(name)
+                remaining.append(iter(edges[name]))
+                closes.append(False)
+                break
+        else:
+            left = path.pop()
+            remaining.pop()
+            if closes.pop():
+                _unblock(left, blocked, waiting)
+                if closes:
+                    closes[-1] = True
+            else:
+                for name in edges[left]:
+                    waiting.setdefault(name, set()).add(left)
+
+
+def _unblock(package: str, blocked: set[str], waiting: dict[str, set[str]]) -> None:
+    names = [package]
+    while names:
+        name = names.pop()
+        if name in blocked:
+            blocked.remove(name)
+            names += waiting.pop(name, ())
+
+
+def feedback_edges(graph: DependencyGraph) -> tuple[tuple[str, str], ...]:
+    """Return a small set of dependencies without which the graph has no cycle, as pairs of package and dependency.
+
+    A smallest set takes exponential time to find. This one comes from the greedy order of P. Eades, X. Lin and W. F.
+    Smyth ("A fast and effective heuristic for the feedback arc set problem", 1993), and has no dependency that
+    could stay, unless a component has more than some thousand packages.
+
+    >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c", "a"], "c": ["a", "c"]})
+    >>> feedback_edges(graph)
+    (('a', 'b'), ('c', 'c'))
+    """
+    removed: list[tuple[str, str]] = []
+    for component in graph.cyclic_components():
+        removed += ((name, name) for name in component if name in graph.dependencies(name))
+        if len(component) > 1:
+            edges = _edges_within(graph, component)
+            place = {name: number for number, name in enumerate(_greedy_order(edges))}
+            backward = [(name, other) for name in edges for other in edges[name] if place[other] < place[name]]
+            removed += _shrink(backward, edges)
+    return tuple(sorted(removed))
+
+
+def _greedy_order(edges: Mapping[str, list[str]]) -> list[str]:
+    """Return the packages in an order in which few edges lead backward."""
+    incoming: dict[str, list[str]] = {name: [] for name in edges}
+    for name, names in edges.items():
+        for other in names:
+            incoming[other].append(name)
+    outs = {name: len(names) for name, names in edges.items()}
+    ins = {name: len(names) for name, names in incoming.items()}
+
+    def entry_of(name: str) -> tuple[bool, int, str]:
+        has_both = bool(outs[name] and ins[name])  # a package without edges in one direction goes to an end first
+        return has_both, (ins[name] - outs[name]) * has_both, name
+
+    heap = list(map(entry_of, edges))
+    heapify(heap)
+    placed: set[str] = set()
+    first: list[str] = []
+    last: list[str] = []
+    while heap:
+        entry = heappop(heap)
+        name = entry[-1]
+        if name in placed or entry != entry_of(name):  # out of date
+            continue
+        placed.add(name)
+        (first if outs[name] else last).append(name)
+        for other in edges[name]:
+            ins[other] -= 1
+        for other in incoming[name]:
+            outs[other] -= 1
+        for other in {*edges[name], *incoming[name]} - placed:
+            heappush(heap, entry_of(other))
+    return first + last[::-1]
+
+
+def _shrink(removed: list[tuple[str, str]], edges: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """Return those of the ``removed`` edges without which the others would not break all cycles."""
+    if len(removed) * sum(map(len, edges.values())) > _STEPS_TO_SHRINK_MAX:
+        return removed
+    kept = {name: set(names) for name, names in edges.items()}
+    for name, other in removed:
+        kept[name].remove(other)
+    needed = []
+    for name, other in removed:
+        if name in reachable([other], kept.__getitem__):
+            needed.append((name, other))
+        else:
+            kept[name].add(other)
     return needed

@@ -11,14 +11,14 @@ sort algorithm for directed acyclic graphs", 2006) without its search among the 
 index: where that moves dependents up and dependencies down, this moves dependencies into the gap below the package.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from math import inf
 from operator import length_hint
 from typing import Final, NamedTuple, Protocol
 
-from scoop_core.graph_table import EdgeTable, order_of_components
+from scoop_core.graph_algorithms import component_layers
 
 _GAP: Final = 1 << 36
 """Distance of the labels of new packages. The labels of 16 million packages fit into integers of 32 bytes, and 65,000
@@ -59,7 +59,7 @@ class TopologicalOrder:
     """The labels of all packages of a graph, whose dependency lists are passed to each method that needs them.
 
     >>> lists = {"a": "b", "b": ""}
-    >>> order = TopologicalOrder(lists, {"a": 0, "b": 1})
+    >>> order = TopologicalOrder(lists)
     >>> order.closes_cycle(lists, "b", {"a"})
     True
     >>> order.labels["b"] < order.labels["a"]
@@ -68,18 +68,14 @@ class TopologicalOrder:
 
     __slots__ = ("_changes", "_log", "_top", "active", "budget", "change_count", "is_retired", "labels", "pending")
 
-    def __init__(self, lists: dict[str, str], dependent_counts: Mapping[str, int]) -> None:
+    def __init__(self, lists: dict[str, str]) -> None:
         """Order the packages of ``lists``, which may have cycles. O(P + D)."""
-        table = EdgeTable(lists)
-        order, groups = order_of_components(table, list(map(dependent_counts.__getitem__, table.names)))
+        layers, groups = component_layers(lists)
+        order = sorted(layers, key=layers.__getitem__)
         self._top = len(order) * _GAP
-        self.labels: dict[str, int] = dict(
-            zip(map(table.names.__getitem__, order), range(0, self._top, _GAP), strict=True)
-        )
+        self.labels: dict[str, int] = dict(zip(order, range(0, self._top, _GAP), strict=True))
         for group in groups:
-            self.labels.update(
-                dict.fromkeys((table.names[member] for member in group), self.labels[table.names[group[0]]])
-            )
+            self.labels.update(dict.fromkeys(group, self.labels[group[0]]))
         self.budget: float = inf
         """Packages and dependencies that the searches of the current call may still visit."""
         self.pending: CycleSearch | None = None

@@ -12,13 +12,13 @@ is not indexed raises :exc:`UnknownPackage`.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, compress
+from operator import contains
 from types import MappingProxyType
 
 from scoop_core.errors import UnknownPackage
-from scoop_core.graph_algorithms import reachable, shortest_path, successors_first
+from scoop_core.graph_algorithms import component_layers, reachable, shortest_path, successors_first
 from scoop_core.graph_state import GraphState, split_names
-from scoop_core.graph_table import EdgeTable, layers_in_order, layers_of, order_of_components
 from scoop_core.messages import listed_names
 
 
@@ -174,16 +174,16 @@ class GraphQueries(GraphState):
     # Orders and components
 
     def topological_order(self) -> tuple[str, ...]:
-        """Return all packages, each after its dependencies.
+        """Return all packages, each after its dependencies: the :meth:`layers`, one after the other.
 
         Packages that need each other in a cycle cannot all be in that order; :meth:`cyclic_components` names them.
-        O(P log P + D log D).
+        O(P log P + D).
 
         >>> from scoop_core import DependencyGraph
         >>> DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}).topological_order()
         ('c', 'b', 'a')
         """
-        return tuple(successors_first(sorted(self._dependencies), self._sorted_names))
+        return tuple(chain.from_iterable(self.layers()))
 
     def layers(self, packages: Iterable[str] | None = None) -> tuple[tuple[str, ...], ...]:
         """Return all packages in layers, each package in the first layer possible.
@@ -199,18 +199,10 @@ class GraphQueries(GraphState):
         >>> graph.layers(["a", "b"])
         (('b',), ('a',))
         """
-        if packages is None:
-            table = EdgeTable(self._dependencies)
-        else:
-            table = EdgeTable(self._lists_among(dict.fromkeys(map(self._known, listed_names(packages)))))
-        if (numbers := layers_in_order(table)) is None:
-            is_part = packages is not None
-            components = order_of_components(table, table.dependent_counts()) if is_part else self._components(table)
-            numbers = layers_of(table, *components)
-        layers: list[list[str]] = [[] for _ in range(max(numbers, default=-1) + 1)]
-        for name, number in zip(table.names, numbers, strict=True):
-            layers[number].append(name)
-        return tuple(tuple(sorted(layer)) for layer in layers)
+        lists: Mapping[str, str] = self._dependencies
+        if packages is not None:
+            lists = self._lists_among(dict.fromkeys(map(self._known, listed_names(packages))))
+        return tuple(map(tuple, _names_by_layer(component_layers(lists)[0])))
 
     def strongly_connected_components(self) -> tuple[tuple[str, ...], ...]:
         """Return the largest groups of packages in which each depends on each, every group after its dependencies.
@@ -221,14 +213,11 @@ class GraphQueries(GraphState):
         >>> DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": ["b"]}).strongly_connected_components()
         (('b', 'c'), ('a',))
         """
-        table = EdgeTable(self._dependencies)
-        order, groups = self._components(table)
-        layers = layers_of(table, order, groups)
-        grouped = set(chain.from_iterable(groups))
-        components = [([number], layers[number]) for number in order if number not in grouped]
-        components += [(group, layers[group[0]]) for group in groups]
-        named = sorted((layer, tuple(sorted(map(table.names.__getitem__, group)))) for group, layer in components)
-        return tuple(names for _, names in named)
+        layer_of, groups = component_layers(self._dependencies)
+        group_of = {min(group): tuple(sorted(group)) for group in groups}
+        for name in set(chain.from_iterable(groups)).difference(group_of):
+            del layer_of[name]
+        return tuple([group_of.get(name) or (name,) for name in chain.from_iterable(_names_by_layer(layer_of))])
 
     def cyclic_components(self) -> tuple[tuple[str, ...], ...]:
         """Return the groups of packages that all depend on each other, and the packages that depend on themselves.
@@ -240,14 +229,14 @@ class GraphQueries(GraphState):
         >>> DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": ["b"], "d": ["d"]}).cyclic_components()
         (('b', 'c'), ('d',))
         """
-        table = EdgeTable(self._dependencies)
-        _, groups = self._components(table)
-        if sum(self._dependent_counts.values()) < len(table.targets):  # which do not count the packages themselves
-            groups += [[number] for number in set(table.self_dependent()).difference(chain.from_iterable(groups))]
-        return tuple(sorted(tuple(sorted(map(table.names.__getitem__, group))) for group in groups))
-
-    def _components(self, table: EdgeTable) -> tuple[list[int], list[list[int]]]:
-        return order_of_components(table, list(map(self._dependent_counts.__getitem__, table.names)))
+        _, groups = component_layers(self._dependencies)
+        components = {tuple(sorted(group)) for group in groups}
+        grouped = set(chain.from_iterable(groups))
+        # First a cheap test, which errs to one side.
+        for package in compress(self._dependencies, map(contains, self._dependencies.values(), self._dependencies)):
+            if package not in grouped and package in self._names(package):
+                components.add((package,))
+        return tuple(sorted(components))
 
     # For the queries of all kinds
 
@@ -274,3 +263,13 @@ class GraphQueries(GraphState):
             for name in split_names(listed):
                 dependents.setdefault(name, []).append(package)
         return dependents
+
+
+def _names_by_layer(layer_of: Mapping[str, int]) -> list[list[str]]:
+    """Return the sorted names of each layer."""
+    layers: list[list[str]] = [[] for _ in range(max(layer_of.values(), default=-1) + 1)]
+    for name, number in layer_of.items():
+        layers[number].append(name)
+    for names in layers:
+        names.sort()
+    return layers

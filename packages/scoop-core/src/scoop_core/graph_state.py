@@ -122,7 +122,7 @@ class GraphState:
     def _current_order(self) -> TopologicalOrder:
         """Return the order of a graph that rejects cycles. O(P + D) the first time."""
         if self._order is None:
-            self._order = TopologicalOrder(self._dependencies, self._dependent_counts)
+            self._order = TopologicalOrder(self._dependencies)
         return self._order
 
     def _drop_order(self) -> None:

@@ -51,7 +51,7 @@ from zlib import crc32
 
 from scoop_core.errors import TranscriptError, UnsupportedFormat
 from scoop_core.graph import DependencyGraph, trusted_graph
-from scoop_core.graph_lines import dependent_counts_of, lists_in_order
+from scoop_core.graph_requests import dependent_counts_of, lists_in_order
 from scoop_core.messages import ENCODING, MAX_NAME_LENGTH, NAME_CHARACTERS
 
 SNAPSHOT_VERSION: Final = 1
