@@ -279,7 +279,7 @@ class CycleSearch:
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)
         >>> search = graph.apply_lines_within(0, "INDEX|c|a\n").search
-        >>> search.step(1), search.step(1)
+        >>> search.step(1), search.step(3)
         (None, True)
         """
         order = self._order
