@@ -8,6 +8,8 @@ from typing import Final
 _SIMILARITY_MIN: Final = 0.6
 """The share of common characters above which a text counts as a typing error: "prot" resembles "port" by 0.75."""
 
+_STRIDE: Final = 61
+
 _COUNTED_SIZE_MAX: Final = 4_096
 """The size of a text whose lines are counted without an estimate."""
 
@@ -57,9 +59,9 @@ def first_lines(text: str, size_max: int, lines_max: int) -> str:
 
 
 def _estimated_lines(text: str) -> int:
-    """Return about how many lines ``text`` has: a multiple of those that end at every 64th character.
+    """Return about how many lines ``text`` has: a multiple of those that end at every 61st character.
 
-    The first of these characters is chosen at random: a client that places the ends of lines around them succeeds once
-    in 64 times.
+    61 is prime, so that lines of equal length do not all end between these characters. The first of them is chosen at
+    random: a client that places the ends of lines between them succeeds once in 61 times.
     """
-    return 64 * text[getrandbits(6) :: 64].count("\n")
+    return _STRIDE * text[getrandbits(6) :: _STRIDE].count("\n")
