@@ -1,5 +1,7 @@
 """The index in memory: its state while a source changes, breaks and recovers."""
 
+import random
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,9 @@ import pytest
 from scoop_core import DependencyGraph, IndexedGraph, UnknownPackage
 
 from scoop_explorer import live_index
+from scoop_explorer.answers import Reach
 from scoop_explorer.live_index import CHANGES_KEPT, LiveIndex
+from scoop_explorer.questions import reach
 from scoop_explorer.sources import DumpFile, SourceError
 from scoop_server.storage.follower import Batch, Loaded
 
@@ -249,6 +253,58 @@ def test_an_unknown_package_is_an_error_of_the_question(source: ScriptedSource) 
         wait_until(lambda: index.is_loaded)
         with pytest.raises(UnknownPackage):
             index.ask(lambda graph: graph.dependencies("nowhere"))
+
+
+class EagerSource(ScriptedSource):
+    """A source that delivers one batch per poll, and always has more."""
+
+    def poll(self) -> list[Loaded | Batch]:
+        self.is_current = False
+        with self._lock:
+            return [self._deliveries.pop(0)] if self._deliveries else []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_answers_beside_changes_are_those_of_one_batch(seed: int) -> None:
+    """Batches change a random graph with cycles, while threads ask for what they know of the state after each batch."""
+    chance = random.Random(seed)
+    names = [f"p{number}" for number in range(12)]
+    states = [DependencyGraph.from_mapping({name: chance.sample(names, 2) for name in names})]
+    source = EagerSource(states[0])
+    for _ in range(150):
+        lines = [
+            f"INDEX|{chance.choice(names)}|{','.join(chance.sample(names, chance.randrange(3)))}" for _ in range(3)
+        ]
+        lines += [f"REMOVE|{chance.choice(names)}|" for _ in range(3)]
+        states.append(states[-1].copy())
+        states[-1].apply_lines("".join(f"{line}\n" for line in lines))
+        source.commit(*lines)
+
+    def reach_of(graph: DependencyGraph, name: str, batch: int) -> Reach | None:
+        return reach(graph, name, batch) if name in graph else None
+
+    def look(index: LiveIndex) -> int:
+        """Ask until the last batch is shown; return the number of answers."""
+        count = 0
+        is_last = False
+        while not is_last:
+            is_last = index.batch == len(states) - 1
+            name = names[count % len(names)]
+            batch, answer = index.ask_at_length(lambda graph, batch: (batch, reach_of(graph, name, batch)))  # noqa: B023
+            assert answer == reach_of(states[batch], name, batch)
+            mapping = dict(index.ask(lambda graph: graph.to_mapping()))
+            assert any(mapping == state.to_mapping() for state in states[batch:])
+            count += 1
+        return count
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with following(source) as index, ThreadPoolExecutor(3) as threads:
+            wait_until(lambda: index.is_loaded)
+            assert all(each.result() for each in [threads.submit(look, index) for _ in range(3)])
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def make_dump(path: Path) -> Path:
