@@ -192,6 +192,8 @@ class ServerSocket(socket.socket):
         """An error that each call of ``recv`` and ``send`` raises."""
         self.send_error: OSError | None = None
         self.shutdown_error: OSError | None = None
+        self.close_error: OSError | None = None
+        """An error that ``close`` raises after it has closed the descriptor."""
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         if self.error is not None:
@@ -211,6 +213,12 @@ class ServerSocket(socket.socket):
         if self.shutdown_error is not None:
             raise self.shutdown_error
         super().shutdown(how)
+
+    def close(self) -> None:
+        super().close()
+        error, self.close_error = self.close_error, None
+        if error is not None:
+            raise error
 
     def fill(self) -> None:
         """Send padding until the buffer of the system is full, so that no answer can be sent."""

@@ -34,6 +34,15 @@ def test_a_connection_over_the_limit_of_clients_is_closed(caplog: pytest.LogCapt
         assert loop.exchange(peers[1]) == ANSWER
 
 
+def test_an_error_while_a_connection_over_the_limit_is_closed_is_ignored() -> None:
+    with Loop(Limits(clients_max=1)) as loop:
+        healthy, refused = loop.connect(), loop.add_waiting()
+        refused.server_end.close_error = OSError(errno.EIO, os.strerror(errno.EIO))
+        loop.turn()
+        assert refused.has_ended()
+        assert loop.exchange(healthy) == ANSWER
+
+
 def test_a_connection_that_is_aborted_before_it_is_accepted_does_not_delay_the_next(loop: Loop) -> None:
     loop.listeners[0].add(ConnectionAbortedError())
     assert loop.exchange(loop.connect()) == ANSWER

@@ -101,6 +101,15 @@ def test_a_failed_handshake_is_logged_and_affects_nobody_else(loop: Loop, caplog
     assert "TLS handshake of 192.0.2.1:2 failed: no shared cipher" in caplog.messages
 
 
+def test_an_error_while_a_failed_handshake_is_closed_is_ignored(loop: Loop) -> None:
+    failed, stream = connect(loop, ConnectionAbortedError("no shared cipher"))
+    stream.close_error = OSError(errno.EIO, os.strerror(errno.EIO))
+    healthy = loop.connect()
+    take_step(loop, failed)
+    assert failed.has_ended()
+    assert loop.exchange(healthy) == ANSWER
+
+
 def test_a_handshake_without_free_descriptors_is_closed_and_the_next_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     def out_of_descriptors() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

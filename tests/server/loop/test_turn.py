@@ -1,6 +1,7 @@
 """Turns: reading, executing, committing once, answering; ticks; broken connections."""
 
 import errno
+import os
 import socket
 
 import pytest
@@ -95,6 +96,15 @@ def test_a_broken_connection_is_closed_and_the_others_are_served(loop: Loop, err
     assert loop.exchange(healthy) == ANSWER
     assert broken.server_end.fileno() == -1
     assert loop.statistics.connections_closed == {CloseReason.BROKEN: 1}
+
+
+def test_an_error_while_a_client_is_closed_is_ignored(loop: Loop) -> None:
+    healthy, broken = loop.connect(), loop.connect()
+    broken.server_end.error = ConnectionResetError()
+    broken.server_end.close_error = OSError(errno.EIO, os.strerror(errno.EIO))
+    broken.send(QUERY)
+    assert loop.exchange(healthy) == ANSWER
+    assert broken.has_ended()
 
 
 def test_a_connection_that_breaks_before_its_answer_keeps_its_change(loop: Loop) -> None:

@@ -13,7 +13,7 @@ from scoop_core import Connection, ConnectionState
 
 from scoop_server.config.access import AccessPolicy
 from scoop_server.config.limits import Limits
-from scoop_server.loop.ports import Stream
+from scoop_server.loop.ports import Stream, close_stream
 from scoop_server.loop.timers import Timer
 from scoop_server.screening import HttpRequestError, is_http_request, reject_changes
 from scoop_server.telemetry.statistics import CloseReason, Statistics
@@ -136,10 +136,9 @@ class Client:
 
     def discard(self) -> bool:
         """Read once and discard the input; return whether more may follow. Raises OSError."""
-        try:
+        with contextlib.suppress(BlockingIOError, InterruptedError):
             return bool(self._recv(self._limits.read_bytes_max))
-        except (BlockingIOError, InterruptedError):
-            return True
+        return True
 
     # Output
 
@@ -183,11 +182,10 @@ class Client:
         self.phase = Phase.LINGERING
 
     def close(self) -> None:
-        """Close the stream. An error is ignored: the descriptor is gone either way."""
+        """Close the stream."""
         self.phase = Phase.CLOSED
         self.receive = self.connection.receive  # no cycle of references keeps a closed client in memory
-        with contextlib.suppress(OSError):
-            self.stream.close()
+        close_stream(self.stream)
 
     # State
 

@@ -11,7 +11,7 @@ from scoop_core import ConnectionState
 from scoop_server.config.access import AccessPolicy
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.context import Context
-from scoop_server.loop.ports import Stream
+from scoop_server.loop.ports import Stream, close_stream
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.statistics import CloseReason
 
@@ -37,7 +37,7 @@ class Clients:
         """Make a connected, non-blocking stream a client, unless there are as many as allowed."""
         context = self._context
         if len(self._clients) >= context.limits.clients_max:
-            stream.close()
+            close_stream(stream)
             context.statistics.connections_closed[CloseReason.TOO_MANY_CLIENTS] += 1
             context.repeat_limit.log(
                 logging.WARNING,
@@ -115,8 +115,7 @@ class Clients:
 
     def _check(self, client: Client) -> None:
         client.timer = None
-        overdue = client.overdue(self._context.timers.now)
-        if overdue is None:
+        if (overdue := client.overdue(self._context.timers.now)) is None:
             self.set_timer(client)
         else:
             reason, why = overdue

@@ -9,7 +9,7 @@ from selectors import EVENT_READ, BaseSelector, DefaultSelector
 
 from scoop_server.config.access import AccessPolicy
 from scoop_server.loop.context import Context
-from scoop_server.loop.ports import HandshakingStream, Stream
+from scoop_server.loop.ports import HandshakingStream, Stream, close_stream
 from scoop_server.loop.timers import Timer
 from scoop_server.telemetry.statistics import CloseReason
 
@@ -67,8 +67,7 @@ class Handshakes:
 
     def _advance(self, selector: BaseSelector, handshake: Handshake) -> None:
         try:
-            events = handshake.stream.handshake()
-            if events:
+            if events := handshake.stream.handshake():
                 selector.modify(handshake.stream, events, handshake)
                 return
         except OSError as error:
@@ -96,7 +95,7 @@ class Handshakes:
     def _close(self, handshake: Handshake, why: str, reason: CloseReason = CloseReason.HANDSHAKE) -> None:
         if self._own_selector is not None and handshake.stream in self._own_selector.get_map():
             self._own_selector.unregister(handshake.stream)
-        handshake.stream.close()
+        close_stream(handshake.stream)
         self._forget(handshake)
         self._context.statistics.connections_closed[reason] += 1
         fields = {"peer": handshake.name, "why": why, "reason": reason.value}

@@ -1,6 +1,7 @@
 """The ports of the event loop: what it needs of sockets and of the index, as structural types."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol, TypeGuard, TypeVar
 
 from scoop_server.config.access import AccessPolicy
@@ -70,6 +71,12 @@ class HandshakingStream(Stream, Protocol):
 
         Raises OSError if the handshake failed.
         """
+
+
+def close_stream(stream: Stream) -> None:
+    """Close ``stream``. An error is ignored: the descriptor is gone either way."""
+    with suppress(OSError):
+        stream.close()
 
 
 def needs_handshake(stream: Stream) -> TypeGuard[HandshakingStream]:

@@ -169,8 +169,7 @@ class Server:
                 continue
             client.last_active = now
             sent += len(answers)
-            if "E" in answers:  # only ERROR contains that letter
-                has_errors = True
+            has_errors = has_errors or "E" in answers  # only ERROR contains that letter
             try:
                 if not client.send(answers) or client.registered_events != EVENT_READ:
                     clients.update(client)
@@ -195,10 +194,9 @@ class Server:
     def _flush(self, others: Sequence[Client]) -> None:
         """Send unsent answers of clients that are ready without a request."""
         for client in others:
-            if client.phase is Phase.CLOSED:  # by the reply to a request of an earlier turn
-                continue
-            client.last_active = self._timers.now
-            self._update(client)
+            if client.phase is not Phase.CLOSED:  # by the reply to a request of an earlier turn
+                client.last_active = self._timers.now
+                self._update(client)
 
     def _update(self, client: Client) -> None:
         """Send unsent answers, and watch the client for what it waits for."""
