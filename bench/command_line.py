@@ -137,7 +137,7 @@ class Benchmark:
         self._goals += goals_of_idle(results)
 
     def start(self) -> None:
-        """The time from the start of a server to its first reply."""
+        """The time from the start of a server to its first response."""
         starts = measure_start(self._laboratory, self._peers, self._listed)
         self.tell(report.start_table(starts))
         self.data["start"] = [asdict(each) for each in starts]

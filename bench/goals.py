@@ -9,7 +9,7 @@ from bench.size import Growths, Turns
 
 
 class Goal(NamedTuple):
-    """Under the load ``row``, ``peer`` gives at least ``factor`` times the replies of another peer or load."""
+    """Under the load ``row``, ``peer`` gives at least ``factor`` times the responses of another peer or load."""
 
     row: str
     peer: str
@@ -34,7 +34,7 @@ GOALS: Final = (
     Goal("1/1/cycle", "scoop", 1.2, "1/1/cycle", "redis-aof"),
     Goal("100/1/mix", "scoop-memory", 0.8, "100/1/query", "scoop"),
     Goal("100/1/mix", "scoop", 0.6, "100/1/query", "scoop"),
-    # A million replies per second, on a machine where Redis answers 2.6 million queries.
+    # A million responses per second, on a machine where Redis answers 2.6 million queries.
     Goal("50/100/mix", "scoop", 0.38, "50/100/query", "redis"),
 )
 
@@ -52,7 +52,7 @@ class Reached(NamedTuple):
     goal: str
     reached: str
     by_cpu: str
-    """The same for replies per second of processor time, or for processor time alone."""
+    """The same for responses per second of processor time, or for processor time alone."""
 
 
 def goals_of_loads(results: Sequence[Result]) -> Iterator[Reached]:

@@ -1,8 +1,8 @@
 """The load generator: many connections, one thread, one epoll, as little work per message as Python allows.
 
 Before the clock starts, connections are accepted and messages are prepared as blocks of bytes. Each connection sends a
-block, waits for one reply per message, and sends the next block. Received newlines are counted; the content of the
-replies is checked afterwards.
+block, waits for one response per message, and sends the next block. Received newlines are counted; the content of the
+responses is checked afterwards.
 """
 
 import gc
@@ -25,7 +25,7 @@ SILENCE_SECONDS_MAX: Final = 60.0
 """Longest time without any received byte before the load fails."""
 
 _ANSWER_BYTES_MAX: Final = 64
-"""Bytes to receive per expected reply: more than almost any has, and the rest is received with the next."""
+"""Bytes to receive per expected response: more than almost any has, and the rest is received with the next."""
 
 
 class LoadError(Exception):
@@ -34,15 +34,15 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
-    """The encoding of messages and replies. A reply ends with a newline and contains no other."""
+    """The encoding of messages and responses. A response ends with a newline and contains no other."""
 
     encode: Callable[[str], bytes]
     """Converts the line of a message, without newline, to the bytes to send."""
     tokens: dict[Answer, tuple[bytes, ...]]
-    """The bytes that identify each reply: once in each such reply, and never in another."""
+    """The bytes that identify each response: once in each such response, and never in another."""
 
     def tally(self, received: bytes) -> Counter[Answer]:
-        """Return the number of each reply."""
+        """Return the number of each response."""
         return Counter({answer: sum(map(received.count, tokens)) for answer, tokens in self.tokens.items()})
 
 
@@ -101,7 +101,7 @@ class Load(NamedTuple):
     seconds: float
     generator_cpu_seconds: float
     latencies: list[float]
-    """Times from sending a block to its last reply, sorted."""
+    """Times from sending a block to its last response, sorted."""
     answers: Counter[Answer]
 
     def latency(self, share: float) -> float:
@@ -137,7 +137,7 @@ class Clients:
         return self._run(sources, workload.answers, seconds)
 
     def run_once(self, blocks: Iterator[Block]) -> Load:
-        """Send each block once, in order, from one client. All replies must be OK."""
+        """Send each block once, in order, from one client. All responses must be OK."""
         return self._run([blocks], frozenset({Answer.OK}), math.inf)
 
     def _run(self, sources: list[Iterator[Block]], possible: frozenset[Answer], seconds: float) -> Load:
@@ -185,7 +185,7 @@ def connected(address: Address, count: int, dialect: Dialect) -> Iterator[Client
 def _exchange(channels: dict[int, _Channel], end: float) -> list[float]:
     """Keep every channel busy until ``end`` or the end of its blocks; return the latency of each block.
 
-    All sent messages are answered when this returns, so that time, work and replies match.
+    All sent messages are answered when this returns, so that time, work and responses match.
     """
     latencies: list[float] = []
     note_latency, now, nothing = latencies.append, time.perf_counter, Block(b"", 0)
@@ -212,7 +212,7 @@ def _exchange(channels: dict[int, _Channel], end: float) -> list[float]:
                     if not data:
                         raise LoadError("the server has closed a connection")
                     if left < 0:
-                        raise LoadError("more replies than requests")
+                        raise LoadError("more responses than requests")
                     unanswered[number] = left
                     continue
                 time_now = now()

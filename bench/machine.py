@@ -22,7 +22,7 @@ def describe_machine(directory: Path, processors: Processors, redis_version: str
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "redis": redis_version or "redis-server is not installed, so Redis is left out",
         "pinned": (
-            "one processor for servers and load generator: the replies per second mean little"
+            "one processor for servers and load generator: the responses per second mean little"
             if processors.server is None
             else f"servers to processor {processors.server}, load generator to processor {processors.generator}"
         ),

@@ -18,7 +18,7 @@ ORDERLY_DEPTH: Final = 100
 """Pipeline depth of one client that sends messages in order."""
 
 GENERATOR_SHARE_MAX: Final = 0.95
-"""The processor share of the load generator above which it, not the server, limits the replies per second."""
+"""The processor share of the load generator above which it, not the server, limits the responses per second."""
 
 DISTURBANCE_MAX: Final = 0.05
 """The share of a round that other programs may use the server's processor before its figures are marked."""
@@ -46,7 +46,7 @@ class Figures:
 
     @property
     def answers_per_cpu_second(self) -> float:
-        """Replies per second of the server's processor time: its rate under an unlimited load."""
+        """Responses per second of the server's processor time: its rate under an unlimited load."""
         return 1e6 / self.cpu_us_per_message
 
     @property
@@ -140,7 +140,7 @@ class Contender:
         )
 
     def send_once(self, lines: Sequence[str]) -> Figures:
-        """Send messages in order from one client; every reply must be OK."""
+        """Send messages in order from one client; every response must be OK."""
         blocks = iterate_blocks(lines, ORDERLY_DEPTH, self.peer.dialect)
         with connected(self.server.address, 1, self.peer.dialect) as client:
             return self.measure(lambda: client.run_once(blocks))

@@ -14,7 +14,7 @@ answers/s  ! the load generator used its whole processor, and limited the server
 CPU us     microseconds of processor time of the server per message; the two above hardly affect it
 least      the same in the round with the smallest value: compare this on a busy machine
 server     processor share of the server; load: of the load generator
-p50 ...    microseconds from sending a block (as many messages as the depth) to its last reply
+p50 ...    microseconds from sending a block (as many messages as the depth) to its last response
 max        the longest of all rounds; every other figure is the median of the rounds
 MiB        resident memory of the server after the last round"""
 
@@ -22,7 +22,7 @@ _MEBIBYTE: Final = 1_048_576
 
 
 def marks(*of_all: Figures) -> str:
-    """Return the marks of the replies per second of any of these figures."""
+    """Return the marks of the responses per second of any of these figures."""
     limit = "!" if any(each.is_generator_limit for each in of_all) else ""
     return limit + ("~" if any(each.is_disturbed for each in of_all) else "")
 
@@ -176,5 +176,5 @@ def _rate_chart(title: str, x_label: str, points: Sequence[tuple[str, float, Fig
         series.append(Series(name, [(x, figures.answers_per_second) for x, figures in own]))
         per_cpu_second = [(x, figures.answers_per_cpu_second) for x, figures in own]
         series.append(Series(name, per_cpu_second, is_dashed=True))
-    subtitle = "solid: replies per second; dashed: answers per second of the server's processor"
-    return line_chart(title, subtitle, x_label, "replies per second", series)
+    subtitle = "solid: responses per second; dashed: answers per second of the server's processor"
+    return line_chart(title, subtitle, x_label, "responses per second", series)

@@ -85,7 +85,7 @@ class Start:
     package_count: int
     """Number of packages in its data."""
     seconds: float
-    """Until its first reply, with the start of the interpreter."""
+    """Until its first response, with the start of the interpreter."""
     resident_bytes: int
 
 

@@ -74,7 +74,7 @@ class Server:
                 processors.take_own()
         self.address: Address = ("127.0.0.1", 0)
         self.start_seconds = 0.0
-        """From the start of the process until its first reply."""
+        """From the start of the process until its first response."""
 
     def is_running(self) -> bool:
         """True while the process is running."""
@@ -256,7 +256,7 @@ def find_redis() -> str | None:
 
 
 def _is_redis_ready(address: Address) -> bool:
-    """Return whether it answers and has loaded its data; until then it replies -LOADING."""
+    """Return whether it answers and has loaded its data; until then it responses -LOADING."""
     try:
         return _ask_redis(address, b"*1\r\n$4\r\nPING\r\n") == b"+PONG\r\n"
     except ConnectionError:

@@ -33,7 +33,7 @@ class Restart:
     stop_seconds: float
     """From SIGTERM to the end of the process."""
     start_seconds: float
-    """From the start of the process to its first reply."""
+    """From the start of the process to its first response."""
     start_cpu_seconds: float
     """Processor time of the start."""
     bytes_per_package: float

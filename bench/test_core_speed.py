@@ -108,7 +108,7 @@ def test_one_line_of_each_client(benchmark: Benchmark, graph: DependencyGraph, l
 
 
 def measure_changes(benchmark: Benchmark, graph: DependencyGraph, lines: list[str]) -> tuple[list[str], int]:
-    """Time the application of the lines; return their answers, and how many of them changed something."""
+    """Time the application of the lines; return their responses, and how many of them changed something."""
     text, changes = batch_of(lines), Changes()
 
     def set_up() -> tuple[tuple[str, Changes], dict[str, object]]:

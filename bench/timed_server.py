@@ -1,7 +1,7 @@
 """A Scoop server that times its turns: ``timed_server.py FILE OPTION...`` with the options of scoop-server.
 
 At its end it writes the durations of its turns to FILE, as JSON: each from the first ready event to the last sent
-reply, with the commit and any garbage collection.
+response, with the commit and any garbage collection.
 """
 
 import gc

@@ -24,7 +24,7 @@ _SEED: Final = 1
 
 
 class Answer(StrEnum):
-    """The reply to a message."""
+    """The response to a message."""
 
     OK = "OK"
     FAIL = "FAIL"
@@ -36,14 +36,14 @@ _ONLY_OK: Final = frozenset({Answer.OK})
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Messages in the order in which they are sent, with their preparation and possible replies."""
+    """Messages in the order in which they are sent, with their preparation and possible responses."""
 
     name: str
     lines: Sequence[str]
     preparation: Sequence[str]
     """Messages to an empty server before the load."""
     answers: frozenset[Answer] = _ONLY_OK
-    """The possible replies."""
+    """The possible responses."""
     is_cycle: bool = False
     """True if the lines must be sent completely, because each pass restores the index."""
 

@@ -53,7 +53,7 @@ because every user of a machine can list the arguments of its processes. See [re
 """,
     Group.LIMITS: """\
 The reason of each default is beside it in `scoop_server/config/limits.py`. `--max-output` must be at least
-`--output-high-water` plus 6 times `--max-read`, because the answer to one byte can have 6.
+`--output-high-water` plus 6 times `--max-read`, because the response to one byte can have 6.
 """,
     Group.MONITORING: """\
 See [monitoring.md](monitoring.md).

@@ -178,7 +178,7 @@ def test_every_peer_answers_a_mix_by_the_rules(peer: Peer, tmp_path: Path) -> No
 
 @contextmanager
 def server_that_answers(*answers: bytes) -> Iterator[Address]:
-    """Serve one client: send each of these answers after a read, and end the stream."""
+    """Serve one client: send each of these responses after a read, and end the stream."""
 
     def serve() -> None:
         client, _ = listener.accept()
@@ -200,11 +200,11 @@ def server_that_answers(*answers: bytes) -> Iterator[Address]:
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        ([b"OK\n", b"OK\nOK\nOK\n"], "more replies than requests"),
+        ([b"OK\n", b"OK\nOK\nOK\n"], "more responses than requests"),
         ([b"OK\n", b"OK\n"], "closed a connection"),
         ([b"OK\n", b"OK\nNO\n"], "2 messages were answered 1 OK"),
     ],
-    ids=["one answer too many", "one too few", "an unknown one"],
+    ids=["one response too many", "one too few", "an unknown one"],
 )
 def test_a_server_that_breaks_the_protocol_is_not_measured(answers: list[bytes], reason: str) -> None:
     blocks = make_blocks(["QUERY|a|", "QUERY|b|"], 2, SCOOP)

@@ -80,7 +80,7 @@ PROTOCOL_EXAMPLES: Final = tuple(_protocol_examples())
 
 
 @pytest.mark.parametrize("example", PROTOCOL_EXAMPLES, ids=lambda example: str(example.case))
-def test_protocol_examples_get_the_shown_replies(example: Example) -> None:
+def test_protocol_examples_get_the_shown_responses(example: Example) -> None:
     graph, connection = DependencyGraph(reject_cycles=example.reject_cycles), Connection()
     setup = code_blocks(PROTOCOL, "text")[0]
     assert set(graph.apply_lines(setup, Changes()).split()) == {"OK"}
@@ -89,7 +89,7 @@ def test_protocol_examples_get_the_shown_replies(example: Example) -> None:
     assert len(example.messages) == len(example.answers) > 0
 
 
-def test_protocol_examples_cover_every_reply_to_every_command() -> None:
+def test_protocol_examples_cover_every_response_to_every_command() -> None:
     shown = {
         (message.split("|")[0], answer)
         for example in PROTOCOL_EXAMPLES

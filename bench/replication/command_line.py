@@ -57,7 +57,7 @@ class Benchmark:
         return resources.enter_context(etcd_running(self._laboratory.new_directory(), size))
 
     def _compare(self, title: str, peers: Sequence[Peer], packages: Packages, load: str, depth: int) -> list[float]:
-        """Measure the peers in alternation; return the replies per second of each."""
+        """Measure the peers in alternation; return the responses per second of each."""
         workload = {"change": change, "query": query}[load](packages)
         with self._laboratory.contenders(peers, workload, len(packages)) as contenders:
             results = self._laboratory.compare(contenders, clients=CLIENTS, depth=depth)

@@ -37,8 +37,8 @@ def _free_port() -> int:
 
 def _is_healthy(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=_HEALTH_SECONDS_MAX) as answer:
-            return b'"true"' in answer.read()
+        with urllib.request.urlopen(f"{url}/health", timeout=_HEALTH_SECONDS_MAX) as response:
+            return b'"true"' in response.read()
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return False
 

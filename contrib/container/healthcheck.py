@@ -11,7 +11,7 @@ SECONDS_MAX = 4.0
 
 
 def main() -> int:
-    """Query /readyz, print the answer and return the exit status."""
+    """Query /readyz, print the response and return the exit status."""
     port = int(os.environ["SCOOP_ADMIN"].rpartition(":")[2])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS_MAX)
     try:

@@ -58,7 +58,7 @@ class Installed:
         return self.run(f"cd {_CLONE} && {block.replace('sudo ', '')}", check=check)
 
     def ask(self, *lines: str, port: int = 8080, scheme: str = "tcp") -> list[str]:
-        """Send the lines to the server; return their answers."""
+        """Send the lines to the server; return their responses."""
         words = " ".join(f"'{line}'" for line in lines)
         done = self.run(f"timeout 60 python3 -c '{_ASK}' {port} {scheme} {words}")
         answers: list[str] = json.loads(done.stdout)

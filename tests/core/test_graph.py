@@ -40,7 +40,7 @@ def as_batch(lines: list[str] | tuple[str, ...]) -> str:
 
 
 def answer_one_by_one(graph: DependencyGraph, lines: list[str]) -> str:
-    """Return the answers of the one-message API."""
+    """Return the responses of the one-message API."""
     answers = []
     for line in lines:
         try:

@@ -1,7 +1,7 @@
 """The effect of a compaction on latency: ``python -m tests.crash.compaction_latency [--packages N] [--rate N]``.
 
 Steady clients change packages of a large index, at fixed times whether or not the server has answered, and
-the time from when a request was due to its answer is printed in percentiles, with and without a running compaction.
+the time from when a request was due to its response is printed in percentiles, with and without a running compaction.
 So is what the calls of the server's own thread take, from the moment a compaction is asked for to its end.
 """
 

@@ -15,7 +15,7 @@ State = Mapping[str, frozenset[str]]
 
 PACKAGES_PER_CLIENT: Final = 8
 _WINDOWS: Final = (1, 1, 1, 4, 16)
-"""The maximum of unanswered requests per client: most wait for each answer, some make turns long."""
+"""The maximum of unanswered requests per client: most wait for each response, some make turns long."""
 _READ_BYTES: Final = 65_536
 
 
@@ -25,7 +25,7 @@ class NotAsPromisedError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A request without an answer so far."""
+    """A request without a response so far."""
 
     line: str
     expected: str
@@ -36,7 +36,7 @@ class Pending:
 class OwnPackages:
     """Packages that one client alone changes.
 
-    They depend on one another and on ``shared`` packages that never leave, so the answer to every request is
+    They depend on one another and on ``shared`` packages that never leave, so the response to every request is
     known beforehand; and what a crash may leave is the state after one of the requests: the last one that was
     answered, or a later one that was submitted.
     """
@@ -60,7 +60,7 @@ class OwnPackages:
 
     @property
     def unanswered(self) -> int:
-        """The number of requests without an answer."""
+        """The number of requests without a response."""
         return len(self._pending)
 
     def submit(self) -> str:
@@ -87,7 +87,7 @@ class OwnPackages:
     def take_answer(self, answer: str) -> None:
         """Check the next answer."""
         if not self._pending:
-            raise NotAsPromisedError(f"an answer to nothing: {answer!r}")
+            raise NotAsPromisedError(f"a response to nothing: {answer!r}")
         pending = self._pending.popleft()
         if answer != pending.expected:
             raise NotAsPromisedError(f"{pending.line!r} was answered {answer!r} instead of {pending.expected!r}")

@@ -30,7 +30,7 @@ _SHARED_COUNTS: Final = (100, 2_000, 20_000)
 _SHARED_PER_CLIENT: Final = 5
 
 _ANSWERS_MAX: Final = 2_000
-"""The maximum of answers before the next event."""
+"""The maximum of responses before the next event."""
 
 _ANSWERS_MEANWHILE_MAX: Final = 5_000
 
@@ -72,7 +72,7 @@ class Tally:
     acknowledged: int = 0
     """Changes that were answered OK."""
     kept_unanswered: int = 0
-    """Requests that were applied although their answer had not arrived."""
+    """Requests that were applied although their response had not arrived."""
     half_batches: int = 0
     """Kills that left a partial batch."""
     added_tails: int = 0
@@ -408,7 +408,7 @@ class Scene:
             raise NotAsPromisedError(f"never submitted: {invented}")
 
     def _check_running(self, victim: Victim) -> None:
-        """Wait until the server listens, and compare its answers with the index before its start."""
+        """Wait until the server listens, and compare its responses with the index before its start."""
         self._wait(lambda: victim.address is not None)
         self._has_served = True
         if (

@@ -25,7 +25,7 @@ SHORTAGE = r"(?:WARNING|DEBUG) cannot accept connections \((\d+) are open\): Too
 
 
 def is_served(client: BlockingClient) -> bool:
-    """Return whether ``client`` gets the right replies."""
+    """Return whether ``client`` gets the right responses."""
     lines = ("INDEX|healthy|", "QUERY|healthy|", "REMOVE|healthy|", "QUERY|healthy|")
     return client.ask(*lines) == ["OK", "OK", "OK", "FAIL"]
 
@@ -59,7 +59,7 @@ def test_an_endless_line_needs_no_memory(shared_server: ServerProcess, healthy: 
 
 
 @pytest.mark.skipif(sys.implementation.name == "pypy", reason="the JIT of PyPy takes more memory than the limit")
-def test_replies_that_are_not_read_need_little_memory(shared_server: ServerProcess, healthy: BlockingClient) -> None:
+def test_responses_that_are_not_read_need_little_memory(shared_server: ServerProcess, healthy: BlockingClient) -> None:
     count = 2_000_000
     turns_to_read_all = count * len(b"QUERY|a|\n") // Limits().read_bytes_max
     with shared_server.connect(receive_buffer_bytes=4_096) as hostile:
@@ -73,7 +73,7 @@ def test_replies_that_are_not_read_need_little_memory(shared_server: ServerProce
         sender = threading.Thread(target=send)
         sender.start()
         try:
-            # Each reply to the healthy client is a turn of the server, in which it could read more.
+            # Each response to the healthy client is a turn of the server, in which it could read more.
             for _ in range(turns_to_read_all + 100):
                 assert healthy.ask("QUERY|a|") == ["FAIL"]
             assert sender.is_alive()

@@ -57,7 +57,7 @@ class Clients:
                     self._changed.notify_all()
 
     def _keep_connection(self) -> None:
-        """Send requests on one connection; when it is closed between two replies, connect and send again."""
+        """Send requests on one connection; when it is closed between two responses, connect and send again."""
         client, count = BlockingClient(self._address, tls=self._tls), 0
         while not self._is_stopping:
             package = f"stay-{count}"

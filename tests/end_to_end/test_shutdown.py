@@ -37,7 +37,7 @@ def wait_until_arrived(client: BlockingClient) -> None:
 
 
 def never_reading_client(server: ServerProcess) -> BlockingClient:
-    """Return a client whose replies no longer fit into the buffers of the system."""
+    """Return a client whose responses no longer fit into the buffers of the system."""
     client = server.connect(receive_buffer_bytes=4_096)
     for _ in range(2):
         send_all_that_fits(client, b"\n")
@@ -68,7 +68,7 @@ def test_a_client_that_does_not_read_delays_the_end_by_the_drain_timeout(tmp_pat
             server.send_signal(signal.SIGTERM)
             assert healthy.read_to_end() == b""
             assert server.wait() == 0
-            assert any("WARNING clients that did not get all answers" in line for line in server.log_lines)
+            assert any("WARNING clients that did not get all responses" in line for line in server.log_lines)
     assert newest_snapshot(tmp_path) == snapshot_of(["INDEX|b|"])
 
 

@@ -42,7 +42,7 @@ def mutual(files: CertificateFiles) -> Iterator[ServerProcess]:
 
 
 def is_rejected(server: ServerProcess, context: ssl.SSLContext) -> bool:
-    """Return whether the server ends a connection made with ``context`` before its first reply."""
+    """Return whether the server ends a connection made with ``context`` before its first response."""
     try:
         with server.connect(tls=context) as client:
             client.send(b"QUERY|a|\n")

@@ -57,15 +57,15 @@ class Fuzz:
     """A server on the directory ``path``, and hostile clients planned by ``seed``.
 
     A model, a graph of scoop_core, applies the requests of each connection too. If the connection is read to its end,
-    its replies must be those of the model, byte for byte. Otherwise the server must have applied the first N requests,
-    and its packages show N.
+    its responses must be those of the model, byte for byte. Otherwise the server must have applied the first N
+    requests, and its packages show N.
     """
 
     def __init__(self, path: Path, seed: int, *, command: Sequence[str] = MODULE_COMMAND) -> None:
         random = Random(seed)
         self.endings: Counter[Ending] = Counter()
         self.answers = 0
-        """Number of replies that were compared with the model."""
+        """Number of responses that were compared with the model."""
         self.healthy_answers = 0
         self._data = path / "data"
         self._seed = seed
@@ -128,7 +128,7 @@ class Fuzz:
                     sock.shutdown(socket.SHUT_WR)
                 received = read_to_end(Stream(sock))
                 if any(answer in received for answer in (b"OK\n", b"FAIL\n", b"ERROR\n")):
-                    raise NotAsPromisedError(f"an answer outside TLS: {received!r}")
+                    raise NotAsPromisedError(f"a response outside TLS: {received!r}")
 
     def _leave(self, data: bytes, ending: Ending, random: Random) -> None:
         if ending is Ending.BROKEN_RECORD:
@@ -159,11 +159,11 @@ class Fuzz:
             self.answers += answers.count(b"\n")
             return
         if answers.startswith(received):
-            raise NotAsPromisedError(f"the connection ended before the answers {answers[len(received) :]!r}")
+            raise NotAsPromisedError(f"the connection ended before the responses {answers[len(received) :]!r}")
         for line, got, expected in zip(lines, received.split(b"\n"), answers.split(b"\n"), strict=False):
             if got != expected:
                 raise NotAsPromisedError(f"{line!r} was answered {got!r}, not {expected!r}")
-        raise NotAsPromisedError(f"more answers than requests: {received!r}")
+        raise NotAsPromisedError(f"more responses than requests: {received!r}")
 
     def _settle(self) -> None:
         """Wait until the server has handled all sent bytes: it reads later connections no earlier."""
@@ -225,6 +225,6 @@ class Fuzz:
     def __str__(self) -> str:
         endings = ", ".join(f"{count:,} {ending.value}" for ending, count in self.endings.items())
         return (
-            f"{self.endings.total():,} hostile connections ({endings}), {self.answers:,} replies equal to the "
-            f"model's, {self.healthy_answers:,} correct replies to a healthy client"
+            f"{self.endings.total():,} hostile connections ({endings}), {self.answers:,} responses equal to the "
+            f"model's, {self.healthy_answers:,} correct responses to a healthy client"
         )

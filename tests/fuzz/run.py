@@ -1,6 +1,6 @@
 """Fuzz a real server: ``python -m tests.fuzz.run --seconds 300 [--seed N] [--rounds R]``.
 
-The exit status is 0 if every reply was right, the healthy client was not disturbed, and the server stopped cleanly.
+The exit status is 0 if every response was right, the healthy client was not disturbed, and the server stopped cleanly.
 Otherwise the seed and the number of the round are printed; the same seed plans the same rounds.
 """
 

@@ -59,7 +59,7 @@ def _begin() -> None:
 
 
 def _pump(line: bytes, address: Address, clients: int, *, reads: bool = True) -> None:
-    """Send ``line`` without pause from each client, and read the replies or not; connect again when disconnected."""
+    """Send ``line`` without pause from each client, and read the responses or not; connect again when disconnected."""
     data = line * max(1, _SEND_BYTES // len(line))
     poll = select.epoll()
     rest: dict[int, memoryview] = {}

@@ -61,7 +61,7 @@ ROWS: Final = (
     Row("`INDEX` and `REMOVE` of one package", 500, "changes"),
     Row(f"lists of {LISTED:,} names, each different from the last", 500, "lists"),
     Row("a line without an end", 500, "long-line"),
-    Row("`QUERY` without reading replies", 500, "unread"),
+    Row("`QUERY` without reading responses", 500, "unread"),
     Row("connecting, and resetting the connection", 100, "flood-reset"),
     Row("connecting, and ending the connection", 100, "flood-end"),
     Row(f"closing a chain of {CHAIN:,}, with `--reject-cycles`", 20, "cycle", _REJECT_CYCLES),

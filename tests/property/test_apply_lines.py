@@ -1,6 +1,6 @@
-"""The batch API against the one-message API: the same answers and the same changes for every text.
+"""The batch API against the one-message API: the same responses and the same changes for every text.
 
-The shortcuts of apply_lines, which compares texts instead of names, must not change an answer.
+The shortcuts of apply_lines, which compares texts instead of names, must not change a response.
 """
 
 import pytest
@@ -24,7 +24,7 @@ from tests.support.strategies import NAMES, batches, lines, query_lines, runs_of
 
 
 def one_by_one(graph: DependencyGraph, batch: str) -> tuple[str, list[str]]:
-    """Return the answers of the one-message API to a batch, and the requests that changed the graph."""
+    """Return the responses of the one-message API to a batch, and the requests that changed the graph."""
     answers, changed = [], []
     for line in batch.split("\n")[:-1]:
         # The parser takes a line as it came; in a batch, its end has been taken off already.

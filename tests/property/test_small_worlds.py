@@ -109,7 +109,7 @@ def test_every_state_is_written_down_and_read_back(reject_cycles: bool) -> None:
 
 
 def check_every_history(commands: list[str], length: int, *, reject_cycles: bool) -> None:
-    """Apply every sequence of ``length`` commands as one batch, to a new graph each, and compare all answers."""
+    """Apply every sequence of ``length`` commands as one batch, to a new graph each, and compare all responses."""
 
     @cache
     def step(state: frozenset[tuple[str, frozenset[str]]], command: str) -> tuple[str, NaiveIndex]:

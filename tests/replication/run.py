@@ -1,4 +1,4 @@
-"""Run real nodes over a real etcd under faults, and check every answer: ``python -m tests.replication.run``.
+"""Run real nodes over a real etcd under faults, and check every response: ``python -m tests.replication.run``.
 
 The exit status is 0 if all that clients observed is linearizable, with the log in etcd as the witness. As root, each
 member of etcd runs in a network namespace of its own, and is also cut off from the others.
@@ -55,7 +55,7 @@ def _run(seed: int, seconds: float, hosts: Sequence[Host]) -> int:
         faults = ", ".join(f"{number} {name}" for name, number in sorted(scene.faults.items()))
         print(
             f"{changes} changes and {len(answered) - changes} queries answered, "
-            f"{len(scene.operations) - len(answered)} without an answer; {faults}; "
+            f"{len(scene.operations) - len(answered)} without a response; {faults}; "
             f"longest time without an answered change {scene.longest_gap:.1f} s"
         )
     for line in found[:_SHOWN_MAX]:

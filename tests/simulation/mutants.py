@@ -124,21 +124,21 @@ def _no_second_answer() -> Any:
     """After a roll-back, the clients that changed nothing get answers that reflect what was undone."""
 
     def execute(self: LocalIndex[Any], requests: Sequence[Any]) -> Any:
-        replies = original(self, requests)
-        if not any(answers is None for _, _, answers in replies):
-            return replies
+        responses = original(self, requests)
+        if not any(answers is None for _, _, answers in responses):
+            return responses
         changes = Changes()
         seen = [self._graph.apply_lines(lines, changes) for _, lines in requests]
         self._graph.undo(changes)
         return [
-            (client, lines, answers and given) for (client, lines, answers), given in zip(replies, seen, strict=True)
+            (client, lines, answers and given) for (client, lines, answers), given in zip(responses, seen, strict=True)
         ]
 
     original = LocalIndex.execute
     return patch.object(LocalIndex, "execute", execute)
 
 
-def _reply_before_commit() -> Any:
+def _response_before_commit() -> Any:
     """A commit returns before anything is written; its batch is written with the next one."""
 
     def commit(self: JournalStore, changes: Changes) -> None:
@@ -341,7 +341,7 @@ MUTANTS: Final[tuple[Mutation, ...]] = (
     _cut_is_not_synced,
     _no_undo,
     _no_second_answer,
-    _reply_before_commit,
+    _response_before_commit,
     _page_cache_is_trusted,
     _journal_of_an_earlier_process,
     _old_files_go_first,

@@ -24,8 +24,8 @@ _ACTIONS_PER_SELECT_MAX: Final = 4
 class Habit(enum.Enum):
     """The behaviour of a simulated client."""
 
-    POLITE = "reads its answers, and ends the connection when it has them"
-    DEAF = "does not read its answers"
+    POLITE = "reads its responses, and ends the connection when it has them"
+    DEAF = "does not read its responses"
     RUDE = "resets the connection in the middle"
     HASTY = "shuts its sending side as soon as all is sent"
 
@@ -159,7 +159,7 @@ class SimulatedListener:
 
 
 class SimulatedWakeup:
-    """The descriptor of an index that replies later."""
+    """The descriptor of an index that responses later."""
 
     def __init__(self) -> None:
         self.is_set = False

@@ -1,4 +1,4 @@
-"""The oracle of a simulation: it knows every state that was reached, every answer, and what a crash may leave."""
+"""The oracle of a simulation: it knows every state that was reached, every response, and what a crash may leave."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from scoop_core import DependencyGraph
 
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.client import Client
-from scoop_server.loop.ports import Reply, Request
+from scoop_server.loop.ports import Request, Response
 
 from tests.simulation.network import SimulatedSocket
 
@@ -58,7 +58,7 @@ def answer_all_naively(states: list[State], lines: str, *, rejects_cycles: bool 
 
 
 class Observer:
-    """The index of a simulated server, observed: it checks each reply of ``index`` against a naive index."""
+    """The index of a simulated server, observed: it checks each response of ``index`` against a naive index."""
 
     def __init__(self, index: LocalIndex[Client], graph: DependencyGraph) -> None:
         self._index = index
@@ -75,23 +75,23 @@ class Observer:
 
     # The Index port
 
-    def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Reply[Client]]:
-        """Execute the requests, and check the replies."""
+    def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
+        """Execute the requests, and check the responses."""
         before = len(self.history)
         expected = [answer_all_naively(self.history, lines) for _, lines in requests]
-        replies = self._index.execute(requests)
-        assert [reply[:2] for reply in replies] == list(requests), "each request has one reply, in order"
-        if any(answers is None for _, _, answers in replies):
+        responses = self._index.execute(requests)
+        assert [response[:2] for response in responses] == list(requests), "each request has one response, in order"
+        if any(answers is None for _, _, answers in responses):
             del self.history[before:]  # the turn was rolled back: each client sees the state before it
-            expected = [self._answer_alone(lines, answers) for _, lines, answers in replies]
+            expected = [self._answer_alone(lines, answers) for _, lines, answers in responses]
         self.boundaries.add(len(self.history) - 1)
-        for (client, lines, answers), right in zip(replies, expected, strict=True):
+        for (client, lines, answers), right in zip(responses, expected, strict=True):
             if answers is None:
                 continue
             if answers != right:
                 raise AssertionError(f"{lines!r} is answered {answers!r}, expected {right!r}")
             self._expect(client, answers)
-        return replies
+        return responses
 
     def _expect(self, client: Client, answers: str) -> None:
         socket = self._socket_of(client)
@@ -104,7 +104,7 @@ class Observer:
             raise AssertionError(f"{lines!r} is answered {answers!r} after a roll-back, expected {right!r}")
         return right
 
-    def completed(self) -> Sequence[Reply[Client]]:
+    def completed(self) -> Sequence[Response[Client]]:
         """See :class:`scoop_server.loop.ports.Index`."""
         return self._index.completed()
 
@@ -120,7 +120,7 @@ class Observer:
     # What the simulated network and disk report
 
     def on_send(self, client: SimulatedSocket, data: bytes) -> None:
-        """Check that the bytes sent to ``client`` are the next ones of its answers."""
+        """Check that the bytes sent to ``client`` are the next ones of its responses."""
         self.floor = len(self.history) - 1
         sent = self._sent[client] = self._sent.get(client, b"") + data
         expected = self._expected.get(client, b"")

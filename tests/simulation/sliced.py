@@ -8,7 +8,7 @@ from scoop_core import Changes, DependencyGraph, PartialAnswers, Tally
 from scoop_server.index.local import LocalIndex, Store
 from scoop_server.index.sliced import SlicedIndex
 from scoop_server.loop.client import Client
-from scoop_server.loop.ports import Reply, Request
+from scoop_server.loop.ports import Request, Response
 
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.observer import Observer, answer_all_naively
@@ -23,23 +23,23 @@ class SlicedObserver(Observer):
         self._index: SlicedIndex[Client] = SlicedIndex(observed, store, network.wakeup, slice_visits=slice_visits)
         self._parked: dict[Client, str] = {}
 
-    def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Reply[Client]]:
-        """Execute the requests, and check the replies."""
+    def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
+        """Execute the requests, and check the responses."""
         self._parked |= dict(requests)
         return self._check(self._index.execute(requests))
 
-    def completed(self) -> Sequence[Reply[Client]]:
+    def completed(self) -> Sequence[Response[Client]]:
         """Do the same with the requests of earlier turns."""
         return self._check(self._index.completed())
 
-    def _check(self, replies: Sequence[Reply[Client]]) -> Sequence[Reply[Client]]:
-        for client, lines, answers in replies:
-            assert self._parked.pop(client) == lines, "each request has one reply, to the client that sent it"
+    def _check(self, responses: Sequence[Response[Client]]) -> Sequence[Response[Client]]:
+        for client, lines, answers in responses:
+            assert self._parked.pop(client) == lines, "each request has one response, to the client that sent it"
             if answers is not None:
                 assert answers.count("\n") == lines.count("\n")
                 self._expect(client, answers)
         self.boundaries.add(len(self.history) - 1)
-        return replies
+        return responses
 
 
 class _ObservedGraph:

@@ -1,8 +1,8 @@
 """A correct client in a process of its own, which reports its latency.
 
 ``python -m tests.soak.probe ADDRESS SECONDS`` sends requests until its standard input ends. SECONDS after each byte of
-standard input it prints a line of JSON: the number of replies since the previous line, and their latency. The last line
-contains its packages, as the server must have them. A wrong or missing reply ends it with a traceback and status 1.
+standard input it prints a line of JSON: the number of responses since the last one, and their latency. The last line
+contains its packages, as the server must have them. A wrong or missing response ends it with a traceback and status 1.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Soak a real server: ``python -m tests.soak.run --seconds 600 [--seed N]``.
 
 Clients of all kinds connect and disconnect while a probe sends requests and the metrics are scraped. The exit status
-is 0 if every correct client got the right replies, memory, descriptors, threads and latency were the same at the end
+is 0 if every correct client got the right responses, memory, descriptors, threads and latency were the same at the end
 as at the start, and a restart had every acknowledged change. The record is written to the output directory, as JSON
 and charts.
 """

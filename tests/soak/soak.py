@@ -110,7 +110,7 @@ class Record:
         # Last: in a short run on a busy machine, the latency may vary as well.
         early, late = (self.window("p50_ms", share) for share in (EARLY, LATE))
         if late > early * LATENCY_GROWTH_MAX + latency_growth_ms_max:
-            raise NotAsPromisedError(f"an answer took {early:.1f} ms early, and {late:.1f} ms late")
+            raise NotAsPromisedError(f"a response took {early:.1f} ms early, and {late:.1f} ms late")
 
     def to_json(self) -> str:
         """Return the record as JSON."""

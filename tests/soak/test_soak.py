@@ -35,7 +35,7 @@ def test_a_correct_server_passes(tmp_path: Path) -> None:
         ("leak-descriptors", "descriptors are open"),
         ("leak-memory", "memory has grown"),
         ("leak-threads", "threads have grown"),
-        ("slow-down", r"an answer took [\d.]+ ms early, and [\d.]+ ms late"),
+        ("slow-down", r"a response took [\d.]+ ms early, and [\d.]+ ms late"),
         ("miscount", "expected 'scoop_connections 1.0'"),
         ("answer-wrongly-at-times", "a visit failed|the probe ended"),
         ("forget", "was found|after a restart differ"),
@@ -58,7 +58,7 @@ def test_answers_may_become_somewhat_slower(early_ms: float, late_ms: float, *, 
     if is_flat:
         record.check()
     else:
-        with pytest.raises(NotAsPromisedError, match=r"an answer took 10\.0 ms early, and 81\.0 ms late"):
+        with pytest.raises(NotAsPromisedError, match=r"a response took 10\.0 ms early, and 81\.0 ms late"):
             record.check()
 
 

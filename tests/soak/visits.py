@@ -1,6 +1,6 @@
 """The visits of clients to a server, correct and hostile: each is one connection, or many at once.
 
-Correct clients check every reply, for packages that no other client changes. Hostile ones expect nothing, and the
+Correct clients check every response, for packages that no other client changes. Hostile ones expect nothing, and the
 server may disconnect them at any time.
 """
 
@@ -31,7 +31,7 @@ class Visitor:
     # Correct clients
 
     def ask_one_by_one(self) -> None:
-        """Send requests, and wait for each reply."""
+        """Send requests, and wait for each response."""
         with self._connect() as stream:
             for _ in range(self._random.randint(1, 20)):
                 self._converse(stream, 1)
@@ -42,7 +42,7 @@ class Visitor:
             self._converse(stream, self._random.randint(1, _BURST_LINES))
 
     def half_close(self) -> None:
-        """End the sending side in the middle of a line and receive the replies to all lines before it."""
+        """End the sending side in the middle of a line and receive the responses to all lines before it."""
         count = self._random.randint(0, 50)
         with self._connect() as stream:
             stream.send("".join(f"{self._packages.submit()}\n" for _ in range(count)).encode() + b"QUERY|half")
@@ -78,7 +78,7 @@ class Visitor:
             stream.send(b"x" * 70_000)
 
     def reset(self) -> None:
-        """Send requests, and reset the connection instead of reading the replies."""
+        """Send requests, and reset the connection instead of reading the responses."""
         with self._connect() as stream, contextlib.suppress(ConnectionError):
             stream.send(b"QUERY|client0-0|\n" * self._random.randint(1, _BURST_LINES))
             stream.reset()
@@ -89,8 +89,8 @@ class Visitor:
             stream.send(b"INDEX|never-comp")
             self._stop.wait(0.5)
 
-    def read_no_replies(self) -> None:
-        """Send more requests than the server buffers replies for, never read, and reset the connection."""
+    def read_no_responses(self) -> None:
+        """Send more requests than the server buffers responses for, never read, and reset the connection."""
         with self._connect() as stream, contextlib.suppress(ConnectionError):
             for _ in range(20):
                 stream.offer(b"QUERY|client0-0|\n" * _UNREAD_LINES)
@@ -114,7 +114,7 @@ VISITS: Final[tuple[tuple[Visit, float], ...]] = (
     (Visitor.send_garbage, 0.1),
     (Visitor.reset, 0.1),
     (Visitor.send_half_a_line, 0.1),
-    (Visitor.read_no_replies, 2.0),
+    (Visitor.read_no_responses, 2.0),
     (Visitor.connect_many_times, 2.0),
 )
 """Each kind of visit, and the pause after it in seconds: together they keep a server busy but not overloaded."""

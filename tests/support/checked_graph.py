@@ -1,4 +1,4 @@
-"""A graph that checks each answer against a naive index, at the moment at which a request is applied."""
+"""A graph that checks each response against a naive index, at the moment at which a request is applied."""
 
 from scoop_core import Changes, DependencyGraph, PartialAnswers, Tally
 

@@ -17,7 +17,7 @@ from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.config.limits import Limits
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.client import Client
-from scoop_server.loop.ports import Index, Reply, Request, Stream
+from scoop_server.loop.ports import Index, Request, Response, Stream
 from scoop_server.loop.server import Server
 from scoop_server.loop.shutdown import Lifecycle
 from scoop_server.telemetry.meter import CountingMeter, Meter
@@ -130,7 +130,7 @@ class Store:
 
 
 class DeferredIndex:
-    """An index that replies OK to every line when the test says so."""
+    """An index that responses OK to every line when the test says so."""
 
     write_delay = 0.0
 
@@ -140,34 +140,34 @@ class DeferredIndex:
         self.executed: list[str] = []
         """The lines of all requests, in the order in which they were passed."""
         self._pending: deque[Request[Client]] = deque()
-        self._completed: list[Reply[Client]] = []
-        self.replies_at_once = False
+        self._completed: list[Response[Client]] = []
+        self.responses_at_once = False
 
-    def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Reply[Client]]:
+    def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
         self.executed += [lines for _, lines in requests]
-        if self.replies_at_once:
-            return [self._reply(request) for request in requests]
+        if self.responses_at_once:
+            return [self._response(request) for request in requests]
         self._pending += requests
         return []
 
     def complete(self, count: int = 1) -> None:
-        """Reply to the ``count`` oldest of the pending requests."""
+        """Response to the ``count`` oldest of the pending requests."""
         for _ in range(count):
-            self._completed.append(self._reply(self._pending.popleft()))
+            self._completed.append(self._response(self._pending.popleft()))
         self._writable.send(b"+")
 
     def disconnect(self) -> None:
-        """Reply None to the oldest pending request."""
+        """Response None to the oldest pending request."""
         client, lines = self._pending.popleft()
         self._completed.append((client, lines, None))
         self._writable.send(b"+")
 
     @staticmethod
-    def _reply(request: Request[Client]) -> Reply[Client]:
+    def _response(request: Request[Client]) -> Response[Client]:
         client, lines = request
         return client, lines, "OK\n" * lines.count("\n")
 
-    def completed(self) -> Sequence[Reply[Client]]:
+    def completed(self) -> Sequence[Response[Client]]:
         self._readable.recv(1_000)
         completed, self._completed = self._completed, []
         return completed
@@ -221,7 +221,7 @@ class ServerSocket(socket.socket):
             raise error
 
     def fill(self) -> None:
-        """Send padding until the buffer of the system is full, so that no answer can be sent."""
+        """Send padding until the buffer of the system is full, so that no response can be sent."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 super().send(_PADDING * 1_000)
@@ -342,7 +342,7 @@ class Loop:
         return peer
 
     def connect_unreading(self) -> Peer:
-        """Return a connected peer to which no answer can be sent until it has read once."""
+        """Return a connected peer to which no response can be sent until it has read once."""
         peer = self.connect()
         peer.server_end.fill()
         return peer
@@ -359,7 +359,7 @@ class Loop:
             self.server.turn()
 
     def exchange(self, peer: Peer, data: bytes = QUERY) -> bytes:
-        """Return the answers to ``data`` of a turn of its own."""
+        """Return the responses to ``data`` of a turn of its own."""
         peer.send(data)
         self.turn()
         return peer.received()

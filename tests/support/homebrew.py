@@ -12,7 +12,7 @@ from typing import Final
 LIST: Final = Path(__file__).parents[1] / "data" / "homebrew-2016.txt"
 
 WAIT_SECONDS: Final = 60.0
-"""Longest wait for a reply or another client; only a bug takes longer."""
+"""Longest wait for a response or another client; only a bug takes longer."""
 
 BROKEN_LINES: Final = (
     "INDEX|emacs elisp",
@@ -48,7 +48,7 @@ def play_five_phases(
     """Remove, index, query, remove and query all packages in five phases; each client owns a part of them.
 
     With ``others``, the addresses of servers with the same index, the clients are spread over all.
-    A client sends ``depth`` lines before it reads the replies. Raises AssertionError on a wrong reply.
+    A client sends ``depth`` lines before it reads the responses. Raises AssertionError on a wrong response.
     """
     chance = random.Random(seed)
     everything = sorted(packages().items())

@@ -10,7 +10,7 @@ _LINE: Final = re.compile(rf"(INDEX|REMOVE|QUERY)\|({_NAME})\|({_NAME}(?:,{_NAME
 
 
 class NaiveIndex:
-    """The reference for DependencyGraph. Replies are as on the wire, without newline."""
+    """The reference for DependencyGraph. Responses are as on the wire, without newline."""
 
     def __init__(self, state: dict[str, frozenset[str]] | None = None, *, reject_cycles: bool = False) -> None:
         self.state = dict(state or {})

@@ -28,7 +28,7 @@ WAIT_SECONDS: Final = 120.0
 MODULE_COMMAND: Final = (sys.executable, "-m", "scoop_server")
 
 _LINES_PER_ASK: Final = 1_000
-"""Number of lines that a client sends before it reads: their replies fit into any socket buffer."""
+"""Number of lines that a client sends before it reads: their responses fit into any socket buffer."""
 
 _HAND_OVER: Final = """
 import fcntl, os, sys
@@ -122,7 +122,7 @@ class BlockingClient:
         self.socket.sendall(data)
 
     def read_answers(self, count: int) -> list[str]:
-        """Return the next ``count`` replies, without their newlines."""
+        """Return the next ``count`` responses, without their newlines."""
         answers: list[str] = []
         for _ in range(count):
             answer = self._reader.readline()
@@ -132,7 +132,7 @@ class BlockingClient:
         return answers
 
     def ask(self, *lines: str) -> list[str]:
-        """Send the lines, pipelined, and return their replies."""
+        """Send the lines, pipelined, and return their responses."""
         answers: list[str] = []
         for start in range(0, len(lines), _LINES_PER_ASK):
             some = lines[start : start + _LINES_PER_ASK]
@@ -141,7 +141,7 @@ class BlockingClient:
         return answers
 
     def ask_one_by_one(self, *lines: str) -> list[str]:
-        """Send each line after the reply to the previous one; return the replies."""
+        """Send each line after the response to the previous one; return the responses."""
         return [self.ask(line)[0] for line in lines]
 
     def finish_sending(self) -> None:

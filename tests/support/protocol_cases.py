@@ -1,7 +1,7 @@
-r"""The protocol as a table: bytes and their replies.
+r"""The protocol as a table: bytes and their responses.
 
 Every case begins with an empty index. ``setup`` is sent first, and each of its lines is answered OK. Then ``sent`` is
-sent, and ``answers`` are all replies, also after the sending side has ended.
+sent, and ``answers`` are all responses, also after the sending side has ended.
 
 Each case names the rule that it shows, so that a failing test names the broken rule.
 """
@@ -13,7 +13,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class ProtocolCase:
-    """Bytes and their replies. ``max_line_length`` counts the bytes of a line before its newline."""
+    """Bytes and their responses. ``max_line_length`` counts the bytes of a line before its newline."""
 
     name: str
     setup: bytes
@@ -426,12 +426,12 @@ _CASES: Final[Mapping[str, Sequence[ProtocolCase]]] = {
         ),
     ),
     "bytes after the last newline": (
-        ProtocolCase("no message, no answer", b"INDEX|a|\n", b"QUERY|a|\nQUERY|a|", b"OK\n"),
+        ProtocolCase("no message, no response", b"INDEX|a|\n", b"QUERY|a|\nQUERY|a|", b"OK\n"),
         ProtocolCase("nothing but such bytes", b"", b"INDEX|a|\r", b""),
     ),
     "a client that shuts its sending side": (
         ProtocolCase(
-            "gets the answers to its complete messages",
+            "gets the responses to its complete messages",
             b"",
             b"INDEX|a|\n" * 1_000 + b"REMOVE|a|\nREMOVE|",
             b"OK\n" * 1_001,

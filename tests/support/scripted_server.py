@@ -69,7 +69,7 @@ def read_lines(sock: socket.socket, count: int) -> list[str]:
 
 
 def answer_of(line: str) -> str:
-    """Return an answer that depends on the package, so that a test can tell one that belongs to another request."""
+    """Return a response that depends on the package, so that a test can tell one that belongs to another request."""
     _, separator, package = line.partition("|")
     if not separator:  # a probe for TLS
         return "ERROR"

@@ -26,13 +26,13 @@ from scoop_server.cli import main as command_line
 from scoop_server.config.settings import Settings
 from scoop_server.loop.client import Client
 from scoop_server.loop.clients import Clients
-from scoop_server.loop.ports import Index, Reply, Request
+from scoop_server.loop.ports import Index, Request, Response
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OPERATING_SYSTEM, FileSystem
 from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.health import Health
 
-Execute = Callable[[Sequence[Request[Client]]], Sequence[Reply[Client]]]
+Execute = Callable[[Sequence[Request[Client]]], Sequence[Response[Client]]]
 
 _LEAK_BYTES: Final = 200_000
 _FIRST_CLIENTS: Final = 10
@@ -96,7 +96,7 @@ def _call_per_client(do: Callable[[], object]) -> None:
     def make(execute: Execute, _: Health) -> Execute:
         known: set[str] = set()
 
-        def execute_and_more(requests: Sequence[Request[Client]]) -> Sequence[Reply[Client]]:
+        def execute_and_more(requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
             for client, _ in requests:
                 if client.name not in known:
                     known.add(client.name)
@@ -109,7 +109,7 @@ def _call_per_client(do: Callable[[], object]) -> None:
 
 
 def _change_answers(change: Callable[[str, str], str]) -> None:
-    """Answer by a function of the lines and their right answers."""
+    """Answer by a function of the lines and their right responses."""
 
     def make(execute: Execute, _: Health) -> Execute:
         return lambda requests: [
@@ -145,7 +145,7 @@ def slow_down() -> None:
     def make(execute: Execute, _: Health) -> Execute:
         first_seen: dict[str, float] = {}
 
-        def execute_late(requests: Sequence[Request[Client]]) -> Sequence[Reply[Client]]:
+        def execute_late(requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
             for client, lines in requests:
                 first_seen.setdefault(client.name, time.monotonic())
                 if len(first_seen) > _FIRST_CLIENTS and not lines.startswith("QUERY"):
@@ -218,13 +218,13 @@ def disturb_others() -> None:
     def make(execute: Execute, _: Health) -> Execute:
         sender: list[str] = []
 
-        def execute_or_disconnect(requests: Sequence[Request[Client]]) -> Sequence[Reply[Client]]:
-            replies: list[Reply[Client]] = []
+        def execute_or_disconnect(requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
+            responses: list[Response[Client]] = []
             for client, lines, answers in execute(requests):
                 is_disturbed = sender and sender[0] != client.name
-                replies.append((client, lines, None if is_disturbed else answers))
+                responses.append((client, lines, None if is_disturbed else answers))
                 sender[:] = [client.name] if "\0" in lines else []
-            return replies
+            return responses
 
         return execute_or_disconnect
 

@@ -188,7 +188,7 @@ def test_counters_end_in_total(tmp_path: Path) -> None:
 
 
 def settled(place: str, sent_bytes: int) -> str:
-    """Return the metrics once ``sent_bytes`` are counted, which happens after the client has its answer."""
+    """Return the metrics once ``sent_bytes`` are counted, which happens after the client has its response."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         text = get(place, "/metrics")[1]

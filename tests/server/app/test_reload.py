@@ -19,7 +19,7 @@ def metric(server: ServerProcess, name: str) -> float | None:
 
 
 def wait_for_metric(server: ServerProcess, name: str, value: float) -> None:
-    """Return once a metric has a value. The endpoint keeps its last answer for a moment."""
+    """Return once a metric has a value. The endpoint keeps its last response for a moment."""
     deadline = time.monotonic() + WAIT_SECONDS
     while metric(server, name) != value:
         assert time.monotonic() < deadline, f"{name} is not {value}"

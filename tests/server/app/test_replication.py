@@ -34,8 +34,8 @@ def prefix(request: pytest.FixtureRequest) -> str:
 def admin_answer(server: ServerProcess, path: str) -> tuple[int, str]:
     address = server.wait_for_log(r"serving the admin endpoint at (\S+)")[1]
     try:
-        with urllib.request.urlopen(f"{address}{path}") as answer:
-            return answer.status, answer.read().decode()
+        with urllib.request.urlopen(f"{address}{path}") as response:
+            return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()

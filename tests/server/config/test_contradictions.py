@@ -39,7 +39,7 @@ ETCD = {"SCOOP_ETCD": "http://h:1"}
             {},
             (
                 "max_output (flag --max-output): expected at least 1441792, got 1441791; it must hold "
-                "output_high_water (default) and the answers to one read, 6 times max_read (default)"
+                "output_high_water (default) and the responses to one read, 6 times max_read (default)"
             ),
         ),
         (

@@ -56,7 +56,7 @@ def test_it_is_sent_without_them_when_the_time_is_over(
     gathering: Gathering, timer: Timer, proceeded: list[str]
 ) -> None:
     gathering.begin(3)
-    assert timer.pass_by() == [0.0, GATHER_SECONDS]  # the time begins when the answers have been sent
+    assert timer.pass_by() == [0.0, GATHER_SECONDS]  # the time begins when the responses have been sent
     assert proceeded == ["proceed"]
     assert gathering.is_complete(1)
 

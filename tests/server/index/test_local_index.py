@@ -1,4 +1,4 @@
-"""The local index: one commit per turn before its replies, and roll back if the store refuses the changes."""
+"""The local index: one commit per turn before its responses, and roll back if the store refuses the changes."""
 
 import errno
 from pathlib import Path
@@ -24,9 +24,9 @@ class Index:
         self._index: LocalIndex[str] = LocalIndex(self.graph, self.store)
 
     def execute(self, **requests: str) -> dict[str, str | None]:
-        replies = self._index.execute(list(requests.items()))
-        assert [(client, lines) for client, lines, _ in replies] == list(requests.items())
-        return {client: answers for client, _, answers in replies}
+        responses = self._index.execute(list(requests.items()))
+        assert [(client, lines) for client, lines, _ in responses] == list(requests.items())
+        return {client: answers for client, _, answers in responses}
 
     def refuse_changes(self) -> None:
         def refuse() -> None:
@@ -37,8 +37,8 @@ class Index:
 
 def test_the_changes_of_a_turn_are_committed_once_and_together() -> None:
     index = Index()
-    replies = index.execute(a="INDEX|x|\nQUERY|x|\nINDEX|x|\n", b="INDEX|y|x\nbroken\n", c="REMOVE|x|\n")
-    assert replies == {"a": "OK\nOK\nOK\n", "b": "OK\nERROR\n", "c": "FAIL\n"}
+    responses = index.execute(a="INDEX|x|\nQUERY|x|\nINDEX|x|\n", b="INDEX|y|x\nbroken\n", c="REMOVE|x|\n")
+    assert responses == {"a": "OK\nOK\nOK\n", "b": "OK\nERROR\n", "c": "FAIL\n"}
     assert index.execute(a="REMOVE|y|\n") == {"a": "OK\n"}
     assert index.store.commits == [["INDEX|x|", "INDEX|y|x"], ["REMOVE|y|"]]
 
@@ -91,8 +91,8 @@ def test_no_answer_reflects_a_refused_change_of_the_same_turn() -> None:
         "REMOVE|new|\n": "OK\n",
         "broken\n": "ERROR\n",
     }
-    replies = index.execute(changer="INDEX|new|\nINDEX|top|new\n", **{lines: lines for lines in others})
-    assert replies == {"changer": None, **others}
+    responses = index.execute(changer="INDEX|new|\nINDEX|top|new\n", **{lines: lines for lines in others})
+    assert responses == {"changer": None, **others}
 
 
 def test_changes_are_accepted_again_when_the_store_accepts_them() -> None:

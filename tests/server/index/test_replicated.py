@@ -29,13 +29,13 @@ SETTINGS = ReplicationSettings("a1", KEYS, CONFIG, addresses=("[::1]:8080",), ve
 
 
 class World:
-    """A cluster without faults, and nodes over it whose replies are collected."""
+    """A cluster without faults, and nodes over it whose responses are collected."""
 
     def __init__(self) -> None:
         self.schedule = Schedule(0)
         self.cluster = Cluster(self.schedule, lambda _: None)
         self.cluster.has_faults = False
-        self.replies: list[tuple[str, str, str | None]] = []
+        self.responses: list[tuple[str, str, str | None]] = []
         self.compactions: list[CompactionProcess] = []
 
     def put(self, key: bytes, value: bytes) -> int:
@@ -48,7 +48,7 @@ class World:
             return process
 
         def collect() -> None:
-            self.replies += index.completed()
+            self.responses += index.completed()
 
         def tick() -> None:
             index.tick()
@@ -63,11 +63,11 @@ class World:
         self.schedule.run_until(self.schedule.now + seconds)
 
     def answers(self, index: ReplicatedIndex[str], lines: str) -> str | None:
-        """Return the answers to ``lines``, however long they take."""
-        self.replies = index.execute([("client", lines)])
-        while not self.replies:
+        """Return the responses to ``lines``, however long they take."""
+        self.responses = index.execute([("client", lines)])
+        while not self.responses:
             self.wait(0.01)
-        [(client, echoed, given)] = self.replies
+        [(client, echoed, given)] = self.responses
         assert (client, echoed) == ("client", lines)
         return given
 
@@ -97,7 +97,7 @@ def test_the_lines_of_waiting_turns_share_an_entry(world: World) -> None:
     for turn in range(5):
         index.execute([(f"client{turn}", f"INDEX|p{turn}|\n")])
     world.wait()
-    assert [client for client, _, _ in world.replies] == [f"client{turn}" for turn in range(5)]
+    assert [client for client, _, _ in world.responses] == [f"client{turn}" for turn in range(5)]
     entries = [kv.value for kv in world.cluster.store.puts if kv.key.startswith(KEYS.log.key)]
     shared = "".join(f"INDEX|p{turn}|\n" for turn in range(1, 5))
     assert entries[1:] == [encode_entry("a1", 2, shared)]
@@ -108,7 +108,7 @@ def test_clients_that_were_answered_together_share_the_next_entry(world: World) 
     index.gather(world.schedule.after)
     world.wait()
     index.execute([("one", "INDEX|a|\n"), ("other", "INDEX|b|\n")])
-    while not world.replies:
+    while not world.responses:
         world.wait(0.0001)
     index.execute([("one", "INDEX|c|\n")])
     world.wait(0.001)
@@ -134,9 +134,9 @@ def test_an_entry_does_not_overtake_the_one_before_it(world: World) -> None:
     world.cluster.loss = 0.0
     index.execute([("second", "INDEX|b|a\n")])
     world.wait(1.0)
-    assert (world.replies, index.status.pending) == ([], 2)
+    assert (world.responses, index.status.pending) == ([], 2)
     world.wait(4.0)
-    assert world.replies == [("first", "INDEX|a|\n", "OK\n"), ("second", "INDEX|b|a\n", "OK\n")]
+    assert world.responses == [("first", "INDEX|a|\n", "OK\n"), ("second", "INDEX|b|a\n", "OK\n")]
     assert index.status.pending == 0
 
 
@@ -153,9 +153,9 @@ def test_a_request_without_an_answer_in_time_disconnects_its_client(world: World
     _lose_etcd(world)
     index.execute([("writer", "INDEX|a|\n"), ("reader", "QUERY|a|\n")])
     world.wait(1.9)
-    assert world.replies == []
+    assert world.responses == []
     world.wait(0.5)
-    assert world.replies == [("writer", "INDEX|a|\n", None), ("reader", "QUERY|a|\n", None)]
+    assert world.responses == [("writer", "INDEX|a|\n", None), ("reader", "QUERY|a|\n", None)]
     assert index.status.pending == 0
 
 

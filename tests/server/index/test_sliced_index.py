@@ -22,7 +22,7 @@ CHAIN = 40
 CLOSING = f"INDEX|0|{CHAIN - 1}\n"
 """Answered FAIL after a search of the whole chain, about 80 visits."""
 
-Replies = list[tuple[str, str, str | None]]
+Responses = list[tuple[str, str, str | None]]
 
 
 def chain() -> CheckedGraph:
@@ -56,16 +56,16 @@ class Index:
         self.wakeup = Flag()
         self.index: SlicedIndex[str] = SlicedIndex(self.graph, self.store, self.wakeup, slice_visits=slice_visits)
 
-    def execute(self, **requests: str) -> Replies:
+    def execute(self, **requests: str) -> Responses:
         return self.index.execute(list(requests.items()))
 
-    def complete(self) -> Replies:
-        """Do slices until nothing is parked; return the replies in their order."""
-        replies: Replies = []
+    def complete(self) -> Responses:
+        """Do slices until nothing is parked; return the responses in their order."""
+        responses: Responses = []
         for _ in range(10_000):
             if not self.wakeup.is_set:
-                return replies
-            replies += self.index.completed()
+                return responses
+            responses += self.index.completed()
         raise AssertionError("a search does not end")
 
     def refuse_commits(self) -> None:
@@ -77,8 +77,8 @@ class Index:
 
 def test_requests_without_a_long_search_are_answered_and_committed_in_their_turn() -> None:
     index = Index()
-    replies = index.execute(a="INDEX|x|5\nINDEX|x|5,6\n", b="QUERY|x|\nINDEX|0|1\nbroken\n", c="REMOVE|3|\n")
-    assert [answers for _, _, answers in replies] == ["OK\nOK\n", "OK\nFAIL\nERROR\n", "FAIL\n"]
+    responses = index.execute(a="INDEX|x|5\nINDEX|x|5,6\n", b="QUERY|x|\nINDEX|0|1\nbroken\n", c="REMOVE|3|\n")
+    assert [answers for _, _, answers in responses] == ["OK\nOK\n", "OK\nFAIL\nERROR\n", "FAIL\n"]
     assert index.store.commits == [["INDEX|x|5", "INDEX|x|5,6"]]
     assert not index.wakeup.is_set
 
@@ -132,12 +132,12 @@ def test_after_some_restarts_changes_wait_for_the_search_and_queries_do_not() ->
     index.execute(a=CLOSING)
     for number in range(1, RESTARTS_MAX + 3):
         index.index.completed()
-        replies = index.execute(b=f"INDEX|x|\nINDEX|{CHAIN - 2}|{CHAIN - 3}{',x' * (number % 2)}\n", c="QUERY|0|\n")
-        if len(replies) == 1:
+        responses = index.execute(b=f"INDEX|x|\nINDEX|{CHAIN - 2}|{CHAIN - 3}{',x' * (number % 2)}\n", c="QUERY|0|\n")
+        if len(responses) == 1:
             break
     else:
         raise AssertionError("the search is restarted without end")
-    assert replies == [("c", "QUERY|0|\n", "OK\n")]
+    assert responses == [("c", "QUERY|0|\n", "OK\n")]
     assert [(client, answers) for client, _, answers in index.complete()] == [("a", "FAIL\n"), ("b", "OK\nOK\n")]
 
 
@@ -161,11 +161,11 @@ def test_a_search_looks_up_many_names_in_slices() -> None:
     index = Index(slice_visits=2)
     names = ",".join(map(str, range(1, CHAIN)))
     assert index.execute(a=f"INDEX|0|{names}\n") == []
-    slices, replies = 0, []
+    slices, responses = 0, []
     while index.wakeup.is_set:
-        replies = index.index.completed()
+        responses = index.index.completed()
         slices += 1
-    assert [answers for _, _, answers in replies] == ["FAIL\n"]
+    assert [answers for _, _, answers in responses] == ["FAIL\n"]
     assert slices > CHAIN / 2
 
 
@@ -207,8 +207,8 @@ def test_the_same_question_is_answered_for_all_clients_at_once() -> None:
 def test_a_roll_back_disconnects_the_clients_with_changes_and_keeps_the_parked_ones() -> None:
     index = Index()
     index.refuse_commits()
-    replies = index.execute(a=f"QUERY|x|\n{CLOSING}", b="INDEX|x|\n", c=f"INDEX|y|\n{CLOSING}", d="QUERY|x|\n")
-    assert [(client, answers) for client, _, answers in replies] == [("b", None), ("c", None), ("d", "FAIL\n")]
+    responses = index.execute(a=f"QUERY|x|\n{CLOSING}", b="INDEX|x|\n", c=f"INDEX|y|\n{CLOSING}", d="QUERY|x|\n")
+    assert [(client, answers) for client, _, answers in responses] == [("b", None), ("c", None), ("d", "FAIL\n")]
     assert [answers for _, _, answers in index.complete()] == ["FAIL\nFAIL\n"]
     assert contents_of(index.graph) == contents_of(chain())
 
@@ -232,7 +232,7 @@ def test_a_roll_back_that_undoes_the_result_of_a_search_does_not_repeat_it_for_e
 
 @pytest.mark.parametrize("seed", range(20))
 def test_every_answer_is_correct_at_its_position(seed: int) -> None:
-    """The graph itself checks each answer against a naive index when it is applied."""
+    """The graph itself checks each response against a naive index when it is applied."""
     random = Random(seed)
     index = Index(slice_visits=random.choice((1, 3, 10)))
     names = [str(number) for number in range(0, CHAIN, 4)]
@@ -253,11 +253,11 @@ def test_every_answer_is_correct_at_its_position(seed: int) -> None:
                     random.choice((f"INDEX|{name}|{','.join(random.sample(names, 2))}\n", f"REMOVE|{name}|\n"))
                     for name in random.sample(names, 2)
                 )
-        replies = index.execute(**requests)
+        responses = index.execute(**requests)
         parked |= requests
         if index.wakeup.is_set and random.random() < 0.8:
-            replies += index.index.completed()
-        for client, lines, answers in replies:
+            responses += index.index.completed()
+        for client, lines, answers in responses:
             assert parked.pop(client) == lines
             assert answers is None or answers.count("\n") == 2
         assert index.wakeup.is_set == bool(parked)

@@ -1,4 +1,4 @@
-"""Time-outs of incomplete lines, of idle clients and of answers that are not read."""
+"""Time-outs of incomplete lines, of idle clients and of responses that are not read."""
 
 from collections.abc import Sequence
 
@@ -152,7 +152,7 @@ def test_a_client_that_does_not_read_its_answers_is_idle() -> None:
         assert loop.statistics.connections_closed == {CloseReason.IDLE: 1}
 
 
-# Unread answers
+# Unread responses
 
 
 def test_further_requests_do_not_extend_the_time_to_read_answers() -> None:

@@ -1,4 +1,4 @@
-"""Clients whose replies come in a later turn: they are parked until then."""
+"""Clients whose responses come in a later turn: they are parked until then."""
 
 import contextlib
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def loop(index: DeferredIndex) -> Iterator[Loop]:
         yield each
 
 
-def test_a_deferred_reply_is_sent_when_it_is_complete(loop: Loop, index: DeferredIndex) -> None:
+def test_a_deferred_response_is_sent_when_it_is_complete(loop: Loop, index: DeferredIndex) -> None:
     peer = loop.connect()
     peer.send(QUERY)
     loop.turn(3)
@@ -51,7 +51,7 @@ def test_a_parked_client_is_not_read_and_causes_no_turns(loop: Loop, index: Defe
     assert index.executed == [QUERY.decode(), QUERY.decode() * 2]
 
 
-def test_a_client_that_waits_for_its_reply_is_not_registered_again(loop: Loop, index: DeferredIndex) -> None:
+def test_a_client_that_waits_for_its_response_is_not_registered_again(loop: Loop, index: DeferredIndex) -> None:
     peer = loop.connect()
     registrations = loop.selector.registration_count
     for _ in range(3):
@@ -63,10 +63,10 @@ def test_a_client_that_waits_for_its_reply_is_not_registered_again(loop: Loop, i
     assert loop.selector.registration_count == registrations
 
 
-def test_the_replies_of_one_client_do_not_wait_for_those_of_another(loop: Loop, index: DeferredIndex) -> None:
+def test_the_responses_of_one_client_do_not_wait_for_those_of_another(loop: Loop, index: DeferredIndex) -> None:
     slow, fast = loop.connect(), loop.connect()
     assert loop.exchange(slow) == b""
-    index.replies_at_once = True
+    index.responses_at_once = True
     assert loop.exchange(fast) == OK
     assert slow.received() == b""
 
@@ -85,7 +85,7 @@ def test_queued_lines_of_a_parked_client_follow_in_order(index: DeferredIndex) -
         assert peer.received() == OK * 3
 
 
-def test_the_reply_to_a_client_that_has_disconnected_is_dropped(loop: Loop, index: DeferredIndex) -> None:
+def test_the_response_to_a_client_that_has_disconnected_is_dropped(loop: Loop, index: DeferredIndex) -> None:
     gone, other = loop.connect(), loop.connect()
     for peer in (gone, other):
         peer.send(QUERY)
@@ -98,7 +98,7 @@ def test_the_reply_to_a_client_that_has_disconnected_is_dropped(loop: Loop, inde
     assert loop.statistics.connections_now == 1
 
 
-def test_a_reply_of_none_disconnects_the_client(loop: Loop, index: DeferredIndex) -> None:
+def test_a_response_of_none_disconnects_the_client(loop: Loop, index: DeferredIndex) -> None:
     peer = loop.connect()
     peer.send(QUERY)
     loop.turn()
@@ -112,11 +112,11 @@ def test_a_client_that_is_writable_in_the_turn_in_which_it_is_disconnected_is_ig
     loop: Loop, index: DeferredIndex
 ) -> None:
     peer = loop.connect(send_buffer_bytes=1)
-    index.replies_at_once = True
+    index.responses_at_once = True
     for _ in range(20):
         peer.send(QUERY * 100)
         loop.turn()
-    index.replies_at_once = False
+    index.responses_at_once = False
     peer.send(QUERY)
     loop.turn()
     index.disconnect()
@@ -126,7 +126,7 @@ def test_a_client_that_is_writable_in_the_turn_in_which_it_is_disconnected_is_ig
     assert loop.statistics.connections_now == 0
 
 
-def test_a_client_is_idle_from_its_reply_on_and_not_while_it_is_parked(index: DeferredIndex) -> None:
+def test_a_client_is_idle_from_its_response_on_and_not_while_it_is_parked(index: DeferredIndex) -> None:
     with Loop(Limits(idle_seconds_max=5.0), index=index) as loop:
         peer = loop.connect()
         peer.send(QUERY)
@@ -151,14 +151,14 @@ def test_an_incomplete_line_is_not_timed_while_its_client_is_parked(index: Defer
         index.complete()
         loop.turn()
         assert peer.received() == OK
-        index.replies_at_once = True
+        index.responses_at_once = True
         peer.send(b"|a|\n")
         loop.turn(2)
         assert peer.received() == OK
 
 
 @pytest.mark.parametrize("sends_more", [False, True])
-def test_a_shutdown_waits_for_the_replies_to_all_that_a_parked_client_has_sent(
+def test_a_shutdown_waits_for_the_responses_to_all_that_a_parked_client_has_sent(
     loop: Loop, index: DeferredIndex, sends_more: bool
 ) -> None:
     peer = loop.connect()
@@ -177,7 +177,7 @@ def test_a_shutdown_waits_for_the_replies_to_all_that_a_parked_client_has_sent(
     assert peer.has_ended()
 
 
-def test_a_missing_reply_delays_a_shutdown_until_its_deadline(index: DeferredIndex) -> None:
+def test_a_missing_response_delays_a_shutdown_until_its_deadline(index: DeferredIndex) -> None:
     with Loop(Limits(drain_seconds_max=10.0), index=index) as loop:
         peer = loop.connect()
         peer.send(QUERY)

@@ -26,7 +26,7 @@ def test_a_client_that_does_not_read_its_answers_is_not_read_and_costs_no_turns(
             loop.turn()
         assert answers == b"ERROR\n" * 10_000
         loop.turn()
-        assert loop.selector.ready_count == 0, "a client without unsent answers is not watched for writing"
+        assert loop.selector.ready_count == 0, "a client without unsent responses is not watched for writing"
         assert loop.exchange(hostile) == ANSWER
 
 
@@ -37,7 +37,7 @@ def test_a_client_above_the_hard_limit_of_unsent_answers_is_disconnected(caplog:
         hostile.send(b"\n" * 10_000)
         loop.turn(4)
         assert hostile.has_ended()
-        assert "24,000 bytes of answers are unsent" in caplog.text
+        assert "24,000 bytes of responses are unsent" in caplog.text
         assert loop.exchange(healthy) == ANSWER
 
 

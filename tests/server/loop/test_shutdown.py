@@ -191,7 +191,7 @@ def test_a_client_that_does_not_read_delays_the_shutdown_until_its_deadline(capl
         loop.run_until_stopped()
         assert loop.clock.now == 1_010.0
         assert max(loop.selector.timeouts) == 4.0
-        assert "clients that did not get all answers within 10 s: 1" in caplog.text
+        assert "clients that did not get all responses within 10 s: 1" in caplog.text
 
 
 def test_a_client_that_sends_without_pause_is_answered_up_to_a_limit() -> None:
@@ -217,7 +217,7 @@ def test_a_client_that_sends_without_pause_is_answered_up_to_a_limit() -> None:
 
 
 def lingering_client(loop: Loop) -> Peer:
-    """Return a client that has read all its answers and their end during a shutdown, and has not closed."""
+    """Return a client that has read all its responses and their end during a shutdown, and has not closed."""
     peer = loop.connect_with_unsent_answers(2_000)
     loop.signal()
     loop.turn(3)

@@ -248,7 +248,7 @@ def test_the_loop_sleeps_while_nothing_can_be_sent(files: CertificateFiles) -> N
 # Ends
 
 
-def test_a_close_notify_together_with_a_request_is_answered_with_the_reply_and_close_notify(wire: Wire) -> None:
+def test_a_close_notify_together_with_a_request_is_answered_with_the_response_and_close_notify(wire: Wire) -> None:
     wire.shake_hands()
     wire.send(wire.peer.encrypt(QUERY) + wire.peer.encrypted_end())
     wire.loop.turn(2)
@@ -264,7 +264,7 @@ def test_a_later_close_notify_is_answered_with_close_notify(wire: Wire) -> None:
     assert wire.received() == (ANSWER, True)
 
 
-def test_a_close_notify_under_backpressure_is_answered_after_all_replies(
+def test_a_close_notify_under_backpressure_is_answered_after_all_responses(
     files: CertificateFiles,
 ) -> None:
     count = 30_000

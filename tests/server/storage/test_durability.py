@@ -216,7 +216,7 @@ def test_no_space_left(path: Path) -> None:
 
 
 def test_many_clients_and_no_space_left(path: Path) -> None:
-    """Queries are answered; a client that requests a change is disconnected, and never gets a wrong answer."""
+    """Queries are answered; a client that requests a change is disconnected, and never gets a wrong response."""
     with ServerProcess("--data-dir", str(path)) as server, connected(server, 20) as readers:
         assert readers[0].ask("INDEX|base|") == ["OK"]
         set_file_size_limit(server, len((path / "journal-1").read_bytes().rstrip(b"\0")) + 10)

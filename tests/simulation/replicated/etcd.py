@@ -307,7 +307,7 @@ class SimulatedClient:
     def _time_out(self, ticket: Ticket) -> None:
         if ticket in self._open:
             self._member = self._other(self._member)
-            self.complete(ticket, Failure(ErrorCode.TIMED_OUT, "no answer"))
+            self.complete(ticket, Failure(ErrorCode.TIMED_OUT, "no response"))
 
     def has_open(self, ticket: Ticket) -> bool:
         return ticket in self._open

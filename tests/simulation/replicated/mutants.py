@@ -134,7 +134,7 @@ def _answers_to_foreign_entries() -> Any:
             original(self, [kv])
             if is_foreign and sent is not None and sent.requests:
                 (client, lines), *sent.requests = sent.requests
-                self._replies.append((client, lines, "OK\n" * lines.count("\n")))
+                self._responses.append((client, lines, "OK\n" * lines.count("\n")))
 
     original = ReplicatedIndex._apply
     return patch.object(ReplicatedIndex, "_apply", apply)
@@ -176,7 +176,7 @@ def _answer_before_delivery() -> Any:
         if entry.requests:
             index: ReplicatedIndex[Any] = self._calls.index  # type: ignore[attr-defined]  # set below
             answers = index.graph.copy().apply_batches([lines for _, lines in entry.requests])
-            index._replies += index._with_answers(entry.requests, answers)
+            index._responses += index._with_answers(entry.requests, answers)
             entry.requests = ()
 
     def join(self: ReplicatedIndex[Any]) -> None:
@@ -266,7 +266,7 @@ def _compacted_watch_goes_on() -> Any:
 
 
 def _requests_wait_for_ever() -> Any:
-    """A request without an answer is never given up."""
+    """A request without a response is never given up."""
     return patch.object(Appender, "expired", lambda _self, _now: iter(()))
 
 

@@ -20,7 +20,7 @@ CHUNK_BYTES: Final = 48
 
 @dataclass(eq=False)
 class Client:
-    """A client of a node: it has sent one batch at most, and waits for the answers."""
+    """A client of a node: it has sent one batch at most, and waits for the responses."""
 
     connected_to: "Node"
     waits_for: Batch | None = None
@@ -238,12 +238,12 @@ class Node:
         self._is_awake = False
         if self.index is None or self._is_paused:
             return
-        self._reply(self.index.completed())
+        self._response(self.index.completed())
         requests, self._requests = self._requests, []
         if requests:
             for _, batch in requests:
                 batch.executed_at = self._schedule.now
-            self._reply(self.index.execute([(client, batch.text) for client, batch in requests]))
+            self._response(self.index.execute([(client, batch.text) for client, batch in requests]))
 
     def _tick(self, life: int) -> None:
         if self.index is None or self._is_paused or self._life != life:
@@ -255,18 +255,18 @@ class Node:
                 assert waited < self._answer_seconds_max + 1, f"a client waits for {waited} s"
         self._schedule.after(TICK_SECONDS, partial(self._tick, life))
 
-    def _reply(self, replies: list[tuple[Client, str, str | None]]) -> None:
+    def _response(self, responses: list[tuple[Client, str, str | None]]) -> None:
         index = self.index
         assert index is not None
         revision = index.status.applied_revision
         if revision != self._checked:
             self._oracle.check_state(index.graph, revision)
             self._checked = revision
-        for client, lines, answers in replies:
+        for client, lines, answers in responses:
             batch = client.waits_for
             if batch is None:
                 continue  # disconnected meanwhile
-            assert lines == batch.text, f"batch {batch.number} got the answers to {lines!r}"
+            assert lines == batch.text, f"batch {batch.number} got the responses to {lines!r}"
             assert answers is not None or not batch.is_after_faults, f"batch {batch.number} was not answered"
             if answers is None:
                 self._disconnect(client)

@@ -59,7 +59,7 @@ class Oracle:
         """The state after each entry."""
         self.batches: dict[int, Batch] = {}
         self._expected: dict[int, tuple[int, str]] = {}
-        """The revision of each batch in the log, and its answers."""
+        """The revision of each batch in the log, and its responses."""
         self.late_duplicates = 0
         self.answered = 0
         self.compactions = 0
@@ -111,7 +111,7 @@ class Oracle:
     # Answers
 
     def change_answered(self, batch: Batch, answers: str) -> int:
-        """Check the answers to a batch with changes; return the revision of its entry."""
+        """Check the responses to a batch with changes; return the revision of its entry."""
         assert batch.number in self._expected, f"batch {batch.number} was answered and is not in the log"
         revision, expected = self._expected[batch.number]
         assert answers == expected, f"batch {batch.number} at {revision}: expected {expected!r}, got {answers!r}"
@@ -119,7 +119,7 @@ class Oracle:
         return revision
 
     def queries_answered(self, batch: Batch, answers: str, revision: int, *, at_least: int) -> None:
-        """Check the answers of a node that has applied the log up to ``revision``."""
+        """Check the responses of a node that has applied the log up to ``revision``."""
         assert revision >= at_least, (
             f"batch {batch.number} was answered at revision {revision}, after {at_least} was acknowledged"
         )

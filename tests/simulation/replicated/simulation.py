@@ -50,7 +50,7 @@ class Simulation:
         self._think_seconds = random.choice((0.05, 0.2, 0.6))
         self._is_compacted_often = random.random() < 0.5
         self.unknown = 0
-        """Connections that ended before the answer."""
+        """Connections that ended before the response."""
 
     def run(self) -> None:
         schedule = self.schedule

@@ -98,7 +98,7 @@ def _replication_values(replication: Replication) -> Iterator[_Value]:
     yield _G, "scoop_replication_pending", "Clients that wait for etcd.", replication.pending
     yield _G, "scoop_compactor", "1 on the node that decides about compactions.", replication.is_compactor
     yield _G, "scoop_replication_log_bytes", "Size of the entries since the snapshot.", replication.log_bytes
-    yield _C, "scoop_replication_timeouts", "Requests without an answer in time.", figures.expired
+    yield _C, "scoop_replication_timeouts", "Requests without a response in time.", figures.expired
     yield _C, "scoop_replication_late_duplicates", "Entries that were ignored.", figures.late_duplicates
 
 

@@ -33,7 +33,7 @@ from scoop_server.index.replicated.replica import Replica
 _TICK_SECONDS: Final = 0.05
 
 _SILENT_SECONDS_MAX: Final = 10.0
-"""The time-out of a command that gets no answer from etcd."""
+"""The time-out of a command that gets no response from etcd."""
 
 _HOPELESS: Final = {
     *(ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, ErrorCode.INVALID),

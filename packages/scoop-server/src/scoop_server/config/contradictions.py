@@ -47,7 +47,7 @@ def contradictions(settings: Settings, sources: Mapping[str, str], flags: Contai
     if limits.output_bytes_max < least:
         yield (
             f"max_output ({sources['max_output']}): expected at least {least}, got {limits.output_bytes_max}; it must "
-            f"hold output_high_water ({sources['output_high_water']}) and the answers to one read, "
+            f"hold output_high_water ({sources['output_high_water']}) and the responses to one read, "
             f"{_ANSWER_BYTES_MAX} times max_read ({sources['max_read']})"
         )
 

@@ -63,7 +63,7 @@ class Limits:
     accepts_per_turn_max: int = _limit(
         256, integer(1, _COUNT_MAX), "max_accepts", "most connections accepted in one turn"
     )
-    """Bounded, so that a flood of connections does not delay the answers to the other clients."""
+    """Bounded, so that a flood of connections does not delay the responses to the other clients."""
 
     read_bytes_max: int = _limit(
         64 * KIB, size(1, _READ_BYTES_MAX), "max_read", "most bytes read from one client in one turn"
@@ -75,22 +75,25 @@ class Limits:
         MIB,
         size(0, _BUFFER_BYTES_MAX),
         "output_high_water",
-        "unsent answers of one client above which it is no longer read",
+        "unsent responses of one client above which it is no longer read",
     )
-    """Backpressure: the answers to a full read fit below it, so it only stops a client that does not read."""
+    """Backpressure: the responses to a full read fit below it, so it only stops a client that does not read."""
 
     output_bytes_max: int = _limit(
         16 * MIB,
         size(0, _BUFFER_BYTES_MAX),
         "max_output",
-        "unsent answers of one client above which it is disconnected",
+        "unsent responses of one client above which it is disconnected",
     )
     """Reading stops long before, so only a defect of the server could exceed it; then it protects the memory."""
 
     output_seconds_max: float = _limit(
-        60.0, duration(), "output_timeout", "disconnect a client that accepts none of its unsent answers for this long"
+        60.0,
+        duration(),
+        "output_timeout",
+        "disconnect a client that accepts none of its unsent responses for this long",
     )
-    """A network that recovers is rarely silent for a minute, and unsent answers occupy memory."""
+    """A network that recovers is rarely silent for a minute, and unsent responses occupy memory."""
 
     incomplete_line_seconds_max: float = _limit(
         30.0, duration(), "line_timeout", "disconnect a client that does not complete a message for this long"
@@ -106,9 +109,9 @@ class Limits:
     """Disabled, because an idle connection costs next to nothing."""
 
     drain_seconds_max: float = _limit(
-        10.0, duration(), "drain_timeout", "longest wait of a shutdown for clients that do not accept their answers"
+        10.0, duration(), "drain_timeout", "longest wait of a shutdown for clients that do not accept their responses"
     )
-    """Longer than any client needs that reads its answers, and shorter than service managers wait."""
+    """Longer than any client needs that reads its responses, and shorter than service managers wait."""
 
     handshake_seconds_max: float = option(
         10.0,
@@ -165,7 +168,7 @@ class Limits:
     that had arrived is read, and a client that sends without pause is cut off."""
 
     linger_seconds_max: float = 1.0
-    """Time that a client with all its answers has to close its side."""
+    """Time that a client with all its responses has to close its side."""
 
     handover_seconds_max: float = 5.0
     """Time that a server with a successor waits for the first request of clients that have just connected. A slow

@@ -59,7 +59,7 @@ class Settings:
         Fsync.ALWAYS,
         member("WHEN", Fsync),
         Group.DATA,
-        "when an acknowledged change is synced to disk: always (before the answer), everysec (within a second) or "
+        "when an acknowledged change is synced to disk: always (before the response), everysec (within a second) or "
         "never (left to the operating system)",
     )
     reject_cycles: bool = option(
@@ -78,7 +78,7 @@ class Settings:
     log_format: str = option(
         "text", choice("FORMAT", LOG_FORMATS), Group.LOGGING, "format of the log: text, or json, one object per line"
     )
-    access_log: bool = option(False, SWITCH, Group.LOGGING, "log each request with its client and its answer")
+    access_log: bool = option(False, SWITCH, Group.LOGGING, "log each request with its client and its response")
     limits: Limits = field(default_factory=Limits)
     replication: Replication = field(default_factory=Replication)
 

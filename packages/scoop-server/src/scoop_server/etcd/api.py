@@ -31,9 +31,9 @@ class ErrorCode(enum.Enum):
     """The reasons of failures that a node tells apart."""
 
     UNAVAILABLE = "unavailable"
-    """No connection, no leader, a change of the leader, or an answer that was lost."""
+    """No connection, no leader, a change of the leader, or a response that was lost."""
     TIMED_OUT = "timed out"
-    """No answer within the time-out of the client."""
+    """No response within the time-out of the client."""
     COMPACTED = "compacted"
     """The requested revision has been compacted."""
     NO_SPACE = "no space"

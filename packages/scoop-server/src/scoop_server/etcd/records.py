@@ -96,7 +96,7 @@ def _encode(fields: Mapping[str, object]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The rules that decide the answer to a request, and so must be the same for all nodes."""
+    """The rules that decide the response to a request, and so must be the same for all nodes."""
 
     reject_cycles: bool
     line_bytes_max: int

@@ -48,7 +48,7 @@ class LocalIndex(Generic[ClientT]):
         self._changes = Changes()
 
     def execute(self, requests: Sequence[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
-        """Apply and commit the requests of one turn; return a reply to each, in order."""
+        """Apply and commit the requests of one turn; return a response to each, in order."""
         changes, tally = self._changes, self._meter.tally
         if len(requests) == 1:  # the most common turn of all if there are few clients
             client, lines = requests[0]
@@ -72,20 +72,20 @@ class LocalIndex(Generic[ClientT]):
     def _roll_back(
         self, requests: Sequence[tuple[ClientT, str]], changes: Changes
     ) -> list[tuple[ClientT, str, str | None]]:
-        """Undo the turn's changes, which were not committed; return the replies that are correct without them.
+        """Undo the turn's changes, which were not committed; return the responses that are correct without them.
 
         Each client's lines are answered again, alone, by the graph as it was before the turn. A client that would
-        change it is disconnected, because its change can be neither confirmed nor denied; the answers to the
+        change it is disconnected, because its change can be neither confirmed nor denied; the responses to the
         others reflect nothing that was undone.
         """
         self._graph.undo(changes)
-        replies: list[tuple[ClientT, str, str | None]] = []
+        responses: list[tuple[ClientT, str, str | None]] = []
         for client, lines in requests:
             refused = Changes()
             answers = self._graph.apply_lines(lines, refused)
             self._graph.undo(refused)
-            replies.append((client, lines, None if refused else answers))
-        return replies
+            responses.append((client, lines, None if refused else answers))
+        return responses
 
     @property
     def write_delay(self) -> float:
@@ -93,7 +93,7 @@ class LocalIndex(Generic[ClientT]):
         return self._store.commit_delay
 
     def completed(self) -> list[tuple[ClientT, str, str | None]]:
-        """Return nothing: :meth:`execute` returns every reply."""
+        """Return nothing: :meth:`execute` returns every response."""
         return []
 
     def fileno(self) -> int | None:

@@ -77,7 +77,7 @@ class _Work(Generic[ClientT]):
     client: ClientT
     lines: str
     rest: str
-    """The lines that have no answer yet."""
+    """The lines that have no response yet."""
     answers: str = ""
     search: CycleSearch | None = None
     """The search that the first of ``rest`` waits for."""
@@ -138,7 +138,7 @@ class SlicedIndex(LocalIndex[ClientT]):
         graph.apply_lines_within(0, "")  # makes the order, which takes long, before the first client waits for it
 
     def execute(self, requests: Sequence[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
-        """Apply and commit the requests of one turn; return the replies of those that need no long search."""
+        """Apply and commit the requests of one turn; return the responses of those that need no long search."""
         works = [_Work(client, lines, lines) for client, lines in requests]
         if self._is_holding:
             self._held += [work for work in works if _may_change(work.lines)]
@@ -146,7 +146,7 @@ class SlicedIndex(LocalIndex[ClientT]):
         return self._run(works)
 
     def completed(self) -> list[tuple[ClientT, str, str | None]]:
-        """Do the next slice; return the replies of the requests that are complete with it."""
+        """Do the next slice; return the responses of the requests that are complete with it."""
         if self._held and not self._is_holding:
             return self._run(self._take_held())
         if self._active is None and self._waiting:
@@ -197,7 +197,7 @@ class SlicedIndex(LocalIndex[ClientT]):
             self._costs[client] = self._costs.get(client, self._lowest_cost) + visits
 
     def _run(self, works: Sequence[_Work[ClientT]]) -> list[tuple[ClientT, str, str | None]]:
-        """Apply and commit the rest of each work, within a slice; return the replies, and park what needs more."""
+        """Apply and commit the rest of each work, within a slice; return the responses, and park what needs more."""
         visits, changes, tally = self._slice_visits // (len(works) or 1), self._changes, self._meter.tally
         parts: list[PartialAnswers | None] = []
         counts = [0]
@@ -209,19 +209,19 @@ class SlicedIndex(LocalIndex[ClientT]):
             # are undone as well: in slices, they would be repeated for as long as nothing can be stored.
             budgets = [_UNLIMITED_VISITS if after > before else visits for before, after in pairwise(counts)]
             parts = [self._answer_unchanged(work, budget) for work, budget in zip(works, budgets, strict=True)]
-        replies: list[tuple[ClientT, str, str | None]] = []
+        responses: list[tuple[ClientT, str, str | None]] = []
         for work, part in zip(works, parts, strict=True):
             if part is None:
-                replies.append((work.client, work.lines, None))
+                responses.append((work.client, work.lines, None))
                 continue
             self._charge(work.client, part.cost)
             work.answers += part.answers
             if part.search is None:
-                replies.append((work.client, work.lines, work.answers))
+                responses.append((work.client, work.lines, work.answers))
             else:
                 self._park(work, part)
         self._update_wakeup()
-        return replies
+        return responses
 
     def _park(self, work: _Work[ClientT], part: PartialAnswers) -> None:
         """Try the search again with a whole slice, unless that has been done."""
@@ -244,7 +244,7 @@ class SlicedIndex(LocalIndex[ClientT]):
             changes.clear()
 
     def _answer_unchanged(self, work: _Work[ClientT], visits: int) -> PartialAnswers | None:
-        """Return the answers that are correct without any change; None if the work would change the graph.
+        """Return the responses that are correct without any change; None if the work would change the graph.
 
         See :meth:`LocalIndex._roll_back`.
         """

@@ -1,4 +1,4 @@
-"""One client: its stream, its incomplete line, the lines that wait for their turn, and its unsent answers."""
+"""One client: its stream, its incomplete line, the lines that wait for their turn, and its unsent responses."""
 
 import contextlib
 import enum
@@ -23,16 +23,16 @@ class Phase(enum.Enum):
     """The life of a client: OPEN, QUEUED and PARKED alternate; then FINISHING, LINGERING, CLOSED."""
 
     OPEN = enum.auto()
-    """Its requests are read, unless it has too many unsent answers."""
+    """Its requests are read, unless it has too many unsent responses."""
     QUEUED = enum.auto()
     """Complete lines wait for the next turn; nothing more is read until they have been executed."""
     PARKED = enum.auto()
-    """Its lines are with the index, which replies later; nothing more is read until then."""
+    """Its lines are with the index, which responses later; nothing more is read until then."""
     FINISHING = enum.auto()
-    """No more requests are read: at the end of its stream, or in a shutdown. Unsent answers are sent."""
+    """No more requests are read: at the end of its stream, or in a shutdown. Unsent responses are sent."""
     LINGERING = enum.auto()
-    """All answers are sent and the sending side is shut down. Input is discarded until the client closes, because
-    closing a socket over unread input resets the connection and may destroy the last answers."""
+    """All responses are sent and the sending side is shut down. Input is discarded until the client closes, because
+    closing a socket over unread input resets the connection and may destroy the last responses."""
     CLOSED = enum.auto()
 
 
@@ -67,12 +67,12 @@ class Client:
     drain_turns: int = 0
     """Turns of a shutdown in which more input arrived."""
     last_active: float = field(init=False)
-    """The time at which it last sent something or accepted an answer."""
+    """The time at which it last sent something or accepted a response."""
     _recv: Callable[[int], bytes] = field(init=False)
     _send: Callable[[bytes | bytearray], int] = field(init=False)
     _unsent: bytearray = field(default_factory=bytearray)
     _accepted_late_at: float | None = None
-    """The time at which it last accepted some of its unsent answers, or these began; None if nothing is unsent."""
+    """The time at which it last accepted some of its unsent responses, or these began; None if nothing is unsent."""
     _line_number: int = 0
     _line_started: float = 0.0
     """The time at which the line ``_line_number`` began to arrive; meaningful while a line is incomplete."""
@@ -127,11 +127,11 @@ class Client:
         return bool(lines)
 
     def park(self) -> None:
-        """Wait for the index to reply."""
+        """Wait for the index to response."""
         self.phase = Phase.PARKED
 
     def unpark(self) -> None:
-        """Continue after the index has replied."""
+        """Continue after the index has answered."""
         self.phase = Phase.QUEUED if self.queued_lines else Phase.OPEN
 
     def discard(self) -> bool:
@@ -143,7 +143,7 @@ class Client:
     # Output
 
     def send(self, answers: str) -> bool:
-        """Send unsent answers and then ``answers``, as much as the peer accepts now; keep the rest.
+        """Send unsent responses and then ``answers``, as much as the peer accepts now; keep the rest.
 
         Returns whether nothing else is to be done: the client is open and nothing is unsent. Raises OSError if the
         connection is broken or too much is unsent.
@@ -170,11 +170,11 @@ class Client:
                 del self._unsent[:count]
                 self._accepted_late_at = self.last_active if self._unsent else None
         if len(self._unsent) > self._limits.output_bytes_max:
-            raise ConnectionAbortedError(f"{len(self._unsent):,} bytes of answers are unsent")
+            raise ConnectionAbortedError(f"{len(self._unsent):,} bytes of responses are unsent")
         return not self._unsent and self.phase is Phase.OPEN
 
     def linger(self) -> None:
-        """Shut down the sending side, after the last answer.
+        """Shut down the sending side, after the last response.
 
         Raises BlockingIOError if that must be retried when the stream is writable, OSError if it is broken.
         """
@@ -191,7 +191,7 @@ class Client:
 
     @property
     def reads_requests(self) -> bool:
-        """Return whether its requests are read now: it is open and accepts its answers (backpressure)."""
+        """Return whether its requests are read now: it is open and accepts its responses (backpressure)."""
         return self.phase is _OPEN and len(self._unsent) <= self._limits.output_bytes_high_water
 
     @property

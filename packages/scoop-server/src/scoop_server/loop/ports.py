@@ -11,33 +11,33 @@ ClientT = TypeVar("ClientT")
 Request = tuple[ClientT, str]
 """A client, and one or more complete lines from it, each with its newline."""
 
-Reply = tuple[ClientT, str, str | None]
-"""A client, its lines, and their answers in one text; None instead means: disconnect the client without an answer."""
+Response = tuple[ClientT, str, str | None]
+"""A client, its lines, and their responses in one text; None instead of these disconnects the client without one."""
 
 
 class Index(Protocol[ClientT]):
     """The owner of the graph: it answers requests, now or later.
 
     A client whose lines are under way is parked: none of its later lines is passed to :meth:`execute` before its
-    reply has been returned.
+    response has been returned.
     """
 
-    def execute(self, requests: Sequence[Request[ClientT]]) -> Sequence[Reply[ClientT]]:
-        """Execute the requests of one turn; return the replies that may be sent now.
+    def execute(self, requests: Sequence[Request[ClientT]]) -> Sequence[Response[ClientT]]:
+        """Execute the requests of one turn; return the responses that may be sent now.
 
-        Every change that a returned reply reports is as durable as the sync policy requires. A request without a
-        reply here gets its reply from :meth:`completed`.
+        Every change that a returned response reports is as durable as the sync policy requires. A request without a
+        response here gets its response from :meth:`completed`.
         """
 
-    def completed(self) -> Sequence[Reply[ClientT]]:
-        """Return replies to requests of earlier turns. Called when :meth:`fileno` is readable."""
+    def completed(self) -> Sequence[Response[ClientT]]:
+        """Return responses to requests of earlier turns. Called when :meth:`fileno` is readable."""
 
     @property
     def write_delay(self) -> float:
         """Seconds for which a client that has sent changes is not read, so that the index can catch up."""
 
     def fileno(self) -> int | None:
-        """Return a descriptor that is readable while :meth:`completed` has replies; None if there never are any."""
+        """Return a descriptor that is readable while :meth:`completed` has responses; None if there never are any."""
 
 
 class Stream(Protocol):

@@ -1,8 +1,8 @@
 """The event loop: one thread, one selector, turn after turn.
 
 A turn **selects** what is ready, **reads** each ready client once, **executes** all complete lines in one call to the
-index, and **sends** the replies. The index returns a reply only when what it reports is durable, so no answer leaves
-before its change is safe, and one commit serves all clients of a turn.
+index, and **sends** the responses. The index returns a response only when what it reports is durable, so none
+leaves before its change is safe, and one commit serves all clients of a turn.
 """
 
 import logging
@@ -19,11 +19,11 @@ from scoop_server.loop.clients import Clients
 from scoop_server.loop.context import Context
 from scoop_server.loop.handshakes import Handshakes
 from scoop_server.loop.intake import Intake
-from scoop_server.loop.ports import Index, Listener, Reply, Request
+from scoop_server.loop.ports import Index, Listener, Request, Response
 from scoop_server.loop.shutdown import Lifecycle, Shutdown
 from scoop_server.loop.timers import Timers
 from scoop_server.screening import has_change
-from scoop_server.telemetry.logs import RepeatLimit, access_log, log_replies
+from scoop_server.telemetry.logs import RepeatLimit, access_log, log_responses
 from scoop_server.telemetry.meter import Meter
 from scoop_server.telemetry.statistics import CloseReason, Statistics
 
@@ -67,7 +67,7 @@ class Server:
         self._shutdown = Shutdown(context, self._clients, self._acceptor, self._handshakes, has_successor=has_successor)
         self._intake = Intake(context, self._clients)
         self._has_completed = False
-        """True if the index has replies to requests of earlier turns."""
+        """True if the index has responses to requests of earlier turns."""
         self._write_delay = 0.0
         """The delay that the index asked for at the last tick."""
         self._logs_requests = access_log.isEnabledFor(logging.INFO)
@@ -115,14 +115,14 @@ class Server:
         requests, others = intake.read(events)
         cpu_started = self._cpu_clock() if intake.is_busy else 0.0
         completed = self._take_completed() if self._has_completed else ()
-        replies: Sequence[Reply[Client]] = self._index.execute(requests) if requests else ()
-        if len(replies) < len(requests):
-            self._park(requests, replies)
+        responses: Sequence[Response[Client]] = self._index.execute(requests) if requests else ()
+        if len(responses) < len(requests):
+            self._park(requests, responses)
         if completed:
-            replies = [*completed, *replies]
-        self._send(replies)
+            responses = [*completed, *responses]
+        self._send(responses)
         if self._write_delay:
-            self._delay_writers(replies)
+            self._delay_writers(responses)
         if others:
             self._flush(others)
         if started >= timers.due:
@@ -133,23 +133,23 @@ class Server:
             intake.adapt(self._cpu_clock() - cpu_started)
         self._meter.turn_ended(started)
 
-    # Replies of the index
+    # Responses of the index
 
-    def _park(self, requests: Sequence[Request[Client]], replies: Sequence[Reply[Client]]) -> None:
-        """Park the clients whose requests have no reply yet."""
-        for client in {client for client, _ in requests}.difference(client for client, _, _ in replies):
+    def _park(self, requests: Sequence[Request[Client]], responses: Sequence[Response[Client]]) -> None:
+        """Park the clients whose requests have no response yet."""
+        for client in {client for client, _ in requests}.difference(client for client, _, _ in responses):
             client.park()
 
     def _note_completed(self) -> None:
         self._has_completed = True  # they are taken after the reads, when the turn's processor time is measured
 
-    def _take_completed(self) -> list[Reply[Client]]:
-        """Return the completed replies of clients that are still connected, and unpark these."""
+    def _take_completed(self) -> list[Response[Client]]:
+        """Return the completed responses of clients that are still connected, and unpark these."""
         self._has_completed = False
-        replies = [reply for reply in self._index.completed() if reply[0].phase is not Phase.CLOSED]
-        for client, _, _ in replies:
+        responses = [response for response in self._index.completed() if response[0].phase is not Phase.CLOSED]
+        for client, _, _ in responses:
             self._unpark(client)
-        return replies
+        return responses
 
     def _unpark(self, client: Client) -> None:
         client.unpark()
@@ -158,12 +158,12 @@ class Server:
         if client.phase is Phase.QUEUED:
             self._intake.queue[client] = None
 
-    def _send(self, replies: Sequence[Reply[Client]]) -> None:
+    def _send(self, responses: Sequence[Response[Client]]) -> None:
         now = self._timers.now
         clients = self._clients
         sent = 0
         has_errors = False
-        for client, _, answers in replies:
+        for client, _, answers in responses:
             if answers is None:
                 clients.close(client, "its changes cannot be stored", CloseReason.OUT_OF_SPACE)
                 continue
@@ -177,11 +177,11 @@ class Server:
                 clients.close(client, error)
         self._statistics.bytes_sent += sent
         if has_errors or self._logs_requests:
-            log_replies(replies, self._repeat_limit)
+            log_responses(responses, self._repeat_limit)
 
-    def _delay_writers(self, replies: Sequence[Reply[Client]]) -> None:
+    def _delay_writers(self, responses: Sequence[Response[Client]]) -> None:
         """Read the clients that sent changes again only after the delay that the index asks for."""
-        for client, lines, _ in replies:
+        for client, lines, _ in responses:
             if client.phase in (Phase.OPEN, Phase.QUEUED) and has_change(lines):
                 client.park()
                 self._timers.call_at(self._timers.now + self._write_delay, partial(self._resume, client))
@@ -192,14 +192,14 @@ class Server:
             self._update(client)
 
     def _flush(self, others: Sequence[Client]) -> None:
-        """Send unsent answers of clients that are ready without a request."""
+        """Send unsent responses of clients that are ready without a request."""
         for client in others:
-            if client.phase is not Phase.CLOSED:  # by the reply to a request of an earlier turn
+            if client.phase is not Phase.CLOSED:  # by the response to a request of an earlier turn
                 client.last_active = self._timers.now
                 self._update(client)
 
     def _update(self, client: Client) -> None:
-        """Send unsent answers, and watch the client for what it waits for."""
+        """Send unsent responses, and watch the client for what it waits for."""
         try:
             if not client.send("") or client.registered_events != EVENT_READ:
                 self._clients.update(client)

@@ -20,7 +20,7 @@ class Lifecycle(enum.Enum):
     HANDING_OVER = enum.auto()
     """A successor accepts new connections; clients that have just connected may still send their first request."""
     DRAINING = enum.auto()
-    """Received requests are answered, and each client is closed after its last answer."""
+    """Received requests are answered, and each client is closed after its last response."""
     STOPPED = enum.auto()
     """No client is left."""
 
@@ -85,7 +85,7 @@ class Shutdown:
     def _give_up(self) -> None:
         if self.state is Lifecycle.DRAINING and len(self._clients):
             log.warning(
-                "clients that did not get all answers within %(seconds)g s: %(clients)d",
+                "clients that did not get all responses within %(seconds)g s: %(clients)d",
                 {"clients": len(self._clients), "seconds": self._context.limits.drain_seconds_max},
             )
         self.state = Lifecycle.STOPPED

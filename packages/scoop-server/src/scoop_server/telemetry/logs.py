@@ -232,27 +232,27 @@ class Peer(Protocol):
         """The name of the client in the log."""
 
 
-def log_replies(replies: Iterable[tuple[Peer, str, str | None]], limit: RepeatLimit) -> None:
+def log_responses(responses: Iterable[tuple[Peer, str, str | None]], limit: RepeatLimit) -> None:
     """Log the requests of a turn, if the access log is on, and the reasons of errors, within ``limit``."""
-    answered = [(client, lines, answers) for client, lines, answers in replies if answers is not None]
+    answered = [(client, lines, answers) for client, lines, answers in responses if answers is not None]
     if access_log.isEnabledFor(logging.INFO):
         log_requests(answered)
     if log.isEnabledFor(logging.INFO):
         log_errors(answered, limit)
 
 
-def log_requests(replies: Iterable[tuple[Peer, str, str]]) -> None:
-    """Write the access log: one line per request in ``replies``, which are a client, its lines, and their answers."""
-    for client, lines, answers in replies:
+def log_requests(responses: Iterable[tuple[Peer, str, str]]) -> None:
+    """Write the access log: one line per request in ``responses``: a client, its lines, and their responses."""
+    for client, lines, answers in responses:
         for line, answer in zip(lines.split("\n"), answers.split(), strict=False):  # nothing follows the last newline
             request = _shortened(line) if line else _NOTHING_KEPT
             fields = {"peer": client.name, "response": answer, "request": request}
             access_log.info("%(peer)s %(response)s %(request)s", fields)
 
 
-def log_errors(replies: Iterable[tuple[Peer, str, str]], limit: RepeatLimit) -> None:
-    """Log, for each client in ``replies``, the first line that was answered ERROR and the reason, within ``limit``."""
-    for client, lines, answers in replies:
+def log_errors(responses: Iterable[tuple[Peer, str, str]], limit: RepeatLimit) -> None:
+    """Log, for each client in ``responses``, the first line answered ERROR and the reason, within ``limit``."""
+    for client, lines, answers in responses:
         errors = answers.count("ERROR")
         if errors:
             limit.log(

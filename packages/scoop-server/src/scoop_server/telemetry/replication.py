@@ -15,7 +15,7 @@ class ReplicationFigures:
         self.barrier_seconds = Histogram(COMMIT_SECONDS)
         """The linearizable reads of barriers."""
         self.expired: int = 0
-        """Requests without an answer in time."""
+        """Requests without a response in time."""
         self.late_duplicates: int = 0
         """Entries that were ignored."""
 
@@ -57,7 +57,7 @@ class Replication(Protocol):
 
     @property
     def pending(self) -> int:
-        """The number of clients whose requests have no answer yet."""
+        """The number of clients whose requests have no response yet."""
 
     @property
     def is_compactor(self) -> bool:

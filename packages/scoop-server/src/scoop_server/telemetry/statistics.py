@@ -33,7 +33,7 @@ class Stage(enum.StrEnum):
     SERVING = "serving"
     """Clients are served."""
     DRAINING = "draining"
-    """The last answers leave."""
+    """The last responses leave."""
     SAVING = "saving"
     """The index is being written; no client is left."""
 
@@ -54,7 +54,7 @@ class CloseReason(enum.StrEnum):
     INCOMPLETE_LINE = "incomplete_line"
     """A line was incomplete for too long."""
     UNREAD_OUTPUT = "unread_output"
-    """It took nothing of its answers for too long."""
+    """It took nothing of its responses for too long."""
     HTTP = "http"
     """Its first line was an HTTP request."""
     OUT_OF_SPACE = "out_of_space"
@@ -128,7 +128,7 @@ class Statistics:
         """Number of dependencies of all packages."""
         self.bytes_received = 0
         self.bytes_sent = 0
-        """Bytes of answers, including those that a client has not accepted yet."""
+        """Bytes of responses, including those that a client has not accepted yet."""
         self.turn_seconds = Histogram(TURN_SECONDS)
         self.commit_seconds = Histogram(COMMIT_SECONDS)
         self.commit_changes = Histogram(BATCH_CHANGES)

@@ -61,7 +61,7 @@ class Appender(Generic[ClientT]):
         self._is_started = False
         self.gathering: Final = Gathering(self.advance)
         self.pending: int = 0
-        """The number of requests without a reply. May be read in any thread."""
+        """The number of requests without a response. May be read in any thread."""
 
     @property
     def _call(self) -> Call | None:
@@ -137,7 +137,7 @@ class Appender(Generic[ClientT]):
         return self._end(entry)
 
     def skipped(self, seq: int) -> Sequence[tuple[ClientT, str]]:
-        """Return the requests of the entries up to ``seq``: they are in a snapshot, and their answers are unknown."""
+        """Return the requests of the entries up to ``seq``: they are in a snapshot, and their responses are unknown."""
         entry = self._sent
         return self._end(entry) if entry is not None and entry.seq <= seq else ()
 

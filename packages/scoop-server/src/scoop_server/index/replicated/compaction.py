@@ -142,7 +142,7 @@ class Compaction:
 
 
 def apply_entry(replica: Replica, keys: Keys, kv: KeyValue) -> None:
-    """Apply an entry of the log whose answers nobody needs; ignore a late duplicate."""
+    """Apply an entry of the log whose responses nobody needs; ignore a late duplicate."""
     node, seq = keys.parse_entry(kv.key)
     if replica.is_next(node, seq):
         replica.apply(node, seq, kv.mod_revision, (decode_entry(node, seq, kv.value),))

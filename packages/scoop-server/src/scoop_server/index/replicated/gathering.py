@@ -47,7 +47,7 @@ class Gathering:
         self.call_later(0.0, partial(self._start_timer, self._round))
 
     def _start_timer(self, number: int) -> None:
-        """Start the time of the wait now that the answers of this turn, which may have taken long, have been sent."""
+        """Start the time of the wait now that the responses of this turn, which may have taken long, have been sent."""
         if self._wanted and number == self._round and self.call_later is not None:
             self.call_later(GATHER_SECONDS, partial(self._time_out, number))
 

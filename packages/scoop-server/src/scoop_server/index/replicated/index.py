@@ -1,7 +1,7 @@
 """The index of several nodes: each applies the same entries of a log in etcd, in the same order.
 
 A change is appended to the log, and answered when the log delivers it, by the state that all entries before it have
-made. So every node decides alike, and no answer precedes its entry. A query is answered by the applied state, after
+made. So every node decides alike, and no response precedes its entry. A query is answered by the applied state, after
 a barrier (linearizable) or immediately (local).
 
 Nothing here does input or output: etcd is behind :class:`~scoop_server.etcd.api.EtcdClient`, the clock is injected.
@@ -47,7 +47,7 @@ class ReplicationSettings:
     config: Config
     has_local_reads: bool = False
     answer_seconds_max: float = 10.0
-    """A request without an answer for this long closes its connection."""
+    """A request without a response for this long closes its connection."""
     addresses: tuple[str, ...] = ()
     version: str = ""
     log_bytes_min: int = 64 * 1024 * 1024
@@ -80,7 +80,7 @@ class ReplicatedIndex(Generic[ClientT]):
         self.calls = calls = Calls(client, clock)
         self._replica = Replica(DependencyGraph.empty(reject_cycles=settings.config.reject_cycles))
         self._digests = DigestHistory()
-        self._replies: list[tuple[ClientT, str, str | None]] = []
+        self._responses: list[tuple[ClientT, str, str | None]] = []
         self._figures = figures = ReplicationFigures()
         self._follower = Follower(
             calls, keys, clock, self._replace, self._apply, reject_cycles=settings.config.reject_cycles
@@ -157,9 +157,9 @@ class ReplicatedIndex(Generic[ClientT]):
         return queries
 
     def completed(self) -> list[tuple[ClientT, str, str | None]]:
-        """Process what has arrived from etcd; return the replies that it allows."""
+        """Process what has arrived from etcd; return the responses that it allows."""
         self.calls.poll()
-        return self._take_replies()
+        return self._take_responses()
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when :meth:`completed` is to be called."""
@@ -171,7 +171,7 @@ class ReplicatedIndex(Generic[ClientT]):
         return 0.0
 
     def tick(self) -> None:
-        """Do what time requires: repeat, renew, survey, and give up requests without an answer in time."""
+        """Do what time requires: repeat, renew, survey, and give up requests without a response in time."""
         self.calls.tick()
         self._follower.tick()
         self._membership.tick()
@@ -182,7 +182,7 @@ class ReplicatedIndex(Generic[ClientT]):
             given_up += queries.requests
         self._figures.expired += len(given_up)
         self._disconnect(given_up)
-        if self._replies:
+        if self._responses:
             self._client.wake()
 
     def close(self) -> None:
@@ -190,18 +190,18 @@ class ReplicatedIndex(Generic[ClientT]):
         self._compactor.close()
         self._client.close()
 
-    # Replies
+    # Responses
 
-    def _take_replies(self) -> list[tuple[ClientT, str, str | None]]:
+    def _take_responses(self) -> list[tuple[ClientT, str, str | None]]:
         position = self._follower.position
         if position is not None:
             for queries in self._barrier.released(position):
-                self._replies += self._query(queries.requests)
-        replies, self._replies = self._replies, []
-        return replies
+                self._responses += self._query(queries.requests)
+        responses, self._responses = self._responses, []
+        return responses
 
     def _query(self, requests: Sequence[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
-        """Return the replies to batches of queries."""
+        """Return the responses to batches of queries."""
         answers = self._replica.graph.apply_batches([lines for _, lines in requests], None, self._meter.tally)
         return self._with_answers(requests, answers)
 
@@ -212,8 +212,8 @@ class ReplicatedIndex(Generic[ClientT]):
         return [(client, lines, given) for (client, lines), given in zip(requests, answers, strict=True)]
 
     def _disconnect(self, requests: Sequence[tuple[ClientT, str]]) -> None:
-        """Disconnect clients whose answers are unknown."""
-        self._replies += [(client, lines, None) for client, lines in requests]
+        """Disconnect clients whose responses are unknown."""
+        self._responses += [(client, lines, None) for client, lines in requests]
 
     # The log
 
@@ -248,7 +248,7 @@ class ReplicatedIndex(Generic[ClientT]):
             return
         texts = [lines for _, lines in requests]
         answers = self._replica.apply(node, seq, kv.mod_revision, texts, self._meter.tally)
-        self._replies += self._with_answers(requests, answers)
+        self._responses += self._with_answers(requests, answers)
 
     # Surveys
 

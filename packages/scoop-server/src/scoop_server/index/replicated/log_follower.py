@@ -23,7 +23,7 @@ HEAD_SECONDS: Final = 1.0
 """The interval at which the end of the log is read, which distinguishes a stuck watch from a log without entries."""
 
 SILENT_SECONDS_MAX: Final = 3.0
-"""Without an answer of etcd for this long, it counts as unreachable: longer than a change of its leader."""
+"""Without a response of etcd for this long, it counts as unreachable: longer than a change of its leader."""
 
 RETRY_SECONDS: Final = 5.0
 """The pause before everything is read again after an entry or a snapshot that cannot be read."""

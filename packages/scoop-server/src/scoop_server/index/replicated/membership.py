@@ -163,7 +163,7 @@ class Membership:
         self.fence = compactor.create_revision if is_own and self._lease else None
 
     def _take_role(self, result: TxnResult | Failure) -> None:
-        """Leave the answer to the next survey, which also knows the revision."""
+        """Leave the response to the next survey, which also knows the revision."""
         self._under_way.discard("role")
         if isinstance(result, Failure):
             self._lose_lease()

@@ -61,7 +61,7 @@ class Replica:
         return seq == last + 1
 
     def apply(self, node: str, seq: int, revision: int, texts: Sequence[str], tally: Tally | None = None) -> list[str]:
-        """Apply the next entry of ``node``; return the answers to each of ``texts``, its lines."""
+        """Apply the next entry of ``node``; return the responses to each of ``texts``, its lines."""
         changes = self._changes
         answers = self.graph.apply_batches(texts, changes, tally)
         if changes.lines:

@@ -17,7 +17,7 @@ from scoop_server.telemetry.replication import ReplicationFigures
 ClientT = TypeVar("ClientT")
 
 SILENT_SECONDS: Final = 3.0
-"""Without an answer of etcd for this long, a node is not ready: three surveys, and longer than a change of leader."""
+"""Without a response of etcd for this long, a node is not ready: three surveys, and longer than a change of leader."""
 
 LAG_SECONDS_MAX: Final = 5.0
 """A node that has applied nothing for this long, while there are entries, is not ready."""
@@ -88,7 +88,7 @@ class NodeStatus(Generic[ClientT]):
 
     @property
     def pending(self) -> int:
-        """The number of clients' batches without a reply."""
+        """The number of clients' batches without a response."""
         return self._appender.pending + self._barrier.pending
 
     @property
