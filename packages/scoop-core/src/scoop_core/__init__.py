@@ -50,9 +50,8 @@ from scoop_core.graph_formats import (
     encode_mermaid,
     encode_node_link,
 )
-from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer, PackageChange
+from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer, PackageChange, Scheduler
 from scoop_core.graph_order import CycleSearch, PartialAnswers
-from scoop_core.graph_schedule import Scheduler
 from scoop_core.graph_state import Changes
 from scoop_core.messages import (
     ENCODING,
@@ -63,6 +62,7 @@ from scoop_core.messages import (
     PackageName,
     Request,
     Response,
+    Tally,
     encode_request,
     encode_response,
     parse_name,
@@ -70,7 +70,6 @@ from scoop_core.messages import (
     parse_request,
     parse_response,
 )
-from scoop_core.tally import Tally
 from scoop_core.transcript import (
     JOURNAL_VERSION,
     NO_BATCH,

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from heapq import heapify, heappop, heappush
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
-from scoop_core.graph import DependencyGraph
+from scoop_core.graph import DependencyGraph, Graph
 from scoop_core.graph_algorithms import reachable
-
-Graph = TypeVar("Graph", bound=DependencyGraph)
 
 _STEPS_TO_SHRINK_MAX: Final = 20_000_000
 """Bounds the search for edges that need not be removed: some ten seconds for one component."""
@@ -16,7 +14,7 @@ _STEPS_TO_SHRINK_MAX: Final = 20_000_000
 class CriticalPath(NamedTuple):
     """The chain of packages that determines how long a build takes, dependencies first, and how long that is.
 
-    >>> CriticalPath(("gmp", "isl"), 5.0).duration
+    >>> CriticalPath(("gmp",), 5.0).duration
     5.0
     """
 
@@ -185,9 +183,9 @@ def _unblock(package: str, blocked: set[str], waiting: dict[str, set[str]]) -> N
 def feedback_edges(graph: DependencyGraph) -> tuple[tuple[str, str], ...]:
     """Return a small set of dependencies without which the graph has no cycle, as pairs of package and dependency.
 
-    A smallest set takes exponential time to find. This one comes from the greedy order of P. Eades, X. Lin and W. F.
-    Smyth ("A fast and effective heuristic for the feedback arc set problem", 1993), and has no dependency that
-    could stay, unless a component has more than some thousand packages.
+    It comes from the greedy order of P. Eades, X. Lin and W. F. Smyth ("A fast and effective heuristic for the feedback
+    arc set problem", 1993), and has no dependency that could stay, unless a component has more than some thousand
+    packages.
 
     >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c", "a"], "c": ["a", "c"]})
     >>> feedback_edges(graph)

@@ -1,8 +1,7 @@
 """Formats of other programs: DOT, Mermaid, GraphML and node-link JSON, written in pieces and read back.
 
-An edge leads from a package to its dependency. A writer yields some 4,000 lines at a time, so that a large graph
-is never in memory as a text. A reader takes a text or its pieces, as an open file yields them. Mermaid is only written:
-its diagrams have no names, only labels.
+An edge leads from a package to its dependency. A writer yields some 4,000 lines at a time, a reader takes a text or its
+pieces, as an open file yields them. Mermaid is only written: its diagrams have no names, only labels.
 """
 
 import re

@@ -1,17 +1,17 @@
-"""A dependency graph with a reverse index, which notifies observers of its changes.
+"""A dependency graph with a reverse index, which notifies observers of its changes, and a scheduler that follows one.
 
 It is a class of its own, so that a plain graph has the cost of neither.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
 from typing import Final, NamedTuple, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 from scoop_core.graph import DependencyGraph, SlotState
 from scoop_core.graph_algorithms import shortest_path_from_both_ends
 from scoop_core.graph_order import PartialAnswers
 from scoop_core.graph_state import Changes, split_names
-from scoop_core.messages import Request, Response
-from scoop_core.tally import Tally
+from scoop_core.messages import Request, Response, Tally
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,7 +49,7 @@ _NOTIFYING: Final = "notifying"
 
 
 class IndexedGraph(DependencyGraph):
-    """A dependency graph with a reverse index: its dependents are known without a search, and it has observers.
+    """A dependency graph with a reverse index and observers. Its other methods are those of the base class.
 
     :meth:`dependents` takes O(its result), :meth:`transitive_dependents` O(p + d log d). Each change of a dependency
     costs one more look-up, and the index some 50 bytes for each dependency and 230 for each package that others
@@ -75,24 +75,18 @@ class IndexedGraph(DependencyGraph):
     def from_graph(cls, graph: DependencyGraph) -> Self:
         """Return an independent copy of ``graph`` with a reverse index. O(P + D).
 
-        >>> IndexedGraph.from_graph(DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})).dependents("gmp")
-        ('isl',)
+        >>> IndexedGraph.from_graph(DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}))
+        <IndexedGraph: 2 packages: isl, gmp>
         """
-        twin = cls.empty(reject_cycles=graph._is_acyclic)
-        twin.reject_cycles = graph.reject_cycles  # of cycles that exist already, too
-        twin._load(*graph._copies())
-        return twin
+        return graph._like(cls, *graph._copies())
 
     def to_graph(self) -> DependencyGraph:
-        """Return an independent copy without the reverse index, for analyses of the whole graph. O(P).
+        """Return an independent copy without the reverse index. O(P).
 
         >>> IndexedGraph.from_mapping({"isl": ["gmp"], "gmp": []}).to_graph()
         <DependencyGraph: 2 packages: isl, gmp>
         """
-        twin = DependencyGraph.empty(reject_cycles=self._is_acyclic)
-        twin.reject_cycles = self.reject_cycles
-        twin._load(*self._copies())
-        return twin
+        return self._like(DependencyGraph, *self._copies())
 
     def __getstate__(self) -> SlotState:
         """Return the attributes that a copy has: all but the observers."""
@@ -140,68 +134,28 @@ class IndexedGraph(DependencyGraph):
     # Changes
 
     def index(self, package: str, dependencies: Iterable[str] = ()) -> Response:
-        """Index ``package``, as :meth:`DependencyGraph.index` does, and maintain the reverse index.
-
-        >>> IndexedGraph().index("gmp")
-        <Response.OK: 'OK'>
-        """
         return self._report("index", super().index, package, dependencies)
 
     def remove(self, package: str) -> Response:
-        """Remove ``package``, as :meth:`DependencyGraph.remove` does, and maintain the reverse index.
-
-        >>> IndexedGraph().remove("gmp")
-        <Response.OK: 'OK'>
-        """
         return self._report("remove", super().remove, package)
 
     def apply(self, request: Request) -> Response:
-        """Answer one request, as :meth:`DependencyGraph.apply` does, and maintain the reverse index.
-
-        >>> from scoop_core import Command
-        >>> IndexedGraph().apply(Request.of(Command.INDEX, "gmp"))
-        <Response.OK: 'OK'>
-        """
         return self._report("apply", super().apply, request)
 
     def apply_lines(self, text: str, changes: Changes | None = None, tally: Tally | None = None) -> str:
-        r"""Answer every line of ``text``, as :meth:`DependencyGraph.apply_lines` does, and maintain the reverse index.
-
-        >>> IndexedGraph().apply_lines("INDEX|gmp|\n")
-        'OK\n'
-        """
         return self._report("apply_lines", super().apply_lines, text, changes, tally)
 
     def apply_lines_within(
         self, budget: int, text: str, changes: Changes | None = None, tally: Tally | None = None
     ) -> PartialAnswers:
-        r"""Answer the first lines of ``text``, as :meth:`DependencyGraph.apply_lines_within` does.
-
-        >>> IndexedGraph(reject_cycles=True).apply_lines_within(0, "INDEX|gmp|\n").answers
-        'OK\n'
-        """
         return self._report("apply_lines_within", super().apply_lines_within, budget, text, changes, tally)
 
     def apply_batches(
         self, texts: Sequence[str], changes: Changes | None = None, tally: Tally | None = None
     ) -> list[str]:
-        r"""Answer several texts, as :meth:`DependencyGraph.apply_batches` does, and maintain the reverse index.
-
-        >>> IndexedGraph().apply_batches(["INDEX|gmp|\n", "QUERY|gmp|\n"])
-        ['OK\n', 'OK\n']
-        """
         return self._report("apply_batches", super().apply_batches, texts, changes, tally)
 
     def undo(self, changes: Changes) -> None:
-        r"""Undo ``changes``, as :meth:`DependencyGraph.undo` does, and maintain the reverse index.
-
-        >>> graph = IndexedGraph()
-        >>> graph.apply_lines("INDEX|gmp|\n", changes := Changes())
-        'OK\n'
-        >>> graph.undo(changes)
-        >>> len(graph)
-        0
-        """
         self._report("undo", self._undo_all, changes)
 
     def _undo_all(self, changes: Changes) -> None:
@@ -211,16 +165,17 @@ class IndexedGraph(DependencyGraph):
             self._reindex(package, after, previous)
 
     def _index(self, package: str, listed: str, changes: Changes | None) -> str:
-        if changes is not None:  # a part of _apply_each
-            return super()._index(package, listed, changes)
-        answer = super()._index(package, listed, made := Changes())
-        self._reindex_changes(made, 0)
-        return answer
+        return self._apply_one(super()._index, package, listed, changes)
 
     def _remove(self, package: str, listed: str, changes: Changes | None) -> str:
+        return self._apply_one(super()._remove, package, listed, changes)
+
+    def _apply_one(
+        self, transition: Callable[[str, str, Changes], str], package: str, listed: str, changes: Changes | None
+    ) -> str:
         if changes is not None:  # a part of _apply_each
-            return super()._remove(package, listed, changes)
-        answer = super()._remove(package, listed, made := Changes())
+            return transition(package, listed, changes)
+        answer = transition(package, listed, made := Changes())
         self._reindex_changes(made, 0)
         return answer
 
@@ -277,11 +232,6 @@ class IndexedGraph(DependencyGraph):
     # Queries that the reverse index makes fast
 
     def dependents(self, package: str) -> tuple[str, ...]:
-        """Return the packages that depend directly on ``package``. O(its result).
-
-        >>> IndexedGraph.from_mapping({"isl": ["gmp"], "gmp": []}).dependents("gmp")
-        ('isl',)
-        """
         if (names := self._dependents.get(package)) is None:
             self._known(package)
             return ()
@@ -290,8 +240,8 @@ class IndexedGraph(DependencyGraph):
     def find_path(self, package: str, dependency: str) -> tuple[str, ...]:
         """Return a shortest path, as :meth:`DependencyGraph.find_path` does, by a search from both ends.
 
-        >>> IndexedGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": []}).find_path("cloog", "gmp")
-        ('cloog', 'isl', 'gmp')
+        >>> IndexedGraph.from_mapping({"isl": ["gmp"], "gmp": []}).find_path("isl", "gmp")
+        ('isl', 'gmp')
         """
         ends = self._known(package), self._known(dependency)
         return shortest_path_from_both_ends(*ends, self._names, self._sorted_dependents)
@@ -311,3 +261,121 @@ def _parse_change(line: str) -> tuple[str, str | None]:
 
 def _names(listed: str | None) -> tuple[str, ...] | None:
     return None if listed is None else tuple(split_names(listed))
+
+
+class Scheduler:
+    """Hands out packages once all their dependencies are done, as ``graphlib.TopologicalSorter`` does.
+
+    Without ``packages`` all packages of the graph are scheduled, and new ones as they are indexed; with it only
+    these, and all other dependencies count as done. The graph is live: a package that is removed is no longer
+    scheduled, and a package that has not been handed out waits for the dependencies that it has now. Packages that need
+    each other in a cycle are handed out together, once nothing else can be.
+
+    >>> graph = IndexedGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": [], "make": []})
+    >>> with Scheduler(graph) as scheduler:
+    ...     while scheduler.is_active():
+    ...         print(ready := scheduler.get_ready())
+    ...         scheduler.done(*ready)
+    ('gmp', 'make')
+    ('isl',)
+    ('cloog',)
+    """
+
+    def __init__(self, graph: IndexedGraph, packages: Iterable[str] | None = None) -> None:
+        self._graph = graph
+        self._chosen = None if packages is None else frozenset(map(graph._known, packages))
+        self._waiting: dict[str, int] = {}  # for how many dependencies each package waits
+        self._ready: set[str] = set()
+        self._running: set[str] = set()
+        self._done: set[str] = set()
+        self._schedule(graph if self._chosen is None else self._chosen)
+        self._unsubscribe = graph.subscribe(self._follow)
+
+    def get_ready(self) -> tuple[str, ...]:
+        """Return the packages that have become ready since the last call, sorted.
+
+        >>> Scheduler(IndexedGraph.from_mapping({"isl": ["gmp"], "gmp": []})).get_ready()
+        ('gmp',)
+        """
+        if self._waiting and not self._ready and not self._running:  # only cycles are left, and what needs them
+            self._ready.update(self._graph.layers(self._waiting)[0])
+            for package in self._ready:
+                del self._waiting[package]
+        ready = tuple(sorted(self._ready))
+        self._running.update(ready)
+        self._ready.clear()
+        return ready
+
+    def done(self, *packages: str) -> None:
+        """Mark ``packages``, which have been handed out, as done. Raises ValueError for any other.
+
+        >>> scheduler = Scheduler(IndexedGraph.from_mapping({"gmp": []}))
+        >>> scheduler.done(*scheduler.get_ready())
+        """
+        for package in packages:
+            if package not in self._running:
+                raise ValueError(f"cannot mark {package!r} as done: it has not been handed out")
+        for package in packages:
+            self._running.remove(package)
+            if package not in self._graph:
+                continue
+            self._done.add(package)
+            for dependent in self._graph.dependents(package):
+                if dependent in self._waiting:
+                    self._waiting[dependent] -= 1
+                    if not self._waiting[dependent]:
+                        del self._waiting[dependent]
+                        self._ready.add(dependent)
+
+    def is_active(self) -> bool:
+        """Return whether there are packages that are not done.
+
+        >>> Scheduler(IndexedGraph()).is_active()
+        False
+        """
+        return bool(self._waiting or self._ready or self._running)
+
+    def close(self) -> None:
+        """Stop following the graph; also done at the end of a ``with`` block.
+
+        >>> Scheduler(IndexedGraph()).close()
+        """
+        self._unsubscribe()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _follow(self, event: GraphEvent) -> None:
+        """Adapt to changes of the graph."""
+        changed = {change.package for change in event.changes}
+        for package in changed:
+            self._waiting.pop(package, None)
+            self._ready.discard(package)
+            if package not in self._graph:
+                self._done.discard(package)
+        self._schedule(package for package in changed if package in self._graph)
+
+    def _schedule(self, packages: Iterable[str]) -> None:
+        """Let ``packages`` wait for their dependencies, unless they have been handed out or are not chosen."""
+        some = [name for name in packages if name not in self._done and name not in self._running]
+        if self._chosen is not None:
+            some = [name for name in some if name in self._chosen]
+        self._waiting.update(dict.fromkeys(some, 0))
+        for package in some:
+            names = self._graph.dependencies(package)
+            count = sum(name != package and self._is_open(name) for name in names)
+            if count:
+                self._waiting[package] = count
+            else:
+                self._ready.add(package)
+        for package in some:
+            if package in self._ready:
+                del self._waiting[package]
+
+    def _is_open(self, package: str) -> bool:
+        return package in self._waiting or package in self._ready or package in self._running

@@ -1,9 +1,8 @@
 """A topological order that is maintained while a graph changes, and the search for a cycle that it makes short.
 
-Each package has a label, and no label is lower than that of a dependency. So a package can only depend on another
-one, directly or indirectly, whose label is not higher, and most checks for a cycle compare two labels. Only if a new
-dependency has a higher label, :class:`CycleSearch` visits what it needs, down to the label of the package. If the
-package is not there, everything that was visited is moved below it.
+No package has a label lower than that of a dependency, direct or indirect, so most checks for a cycle compare two
+labels. Only if a new dependency has a higher label, :class:`CycleSearch` visits what it needs, down to the label of the
+package. If the package is not there, everything that was visited is moved below it.
 
 Packages of a cycle, which a graph may have had before it rejected cycles, share a label. Labels have gaps, so that
 moving some packages moves no others. The algorithm is that of D. J. Pearce and P. H. J. Kelly ("A dynamic topological
@@ -21,12 +20,11 @@ from typing import Final, NamedTuple, Protocol
 from scoop_core.graph_algorithms import component_layers
 
 _GAP: Final = 1 << 36
-"""Distance of the labels of new packages. The labels of 16 million packages fit into integers of 32 bytes, and 65,000
-packages can be moved between any two before the lower one must be moved too."""
+"""Distance of the labels of new packages: 65,000 packages can be moved between any two."""
 
 _ROOM_BITS: Final = 4
-"""Moved packages get a gap of at least 2 ** _ROOM_BITS times their number. The factor grows with their number, so that
-moving many packages again takes about as many changes as there are packages."""
+"""Moved packages get a gap of at least 2 ** _ROOM_BITS times their number, so that moving many again takes about as
+many changes as there are packages."""
 
 
 class SearchPendingError(Exception):
@@ -40,10 +38,10 @@ class _Changes(Protocol):
 
 
 class PartialAnswers(NamedTuple):
-    r"""The answers to the first lines of a text, and the search that the next line needs.
+    """The answers to the first lines of a text, and the search that the next line needs.
 
-    >>> PartialAnswers("OK\n", "", None, 0).answers
-    'OK\n'
+    >>> PartialAnswers("", "", None, 0).cost
+    0
     """
 
     answers: str
@@ -56,17 +54,7 @@ class PartialAnswers(NamedTuple):
 
 
 class TopologicalOrder:
-    """The labels of all packages of a graph, whose dependency lists are passed to each method that needs them.
-
-    >>> lists = {"a": "b", "b": ""}
-    >>> order = TopologicalOrder(lists)
-    >>> order.closes_cycle(lists, "b", {"a"})
-    True
-    >>> order.labels["b"] < order.labels["a"]
-    True
-    """
-
-    __slots__ = ("_changes", "_log", "_top", "active", "budget", "change_count", "is_retired", "labels", "pending")
+    """The labels of all packages of a graph, whose dependency lists are passed to each method that needs them."""
 
     def __init__(self, lists: dict[str, str]) -> None:
         """Order the packages of ``lists``, which may have cycles. O(P + D)."""
@@ -203,9 +191,8 @@ class TopologicalOrder:
 class CycleSearch:
     r"""The search for a path from one of ``names`` to ``package``, in steps.
 
-    The packages are visited in the order of their labels, the highest first. Those above ``package``, which are all
-    that can lead to it, and as many more as it takes to find a gap for them, are then moved below it, the lowest first:
-    the order is valid after each move, and so are the results of other searches.
+    The packages are visited in the order of their labels, the highest first. Those above ``package``, and as many more
+    as it takes to find a gap for them, are then moved below it, the lowest first: the order is valid after each move.
 
     >>> from scoop_core import DependencyGraph
     >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)
@@ -213,23 +200,6 @@ class CycleSearch:
     >>> search.package, sorted(search.names), search.result
     ('c', ['a'], None)
     """
-
-    __slots__ = (
-        "_gap",
-        "_lists",
-        "_lowest",
-        "_order",
-        "_rank",
-        "_rest",
-        "_seen",
-        "_unvisited",
-        "_visited",
-        "cost",
-        "names",
-        "package",
-        "restarts",
-        "result",
-    )
 
     def __init__(self, order: TopologicalOrder, lists: dict[str, str], package: str, names: Iterable[str]) -> None:
         self.package: str = package
@@ -248,7 +218,7 @@ class CycleSearch:
         """Forget everything that was visited."""
         self.result = None
         self._rest: Iterator[str] | None = None
-        """The new dependencies that have not been looked up; None before the first one."""
+        """The new dependencies without a look-up yet; None before the first one."""
         self._seen: set[str] = set()
         self._unvisited: list[tuple[int, str]] = []
         """A heap of negated labels and names; only those that have been seen."""
@@ -256,7 +226,7 @@ class CycleSearch:
         self._lowest: float = inf
         """The lowest label that was visited, or in the second phase, that was moved."""
         self._rank = 0
-        """The number of different labels that were visited, or in the second phase, that are left to be moved."""
+        """The number of different labels that were visited, or in the second phase, are left to be moved."""
         self._gap = 0
         """The distance of the labels that are assigned in the second phase; 0 in the first phase."""
 
@@ -271,10 +241,9 @@ class CycleSearch:
     def step(self, budget: float) -> bool | None:
         r"""Visit about ``budget`` more packages and dependencies; return the result, None if it is not known yet.
 
-        The graph may change between two steps: then the search restarts if the change concerns it. One search at a
-        time is carried out in steps; a step of another one restarts it. If the result is False, the request can be
-        applied without a search; if it is True, it will be answered FAIL. A search ends with False, too, if the
-        graph has dropped its order: then the request starts another one.
+        A change of the graph between two steps restarts the search if it concerns it; so does a step of another search.
+        If the result is False, the request can be applied without a search; if it is True, it will be answered FAIL. A
+        search ends with False, too, if the graph has dropped its order: then the request starts another one.
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)

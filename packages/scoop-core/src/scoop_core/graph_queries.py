@@ -1,14 +1,14 @@
 """Queries on a dependency graph: neighbours, transitive neighbours, paths, orders, components, parts.
 
-They need the two dictionaries of :mod:`scoop_core.graph_state` and nothing else: no reverse index, no cache. So they
-cost nothing to a server that only answers requests. Docstrings give the cost in terms of
+They need no reverse index and no cache, so they cost nothing to a server that only answers requests. Docstrings give
+the cost in terms of
 
 - *P*, the packages that are indexed,
 - *D*, the dependencies of all packages together,
 - *p* and *d*, the packages that an answer reaches, and their dependencies.
 
-Answers are immutable, and sorted unless their order has another meaning: equal graphs answer equally. A package that
-is not indexed raises :exc:`UnknownPackage`.
+Answers are immutable, and sorted unless their order has another meaning. A package that is not indexed raises
+:exc:`UnknownPackage`.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,12 +23,7 @@ from scoop_core.messages import listed_names
 
 
 class GraphQueries(GraphState):
-    """The queries of :class:`~scoop_core.DependencyGraph`.
-
-    >>> from scoop_core import DependencyGraph
-    >>> isinstance(DependencyGraph(), GraphQueries)
-    True
-    """
+    """The queries of :class:`~scoop_core.DependencyGraph`."""
 
     __slots__ = ()
 
@@ -107,12 +102,8 @@ class GraphQueries(GraphState):
         >>> dict(DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}).dependents_by_package())
         {'gmp': ('isl',), 'isl': ()}
         """
-        packages = sorted(self._dependencies)
-        dependents: dict[str, list[str]] = {package: [] for package in packages}
-        for package in packages:
-            for name in split_names(self._dependencies[package]):
-                dependents[name].append(package)
-        return MappingProxyType({package: tuple(names) for package, names in dependents.items()})
+        dependents = self._all_dependents()
+        return MappingProxyType({name: tuple(sorted(dependents.get(name, ()))) for name in sorted(self._dependencies)})
 
     # Transitive neighbours and paths
 
@@ -124,10 +115,8 @@ class GraphQueries(GraphState):
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": [], "make": []})
-        >>> graph.transitive_dependencies("cloog")
+        >>> graph.transitive_dependencies("cloog", "make")
         ('gmp', 'isl')
-        >>> graph.transitive_dependencies("isl", "make")
-        ('gmp',)
         """
         starts = set(map(self._known, packages))
         order = successors_first(sorted(starts), self._sorted_names)
@@ -144,8 +133,6 @@ class GraphQueries(GraphState):
         >>> graph = DependencyGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": [], "make": []})
         >>> graph.transitive_dependents("gmp")
         ('isl', 'cloog')
-        >>> graph.transitive_dependents("gmp", "isl")
-        ('cloog',)
         """
         starts = set(map(self._known, packages))
         if not any(map(self._dependent_counts.__getitem__, starts)):
@@ -166,8 +153,6 @@ class GraphQueries(GraphState):
         >>> graph = DependencyGraph.from_mapping({"gcc": ["cloog"], "cloog": ["isl"], "isl": ["gmp"], "gmp": []})
         >>> graph.find_path("gcc", "gmp")
         ('gcc', 'cloog', 'isl', 'gmp')
-        >>> graph.find_path("gmp", "gcc")
-        ()
         """
         return shortest_path(self._known(package), self._known(dependency), self._sorted_names)
 

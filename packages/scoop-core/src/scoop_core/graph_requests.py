@@ -1,7 +1,7 @@
 """Requests and their reasons: why one is refused, which lead from one graph to another, which remove a set of packages.
 
-A method that explains a request takes every valid name, as the request does, and raises :exc:`InvalidName` for all
-others. A method about packages of the graph raises :exc:`UnknownPackage` for one that is not indexed.
+A method that explains a request takes every valid name, as the request does. A method about packages of the graph
+raises :exc:`UnknownPackage` for one that is not indexed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,12 +24,7 @@ from scoop_core.messages import Command, PackageName, Request, listed_names, par
 
 
 class GraphRequests(GraphQueries):
-    """The explanations and differences of :class:`~scoop_core.DependencyGraph`.
-
-    >>> from scoop_core import DependencyGraph
-    >>> isinstance(DependencyGraph(), GraphRequests)
-    True
-    """
+    """The explanations, differences and text forms of :class:`~scoop_core.DependencyGraph`."""
 
     __slots__ = ()
 
@@ -43,9 +38,8 @@ class GraphRequests(GraphQueries):
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
-        >>> print(graph.explain(Request.of(Command.REMOVE, "gmp")))
+        >>> print(graph.explain(parse_request("REMOVE|gmp|")))
         cannot remove gmp: 1 package depends on it: isl
-        >>> graph.explain(Request.of(Command.REMOVE, "isl"))
         """
         package = request.package
         if request.command is Command.INDEX:
@@ -167,10 +161,9 @@ class GraphRequests(GraphQueries):
     def diff(self, target: GraphQueries) -> tuple[Request, ...]:
         """Return the requests that lead from this graph to ``target``; none if they are equal.
 
-        First the new and changed packages are indexed, dependencies first; then the packages that ``target``
-        does not have are removed, dependents first. Applied in this order, each request is answered OK; also
-        by a graph that rejects cycles, if ``target`` has none. Packages of a cycle can take two requests, all
-        others take one. O(P), and O(p + d log d) of what differs and its dependencies.
+        Applied in this order, each request is answered OK; also by a graph that rejects cycles, if ``target`` has none.
+        Packages of a cycle can take two requests, all others take one. O(P), and O(p + d log d) of what differs and its
+        dependencies.
 
         >>> from scoop_core import DependencyGraph, encode_request
         >>> current = DependencyGraph.from_mapping({"cloog": ["isl"], "isl": []})
@@ -203,10 +196,9 @@ class GraphRequests(GraphQueries):
     def to_lines(self) -> Iterator[str]:
         """Yield the INDEX lines, without newline, that make this graph out of an empty one.
 
-        A package comes after its dependencies. Dependencies are sorted, and so are packages whose order is
-        open: equal graphs give equal lines. If packages depend on each other in a cycle, one of them comes
-        first without the dependencies that are still to come, and a second time, complete, after them.
-        O(P log P + D log D). The graph must not change meanwhile.
+        A package comes after its dependencies. Equal graphs give equal lines. If packages depend on each other in a
+        cycle, one of them comes first without the dependencies that are still to come, and a second time, complete,
+        after them. O(P log P + D log D). The graph must not change meanwhile.
 
         >>> from scoop_core import DependencyGraph
         >>> list(DependencyGraph.from_mapping({"a": ["b"], "b": ["a", "c"], "c": []}).to_lines())

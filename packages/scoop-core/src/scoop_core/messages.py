@@ -1,4 +1,4 @@
-"""The messages of the protocol: names, requests and responses, and their text form.
+"""The messages of the protocol: names, requests and responses, their text form, and counts of them.
 
 The grammar, as ABNF (RFC 5234)::
 
@@ -19,7 +19,8 @@ a byte above 0x7F becomes a character that is invalid in a name.
 
 import enum
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import Final, NamedTuple, NewType, Self, TypeVar
 
 from scoop_core.errors import InvalidName, MalformedRequest, MalformedResponse
@@ -30,8 +31,7 @@ MAX_NAME_LENGTH: Final = 255
 MAX_LINE_LENGTH: Final = 65_536
 """The default limit of a line, in bytes before its newline.
 
-The longest line of a large real index (Debian's) is a tenth of it, and 10,000 clients with an incomplete line
-of this length need 655 MB.
+The longest line of Debian's index is a tenth of it, and 10,000 clients with an incomplete line of it need 655 MB.
 """
 
 ENCODING: Final = "latin-1"
@@ -71,8 +71,6 @@ class Command(enum.StrEnum):
 class Response(enum.StrEnum):
     """The response to a request. It is true if it is OK, so that ``if graph.remove("gmp"):`` tests for success.
 
-    >>> Response("FAIL") is Response.FAIL
-    True
     >>> [bool(response) for response in Response]
     [True, False, False]
     """
@@ -89,12 +87,10 @@ class Request(NamedTuple):
     """A request, as :meth:`of` or :func:`parse_request` makes it.
 
     ``dependencies`` holds each name once, in the order of the line; only INDEX uses them. The constructor
-    checks nothing; :meth:`of` does. (A named tuple, because importing ``dataclasses`` would double the import
-    time of this package.)
+    checks nothing; :meth:`of` does.
 
-    >>> request = parse_request("INDEX|isl|gmp")
-    >>> request.package, request.dependencies
-    ('isl', ('gmp',))
+    >>> parse_request("INDEX|isl|gmp").dependencies
+    ('gmp',)
     """
 
     command: Command
@@ -112,12 +108,7 @@ class Request(NamedTuple):
 
 
 def listed_names(names: Names) -> Names:
-    """Return ``names``, but reject a single string: iterating it would yield its characters.
-
-    >>> listed_names("gmp")
-    Traceback (most recent call last):
-    TypeError: expected an iterable of names, got the string 'gmp'
-    """
+    """Return ``names``, but reject a single string: iterating it would yield its characters."""
     if isinstance(names, str):
         raise TypeError(f"expected an iterable of names, got the string {names!r}")
     return names
@@ -172,9 +163,6 @@ def parse_request(line: str) -> Request:
 
     >>> parse_request("INDEX|cloog|gmp,isl,pkg-config")
     Request(command=<Command.INDEX: 'INDEX'>, package='cloog', dependencies=('gmp', 'isl', 'pkg-config'))
-    >>> parse_request("BLINDEX|a|b")
-    Traceback (most recent call last):
-    scoop_core.errors.MalformedRequest: unknown command 'BLINDEX': 'BLINDEX|a|b'
     >>> parse_request("INDEX|emacs elisp|")
     Traceback (most recent call last):
     scoop_core.errors.MalformedRequest: invalid space at column 12 of the line: 'INDEX|emacs elisp|'
@@ -221,52 +209,29 @@ def encode_request(request: Request) -> str:
     return f"{request.command.value}|{parse_name(request.package)}|{names}\n"
 
 
-_REQUEST_CHARACTERS: Final = f"{NAME_CHARACTERS},|\n".encode(ENCODING)
-_EMPTY_NAMES: Final = ("||", "|,", ",,", ",\n")
-"""The texts that an empty name makes in a line."""
+_are_requests: Final = re.compile(
+    rf"(?>(?:INDEX|REMOVE|QUERY)\|{_NAME_PATTERN}\|(?>(?:{_NAME_PATTERN}(?:,{_NAME_PATTERN})*)?)\n)*"
+).fullmatch
 
 
 def encode_requests(requests: Sequence[Request]) -> bytes:
     r"""Return the bytes of what :func:`encode_request` returns for all of ``requests``. Raises the same.
 
-    It takes a third of the time, because it checks all names together.
-
-    >>> encode_requests([Request.of(Command.REMOVE, "cloog"), Request.of(Command.INDEX, "isl", ["gmp"])])
-    b'REMOVE|cloog|\nINDEX|isl|gmp\n'
+    It takes some third of the time, because it checks all names together.
     """
-    queried = [package for command, package, names in requests if command is Command.QUERY and not names]
-    if queried and len(queried) == len(requests):  # the most common batch, in half of the time
-        data = ("QUERY|" + "|\nQUERY|".join(queried) + "|\n").encode(ENCODING, "replace")
-        is_plain = (
-            data.count(b"|") == 2 * data.count(b"\n") == 2 * len(queried) and b"||" not in data and b"," not in data
-        )
-        if is_plain and len(max(queried, key=len)) <= MAX_NAME_LENGTH and not data.translate(None, _REQUEST_CHARACTERS):
-            return data
     # Joined without f-strings, which would look up the format of each member of an enum.
-    lines = [
-        "|".join((command, package, ",".join(names) + "\n" if names else "\n")) for command, package, names in requests
-    ]
+    text = "".join(
+        ["|".join((command, name, ",".join(names) + "\n" if names else "\n")) for command, name, names in requests]
+    )
     listed = [listed_names(names) for _, _, names in requests if names]
-    text = "".join(lines)
-    if (
-        text.isascii()
-        and not (data := text.encode(ENCODING)).translate(None, _REQUEST_CHARACTERS)
-        # A name with a separator would add to one of these numbers; none of them can become smaller.
-        and data.count(b"\n") == len(lines)
-        and data.count(b"|") == 2 * len(lines)
-        and data.count(b",") == sum(map(len, listed)) - len(listed)
-        and not any(empty in text for empty in _EMPTY_NAMES)
+    # A name with a separator, or an empty list item, would add or take away one.
+    is_valid = (
+        _are_requests(text)
+        and text.count("\n") == len(requests)
+        and text.count(",") == sum(map(len, listed)) - len(listed)
         and ("",) not in listed
-        and (len(max(lines, key=len, default="")) <= MAX_NAME_LENGTH or _are_requests(text))
-    ):
-        return data
-    return "".join(map(encode_request, requests)).encode(ENCODING)
-
-
-_are_requests: Final = re.compile(
-    rf"(?>(?:INDEX|REMOVE|QUERY)\|{_NAME_PATTERN}\|(?>(?:{_NAME_PATTERN}(?:,{_NAME_PATTERN})*)?)\n)*"
-).fullmatch
-"""Needed only for long lines: in a short one no name is too long."""
+    )
+    return (text if is_valid else "".join(map(encode_request, requests))).encode(ENCODING)
 
 
 def parse_response(line: str) -> Response:
@@ -288,3 +253,76 @@ def encode_response(response: Response) -> str:
     'OK\n'
     """
     return f"{response.value}\n"
+
+
+OK: Final = encode_response(Response.OK)
+FAIL: Final = encode_response(Response.FAIL)
+ERROR: Final = encode_response(Response.ERROR)
+
+_QUERY_OK: Final = ("QUERY", OK)
+_INDEX_OK: Final = ("INDEX", OK)
+_REMOVE_OK: Final = ("REMOVE", OK)
+
+_ONE_OK: Final = {(0, 0): "QUERY", (1, 0): "INDEX", (0, 1): "REMOVE"}
+"""The command of a single request, given its numbers of INDEX and REMOVE."""
+
+UNKNOWN: Final = "unknown"
+"""The command of a line without a valid command."""
+
+
+class Tally:
+    r"""The number of requests for each command and response.
+
+    One thread may read while another counts; it sees each count before or after a batch.
+
+    >>> from scoop_core import DependencyGraph
+    >>> answers = DependencyGraph().apply_lines("INDEX|a|\nQUERY|b|\n", tally=(tally := Tally()))
+    >>> [(command, str(response)) for command, response, count in tally if count]
+    [('INDEX', 'OK'), ('QUERY', 'FAIL')]
+    """
+
+    __slots__ = ("_counts", "present_queries")
+
+    def __init__(self) -> None:
+        # Every key exists from the start, so that the size does not change while another thread iterates.
+        self._counts = {(str(command), encode_response(each)): 0 for command, each in product(Command, Response)}
+        self._counts[UNKNOWN, ERROR] = 0
+        self.present_queries: int = 0
+        """The QUERYs in batches that consist of nothing but QUERYs for indexed packages: one addition per batch."""
+
+    def __iter__(self) -> Iterator[tuple[str, Response, int]]:
+        """Yield command, response and count for each possible pair, ``"unknown"`` last."""
+        for (command, answer), count in self._counts.items():
+            is_batched = (command, answer) == _QUERY_OK
+            yield command, Response(answer[:-1]), count + self.present_queries * is_batched
+
+    def __repr__(self) -> str:
+        return f"<Tally: {sum(count for _, _, count in self):,} requests>"
+
+    def _count(self, requests: int, indexes: int, removes: int, failed: list[str], broken: list[str]) -> None:
+        """Count ``requests``, of which ``indexes`` are INDEX and ``removes`` are REMOVE.
+
+        ``failed`` and ``broken`` are the commands of those answered FAIL and ERROR; the others were answered OK.
+        """
+        counts = self._counts
+        if requests == 1:
+            command = failed[0] if failed else broken[0] if broken else _ONE_OK[indexes, removes]
+            counts[command, FAIL if failed else ERROR if broken else OK] += 1
+            return
+        queries = requests - indexes - removes  # including those without a valid command
+        for answer, commands in ((FAIL, failed), (ERROR, broken)):
+            if commands:
+                refused_indexes, refused_removes = commands.count("INDEX"), commands.count("REMOVE")
+                others = len(commands) - refused_indexes - refused_removes
+                unknown = commands.count(UNKNOWN) if answer is ERROR else 0
+                counts["INDEX", answer] += refused_indexes
+                counts["REMOVE", answer] += refused_removes
+                counts["QUERY", answer] += others - unknown
+                if unknown:
+                    counts[UNKNOWN, answer] += unknown
+                indexes -= refused_indexes
+                removes -= refused_removes
+                queries -= others
+        counts[_QUERY_OK] += queries
+        counts[_INDEX_OK] += indexes
+        counts[_REMOVE_OK] += removes

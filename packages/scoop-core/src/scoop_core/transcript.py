@@ -12,13 +12,12 @@ A **snapshot** is a whole graph::
     #end packages 2 lines 2 crc32 e260d6f2
 
 - The header holds the version of the format.
-- The lines are INDEX requests, each answered OK: a package comes after its dependencies, and packages and dependencies
-  keep the order in which they were indexed where that allows it. Of a cycle, some packages have two lines, as in
-  :meth:`DependencyGraph.to_lines`.
+- The lines are INDEX requests, each answered OK: a package comes after its dependencies. Of a cycle, some packages have
+  two lines, as in :meth:`DependencyGraph.to_lines`.
 - Each note holds, for up to 4,096 of these lines in order, the number of other packages that depend on the line's
-  package. A reader need not count them, which would take most of its time.
-- The trailer holds the number of packages, the number of lines (higher if there are cycles), and the checksum
-  of all bytes before its own digits.
+  package: counting them would take most of a reader's time.
+- The trailer holds the numbers of packages and of lines (more if there are cycles), and the checksum of all bytes
+  before its own digits.
 
 A **journal** holds the changes after a snapshot in batches::
 
@@ -27,20 +26,16 @@ A **journal** holds the changes after a snapshot in batches::
     REMOVE|make|
     #seal 17 lines 2 bytes 29 synced 16 after 91b2c3d4 crc32 0a1b2c3d
 
-- The header holds the journal's generation, the number and the checksum of the batch before its first one,
-  and the checksum of the header itself.
-- A batch is a list of INDEX and REMOVE requests, each of which changed the graph, and a seal: the batch's number, the
-  numbers of its lines and bytes, the number of the last batch known to be on disk when it was written, the checksum
-  of the previous seal (of the header, for the first batch), and the checksum of its lines and of the seal itself, which
-  starts at the checksum of the header.
+- The header holds the generation, the number and the checksum of the batch before the first one, and its own checksum.
+- A batch is a list of requests, each of which changed the graph, and a seal: its number, its lines and bytes, the
+  number of the last batch known to be on disk when it was written, the checksum of the previous seal (or header), and
+  that of its lines and of the seal itself, which starts at the checksum of the header.
 
-So each batch of a journal can be verified alone, and one of another journal is never taken for it. The batches of all
-journals form a chain, which reveals a missing, repeated or stale batch. And damage can be told from an interrupted
-write: a later batch with ``synced`` proves that a damaged one was on disk.
+So each batch can be verified alone, one of another journal is never taken for it, and the chain of all batches reveals
+a missing, repeated or stale one. A later batch with ``synced`` proves that a damaged one was on disk, which tells
+damage from an interrupted write. A chain may start at any checksum, which tells it from other chains.
 
-A chain may start at any checksum, which tells it from other chains.
-
-Checksums are CRC-32 as computed by ``zlib.crc32``, written as eight hexadecimal digits.
+Checksums are CRC-32 as ``zlib.crc32`` computes it, in eight hexadecimal digits.
 """
 
 import re
@@ -74,16 +69,10 @@ _NAME_CHARACTERS: Final = NAME_CHARACTERS.encode(ENCODING) + b","
 
 
 def encode_snapshot(graph: DependencyGraph) -> Iterator[bytes]:
-    """Yield the snapshot of ``graph`` in chunks of about 200 kB. The graph must not change meanwhile.
+    r"""Yield the snapshot of ``graph`` in chunks of about 200 kB. The graph must not change meanwhile.
 
-    >>> graph = DependencyGraph()
-    >>> graph.index("gmp")
-    <Response.OK: 'OK'>
-    >>> print(b"".join(encode_snapshot(graph)).decode(), end="")
-    #scoop snapshot 1
-    INDEX|gmp|
-    #dependents 0
-    #end packages 1 lines 1 crc32 b7550ce0
+    >>> next(encode_snapshot(DependencyGraph()))
+    b'#scoop snapshot 1\n'
     """
     checksum = lines = 0
     for count, chunk in _snapshot_chunks(graph):
@@ -157,8 +146,7 @@ def _check_header(data: bytes, kind: bytes, version: int) -> int:
 def _read_lines(data: bytes, start: int, end: int, numbers: list[int]) -> tuple[dict[str, str], dict[str, int]]:
     """Return the list of each package of the INDEX lines between ``start`` and ``end``, and its number of dependents.
 
-    A few passes in C over many lines, instead of a loop. A piece at a time stays in a cache of the processor: that
-    halves the time at a million packages.
+    A few passes in C over many lines; a piece at a time stays in a cache of the processor, in half of the time.
     """
     lists: dict[str, str] = {}
     counts: dict[str, int] = {}
@@ -259,11 +247,8 @@ def encode_batch(lines: list[str], after: Seal, synced: int, journal: int) -> tu
 
     ``synced`` is the number of the last batch known to be on disk, ``journal`` the checksum of the journal's header.
 
-    >>> batch, seal = encode_batch(["INDEX|gmp|", "INDEX|isl|gmp"], after=NO_BATCH, synced=0, journal=0)
-    >>> print(batch.decode(), end="")
-    INDEX|gmp|
-    INDEX|isl|gmp
-    #seal 1 lines 2 bytes 25 synced 0 after 00000000 crc32 e7ef5224
+    >>> encode_batch(["INDEX|gmp|"], after=NO_BATCH, synced=0, journal=0)[1].number
+    1
     """
     body = ("\n".join(lines) + "\n").encode(ENCODING)
     seal = b"#seal %d lines %d bytes %d synced %d after %08x crc32 " % (
@@ -280,11 +265,10 @@ def encode_batch(lines: list[str], after: Seal, synced: int, journal: int) -> tu
 class JournalReader:
     r"""Reads a journal batch by batch.
 
-    Iterating yields the text of each sealed batch, its lines with their newlines. ``generation`` and ``after`` are
-    those of the header; ``head`` is the position in the chain after the last batch that was yielded,
-    ``sealed_bytes`` is the end of that batch in the data, and ``synced`` is the number of the last batch known to be on
-    disk when it was written. Bytes after the last sealed batch are an interrupted write,
-    to be dropped. Zeros at the end of the data are preallocated space, not data.
+    Iterating yields the text of each sealed batch. ``generation`` and ``after`` are those of the header; ``head`` is
+    the position in the chain after the last batch that was yielded, ``sealed_bytes`` its end in the data, and
+    ``synced`` the number of the last batch known to be on disk when it was written. Bytes after it are an interrupted
+    write, to be dropped. Zeros at the end are preallocated space, not data.
 
     Raises :exc:`UnsupportedFormat` for another version of the format, and :exc:`TranscriptError` for a damaged
     header; while iterating, also for a damaged batch that a later seal proves to have been on disk.
@@ -352,12 +336,8 @@ class JournalReader:
         It proves that the damaged batch was not known to be on disk when the later one was written. Without it, nothing
         distinguishes an interrupted write from a file that was cut short.
 
-        >>> header, start = encode_journal_header(1, after=NO_BATCH)
-        >>> batch, first = encode_batch(["INDEX|gmp|"], start, 0, start.checksum)
-        >>> later, _ = encode_batch(["INDEX|isl|gmp"], first, 0, start.checksum)
-        >>> reader = JournalReader(header + batch[1:] + later)
-        >>> list(reader), reader.later_batch
-        ([], 2)
+        >>> header, _ = encode_journal_header(1, after=NO_BATCH)
+        >>> JournalReader(header + b"INDEX|is").later_batch
         """
         return next((int(seal[1]) for seal in self._seals_in_tail()), None)
 
