@@ -350,6 +350,7 @@ def measure(directory: Path, options: argparse.Namespace) -> bool:
             reached = [report("ready", ready_seconds, "s", READY_SECONDS_MAX)]
             report("processor time until then", cpu_seconds(pid), "s")
             with Changes(server.address, options.changes) as changes, Lags(changes, port) as lags:
+                print(f"requesting pages: {options.seconds:g} s", flush=True)
                 before, made, started = buckets(port), changes.progress[0], time.perf_counter()
                 uses = Uses(server.pid, pid)
                 durations = request_pages(port, names, options.rate, options.seconds)

@@ -23,6 +23,7 @@ def test_every_figure_is_measured(graph: str) -> None:
     assert names == [
         "ready",
         "processor time until then",
+        "requesting pages",
         "changes",
         "requests",
         "processor of the server",
@@ -47,7 +48,7 @@ def test_a_run_that_is_terminated_stops_its_processes(tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
         assert run.stdout is not None
-        while not run.stdout.readline().startswith("ready"):
+        while not run.stdout.readline().startswith("requesting pages"):
             assert run.poll() is None
         run.terminate()
         _, errors = run.communicate(timeout=WAIT_SECONDS)
