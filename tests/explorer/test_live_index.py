@@ -29,6 +29,7 @@ class ScriptedSource:
     def __init__(self, graph: DependencyGraph | None = None) -> None:
         self.path = "scripted"
         self.is_current = True
+        self.has_more = False
         self.problem = ""
         self._lock = threading.Lock()
         self._deliveries: list[Loaded | Batch] = [] if graph is None else [Loaded(graph, 0)]
@@ -119,6 +120,30 @@ def test_a_source_that_breaks_keeps_its_last_state_and_the_lag_grows(source: Scr
         wait_until(lambda: index.batch == 1)
         assert index.status().problem == ""
         wait_until(lambda: index.status().lag_seconds == 0)
+
+
+def test_the_lag_does_not_grow_while_each_poll_leaves_the_last_batch(source: ScriptedSource) -> None:
+    source.is_current = False
+    with following(source) as index:
+        wait_until(lambda: index.status().lag_seconds > 0)
+
+        def is_shown_in_time() -> bool:
+            source.commit("QUERY|gmp|")
+            return index.status().lag_seconds == 0
+
+        wait_until(is_shown_in_time)
+
+
+def test_the_lag_grows_while_there_is_more_than_a_poll_reads(source: ScriptedSource) -> None:
+    source.is_current, source.has_more = False, True
+    with following(source) as index:
+        wait_until(lambda: index.is_loaded)
+
+        def is_late() -> bool:
+            source.commit("QUERY|gmp|")
+            return index.status().lag_seconds > 0
+
+        wait_until(is_late)
 
 
 def test_the_log_has_a_line_when_the_source_breaks_and_one_when_it_is_back(
@@ -259,7 +284,7 @@ class EagerSource(ScriptedSource):
     """A source that delivers one batch per poll, and always has more."""
 
     def poll(self) -> list[Loaded | Batch]:
-        self.is_current = False
+        self.is_current, self.has_more = False, True
         with self._lock:
             return [self._deliveries.pop(0)] if self._deliveries else []
 

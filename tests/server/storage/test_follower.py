@@ -149,6 +149,7 @@ def test_batches_that_a_later_one_proves_need_no_sync(path: Path, server: Server
     for name in "abcdef":
         server.commit(f"INDEX|{name}|")
         copy.poll()
+        assert not copy.follower.has_more
     assert sorted(copy.graph) == list("abcde")
     assert disk.syncs == 0
 
@@ -308,7 +309,10 @@ def test_batches_beyond_one_read_follow_in_the_next(
     for name in names[100:]:
         server.commit(f"INDEX|{name}|")
     copy = Copy(path)
+    copy.poll()
+    assert copy.follower.has_more
     assert copy.catch_up() == sorted(names)
+    assert not copy.follower.has_more
 
 
 def test_a_copy_of_a_directory_can_be_followed(path: Path, tmp_path: Path, server: Server) -> None:

@@ -32,6 +32,10 @@ class Source(Protocol):
     is_current: bool
     """True if the last poll has delivered everything that the source held."""
 
+    @property
+    def has_more(self) -> bool:
+        """Return whether the source held more than the last poll has read."""
+
     def poll(self) -> list[Loaded | Batch]:
         """Return what was acknowledged since the last poll, in order; the first delivery is a :class:`Loaded`.
 
@@ -60,6 +64,7 @@ class DumpFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self.is_current = False
+        self.has_more = False
         self._version: tuple[int, int, int] | None = None
 
     def poll(self) -> list[Loaded | Batch]:

@@ -64,7 +64,7 @@ class Follower:
         """The damage that the last poll saw: a write in progress can look like damage once, but not twice."""
 
     def poll(self) -> list[Loaded | Batch]:
-        """Return what was acknowledged since the last poll, in order; call again immediately unless :attr:`is_current`.
+        """Return what was acknowledged since the last poll, in order; call again immediately if :attr:`has_more`.
 
         Raises :exc:`DataDirectoryError` if the directory cannot be followed now. A later poll tries again, and
         continues or starts again with a :class:`Loaded`.
@@ -89,6 +89,11 @@ class Follower:
         if self._directory is not None:
             self._directory.close()
             self._directory = None
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether the last poll has not read to the end of the files."""
+        return self._tail is not None and not self._tail.is_whole
 
     # Steps of a poll
 
@@ -173,6 +178,8 @@ class _Tail:
         self.path = directory.file("journal", generation)
         self.is_at_end = False
         """True if the last read has left nothing behind but a write in progress."""
+        self.is_whole = False
+        """True if the last read has reached the end of the file."""
         self._name = f"journal-{generation}"
         self._directory = directory
         self._files = directory.files
@@ -252,7 +259,7 @@ class _Tail:
         except TranscriptError as error:
             damage = TranscriptError(error.offset - len(self._header) + self._position, error.reason)
         last = reader.head.number
-        is_whole = len(data) < self._read_bytes
+        self.is_whole = is_whole = len(data) < self._read_bytes
         if last > acknowledged and (has_ended or (last == self._unproven and self._sync())):
             acknowledged = last
         proven = [batch for batch, _, _ in sealed if batch.batch <= acknowledged]

@@ -39,6 +39,8 @@ class LogFollower:
         self.path = path
         self.is_current = False
         """True if the last poll has delivered everything that the log is known to hold."""
+        self.has_more = False
+        """True if the last poll has delivered something, but not everything."""
         self._connect = connect
         self._clock = clock
         self._keys = keys
@@ -54,7 +56,7 @@ class LogFollower:
         Raises :exc:`ReplicationError` if the log cannot be followed now. A later poll tries again, and continues or
         starts again with a :class:`Loaded`.
         """
-        self.is_current = False
+        self.is_current = self.has_more = False
         if self._reason:
             if self._clock() < self._retry_at:
                 raise self._problem(self._reason)
@@ -72,6 +74,7 @@ class LogFollower:
         if not delivered and (reason := session.problem):
             raise self._problem(reason)
         self.is_current = session.is_current
+        self.has_more = bool(delivered) and not self.is_current
         return delivered
 
     def close(self) -> None:
