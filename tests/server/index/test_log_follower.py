@@ -109,7 +109,7 @@ def test_an_entry_that_takes_effect_twice_is_delivered_once(world: World) -> Non
 def put_snapshot(world: World, graph: DependencyGraph, revision: int) -> None:
     replica = Replica(graph)
     replica.note("a1", world.sequence, revision)
-    replica.digest = digest_of(graph)
+    replica.settled_digest = digest_of(graph)
     [chunk] = replica.snapshot(1_000_000)
     data = chunk.partition(b"\n")[2]
     assert list(encode_chunks([data])) == [chunk]

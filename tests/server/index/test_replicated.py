@@ -17,7 +17,7 @@ from scoop_server.etcd.log import Keys, encode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer
 from scoop_server.index.replicated.index import ReplicatedIndex, ReplicationSettings
 from scoop_server.index.replicated.membership import Membership
-from scoop_server.index.replicated.replica import Replica, digest_of
+from scoop_server.index.replicated.replica import UNSETTLED_MAX, Replica, digest_of
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient
 from tests.simulation.replicated.nodes import CompactionProcess
@@ -307,6 +307,23 @@ def test_the_digest_is_that_of_the_whole_graph_in_any_order() -> None:
     other.apply("a1", 1, 5, ["INDEX|a|\nINDEX|b|a\nINDEX|c|b,a\n"])
     assert one.graph == other.graph
     assert one.digest == other.digest == digest_of(one.graph) != 0
+
+
+def test_the_digest_of_each_revision_is_noted_once_although_later() -> None:
+    replica = Replica(DependencyGraph())
+    noted: list[tuple[int, int]] = []
+    replica.on_settled = lambda revision, digest: noted.append((revision, digest))
+    expected = []
+    for seq, lines in enumerate(["INDEX|a|\n", "QUERY|a|\n", "INDEX|b|a\nREMOVE|b|\n", "INDEX|a|a\n"], 1):
+        replica.apply("a1", seq, 10 * seq, [lines])
+        expected.append((10 * seq, digest_of(replica.graph)))
+    replica.skip(45)
+    assert noted == []
+    replica.settle()
+    replica.settle()
+    assert noted == [*expected, (45, replica.digest)]
+    replica.apply("a1", 5, 50, ["".join(f"INDEX|p{number}|\n" for number in range(UNSETTLED_MAX))])
+    assert noted[-1] == (50, digest_of(replica.graph))
 
 
 def test_a_node_with_the_snapshot_needs_no_deleted_entries(world: World) -> None:

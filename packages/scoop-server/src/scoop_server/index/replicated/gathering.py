@@ -11,7 +11,7 @@ GATHER_SECONDS: Final = 0.005
 """The longest wait. A hundred clients on one machine send again within 1 to 3 ms, and an append takes 1 ms at least."""
 
 SKIPPED_MAX: Final = 63
-"""The most requests that are sent without a wait after waits that were in vain: they cost 0.1 ms each at most."""
+"""The most requests that are sent without a wait after waits that were in vain, which then cost 0.1 ms per request."""
 
 
 class Gathering:

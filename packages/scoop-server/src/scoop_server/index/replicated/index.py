@@ -80,6 +80,7 @@ class ReplicatedIndex(Generic[ClientT]):
         self.calls = calls = Calls(client, clock)
         self._replica = Replica(DependencyGraph.empty(reject_cycles=settings.config.reject_cycles))
         self._digests = DigestHistory()
+        self._replica.on_settled = self._digests.note
         self._responses: list[tuple[ClientT, str, str | None]] = []
         self._figures = figures = ReplicationFigures()
         self._follower = Follower(
@@ -154,6 +155,8 @@ class ReplicatedIndex(Generic[ClientT]):
                 else:
                     queries.append(request)
         self._appender.advance()
+        if self._appender.is_under_way:  # this node would only wait for etcd now
+            self._replica.settle()
         return queries
 
     def completed(self) -> list[tuple[ClientT, str, str | None]]:
@@ -173,6 +176,7 @@ class ReplicatedIndex(Generic[ClientT]):
     def tick(self) -> None:
         """Do what time requires: repeat, renew, survey, and give up requests without a response in time."""
         self.calls.tick()
+        self._replica.settle()
         self._follower.tick()
         self._membership.tick()
         self._compactor.tick(self._membership.fence)
@@ -219,20 +223,21 @@ class ReplicatedIndex(Generic[ClientT]):
 
     def _replace(self, replica: Replica) -> None:
         """Continue from a snapshot. It may hold entries of this node that were never delivered."""
+        self._replica.settle()
         self._replica = replica
         self._digests.note(replica.revision, replica.digest)
+        replica.on_settled = self._digests.note
         self._disconnect(self._appender.skipped(replica.sequences.get(self._settings.node, 0)))
 
     def _apply(self, entries: Sequence[KeyValue]) -> None:
         """Apply the next entries of the log, and answer those of this node."""
-        replica, digests = self._replica, self._digests
+        replica = self._replica
         own = self._keys.entry(self._settings.node, 0)[:-20]
         for kv in entries:
             if kv.key.startswith(own):
                 self._apply_own(kv)
             else:
                 apply_entry(replica, self._keys, kv)
-            digests.note(replica.revision, replica.digest)
             self._compactor.note_entry(kv.mod_revision, len(kv.value))
 
     def _apply_own(self, kv: KeyValue) -> None:
@@ -253,6 +258,7 @@ class ReplicatedIndex(Generic[ClientT]):
     # Surveys
 
     def _take_survey(self, survey: Survey) -> None:
+        self._replica.settle()
         if survey.head is not None:
             self._follower.expect(survey.head.mod_revision)
         if survey.pointer is not None:
