@@ -116,6 +116,8 @@ class SimulatedDisk:
         self.locks: dict[int, list[tuple[Opened, int]]] = {}
         """The locks on each inode."""
         self.written: list[bytes] = []
+        self.freed: list[bytes] = []
+        """The contents of deleted files, whose blocks may become those of new files."""
         self.inodes = count(1)
         self.trace = trace
 
@@ -198,16 +200,17 @@ class SimulatedDisk:
         for place, data in writes:
             fate = self.random.choice(("kept", "kept", "lost", "torn", "garbage", "stale"))
             if fate != "lost":
-                arriving.append((place, None if data is None else self._what_is_left_of(data, fate)))
+                arriving.append((place, None if data is None else self._what_is_left_of(data, place, fate)))
         return arriving
 
-    def _what_is_left_of(self, data: bytes, fate: str) -> bytes:
+    def _what_is_left_of(self, data: bytes, place: int, fate: str) -> bytes:
         if fate == "torn":
             return data[: self.random.randrange(len(data) + 1)]
         if fate == "garbage":
             return self.random.randbytes(len(data))
         if fate == "stale":  # blocks that held something else before
-            return self.random.choice(self.written[-_STALE_WRITES:])[: len(data)].ljust(len(data), b"\0")
+            freed = [content[place:] for content in self.freed if len(content) > place]
+            return self.random.choice(freed or self.written[-_STALE_WRITES:])[: len(data)].ljust(len(data), b"\0")
         return data
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
-from scoop_core import Changes, DependencyGraph, JournalReader, transcript
+from scoop_core import Changes, DependencyGraph, JournalReader, Seal, encode_batch, transcript
 from scoop_core.graph_order import TopologicalOrder
 
 from scoop_server.config.fsync import Fsync
@@ -33,7 +33,7 @@ from tests.simulation.disk import Folder, SimulatedProcess
 from tests.simulation.simulation import Simulation
 
 SEEDS_MAX: Final = 10_000
-"""The number of seeds that a mutant may survive before it counts as not found; most fall within the first hundred."""
+"""How many seeds a mutant may survive before it counts as not found; most fall within the first hundred."""
 
 Mutation = Callable[[], contextlib.AbstractContextManager[object]]
 
@@ -96,6 +96,32 @@ def _no_chain() -> Any:
         return seal
 
     return patch.object(JournalReader, "_find_seal", find_seal)
+
+
+def _checksums_begin_at_zero() -> Any:
+    """The checksums of a journal do not begin with that of its header, so a batch may belong to any journal."""
+
+    def encode(lines: list[str], after: Seal, synced: int, journal: int) -> tuple[bytes, Seal]:  # noqa: ARG001  # ignored
+        return encode_batch(lines, after, synced, 0)
+
+    def is_intact(data: bytes, seal: re.Match[bytes], journal: int) -> bool:  # noqa: ARG001  # ignored
+        return original(data, seal, 0)
+
+    @contextlib.contextmanager
+    def mutation() -> Iterator[None]:
+        with (
+            patch("scoop_server.storage.journal.encode_batch", encode),
+            patch.object(transcript, "_is_intact", is_intact),
+        ):
+            yield
+
+    original = transcript._is_intact
+    return mutation()
+
+
+def _directories_have_one_identity() -> Any:
+    """The chains of all directories begin with the same number."""
+    return patch.object(DataDirectory, "identity", 0)
 
 
 def _no_cut_back() -> Any:
@@ -336,6 +362,8 @@ MUTANTS: Final[tuple[Mutation, ...]] = (
     _no_fsync_of_the_directory,
     _no_checksum,
     _no_chain,
+    _checksums_begin_at_zero,
+    _directories_have_one_identity,
     _no_seal,
     _no_cut_back,
     _cut_is_not_synced,

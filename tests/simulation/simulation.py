@@ -322,9 +322,13 @@ class Life:
         sync_fails_in = random.randrange(30) if random.random() < 0.1 else None
         fails = random.choice(("fdatasync", "fsync", "both"))
         close_fails = random.random() < 0.2
+        # The first batch on the blocks of a deleted directory is the one that these may be mistaken for.
+        stops_at_sync = bool(self._disk.freed) and self._end == "power loss" and random.random() < 0.5
 
         def fault(name: str) -> None:
             nonlocal stops_in, sync_fails_in
+            if stops_at_sync and name == "fdatasync":
+                raise PowerLossError
             if stops_in is not None:
                 stops_in -= 1
                 if stops_in < 0:
@@ -398,6 +402,7 @@ class Operator:
                 self._start_second()
             case "remove":
                 self._trace("the operator deletes the directory")
+                self._disk.freed += self._disk.files().values()
                 self._disk.remove(DIRECTORY)
                 self._is_index_lost = True
                 self._changes_max = len(observer.history)
