@@ -113,6 +113,29 @@ def test_a_long_question_pauses_after_its_answer_while_changes_go_on(monkeypatch
     asyncio.run(run())
 
 
+def test_an_answer_that_arrives_with_the_time_out_is_not_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deferred_module, "WAIT_SECONDS", 0.0)
+
+    async def run() -> None:
+        deferred, _ = make_deferred()
+        may_end, has_ended = threading.Event(), threading.Event()
+
+        def question(_graph: DependencyGraph, batch: int) -> int:
+            assert may_end.wait(60)
+            has_ended.set()
+            return batch
+
+        assert await deferred.ask("key", question) is None
+        may_end.set()
+        assert has_ended.wait(60)
+        while await deferred.ask("key", question) is None:
+            pass
+        assert is_outdated.get() is False
+        deferred.close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.usefixtures("waits_for_answers")
 def test_too_many_questions_are_rejected() -> None:
     async def run() -> None:

@@ -91,7 +91,7 @@ class Deferred:
                 return await asyncio.shield(waiting)
         except TimeoutError:
             waiting.add_done_callback(lambda each: each.cancelled() or each.exception())  # nobody waits for it now
-            is_outdated.set(entry.answer is not None)
+            is_outdated.set(entry.answer is not None and entry.revision != self._index.revision)
             return entry.answer
 
     def _begin(self, key: Hashable, entry: _Entry[T], question: Callable[[DependencyGraph, int], T]) -> "Future[T]":
