@@ -74,10 +74,42 @@ def homebrew_lines(packages: int) -> Iterator[str]:
             yield f"INDEX|{name}-{copy}|{','.join(f'{each}-{copy}' for each in needed)}\n"
 
 
-class Changes:
+class _Background:
+    """A thread that calls :meth:`_work` from the start of a ``with`` block until its end."""
+
+    def __init__(self) -> None:
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self._thread.start()
+        except SystemExit:  # SIGTERM while the thread starts: the block does not begin, and the servers end
+            self._ending.set()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except (OSError, http.client.HTTPException, AssertionError):
+            if not self._ending.is_set():
+                raise
+
+    def _work(self) -> None:
+        """Work until ``_ending`` is set."""
+        raise NotImplementedError
+
+
+class Changes(_Background):
     """A client that changes the index ``rate`` times per second, or as fast as the server makes the changes."""
 
     def __init__(self, server: tuple[str, int], rate: int | None) -> None:
+        super().__init__()
         self.progress = (0, 0.0)
         """The number of changes until now, and the time of the last one."""
         self.marks: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
@@ -85,18 +117,8 @@ class Changes:
         self._server = server
         self._lines = (rate or _CHANGES_AT_FULL_SPEED) // _TICKS_PER_SECOND
         self._pause = 0.0 if rate is None else 1 / _TICKS_PER_SECOND
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._change, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    def _change(self) -> None:
+    def _work(self) -> None:
         commands = ("INDEX", "REMOVE")
         texts = ["".join(f"{each}|changing-{number}|\n" for number in range(self._lines)) for each in commands]
         started = time.perf_counter()
@@ -119,24 +141,15 @@ class Changes:
                 self._ending.wait(max(0.0, started + turn * self._pause - now))
 
 
-class Lags:
+class Lags(_Background):
     """A client that notes how late the explorer shows the marks of ``changes``."""
 
     def __init__(self, changes: Changes, explorer: int) -> None:
+        super().__init__()
         self.seconds: list[float] = []
         self._changes, self._explorer = changes, explorer
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    def _look(self) -> None:
+    def _work(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._explorer)
         while not (self._ending.is_set() and self.seconds):
             name, acknowledged_at = self._changes.marks.get()
