@@ -31,7 +31,8 @@ def test_pages_follow_the_log_and_keep_the_last_state_while_etcd_is_unavailable(
         name = f"/explored/ in etcd at {etcd.urls}"
         with ExplorerProcess(*flags) as explorer:
             wait_until(lambda: "it holds no index" in explorer.get("/readyz")[1])
-            with ServerProcess(*flags) as server, ServerProcess(*flags) as other:
+            patient = (*flags, "--commit-timeout", "60s")  # on a busy machine etcd starts again slowly
+            with ServerProcess(*patient) as server, ServerProcess(*patient) as other:
                 change(server, "INDEX|gmp|", "INDEX|isl|gmp")
                 change(other, "INDEX|cloog|isl", "REMOVE|cloog|")
                 wait_until(lambda: explorer.get("/packages/isl")[0] == 200)
