@@ -138,6 +138,15 @@ class TestOneRequest:
         assert [graph.remove(name) for name in ("a", "bc", "ab", "c")] == [OK, OK, FAIL, FAIL]
 
 
+class TestCost:
+    def test_the_cost_is_the_packages_and_dependencies_that_the_searches_visit(self) -> None:
+        graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)
+        part = graph.apply_lines_within(100, "INDEX|d|a\nINDEX|c|a\n")
+        assert part.answers == "OK\nFAIL\n"
+        assert 2 <= part.cost <= 6  # what leads from a to c
+        assert graph.apply_lines_within(100, "INDEX|e|d\nQUERY|c|\n").cost == 0
+
+
 class TestMistakesOfACaller:
     def test_a_line_without_its_newline_is_refused_and_changes_nothing(self) -> None:
         graph = DependencyGraph()
@@ -409,16 +418,19 @@ class TestApplyBatches:
             (["INDEX|x|a\n", "REMOVE|a|\n", "QUERY|x|\n"], ["OK\n", "FAIL\n", "OK\n"]),
             (["QUERY|a|\n", "", "QUERY|a|\nREMOVE|b|\nQUERY|b|\n"], ["OK\n", "", "OK\nOK\nFAIL\n"]),
             (["\n", "QUERY|a|\r\n"], ["ERROR\n", "ERROR\n"]),
+            (["INDEX|x|a\nREMOVE|x|\n", "INDEX|y|\n"], ["OK\nOK\n", "OK\n"]),
         ],
     )
     def test_each_text_has_its_answers_and_all_are_counted(self, texts: list[str], answers: list[str]) -> None:
         graph, tally = graph_of("INDEX|a|", "INDEX|b|"), Tally()
         twin, expected = graph.copy(), Tally()
         assert graph.copy().apply_batches(texts) == answers
-        assert graph.apply_batches(texts, Changes(), tally) == answers
+        changes, expected_changes = Changes(), Changes()
+        assert graph.apply_batches(texts, changes, tally) == answers
         for text in texts:
-            twin.apply_lines(text, tally=expected)
+            twin.apply_lines(text, expected_changes, expected)
         assert list(tally) == list(expected)
+        assert changes.lines == expected_changes.lines
         assert graph == twin
 
 

@@ -34,6 +34,11 @@ EVENTS: list[tuple[str, Callable[[IndexedGraph], object], list[PackageChange]]] 
         lambda graph: graph.apply_batches(["INDEX|c|\nINDEX|d|c\n", "REMOVE|d|\n"]),
         [PackageChange("c", None, ()), PackageChange("d", None, ("c",)), PackageChange("d", ("c",), None)],
     ),
+    (
+        "apply_lines_within",
+        lambda graph: graph.apply_lines_within(9, "INDEX|c|a\nQUERY|c|\n"),
+        [PackageChange("c", None, ("a",))],
+    ),
 ]
 
 

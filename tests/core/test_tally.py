@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoop_core import DependencyGraph, Tally
+from scoop_core import DependencyGraph, IndexedGraph, Tally
 
 LINES = st.lists(
     st.one_of(
@@ -53,3 +53,18 @@ def test_a_batch_of_successful_queries_counts_each() -> None:
     graph.apply_lines("QUERY|b|\n", tally=tally)
     assert counted(tally) == {("QUERY", "OK"): 4}
     assert repr(tally) == "<Tally: 4 requests>"
+
+
+def test_mixed_batches_add_up() -> None:
+    graph, tally = DependencyGraph(), Tally()
+    for _ in range(2):
+        graph.apply_lines("INDEX|a|\nINDEX|b|\nQUERY|a|\nQUERY|c|\nREMOVE|a|\nREMOVE|b|\n", tally=tally)
+    assert counted(tally) == {("INDEX", "OK"): 4, ("QUERY", "OK"): 2, ("QUERY", "FAIL"): 2, ("REMOVE", "OK"): 4}
+
+
+def test_a_graph_with_an_index_counts_too() -> None:
+    graph, tally = IndexedGraph(reject_cycles=True), Tally()
+    graph.apply_lines("INDEX|a|\nQUERY|b|\n", tally=tally)
+    graph.apply_lines_within(1, "INDEX|b|a\nQUERY|c|\n", tally=tally)
+    graph.apply_batches(["INDEX|c|\n", "QUERY|d|\n"], tally=tally)
+    assert counted(tally) == {("INDEX", "OK"): 3, ("QUERY", "FAIL"): 3}

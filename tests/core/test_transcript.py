@@ -120,6 +120,8 @@ class TestRoundTrip:
         lines = snapshot_of(graph).decode().splitlines()
         assert DependencyGraph.from_lines(lines) == graph  # so no line is refused
         assert (len(lines) == len(graph) + 2 + (len(graph) > 0)) == (graph.cyclic_components() == ())
+        again = snapshot_of(decode_snapshot(snapshot_of(graph))).decode().splitlines()
+        assert DependencyGraph.from_lines(again) == graph
 
     def test_packages_that_change_often_leave_no_trace(self) -> None:
         graph = DependencyGraph.from_lines(["INDEX|a|", "INDEX|b|", "INDEX|a|b", "INDEX|a|", "REMOVE|a|", "INDEX|a|"])
