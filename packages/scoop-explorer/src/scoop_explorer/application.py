@@ -105,6 +105,7 @@ class Application:
         digest = hashlib.sha256(b"".join(self._static.values())).hexdigest()[:12]
         environment = Environment(
             loader=PackageLoader("scoop_explorer"),
+            auto_reload=False,  # each look at a file would let a long question go first
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
