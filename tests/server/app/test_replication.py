@@ -73,7 +73,7 @@ def test_the_metrics_show_the_position_in_the_log(etcd: EtcdCluster, prefix: str
 @needs_etcd
 def test_without_etcd_changes_time_out_and_local_reads_continue(tmp_path: Path) -> None:
     with EtcdCluster(tmp_path) as etcd:
-        flags = ("--etcd", etcd.urls, "--admin", "127.0.0.1:0", "--reads", "local", "--commit-timeout", "1s")
+        flags = ("--etcd", etcd.urls, "--admin", "127.0.0.1:0", "--reads", "local", "--commit-timeout", "5s")
         with ServerProcess(*flags) as server, server.connect() as client, server.connect() as reader:
             client.ask("INDEX|gmp|")
             etcd.members[0].kill()
