@@ -136,6 +136,9 @@ def export(graph: DependencyGraph, form: str, packages: Sequence[str], output: O
     """Print the graph, or that of ``packages`` and all that they need, for graph tools."""
     if packages:
         graph = graph.subgraph([*packages, *graph.transitive_dependencies(*packages)])
-    for piece in EXPORT_FORMATS["json" if output.is_json else form](graph):
-        sys.stdout.write(piece)
+    if output.is_json:  # one value per line; a string in JSON contains no newline
+        sys.stdout.writelines(piece.replace("\n", "") for piece in EXPORT_FORMATS["json"](graph))
+        print()
+        return ExitStatus.OK
+    sys.stdout.writelines(EXPORT_FORMATS[form](graph))
     return ExitStatus.OK
