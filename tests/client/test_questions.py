@@ -31,7 +31,7 @@ LIST = b"gcc: isl mpfr\nisl: gmp\nmpfr: gmp\na: b\nb: a\n"
         (["impact", "gmp"], 0, "isl\nmpfr\ngcc\n", {"impact": ["isl", "mpfr", "gcc"]}),
         (["impact", "gmp", "isl", "--direct"], 0, "gcc\nmpfr\n", {"impact": ["gcc", "mpfr"]}),
         (["cycles"], 0, "a b\n", {"cycles": [["a", "b"]]}),
-        (["order"], 0, "b\na\ngmp\nisl\nmpfr\ngcc\n", {"order": ["b", "a", "gmp", "isl", "mpfr", "gcc"]}),
+        (["order"], 0, "a\nb\ngmp\nisl\nmpfr\ngcc\n", {"order": ["a", "b", "gmp", "isl", "mpfr", "gcc"]}),
         (["layers"], 0, "a b gmp\nisl mpfr\ngcc\n", {"layers": [["a", "b", "gmp"], ["isl", "mpfr"], ["gcc"]]}),
     ],
 )

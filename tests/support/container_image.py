@@ -62,16 +62,20 @@ class Builder:
         )
         self.run("commit", "--quiet", container, name)
 
+    def try_base(self, name: str) -> None:
+        """Run Python in an image. Raises AssertionError where that is not permitted."""
+        container = self.run("from", *_limits(), name)
+        self.run("run", "--isolation=chroot", container, "--", "python", "-c", "import ensurepip, ssl")
+
     def build(self, context: Path, file: Path, base: str, wheels: Path) -> str:
         """Build ``file`` on ``base``, with ``wheels`` instead of a network; return the id of the image."""
         (self._directory / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
-        limits = [f"--ulimit={name}={limit}:{limit}" for name, limit in _limits().items()]
         return self.run(
             "build",
             "--quiet",
             "--isolation=chroot",
             "--format=docker",
-            *limits,
+            *_limits(),
             f"--build-arg=BASE={base}",
             f"--volume={self._directory}/pip.conf:/etc/pip.conf:ro",
             f"--volume={wheels}:/wheels:ro",
@@ -92,7 +96,8 @@ class Builder:
         self.run("rm", "--all")
 
 
-def _limits() -> dict[str, int]:
-    """Return the limits of this process; buildah would raise them, which is not allowed everywhere."""
+def _limits() -> list[str]:
+    """Return arguments that keep the limits of this process: buildah raises them, which is not allowed everywhere."""
     limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
-    return {name: resource.getrlimit(number)[1] for name, number in limits.items()}
+    hard = {name: resource.getrlimit(number)[1] for name, number in limits.items()}
+    return [f"--ulimit={name}={limit}:{limit}" for name, limit in hard.items()]
