@@ -8,7 +8,7 @@ from scoop_core import DependencyGraph
 
 from scoop_server.config.limits import Limits
 from scoop_server.errors import ReadOnlyError
-from scoop_server.index.sliced import HELD_BYTES_MAX, RESTARTS_MAX, SlicedIndex, SocketWakeup
+from scoop_server.index.sliced import HELD_BYTES_MAX, LONG_BYTES, RESTARTS_MAX, SlicedIndex, SocketWakeup
 from scoop_server.loop.client import Client
 from scoop_server.loop.shutdown import Lifecycle
 
@@ -167,6 +167,17 @@ def test_a_search_looks_up_many_names_in_slices() -> None:
         slices += 1
     assert [answers for _, _, answers in responses] == ["FAIL\n"]
     assert slices > CHAIN / 2
+
+
+def test_a_long_request_waits_while_a_search_is_pending() -> None:
+    """A turn parses a long list, or does a slice, and not both."""
+    index = Index()
+    assert index.execute(a=CLOSING) == []
+    lines = "INDEX|x|\n" * LONG_BYTES
+    replies = index.execute(long=lines, short="INDEX|y|\n", queries="QUERY|x|\n" * LONG_BYTES)
+    assert {client for client, _, _ in replies} == {"short", "queries"}
+    assert ("long", "OK\n" * LONG_BYTES) in [(client, answers) for client, _, answers in index.complete()]
+    assert index.execute(long=lines) != []
 
 
 def test_the_client_whose_searches_have_cost_least_comes_first() -> None:

@@ -179,7 +179,7 @@ class TopologicalOrder:
         if self.active is not None and self.active._implies(package, names):
             return True
         search = CycleSearch(self, lists, package, names)
-        result = search._run(self.budget)
+        result = search._run(self.budget) if len(names) <= self.budget else None  # looking up all would exceed it
         self.budget -= search.cost
         if result is None:
             search._restart()

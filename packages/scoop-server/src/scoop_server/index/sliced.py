@@ -23,6 +23,10 @@ HELD_BYTES_MAX: Final = 65_536
 """Bytes of requests that one turn executes of those that waited for a search to end: the longest lists, which many
 clients may have sent meanwhile, take as long as a slice."""
 
+LONG_BYTES: Final = 4_096
+"""Bytes of requests above which they wait while searches are pending: the names of a list of 64 KiB take as long as a
+slice, and a turn does one of both."""
+
 RESTARTS_MAX: Final = 3
 """Restarts of the active search after which changes of other clients wait for its end. Otherwise it might never end,
 and all searches behind it would wait."""
@@ -143,6 +147,10 @@ class SlicedIndex(LocalIndex[ClientT]):
         if self._is_holding:
             self._held += [work for work in works if _may_change(work.lines)]
             works = [work for work in works if not _may_change(work.lines)]
+        elif self._is_pending:
+            for work in filter(_is_long, works):
+                self._untried.push(self._costs.get(work.client, self._lowest_cost), work)
+            works = [work for work in works if not _is_long(work)]
         return self._run(works)
 
     def completed(self) -> list[tuple[ClientT, str, str | None]]:
@@ -176,6 +184,10 @@ class SlicedIndex(LocalIndex[ClientT]):
     def _is_holding(self) -> bool:
         search = self._active.search if self._active is not None else None
         return search is not None and search.restarts >= RESTARTS_MAX
+
+    @property
+    def _is_pending(self) -> bool:
+        return bool(self._untried or self._waiting or self._held) or self._active is not None
 
     def _activate(self) -> None:
         """Make the search of the cheapest client active."""
@@ -254,12 +266,16 @@ class SlicedIndex(LocalIndex[ClientT]):
         return None if refused else part
 
     def _update_wakeup(self) -> None:
-        if self._untried or self._waiting or self._held or self._active is not None:
+        if self._is_pending:
             self._wakeup.set()
         else:
             self._wakeup.clear()
             self._costs.clear()
             self._lowest_cost = 0
+
+
+def _is_long(work: _Work[ClientT]) -> bool:
+    return len(work.lines) > LONG_BYTES and _may_change(work.lines)
 
 
 def _may_change(lines: str) -> bool:
