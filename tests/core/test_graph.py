@@ -142,7 +142,7 @@ class TestCost:
     def test_the_cost_is_the_packages_and_dependencies_that_the_searches_visit(self) -> None:
         graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)
         part = graph.apply_lines_within(100, "INDEX|d|a\nINDEX|c|a\n")
-        assert part.answers == "OK\nFAIL\n"
+        assert part.responses == "OK\nFAIL\n"
         assert 2 <= part.cost <= 6  # what leads from a to c
         assert graph.apply_lines_within(100, "INDEX|e|d\nQUERY|c|\n").cost == 0
 

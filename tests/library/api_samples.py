@@ -36,7 +36,7 @@ from scoop_core import (
     Observer,
     PackageChange,
     PackageName,
-    PartialAnswers,
+    PartialResponses,
     PeerViolation,
     ProtocolError,
     Refusal,
@@ -142,8 +142,8 @@ def sample_graph() -> None:
 def sample_search_in_steps() -> None:
     graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}, reject_cycles=True)
     part = graph.apply_lines_within(0, "INDEX|gmp|isl\n")
-    assert_type(part, PartialAnswers)
-    assert_type(part.answers, str)
+    assert_type(part, PartialResponses)
+    assert_type(part.responses, str)
     assert_type(part.rest, str)
     assert_type(part.cost, int)
     assert_type(part.search, CycleSearch | None)

@@ -54,8 +54,8 @@ class OrderAgainstModel(RuleBasedStateMachine):
 
     def apply(self, text: str, budget: int) -> None:
         part = self.graph.apply_lines_within(budget, text)
-        answered = text.split("\n")[: part.answers.count("\n")]
-        assert part.answers.split() == [self.naive.answer(line) for line in answered]
+        answered = text.split("\n")[: part.responses.count("\n")]
+        assert part.responses.split() == [self.naive.answer(line) for line in answered]
         assert text.endswith(part.rest)
         assert (part.search is None) == (part.rest == "")
         if part.search is not None:
@@ -147,7 +147,7 @@ def test_packages_inserted_at_one_place_again_and_again_are_moved_rarely() -> No
         upper = inside[-1] if random.random() < 0.9 else random.choice(inside)
         text = f"INDEX|{number}|bottom\nINDEX|{upper}|bottom,{number}\n"
         part = graph.apply_lines_within(1_000_000, text)
-        assert part.answers == "OK\nOK\n"
+        assert part.responses == "OK\nOK\n"
         cost += part.cost
         inside.append(str(number))
     check_order(graph)
@@ -165,7 +165,7 @@ def test_a_search_restarts_if_another_one_moves_its_package() -> None:
     assert part.search.restarts == 1
     while part.search.step(1) is None:
         check_order(graph)
-    assert graph.apply_lines_within(0, part.rest).answers == "OK\n"
+    assert graph.apply_lines_within(0, part.rest).responses == "OK\n"
     check_order(graph)
 
 
@@ -208,7 +208,7 @@ class RandomTurns:
         """Apply a line, or keep its search if it needs one; return whether it has been answered."""
         part = self.graph.apply_lines_within(0, line, changes)
         if part.search is None:
-            assert part.answers.strip() == self.naive.answer(line.strip())
+            assert part.responses.strip() == self.naive.answer(line.strip())
         else:
             self.searches.append((part.search, line))
         check_order(self.graph)
@@ -238,7 +238,7 @@ def test_undoing_a_change_restarts_the_search_that_has_seen_its_package() -> Non
     assert part.search.restarts == 1
     while part.search.step(1) is None:
         check_order(graph)
-    assert graph.apply_lines_within(0, part.rest).answers == "FAIL\n"
+    assert graph.apply_lines_within(0, part.rest).responses == "FAIL\n"
     assert graph.cyclic_components() == ()
 
 
@@ -262,7 +262,7 @@ def test_a_search_without_a_path_is_repeated_after_its_moves_are_undone() -> Non
     assert part.search.step(9) is False
     graph.undo(changes)
     assert part.search.step(9) is False
-    assert graph.apply_lines_within(0, part.rest).answers == "OK\n"
+    assert graph.apply_lines_within(0, part.rest).responses == "OK\n"
 
 
 def test_a_search_ends_if_the_graph_needs_a_new_order() -> None:
@@ -275,7 +275,7 @@ def test_a_search_ends_if_the_graph_needs_a_new_order() -> None:
     graph.undo(changes)  # not the last change
     graph.apply_lines("INDEX|e|\nINDEX|b|e\n")
     assert part.search.step(1) is False
-    assert graph.apply_lines_within(9, part.rest).answers == "OK\n"
+    assert graph.apply_lines_within(9, part.rest).responses == "OK\n"
 
 
 def test_a_search_finds_a_dependency_that_was_removed_and_indexed_again() -> None:
@@ -285,7 +285,7 @@ def test_a_search_finds_a_dependency_that_was_removed_and_indexed_again() -> Non
     assert part.search is not None
     graph.apply_lines("REMOVE|b|\nINDEX|b|\n")
     assert part.search.step(9) is False
-    assert graph.apply_lines_within(0, part.rest).answers == "OK\n"
+    assert graph.apply_lines_within(0, part.rest).responses == "OK\n"
 
 
 def test_many_new_dependencies_are_looked_up_in_steps() -> None:
@@ -299,4 +299,4 @@ def test_many_new_dependencies_are_looked_up_in_steps() -> None:
         check_order(graph)
         steps += 1
     assert steps > len(new)
-    assert graph.apply_lines_within(0, part.rest).answers == "OK\n"
+    assert graph.apply_lines_within(0, part.rest).responses == "OK\n"

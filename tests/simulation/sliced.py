@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import cast
 
-from scoop_core import Changes, DependencyGraph, PartialAnswers, Tally
+from scoop_core import Changes, DependencyGraph, PartialResponses, Tally
 
 from scoop_server.index.local import LocalIndex, Store
 from scoop_server.index.sliced import SlicedIndex
@@ -51,14 +51,14 @@ class _ObservedGraph:
 
     def apply_lines_within(
         self, budget: int, text: str, changes: Changes | None = None, tally: Tally | None = None
-    ) -> PartialAnswers:
+    ) -> PartialResponses:
         history = self._observer.history
         if not changes:  # all earlier ones are committed
             self._observer.boundaries.add(len(history) - 1)
         part = self._graph.apply_lines_within(budget, text, changes, tally)
         right = answer_all_naively(history, text.removesuffix(part.rest), rejects_cycles=True)
-        if part.answers != right:
-            raise AssertionError(f"{text!r} is answered {part.answers!r}, expected {right!r}")
+        if part.responses != right:
+            raise AssertionError(f"{text!r} is answered {part.responses!r}, expected {right!r}")
         return part
 
     def undo(self, changes: Changes) -> None:

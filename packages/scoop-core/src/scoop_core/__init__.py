@@ -51,7 +51,7 @@ from scoop_core.graph_formats import (
     encode_node_link,
 )
 from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer, PackageChange, Scheduler
-from scoop_core.graph_order import CycleSearch, PartialAnswers
+from scoop_core.graph_order import CycleSearch, PartialResponses
 from scoop_core.graph_state import Changes
 from scoop_core.messages import (
     ENCODING,
@@ -116,7 +116,7 @@ __all__ = [
     "Observer",
     "PackageChange",
     "PackageName",
-    "PartialAnswers",
+    "PartialResponses",
     "PeerViolation",
     "ProtocolError",
     "Refusal",

@@ -12,7 +12,7 @@ from operator import contains, itemgetter
 from typing import Final, Self, TypeAlias, TypeVar, assert_never, cast
 
 from scoop_core.errors import ClosesCycle, MissingDependencies, RequestRefused, shown
-from scoop_core.graph_order import PartialAnswers
+from scoop_core.graph_order import PartialResponses
 from scoop_core.graph_requests import GraphRequests
 from scoop_core.graph_state import Changes, same_names, split_names
 from scoop_core.messages import (
@@ -181,15 +181,15 @@ class DependencyGraph(GraphRequests):
     # Many requests
 
     def apply_lines(self, text: str, changes: Changes | None = None, tally: Tally | None = None) -> str:
-        r"""Answer every line of ``text`` in order; return the answers, each with its newline, in one text.
+        r"""Answer every line of ``text`` in order; return the responses, each with its newline, in one text.
 
         ``text`` is zero or more lines, each ended by a newline alone, as :class:`Connection` returns them: a
         CR is a part of the line here, and no name has one. A malformed line is answered ERROR. Changes are
-        appended to ``changes``, and each answer is counted in ``tally``, if given. Raises ValueError, and nothing
+        appended to ``changes``, and each response is counted in ``tally``, if given. Raises ValueError, and nothing
         changes, if the last line has no newline: it may be incomplete.
 
         Equivalent to :func:`parse_request` and :meth:`apply` line by line, but written for speed: it parses a line only
-        if looking it up in the dictionaries does not decide the answer.
+        if looking it up in the dictionaries does not decide the response.
 
         >>> DependencyGraph().apply_lines("INDEX|a|\nQUERY|a|\nREMOVE|a\n", changes := Changes())
         'OK\nOK\nERROR\n'
@@ -215,7 +215,7 @@ class DependencyGraph(GraphRequests):
 
     def apply_lines_within(
         self, budget: int, text: str, changes: Changes | None = None, tally: Tally | None = None
-    ) -> PartialAnswers:
+    ) -> PartialResponses:
         r"""Answer the lines of ``text`` up to the first that needs a long search for a cycle.
 
         Like :meth:`apply_lines`, for a graph that rejects cycles. All searches together may visit ``budget`` packages
@@ -224,28 +224,28 @@ class DependencyGraph(GraphRequests):
 
         >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)
         >>> part = graph.apply_lines_within(1, "QUERY|a|\nINDEX|c|a\nQUERY|b|\n")
-        >>> part.answers, part.rest
+        >>> part.responses, part.rest
         ('OK\n', 'INDEX|c|a\nQUERY|b|\n')
         >>> while part.search.step(1) is None:
         ...     pass
-        >>> graph.apply_lines_within(1, part.rest).answers
+        >>> graph.apply_lines_within(1, part.rest).responses
         'FAIL\nOK\n'
         """
         lines = _split_lines(text)
         order = self._current_order()
         order.budget, order.pending = budget, None
         try:
-            answers = self._apply_each(lines, changes, tally)
+            responses = self._apply_each(lines, changes, tally)
             cost = budget - int(order.budget)
         finally:
             order.budget = inf
-        rest = "".join(f"{line}\n" for line in lines[len(answers) :])
-        return PartialAnswers("".join(answers), rest, order.pending, cost)
+        rest = "".join(f"{line}\n" for line in lines[len(responses) :])
+        return PartialResponses("".join(responses), rest, order.pending, cost)
 
     def apply_batches(
         self, texts: Sequence[str], changes: Changes | None = None, tally: Tally | None = None
     ) -> list[str]:
-        r"""Answer the texts of several clients in order; return one text of answers for each.
+        r"""Answer the texts of several clients in order; return one text of responses for each.
 
         As :meth:`apply_lines` on one text after the other, in less time for many texts of one line. Raises ValueError
         for a text that is not empty and has no newline at its end; the texts before it are applied.

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 from scoop_core.graph import DependencyGraph, SlotState
 from scoop_core.graph_algorithms import shortest_path_from_both_ends
-from scoop_core.graph_order import PartialAnswers
+from scoop_core.graph_order import PartialResponses
 from scoop_core.graph_state import Changes, split_names
 from scoop_core.messages import Request, Response, Tally
 
@@ -147,7 +147,7 @@ class IndexedGraph(DependencyGraph):
 
     def apply_lines_within(
         self, budget: int, text: str, changes: Changes | None = None, tally: Tally | None = None
-    ) -> PartialAnswers:
+    ) -> PartialResponses:
         return self._report("apply_lines_within", super().apply_lines_within, budget, text, changes, tally)
 
     def apply_batches(
@@ -175,16 +175,16 @@ class IndexedGraph(DependencyGraph):
     ) -> str:
         if changes is not None:  # a part of _apply_each
             return transition(package, listed, changes)
-        answer = transition(package, listed, made := Changes())
+        response = transition(package, listed, made := Changes())
         self._reindex_changes(made, 0)
-        return answer
+        return response
 
     def _apply_each(self, lines: list[str], changes: Changes | None, tally: Tally | None) -> list[str]:
         changes = Changes() if changes is None else changes
         start = len(changes)
-        answers = super()._apply_each(lines, changes, tally)
+        responses = super()._apply_each(lines, changes, tally)
         self._reindex_changes(changes, start)
-        return answers
+        return responses
 
     def _reindex_changes(self, changes: Changes, start: int) -> None:
         for number in range(start, len(changes)):

@@ -37,16 +37,16 @@ class _Changes(Protocol):
     def __len__(self) -> int: ...
 
 
-class PartialAnswers(NamedTuple):
-    """The answers to the first lines of a text, and the search that the next line needs.
+class PartialResponses(NamedTuple):
+    """The responses to the first lines of a text, and the search that the next line needs.
 
-    >>> PartialAnswers("", "", None, 0).cost
+    >>> PartialResponses("", "", None, 0).cost
     0
     """
 
-    answers: str
+    responses: str
     rest: str
-    """The lines without an answer."""
+    """The lines without a response."""
     search: "CycleSearch | None"
     """The search for the first of them; None if all are answered. Once it has a result, apply the rest."""
     cost: int

@@ -127,7 +127,11 @@ class GraphState:
         to the transitions below, which apply the same rules in readable form.
         """
         counts, dependencies = self._dependent_counts, self._dependencies
-        answers, failed, broken = list[str](), list[str](), list[str]()  # the last two: the commands of FAIL and ERROR
+        responses, failed, broken = (
+            list[str](),
+            list[str](),
+            list[str](),
+        )  # the last two: commands of FAIL and ERROR
         indexes = removes = 0
         changes = Changes() if changes is None else changes
         changed_lines, replaced = changes.lines, changes.previous
@@ -138,46 +142,46 @@ class GraphState:
             try:
                 command, package, listed = line.split("|")
             except ValueError:
-                command, answer = UNKNOWN, ERROR
+                command, response = UNKNOWN, ERROR
             else:
                 try:
                     if command == "QUERY":
-                        answer = OK if package in counts and not listed else self._query(package, listed)
+                        response = OK if package in counts and not listed else self._query(package, listed)
                     elif command == "INDEX":
                         indexes += 1
                         previous = dependencies.get(package)
                         if previous == listed:  # the most common repetition: the same text
-                            answer = OK
+                            response = OK
                         elif previous is None and is_name(package) and self._count_dependent_on(listed):
                             dependencies[package] = listed
                             counts[package] = 0
                             changed_lines.append(line)
                             replaced.append(None)
-                            answer = OK
+                            response = OK
                         else:
-                            answer = self._index(package, listed, changes)
+                            response = self._index(package, listed, changes)
                     elif command == "REMOVE":
                         removes += 1
                         if not listed and counts.get(package) == 0:
                             previous = self._forget(package) if order is None else self._forget_ordered(package)
                             changed_lines.append(line)
                             replaced.append(previous)
-                            answer = OK
+                            response = OK
                         else:
-                            answer = self._remove(package, listed, changes)
+                            response = self._remove(package, listed, changes)
                     else:
-                        command, answer = UNKNOWN, ERROR
+                        command, response = UNKNOWN, ERROR
                 except InvalidName:
-                    answer = ERROR
+                    response = ERROR
                 except SearchPendingError:
                     indexes -= 1
                     break
-            answers.append(answer)
-            if answer is not OK:
-                (failed if answer is FAIL else broken).append(command)
+            responses.append(response)
+            if response is not OK:
+                (failed if response is FAIL else broken).append(command)
         if tally is not None:
-            tally._count(len(answers), indexes, removes, failed, broken)
-        return answers
+            tally._count(len(responses), indexes, removes, failed, broken)
+        return responses
 
     # Transitions
 

@@ -292,9 +292,9 @@ class Tally:
 
     def __iter__(self) -> Iterator[tuple[str, Response, int]]:
         """Yield command, response and count for each possible pair, ``"unknown"`` last."""
-        for (command, answer), count in self._counts.items():
-            is_batched = (command, answer) == _QUERY_OK
-            yield command, Response(answer[:-1]), count + self.present_queries * is_batched
+        for (command, response), count in self._counts.items():
+            is_batched = (command, response) == _QUERY_OK
+            yield command, Response(response[:-1]), count + self.present_queries * is_batched
 
     def __repr__(self) -> str:
         return f"<Tally: {sum(count for _, _, count in self):,} requests>"
@@ -310,16 +310,16 @@ class Tally:
             counts[command, FAIL if failed else ERROR if broken else OK] += 1
             return
         queries = requests - indexes - removes  # including those without a valid command
-        for answer, commands in ((FAIL, failed), (ERROR, broken)):
+        for response, commands in ((FAIL, failed), (ERROR, broken)):
             if commands:
                 refused_indexes, refused_removes = commands.count("INDEX"), commands.count("REMOVE")
                 others = len(commands) - refused_indexes - refused_removes
-                unknown = commands.count(UNKNOWN) if answer is ERROR else 0
-                counts["INDEX", answer] += refused_indexes
-                counts["REMOVE", answer] += refused_removes
-                counts["QUERY", answer] += others - unknown
+                unknown = commands.count(UNKNOWN) if response is ERROR else 0
+                counts["INDEX", response] += refused_indexes
+                counts["REMOVE", response] += refused_removes
+                counts["QUERY", response] += others - unknown
                 if unknown:
-                    counts[UNKNOWN, answer] += unknown
+                    counts[UNKNOWN, response] += unknown
                 indexes -= refused_indexes
                 removes -= refused_removes
                 queries -= others

@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from itertools import count, pairwise
 from typing import Final, Generic, Protocol
 
-from scoop_core import Changes, CycleSearch, DependencyGraph, PartialAnswers
+from scoop_core import Changes, CycleSearch, DependencyGraph, PartialResponses
 
 from scoop_server.errors import ReadOnlyError
 from scoop_server.index.local import ClientT, LocalIndex, Store
@@ -211,7 +211,7 @@ class SlicedIndex(LocalIndex[ClientT]):
     def _run(self, works: Sequence[_Work[ClientT]]) -> list[tuple[ClientT, str, str | None]]:
         """Apply and commit the rest of each work, within a slice; return the responses, and park what needs more."""
         visits, changes, tally = self._slice_visits // (len(works) or 1), self._changes, self._meter.tally
-        parts: list[PartialAnswers | None] = []
+        parts: list[PartialResponses | None] = []
         counts = [0]
         for work in works:
             parts.append(self._graph.apply_lines_within(visits, work.rest, changes, tally))
@@ -227,7 +227,7 @@ class SlicedIndex(LocalIndex[ClientT]):
                 responses.append((work.client, work.lines, None))
                 continue
             self._charge(work.client, part.cost)
-            work.answers += part.answers
+            work.answers += part.responses
             if part.search is None:
                 responses.append((work.client, work.lines, work.answers))
             else:
@@ -235,9 +235,9 @@ class SlicedIndex(LocalIndex[ClientT]):
         self._update_wakeup()
         return responses
 
-    def _park(self, work: _Work[ClientT], part: PartialAnswers) -> None:
+    def _park(self, work: _Work[ClientT], part: PartialResponses) -> None:
         """Try the search again with a whole slice, unless that has been done."""
-        queue = self._untried if work.search is None or part.answers else self._waiting
+        queue = self._untried if work.search is None or part.responses else self._waiting
         work.rest, work.search = part.rest, part.search
         queue.push(self._costs.get(work.client, self._lowest_cost), work)
 
@@ -255,7 +255,7 @@ class SlicedIndex(LocalIndex[ClientT]):
         finally:
             changes.clear()
 
-    def _answer_unchanged(self, work: _Work[ClientT], visits: int) -> PartialAnswers | None:
+    def _answer_unchanged(self, work: _Work[ClientT], visits: int) -> PartialResponses | None:
         """Return the responses that are correct without any change; None if the work would change the graph.
 
         See :meth:`LocalIndex._roll_back`.
