@@ -47,8 +47,8 @@ class GraphQueries(GraphState):
         :class:`~scoop_core.IndexedGraph` of the graph.
 
         >>> from scoop_core import DependencyGraph
-        >>> DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": [], "cloog": ["isl", "gmp"]}).dependents("gmp")
-        ('cloog', 'isl')
+        >>> DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}).dependents("gmp")
+        ('isl',)
         """
         if not self._dependent_counts[self._known(package)]:  # which does not count the package itself
             return (package,) if package in self._names(package) else ()
@@ -87,8 +87,8 @@ class GraphQueries(GraphState):
         """Return the number of dependencies of all packages together. O(P).
 
         >>> from scoop_core import DependencyGraph
-        >>> DependencyGraph.from_mapping({"isl": ["gmp", "isl"], "cloog": ["gmp"], "gmp": []}).edge_count()
-        3
+        >>> DependencyGraph.from_mapping({"isl": ["gmp", "isl"], "gmp": []}).edge_count()
+        2
         """
         texts = list(filter(None, self._dependencies.values()))
         return sum(text.count(",") for text in texts) + len(texts)

@@ -112,7 +112,6 @@ class GraphRequests(GraphQueries):
         >>> graph = DependencyGraph.from_mapping({"cloog": ["isl", "gmp"], "isl": ["gmp"], "gmp": []})
         >>> print(graph.explain_removal("gmp", "isl"))
         cannot remove gmp, isl together: 1 other package depends on them: cloog
-        >>> graph.explain_removal("gmp", "isl", "cloog")
         """
         removed = set(map(self._known, packages))
         counts = dict.fromkeys(removed, 0)
