@@ -11,7 +11,7 @@ SIZE_MAX = 100_000
     "line", ["\n", "a\n", "QUERY|a\n", "QUERY|a|\n", f"QUERY|{'a' * 8}|\n", f"QUERY|{'a' * 24}|\n"]
 )
 def test_a_long_text_of_short_lines_is_cut_at_the_exact_number(line: str) -> None:
-    assert {first_lines(line * 10_000, SIZE_MAX, 50) for _ in range(1_000)} == {line * 50}
+    assert {first_lines(line * 10_000, SIZE_MAX, 50) for _ in range(100)} == {line * 50}
 
 
 def test_a_long_text_of_few_lines_is_whole() -> None:
