@@ -34,7 +34,7 @@ def test_a_large_graph_is_counted_by_another_process(tmp_path: Path, monkeypatch
     index.on_change = counting.index_has_changed
     counting.start()
     index.start()
-    wait_until(lambda: counting.survey)
+    wait_until(lambda: counting.survey and counting.survey.batch == 4)
     assert figures_of(counting) == count(index_in(path), 4)
     index.stop()
     counting.stop()
@@ -46,14 +46,13 @@ def test_a_process_that_fails_is_logged_and_one_that_is_stopped_is_not(
     monkeypatch.setattr(surveyor, "IN_THREAD_MAX", 1)
     monkeypatch.setattr(surveyor, "REST", 0.0)
     index = LiveIndex(open_source(str(make_data_directory(tmp_path / "data"))))
+    index.start()
+    wait_until(lambda: len(index) > surveyor.IN_THREAD_MAX)
     began = tmp_path / "began"
     wait = f"import pathlib, signal; pathlib.Path({str(began)!r}).touch(); signal.pause()"
     for program, is_over in (("raise SystemExit(3)", lambda: caplog.messages), (wait, began.exists)):
         counting = Surveyor(index, [sys.executable, "-c", program])
-        index.on_change = counting.index_has_changed
         counting.start()
-        if not index.is_alive:
-            index.start()
         counting.index_has_changed()
         wait_until(is_over)
         counting.stop()
