@@ -30,13 +30,13 @@ redis.register_function('index_package', function(keys, arguments)
     local package, list = keys[1], arguments[1]
     local previous = redis.call('HGET', DEPENDENCIES, package)
     if previous == list then
-        return redis.status_response('OK')
+        return redis.status_reply('OK')
     end
     local names = names_of(list)
     if #names > 0 then
         for _, known in ipairs(redis.call('HMGET', DEPENDENCIES, unpack(names))) do
             if not known then
-                return redis.status_response('FAIL')
+                return redis.status_reply('FAIL')
             end
         end
     end
@@ -45,19 +45,19 @@ redis.register_function('index_package', function(keys, arguments)
     end
     redis.call('HSET', DEPENDENCIES, package, list)
     count_dependent(package, names, 1)
-    return redis.status_response('OK')
+    return redis.status_reply('OK')
 end)
 
 redis.register_function('remove_package', function(keys)
     local package = keys[1]
     local list = redis.call('HGET', DEPENDENCIES, package)
     if not list then
-        return redis.status_response('OK')
+        return redis.status_reply('OK')
     end
     if redis.call('HEXISTS', DEPENDENTS, package) == 1 then
-        return redis.status_response('FAIL')
+        return redis.status_reply('FAIL')
     end
     redis.call('HDEL', DEPENDENCIES, package)
     count_dependent(package, names_of(list), -1)
-    return redis.status_response('OK')
+    return redis.status_reply('OK')
 end)
