@@ -256,7 +256,7 @@ def find_redis() -> str | None:
 
 
 def _is_redis_ready(address: Address) -> bool:
-    """Return whether it answers and has loaded its data; until then it responses -LOADING."""
+    """Return whether it answers and has loaded its data; until then it answers -LOADING."""
     try:
         return _ask_redis(address, b"*1\r\n$4\r\nPING\r\n") == b"+PONG\r\n"
     except ConnectionError:

@@ -159,7 +159,7 @@ class SimulatedListener:
 
 
 class SimulatedWakeup:
-    """The descriptor of an index that responses later."""
+    """The descriptor of an index that answers later."""
 
     def __init__(self) -> None:
         self.is_set = False

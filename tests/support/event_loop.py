@@ -130,7 +130,7 @@ class Store:
 
 
 class DeferredIndex:
-    """An index that responses OK to every line when the test says so."""
+    """An index that answers OK to every line when the test says so."""
 
     write_delay = 0.0
 

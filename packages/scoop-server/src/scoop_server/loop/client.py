@@ -27,7 +27,7 @@ class Phase(enum.Enum):
     QUEUED = enum.auto()
     """Complete lines wait for the next turn; nothing more is read until they have been executed."""
     PARKED = enum.auto()
-    """Its lines are with the index, which responses later; nothing more is read until then."""
+    """Its lines are with the index, which answers later; nothing more is read until then."""
     FINISHING = enum.auto()
     """No more requests are read: at the end of its stream, or in a shutdown. Unsent responses are sent."""
     LINGERING = enum.auto()
@@ -127,7 +127,7 @@ class Client:
         return bool(lines)
 
     def park(self) -> None:
-        """Wait for the index to response."""
+        """Wait for the index to answer."""
         self.phase = Phase.PARKED
 
     def unpark(self) -> None:
