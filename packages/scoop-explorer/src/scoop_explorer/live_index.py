@@ -29,7 +29,7 @@ CHANGES_KEPT: Final = 200
 _ATTEMPTS: Final = 2
 """The attempts of a question beside changes, before they wait for it or it gets a copy."""
 
-HELD_SECONDS_MAX: Final = 0.05
+HELD_SECONDS_MAX: Final = 0.2
 """The processor time of a walk for which changes may wait: a copy of a million packages takes longer."""
 
 _APPLYING_SECONDS: Final = 0.005
