@@ -25,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -74,7 +75,7 @@ def homebrew_lines(packages: int) -> Iterator[str]:
             yield f"INDEX|{name}-{copy}|{','.join(f'{each}-{copy}' for each in needed)}\n"
 
 
-class _Background:
+class _Background(ABC):
     """A thread that calls :meth:`_work` from the start of a ``with`` block until its end."""
 
     def __init__(self) -> None:
@@ -100,9 +101,9 @@ class _Background:
             if not self._ending.is_set():
                 raise
 
+    @abstractmethod
     def _work(self) -> None:
         """Work until ``_ending`` is set."""
-        raise NotImplementedError
 
 
 class Changes(_Background):

@@ -62,6 +62,6 @@ def _estimated_lines(text: str) -> int:
     """Return about how many lines ``text`` has: a multiple of those that end at every 61st character.
 
     61 is prime, so that lines of equal length do not all end between these characters. The first of them is chosen at
-    random: a client that places the ends of lines between them succeeds once in 61 times.
+    random: a client that places the ends of lines between them succeeds twice in 64 times at most.
     """
     return _STRIDE * text[getrandbits(6) :: _STRIDE].count("\n")
