@@ -49,15 +49,16 @@ class InstantSelector(DefaultSelector):
         super().__init__()
         self.timeouts: list[float] = []
         self.registration_count = 0
-        self.register_error: OSError | None = None
+        self.register_errors: list[OSError | None] = []
+        """The outcomes of the next registrations; later ones succeed."""
         self.ready_count = 0
         """The number of descriptors that were ready in the last turn."""
         self.clock: Clock | None = None
         """A clock to advance by each time-out that passes without an event."""
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
-        if self.register_error is not None:
-            raise self.register_error
+        if self.register_errors and (error := self.register_errors.pop(0)) is not None:
+            raise error
         self.registration_count += 1
         return super().register(fileobj, events, data)
 
@@ -285,12 +286,14 @@ class Loop:
         counts: bool = False,
         index: Index[Client] | None = None,
         policy: AccessPolicy = UNRESTRICTED,
+        register_error: OSError | None = None,
     ) -> None:
         self.graph = DependencyGraph()
         self.clock = Clock()
         self.store = Store()
         self.resources = ExitStack()
         self.selector = self.resources.enter_context(InstantSelector())
+        self.selector.register_errors.append(register_error)
         self.listeners = [Listener(policy) for _ in range(listener_count)]
         for listener in self.listeners:
             self.resources.callback(listener.close)

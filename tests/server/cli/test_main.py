@@ -1,6 +1,8 @@
 """The command as a process: how it starts, and the exit status and line of each failure."""
 
+import errno
 import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,6 +92,20 @@ def test_each_error_has_its_status(
     assert main(["--memory"]) == status
     expected = "scoop-server: cannot serve\n" if issubclass(error, ServerError) else ""
     assert capsys.readouterr().err == expected
+
+
+def test_a_server_without_a_descriptor_for_its_selector_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("scoop_server.app.application.best_selector", fail)
+    assert main(["--memory", "--port", "0"]) == 1
+    assert capsys.readouterr().err == (
+        "scoop-server: cannot serve: Too many open files; what was acknowledged is stored as --fsync says, so raise "
+        "the limits of the process or of the system and start again\n"
+    )
 
 
 def test_out_of_memory_is_one_line_and_loses_nothing(tmp_path: Path) -> None:

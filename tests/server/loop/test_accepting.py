@@ -51,7 +51,7 @@ def test_a_connection_that_is_aborted_before_it_is_accepted_does_not_delay_the_n
 
 
 def test_a_connection_that_cannot_be_watched_is_closed(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
-    loop.selector.register_error = OSError(errno.ENOSPC, "No space left on device")  # the limit on watches of epoll
+    loop.selector.register_errors.append(OSError(errno.ENOSPC, "No space left on device"))  # the limit on watches
     peer = loop.connect()
     assert peer.has_ended()
     assert caplog.records[-1].levelname == "WARNING"
@@ -87,6 +87,34 @@ def test_out_of_descriptors_or_memory_accepting_pauses_and_resumes(
         loop.pass_time(1.0)
         loop.turn(2)
         assert waiting.received() == ANSWER
+
+
+def test_listeners_that_cannot_be_watched_again_are_retried(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(Limits(accept_pause_seconds=1.0), listener_count=2) as loop:
+        healthy, leaving = loop.connect(), loop.connect()
+        for listener in loop.listeners:
+            listener.error = EXHAUSTED[0]
+        waiting = [loop.add_waiting(listener=number) for number in (0, 1)]
+        loop.turn()
+        loop.listeners[0].error = loop.listeners[1].error = None
+        loop.selector.register_errors += [None, *[OSError(errno.ENOSPC, "No space left on device")] * 2]
+        leaving.socket.close()
+        loop.turn()  # watches the first one, and not the second
+        loop.pass_time(1.0)
+        assert loop.exchange(healthy) == ANSWER
+        assert [record.levelname for record in caplog.records].count("WARNING") == 1
+        loop.pass_time(1.0)
+        for peer in waiting:
+            peer.send(QUERY)
+        loop.turn(2)
+        assert [peer.received() for peer in waiting] == [ANSWER, ANSWER]
+
+
+def test_a_server_whose_listeners_cannot_be_watched_at_its_start_retries(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(register_error=OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))) as loop:
+        assert "cannot accept connections (0 are open): Cannot allocate memory; " in caplog.text
+        loop.pass_time(1.0)
+        assert loop.exchange(loop.connect()) == ANSWER
 
 
 def test_accepting_resumes_when_a_client_disconnects(loop: Loop) -> None:

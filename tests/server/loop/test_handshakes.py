@@ -124,6 +124,15 @@ def test_a_handshake_without_free_descriptors_is_closed_and_the_next_is_not(monk
         assert loop.exchange(peer) == ANSWER
 
 
+def test_handshakes_that_cannot_be_watched_are_closed_and_the_next_are_not(loop: Loop) -> None:
+    loop.selector.register_errors.append(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    refused, _ = connect(loop, 0)
+    assert refused.has_ended()
+    peer, _ = connect(loop, 0)
+    take_step(loop, peer)
+    assert loop.exchange(peer) == ANSWER
+
+
 def test_the_log_counts_handshakes_among_the_open_connections(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     connect(loop, 0)
     loop.connect()

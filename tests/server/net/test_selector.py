@@ -89,6 +89,14 @@ def test_a_descriptor_can_be_registered_and_unregistered(selector: BaseSelector)
         os.close(writer)
 
 
+def test_a_descriptor_that_was_closed_can_be_unregistered(selector: BaseSelector, pair: Pair) -> None:
+    ours, _ = pair
+    descriptor = ours.fileno()
+    selector.register(descriptor, EVENT_READ, "closed")
+    ours.close()
+    assert selector.unregister(descriptor).data == "closed"
+
+
 def test_one_call_reports_all_ready_objects(selector: BaseSelector) -> None:
     pairs = [socket.socketpair() for _ in range(300)]
     for ours, theirs in pairs:

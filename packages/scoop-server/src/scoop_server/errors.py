@@ -54,5 +54,9 @@ class FormatVersionError(ReplicationError):
     """Something in etcd has a format that this version does not know."""
 
 
+class ResourceError(ServerError):
+    """The system has no descriptor or memory for something without which there is no server."""
+
+
 class StandardStreamError(ServerError):
     """Standard input or output cannot be used."""

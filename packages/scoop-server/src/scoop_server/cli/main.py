@@ -16,8 +16,9 @@ from scoop_server.cli.restore import restore
 from scoop_server.cli.show_config import format_configuration
 from scoop_server.config.addresses import are_sockets_handed_over
 from scoop_server.config.contradictions import unused_certificate
+from scoop_server.config.settings import Settings
 from scoop_server.config.sources import ResolvedSettings, resolve
-from scoop_server.errors import ConfigurationError, ServerError
+from scoop_server.errors import ConfigurationError, ResourceError, ServerError
 from scoop_server.telemetry.logs import log_final_problem, set_up_logging
 
 EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
@@ -52,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = resolved.settings
         log_format = settings.log_format
         set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)
-        with Application.open(settings, lambda: resolve(line.flags, os.environ).settings) as application:
-            application.run()
+        _serve(settings, lambda: resolve(line.flags, os.environ).settings)
     except ServerError as error:
         log_final_problem(str(error), log_format)
         return error.exit_status
@@ -63,6 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # before the server handles signals, or in another command
         return EXIT_INTERRUPTED
     return 0
+
+
+def _serve(settings: Settings, reread: Callable[[], Settings]) -> None:
+    """Run a server until a signal stops it."""
+    try:
+        with Application.open(settings, reread) as application:
+            application.run()
+    except OSError as error:  # a descriptor or memory of the system for what the server itself needs
+        raise ResourceError(
+            f"cannot serve: {error.strerror or error}; what was acknowledged is stored as --fsync says, so raise the "
+            "limits of the process or of the system and start again"
+        ) from error
 
 
 def _run(line: CommandLine) -> int:

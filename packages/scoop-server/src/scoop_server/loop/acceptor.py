@@ -1,6 +1,5 @@
 """Accepting connections."""
 
-import enum
 import errno
 import logging
 from collections.abc import Iterable
@@ -12,17 +11,11 @@ from scoop_server.loop.clients import Clients
 from scoop_server.loop.context import Context
 from scoop_server.loop.handshakes import Handshakes
 from scoop_server.loop.ports import Listener, needs_handshake
+from scoop_server.loop.timers import Timer
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.statistics import CloseReason
 
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-
-class _State(enum.Enum):
-    ACCEPTING = enum.auto()
-    PAUSED = enum.auto()
-    """Errors that pause accepting: no descriptors or memory are left. Connections wait in the backlog."""
-    CLOSED = enum.auto()
 
 
 class Acceptor:
@@ -33,9 +26,11 @@ class Acceptor:
     ) -> None:
         self._context = context
         self._listeners = list(listeners)
+        self._watched: list[Listener] = []
+        """All of them, or none while accepting is paused: then connections wait in the backlog."""
         self._clients = clients
         self._handshakes = handshakes
-        self._state = _State.PAUSED
+        self._retry: Timer | None = None
         self._is_shortage_logged = False
         """A shortage is one warning, however often accepting is retried while it lasts."""
         self.resume()
@@ -43,16 +38,22 @@ class Acceptor:
 
     def resume(self) -> None:
         """Accept again, if accepting is paused: time has passed, or a client has been closed."""
-        if self._state is _State.PAUSED:
-            self._state = _State.ACCEPTING
+        if self._watched:
+            return
+        try:
             for listener in self._listeners:
                 accept = partial(self._accept, listener, self._context.limits.accepts_per_turn_max)
                 self._context.selector.register(listener, EVENT_READ, accept)
+                self._watched.append(listener)
+        except OSError as error:  # the system has no memory for one more, or a limit on them
+            self._pause(error)
 
     def _pause(self, error: OSError) -> None:
         self._stop_watching()
-        self._state = _State.PAUSED
-        self._context.timers.call_at(self._context.timers.now + self._context.limits.accept_pause_seconds, self.resume)
+        if self._retry is not None:
+            self._retry.cancel()
+        timers = self._context.timers
+        self._retry = timers.call_at(timers.now + self._context.limits.accept_pause_seconds, self.resume)
         log.log(
             logging.DEBUG if self._is_shortage_logged else logging.WARNING,
             "cannot accept connections (%(connections)d are open): %(why)s; retrying when a client disconnects",
@@ -63,7 +64,7 @@ class Acceptor:
     def _accept(self, listener: Listener, count_max: int) -> None:
         """Accept at most ``count_max`` of the connections that wait at ``listener``."""
         statistics = self._context.statistics
-        if self._state is not _State.ACCEPTING:
+        if listener not in self._watched:
             return  # it was ready when the turn began
         for _ in range(count_max):
             try:
@@ -93,11 +94,10 @@ class Acceptor:
     def close(self) -> None:
         """Stop accepting and close the listeners. Closing again does nothing."""
         self._stop_watching()
-        self._state = _State.CLOSED
         for listener in self._listeners:
             listener.close()
+        self._listeners.clear()
 
     def _stop_watching(self) -> None:
-        if self._state is _State.ACCEPTING:
-            for listener in self._listeners:
-                self._context.selector.unregister(listener)
+        while self._watched:
+            self._context.selector.unregister(self._watched.pop())

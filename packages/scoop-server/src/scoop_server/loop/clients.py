@@ -136,8 +136,5 @@ class Clients:
         context.statistics.connections_now = len(self._clients)
         context.statistics.connections_closed[reason] += 1
         fields = {"peer": client.name, "why": why, "reason": reason.value}
-        if level >= logging.INFO:  # thousands may reach a time-out together
-            context.repeat_limit.log(level, "closed the connection of %(peer)s: %(why)s", fields, kind=reason.value)
-        else:
-            log.debug("closed the connection of %(peer)s: %(why)s", fields)
+        context.repeat_limit.log(level, "closed the connection of %(peer)s: %(why)s", fields, kind=reason.value)
         self.on_close()

@@ -54,8 +54,9 @@ class Handshakes:
         self._context.statistics.handshakes_now = len(self._handshakes)
         try:
             if self._own_selector is None:
-                self._own_selector = DefaultSelector()
-                self._context.selector.register(self._own_selector, EVENT_READ, self._advance_some)
+                selector = DefaultSelector()
+                self._context.selector.register(selector, EVENT_READ, self._advance_some)
+                self._own_selector = selector
             self._own_selector.register(stream, EVENT_READ, handshake)
         except OSError as error:  # out of descriptors or memory
             self._close(handshake, str(error))

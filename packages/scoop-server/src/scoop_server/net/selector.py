@@ -7,6 +7,7 @@ comprehension; only events other than the plain "can be read" are translated. be
 
 import select
 from collections.abc import Mapping
+from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, DefaultSelector, SelectorKey
 from typing import Any, Final
 
@@ -37,7 +38,8 @@ class EpollSelector(BaseSelector):
     def unregister(self, fileobj: Any) -> SelectorKey:
         """See :meth:`selectors.BaseSelector.unregister`."""
         key = self._keys.pop(fileobj if isinstance(fileobj, int) else fileobj.fileno())
-        self._epoll.unregister(key.fd)
+        with suppress(OSError):  # it is not watched then, as is wanted
+            self._epoll.unregister(key.fd)
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:

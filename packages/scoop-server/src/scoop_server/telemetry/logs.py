@@ -176,11 +176,14 @@ class RepeatLimit:
     def log(
         self, level: int, template: str, fields: Fields | Callable[[], Fields], count: int = 1, kind: str = ""
     ) -> None:
-        """Log an event that has happened ``count`` times, now or later.
+        """Log an event that has happened ``count`` times, now or later; one of level debug always now.
 
         Costly ``fields`` can be a function, which is called only for a line that is written.
         """
         if not log.isEnabledFor(level):
+            return
+        if level < logging.INFO:
+            log.log(level, template, _resolve(fields))
             return
         repeated = self._repeated.get((template, kind))
         if repeated is None:
