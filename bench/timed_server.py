@@ -11,7 +11,6 @@ import math
 import sys
 import time
 from array import array
-from contextlib import ExitStack
 from pathlib import Path
 from selectors import SelectorKey
 from typing import Any, Final, NamedTuple
@@ -20,12 +19,10 @@ from unittest.mock import patch
 from scoop_core import DependencyGraph
 
 from scoop_server.app import application
-from scoop_server.app.serving import Serving
-from scoop_server.app.stored_index import StoredIndex
+from scoop_server.app.open_index import OpenIndex
+from scoop_server.app.stored_index import load_index
 from scoop_server.cli import main as command_line
-from scoop_server.config.settings import Settings
 from scoop_server.net.selector import EpollSelector
-from scoop_server.telemetry.health import Health
 
 LONG_TURN_SECONDS: Final = 0.020
 """A turn longer than this is counted."""
@@ -119,15 +116,15 @@ def main() -> int:
     """Run scoop-server until it ends; return its exit status."""
     path, *arguments = sys.argv[1:]
     timer = TurnTimer()
-    serve = StoredIndex.serve
 
-    def serve_and_watch(self: StoredIndex, settings: Settings, health: Health, resources: ExitStack) -> Serving:
-        timer.graph = self.graph
-        return serve(self, settings, health, resources)
+    def load_and_watch(*arguments: Any) -> OpenIndex:
+        opened = load_index(*arguments)
+        timer.graph = vars(opened.index)["_graph"]
+        return opened
 
     with (
         patch.object(application, "best_selector", lambda: timer),
-        patch.object(StoredIndex, "serve", serve_and_watch),
+        patch.object(application, "load_index", load_and_watch),
     ):
         status = command_line.main(arguments)
     Path(path).write_text(json.dumps(timer.report()))

@@ -65,7 +65,7 @@ class Node:
 def complete_health(tmp_path: Path) -> Health:
     """Return the health of a run of which everything is known."""
     (tmp_path / "snapshot-1").touch()
-    health = Health(Statistics(), [], Files(tmp_path / "snapshot-1"))
+    health = Health(Statistics(), lambda: 0, Files(tmp_path / "snapshot-1"))
     health.statistics.recovery_seconds = 1.0
     health.commits = CommitWatch(time.monotonic)
     health.certificates = Certificates()

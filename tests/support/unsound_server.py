@@ -11,17 +11,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 from unittest.mock import patch
 
-from scoop_core import Changes
+from scoop_core import Changes, DependencyGraph
 
 from scoop_server.app import application
-from scoop_server.app.serving import OpenIndex, Serving
-from scoop_server.app.stored_index import StoredIndex, load_index
+from scoop_server.app.claims import Claims
+from scoop_server.app.open_index import OpenIndex
+from scoop_server.app.stored_index import load_index
 from scoop_server.cli import main as command_line
 from scoop_server.config.settings import Settings
 from scoop_server.loop.client import Client
@@ -52,42 +52,27 @@ class Delegate:
         return getattr(self._target, name)
 
 
-class Opened(Delegate):
-    """An open index that is served by ``execute``, a function of the sound one."""
-
-    def __init__(self, opened: StoredIndex, make_execute: Callable[[Execute, Health], Execute]) -> None:
-        super().__init__(opened)
-        self._opened = opened
-        self._make_execute = make_execute
-
-    def __len__(self) -> int:
-        return len(self._opened)
-
-    def serve(self, settings: Settings, health: Health, resources: ExitStack) -> Serving:
-        serving = self._opened.serve(settings, health, resources)
-        execute = self._make_execute(serving.index.execute, health)
-        return replace(serving, index=cast("Index[Client]", Delegate(serving.index, execute=execute)))
-
-
-def _change_opened(change: Callable[[StoredIndex], OpenIndex]) -> None:
-    patch.object(application, "load_index", lambda *arguments: change(load_index(*arguments))).start()
-
-
 def plant_execute(make_execute: Callable[[Execute, Health], Execute]) -> None:
     """Serve by the ``execute`` of an index that is made of the sound one."""
-    _change_opened(lambda opened: cast("OpenIndex", Opened(opened, make_execute)))
+
+    def load(settings: Settings, claims: Claims, health: Health, *others: Any) -> OpenIndex:
+        sound = load_index(settings, claims, health, *others)
+        index = Delegate(sound.index, execute=make_execute(sound.index.execute, health))
+        return replace(sound, index=cast("Index[Client]", index))
+
+    patch.object(application, "load_index", load).start()
 
 
 def plant_commit(commit: Callable[[Callable[[Changes], None], Changes], None], **replaced: object) -> None:
     """Commit by a function that is given the sound commit and the changes."""
+    open_store = JournalStore.open
 
-    def change(opened: StoredIndex) -> StoredIndex:
-        sound = opened.store
-        assert sound is not None
+    def open_unsound(*arguments: Any) -> tuple[JournalStore, DependencyGraph]:
+        sound, graph = open_store(*arguments)
         store = Delegate(sound, commit=partial(commit, sound.commit), **replaced)
-        return replace(opened, store=cast("JournalStore", store))
+        return cast("JournalStore", store), graph
 
-    _change_opened(change)
+    patch.object(JournalStore, "open", open_unsound).start()
 
 
 def _call_per_client(do: Callable[[], object]) -> None:

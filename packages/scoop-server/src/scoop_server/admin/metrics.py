@@ -63,8 +63,8 @@ def _values(health: Health) -> Iterator[_Value]:
     if health.commits is not None:
         yield _C, "scoop_slow_commit_seconds", "Time spent in slow commits.", health.commits.slow_seconds
         yield _G, "scoop_commit_longest_seconds", "Longest commit of the last minute.", health.commits.longest_seconds
-    if health.index is not None:
-        yield _G, "scoop_packages", "Indexed packages.", len(health.index)
+    if health.package_count is not None:
+        yield _G, "scoop_packages", "Indexed packages.", health.package_count()
         edges = (health.replication or health.statistics).dependency_edges
         yield _G, "scoop_dependency_edges", "Dependencies of all packages.", edges
     if health.replication is not None:

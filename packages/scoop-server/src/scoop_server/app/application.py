@@ -16,7 +16,7 @@ from typing import Final
 
 from scoop_server import __version__
 from scoop_server.app.claims import Claims, fit_descriptors
-from scoop_server.app.serving import OpenIndex
+from scoop_server.app.open_index import OpenIndex
 from scoop_server.app.signals import SignalPipe
 from scoop_server.app.stored_index import load_index
 from scoop_server.app.systemd_notify import SystemdNotifier
@@ -78,7 +78,7 @@ class Application:
     def status(self) -> str:
         """One line for ``systemctl status``."""
         stage = "read-only" if self._health.is_read_only else self._health.statistics.stage
-        packages, clients = len(self._index), self._health.statistics.connections_now
+        packages, clients = self._index.package_count(), self._health.statistics.connections_now
         return f"{stage}: {packages:,} {noun(packages, 'package')}, {clients:,} {noun(clients, 'client')}"
 
     def run(self) -> None:
@@ -150,7 +150,7 @@ def _open_index(
 ) -> OpenIndex:
     """Load the index of the data directory, make an empty one in memory, or join the one in etcd."""
     if settings.replication.urls is None:
-        return load_index(settings, claims, signals, notifier.loading, resources)
+        return load_index(settings, claims, health, signals, notifier.loading, resources)
     from scoop_server.app.replicated_node import join  # noqa: PLC0415  # its imports cost memory and time
 
     return join(settings, claims, health, signals, notifier.loading, resources)
@@ -174,8 +174,7 @@ def _build_server(
     resources: ExitStack,
 ) -> Server:
     """Begin to listen, and return the server of ``index``."""
-    serving = index.serve(settings, health, resources)
-    limits = _effective_limits(settings, claims, notifier, serving.tick_seconds_max)
+    limits = _effective_limits(settings, claims, notifier, index.tick_seconds_max)
     statistics = health.statistics
     statistics.recovery_seconds = index.recovery_seconds
     health.connections_max, health.journal_bytes_min = limits.clients_max, limits.journal_bytes_min
@@ -184,18 +183,18 @@ def _build_server(
     for listener in claims.listeners:
         listener.listen()
     server = Server(
-        serving.index,
+        index.index,
         claims.listeners,
         selector,
         time.monotonic,
         limits,
         statistics,
-        serving.meter,
+        index.meter,
         has_successor=claims.listeners[0].is_inherited,
     )
     resources.enter_context(closing(server))
-    server.on_tick(serving.tick)
-    serving.use_timer(server.call_later)
+    server.on_tick(index.tick)
+    index.use_timer(server.call_later)
     statistics.stage = Stage.SERVING
     _log_start(claims, index)
     return server
@@ -216,7 +215,7 @@ def _log_start(claims: Claims, index: OpenIndex) -> None:
     )
     log.info(
         "listening on %(address)s with %(packages)d packages (%(place)s)",
-        {"address": addresses, "packages": len(index), "place": index.place},
+        {"address": addresses, "packages": index.package_count(), "place": index.place},
     )
 
 

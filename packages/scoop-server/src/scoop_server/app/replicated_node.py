@@ -1,4 +1,4 @@
-"""A node of a replicated index: joined at the start, watched while it runs."""
+"""A node of a replicated index, as the application uses it."""
 
 import os
 import secrets
@@ -6,7 +6,6 @@ import selectors
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -15,7 +14,7 @@ from scoop_core import DependencyGraph
 from scoop_server import __version__
 from scoop_server.app.claims import Claims
 from scoop_server.app.etcd_connection import open_client, read_cluster
-from scoop_server.app.serving import Serving
+from scoop_server.app.open_index import OpenIndex
 from scoop_server.app.signals import SignalPipe
 from scoop_server.app.snapshot_process import SnapshotProcess
 from scoop_server.config.replication import Reads
@@ -45,42 +44,6 @@ _HOPELESS: Final = {ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, Erro
 """Failures that a retry cannot resolve."""
 
 
-@dataclass(slots=True)
-class ReplicatedNode:
-    """A node that has joined; see :class:`~scoop_server.app.serving.OpenIndex`."""
-
-    index: ReplicatedIndex[Client]
-    place: str
-    recovery_seconds: float
-    _meter: Meter
-    _last_reason: str = ""
-
-    def __len__(self) -> int:
-        return len(self.index.graph)
-
-    def serve(self, _settings: Settings, health: Health, _resources: ExitStack) -> Serving:
-        """See :meth:`OpenIndex.serve`."""
-        health.index, health.replication = self, self.index.status
-        return Serving(self.index, self._meter, self._tick, TICK_SECONDS_MAX, self.index.gather)
-
-    def request_compaction(self) -> None:
-        """Log that the nodes compact by themselves."""
-        log.info("nothing to compact: one of the nodes compacts the log in etcd when it is long enough")
-
-    def save(self, _progress: Callable[[str, int], None]) -> None:
-        """Save nothing: every answered change is in the log."""
-
-    def _tick(self) -> None:
-        self.index.tick()
-        reason = self.index.status.not_ready_reason
-        if reason != self._last_reason:
-            if reason:
-                log.warning("not ready: %(reason)s", {"reason": reason})
-            else:
-                log.info("ready again")
-            self._last_reason = reason
-
-
 def join(
     settings: Settings,
     claims: Claims,
@@ -88,7 +51,7 @@ def join(
     signals: SignalPipe,
     progress: Callable[[str, int, int], None],
     resources: ExitStack,
-) -> ReplicatedNode:
+) -> OpenIndex:
     """Join the index in etcd: check its configuration, and load its snapshot and log.
 
     It waits for etcd for as long as that takes. Raises ConfigurationError or ReplicationError; SystemExit if a signal
@@ -123,7 +86,38 @@ def join(
     except KeyboardInterrupt:
         log.info("a signal stopped the server while it joined; nothing was changed")
         raise SystemExit from None
-    return ReplicatedNode(index, place, time.monotonic() - started, meter)
+    health.package_count, health.replication = (lambda: len(index.graph)), index.status
+    return OpenIndex(
+        index=index,
+        package_count=health.package_count,
+        place=place,
+        recovery_seconds=time.monotonic() - started,
+        meter=meter,
+        tick=_new_tick(index),
+        tick_seconds_max=TICK_SECONDS_MAX,
+        use_timer=index.gather,
+        request_compaction=lambda: log.info(
+            "nothing to compact: one of the nodes compacts the log in etcd when it is long enough"
+        ),
+        save=lambda _: None,  # every answered change is in the log
+    )
+
+
+def _new_tick(index: ReplicatedIndex[Client]) -> Callable[[], None]:
+    """Return a function that does the periodic work of the node, and logs when it becomes ready or not."""
+    last_reason = ""
+
+    def tick() -> None:
+        nonlocal last_reason
+        index.tick()
+        reason = index.status.not_ready_reason
+        if reason and reason != last_reason:
+            log.warning("not ready: %(reason)s", {"reason": reason})
+        elif last_reason and not reason:
+            log.info("ready again")
+        last_reason = reason
+
+    return tick
 
 
 class _NotStarted:

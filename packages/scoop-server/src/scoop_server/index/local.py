@@ -1,11 +1,12 @@
 """The index of one server: a graph in memory, and a store that makes its changes durable."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 from scoop_core import Changes, DependencyGraph
 
 from scoop_server.errors import ReadOnlyError
+from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.meter import Meter
 
 ClientT = TypeVar("ClientT")
@@ -32,6 +33,16 @@ class MemoryStore:
 
     def commit(self, changes: Changes) -> None:
         """See :meth:`Store.commit`: nothing is durable."""
+
+    def tick(self) -> None:
+        """Do nothing."""
+
+    def request_compaction(self) -> None:
+        """Log that there is nothing to compact."""
+        log.info("nothing to compact: the index is kept in memory only")
+
+    def save(self, graph: DependencyGraph, progress: Callable[[str, int], None]) -> None:
+        """Save nothing."""
 
 
 class LocalIndex(Generic[ClientT]):

@@ -1,7 +1,7 @@
 """The health of a run, for probes and metrics in another thread."""
 
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -51,8 +51,8 @@ class Health:
     """A run as seen from another thread: a few numbers, never a package."""
 
     statistics: Statistics
-    index: Sized | None = None
-    """The graph; None until it has been read."""
+    package_count: Callable[[], int] | None = None
+    """Returns the number of packages; None until the index has been read."""
     storage: Storage | None = None
     """None until the index has been read, and for an index in memory only."""
     replication: Replication | None = None
