@@ -10,7 +10,7 @@ from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
 from scoop_server.config.options import Group, Option
 from scoop_server.config.replication import EtcdUrls, Reads, Replication
-from scoop_server.config.settings import LOG_FORMATS, LOG_LEVELS, OPTIONS, Settings
+from scoop_server.config.settings import LOG_FORMATS, OPTIONS, Settings
 from scoop_server.telemetry import logs
 
 from tests.support.settings import problems, read_settings, resolve_settings
@@ -139,8 +139,7 @@ def test_all_options_are_set_by_variables_together() -> None:
     assert read_settings([], variables) == replace(ALL_SETTINGS, memory=False)
 
 
-def test_the_words_of_the_log_options_are_those_of_the_log() -> None:
-    assert tuple(logs.LOG_LEVELS) == LOG_LEVELS
+def test_the_formats_of_the_log_are_those_of_the_option() -> None:
     assert tuple(logs.FORMATTERS) == LOG_FORMATS
 
 

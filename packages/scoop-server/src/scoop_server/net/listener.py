@@ -27,6 +27,11 @@ _CREDENTIALS: Final = struct.Struct("3i")
 _WAY_OUT: Final = "name another address with --listen, --host or --port"
 ADMIN_WAY_OUT: Final = "name another address with --admin"
 
+_ADVICE: Final = {
+    errno.EADDRINUSE: "another process listens there; stop it, or ",
+    errno.ENOTSOCK: "move it away, or ",
+}
+
 
 class Listener:
     """A bound or listening socket, made non-blocking.
@@ -166,20 +171,20 @@ def bind(address: Address, certificates: Certificates | None = None, way_out: st
 
     Raises ListenError, whose message ends with ``way_out``; also if the address needs certificates and has none.
     """
-    match address:
-        case UnixAddress():
-            return _bind_unix(address, way_out)
-        case InternetAddress(host, port, is_tls=False):
-            sock = _bind_internet(address, host, port, way_out)
-            return Listener(sock, policy=address.policy, way_out=way_out)
-        case InternetAddress(host, port):
-            if certificates is None:
-                raise ListenError(
-                    f"cannot listen on {address}: TLS needs a certificate; name one with --tls-cert, or use tcp:"
-                )
-            check_policy(address, address.policy, certificates)
-            sock = _bind_internet(address, host, port, way_out)
-            return Listener(sock, certificates, policy=address.policy, way_out=way_out)
+    used_certificates = certificates if isinstance(address, InternetAddress) and address.is_tls else None
+    if isinstance(address, InternetAddress) and address.is_tls and certificates is None:
+        raise ListenError(f"cannot listen on {address}: TLS needs a certificate; name one with --tls-cert, or use tcp:")
+    check_policy(address, address.policy, used_certificates)
+    own_file = None
+    try:
+        if isinstance(address, UnixAddress):
+            sock = _bind_unix(address.path)
+            own_file = OwnFile(address.path)
+        else:
+            sock = _bind_internet(address.host, address.port)
+    except OSError as error:
+        raise _listen_error(address, error, way_out) from error
+    return Listener(sock, used_certificates, own_file, policy=address.policy, way_out=way_out)
 
 
 def check_address(address: Address, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> None:
@@ -187,20 +192,16 @@ def check_address(address: Address, certificates: Certificates | None = None, wa
 
     A Unix socket is not created, because that would replace the file of a server that has just stopped.
     """
-    match address:
-        case UnixAddress(path):
-            directory = os.path.dirname(path) or "."
-            if not os.access(directory, os.W_OK | os.X_OK):
-                error = OSError(errno.EACCES, f"the directory {directory} is missing or not writable")
-                raise _listen_error(address, error, way_out)
-            if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
-                raise _not_a_socket(address, way_out)
-        case InternetAddress():
-            try:
-                bind(address, certificates, way_out).close()
-            except ListenError as error:
-                if not (isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE):
-                    raise
+    try:
+        if isinstance(address, UnixAddress):
+            _check_unix_path(address.path)
+        else:
+            bind(address, certificates, way_out).close()
+    except OSError as error:
+        raise _listen_error(address, error, way_out) from error
+    except ListenError as error:
+        if not (isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE):
+            raise
 
 
 def check_policy(address: object, policy: AccessPolicy, certificates: Certificates | None) -> None:
@@ -212,16 +213,17 @@ def check_policy(address: object, policy: AccessPolicy, certificates: Certificat
         )
 
 
-def _bind_internet(named: InternetAddress, host: str, port: int, way_out: str) -> socket.socket:
+# The following functions raise OSError.
+
+
+def _bind_internet(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        sock = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise _listen_error(named, error, way_out) from error
     except UnicodeError as error:
-        raise _listen_error(named, OSError(errno.EINVAL, "not a host name"), way_out) from error
+        raise OSError(errno.EINVAL, "not a host name") from error
+    sock = socket.socket(family, kind, protocol)
     try:
         # A restart need not wait for the connections of the previous process; two servers still exclude each other.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -229,35 +231,32 @@ def _bind_internet(named: InternetAddress, host: str, port: int, way_out: str) -
             # [::] means IPv6 alone on every system, so that 0.0.0.0 can be bound beside it.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
-    except OSError as error:
+    except OSError:
         sock.close()
-        raise _listen_error(named, error, way_out) from error
+        raise
     return sock
 
 
-def _bind_unix(address: UnixAddress, way_out: str) -> Listener:
-    path = address.path
-    _remove_stale_socket(path, way_out)
+def _bind_unix(path: str) -> socket.socket:
+    _remove_stale_socket(path)
     sock = socket.socket(socket.AF_UNIX)
     # The umask belongs to the whole process, so this runs before other threads start. A chmod after the bind would
     # leave a moment in which anyone could connect.
     previous = os.umask(0o777 & ~UNIX_MODE)
     try:
         sock.bind(path)
-    except OSError as error:
+    except OSError:
         sock.close()
-        raise _listen_error(address, error, way_out) from error
+        raise
     finally:
         os.umask(previous)
-    return Listener(sock, own_file=OwnFile(path), policy=address.policy, way_out=way_out)
+    return sock
 
 
-def _remove_stale_socket(path: str, way_out: str) -> None:
-    """Remove the socket file of a dead server at ``path``. Raises ListenError for any other file."""
-    address = UnixAddress(path)
+def _remove_stale_socket(path: str) -> None:
+    """Remove the socket file of a dead server at ``path``."""
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise _not_a_socket(address, way_out)
+        _reject_other_file(path)
         with socket.socket(socket.AF_UNIX) as probe:
             probe.setblocking(False)
             probe.connect(path)
@@ -269,13 +268,20 @@ def _remove_stale_socket(path: str, way_out: str) -> None:
         return
     except BlockingIOError:
         pass  # a live server with a full backlog
-    except OSError as error:
-        raise _listen_error(address, error, way_out) from error
-    raise _listen_error(address, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)), way_out)
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def _not_a_socket(address: UnixAddress, way_out: str) -> ListenError:
-    return ListenError(f"cannot listen on {address}: the file there is not a socket; move it away, or {way_out}")
+def _check_unix_path(path: str) -> None:
+    directory = os.path.dirname(path) or "."
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, f"the directory {directory} is missing or not writable")
+    with contextlib.suppress(FileNotFoundError):
+        _reject_other_file(path)
+
+
+def _reject_other_file(path: str) -> None:
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise OSError(errno.ENOTSOCK, "the file there is not a socket")
 
 
 def _format_listener(sock: socket.socket, *, is_tls: bool) -> str:
@@ -289,6 +295,5 @@ def _format_listener(sock: socket.socket, *, is_tls: bool) -> str:
 
 
 def _listen_error(address: object, error: OSError, way_out: str) -> ListenError:
-    stop_it = "another process listens there; stop it, or " if error.errno == errno.EADDRINUSE else ""
-    place = str(address).removeprefix("tcp:")
-    return ListenError(f"cannot listen on {place}: {error.strerror}; {stop_it}{way_out}")
+    place, advice = str(address).removeprefix("tcp:"), _ADVICE.get(error.errno or 0, "")
+    return ListenError(f"cannot listen on {place}: {error.strerror}; {advice}{way_out}")

@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol, TypeAlias
 
@@ -26,8 +27,6 @@ access_log: Final = logging.getLogger("scoop_server.access")
 """One line per request; silent unless :func:`set_up_logging` enables it."""
 access_log.setLevel(logging.CRITICAL)
 
-LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-
 REPEAT_SECONDS: Final = 10.0
 """Interval in which similar events share one line: a person can follow one line in this time."""
 
@@ -37,13 +36,7 @@ REQUEST_CHARACTERS_MAX: Final = 1_000
 _NOTHING_KEPT: Final = "an empty line, or one longer than --max-line"
 """The description of a line without text; the connection keeps no text of a line over the limit."""
 
-_JOURNAL_PRIORITIES: Final = (
-    (logging.ERROR, 3),
-    (logging.WARNING, 4),
-    (logging.INFO, 6),
-    (logging.DEBUG, 7),
-)
-"""Syslog priorities of levels, the highest first."""
+_SYSLOG_PRIORITIES: Final = {"CRITICAL": 3, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
 
 Fields: TypeAlias = Mapping[str, object]
 
@@ -90,7 +83,7 @@ class JournalFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of an event."""
-        return f"<{_journal_priority(record.levelno)}>{self._formatter.format(record)}"
+        return f"<{_SYSLOG_PRIORITIES.get(record.levelname, 7)}>{self._formatter.format(record)}"
 
 
 FORMATTERS: Final[Mapping[str, Callable[[], logging.Formatter]]] = {"text": TextFormatter, "json": JsonFormatter}
@@ -124,7 +117,7 @@ def is_journal(descriptor: int, environment: Mapping[str, str]) -> bool:
 
 
 def set_log_level(level: str) -> None:
-    """Log events of at least ``level``, one of :data:`LOG_LEVELS`, from now on."""
+    """Log events of at least ``level`` from now on."""
     logging.getLogger().setLevel(level.upper())
 
 
@@ -137,7 +130,7 @@ def log_final_problem(problem: str, log_format: str) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LogWriter):  # after the lines before it, and without waiting for a blocked stderr
             is_prefixed = isinstance(handler.formatter, JournalFormatter)
-            handler.put(f"<{_journal_priority(logging.ERROR)}>{line}" if is_prefixed else line)
+            handler.put(f"<{_SYSLOG_PRIORITIES['ERROR']}>{line}" if is_prefixed else line)
             return
     if sys.stderr is not None:  # print would use standard output instead
         print(line, file=sys.stderr)
@@ -150,10 +143,6 @@ def escaped(text: str) -> str:
     caf\xe9\n
     """
     return re.sub(r"[^ -~]+", lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
-
-
-def _journal_priority(level: int) -> int:
-    return next((priority for lowest, priority in _JOURNAL_PRIORITIES if level >= lowest), 7)
 
 
 class RepeatLimit:
@@ -211,16 +200,14 @@ class RepeatLimit:
             log.log(repeated.level, template + suffix, fields)
 
 
+@dataclass(slots=True)
 class _Repeated:
     """The events of one kind since the last one that was logged, at ``since``."""
 
-    __slots__ = ("count", "fields", "level", "since")
-
-    def __init__(self, since: float) -> None:
-        self.since = since
-        self.count = 0
-        self.level = logging.NOTSET
-        self.fields: Fields | Callable[[], Fields] = {}
+    since: float
+    count: int = 0
+    level: int = logging.NOTSET
+    fields: Fields | Callable[[], Fields] = field(default_factory=dict)
 
 
 def _resolve(fields: Fields | Callable[[], Fields]) -> Fields:

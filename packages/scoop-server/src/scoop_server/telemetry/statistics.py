@@ -7,6 +7,7 @@ import enum
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from scoop_core import Changes, Tally
@@ -87,51 +88,33 @@ class Histogram:
         self.sum += value
 
 
+@dataclass(slots=True, eq=False)
 class Statistics:
     """The numbers of one run, since its start. Sizes are in bytes, times in seconds."""
 
-    __slots__ = (
-        "bytes_received",
-        "bytes_sent",
-        "changes_rejected",
-        "commit_changes",
-        "commit_seconds",
-        "connections_accepted",
-        "connections_closed",
-        "connections_now",
-        "dependency_edges",
-        "handshakes_now",
-        "last_tick",
-        "recovery_seconds",
-        "stage",
-        "tally",
-        "turn_seconds",
-    )
-
-    def __init__(self) -> None:
-        self.stage = Stage.LOADING
-        self.recovery_seconds: float | None = None
-        """Duration of reading the index; None until it has been read."""
-        self.changes_rejected = 0
-        """INDEX and REMOVE requests that a read-only listener rejected."""
-        self.connections_now = 0
-        """Number of clients, without connections whose TLS handshake is in progress."""
-        self.handshakes_now = 0
-        self.connections_accepted = 0
-        self.connections_closed: Counter[str] = Counter()
-        """By reason, from a fixed set."""
-        self.tally = Tally()
-        """Requests, by command and response."""
-        self.last_tick: float | None = None
-        """The time of the last tick of the event loop, by its clock: about once a second."""
-        self.dependency_edges = 0
-        """Number of dependencies of all packages."""
-        self.bytes_received = 0
-        self.bytes_sent = 0
-        """Bytes of responses, including those that a client has not accepted yet."""
-        self.turn_seconds = Histogram(TURN_SECONDS)
-        self.commit_seconds = Histogram(COMMIT_SECONDS)
-        self.commit_changes = Histogram(BATCH_CHANGES)
+    stage: Stage = Stage.LOADING
+    recovery_seconds: float | None = None
+    """Duration of reading the index; None until it has been read."""
+    changes_rejected: int = 0
+    """INDEX and REMOVE requests that a read-only listener rejected."""
+    connections_now: int = 0
+    """Number of clients, without connections whose TLS handshake is in progress."""
+    handshakes_now: int = 0
+    connections_accepted: int = 0
+    connections_closed: Counter[str] = field(default_factory=Counter)
+    """By reason, from a fixed set."""
+    tally: Tally = field(default_factory=Tally)
+    """Requests, by command and response."""
+    last_tick: float | None = None
+    """The time of the last tick of the event loop, by its clock: about once a second."""
+    dependency_edges: int = 0
+    """Number of dependencies of all packages."""
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    """Bytes of responses, including those that a client has not accepted yet."""
+    turn_seconds: Histogram = field(default_factory=lambda: Histogram(TURN_SECONDS))
+    commit_seconds: Histogram = field(default_factory=lambda: Histogram(COMMIT_SECONDS))
+    commit_changes: Histogram = field(default_factory=lambda: Histogram(BATCH_CHANGES))
 
     def count_commit(self, changes: Changes, seconds: float) -> None:
         """Count one commit of ``changes`` that took so long."""
