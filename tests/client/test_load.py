@@ -168,6 +168,14 @@ class TestFailures:
         assert len(result.err.splitlines()) == 22
         assert "and 30 more; --failures FILE lists all\n" in result.err
 
+    def test_the_progress_is_a_line_now_and_then(
+        self, scoop: Scoop, address: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("scoop_client.cli.output.SECONDS_BETWEEN_LINES", 0.0)
+        *progress, end = scoop("load", "--server", address, stdin=b"a\nb\n").err.splitlines()
+        assert progress[-1] == "loading: 2 requests, 0 failed"
+        assert end == "2 requests answered: 2 OK, 0 failed"
+
 
 class TestEnds:
     def test_ctrl_c_reports_the_progress(self, scoop: Scoop) -> None:

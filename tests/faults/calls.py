@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.support.process import BlockingClient, ServerProcess, server_environment
+from tests.support.process import WAIT_SECONDS, BlockingClient, ServerProcess, server_environment
 
 SERVER: Final = (sys.executable, "-m", "scoop_server")
 
@@ -41,8 +41,12 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
 _ONLY_ON_FILES: Final = frozenset({"openat", "close", "read", "lseek", "newfstatat", "faccessat", "getdents64"})
 """Calls that Python itself needs everywhere: they fail only on the directory and the files in it."""
 
-_WAIT_SECONDS: Final = 20.0
-_ENDING_SECONDS: Final = 0.3
+_COMPACTION_SECONDS: Final = 5.0
+"""The wait for a compaction, which need not begin if a call fails. Nothing depends on its end."""
+
+_DEAF_WHILE_ENDING: Final = ("sh", "-c", 'trap "" USR1 TERM; exec "$@"', "sh")
+"""The start of a command that ignores these signals while it does not handle them: also while it ends."""
+
 _LOG_LINE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ |scoop-server: ")
 _CHANGES: Final = 12
 
@@ -107,7 +111,7 @@ class Life:
     def run(self) -> str:
         """Live; return the outcome. Raises :exc:`NotAsPromisedError`."""
         with subprocess.Popen(
-            [*self._tracer, *SERVER, "--port", "0", "--data-dir", str(self._path)],
+            [*_DEAF_WHILE_ENDING, *self._tracer, *SERVER, "--port", "0", "--data-dir", str(self._path)],
             env=server_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -126,13 +130,13 @@ class Life:
         if address is not None:
             port = int(address[1])
             self._change(port)
-            _send(process, signal.SIGUSR1)
+            process.send_signal(signal.SIGUSR1)
             self._change(port)
-            self._wait_for(process, "compaction .*(complete|tried again)", seconds=5.0)
+            self._wait_for(process, "compaction .*(complete|next attempt)", seconds=_COMPACTION_SECONDS)
             self._change(port)
-            _send(process, signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
         try:
-            status = process.wait(_WAIT_SECONDS)
+            status = process.wait(WAIT_SECONDS)
         except subprocess.TimeoutExpired:
             raise NotAsPromisedError("the server does not end") from None
         self._read_log(process)
@@ -161,7 +165,7 @@ class Life:
         self._log += text.splitlines()
 
     def _wait_for(
-        self, process: subprocess.Popen[str], pattern: str, seconds: float = _WAIT_SECONDS
+        self, process: subprocess.Popen[str], pattern: str, seconds: float = WAIT_SECONDS
     ) -> re.Match[str] | None:
         """Wait for a line of the log, or for the end of the server."""
         deadline = time.monotonic() + seconds
@@ -187,14 +191,6 @@ class Life:
                         self.acknowledged.add(name)
             except (OSError, EOFError, AssertionError):
                 continue
-
-
-def _send(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Send a signal, unless the server is ending: then it no longer handles signals."""
-    try:
-        process.wait(_ENDING_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.send_signal(number)
 
 
 def try_fault(fault: Fault, parent: Path) -> str:

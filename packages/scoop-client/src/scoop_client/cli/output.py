@@ -11,7 +11,8 @@ from typing import Final, Protocol
 
 from scoop_client.cli.streams import discard
 
-_SECONDS_BETWEEN_LINES: Final = 2.0
+SECONDS_BETWEEN_LINES: Final = 2.0
+"""The interval of lines about the progress of a long operation."""
 
 _TEXT_SHOWN: Final = 100
 """The limit of characters of a text from an input."""
@@ -110,12 +111,12 @@ class _Lines:
         self._output = output
         self._what = what
         self._of_total = "" if total is None else f" of {total:,}"
-        self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
+        self._next = time.monotonic() + SECONDS_BETWEEN_LINES
 
     def update(self, done: int, failed: int) -> None:
         now = time.monotonic()
         if now >= self._next:
-            self._next = now + _SECONDS_BETWEEN_LINES
+            self._next = now + SECONDS_BETWEEN_LINES
             self._output.message(f"{self._what}: {done:,}{self._of_total} requests, {failed:,} failed")
 
 
