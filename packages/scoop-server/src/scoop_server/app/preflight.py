@@ -6,9 +6,8 @@ use is not a problem.
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
-from functools import partial
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Final
 
 from scoop_server.app.claims import read_certificates
@@ -17,7 +16,6 @@ from scoop_server.config.replication import Replication
 from scoop_server.config.settings import Settings
 from scoop_server.errors import DataDirectoryError, DirectoryInUseError, ServerError
 from scoop_server.net.listener import ADMIN_WAY_OUT, check_address
-from scoop_server.net.tls import Certificates
 from scoop_server.storage.directory import DataDirectory
 
 _EXPIRY_WARNING_DAYS: Final = 14
@@ -43,29 +41,28 @@ def start_problems(settings: Settings) -> list[ServerError]:
     Sockets that a service manager would pass are not known, and so not checked.
     """
     problems: list[ServerError] = []
-    certificates: Certificates | None = None
+    with _adding_to(problems):
+        if settings.replication.urls is not None:
+            _check_cluster(settings.replication)
+        elif not settings.memory:
+            _check_directory(str(settings.data_dir))
+    with _adding_to(problems):
+        certificates = read_certificates(settings)  # without its certificate, no address has a problem of its own
+        for address in settings.addresses:
+            with _adding_to(problems):
+                check_address(address, certificates)
+    with _adding_to(problems):
+        if settings.admin is not None:
+            check_address(settings.admin, way_out=ADMIN_WAY_OUT)
+    return problems
 
-    def run(check: Callable[[], None]) -> None:
-        try:
-            check()
-        except ServerError as error:
-            problems.append(error)
 
-    if settings.replication.urls is not None:
-        run(partial(_check_cluster, settings.replication))
-    elif not settings.memory:
-        run(partial(_check_directory, str(settings.data_dir)))
+@contextmanager
+def _adding_to(problems: list[ServerError]) -> Iterator[None]:
     try:
-        certificates = read_certificates(settings)
+        yield
     except ServerError as error:
         problems.append(error)
-    for address in settings.addresses:
-        # Without its certificate an address with TLS has no problem of its own.
-        if certificates is not None or settings.tls_cert is None:
-            run(partial(check_address, address, certificates))
-    if settings.admin is not None:
-        run(partial(check_address, settings.admin, way_out=ADMIN_WAY_OUT))
-    return problems
 
 
 def _check_cluster(replication: Replication) -> None:

@@ -8,7 +8,7 @@ from scoop_core import Response, encode_response
 
 from scoop_server.config.addresses import Address, InternetAddress
 from scoop_server.config.options import Group
-from scoop_server.config.settings import OPTIONS, Settings
+from scoop_server.config.settings import OPTION, OPTIONS, Settings
 from scoop_server.config.values import KIB, format_size
 
 _ANSWER_BYTES_MAX: Final = max(len(encode_response(response)) for response in Response)
@@ -29,14 +29,12 @@ _OF_REPLICATION: Final = tuple(
 _REPLICATED_LINE_BYTES_MAX: Final = 512 * KIB
 """A line must fit into one entry of the log, and an entry into a request of etcd, which has 1.5 MiB by default."""
 
-_OPTION: Final = {option.name: option for option in OPTIONS}
-
 
 def contradictions(settings: Settings, sources: Mapping[str, str], flags: Container[str]) -> Iterator[str]:
     """Yield a line for the operator for each contradiction; ``sources`` and ``flags`` are by names of options."""
     for winner, losers in _OVERRIDDEN_BY.items():
         for loser in losers:
-            if _OPTION[winner].value_in(settings) and loser in flags:
+            if OPTION[winner].value_in(settings) and loser in flags:
                 yield f"{sources[loser]} has no effect with {winner} ({sources[winner]}); remove one of them"
     if settings.tls_cert is None:
         yield from _uses_of_no_certificate(settings, sources)
@@ -65,7 +63,7 @@ def unused_certificate(settings: Settings, sources: Mapping[str, str]) -> str | 
 
 def _uses_of_no_certificate(settings: Settings, sources: Mapping[str, str]) -> Iterator[str]:
     for name in ("tls_key", "tls_client_ca"):
-        if _OPTION[name].value_in(settings) is not None:
+        if OPTION[name].value_in(settings) is not None:
             yield f"{name} ({sources[name]}) is set, but there is no certificate; set one with --tls-cert"
     for address in settings.listen:
         if _is_tls(address):
@@ -86,11 +84,11 @@ def _replication_contradictions(settings: Settings, sources: Mapping[str, str], 
     if settings.memory:
         yield f"memory ({sources['memory']}) contradicts etcd ({sources['etcd']}); remove one of them"
     for name in ("etcd_ca", "etcd_cert", "etcd_key"):
-        if _OPTION[name].value_in(settings) is not None and not replication.urls.is_tls:
+        if OPTION[name].value_in(settings) is not None and not replication.urls.is_tls:
             yield f"{name} ({sources[name]}) needs TLS; use https: in etcd ({sources['etcd']})"
     for name, needed in (("etcd_cert", "etcd_key"), ("etcd_key", "etcd_cert"), ("etcd_password_file", "etcd_user")):
-        if _OPTION[name].value_in(settings) and not _OPTION[needed].value_in(settings):
-            yield f"{name} ({sources[name]}) needs {needed}; set it with {_OPTION[needed].flag}"
+        if OPTION[name].value_in(settings) and not OPTION[needed].value_in(settings):
+            yield f"{name} ({sources[name]}) needs {needed}; set it with {OPTION[needed].flag}"
     if limits.line_bytes_max > _REPLICATED_LINE_BYTES_MAX:
         yield (
             f"max_line ({sources['max_line']}): expected at most {format_size(_REPLICATED_LINE_BYTES_MAX)} with etcd "

@@ -38,11 +38,13 @@ class Shares(NamedTuple):
     """The limits of one turn, for each ready client and in total."""
 
     read_bytes: int
+    """Bytes that a turn reads from one client."""
     small_bytes: int
     """Lines of a client that are not longer need not be counted."""
     uncounted_bytes: int
     """Bytes of all clients that need not be counted."""
     text_bytes: int
+    """Bytes of lines that a turn executes for one client."""
     lines: int
     turn_text_bytes: int
     """Bytes of all clients after which a line that is longer than a share waits."""
@@ -183,12 +185,14 @@ class Limits:
     def shares(self, ready: int, divisor: int) -> "Shares":
         """Return the shares of each of ``ready`` clients, in a turn that does the part 1 / ``divisor``."""
         parts = ready * divisor
+        lines = max(self.turn_lines_max // parts, 1)
+        text_bytes = max(self.turn_text_bytes_max // parts, _SHARE_BYTES_MIN)
         return Shares(
-            self.read_share(parts),
-            min(self.lines_share(parts), self.text_share(parts)),
+            min(self.read_bytes_max, max(self.turn_bytes_max // parts, _SHARE_BYTES_MIN)),
+            min(lines, text_bytes),
             self.uncounted_bytes_max // divisor,
-            self.text_share(parts),
-            self.lines_share(parts),
+            text_bytes,
+            lines,
             self.turn_text_bytes_max // divisor,
         )
 
@@ -198,18 +202,6 @@ class Limits:
         if factor > 1:
             return min(divisor * ceil(factor), _DIVISOR_MAX)
         return divisor // 2 if divisor > 1 and factor < 1 / 2 else divisor
-
-    def read_share(self, ready: int) -> int:
-        """Return how many bytes a turn reads from each of ``ready`` clients."""
-        return min(self.read_bytes_max, max(self.turn_bytes_max // ready, _SHARE_BYTES_MIN))
-
-    def lines_share(self, ready: int) -> int:
-        """Return how many lines a turn executes for each of ``ready`` clients."""
-        return max(self.turn_lines_max // ready, 1)
-
-    def text_share(self, ready: int) -> int:
-        """Return how many bytes of lines a turn executes for each of ``ready`` clients."""
-        return max(self.turn_text_bytes_max // ready, _SHARE_BYTES_MIN)
 
     @property
     def drain_reads_max(self) -> int:

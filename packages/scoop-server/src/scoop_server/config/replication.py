@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from scoop_server.config.options import Group, option
 from scoop_server.config.values import Kind, duration, member, parse_text, path
+
+T = TypeVar("T")
 
 _PREFIX_BYTES_MAX: Final = 255
 """Far longer than a path needs. Each entry of the log repeats it."""
@@ -64,63 +66,55 @@ def _parse_prefix(text: str) -> str:
     return text if text.endswith("/") else f"{text}/"
 
 
+def _of_etcd(default: T, kind: Kind[T], name: str, meaning: str, *, is_basic: bool = False) -> T:
+    """Declare an option of the group of replication."""
+    return option(default, kind, Group.REPLICATION, meaning, name=name, is_basic=is_basic)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replication:
     """The options of replication. All but :attr:`urls` have an effect only with it."""
 
-    urls: EtcdUrls | None = option(
+    urls: EtcdUrls | None = _of_etcd(
         None,
         Kind(_parse_urls, "URLS"),
-        Group.REPLICATION,
+        "etcd",
         "replicate the index over etcd at these URLs, separated by commas, instead of storing it in a directory",
-        name="etcd",
         is_basic=True,
     )
-    prefix: str = option(
+    prefix: str = _of_etcd(
         "/scoop/",
         Kind(_parse_prefix, "PREFIX"),
-        Group.REPLICATION,
+        "etcd_prefix",
         "prefix of all keys in etcd; another one is another index",
-        name="etcd_prefix",
     )
-    reads: Reads = option(
+    reads: Reads = _of_etcd(
         Reads.LINEARIZABLE,
         member("HOW", Reads),
-        Group.REPLICATION,
+        "reads",
         "what a QUERY sees: linearizable (every change that any node has acknowledged) or local (the state of its "
         "node, which may lag behind, and is there without a quorum)",
     )
-    commit_seconds_max: float = option(
+    commit_seconds_max: float = _of_etcd(
         10.0,
         duration(),
-        Group.REPLICATION,
+        "commit_timeout",
         "disconnect a client whose request is not answered within this time; the outcome of its changes is unknown",
-        name="commit_timeout",
     )
-    ca: Path | None = option(
+    ca: Path | None = _of_etcd(
         None,
         path("FILE"),
-        Group.REPLICATION,
+        "etcd_ca",
         "certificate authorities, in PEM, of the endpoints; without it those of the system",
-        name="etcd_ca",
     )
-    cert: Path | None = option(
-        None, path("FILE"), Group.REPLICATION, "client certificate for etcd, in PEM", name="etcd_cert"
-    )
-    key: Path | None = option(
-        None, path("FILE"), Group.REPLICATION, "private key of the client certificate, in PEM", name="etcd_key"
-    )
-    user: str | None = option(
+    cert: Path | None = _of_etcd(None, path("FILE"), "etcd_cert", "client certificate for etcd, in PEM")
+    key: Path | None = _of_etcd(None, path("FILE"), "etcd_key", "private key of the client certificate, in PEM")
+    user: str | None = _of_etcd(
         None,
         Kind(lambda text: parse_text(text, "user"), "NAME"),
-        Group.REPLICATION,
+        "etcd_user",
         "user of etcd, whose password is in --etcd-password-file or the variable SCOOP_ETCD_PASSWORD",
-        name="etcd_user",
     )
-    password_file: Path | None = option(
-        None,
-        path("FILE"),
-        Group.REPLICATION,
-        "file with the password of the user; a newline at its end is ignored",
-        name="etcd_password_file",
+    password_file: Path | None = _of_etcd(
+        None, path("FILE"), "etcd_password_file", "file with the password of the user; a newline at its end is ignored"
     )

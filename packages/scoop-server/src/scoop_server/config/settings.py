@@ -99,3 +99,6 @@ OPTIONS: Final = tuple(
     )
 )
 """Every option, in the order of the help."""
+
+OPTION: Final = {option.name: option for option in OPTIONS}
+"""Every option, by its name."""

@@ -10,7 +10,7 @@ from scoop_server.config.contradictions import contradictions
 from scoop_server.config.limits import Limits
 from scoop_server.config.options import Option
 from scoop_server.config.replication import Replication
-from scoop_server.config.settings import OPTIONS, Settings
+from scoop_server.config.settings import OPTION, OPTIONS, Settings
 from scoop_server.config.toml_file import ConfigurationFile, read_configuration_file
 from scoop_server.errors import ConfigurationError
 from scoop_server.text import closest
@@ -28,8 +28,6 @@ PASSWORD_VARIABLE: Final = "SCOOP_ETCD_PASSWORD"  # noqa: S105  # the name of on
 
 _OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, PASSWORD_VARIABLE, "SCOOP_SERVER"})
 """Variables with the prefix that are no options. SCOOP_SERVER names the server for programs that start or use one."""
-
-_BY_NAME: Final = {option.name: option for option in OPTIONS}
 
 Flags = Mapping[str, str | bool | Sequence[str]]
 """The flags of a command line by the names of their options; ``config`` is among them."""
@@ -69,16 +67,16 @@ class _Resolution:
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
         """By the paths of the options."""
-        self.sources = dict.fromkeys(_BY_NAME, "default")
+        self.sources = dict.fromkeys(OPTION, "default")
         self.problems: list[str] = []
 
     def add_file(self, file: ConfigurationFile) -> None:
         keys: dict[str, str] = {}
         for key, value in file.values.items():
             place, name = file.place_of(key), key.replace("-", "_")
-            option = _BY_NAME.get(name)
+            option = OPTION.get(name)
             if option is None:
-                similar = closest(name, _BY_NAME)
+                similar = closest(name, OPTION)
                 self.problems.append(
                     f"{place}: unknown setting {key!r}; {f'did you mean {similar}?' if similar else 'remove it'}"
                 )
@@ -94,10 +92,10 @@ class _Resolution:
             if not variable.startswith(_VARIABLE_PREFIX) or variable.startswith(_CLIENT_PREFIX):
                 continue
             name = variable.removeprefix(_VARIABLE_PREFIX).lower()
-            option = _BY_NAME.get(name)
+            option = OPTION.get(name)
             if option is None or option.variable != variable:
-                similar = closest(name, _BY_NAME)
-                way_out = f"did you mean {_BY_NAME[similar].variable}?" if similar else "unset it"
+                similar = closest(name, OPTION)
+                way_out = f"did you mean {OPTION[similar].variable}?" if similar else "unset it"
                 self.problems.append(f"unknown variable {variable}; {way_out}")
             # An empty variable counts as unset: compose files and units can set one to nothing, but not remove it.
             # One that a flag overrides is not parsed, so that the flag can replace an invalid value.

@@ -68,35 +68,35 @@ class LocalIndex(Generic[ClientT]):
                 return [(client, lines, answers[0])]
         else:
             answers = self._graph.apply_batches([lines for _, lines in requests], changes, tally)
-        if changes.lines:
-            self._meter.commit_started()
-            try:
-                self._store.commit(changes)
-            except ReadOnlyError:
-                return self._roll_back(requests, changes)
-            else:
-                self._meter.commit_ended(changes)
-            finally:
-                changes.clear()
+        if changes.lines and not self._commit(changes):
+            return [(client, lines, self._answer_unchanged(lines)) for client, lines in requests]
         return [(client, lines, given) for (client, lines), given in zip(requests, answers)]  # noqa: B905  # strict costs 100 ns
 
-    def _roll_back(
-        self, requests: Sequence[tuple[ClientT, str]], changes: Changes
-    ) -> list[tuple[ClientT, str, str | None]]:
-        """Undo the turn's changes, which were not committed; return the responses that are correct without them.
+    def _commit(self, changes: Changes) -> bool:
+        """Commit ``changes``; roll them back and return False if they cannot be stored."""
+        self._meter.commit_started()
+        try:
+            self._store.commit(changes)
+        except ReadOnlyError:
+            self._graph.undo(changes)
+            return False
+        else:
+            self._meter.commit_ended(changes)
+            return True
+        finally:
+            changes.clear()
 
-        Each client's lines are answered again, alone, by the graph as it was before the turn. A client that would
-        change it is disconnected, because its change can be neither confirmed nor denied; the responses to the
-        others reflect nothing that was undone.
+    def _answer_unchanged(self, lines: str) -> str | None:
+        """Return the responses that are correct after a turn was rolled back.
+
+        The lines are answered again, alone, by the graph as it was before the turn. A client that would change it is
+        disconnected, because its change can be neither confirmed nor denied; the responses to the others reflect
+        nothing that was undone.
         """
-        self._graph.undo(changes)
-        responses: list[tuple[ClientT, str, str | None]] = []
-        for client, lines in requests:
-            refused = Changes()
-            answers = self._graph.apply_lines(lines, refused)
-            self._graph.undo(refused)
-            responses.append((client, lines, None if refused else answers))
-        return responses
+        refused = Changes()
+        answers = self._graph.apply_lines(lines, refused)
+        self._graph.undo(refused)
+        return None if refused else answers
 
     @property
     def write_delay(self) -> float:

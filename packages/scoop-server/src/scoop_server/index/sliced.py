@@ -9,7 +9,6 @@ from typing import Final, Generic, Protocol
 
 from scoop_core import Changes, CycleSearch, DependencyGraph, PartialResponses
 
-from scoop_server.errors import ReadOnlyError
 from scoop_server.index.local import ClientT, LocalIndex, Store
 from scoop_server.telemetry.meter import Meter
 
@@ -220,7 +219,9 @@ class SlicedIndex(LocalIndex[ClientT]):
             # Work that has changed the graph had its searches done. They are repeated to the end, because their results
             # are undone as well: in slices, they would be repeated for as long as nothing can be stored.
             budgets = [_UNLIMITED_VISITS if after > before else visits for before, after in pairwise(counts)]
-            parts = [self._answer_unchanged(work, budget) for work, budget in zip(works, budgets, strict=True)]
+            parts = [
+                self._answer_part_unchanged(work.rest, budget) for work, budget in zip(works, budgets, strict=True)
+            ]
         responses: list[tuple[ClientT, str, str | None]] = []
         for work, part in zip(works, parts, strict=True):
             if part is None:
@@ -241,27 +242,10 @@ class SlicedIndex(LocalIndex[ClientT]):
         work.rest, work.search = part.rest, part.search
         queue.push(self._costs.get(work.client, self._lowest_cost), work)
 
-    def _commit(self, changes: Changes) -> bool:
-        """Commit ``changes``; undo them and return False if they cannot be stored."""
-        self._meter.commit_started()
-        try:
-            self._store.commit(changes)
-        except ReadOnlyError:
-            self._graph.undo(changes)
-            return False
-        else:
-            self._meter.commit_ended(changes)
-            return True
-        finally:
-            changes.clear()
-
-    def _answer_unchanged(self, work: _Work[ClientT], visits: int) -> PartialResponses | None:
-        """Return the responses that are correct without any change; None if the work would change the graph.
-
-        See :meth:`LocalIndex._roll_back`.
-        """
+    def _answer_part_unchanged(self, rest: str, visits: int) -> PartialResponses | None:
+        """See :meth:`LocalIndex._answer_unchanged`; the responses may be those to a part of ``rest``."""
         refused = Changes()
-        part = self._graph.apply_lines_within(visits, work.rest, refused)
+        part = self._graph.apply_lines_within(visits, rest, refused)
         self._graph.undo(refused)
         return None if refused else part
 
