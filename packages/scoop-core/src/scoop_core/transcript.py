@@ -55,15 +55,13 @@ JOURNAL_VERSION: Final = 1
 _HEADER: Final = re.compile(rb"#scoop (snapshot|journal) ([0-9]{1,9})(?: .*)?\n")
 _TRAILER: Final = re.compile(rb"#end packages ([0-9]{1,18}) lines ([0-9]{1,18}) crc32 ([0-9a-f]{8})\n")
 _MAX_TRAILER_LENGTH: Final = 100
+_is_number: Final = re.compile(rb"[0-9]{1,18}").fullmatch
 
 _LINES_PER_CHUNK: Final = 4_096
 """The lines of one chunk of a snapshot: about 200 kB, so that writing needs little memory beside the graph."""
 
 _BYTES_PER_PIECE: Final = 1 << 18
 """The bytes of a snapshot that are decoded per step: few enough to stay in a cache of the processor."""
-
-_NUMBER_MAX: Final = 10**18
-"""The limit of a number of dependents."""
 
 _NAME_CHARACTERS: Final = NAME_CHARACTERS.encode(ENCODING) + b","
 
@@ -150,6 +148,7 @@ def _read_lines(data: bytes, start: int, end: int, numbers: list[int]) -> tuple[
     """
     lists: dict[str, str] = {}
     counts: dict[str, int] = {}
+    remaining = iter(numbers)
     position = start
     line_count = 0
     while position < end:
@@ -157,8 +156,9 @@ def _read_lines(data: bytes, start: int, end: int, numbers: list[int]) -> tuple[
         if not position < cut <= end:
             cut = end
         packages, listed = _read_piece(data[position:cut], start)
-        lists.update(zip(packages, listed, strict=True))
-        counts.update(zip(packages, numbers[line_count : line_count + len(packages)], strict=False))
+        for package, names, number in zip(packages, listed, remaining, strict=False):
+            lists[package] = names
+            counts[package] = number
         position = cut
         line_count += len(packages)
     if line_count != len(numbers):
@@ -192,14 +192,12 @@ def _read_notes(data: bytes, offset: int, count: int) -> list[int]:
     words = data.replace(b"#dependents", b"").split()
     if len(words) != count:
         raise TranscriptError(offset, f"expected {count} numbers of dependents, got {len(words)}")
-    try:
-        # Characters that int() ignores, such as a sign, are no part of a note.
-        numbers = [] if data.translate(None, b"#dependents 0123456789\n") else list(map(int, words))
-    except ValueError:
-        numbers = []
-    if len(numbers) != count or max(numbers, default=0) > _NUMBER_MAX:
+    values = set(words)  # most numbers are repeated
+    # Other white space is no part of a note.
+    if data.translate(None, b"#dependents 0123456789\n") or not all(map(_is_number, values)):
         raise TranscriptError(offset, "a note is not a list of numbers")
-    return numbers
+    number_of = {word: int(word) for word in values}
+    return list(map(number_of.__getitem__, words))
 
 
 class Seal(NamedTuple):
