@@ -10,7 +10,7 @@ from scoop_core import ClientConnection, PeerViolation, Request, Response, Scoop
 
 from scoop_client.addresses import Address, UnixAddress
 from scoop_client.errors import ConnectionLost, InvalidResponse, ResponseTimeout, TlsRejected
-from scoop_client.link import describe
+from scoop_client.link import describe, encode_valid
 from scoop_client.options import ClientOptions
 
 
@@ -131,27 +131,15 @@ class AsyncLink(asyncio.Protocol):
         """
         assert self._transport is not None  # noqa: S101  # open_link has connected
         loop = asyncio.get_running_loop()
-        valid: list[Request] = []
-        error: ScoopError | None = None
-        try:
-            data = self._connection.send_all(requests)
-        except ScoopError:
-            data = b""
-            for request in requests:
-                try:
-                    data += self._connection.send(request)
-                except ScoopError as caught:
-                    error = caught
-                    break
-                valid.append(request)
+        valid, data, error = encode_valid(self._connection, requests)
+        if error is not None:
             release(len(requests) - len(valid))
-            requests = valid
         if not self._batches:
             self._last_progress = loop.time()
             if self._timer is None:
                 self._timer = loop.call_later(self._response_timeout, self._check_progress)
-        batch = Batch(requests, release)
-        if requests:
+        batch = Batch(valid, release)
+        if valid:
             self._batches.append(batch)
             self._transport.write(data)
         else:

@@ -80,17 +80,7 @@ class Link:
 
     def submit(self, requests: Sequence[Request]) -> ScoopError | None:
         """Send ``requests``, or those before one that is invalid, and return its error."""
-        error: ScoopError | None = None
-        try:
-            data = self._connection.send_all(requests)
-        except ScoopError:
-            data = b""
-            for request in requests:
-                try:
-                    data += self._connection.send(request)
-                except ScoopError as caught:
-                    error = caught
-                    break
+        _, data, error = encode_valid(self._connection, requests)
         self._unsent += data
         self._flush()
         return error
@@ -147,6 +137,23 @@ class Link:
         if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or not isinstance(error, ssl.SSLError):
             return ConnectionLost(self.address, describe(error), unanswered)
         return TlsRejected(self.address, describe(error), unanswered)
+
+
+def encode_valid(
+    connection: ClientConnection, requests: Sequence[Request]
+) -> tuple[Sequence[Request], bytes, ScoopError | None]:
+    """Return ``requests``, or those before one that is invalid; the bytes to send; and the error of the invalid one."""
+    try:
+        return requests, connection.send_all(requests), None
+    except ScoopError:
+        valid, data = list[Request](), b""
+        for request in requests:
+            try:
+                data += connection.send(request)
+            except ScoopError as error:
+                return valid, data, error
+            valid.append(request)
+        raise
 
 
 def explain(lost: ConnectionLost) -> ConnectionLost:

@@ -70,10 +70,10 @@ class Transfer:
         status, ending = ExitStatus.OK, ""
         try:
             with self._output.progress(what, total) as progress:
-                for _, response in client.stream(requests):
+                for request, response in client.stream(requests):
                     self._answered += 1
                     if not response:
-                        self._failed.append((_, response))
+                        self._failed.append((request, response))
                     if not self._answered % _ANSWERS_PER_UPDATE:
                         progress.update(self._answered, len(self._failed))
                 progress.update(self._answered, len(self._failed))
@@ -88,15 +88,13 @@ class Transfer:
             failures = self._rejected + list(self._explain(client))
         self._report(failures)
         self._summarize(ending)
-        return max([status, *(ExitStatus.of(response) for _, response in self._failed), *self._rejected_status()])
+        rejected = ExitStatus.ERROR if self._rejected else ExitStatus.OK
+        return max([status, rejected, *(ExitStatus.of(response) for _, response in self._failed)])
 
     def interrupt(self) -> ExitStatus:
         """Print the summary of a run that Ctrl-C has ended before a request was sent."""
         self._summarize("interrupted: ")
         return ExitStatus.INTERRUPTED
-
-    def _rejected_status(self) -> list[ExitStatus]:
-        return [ExitStatus.ERROR] if self._rejected else []
 
     def _explain(self, client: Client) -> Iterator[Failure]:
         """Yield the failures with reasons; all missing dependencies are found by one stream of queries."""
@@ -104,12 +102,12 @@ class Transfer:
         missing = set(find_missing(client, dict.fromkeys(dependencies)))
         for request, response in self._failed:
             lacking = tuple(name for name in request.dependencies if name in missing)
-            if response is Response.FAIL and request.command is Command.INDEX and lacking:
-                reason = str(MissingDependencies(request.package, lacking)).partition(": ")[2]
-            elif request.command is Command.INDEX and response is Response.FAIL:
-                reason = "every dependency is indexed now: try again"
-            else:
+            if response is not Response.FAIL or request.command is not Command.INDEX:
                 reason, _ = explain(client, request, response)
+            elif lacking:
+                reason = str(MissingDependencies(request.package, lacking)).partition(": ")[2]
+            else:
+                reason = "every dependency is indexed now: try again"
             yield Failure(encode_request(request).rstrip(), reason)
 
     def _report(self, failures: list[Failure]) -> None:

@@ -125,7 +125,7 @@ def _read_file(path: Path, server: str | None) -> dict[str, str]:
         raise UsageError(f"cannot read the settings {path}: {reason}") from error
     servers = content.get("servers", {})
     name = server or content.get("server")
-    if not isinstance(servers, dict) or unknown_keys(content, {"server", "servers"}):
+    if not isinstance(servers, dict) or content.keys() - {"server", "servers"}:
         raise UsageError(f"cannot read the settings {path}: expected the key server and tables [servers.NAME]")
     if name is None:
         return {}
@@ -133,7 +133,7 @@ def _read_file(path: Path, server: str | None) -> dict[str, str]:
     if entry is None:
         return {} if server else {"server": str(name)}
     known = {"addresses"} | {field.name for field in fields(Settings)} - {"server"}
-    if not isinstance(entry, dict) or unknown_keys(entry, known) or not entry.get("addresses"):
+    if not isinstance(entry, dict) or entry.keys() - known or not entry.get("addresses"):
         raise UsageError(
             f"cannot read the settings {path}: expected addresses and other settings in [servers.{name}], of "
             f"{', '.join(sorted(known))}"
@@ -141,8 +141,3 @@ def _read_file(path: Path, server: str | None) -> dict[str, str]:
     addresses = entry["addresses"]
     joined = addresses if isinstance(addresses, str) else ",".join(map(str, addresses))
     return {key: str(value) for key, value in entry.items()} | {"addresses": joined}
-
-
-def unknown_keys(table: Mapping[str, object], known: set[str]) -> set[str]:
-    """Return the keys of ``table`` that are not ``known``."""
-    return set(table) - known

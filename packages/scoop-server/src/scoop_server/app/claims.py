@@ -27,6 +27,17 @@ _ROOM_MIN: Final = 2
 """At least one client and one handshake, however few descriptors there are."""
 
 
+_EXPOSURES: Final = {
+    (True, False): "%(address)s is reachable from other machines and requires no client certificate: "
+    "anyone who connects can change the index",
+    (False, True): "%(address)s is reachable from other machines without TLS: "
+    "traffic can be read and altered in transit",
+    (False, False): "%(address)s is reachable from other machines without TLS: "
+    "anyone who connects can change the index, and traffic can be read and altered in transit",
+}
+"""Warnings of exposed listeners, by whether they have TLS and are read-only. One with both is no danger."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     """The exclusive resources of one server. The addresses are bound, and do not listen yet."""
@@ -50,15 +61,15 @@ class Claims:
         is_stored = not settings.memory and settings.replication.urls is None
         directory = resources.enter_context(DataDirectory.lock(str(settings.data_dir))) if is_stored else None
         certificates = read_certificates(settings)
-        listeners = [
-            resources.enter_context(closing(listener)) for listener in inherited_listeners(environment, certificates)
-        ]
+
+        def claim(listener: Listener) -> Listener:
+            return resources.enter_context(closing(listener))
+
+        listeners = [claim(listener) for listener in inherited_listeners(environment, certificates)]
         if listeners:
             _warn_of_unused_addresses(settings, listeners)
         else:
-            listeners = [
-                resources.enter_context(closing(bind(address, certificates))) for address in settings.addresses
-            ]
+            listeners = [claim(bind(address, certificates)) for address in settings.addresses]
         if certificates is not None and not any(listener.is_tls for listener in listeners):
             log.warning("--tls-cert is not used: no socket is named tls; enable scoop-tls.socket to serve TLS")
         warn_of_exposed_listeners(listeners)
@@ -87,25 +98,8 @@ def _warn_of_unused_addresses(settings: Settings, inherited: list[Listener]) -> 
 def warn_of_exposed_listeners(listeners: list[Listener]) -> None:
     """Warn of each listener at which anyone on another machine can change the index, or traffic can be altered."""
     for listener in listeners:
-        if not listener.is_exposed or (listener.is_tls and listener.policy.is_read_only):
-            continue
-        if listener.is_tls:
-            log.warning(
-                "%(address)s is reachable from other machines and requires no client certificate: "
-                "anyone who connects can change the index",
-                {"address": listener.address},
-            )
-        elif listener.policy.is_read_only:
-            log.warning(
-                "%(address)s is reachable from other machines without TLS: traffic can be read and altered in transit",
-                {"address": listener.address},
-            )
-        else:
-            log.warning(
-                "%(address)s is reachable from other machines without TLS: anyone who connects can change the index, "
-                "and traffic can be read and altered in transit",
-                {"address": listener.address},
-            )
+        if listener.is_exposed and (listener.is_tls, listener.policy.is_read_only) in _EXPOSURES:
+            log.warning(_EXPOSURES[listener.is_tls, listener.policy.is_read_only], {"address": listener.address})
 
 
 def fit_descriptors(limits: Limits, *, has_admin: bool, has_tls: bool) -> Limits:

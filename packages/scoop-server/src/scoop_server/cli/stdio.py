@@ -15,12 +15,13 @@ def run_with_streams(action: str, run: Callable[[], int]) -> int:
     """Run what reads standard input or writes standard output; return its exit status. Raises StandardStreamError."""
     try:
         status = run()
-        flush_output()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader has exited, as head does
-        discard_output()
+        _discard_output()
         return EXIT_BROKEN_PIPE
     except OSError as error:
-        discard_output()
+        _discard_output()
         raise StandardStreamError(
             f"cannot {action}: {error.strerror}; check where standard input and output lead"
         ) from error
@@ -51,18 +52,11 @@ def print_text(text: str) -> int:
 
     A path in it that is not valid text is written as the bytes that it consists of.
     """
-    out = standard_output()
-    out.write(os.fsencode(text))
+    standard_output().write(os.fsencode(text))
     return 0
 
 
-def flush_output() -> None:
-    """Flush standard output, if there is one. Raises OSError."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
-
-
-def discard_output() -> None:
+def _discard_output() -> None:
     """Discard what is still buffered: the flush at exit would fail as the last one did."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
