@@ -1,5 +1,6 @@
 """The commands for an index in etcd, with a real one."""
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from pathlib import Path
 from subprocess import CompletedProcess, run
 
 import pytest
+
+from scoop_server.etcd.records import NodeRecord
 
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
@@ -67,6 +70,17 @@ def test_check_reads_snapshot_and_log(place: tuple[str, ...]) -> None:
     assert re.search(
         r"4 packages at revision \d+, in the snapshot at revision \d+ and 1 entry after it", checked.stdout
     )
+
+
+def test_check_compares_the_digests_of_the_nodes(place: tuple[str, ...], etcd: EtcdCluster) -> None:
+    with ServerProcess(*place) as server, server.connect() as client:
+        client.ask("INDEX|gmp|")
+    head = json.loads(etcd.etcdctl("get", f"{place[-1]}head", "-w", "json"))
+    revision = head["kvs"][0]["mod_revision"]
+    etcd.etcdctl("put", f"{place[-1]}nodes/ff", NodeRecord((), "1", revision, 0xAB).encode().decode())
+    checked = run_to_end("check", *place)
+    assert checked.returncode == 1
+    assert f"DAMAGED: node ff: the digest at revision {revision} is 00000000000000ab, expected " in checked.stdout
 
 
 def test_check_finds_damage(place: tuple[str, ...], etcd: EtcdCluster) -> None:

@@ -57,6 +57,7 @@ class Oracle:
         """The revision of the last entry."""
         self.states: dict[int, State] = {0: {}}
         """The state after each entry."""
+        self._digests: dict[int, int] = {}
         self.batches: dict[int, Batch] = {}
         self._expected: dict[int, tuple[int, str]] = {}
         """The revision of each batch in the log, and its responses."""
@@ -129,6 +130,11 @@ class Oracle:
         self.answered += 1
 
     # States
+
+    def check_digest(self, digest: int, revision: int) -> None:
+        """Check that all nodes at one revision have the same digest."""
+        expected = self._digests.setdefault(revision, digest)
+        assert digest == expected, f"at {revision}: digest {digest:x}, of another node {expected:x}"
 
     def check_state(self, graph: DependencyGraph, revision: int) -> None:
         """Check that a graph is what the log up to ``revision`` makes."""

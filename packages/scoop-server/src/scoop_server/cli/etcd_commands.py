@@ -14,8 +14,7 @@ from scoop_server.cli.restore import read_index
 from scoop_server.config.settings import Settings
 from scoop_server.errors import FormatVersionError, ReplicationError
 from scoop_server.etcd.api import Compare, Delete, Put, Range, Target, Txn
-from scoop_server.etcd.records import Config, NodeRecord, Pointer, decode_chunk, encode_chunks
-from scoop_server.index.replicated.replica import digest_of
+from scoop_server.etcd.records import Config, Pointer, decode_chunk, encode_chunks
 from scoop_server.text import counted
 
 _HEADINGS: Final = ("NODE", "ADDRESSES", "VERSION", "REVISION", "LAG", "DIGEST", "ROLE")
@@ -28,7 +27,7 @@ def check_etcd(settings: Settings, out: TextIO) -> int:
     """
     with EtcdSession.open(settings.replication) as session:
         try:
-            index = session.load()
+            index, records = session.load(), session.read_nodes()
         except FormatVersionError as error:
             print(f"NEWER FORMAT: {error}", file=out)
             return EXIT_NEWER
@@ -38,10 +37,12 @@ def check_etcd(settings: Settings, out: TextIO) -> int:
         f"{index.snapshot_revision} and {entries} after it",
         file=out,
     )
-    expected = digest_of(index.replica.graph)
-    if index.replica.digest != expected:
-        print(f"DAMAGED: the digest is {index.replica.digest:016x}, expected {expected:016x}", file=out)
-        return EXIT_DAMAGED
+    for node, record in records.items():
+        expected = index.digests.get(record.revision, record.digest)
+        if record.digest != expected:
+            found = f"the digest at revision {record.revision} is {record.digest:016x}, expected {expected:016x}"
+            print(f"DAMAGED: node {node}: {found}; restart it, and check again", file=out)
+            return EXIT_DAMAGED
     return EXIT_INTACT
 
 
@@ -77,7 +78,7 @@ def restore_etcd(settings: Settings, lines: BinaryIO) -> int:
             size, checksum = size + len(data), crc32(data, checksum)
             session.txn(Txn((is_missing,), (Put(keys.chunk(revision, chunks), value),)))
             chunks += 1
-        pointer = Pointer(revision, chunks, size, checksum, digest_of(graph), revision, {})
+        pointer = Pointer(revision, chunks, size, checksum, 0, revision, {})
         puts = Put(keys.config, config.encode()), Put(keys.pointer, pointer.encode())
         written = session.txn(Txn((is_missing,), puts, (Range(keys.pointer),)))
         # The first attempt may have taken effect, and its result been lost.
@@ -92,11 +93,11 @@ def print_nodes(settings: Settings, out: TextIO) -> int:
     """Print a table of the nodes that run, and return the exit status: 1 if two of them differ at one revision."""
     with EtcdSession.open(settings.replication) as session:
         keys = session.keys
-        reads = (Range(keys.head), Range(keys.compactor), Range(*keys.nodes))
-        head, compactor, nodes = session.txn(Txn((), reads)).ranges
+        reads = (Range(keys.head), Range(keys.compactor))
+        head, compactor = session.txn(Txn((), reads)).ranges
+        records = session.read_nodes()
     last = head.kvs[0].mod_revision if head.kvs else 0
     compacting = compactor.kvs[0].value.decode() if compactor.kvs else ""
-    records = {(node := keys.node_of(kv.key)): NodeRecord.decode(node, kv.value) for kv in nodes.kvs}
     digests: dict[int, set[int]] = {}
     for record in records.values():
         digests.setdefault(record.revision, set()).add(record.digest)

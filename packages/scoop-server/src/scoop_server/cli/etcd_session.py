@@ -3,7 +3,7 @@
 import os
 import selectors
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
@@ -25,7 +25,7 @@ from scoop_server.etcd.api import (
 )
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys
-from scoop_server.etcd.records import Config
+from scoop_server.etcd.records import Config, NodeRecord
 from scoop_server.index.replicated.compaction import apply_entry
 from scoop_server.index.replicated.log_reader import LogReader, Reading
 from scoop_server.index.replicated.replica import Replica
@@ -54,6 +54,8 @@ class EtcdIndex:
     """The entries after the snapshot; the replica holds them."""
     snapshot_revision: int
     """0 without a snapshot."""
+    digests: Mapping[int, int]
+    """The digest at the revision of the snapshot, and at that of each entry after it."""
 
 
 class _AtRevision:
@@ -127,6 +129,11 @@ class EtcdSession:
         found = self.range(Range(self.keys.config)).kvs
         return Config.decode(found[0].value) if found else None
 
+    def read_nodes(self) -> dict[str, NodeRecord]:
+        """Return the records of the nodes that run."""
+        found = self.range(Range(*self.keys.nodes)).kvs
+        return {(node := self.keys.node_of(kv.key)): NodeRecord.decode(node, kv.value) for kv in found}
+
     def load(self, revision: int = 0) -> EtcdIndex:
         """Return the index as it was at a revision of etcd, by default the current one."""
         config = self.read_config()
@@ -140,6 +147,8 @@ class EtcdSession:
         replica = reading.snapshot
         assert replica is not None  # noqa: S101  # everything was read
         snapshot_revision = replica.revision
+        digests = {snapshot_revision: replica.digest}
         for kv in reading.entries:
             apply_entry(replica, self.keys, kv)
-        return EtcdIndex(revision or reading.revision, replica, reading.entries, snapshot_revision)
+            digests[kv.mod_revision] = replica.digest
+        return EtcdIndex(revision or reading.revision, replica, reading.entries, snapshot_revision, digests)

@@ -45,7 +45,7 @@ class Replication(Protocol):
 
     @property
     def digest(self) -> int:
-        """The digest of the graph as applied."""
+        """The digest of the changes as applied."""
 
     @property
     def committed_revision(self) -> int:

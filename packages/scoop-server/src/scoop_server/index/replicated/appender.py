@@ -64,11 +64,6 @@ class Appender(Generic[ClientT]):
         """The number of requests without a response. May be read in any thread."""
 
     @property
-    def is_under_way(self) -> bool:
-        """Return whether an entry has been sent and has not come back."""
-        return self._sent is not None
-
-    @property
     def _call(self) -> Call | None:
         """The transaction that has no result. May be read in any thread."""
         entry = self._sent

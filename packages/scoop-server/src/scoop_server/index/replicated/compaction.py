@@ -147,4 +147,4 @@ def apply_entry(replica: Replica, keys: Keys, kv: KeyValue) -> None:
     if replica.is_next(node, seq):
         replica.apply(node, seq, kv.mod_revision, (decode_entry(node, seq, kv.value),))
     else:
-        replica.skip(kv.mod_revision)
+        replica.revision = kv.mod_revision

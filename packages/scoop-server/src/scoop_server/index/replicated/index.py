@@ -80,7 +80,6 @@ class ReplicatedIndex(Generic[ClientT]):
         self.calls = calls = Calls(client, clock)
         self._replica = Replica(DependencyGraph.empty(reject_cycles=settings.config.reject_cycles))
         self._digests = DigestHistory()
-        self._replica.on_settled = self._digests.note
         self._responses: list[tuple[ClientT, str, str | None]] = []
         self._figures = figures = ReplicationFigures()
         self._follower = Follower(
@@ -155,8 +154,6 @@ class ReplicatedIndex(Generic[ClientT]):
                 else:
                     queries.append(request)
         self._appender.advance()
-        if self._appender.is_under_way:  # this node would only wait for etcd now
-            self._replica.settle()
         return queries
 
     def completed(self) -> list[tuple[ClientT, str, str | None]]:
@@ -176,7 +173,6 @@ class ReplicatedIndex(Generic[ClientT]):
     def tick(self) -> None:
         """Do what time requires: repeat, renew, survey, and give up requests without a response in time."""
         self.calls.tick()
-        self._replica.settle()
         self._follower.tick()
         self._membership.tick()
         self._compactor.tick(self._membership.fence)
@@ -223,10 +219,8 @@ class ReplicatedIndex(Generic[ClientT]):
 
     def _replace(self, replica: Replica) -> None:
         """Continue from a snapshot. It may hold entries of this node that were never delivered."""
-        self._replica.settle()
         self._replica = replica
         self._digests.note(replica.revision, replica.digest)
-        replica.on_settled = self._digests.note
         self._disconnect(self._appender.skipped(replica.sequences.get(self._settings.node, 0)))
 
     def _apply(self, entries: Sequence[KeyValue]) -> None:
@@ -238,13 +232,14 @@ class ReplicatedIndex(Generic[ClientT]):
                 self._apply_own(kv)
             else:
                 apply_entry(replica, self._keys, kv)
+            self._digests.note(kv.mod_revision, replica.digest)
             self._compactor.note_entry(kv.mod_revision, len(kv.value))
 
     def _apply_own(self, kv: KeyValue) -> None:
         node, seq = self._keys.parse_entry(kv.key)
         if not self._replica.is_next(node, seq):
             self._figures.late_duplicates += 1
-            self._replica.skip(kv.mod_revision)
+            self._replica.revision = kv.mod_revision
             return
         lines = decode_entry(node, seq, kv.value)
         requests = self._appender.delivered(seq)
@@ -258,7 +253,6 @@ class ReplicatedIndex(Generic[ClientT]):
     # Surveys
 
     def _take_survey(self, survey: Survey) -> None:
-        self._replica.settle()
         if survey.head is not None:
             self._follower.expect(survey.head.mod_revision)
         if survey.pointer is not None:

@@ -1,19 +1,13 @@
 """The state that is equal on all nodes at one revision: the graph, and the last entry of each node that is in it."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
-from zlib import crc32
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 
 from scoop_core import Changes, DependencyGraph, Tally, TranscriptError, decode_snapshot, encode_snapshot
 
 from scoop_server.errors import ReplicationError
 from scoop_server.etcd.records import Pointer, encode_chunks
 from scoop_server.telemetry.statistics import added_dependencies
-
-_DIGEST_MASK: Final = (1 << 64) - 1
-
-UNSETTLED_MAX: Final = 4_096
-"""Changes that the digest may lack: settling that many takes about 5 ms."""
 
 
 class Replica:
@@ -25,16 +19,11 @@ class Replica:
         """The revision of the last entry, a late duplicate included; 0 before the first."""
         self.sequences: dict[str, int] = {}
         """The last entry of each node. It belongs to the state: it distinguishes a late duplicate from a new entry."""
-        self.settled_digest = 0
-        """The digest without the unsettled changes. May be read in any thread."""
+        self.digest = 0
+        """A hash of all changes since the index was created, and of the size of the graph after each entry. It takes a
+        tenth of the time of a hash per package."""
         self.edge_count = graph.edge_count()
         """The number of dependencies of all packages."""
-        self.on_settled: Callable[[int, int], None] = lambda _revision, _digest: None
-        """Called with each revision and the digest there."""
-        self._unsettled: list[tuple[int, Changes]] = []
-        """Entries that the digest lacks: revision and changes. A digest takes a quarter of the time of a change, which
-        can pass while etcd works for the next one."""
-        self._unsettled_count = 0
 
     @classmethod
     def load(cls, pointer: Pointer, data: bytes, *, reject_cycles: bool) -> "Replica":
@@ -48,14 +37,8 @@ class Replica:
         replica = cls(graph)
         replica.revision = pointer.revision
         replica.sequences = dict(pointer.sequences)
-        replica.settled_digest = pointer.digest
+        replica.digest = pointer.digest
         return replica
-
-    @property
-    def digest(self) -> int:
-        """The sum of a hash of each package with its dependencies: it depends on no order."""
-        self.settle()
-        return self.settled_digest
 
     def snapshot(self, size_max: int) -> Iterator[bytes]:
         """Yield the chunks of a snapshot."""
@@ -80,54 +63,13 @@ class Replica:
         answers = self.graph.apply_batches(texts, changes, tally)
         if changes.lines:
             self.edge_count += added_dependencies(changes)
+            state = f"{self.digest:016x} {len(self.graph)} {self.edge_count}"
+            hashed = blake2b("\n".join([state, *changes.lines]).encode(), digest_size=8)
+            self.digest = int.from_bytes(hashed.digest())
         self.note(node, seq, revision)
-        self._keep(revision, changes)
         return answers
 
     def note(self, node: str, seq: int, revision: int) -> None:
         """Note that the entry ``seq`` of ``node`` has been applied."""
         self.sequences[node] = seq
         self.revision = revision
-
-    def skip(self, revision: int) -> None:
-        """Ignore an entry that is a late duplicate."""
-        self.revision = revision
-        self._keep(revision, Changes())
-
-    def _keep(self, revision: int, changes: Changes) -> None:
-        self._unsettled.append((revision, changes))
-        self._unsettled_count += 1 + len(changes)
-        if self._unsettled_count > UNSETTLED_MAX:
-            self.settle()
-
-    def settle(self) -> None:
-        """Update the digest with the changes that it lacks."""
-        unsettled, self._unsettled = self._unsettled, []
-        self._unsettled_count = 0
-        for revision, changes in unsettled:
-            self._update_digest(changes)
-            self.on_settled(revision, self.settled_digest)
-
-    def _update_digest(self, changes: Changes) -> None:
-        digest = self.settled_digest
-        for line, previous in zip(changes.lines, changes.previous, strict=True):
-            command, package, listed = line.split("|")
-            if previous is not None:
-                digest -= _hash(package, previous)
-            if command == "INDEX":
-                digest += _hash(package, listed)
-        self.settled_digest = digest & _DIGEST_MASK
-
-
-def digest_of(graph: DependencyGraph) -> int:
-    """Return the digest of a whole graph, which a replica updates with each change."""
-    lists = graph.to_mapping().items()
-    return sum(_hash(package, ",".join(names)) for package, names in lists) & _DIGEST_MASK
-
-
-def _hash(package: str, listed: str) -> int:
-    if "," in listed:  # the same dependencies may have arrived in another order
-        listed = ",".join(sorted(listed.split(",")))
-    # A quarter of the time of a cryptographic hash. Squared, because CRC-32 is linear: plain sums would often be equal
-    # if two packages had each other's dependencies.
-    return crc32(f"{package}|{listed}".encode()) ** 2

@@ -73,8 +73,8 @@ class NodeStatus(Generic[ClientT]):
 
     @property
     def digest(self) -> int:
-        """The digest of the graph as applied, a tick ago at the latest."""
-        return self._replica().settled_digest
+        """The digest of the changes as applied."""
+        return self._replica().digest
 
     @property
     def committed_revision(self) -> int:
