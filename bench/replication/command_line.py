@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bench import report
 from bench.load_generator import SCOOP, LoadError, connected, make_blocks
 from bench.machine import describe_machine
-from bench.measurements import Laboratory
+from bench.measurements import Figures, Laboratory
 from bench.replication.servers import SCOOP_COMMAND, UNPINNED, ReplicatedPeer, etcd_running, is_etcd_missing
 from bench.servers import Peer, ScoopPeer, Server, ServerError
 from bench.workloads import HOMEBREW, Packages, change, index_lines, query, random_packages, read_packages
@@ -98,19 +99,26 @@ class Benchmark:
             node = ReplicatedPeer("a node", urls)
             other = self._etcd(resources, 1)[0].partition("//")[2]
             workload = change(self._packages)
-            blocks = make_blocks(workload.lines, 1, SCOOP)
             [contender] = resources.enter_context(self._laboratory.contenders([node], workload, len(self._packages)))
             clients = resources.enter_context(connected(contender.server.address, CLIENTS, SCOOP))
-            runs: Mapping[str, Callable[[], float]] = {
-                "a node": lambda: (
-                    contender.measure(lambda: clients.run(workload, blocks, self._seconds)).answers_per_second
+            for depth in DEPTHS:
+                blocks = make_blocks(workload.lines, depth, SCOOP)
+                run = partial(clients.run, workload, blocks, self._seconds)
+                self._compare_transactions(partial(contender.measure, run), other, depth)
+
+    def _compare_transactions(self, run: Callable[[], Figures], endpoint: str, depth: int) -> None:
+        """Compare ``run``, which measures a node, with clients that send transactions to ``endpoint``."""
+        in_flight = CLIENTS * depth
+        rates = self._alternate(
+            {
+                "a node": lambda: run().answers_per_second,
+                "a transaction per request": partial(self._without_scoop, endpoint, "--depth", str(depth)),
+                f"etcd alone, entries of {in_flight:,} changes": partial(
+                    self._without_scoop, endpoint, "--entry", str(in_flight)
                 ),
-                "a transaction per request": lambda: self._without_scoop(other),
-                "etcd alone, entries of 100 changes": lambda: self._without_scoop(other, "--entry", "100"),
-                "etcd alone, entries of 1,600 changes": lambda: self._without_scoop(other, "--entry", "1600"),
             }
-            rates = self._alternate(runs)
-        title = f"Changes per second, {CLIENTS} clients at depth 1"
+        )
+        title = f"Changes per second, {CLIENTS} clients with {depth} in flight each"
         print(report.table(title, ("", "median"), [(name, f"{rate:,.0f}") for name, rate in rates.items()]), flush=True)
         ratio = rates["a node"] / rates["a transaction per request"]
         self.goals.append(Goal(f"{title}: a node to a transaction per request", 10, ratio))

@@ -1,10 +1,11 @@
 """etcd without Scoop: the obvious alternative to a node, and the upper bound of one.
 
 ``python -m bench.replication.transactions HOST:PORT SECONDS`` prints the requests per second of 100 clients that keep
-packages as keys of etcd, with the rules of Scoop, and send one transaction per request, each when the one before is
-answered. A package is a key with its dependencies; one key for each dependency of each package shows the dependents.
-An INDEX has the condition that its dependencies exist, a REMOVE that there are no dependents. The clients know the
-dependencies of what they replace and remove, which others would have to read first.
+packages as keys of etcd, with the rules of Scoop, and send one transaction per request. Each has one request in flight,
+or as many as ``--depth`` says, and sends the next as soon as one is answered. A package is a key with its dependencies;
+one key for each dependency of each package shows the dependents. An INDEX has the condition that its dependencies
+exist, a REMOVE that there are no dependents. The clients know the dependencies of what they replace and remove, which
+others would have to read first.
 
 With ``--entry LINES`` it prints the changes per second of one client that appends entries of so many changes, one
 after the other, with the transaction of a node.
@@ -94,8 +95,8 @@ def transaction(line: str, removed: str) -> bytes:
     return b"".join([*conditions, *operations])
 
 
-def _run_clients(send: _Send, seconds: float) -> float:
-    """Return the requests per second."""
+def _run_clients(send: _Send, seconds: float, depth: int) -> float:
+    """Return the requests per second of clients with ``depth`` requests in flight each."""
     packages = read_packages(HOMEBREW)
     for name, names in packages.items():
         _check(send(transaction(index_line(name, names), "")))
@@ -105,21 +106,22 @@ def _run_clients(send: _Send, seconds: float) -> float:
         transaction(line, listed[number - 1] if line.startswith("REMOVE") else "") for number, line in enumerate(lines)
     ]
     end = time.perf_counter() + seconds
-    answered = [_Client(send, _from(requests, len(requests) * each // CLIENTS), end) for each in range(CLIENTS)]
+    count = CLIENTS * depth
+    chains = [_Chain(send, _from(requests, len(requests) * each // count), end) for each in range(count)]
     started = time.perf_counter()
-    for client in answered:
-        client.send_next()
-    for client in answered:
-        client.wait()
-    return sum(client.answered for client in answered) / (time.perf_counter() - started)
+    for chain in chains:
+        chain.send_next()
+    for chain in chains:
+        chain.wait()
+    return sum(chain.answered for chain in chains) / (time.perf_counter() - started)
 
 
 def _from(requests: Sequence[bytes], start: int) -> Iterator[bytes]:
     return islice(cycle(requests), start, None)
 
 
-class _Client:
-    """A client that sends the next request when the one before is answered."""
+class _Chain:
+    """Requests of a client, each sent when the one before is answered."""
 
     def __init__(self, send: _Send, requests: Iterator[bytes], end: float) -> None:
         self._send = send
@@ -176,6 +178,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.replication.transactions", description=__doc__)
     parser.add_argument("endpoint", metavar="HOST:PORT")
     parser.add_argument("seconds", type=float)
+    parser.add_argument("--depth", type=int, default=1, metavar="N", help="requests in flight of each client")
     parser.add_argument("--entry", type=int, metavar="LINES", help="append entries of so many changes")
     options = parser.parse_args()
     with grpc.insecure_channel(options.endpoint) as channel:
@@ -186,7 +189,7 @@ def main() -> int:
             return future
 
         if options.entry is None:
-            print(_run_clients(send, options.seconds))
+            print(_run_clients(send, options.seconds, options.depth))
         else:
             print(_append_entries(send, options.seconds, options.entry))
     return 0

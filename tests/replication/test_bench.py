@@ -38,5 +38,5 @@ def test_one_transaction_of_etcd_answers_a_request(tmp_path: Path) -> None:
 def test_every_section_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--rounds", "1", "--seconds", "0.1", "--packages", "2000", "--output", str(tmp_path)]) == 0
     goals = capsys.readouterr().out.partition("Goals\n")[2].rstrip().splitlines()
-    assert len(goals) == 1 + 7
+    assert len(goals) == 1 + 8
     assert list(tmp_path.iterdir()) == []
