@@ -143,6 +143,8 @@ class DeferredIndex:
         self._pending: deque[Request[Client]] = deque()
         self._completed: list[Response[Client]] = []
         self.responses_at_once = False
+        self.on_completed: Callable[[], None] = lambda: None
+        """Called before the responses are returned."""
 
     def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
         self.executed += [lines for _, lines in requests]
@@ -169,6 +171,7 @@ class DeferredIndex:
         return client, lines, "OK\n" * lines.count("\n")
 
     def completed(self) -> Sequence[Response[Client]]:
+        self.on_completed()
         self._readable.recv(1_000)
         completed, self._completed = self._completed, []
         return completed

@@ -180,6 +180,17 @@ def test_a_long_request_waits_while_a_search_is_pending() -> None:
     assert index.execute(long=lines) != []
 
 
+def test_long_requests_of_one_turn_are_executed_a_few_per_turn() -> None:
+    index = Index()
+    long = "INDEX|long|\n" * (HELD_BYTES_MAX // 24)
+    requests = {f"c{number}": f"INDEX|{number + CHAIN}|\n" + long for number in range(5)}
+    responses = index.execute(short="INDEX|short|\n", **requests)
+    assert [client for client, _, _ in responses] == ["short", "c0"]
+    for number in range(1, 5):
+        assert [client for client, _, _ in index.index.completed()] == [f"c{number}"]
+    assert not index.wakeup.is_set
+
+
 def test_the_client_whose_searches_have_cost_least_comes_first() -> None:
     index = Index()
     index.execute(a=CLOSING, b=CLOSING.replace("0", "1", 1), c=CLOSING.replace("0", "2", 1))

@@ -71,6 +71,20 @@ def test_the_responses_of_one_client_do_not_wait_for_those_of_another(loop: Loop
     assert slow.received() == b""
 
 
+def test_a_response_that_needs_no_wait_is_sent_before_the_index_continues(loop: Loop, index: DeferredIndex) -> None:
+    parked, other = loop.connect(), loop.connect()
+    parked.send(QUERY)
+    loop.turn()
+    received = []
+    index.on_completed = lambda: received.append(other.received())
+    index.responses_at_once = True
+    index.complete()
+    other.send(QUERY)
+    loop.turn()
+    assert received == [OK]
+    assert parked.received() == OK
+
+
 def test_queued_lines_of_a_parked_client_follow_in_order(index: DeferredIndex) -> None:
     with Loop(Limits(uncounted_bytes_max=0, turn_lines_max=2), index=index) as loop:
         peer = loop.connect()

@@ -173,11 +173,11 @@ class TopologicalOrder:
         SearchPendingError, and :attr:`pending` is the search, if the :attr:`budget` does not suffice.
         """
         self.catch_up(lists)
+        if self.active is not None and self.active._implies(package, names):
+            return True
         label_of = self.labels.__getitem__
         if max(map(label_of, names), default=-inf) < label_of(package):
             return False
-        if self.active is not None and self.active._implies(package, names):
-            return True
         search = CycleSearch(self, lists, package, names)
         result = search._run(self.budget) if len(names) <= self.budget else None  # looking up all would exceed it
         self.budget -= search.cost

@@ -19,12 +19,12 @@ arrive in it, and one of the pending work."""
 _UNLIMITED_VISITS: Final = 2**62
 
 HELD_BYTES_MAX: Final = 65_536
-"""Bytes of requests that one turn executes of those that waited for a search to end: the longest lists, which many
-clients may have sent meanwhile, take as long as a slice."""
+"""Bytes of long requests that one turn executes, and of those that waited for a search to end: the longest lists, which
+many clients may have sent together, take as long as a slice."""
 
 LONG_BYTES: Final = 4_096
-"""Bytes of requests above which they wait while searches are pending: the names of a list of 64 KiB take as long as a
-slice, and a turn does one of both."""
+"""Bytes of requests above which they wait while searches are pending or others are executed: the names of a list of
+64 KiB take as long as a slice, and a turn does one of both."""
 
 RESTARTS_MAX: Final = 3
 """Restarts of the active search after which changes of other clients wait for its end. Otherwise it might never end,
@@ -146,11 +146,22 @@ class SlicedIndex(LocalIndex[ClientT]):
         if self._is_holding:
             self._held += [work for work in works if _may_change(work.lines)]
             works = [work for work in works if not _may_change(work.lines)]
-        elif self._is_pending:
-            for work in filter(_is_long, works):
-                self._untried.push(self._costs.get(work.client, self._lowest_cost), work)
-            works = [work for work in works if not _is_long(work)]
+        else:
+            works = self._hold_long(works)
         return self._run(works)
+
+    def _hold_long(self, works: list[_Work[ClientT]]) -> list[_Work[ClientT]]:
+        """Return what this turn executes of ``works``; the other long requests wait for a turn of their own."""
+        room = 0 if self._is_pending else HELD_BYTES_MAX
+        now = []
+        for work in works:
+            if _is_long(work):
+                if len(work.lines) > room != HELD_BYTES_MAX:  # the first one may be longer
+                    self._untried.push(self._costs.get(work.client, self._lowest_cost), work)
+                    continue
+                room -= len(work.lines)
+            now.append(work)
+        return now
 
     def completed(self) -> list[tuple[ClientT, str, str | None]]:
         """Do the next slice; return the responses of the requests that are complete with it."""

@@ -114,15 +114,13 @@ class Server:
         self._clients.turn += 1
         requests, others = intake.read(events)
         cpu_started = self._cpu_clock() if intake.is_busy else 0.0
-        completed = self._take_completed() if self._has_completed else ()
-        responses: Sequence[Response[Client]] = self._index.execute(requests) if requests else ()
-        if len(responses) < len(requests):
-            self._park(requests, responses)
-        if completed:
-            responses = [*completed, *responses]
-        self._send(responses)
-        if self._write_delay:
-            self._delay_writers(responses)
+        if requests:
+            responses = self._index.execute(requests)
+            if len(responses) < len(requests):
+                self._park(requests, responses)
+            self._send(responses)
+        if self._has_completed:  # may take long, so it comes after the responses that need no wait
+            self._send(self._take_completed())
         if others:
             self._flush(others)
         if started >= timers.due:
@@ -141,7 +139,7 @@ class Server:
             client.park()
 
     def _note_completed(self) -> None:
-        self._has_completed = True  # they are taken after the reads, when the turn's processor time is measured
+        self._has_completed = True
 
     def _take_completed(self) -> list[Response[Client]]:
         """Return the completed responses of clients that are still connected, and unpark these."""
@@ -178,6 +176,8 @@ class Server:
         self._statistics.bytes_sent += sent
         if has_errors or self._logs_requests:
             log_responses(responses, self._repeat_limit)
+        if self._write_delay:
+            self._delay_writers(responses)
 
     def _delay_writers(self, responses: Sequence[Response[Client]]) -> None:
         """Read the clients that sent changes again only after the delay that the index asks for."""
