@@ -13,6 +13,8 @@ from tests.support.command import Scoop
 from tests.support.process import WAIT_SECONDS, ServerProcess
 from tests.support.scripted_server import ScriptedServer, lines_of
 
+EXPECTED_ADDRESS = "expected HOST:PORT, tcp:HOST:PORT, tls:HOST:PORT or unix:PATH"
+
 
 class TestRequests:
     def test_each_response_is_printed_and_a_fail_is_explained(self, scoop: Scoop, address: str) -> None:
@@ -88,30 +90,43 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--server", "nowhere", "ping"], "cannot use the settings: expected HOST:PORT"),
             (
-                ["--connect-timeout", "99999999m", "ping"],
-                "expected a time-out above 0 s and up to 86400 s",
+                ["--server", "x", "ping"],
+                f"--server: {EXPECTED_ADDRESS}, got 'x', and no server of HOME/.config/scoop/client.toml has that name",
             ),
-            (["--connect-timeout", "1h", "ping"], "expected a time such as 500ms, 30s or 2m, got '1h'"),
+            (["--server", ",", "ping"], "--server: expected at least one address, got ','"),
+            (["--server", "h:0", "ping"], "--server: expected a port from 1 to 65535, got 'h:0'"),
             (
-                ["--ca", "/nonexistent", "ping"],
-                "certificates /nonexistent: no such file or directory\n",
+                ["import", "python", "--into", "h"],
+                f"--into: {EXPECTED_ADDRESS}, got 'h'",
             ),
             (
-                ["--config", "/nonexistent", "ping"],
-                "settings /nonexistent: no such file or directory\n",
+                ["--connect-timeout", "99999m", "ping"],
+                "--connect-timeout: expected a time above 0 s and up to 86400 s, got '99999m'",
             ),
-            (["index"], "the following arguments are required: NAME"),
-            (["frobnicate"], "invalid choice: 'frobnicate'"),
+            (
+                ["--response-timeout", "1h", "ping"],
+                "--response-timeout: expected a time such as 500ms, 30s or 2m, got '1h'",
+            ),
+            (["--ca", "/nonexistent", "ping"], "cannot read the certificates /nonexistent: no such file or directory"),
+            (["--config", "/nonexistent", "ping"], "cannot read the settings /nonexistent: no such file or directory"),
+            ([], "the following arguments are required: COMMAND (see scoop --help)"),
+            (["query"], "the following arguments are required: NAME (see scoop query --help)"),
+            (["indx", "a"], "unknown command 'indx'; did you mean index? (see scoop --help)"),
+            (["frobnicate"], "unknown command 'frobnicate' (see scoop --help)"),
+            (["import", "debain"], "unknown ecosystem 'debain'; did you mean debian? (see scoop import --help)"),
+            (["--sever", "x", "ping"], "unknown option --sever; did you mean --server? (see scoop --help)"),
+            (["load", "--dry"], "unknown option --dry; did you mean --dry-run? (see scoop --help)"),
+            (["-x", "ping"], "unknown option -x (see scoop --help)"),
+            (["--server"], "argument --server: expected one argument (see scoop --help)"),
             (["--from", "/nonexistent", "stats"], "cannot read /nonexistent: no such file or directory"),
             (["stats", "--from", "/nonexistent"], "cannot read /nonexistent: no such file or directory"),
         ],
     )
     def test_usage(self, scoop: Scoop, arguments: list[str], message: str) -> None:
         result = scoop(*arguments)
-        assert result.status == 2
-        assert message in result.err
+        assert result == (2, "", f"scoop: {message}\n".replace("HOME", os.environ["HOME"]))
+        assert scoop(*arguments, "--json").err.startswith('{"error": ')
 
     def test_a_closed_pipe_is_no_error(self, tmp_path: Path) -> None:
         (tmp_path / "list").write_text("".join(f"package-{number}\n" for number in range(100_000)))

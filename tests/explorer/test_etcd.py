@@ -67,7 +67,7 @@ def test_a_source_that_cannot_be_meant_is_an_error(
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
     assert ended.value.code == 2
-    assert error in capsys.readouterr().err
+    assert re.fullmatch(rf"scoop-explorer: .*{error}.* \(see scoop-explorer --help\)\n", capsys.readouterr().err)
 
 
 def test_a_password_that_cannot_be_read_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

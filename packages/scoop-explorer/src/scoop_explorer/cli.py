@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from scoop_explorer import __version__
 from scoop_explorer.application import Application
@@ -31,7 +31,11 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that reports a help text or a version that cannot be written; argparse would ignore that."""
+    """A parser that reports an error in one line, and a help text that cannot be written, which argparse ignores."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with status 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
         if file is not sys.stdout:

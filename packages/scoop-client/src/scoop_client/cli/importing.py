@@ -67,6 +67,7 @@ def import_packages(
     left_out: str | None,
 ) -> ExitStatus:
     """Print or send the requests; return the status of the worst response."""
+    client = None if into is None else settings.new_client(into)  # before the long work, to check the address
     imported = ECOSYSTEMS[ecosystem].read(paths, switches)
     graph = imported.to_graph()
     _tell(imported, output, left_out)
@@ -76,9 +77,9 @@ def import_packages(
     )
     requests = read_graph(since).diff(graph) if since is not None else graph.to_requests()
     transfer = Transfer(output, failures)
-    if into is None:
+    if client is None:
         return transfer.print_requests(requests)
-    with settings.new_client(into) as client:
+    with client:
         client.connect()
         return transfer.send(client, requests, f"importing {ecosystem}", len(requests))
 

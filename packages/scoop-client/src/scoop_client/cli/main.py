@@ -97,11 +97,11 @@ COMMANDS: Final[Mapping[str, Run]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     open_closed_streams()
-    output = Output(is_json=False)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    output = Output(is_json="--json" in arguments)
     try:
         try:
             flags = parse(arguments)
-            output = Output(is_json=getattr(flags, "json", False))
             return COMMANDS[flags.command](flags, resolve(flags, os.environ), output)
         finally:
             sys.stdout.flush()

@@ -1,14 +1,22 @@
 """The command line of ``scoop``."""
 
 import argparse
+import difflib
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from scoop_client import __version__
 from scoop_client.cli.importing import ECOSYSTEMS
 from scoop_client.cli.questions import EXPORT_FORMATS
-from scoop_client.cli.settings import CONFIG_VARIABLE, DEFAULT_ADDRESS, DEFAULT_DATA, VARIABLES, default_file
+from scoop_client.cli.settings import (
+    CONFIG_VARIABLE,
+    DEFAULT_ADDRESS,
+    DEFAULT_DATA,
+    VARIABLES,
+    UsageError,
+    default_file,
+)
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -26,13 +34,48 @@ EXAMPLES: Final = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that reports a help text or a version that cannot be written; argparse would ignore that."""
+    """A parser that reports an error in one line, and a help text that cannot be written, which argparse ignores."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def check_options(self, arguments: Sequence[str]) -> None:
+        """Raise UsageError at the first option that is unknown to this parser and to those of its commands.
+
+        argparse would report the value of an unknown option, as an unknown command, before the option itself.
+        """
+        known = self.known_options()
+        for argument in arguments:
+            option = argument.partition("=")[0]
+            if option == "--":
+                return
+            if option.startswith("-") and option not in {"-", *known}:
+                self.error(f"unknown option {option}{_suggestion(option, known)}")
+
+    def known_options(self) -> set[str]:
+        """Return the options of this parser and of its commands."""
+        known = set(self._option_string_actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # the type has no public name
+                known.update(*(parser.known_options() for parser in action.choices.values()))
+        return known
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:  # noqa: SLF001  # as above
+            self.error(f"unknown {str(action.metavar).lower()} {value!r}{_suggestion(value, action.choices)}")
+        super()._check_value(action, value)
 
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
         if file is sys.stdout:
             print(message, end="", flush=True)
         else:
             super()._print_message(message, file)
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    similar = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def _settings_parser() -> _Parser:
@@ -75,6 +118,7 @@ def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
         description="Use a package index: send requests, load and import packages, and answer questions about them.",
         epilog=f"Variables: {variables}. Settings file: {default_file({'HOME': '~'})}.",
         parents=[settings, source],
+        allow_abbrev=False,
     )
     root.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -82,7 +126,9 @@ def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
 
     def add(name: str, summary: str, *parents: _Parser) -> _Parser:
         text = f"{summary[0].upper()}{summary[1:]}."
-        parsers[name] = commands.add_parser(name, help=summary, description=text, parents=[settings, *parents])
+        parsers[name] = commands.add_parser(
+            name, help=summary, description=text, parents=[settings, *parents], allow_abbrev=False
+        )
         return parsers[name]
 
     _add_requests(add("index", "index a package"), add("remove", "remove packages"), add("query", "query packages"))
@@ -124,7 +170,7 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
 def _add_import(parser: _Parser, settings: _Parser) -> None:
     adapters = parser.add_subparsers(dest="ecosystem", metavar="ECOSYSTEM", required=True)
     for name, ecosystem in ECOSYSTEMS.items():
-        adapter = adapters.add_parser(name, help=ecosystem.paths, parents=[settings])
+        adapter = adapters.add_parser(name, help=ecosystem.paths, parents=[settings], allow_abbrev=False)
         adapter.add_argument("paths", metavar="PATH", nargs="*", help=ecosystem.paths)
         for switch, meaning in ecosystem.switches.items():
             adapter.add_argument(f"--{switch}", action="store_true", help=meaning)
@@ -149,7 +195,8 @@ def _add_questions(*parsers: argparse.ArgumentParser) -> None:
     diff.add_argument("new", metavar="NEW")
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the parsed command line. Exits with status 2 if it is invalid."""
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed command line. Raises UsageError, and SystemExit after printing the help or the version."""
     root, _ = build_parser()
+    root.check_options(arguments)
     return root.parse_args(arguments)

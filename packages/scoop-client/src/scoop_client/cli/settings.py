@@ -11,19 +11,21 @@ The file is TOML::
     data = "/var/lib/scoop"             # answers offline questions
 """
 
+import contextlib
 import os
 import re
 import tomllib
 from argparse import Namespace
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from scoop_client.addresses import Address, parse_address
 from scoop_client.blocking import Client
 from scoop_client.errors import ClientError
 from scoop_client.link import describe
-from scoop_client.options import create_tls_context
+from scoop_client.options import MAX_TIMEOUT, create_tls_context
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:8080"
 DEFAULT_DATA: Final = "scoop-data"
@@ -62,23 +64,49 @@ class Settings:
     connect_timeout: str = "5s"
     response_timeout: str = "30s"
     data: str = DEFAULT_DATA
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """The flag, variable or file of each setting, by name."""
+    file: Path = Path()
+    """The settings file, which may not exist."""
 
     def new_client(self, addresses: str | None = None, *, resend_changes: bool = False) -> Client:
         """Return a client of the server, or of ``addresses``. Raises UsageError."""
+        parsed = self._parse_addresses(addresses)
+        with self._problems_of("connect_timeout"):
+            connect_timeout = parse_duration(self.connect_timeout)
+        with self._problems_of("response_timeout"):
+            response_timeout = parse_duration(self.response_timeout)
         try:
             uses_files = self.ca or self.cert or self.key
             return Client(
-                *[each for each in re.split(r"[,\s]+", addresses or self.server) if each],
+                *parsed,
                 tls=create_tls_context(self.ca, self.cert, self.key) if uses_files else None,
-                connect_timeout=parse_duration(self.connect_timeout),
-                response_timeout=parse_duration(self.response_timeout),
+                connect_timeout=connect_timeout,
+                response_timeout=response_timeout,
                 resend_changes=resend_changes,
             )
-        except ValueError as error:
-            raise UsageError(f"cannot use the settings: {error}") from error
         except OSError as error:
             files = ", ".join(filter(None, (self.ca, self.cert, self.key)))
             raise UsageError(f"cannot read the certificates {files}: {describe(error)}") from error
+
+    def _parse_addresses(self, into: str | None) -> list[Address]:
+        given = into or self.server
+        try:
+            parsed = [parse_address(each) for each in re.split(r"[,\s]+", given) if each]
+            if not parsed:
+                raise ValueError(f"expected at least one address, got {given!r}")  # noqa: TRY301  # reported as below
+        except ValueError as error:
+            is_name = into is None and not re.search(r"[:,\s]", given)
+            unknown = f", and no server of {self.file} has that name" if is_name else ""
+            raise UsageError(f"{'--into' if into else self.sources['server']}: {error}{unknown}") from error
+        return parsed
+
+    @contextlib.contextmanager
+    def _problems_of(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise UsageError(f"{self.sources[name]}: {error}") from error
 
 
 def parse_duration(text: str) -> float:
@@ -90,7 +118,10 @@ def parse_duration(text: str) -> float:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"expected a time such as 500ms, 30s or 2m, got {text!r}")
-    return float(match[1]) * _SECONDS[match[2] or "s"]
+    seconds = float(match[1]) * _SECONDS[match[2] or "s"]
+    if not 0 < seconds <= MAX_TIMEOUT:
+        raise ValueError(f"expected a time above 0 s and up to {MAX_TIMEOUT} s, got {text!r}")
+    return seconds
 
 
 def default_file(environment: Mapping[str, str]) -> Path:
@@ -102,18 +133,23 @@ def default_file(environment: Mapping[str, str]) -> Path:
 def resolve(flags: Namespace, environment: Mapping[str, str]) -> Settings:
     """Return the settings. Raises UsageError."""
     given: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for name, variable in VARIABLES.items():
-        value = getattr(flags, name, None) or environment.get(variable)
-        if value:
+        flag, set_by_variable = getattr(flags, name, None), environment.get(variable)
+        if value := flag or set_by_variable:
             given[name] = value
+            sources[name] = f"--{name.replace('_', '-')}" if flag else variable
     named = getattr(flags, "config", None) or environment.get(CONFIG_VARIABLE)
     path = Path(named) if named else default_file(environment)
     if named or path.is_file():
-        given = _read_file(path, given.get("server")) | given
+        found = _read_file(path, given.get("server"))
+        sources = dict.fromkeys(found, str(path)) | sources
+        given = found | given
         # A name has been replaced by its addresses.
         if "addresses" in given:
             given["server"] = given.pop("addresses")
-    return Settings(**given)
+            sources["server"] = sources.pop("addresses")
+    return Settings(**given, sources=sources, file=path)
 
 
 def _read_file(path: Path, server: str | None) -> dict[str, str]:
@@ -132,7 +168,7 @@ def _read_file(path: Path, server: str | None) -> dict[str, str]:
     entry = servers.get(name)
     if entry is None:
         return {} if server else {"server": str(name)}
-    known = {"addresses"} | {field.name for field in fields(Settings)} - {"server"}
+    known = {"addresses"} | VARIABLES.keys() - {"server"}
     if not isinstance(entry, dict) or entry.keys() - known or not entry.get("addresses"):
         raise UsageError(
             f"cannot read the settings {path}: expected addresses and other settings in [servers.{name}], of "
