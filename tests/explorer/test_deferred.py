@@ -1,4 +1,4 @@
-"""Expensive questions: a page does not wait for them, older answers are shown meanwhile, and too many are rejected."""
+"""Expensive questions: a page does not wait for them, older answers are shown meanwhile, and too many do not begin."""
 
 import asyncio
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from scoop_core import DependencyGraph, IndexedGraph, UnknownPackage
 
 from scoop_explorer import deferred as deferred_module
-from scoop_explorer.deferred import QUEUE_MAX, THREADS, BusyError, Deferred, is_outdated
+from scoop_explorer.deferred import QUEUE_MAX, THREADS, Deferred, is_outdated
 
 from tests.support.data_directory import create_directory
 from tests.support.explorer import WAIT_SECONDS, exploring
@@ -137,7 +137,7 @@ def test_an_answer_that_arrives_with_the_time_out_is_not_outdated(monkeypatch: p
 
 
 @pytest.mark.usefixtures("waits_for_answers")
-def test_too_many_questions_are_rejected() -> None:
+def test_too_many_questions_do_not_begin_and_pages_appear_without_their_answers() -> None:
     async def run() -> None:
         deferred, _ = make_deferred()
         may_end = threading.Event()
@@ -146,10 +146,12 @@ def test_too_many_questions_are_rejected() -> None:
             for number in range(QUEUE_MAX)
         ]
         await asyncio.sleep(0)
-        with pytest.raises(BusyError):
-            await deferred.ask("one more", lambda _graph, _batch: None)
+        assert await deferred.ask("one more", lambda _graph, _batch: "answer") is None
         may_end.set()
         await asyncio.gather(*asking)
+        while deferred.waiting:
+            await asyncio.sleep(0)
+        assert await deferred.ask("one more", lambda _graph, _batch: "answer") == "answer"
         deferred.close()
 
     asyncio.run(run())
@@ -233,7 +235,16 @@ def test_pages_appear_while_an_expensive_question_is_asked(tmp_path: Path, monke
         response = explored.client.get("/api/v1/packages/gmp")
         assert (response.status_code, response.json()["answer"]["reach"]) == (202, None)
         assert response.headers["retry-after"] == "1"
-        assert "Still counting" in explored.client.get("/rebuild/gmp").text
+        link = '<a href="/packages/gmp">gmp</a>'
+        for url, heading in (
+            ("/rebuild/gmp", "What a change of gmp rebuilds"),
+            ("/removal/gmp", "How to remove gmp"),
+            ("/dependents/gmp?scope=all", "What needs gmp"),
+        ):
+            page = explored.client.get(url).text
+            assert "Still counting" in page
+            assert f"<title>{heading} · Scoop explorer</title>" in page
+            assert f"<h1>{heading.replace('gmp', link)}</h1>" in page
         for url in ("/", "/search?q=g", "/cycles", "/changes", "/livez"):
             assert explored.client.get(url).status_code == 200
         may_end.set()

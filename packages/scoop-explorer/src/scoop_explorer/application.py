@@ -26,14 +26,14 @@ from starlette.routing import BaseRoute, Route
 from scoop_core import UnknownPackage
 
 from scoop_explorer import __version__, openapi
-from scoop_explorer.deferred import BusyError, Deferred, is_outdated
+from scoop_explorer.deferred import Deferred, is_outdated
 from scoop_explorer.drawing import draw
 from scoop_explorer.events import STREAMS_MAX, Events
 from scoop_explorer.guard import EVENTS_PATH, Guard
 from scoop_explorer.links import package_url, path_url
 from scoop_explorer.live_index import LiveIndex
 from scoop_explorer.metrics import MEDIA_TYPE, Metrics
-from scoop_explorer.pages import PAGES, BadParameterError, Explorer, Page
+from scoop_explorer.pages import PAGES, BadParameterError, Explorer, Page, package_name
 from scoop_explorer.sources import Source
 from scoop_explorer.surveyor import Surveyor
 
@@ -154,9 +154,8 @@ class Application:
                 return self._unknown(request, error.package)
             except BadParameterError as error:
                 return self._render(request, "error.html", 400, kind="parameter", name=str(error), names=())
-            except BusyError:
-                return self._render(request, "error.html", 503, kind="busy", name="", names=())
-            return self._render(request, page.template, 200, answer=answer, api_path=page.api_path)
+            package = package_name(request) if page.is_about_package else ""
+            return self._render(request, page.template, 200, answer=answer, package=package, page=page.path)
 
         return endpoint
 
@@ -172,8 +171,6 @@ class Application:
                 return JSONResponse({"status": status, "error": str(error)}, 404)
             except BadParameterError as error:
                 return JSONResponse({"status": status, "error": str(error)}, 400)
-            except BusyError:
-                return JSONResponse({"status": status, "error": "too many questions"}, 503, {"Retry-After": "1"})
             body = {"status": status, "answer": None if answer is None else asdict(answer)}
             is_final = page.is_complete(answer) and not is_outdated.get()
             return JSONResponse(body) if is_final else JSONResponse(body, 202, {"Retry-After": "1"})
@@ -186,6 +183,7 @@ class Application:
             status=self.index.status(),
             is_outdated=code == 200 and is_outdated.get(),
             path=url.path,
+            asked=request.query_params,
             api_url=f"{openapi.PREFIX}{self._api_target(request)}" if code == 200 else "",
             **values,
         )

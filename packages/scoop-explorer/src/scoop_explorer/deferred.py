@@ -33,8 +33,7 @@ ANSWERS_MAX: Final = 512
 """Answers that are kept, each of at most some hundred names."""
 
 QUEUE_MAX: Final = 32
-"""Questions that wait; more are rejected."""
-
+"""Questions that wait or are being answered; more do not begin, and their pages ask again."""
 
 REST: Final = 4.0
 """The pause of a question after its answer, as a multiple of the time that it took, while an older answer can be shown:
@@ -42,10 +41,6 @@ one question takes at most a fifth of a processor."""
 
 is_outdated: ContextVar[bool] = ContextVar("is_outdated", default=False)
 """Set in the context of the caller if an answer is older than the last change."""
-
-
-class BusyError(Exception):
-    """Too many expensive questions wait."""
 
 
 @dataclass
@@ -76,14 +71,16 @@ class Deferred:
     async def ask(self, key: Hashable, question: Callable[[DependencyGraph, int], T]) -> T | None:
         """Return the answer to the question with this key, or None if it is not there in time.
 
-        Raises :exc:`BusyError`, and :exc:`~scoop_core.UnknownPackage` as the question does.
+        Raises :exc:`~scoop_core.UnknownPackage` as the question does.
         """
         entry: _Entry[T] = self._entries.setdefault(key, _Entry())
         self._entries.move_to_end(key)
+        if len(self._entries) > ANSWERS_MAX:
+            self._entries.popitem(last=False)
         if entry.answer is not None and entry.revision == self._index.revision:
             return entry.answer
-        if entry.answer is not None and entry.future is None and time.monotonic() < entry.due:
-            is_outdated.set(True)
+        if entry.future is None and (time.monotonic() < entry.due or self.waiting >= QUEUE_MAX):
+            is_outdated.set(entry.answer is not None)
             return entry.answer
         waiting = asyncio.wrap_future(entry.future or self._begin(key, entry, question))
         try:
@@ -95,10 +92,6 @@ class Deferred:
             return entry.answer
 
     def _begin(self, key: Hashable, entry: _Entry[T], question: Callable[[DependencyGraph, int], T]) -> "Future[T]":
-        if self.waiting >= QUEUE_MAX:
-            raise BusyError
-        while len(self._entries) > ANSWERS_MAX:
-            self._entries.popitem(last=False)
         self.waiting += 1
         revision, start = self._index.revision, time.monotonic()
         loop = asyncio.get_running_loop()

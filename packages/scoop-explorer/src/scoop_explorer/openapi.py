@@ -57,7 +57,7 @@ def _operation(page: Page, schemas: Json) -> Json:
             },
             "400": {"description": "A parameter cannot be used."},
             "404": {"description": "The package is not indexed."},
-            "503": {"description": "Too many questions, or no index yet: ask again after Retry-After seconds."},
+            "503": {"description": "Too many requests, or no index yet: ask again after Retry-After seconds."},
         },
     }
 
