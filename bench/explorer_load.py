@@ -1,9 +1,10 @@
 """Measure the explorer beside a loaded server: ``python -m bench.explorer_load [--packages N] [--seconds S]``.
 
-Makes a data directory of so many packages, starts a server on it and the explorer beside it. Then a client changes the
-index at a steady rate while others request pages, also at a steady rate: a request that is late counts from the time at
-which it was due. Prints the time until the explorer is ready, the lag of changes, the durations of pages as the
-explorer and as its clients see them, the memory, and what each process used of the processors.
+Makes a data directory of so many packages, starts a server on it and the explorer beside it. First it requests pages of
+each kind one after the other, while nothing changes. Then a client changes the index at a steady rate while others
+request pages, also at a steady rate: a request that is late counts from the time at which it was due. Prints the time
+until the explorer is ready, the lag of changes, the durations of pages as the explorer and as its clients see them, the
+memory, and what each process used of the processors.
 
 At last it measures what the server loses to the explorer: with the explorer stopped and continued in turn, the changes
 that the server makes at full speed, and its processor time for each. If there are two processors, the explorer has one,
@@ -31,6 +32,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from bench.explorer_pages import sample, time_pages, urls_by_kind
 from bench.servers import Processors, Server, cpu_seconds
 from bench.workloads import HOMEBREW, read_packages
 
@@ -342,6 +344,21 @@ def report(name: str, value: float, unit: str, limit: float | None = None) -> bo
     return is_reached
 
 
+def report_pages(port: int, urls_by_kind: Mapping[str, Sequence[str]]) -> list[bool]:
+    """Request the pages of each kind, and print their durations; return whether each kind reaches its goal."""
+    reached = []
+    incomplete = total = 0
+    for kind, urls in urls_by_kind.items():
+        pages = time_pages(port, urls)
+        durations = [1_000 * page.seconds for page in pages]
+        incomplete += sum(not page.is_complete for page in pages)
+        total += len(pages)
+        report(f"p50 of {kind}", percentile(durations, 0.5), "ms")
+        reached.append(report(f"p99 of {kind}", percentile(durations, 0.99), "ms", PAGE_MILLISECONDS_MAX))
+    report("pages that appeared before their whole answer", 100 * incomplete / total, "%")
+    return reached
+
+
 def measure(directory: Path, options: argparse.Namespace) -> bool:
     """Measure, print, and return whether every goal is reached."""
     path = directory / "data"
@@ -354,8 +371,7 @@ def measure(directory: Path, options: argparse.Namespace) -> bool:
     with dump.open("rb") as file:
         subprocess.run([*server_command, "restore", str(path)], stdin=file, check=True, stderr=subprocess.DEVNULL)
     with dump.open() as file:
-        names = [line.split("|")[1] for line in file]
-    names = random.Random(2).sample(names, min(len(names), 10_000))
+        names, hubs = sample(file, 10_000)
     dump.unlink()
     serve = [*server_command, "--port", "0", "--data-dir", str(path)]
     with Server(serve, directory / "log", Processors(None, None)) as server:
@@ -363,6 +379,7 @@ def measure(directory: Path, options: argparse.Namespace) -> bool:
         with exploring(path) as (port, pid, ready_seconds):
             reached = [report("ready", ready_seconds, "s", READY_SECONDS_MAX)]
             report("processor time until then", cpu_seconds(pid), "s")
+            reached += report_pages(port, urls_by_kind(names, hubs, options.pages))
             with Changes(server.address, options.changes) as changes, Lags(changes, port) as lags:
                 print(f"requesting pages: {options.seconds:g} s", flush=True)
                 before, made, started = buckets(port), changes.progress[0], time.perf_counter()
@@ -399,6 +416,9 @@ def main() -> int:
     parser.add_argument(
         "--graph", choices=["homebrew", "random"], default="homebrew",
         help="copies of the Homebrew list, or five random dependencies each (default: homebrew)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pages", type=int, default=200, help="of each kind, alone and without changes (default: 200)"
     )  # fmt: skip
     parser.add_argument("--changes", type=int, default=20_000, help="per second (default: 20000)")
     parser.add_argument("--rate", type=int, default=200, help="pages per second (default: 200)")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.explorer_pages import urls_by_kind
+
 from tests.support.process import WAIT_SECONDS, processes_with
 
 pytestmark = pytest.mark.any_python
@@ -16,13 +18,15 @@ pytestmark = pytest.mark.any_python
 @pytest.mark.parametrize("graph", ["homebrew", "random"])
 def test_every_figure_is_measured(graph: str) -> None:
     command = [sys.executable, "-m", "bench.explorer_load", "--graph", graph]
-    small = ["--packages", "3000", "--seconds", "1", "--rate", "20", "--changes", "200", "--turns", "1"]
+    small = ["--packages", "3000", "--seconds", "1", "--rate", "20", "--changes", "200", "--turns", "1", "--pages", "5"]
     done = subprocess.run([*command, *small], capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
     assert done.stderr == ""
     names = [line.partition(":")[0] for line in done.stdout.splitlines()[1:]]
     assert names == [
         "ready",
         "processor time until then",
+        *(f"{share} of {kind}" for kind in urls_by_kind(["a"], ["a"], 1) for share in ("p50", "p99")),
+        "pages that appeared before their whole answer",
         "requesting pages",
         "changes",
         "requests",
@@ -44,7 +48,8 @@ def test_every_figure_is_measured(graph: str) -> None:
 
 
 def test_a_run_that_is_terminated_stops_its_processes(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench.explorer_load", "--packages", "300", "--seconds", "1000", "--rate", "1"]
+    command = [sys.executable, "-m", "bench.explorer_load"]
+    command += ["--packages", "300", "--pages", "1", "--seconds", "1000", "--rate", "1"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
         assert run.stdout is not None
