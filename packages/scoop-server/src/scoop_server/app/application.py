@@ -6,8 +6,8 @@ server. So no stage can begin too early, and the exit stack closes them in rever
 
 import gc
 import os
-import platform
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -211,7 +211,7 @@ def _log_start(claims: Claims, index: OpenIndex) -> None:
     addresses = ", ".join(listener.address for listener in claims.listeners)
     log.info(
         "scoop-server %(version)s with Python %(python)s",
-        {"version": __version__, "python": platform.python_version()},
+        {"version": __version__, "python": sys.version.split()[0]},
     )
     log.info(
         "listening on %(address)s with %(packages)d packages (%(place)s)",

@@ -11,7 +11,6 @@ from contextlib import closing, contextmanager, suppress
 from typing import Final
 
 from scoop_server.app.claims import read_certificates
-from scoop_server.app.etcd_connection import open_client, read_cluster
 from scoop_server.config.replication import Replication
 from scoop_server.config.settings import Settings
 from scoop_server.errors import DataDirectoryError, DirectoryInUseError, ServerError
@@ -67,6 +66,8 @@ def _adding_to(problems: list[ServerError]) -> Iterator[None]:
 
 def _check_cluster(replication: Replication) -> None:
     """Raise ConfigurationError if a client of etcd cannot be made. It does not connect: etcd may be started later."""
+    from scoop_server.app.etcd_connection import open_client, read_cluster  # noqa: PLC0415  # slow to import
+
     with closing(open_client(read_cluster(replication, os.environ), replication.commit_seconds_max)):
         pass
 
