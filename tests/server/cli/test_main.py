@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,22 @@ EITHER_COMMAND: Final = pytest.mark.parametrize("command", [MODULE_COMMAND, CONS
 def test_both_commands_serve(command: Sequence[str]) -> None:
     with ServerProcess("--memory", command=command) as server, server.connect() as client:
         assert client.ask("INDEX|a|", "QUERY|a|") == ["OK", "OK"]
+
+
+def test_ctrl_c_during_the_imports_is_no_traceback() -> None:
+    program = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # it may have inherited that it is ignored
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'scoop_server.cli.main':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from scoop_server.__main__ import main\n"
+        "main()\n"
+    )
+    ended = run_to_end(command=(sys.executable, "-c", program))
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
 
 
 @EITHER_COMMAND
