@@ -5,7 +5,6 @@ promtool evaluates them; a campaign runs a server with a slow disk under a real 
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from tests.support.admin import get, place_of
-from tests.support.process import WAIT_SECONDS, ServerProcess
+from tests.support.process import WAIT_SECONDS, ServerProcess, free_port
 from tests.support.prometheus import ALERTS, rules
 from tests.support.slow_disk import slow_disk
 
@@ -251,8 +250,7 @@ def prometheus(tmp_path: Path, target: str) -> Iterator[str]:
     }
     file = tmp_path / "prometheus.yml"
     file.write_text(json.dumps(config))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        place = f"127.0.0.1:{free.getsockname()[1]}"
+    place = f"127.0.0.1:{free_port()}"
     with subprocess.Popen(
         [
             program,
