@@ -45,6 +45,29 @@ def test_a_missing_directory_is_created_for_its_owner_alone(tmp_path: Path) -> N
     assert os.listdir(path) == ["lock"]
 
 
+def test_a_directory_that_every_user_can_write_to_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for mode in (0o755, 0o1777):
+        tmp_path.chmod(mode)
+        lock(tmp_path).close()
+    [message] = caplog.messages
+    assert message == (
+        f"every user of this machine can write to the data directory {tmp_path}, and so change the index; "
+        "remove that permission with chmod o-w"
+    )
+
+
+@pytest.mark.parametrize("name", ["lock", "lock.trial"])
+def test_a_symbolic_link_does_not_redirect_what_is_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "data").mkdir()
+    other = tmp_path / "other"
+    other.write_text("of another program")
+    (tmp_path / "data" / name).symlink_to(other)
+    assert "cannot use the data directory" in refusal(tmp_path / "data")
+    assert other.read_text() == "of another program"
+
+
 def test_the_lock_file_holds_the_process_id(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("4294967296 and more that is left of an earlier holder\n")
     with lock(tmp_path):

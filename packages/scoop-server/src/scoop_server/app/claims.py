@@ -27,17 +27,6 @@ _ROOM_MIN: Final = 2
 """At least one client and one handshake, however few descriptors there are."""
 
 
-_EXPOSURES: Final = {
-    (True, False): "%(address)s is reachable from other machines and requires no client certificate: "
-    "anyone who connects can change the index",
-    (False, True): "%(address)s is reachable from other machines without TLS: "
-    "traffic can be read and altered in transit",
-    (False, False): "%(address)s is reachable from other machines without TLS: "
-    "anyone who connects can change the index, and traffic can be read and altered in transit",
-}
-"""Warnings of exposed listeners, by whether they have TLS and are read-only. One with both is no danger."""
-
-
 @dataclass(frozen=True, slots=True)
 class Claims:
     """The exclusive resources of one server. The addresses are bound, and do not listen yet."""
@@ -97,9 +86,27 @@ def _warn_of_unused_addresses(settings: Settings, inherited: list[Listener]) -> 
 
 def warn_of_exposed_listeners(listeners: list[Listener]) -> None:
     """Warn of each listener at which anyone on another machine can change the index, or traffic can be altered."""
-    for listener in listeners:
-        if listener.is_exposed and (listener.is_tls, listener.policy.is_read_only) in _EXPOSURES:
-            log.warning(_EXPOSURES[listener.is_tls, listener.policy.is_read_only], {"address": listener.address})
+    for listener in filter(lambda each: each.is_exposed, listeners):
+        fields = {"address": listener.address}
+        match listener.is_tls, listener.policy.is_read_only:
+            case True, False:
+                log.warning(
+                    "%(address)s is reachable from other machines and requires no client certificate: "
+                    "anyone who connects can change the index",
+                    fields,
+                )
+            case False, True:
+                log.warning(
+                    "%(address)s is reachable from other machines without TLS: "
+                    "traffic can be read and altered in transit",
+                    fields,
+                )
+            case False, False:
+                log.warning(
+                    "%(address)s is reachable from other machines without TLS: "
+                    "anyone who connects can change the index, and traffic can be read and altered in transit",
+                    fields,
+                )
 
 
 def fit_descriptors(limits: Limits, *, has_admin: bool, has_tls: bool) -> Limits:

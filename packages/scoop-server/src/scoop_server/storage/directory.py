@@ -14,12 +14,21 @@ or deleted from another directory that has its path.
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from typing import Final, Self
 from zlib import crc32
 
 from scoop_server.errors import DataDirectoryError, ReadOnlyError
-from scoop_server.storage.files import OPERATING_SYSTEM, FileSystem, close_quietly, is_temporary, named, write_all
+from scoop_server.storage.files import (
+    CREATE,
+    OPERATING_SYSTEM,
+    FileSystem,
+    close_quietly,
+    is_temporary,
+    named,
+    write_all,
+)
 from scoop_server.storage.lock import DirectoryLock
 from scoop_server.telemetry.logs import log
 
@@ -63,6 +72,7 @@ class DataDirectory:
                 directory._lock = DirectoryLock(files, directory.descriptor, path)
                 directory._try_to_write()
                 files.listdir(directory.descriptor)
+                _warn_of_other_writers(path, files.fstat(directory.descriptor))
             except BaseException:
                 directory.close()
                 raise
@@ -93,7 +103,7 @@ class DataDirectory:
     def _try_to_write(self) -> None:
         """Create and delete a file: an existing lock file can be opened where no other file could be created."""
         try:
-            trial = self.files.open(_TRIAL_NAME, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=self.descriptor)
+            trial = self.files.open(_TRIAL_NAME, os.O_WRONLY | CREATE, 0o600, dir_fd=self.descriptor)
         except OSError as error:
             if not is_temporary(error):
                 raise
@@ -210,7 +220,7 @@ class DataDirectory:
         # Another process may be writing the same generation: a compaction that has outlived its server.
         unfinished = f"{name}.unfinished-{os.getpid()}"
         size = 0
-        with self._opened(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as descriptor:
+        with self._opened(unfinished, os.O_WRONLY | CREATE | os.O_TRUNC) as descriptor:
             try:
                 for chunk in chunks:
                     write_all(self.files, descriptor, chunk)
@@ -234,7 +244,7 @@ class DataDirectory:
         """Return whether ``size`` bytes can be written, by writing them to an unfinished journal ``generation``."""
         probe = f"journal-{generation}.unfinished-{os.getpid()}"
         try:
-            with self._opened(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as descriptor:
+            with self._opened(probe, os.O_WRONLY | CREATE | os.O_TRUNC) as descriptor:
                 try:
                     write_all(self.files, descriptor, bytes(size))
                 finally:
@@ -298,3 +308,12 @@ def _create(path: str, files: FileSystem) -> None:
         if not is_temporary(error):
             raise
         # The directory may exist: some systems report the read-only file system first.
+
+
+def _warn_of_other_writers(path: str, status: os.stat_result) -> None:
+    if status.st_mode & stat.S_IWOTH:
+        log.warning(
+            "every user of this machine can write to the data directory %(path)s, and so change the index; "
+            "remove that permission with chmod o-w",
+            {"path": path},
+        )

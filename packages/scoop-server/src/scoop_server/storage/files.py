@@ -9,6 +9,9 @@ from typing import Final, Protocol
 
 from scoop_server.telemetry.logs import log
 
+CREATE: Final = os.O_CREAT | os.O_NOFOLLOW
+"""The flags that create a file. A user who can write to the directory must not redirect it to a file elsewhere."""
+
 
 class FileSystem(Protocol):
     """The part of :mod:`os` that storage needs. Paths are relative to ``dir_fd``; every call raises OSError."""

@@ -12,7 +12,7 @@ import os
 from typing import Final
 
 from scoop_server.errors import DirectoryInUseError, ReadOnlyError
-from scoop_server.storage.files import FileSystem, close_quietly, is_temporary
+from scoop_server.storage.files import CREATE, FileSystem, close_quietly, is_temporary
 from scoop_server.telemetry.logs import log
 
 _NAME: Final = "lock"
@@ -78,7 +78,7 @@ class DirectoryLock:
     def _lock_file(self) -> None:
         is_exclusive = self._kind == fcntl.LOCK_EX
         try:
-            self._file = self._open_file(os.O_RDWR | os.O_CREAT if is_exclusive else os.O_RDONLY)
+            self._file = self._open_file(os.O_RDWR | CREATE if is_exclusive else os.O_RDONLY)
         except FileNotFoundError:
             if is_exclusive:
                 raise
