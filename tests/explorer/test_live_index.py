@@ -11,7 +11,7 @@ from zlib import crc32
 
 import pytest
 
-from scoop_core import DependencyGraph, IndexedGraph, UnknownPackage
+from scoop_core import Changes, DependencyGraph, IndexedGraph, UnknownPackage
 
 from scoop_explorer import live_index
 from scoop_explorer.answers import Reach
@@ -271,6 +271,30 @@ def test_one_long_question_at_a_time_has_a_copy_of_the_graph(
 
         met = [threads.submit(index.ask_at_length, ponder) for _ in range(2)]
         assert not any(each.result() for each in met)
+
+
+def test_while_a_long_batch_is_applied_pages_wait_and_everything_else_goes_on(
+    source: ScriptedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+    apply_lines = IndexedGraph.apply_lines
+
+    def apply_slowly(graph: IndexedGraph, lines: str, changes: Changes) -> str:
+        has_begun.set()
+        assert may_end.wait(60)
+        return apply_lines(graph, lines, changes)
+
+    with exploring(source) as explored, ThreadPoolExecutor(1) as threads:
+        monkeypatch.setattr(IndexedGraph, "apply_lines", apply_slowly)
+        monkeypatch.setattr(live_index, "LONG_BATCH", 0)
+        source.commit("INDEX|make|")
+        assert has_begun.wait(60)
+        page = threads.submit(explored.client.get, "/packages/make")
+        wait_until(lambda: page.running() and explored.application.asgi.requests)
+        assert explored.client.get("/livez").status_code == 200
+        assert not page.done()
+        may_end.set()
+        assert page.result().status_code == 200
 
 
 def test_an_unknown_package_is_an_error_of_the_question(source: ScriptedSource) -> None:

@@ -147,6 +147,7 @@ class Application:
                 return RedirectResponse("/search")
             if not self.index.is_loaded:
                 return self._render(request, "error.html", 503, kind="loading", name="", names=())
+            await self.index.settle()
             is_outdated.set(False)
             try:
                 answer = await page.ask(self._explorer, request)
@@ -164,6 +165,7 @@ class Application:
             status = asdict(self.index.status())
             if not self.index.is_loaded:
                 return JSONResponse({"status": status, "error": "no index yet"}, 503, {"Retry-After": "1"})
+            await self.index.settle()
             is_outdated.set(False)
             try:
                 answer = await page.ask(self._explorer, request)

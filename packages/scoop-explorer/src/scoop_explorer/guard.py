@@ -48,7 +48,8 @@ class Guard:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
         self._metrics = metrics
-        self._requests = 0
+        self.requests = 0
+        """Requests in progress, without event streams."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -71,7 +72,7 @@ class Guard:
 
         app = self._rejection(scope) or self._app
         is_stream = scope["path"] == EVENTS_PATH
-        self._requests += not is_stream
+        self.requests += not is_stream
         try:
             async with asyncio.timeout(None if is_stream else REQUEST_SECONDS_MAX):
                 await app(scope, receive, send_with_headers)
@@ -80,7 +81,7 @@ class Guard:
                 response = PlainTextResponse("this takes too long: try again later\n", 503, {"Retry-After": "5"})
                 await response(scope, receive, send_with_headers)
         finally:
-            self._requests -= not is_stream
+            self.requests -= not is_stream
             if not is_stream:
                 self._metrics.request_has_ended(status, time.perf_counter() - start)
 
@@ -95,7 +96,7 @@ class Guard:
             return PlainTextResponse("a request has no body\n", 413, {"Connection": "close"})
         if len(scope["raw_path"]) + len(scope["query_string"]) > TARGET_BYTES_MAX:
             return PlainTextResponse(f"the URL is too long (limit {TARGET_BYTES_MAX} bytes)\n", 414)
-        if self._requests >= REQUESTS_MAX:
+        if self.requests >= REQUESTS_MAX:
             return PlainTextResponse("too many requests: try again later\n", 503, {"Retry-After": "1"})
         return None
 

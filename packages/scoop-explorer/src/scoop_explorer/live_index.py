@@ -1,5 +1,6 @@
 """The index in memory: a thread follows the source, any thread may ask."""
 
+import asyncio
 import gc
 import logging
 import threading
@@ -38,6 +39,12 @@ _APPLYING_SECONDS: Final = 0.005
 _TURN_SECONDS: Final = 0.0005
 """Long enough for a thread that waits for the lock to take it."""
 
+LONG_BATCH: Final = 131_072
+"""Bytes of a batch for which pages wait without holding up everything else: some 5,000 changes, which take 30 ms."""
+
+_LONG_BATCH_SECONDS: Final = 0.01
+"""The interval at which waiting pages look whether such a batch has been applied."""
+
 _ADDED_SHOWN: Final = 5
 """Dependencies shown for a change."""
 
@@ -60,6 +67,7 @@ class LiveIndex:
         """Held by the long question that has a copy: two copies of a million packages would take half a gigabyte."""
         self._batch = 0
         self._is_loaded = False
+        self._is_in_long_batch = False
         self._problem = ""
         self._current_at = self.polled_at = time.monotonic()
         """The time of which everything is shown, and that of the last poll."""
@@ -115,6 +123,11 @@ class LiveIndex:
             self._problem,
             self._is_loaded,
         )
+
+    async def settle(self) -> None:
+        """Wait while a long batch is applied: to ask during it would hold up the event loop."""
+        while self._is_in_long_batch:
+            await asyncio.sleep(_LONG_BATCH_SECONDS)
 
     def ask(self, question: Callable[[IndexedGraph], T]) -> T:
         """Ask a question of few look-ups, without waiting for the long ones.
@@ -228,6 +241,7 @@ class LiveIndex:
             gc.freeze()  # a collection need not walk a million packages
             return
         changes = Changes()
+        self._is_in_long_batch = len(delivered.lines) > LONG_BATCH
         with self._lock:
             self.revision += 1
             try:
@@ -236,6 +250,7 @@ class LiveIndex:
                 self._batch = delivered.batch  # last: a waiting reader may look at the rest
             finally:
                 self.revision += 1
+                self._is_in_long_batch = False
 
     def _note(self, changes: Changes, batch: int) -> None:
         lines, previous = changes.lines, changes.previous
