@@ -252,6 +252,19 @@ class TestFaults:
         assert outcome.error.reason == "expected OK, FAIL or ERROR: 'HTTP/1.1 400 Bad Request\\r'"
         assert outcome.error.unanswered == (query("b"), query("c"))
 
+    def test_a_response_without_a_request(self, stream: Stream) -> None:
+        def answer_twice(sock: socket.socket, _number: int) -> None:
+            read_lines(sock, 1)
+            sock.sendall(b"OK\nOK\n")
+            wait_for_end(sock)
+
+        with ScriptedServer(answer_twice) as server:
+            outcome = stream([query("a"), query("b")], server.address, max_unanswered=1)
+            assert server.connection_count == 1
+        assert outcome.answered == [(query("a"), OK)]
+        assert isinstance(outcome.error, InvalidResponse)
+        assert outcome.error.reason == "response without a request: 'OK'"
+
     def test_an_expired_certificate(self, stream: Stream, tmp_path: Path) -> None:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(tmp_path / "authority.pem")

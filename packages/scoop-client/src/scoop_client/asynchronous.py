@@ -125,6 +125,7 @@ class AsyncClient:
                 outbox.lose(lost)
             elif outbox.has_resend():  # the connection was lost before they were sent
                 lost = link.lost_error()
+                outbox.lose(lost)
             else:
                 break
             link = await self._reconnect(outbox, lost)

@@ -79,7 +79,8 @@ class Link:
         return bool(self._poll.poll(0))
 
     def submit(self, requests: Sequence[Request]) -> ScoopError | None:
-        """Send ``requests``, or those before one that is invalid, and return its error."""
+        """Send ``requests``, or those before one that is invalid, and return its error. Raises InvalidResponse."""
+        self._check_unbroken()
         _, data, error = encode_valid(self._connection, requests)
         self._unsent += data
         self._flush()
@@ -89,8 +90,7 @@ class Link:
         """Wait for responses; return the requests that they answer, each with its response. Raises ConnectionLost."""
         deadline = time.monotonic() + self._response_timeout
         while True:
-            if self._connection.state is ClientConnectionState.BROKEN:
-                self._receive_data(b"")  # raises
+            self._check_unbroken()
             if self._unsent:
                 self._flush()
             try:
@@ -105,6 +105,11 @@ class Link:
             self.has_received = True
             if answered := self._receive_data(data):
                 return answered
+
+    def _check_unbroken(self) -> None:
+        """Raise InvalidResponse if the server has violated the protocol."""
+        if self._connection.state is ClientConnectionState.BROKEN:
+            self._receive_data(b"")
 
     def _receive_data(self, data: bytes) -> list[tuple[Request, Response]]:
         try:
