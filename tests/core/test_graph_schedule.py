@@ -60,6 +60,11 @@ def test_only_the_chosen_packages_are_scheduled_and_all_others_count_as_done() -
         Scheduler(graph, ["missing"])
 
 
+def test_a_string_is_not_a_list_of_packages() -> None:
+    with pytest.raises(TypeError, match="got the string 'gmp'"):
+        Scheduler(IndexedGraph(), "gmp")
+
+
 def test_only_packages_that_were_handed_out_can_be_done() -> None:
     scheduler = Scheduler(IndexedGraph.from_mapping({"a": ["b"], "b": []}))
     for wrong in ("a", "b", "missing"):

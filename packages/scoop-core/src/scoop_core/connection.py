@@ -282,7 +282,7 @@ class ClientConnection:
         b'QUERY|gmp|\nQUERY|isl|\n'
         """
         self._check_open("send requests")
-        requests = requests if type(requests) is list else list(requests)
+        requests = list(requests)
         data = encode_requests(requests)
         self._expect(requests, max(map(len, data.split(b"\n"))) if len(data) > self._max_line_length else 0)
         return data

@@ -120,9 +120,9 @@ Refusal: TypeAlias = MissingDependencies | BlockedByDependents | BlockedSet | Cl
 
 
 def _join(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:_NAMES_SHOWN])
+    first = ", ".join(names[:_NAMES_SHOWN])
     more = len(names) - _NAMES_SHOWN
-    return f"{shown} and {more:,} more" if more > 0 else shown
+    return f"{first} and {more:,} more" if more > 0 else first
 
 
 class ScoopError(Exception):

@@ -129,10 +129,8 @@ def elementary_cycles(graph: DependencyGraph) -> Iterator[tuple[str, ...]]:
         parts = [component]
         while parts:
             part = parts.pop()
-            if len(part) > 1:
-                members = set(part) - {part[0]}
-                yield from _cycles_through(part[0], _edges_within(graph, part))
-                parts += graph.subgraph(members).cyclic_components()
+            yield from _cycles_through(part[0], _edges_within(graph, part))
+            parts += graph.subgraph(part[1:]).cyclic_components()
 
 
 def _edges_within(graph: DependencyGraph, component: tuple[str, ...]) -> dict[str, list[str]]:

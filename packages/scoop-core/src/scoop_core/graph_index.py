@@ -11,7 +11,7 @@ from scoop_core.graph import DependencyGraph, SlotState
 from scoop_core.graph_algorithms import shortest_path_from_both_ends
 from scoop_core.graph_order import PartialResponses
 from scoop_core.graph_state import Changes, split_names
-from scoop_core.messages import Request, Response, Tally
+from scoop_core.messages import Request, Response, Tally, listed_names
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -283,7 +283,7 @@ class Scheduler:
 
     def __init__(self, graph: IndexedGraph, packages: Iterable[str] | None = None) -> None:
         self._graph = graph
-        self._chosen = None if packages is None else frozenset(map(graph._known, packages))
+        self._chosen = None if packages is None else frozenset(map(graph._known, listed_names(packages)))
         self._waiting: dict[str, int] = {}  # for how many dependencies each package waits
         self._ready: set[str] = set()
         self._running: set[str] = set()

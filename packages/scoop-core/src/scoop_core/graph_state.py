@@ -127,11 +127,9 @@ class GraphState:
         to the transitions below, which apply the same rules in readable form.
         """
         counts, dependencies = self._dependent_counts, self._dependencies
-        responses, failed, broken = (
-            list[str](),
-            list[str](),
-            list[str](),
-        )  # the last two: commands of FAIL and ERROR
+        responses: list[str] = []
+        failed: list[str] = []  # the commands that were answered FAIL
+        broken: list[str] = []  # and ERROR
         indexes = removes = 0
         changes = Changes() if changes is None else changes
         changed_lines, replaced = changes.lines, changes.previous

@@ -263,8 +263,8 @@ _QUERY_OK: Final = ("QUERY", OK)
 _INDEX_OK: Final = ("INDEX", OK)
 _REMOVE_OK: Final = ("REMOVE", OK)
 
-_ONE_OK: Final = {(0, 0): "QUERY", (1, 0): "INDEX", (0, 1): "REMOVE"}
-"""The command of a single request, given its numbers of INDEX and REMOVE."""
+_ONE_VALID: Final = {(0, 0): "QUERY", (1, 0): "INDEX", (0, 1): "REMOVE"}
+"""The command of a single well-formed request, given its numbers of INDEX and REMOVE."""
 
 UNKNOWN: Final = "unknown"
 """The command of a line without a valid command."""
@@ -306,7 +306,7 @@ class Tally:
         """
         counts = self._counts
         if requests == 1:
-            command = failed[0] if failed else broken[0] if broken else _ONE_OK[indexes, removes]
+            command = broken[0] if broken else _ONE_VALID[indexes, removes]
             counts[command, FAIL if failed else ERROR if broken else OK] += 1
             return
         queries = requests - indexes - removes  # including those without a valid command
