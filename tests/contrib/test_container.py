@@ -121,6 +121,7 @@ def test_the_objects_of_kubernetes_fit_together() -> None:
         "livenessProbe": "/livez",  # not /readyz: a node that waits for etcd is not to be restarted
         "readinessProbe": "/readyz",
     }
+    assert pod["spec"]["enableServiceLinks"] is False  # or SCOOP_PORT would be the URL of the Service
     image = variables()
     assert [str(ports[each["port"]]) for each in probes.values()] == [image["SCOOP_ADMIN"].rpartition(":")[2]] * 3
     assert str(ports["index"]) == image["SCOOP_PORT"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import CertificateFiles
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
 from tests.support.process import MODULE_COMMAND, ServerProcess, free_port, run_to_end, server_environment
 
@@ -200,6 +201,30 @@ def test_check_config_reads_the_files(flags: tuple[str, ...], variables: dict[st
     checked = run_to_end("--etcd", url, *flags, "--port", "0", "--check-config", variables=variables)
     assert problem in checked.stderr
     assert (checked.returncode, "secret" in checked.stderr) == (2 if problem else 0, False)
+
+
+def test_check_config_finds_certificates_that_cannot_be_used(tmp_path: Path) -> None:
+    pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
+    files = CertificateFiles.make(tmp_path / "files")
+    text = tmp_path / "text"
+    text.write_text("no certificate\n")
+
+    def check(ca: Path, cert: Path, key: Path) -> tuple[int, str]:
+        flags = ("--etcd-ca", str(ca), "--etcd-cert", str(cert), "--etcd-key", str(key))
+        checked = run_to_end("--etcd", "https://h:1", *flags, "--port", "0", "--check-config")
+        return checked.returncode, checked.stderr
+
+    assert check(files.authority, files.server_cert, files.server_key) == (0, "")
+    for ca, cert, key in (
+        (text, files.server_cert, files.server_key),
+        (files.authority, text, files.server_key),
+        (files.authority, files.client_cert, files.server_key),
+    ):
+        status, problem = check(ca, cert, key)
+        assert status == 2
+        named = str(ca) if ca is text else f"{cert} with the key in {key}"
+        assert re.match(rf"scoop-server: cannot use {named} for etcd: .*; name .* PEM", problem), problem
+        assert problem.count("\n") == 1
 
 
 def test_the_password_is_not_shown() -> None:

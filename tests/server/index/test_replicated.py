@@ -11,7 +11,7 @@ import pytest
 from scoop_core import DependencyGraph
 
 from scoop_server.errors import ReplicationError
-from scoop_server.etcd.api import ErrorCode, Failure, Put, Request, Result, Txn
+from scoop_server.etcd.api import Delete, ErrorCode, Failure, Put, Request, Result, Txn
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys, encode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer
@@ -237,6 +237,20 @@ def test_a_node_stops_if_etcd_was_restored_from_a_backup(world: World) -> None:
     world.answers(index, "INDEX|a|\n")
     world.cluster.store.revision = 2
     with pytest.raises(ReplicationError, match=r"and was at \d before: it was restored from a backup"):
+        world.wait(3)
+
+
+def test_a_node_stops_if_its_entries_are_gone_although_etcd_has_a_higher_revision(world: World) -> None:
+    index = world.start()
+    for name in "abc":
+        world.answers(index, f"INDEX|{name}|\n")
+        world.wait(2)
+    head = world.cluster.store.get(KEYS.head)
+    assert head is not None
+    earlier = Txn((), (Delete(KEYS.head),))
+    assert world.cluster.store.txn(earlier).revision > head.mod_revision
+    reason = f"the last entry in etcd is at revision 0 and was at {head.mod_revision} before: it was restored"
+    with pytest.raises(ReplicationError, match=reason):
         world.wait(3)
 
 

@@ -20,6 +20,7 @@ def read_cluster(replication: Replication, environment: Mapping[str, str]) -> Cl
     """Return what a client needs to connect. Raises ConfigurationError if a file cannot be read."""
     if replication.urls is None:
         raise ConfigurationError("cannot connect to etcd: no URLs are set; set them with --etcd")
+    _check_certificates(replication)
     credentials = Credentials(
         user=replication.user or "",
         password=_password(replication, environment),
@@ -40,6 +41,26 @@ def open_client(cluster: Cluster, commit_seconds_max: float) -> EtcdClient:
             f"cannot use etcd: {error}; install it with: pip install 'scoop-server[etcd]'"
         ) from error
     return GrpcEtcdClient(cluster, min(REQUEST_SECONDS_MAX, commit_seconds_max / _REQUEST_SHARE))
+
+
+def _check_certificates(replication: Replication) -> None:
+    """Raise ConfigurationError if gRPC could not use the files, which it would not explain."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if _read(replication.ca):
+        try:
+            context.load_verify_locations(replication.ca)
+        except ssl.SSLError as error:
+            raise ConfigurationError(
+                f"cannot use {replication.ca} for etcd: {error.reason or error}; name a file of certificates in PEM"
+            ) from None
+    if replication.cert and _read(replication.cert) and _read(replication.key):
+        try:
+            context.load_cert_chain(replication.cert, replication.key, lambda: "")
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigurationError(
+                f"cannot use {replication.cert} with the key in {replication.key} for etcd: {error};"
+                " name a certificate and its key, without a passphrase, in PEM"
+            ) from None
 
 
 def _password(replication: Replication, environment: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ import grpc.experimental
 
 from scoop_server.etcd.api import ErrorCode
 from scoop_server.etcd.cluster import Cluster
-from scoop_server.etcd.status import error_code, was_not_sent
+from scoop_server.etcd.status import error_code, explained, was_not_sent
 
 _RESPONSE_BYTES_MAX: Final = 256 << 20
 """Far above any response: gRPC's limit of 4 MiB ends a watch that has fallen behind."""
@@ -140,7 +140,7 @@ class Endpoints:
         code = error_code(status, details)
         if code in {ErrorCode.UNAVAILABLE, ErrorCode.TIMED_OUT}:
             self.leave(endpoint)
-        return CallFailure(code, f"{endpoint.address}: {details or status}", was_not_sent(status, details))
+        return CallFailure(code, f"{endpoint.address}: {explained(details) or status}", was_not_sent(status, details))
 
     def close(self) -> None:
         """Disconnect from all."""

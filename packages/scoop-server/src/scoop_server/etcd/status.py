@@ -46,6 +46,15 @@ def error_code(status: str, details: str) -> ErrorCode:
     return _BY_STATUS.get(status, ErrorCode.UNAVAILABLE)
 
 
+def explained(details: str) -> str:
+    """Return the details for an operator: gRPC does not say that a member has closed a connection of TLS 1.3.
+
+    >>> explained("last error: UNAVAILABLE: ipv4:127.0.0.1:2379: Unwrap failed (TSI_DATA_CORRUPTED)")
+    'last error: UNAVAILABLE: ipv4:127.0.0.1:2379: etcd rejects the client certificate, or requires one'
+    """
+    return details.replace("Unwrap failed (TSI_DATA_CORRUPTED)", "etcd rejects the client certificate, or requires one")
+
+
 def was_not_sent(status: str, details: str) -> bool:
     """Return whether it is certain that no byte of the request was sent."""
     return status == "UNAVAILABLE" and any(part in details for part in _NOT_SENT)

@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 
 from scoop_core import DependencyGraph
 
+from scoop_server.errors import ReplicationError
 from scoop_server.etcd.api import Compare, EtcdClient, Failure, KeyValue, Put, Range, Target, Txn, TxnResult
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import ENTRY_BYTES_MAX, Keys, decode_entry
@@ -81,6 +82,8 @@ class ReplicatedIndex(Generic[ClientT]):
         self._replica = Replica(DependencyGraph.empty(reject_cycles=settings.config.reject_cycles))
         self._digests = DigestHistory()
         self._responses: list[tuple[ClientT, str, str | None]] = []
+        self._surveyed = 0
+        """The revision of the last entry that was known at the last survey."""
         self._figures = figures = ReplicationFigures()
         self._follower = Follower(
             calls, keys, clock, self._replace, self._apply, reject_cycles=settings.config.reject_cycles
@@ -253,8 +256,14 @@ class ReplicatedIndex(Generic[ClientT]):
     # Surveys
 
     def _take_survey(self, survey: Survey) -> None:
-        if survey.head is not None:
-            self._follower.expect(survey.head.mod_revision)
+        head = survey.head.mod_revision if survey.head is not None else 0
+        if head < self._surveyed:
+            raise ReplicationError(
+                f"cannot continue: the last entry in etcd is at revision {head} and was at {self._surveyed} before:"
+                " it was restored from a backup; restart this node"
+            )
+        self._follower.expect(head)
+        self._surveyed = self._follower.committed
         if survey.pointer is not None:
             pointer = Pointer.decode(survey.pointer.value)
             self._compactor.note_pointer(pointer)
