@@ -111,7 +111,7 @@ class TestErrors:
             (["--ca", "/nonexistent", "ping"], "cannot read the certificates /nonexistent: no such file or directory"),
             (["--config", "/nonexistent", "ping"], "cannot read the settings /nonexistent: no such file or directory"),
             ([], "the following arguments are required: COMMAND (see scoop --help)"),
-            (["query"], "the following arguments are required: NAME (see scoop query --help)"),
+            (["index"], "the following arguments are required: NAME (see scoop index --help)"),
             (["indx", "a"], "unknown command 'indx'; did you mean index? (see scoop --help)"),
             (["frobnicate"], "unknown command 'frobnicate' (see scoop --help)"),
             (["import", "debain"], "unknown ecosystem 'debain'; did you mean debian? (see scoop import --help)"),

@@ -153,7 +153,7 @@ def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
 def _add_requests(*parsers: argparse.ArgumentParser) -> None:
     index, *others = parsers
     index.add_argument("package", metavar="NAME")
-    index.add_argument("dependencies", metavar="DEPENDENCY", nargs="*")
+    index.add_argument("dependencies", metavar="DEPENDENCY", nargs="*", default=[])
     for parser in others:
         parser.add_argument("packages", metavar="NAME", nargs="+")
 
