@@ -116,6 +116,20 @@ def test_an_order_of_too_many_packages_has_a_page_of_its_own(tmp_path: Path, mon
         assert answer(explored, "/removal/a")["requests"]["names"] == ["REMOVE|c|", "REMOVE|b|", "REMOVE|a|"]
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("/dependents/openssl?offset=9999", "The list ends before this part. Previous"),
+        ("/removal/openssl?offset=9999", "The list ends before this part. Previous"),
+        ("/rebuild/openssl?offset=99", "The list ends before this part. All steps"),
+        ("/rebuild/openssl?step=99", "The list ends before this part. All steps"),
+        ("/search?q=ssl&offset=9999", "No more packages have it in their names. Previous"),
+    ],
+)
+def test_a_part_behind_the_end_of_a_list_says_so(explored: Explored, url: str, words: str) -> None:
+    assert words in text_of(explored.page(url))
+
+
 def test_a_package_that_nothing_needs_can_be_removed(explored: Explored) -> None:
     assert "Can it be removed? Yes. No other package needs it." in text_of(explored.page("/packages/zzuf"))
 
