@@ -16,7 +16,6 @@ from scoop_server.etcd.api import (
     LeaseGrant,
     LeaseKeepAlive,
     LeaseResult,
-    LeaseRevoke,
     Put,
     Range,
     Request,
@@ -152,9 +151,6 @@ class Cluster:
                 if lease not in self.leases:
                     return Failure(ErrorCode.LEASE_NOT_FOUND, "etcdserver: requested lease not found")
                 return self._renew(lease, 10)
-            case LeaseRevoke(lease):
-                self.expire(lease)
-                return LeaseResult(lease, 0)
             case _:
                 raise AssertionError(request)
 
@@ -163,7 +159,7 @@ class Cluster:
     def _renew(self, lease: int, ttl: int) -> LeaseResult:
         self.leases[lease] = self.schedule.now + ttl
         self.schedule.after(ttl + 0.001, partial(self._check_lease, lease))
-        return LeaseResult(lease, ttl)
+        return LeaseResult(lease)
 
     def _check_lease(self, lease: int) -> None:
         if self.leases.get(lease, self.schedule.now) < self.schedule.now:
@@ -213,7 +209,7 @@ class Cluster:
             return
         if watch.next < self.store.compacted:
             self.watches.remove(watch)
-            ended = WatchEnded(ErrorCode.COMPACTED, "required revision has been compacted", self.store.compacted)
+            ended = WatchEnded(ErrorCode.COMPACTED, "required revision has been compacted")
             self._send(watch, ended)
             return
         member, request = watch.member, watch.request
@@ -225,10 +221,10 @@ class Cluster:
         random = self.schedule.random
         while events:
             count = random.randint(1, len(events))
-            self._send(watch, WatchEvents(member.applied, tuple(events[:count]), is_fragment=count < len(events)))
+            self._send(watch, WatchEvents(tuple(events[:count])))
             del events[:count]
         if random.random() < 0.05:
-            self._send(watch, WatchEvents(member.applied, ()))  # progress
+            self._send(watch, WatchEvents(()))  # progress
 
     def _send(self, watch: OpenWatch, result: WatchEvents | WatchEnded) -> None:
         """Send a message of a watch, after those before it."""

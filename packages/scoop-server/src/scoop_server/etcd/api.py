@@ -41,7 +41,7 @@ class ErrorCode(enum.Enum):
     TOO_LARGE = "too large"
     """The request exceeds etcd's ``--max-request-bytes``."""
     LEASE_NOT_FOUND = "lease not found"
-    """A put names a lease that has expired, or a lease to keep or revoke is gone."""
+    """A put names a lease that has expired, or a lease to keep is gone."""
     UNAUTHENTICATED = "unauthenticated"
     """Invalid user or password, or a client certificate is missing. (The client renews an expired token by itself.)"""
     PERMISSION_DENIED = "permission denied"
@@ -133,13 +133,6 @@ class LeaseKeepAlive:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseRevoke:
-    """Revoke a lease, and delete its keys."""
-
-    lease: int
-
-
-@dataclass(frozen=True, slots=True)
 class Watch:
     """Watch the puts of a range from ``start_revision`` on; deletions are filtered out (NODELETE).
 
@@ -153,7 +146,7 @@ class Watch:
     elsewhere: bool = False
 
 
-Request: TypeAlias = Range | Txn | LeaseGrant | LeaseKeepAlive | LeaseRevoke | Watch
+Request: TypeAlias = Range | Txn | LeaseGrant | LeaseKeepAlive | Watch
 
 
 # Results
@@ -198,40 +191,31 @@ class TxnResult:
 
 @dataclass(frozen=True, slots=True)
 class LeaseResult:
-    """A lease after a grant, a renewal or a revocation, and its time to live in seconds.
+    """A lease after a grant or a renewal.
 
     The renewal of a lease that has expired is a :class:`Failure` with LEASE_NOT_FOUND (etcd answers with a TTL of 0).
     """
 
     lease: int
-    ttl: int
 
 
 @dataclass(frozen=True, slots=True)
 class WatchEvents:
     """Keys that were put, in the order of their revisions; each once.
 
-    ``is_fragment`` if the rest of the same response follows in the next :class:`WatchEvents`: the keys of one revision
-    may be spread over several fragments. A progress notification has no keys. ``revision`` is that of the header; only
-    that of a progress notification says that nothing before it is still to come, and etcd before 3.5.8 sends it too
-    early: do not rely on it for more than a sign of life.
+    The keys of one revision may be spread over several of these: fragments of one response. A progress notification
+    has no keys. It is no more than a sign of life, because etcd before 3.5.8 sends it too early.
     """
 
-    revision: int
     kvs: tuple[KeyValue, ...]
-    is_fragment: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class WatchEnded:
-    """The end of a watch that the node did not cancel.
-
-    With the code COMPACTED, ``compact_revision`` is the oldest revision that can still be watched.
-    """
+    """The end of a watch that the node did not cancel."""
 
     code: ErrorCode
     reason: str
-    compact_revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ class Endpoints:
         """Return the failure of ``call``, and leave ``endpoint`` if another may do better."""
         status, details = call.code().name, call.details() or ""
         code = error_code(status, details)
-        if code in {ErrorCode.UNAVAILABLE, ErrorCode.TIMED_OUT}:
+        if not code.is_definite:
             self.leave(endpoint)
         return CallFailure(code, f"{endpoint.address}: {explained(details) or status}", was_not_sent(status, details))
 

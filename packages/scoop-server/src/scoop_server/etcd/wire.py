@@ -14,7 +14,6 @@ from scoop_server.etcd.api import (
     LeaseGrant,
     LeaseKeepAlive,
     LeaseResult,
-    LeaseRevoke,
     Operation,
     Put,
     Range,
@@ -29,7 +28,7 @@ from scoop_server.etcd.api import (
 )
 from scoop_server.etcd.status import error_code
 
-UnaryRequest: TypeAlias = Range | Txn | LeaseGrant | LeaseKeepAlive | LeaseRevoke
+UnaryRequest: TypeAlias = Range | Txn | LeaseGrant | LeaseKeepAlive
 
 
 class Exchange(NamedTuple):
@@ -63,9 +62,6 @@ def exchange(request: UnaryRequest) -> Exchange:
             # A stream of etcd's, of which one request and its response are a complete exchange.
             data = rpc.LeaseKeepAliveRequest(ID=lease).SerializeToString()
             return Exchange("/etcdserverpb.Lease/LeaseKeepAlive", data, _kept_alive)
-        case LeaseRevoke(lease):
-            data = rpc.LeaseRevokeRequest(ID=lease).SerializeToString()
-            return Exchange("/etcdserverpb.Lease/LeaseRevoke", data, lambda _: LeaseResult(lease, 0))
 
 
 def authentication(user: str, password: str) -> tuple[str, bytes]:
@@ -98,13 +94,12 @@ def watch_result(data: bytes) -> WatchEvents | WatchEnded | None:
     """Return what a response of a watch means; None for the confirmation that the watch was created."""
     response = rpc.WatchResponse.FromString(data)
     if response.compact_revision:
-        return WatchEnded(ErrorCode.COMPACTED, "the revision has been compacted", response.compact_revision)
+        return WatchEnded(ErrorCode.COMPACTED, "the revision has been compacted")
     if response.canceled:
         return WatchEnded(_cancel_code(response.cancel_reason), response.cancel_reason or "etcd cancelled the watch")
     if response.created:
         return None
-    keys = _key_values(event.kv for event in response.events)
-    return WatchEvents(response.header.revision, keys, response.fragment)
+    return WatchEvents(_key_values(event.kv for event in response.events))
 
 
 def _cancel_code(reason: str) -> ErrorCode:
@@ -184,12 +179,11 @@ def _txn_result(data: bytes) -> Result:
 
 
 def _granted(data: bytes) -> Result:
-    response = rpc.LeaseGrantResponse.FromString(data)
-    return LeaseResult(response.ID, response.TTL)
+    return LeaseResult(rpc.LeaseGrantResponse.FromString(data).ID)
 
 
 def _kept_alive(data: bytes) -> Result:
     response = rpc.LeaseKeepAliveResponse.FromString(data)
     if response.TTL <= 0:
         return Failure(ErrorCode.LEASE_NOT_FOUND, "the lease has expired")
-    return LeaseResult(response.ID, response.TTL)
+    return LeaseResult(response.ID)

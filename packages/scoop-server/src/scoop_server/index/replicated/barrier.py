@@ -56,10 +56,6 @@ class Barrier(Generic[ClientT]):
         self.pending: int = 0
         """The number of clients that wait. May be read in any thread."""
 
-    def _queues(self) -> tuple[deque[Queries[ClientT]], ...]:
-        """Return all queues, the oldest queries first."""
-        return self._held, self._asked, self._arrived
-
     def add(self, queries: Queries[ClientT]) -> None:
         """Hold the queries of a turn."""
         self._arrived.append(queries)
@@ -96,7 +92,7 @@ class Barrier(Generic[ClientT]):
 
     def expired(self, now: float) -> Iterator[Queries[ClientT]]:
         """Yield the queries whose deadline has passed, and give them up."""
-        for queue in self._queues():
+        for queue in (self._held, self._asked, self._arrived):
             while queue and queue[0].deadline <= now:
                 yield self._taken_from(queue)
 

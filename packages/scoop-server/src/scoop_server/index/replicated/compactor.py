@@ -77,11 +77,6 @@ class Compactor:
         is_long = self.log_bytes >= max(self._log_bytes_min, self._snapshot_bytes)
         return bool(self._entries) and (is_long or len(self._entries) >= self._log_entries_max)
 
-    @property
-    def is_running(self) -> bool:
-        """Return whether a compaction runs."""
-        return self._running is not None
-
     def tick(self, fence: int | None) -> None:
         """Poll a running compaction, or start one; ``fence`` is None while another node has the role."""
         running = self._running

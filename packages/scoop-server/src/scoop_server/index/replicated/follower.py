@@ -18,8 +18,6 @@ delivery takes about 1 ms, and 1 s on a member that is overloaded."""
 class Phase(enum.Enum):
     """The phases of a follower."""
 
-    STOPPED = "stopped"
-    """Not started yet."""
     READING = "reading"
     """Reading the snapshot and the log, at the start or because the watch cannot be continued."""
     WATCHING = "watching"
@@ -51,7 +49,7 @@ class Follower:
         self._pause = PAUSE_SECONDS_MIN
         self._resume_at = 0.0
         self._opened_at = self._moved_at = clock()
-        self.phase = Phase.STOPPED
+        self.phase = Phase.READING
         self.position: int | None = None
         """Every entry up to this revision has been passed on; None before the first snapshot."""
         self.committed = 0

@@ -67,11 +67,6 @@ class LogReader:
         self._attempts = 0
         self._read_pointer()
 
-    def cancel(self) -> None:
-        """Abandon the reading."""
-        if self._call is not None:
-            self._calls.cancel(self._call)
-
     # The pointer
 
     def _read_pointer(self) -> None:
