@@ -151,9 +151,9 @@ class TestMistakesOfACaller:
     def test_a_line_without_its_newline_is_refused_and_changes_nothing(self) -> None:
         graph = DependencyGraph()
         for text in ("INDEX|a|", "INDEX|a|\nINDEX|b|", "QUERY|a|"):
-            with pytest.raises(ValueError, match="no newline"):
+            with pytest.raises(ValueError, match=r"^a line has no newline at its end$"):
                 graph.apply_lines(text)
-            with pytest.raises(ValueError, match="no newline"):
+            with pytest.raises(ValueError, match=r"^a line has no newline at its end$"):
                 graph.apply_lines_within(9, text)
         assert len(graph) == 0
         assert graph.apply_lines("") == ""

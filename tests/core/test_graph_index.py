@@ -14,6 +14,7 @@ from scoop_core import (
     IndexedGraph,
     PackageChange,
     Request,
+    Tally,
     UnknownPackage,
 )
 
@@ -40,6 +41,9 @@ EVENTS: list[tuple[str, Callable[[IndexedGraph], object], list[PackageChange]]] 
         [PackageChange("c", None, ("a",))],
     ),
 ]
+
+
+TEXT = "INDEX|c|a\nINDEX|d|missing\nREMOVE|b|\n"
 
 
 def small() -> IndexedGraph:
@@ -130,6 +134,24 @@ class TestIndex:
             twin.apply_lines("INDEX|z|\n" + "".join(f"INDEX|{name}|z\n" for name in graph))
             assert twin.dependents("z") == tuple(sorted(graph))
         assert {name: indexed.dependents(name) for name in graph} == graph.dependents_by_package()
+
+    @pytest.mark.parametrize(
+        "apply",
+        [
+            lambda graph, *records: graph.apply_lines(TEXT, *records),
+            lambda graph, *records: graph.apply_batches([TEXT, TEXT], *records),
+            lambda graph, *records: graph.apply_lines_within(9, TEXT, *records),
+        ],
+    )
+    def test_it_records_changes_and_responses_as_a_plain_graph(
+        self, apply: Callable[[DependencyGraph, Changes, Tally], object]
+    ) -> None:
+        recorded = []
+        for graph in (small(), small().to_graph()):
+            apply(graph, changes := Changes(), tally := Tally())
+            recorded.append((changes.lines, changes.previous, list(tally)))
+        assert recorded[0] == recorded[1]
+        assert recorded[0][:2] == (["INDEX|c|a", "REMOVE|b|"], [None, "a"])
 
     @given(graphs())
     def test_it_answers_as_a_plain_graph(self, graph: DependencyGraph) -> None:

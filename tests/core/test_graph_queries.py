@@ -414,6 +414,8 @@ class TestFromOneGraphToAnother:
     def test_the_requests_rebuild_the_graph(self, graph: DependencyGraph) -> None:
         assert DependencyGraph.from_requests(graph.to_requests()) == graph
         assert DependencyGraph.from_lines(graph.to_lines()) == graph
+        transcript = ["#comment\n", *(f"{line}\n" for line in graph.to_lines())]
+        assert DependencyGraph.from_lines(transcript) == graph
 
 
 class TestMaking:
@@ -445,6 +447,11 @@ class TestMaking:
     def test_an_invalid_name_is_an_error(self, mapping: dict[str, list[str]]) -> None:
         with pytest.raises(InvalidName):
             DependencyGraph.from_mapping(mapping, add_missing=True)
+
+    def test_more_names_than_are_counted_at_once(self) -> None:
+        graph = DependencyGraph.from_mapping({"hub": [], **{f"p{number}": ["hub"] for number in range(9_000)}})
+        assert graph.dependent_count("hub") == 9_000
+        assert graph.dependent_count("p0") == 0
 
     def test_a_string_is_not_a_list_of_names(self) -> None:
         with pytest.raises(TypeError, match="got the string 'gmp'"):

@@ -95,6 +95,12 @@ class TestLiveGraph:
         graph.index("a", ["b"])
         assert scheduler.get_ready() == ("a",)
 
+    def test_a_package_that_is_ready_waits_if_it_gets_a_dependency_before_it_is_handed_out(self) -> None:
+        graph = IndexedGraph.from_mapping({"a": [], "b": []})
+        scheduler = Scheduler(graph)
+        graph.index("a", ["b"])
+        assert run(scheduler) == [("b",), ("a",)]
+
     def test_a_removed_package_is_no_longer_scheduled(self) -> None:
         graph = IndexedGraph.from_mapping({"a": ["b"], "b": [], "c": []})
         scheduler = Scheduler(graph)

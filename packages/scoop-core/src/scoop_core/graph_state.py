@@ -333,7 +333,7 @@ class GraphState:
 
     def _redo_one(self, line: str) -> None:
         """Make the change again that ``line`` made, and that has been undone."""
-        command, package, listed = line.split("|", 2)
+        command, package, listed = line.split("|")
         if command == "INDEX":
             self._replace(package, listed)
         else:

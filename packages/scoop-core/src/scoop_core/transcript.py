@@ -54,7 +54,6 @@ JOURNAL_VERSION: Final = 1
 
 _HEADER: Final = re.compile(rb"#scoop (snapshot|journal) ([0-9]{1,9})(?: .*)?\n")
 _TRAILER: Final = re.compile(rb"#end packages ([0-9]{1,18}) lines ([0-9]{1,18}) crc32 ([0-9a-f]{8})\n")
-_MAX_TRAILER_LENGTH: Final = 100
 _is_number: Final = re.compile(rb"[0-9]{1,18}").fullmatch
 
 _LINES_PER_CHUNK: Final = 4_096
@@ -109,7 +108,7 @@ def decode_snapshot(data: bytes, *, reject_cycles: bool = False) -> DependencyGr
     True
     """
     start = _check_header(data, b"snapshot", SNAPSHOT_VERSION)
-    end = data.rfind(b"#end packages ", max(start, len(data) - _MAX_TRAILER_LENGTH))
+    end = data.rfind(b"#end packages ", start)
     trailer = _TRAILER.fullmatch(data, end) if end > 0 else None
     if trailer is None:
         raise TranscriptError(len(data), "the snapshot is truncated: its last line is not a trailer")
