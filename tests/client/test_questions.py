@@ -134,6 +134,7 @@ class TestSources:
         [
             (b"#scoop snapshot 1\n", "its last line is not a trailer"),
             (b"INDEX|a\n", "expected 2 bars, got 1"),
+            (b"INDEX|a|\x0bINDEX|b|\n", "expected 2 bars, got 4"),
             (b"a b\n", "line 1: expected 'name: dependency ...'"),
             (b"[1]", "expected a name, got None"),
             (b"{", "Expecting property name"),

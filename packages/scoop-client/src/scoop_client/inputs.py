@@ -152,7 +152,7 @@ def _is_json(text: str) -> bool:
 
 def _decode_protocol(text: str) -> DependencyGraph:
     """Return the graph of request lines. Where only INDEX lines are, their order does not matter."""
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line and not line.startswith("#")]
     requests = map(parse_request, lines)
     if not all(line.startswith("INDEX|") for line in lines):
         graph = DependencyGraph()
