@@ -5,6 +5,7 @@ That several nodes agree, whatever happens, is shown by tests/simulation/replica
 
 from collections.abc import Callable
 from dataclasses import replace
+from errno import ENOMEM
 
 import pytest
 
@@ -15,6 +16,7 @@ from scoop_server.etcd.api import Delete, ErrorCode, Failure, Put, Request, Resu
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys, encode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer
+from scoop_server.index.replicated.compactor import CompactionTask, Compactor
 from scoop_server.index.replicated.index import ReplicatedIndex, ReplicationSettings
 from scoop_server.index.replicated.membership import Membership
 from scoop_server.index.replicated.replica import Replica
@@ -252,6 +254,21 @@ def test_a_node_stops_if_its_entries_are_gone_although_etcd_has_a_higher_revisio
     reason = f"the last entry in etcd is at revision 0 and was at {head.mod_revision} before: it was restored"
     with pytest.raises(ReplicationError, match=reason):
         world.wait(3)
+
+
+def test_a_compaction_that_cannot_be_started_is_tried_again_later() -> None:
+    clock, attempts = Schedule(0), list[float]()
+
+    def start(_fence: int) -> CompactionTask:
+        attempts.append(clock.now)
+        raise OSError(ENOMEM, "no memory")
+
+    compactor = Compactor(start, clock.clock, 1, 9)
+    compactor.note_entry(1, 10)
+    for seconds in (1.0, 2.0, 10.0, 12.0):
+        clock.run_until(seconds)
+        compactor.tick(7)
+    assert attempts == [1.0, 12.0]
 
 
 def test_a_record_of_another_version_does_not_stop_a_node(world: World) -> None:

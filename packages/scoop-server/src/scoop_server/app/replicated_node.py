@@ -21,10 +21,8 @@ from scoop_server.config.replication import Reads
 from scoop_server.config.settings import Settings
 from scoop_server.errors import ReplicationError
 from scoop_server.etcd.api import ErrorCode
-from scoop_server.etcd.cluster import Cluster
 from scoop_server.etcd.log import Keys
 from scoop_server.etcd.records import Config
-from scoop_server.index.replicated.compactor import CompactionTask
 from scoop_server.index.replicated.index import ReplicatedIndex, ReplicationSettings
 from scoop_server.loop.client import Client
 from scoop_server.telemetry.health import Health
@@ -73,7 +71,7 @@ def join(
         log_bytes_min=settings.limits.journal_bytes_min,
     )
     start_compaction = partial(
-        _start_compaction, cluster, replication.prefix, settings.log_format, settings.reject_cycles
+        SnapshotProcess, cluster, replication.prefix, settings.log_format, settings.reject_cycles
     )
     meter = Meter() if settings.admin is None else CountingMeter(health.statistics, time.monotonic, DependencyGraph())
     index = resources.enter_context(
@@ -118,30 +116,6 @@ def _new_tick(index: ReplicatedIndex[Client]) -> Callable[[], None]:
         last_reason = reason
 
     return tick
-
-
-class _NotStarted:
-    """A compaction whose process could not be started."""
-
-    def poll(self) -> int | None:
-        return 1
-
-    def kill(self) -> None:
-        pass
-
-
-def _start_compaction(
-    cluster: Cluster,
-    prefix: str,
-    log_format: str,
-    reject_cycles: bool,  # bound by partial
-    fence: int,
-) -> CompactionTask:
-    try:
-        return SnapshotProcess(cluster, prefix, log_format, reject_cycles=reject_cycles, fence=fence)
-    except OSError as error:
-        log.error("cannot start a compaction: %(reason)s", {"reason": error.strerror})
-        return _NotStarted()
 
 
 def _wait_until_loaded(index: ReplicatedIndex[Client], place: str, progress: Callable[[str, int, int], None]) -> None:

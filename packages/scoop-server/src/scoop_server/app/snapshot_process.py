@@ -36,7 +36,7 @@ _KILL_SECONDS: Final = 1.0
 class SnapshotProcess:
     """A compaction of the log in a process of its own; satisfies ``compactor.CompactionTask``."""
 
-    def __init__(self, cluster: Cluster, prefix: str, log_format: str, *, reject_cycles: bool, fence: int) -> None:
+    def __init__(self, cluster: Cluster, prefix: str, log_format: str, reject_cycles: bool, fence: int) -> None:
         # -P: nothing may be imported from the working directory.
         self._process = subprocess.Popen(  # noqa: S603  # this package's own module
             [sys.executable, "-P", "-m", __name__],

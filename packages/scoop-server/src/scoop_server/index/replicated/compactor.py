@@ -95,7 +95,11 @@ class Compactor:
                 log.warning("a compaction failed with status %(status)d; the log keeps growing", {"status": status})
         elif fence is not None and self._clock() >= self._not_before and self.is_due:
             log.debug("a compaction of %(bytes)d bytes begins", {"bytes": self.log_bytes})
-            self._running = _Running(self._start(fence), fence)
+            try:
+                self._running = _Running(self._start(fence), fence)
+            except OSError as error:
+                self._not_before = self._clock() + RETRY_SECONDS
+                log.error("cannot start a compaction: %(reason)s", {"reason": error.strerror})
 
     def close(self) -> None:
         """End a compaction that runs."""
