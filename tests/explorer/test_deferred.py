@@ -11,7 +11,7 @@ import pytest
 from scoop_core import DependencyGraph, IndexedGraph, UnknownPackage
 
 from scoop_explorer import deferred as deferred_module
-from scoop_explorer.deferred import QUEUE_MAX, THREADS, Deferred, is_outdated
+from scoop_explorer.deferred import QUEUE_MAX, THREADS, Deferred, Found
 
 from tests.support.data_directory import create_directory
 from tests.support.explorer import WAIT_SECONDS, exploring
@@ -50,11 +50,11 @@ def test_an_answer_is_kept_until_the_graph_changes() -> None:
             asked.append(batch)
             return f"answer {batch}"
 
-        assert await deferred.ask("key", question) == "answer 0"
+        assert await deferred.ask("key", question) == Found("answer 0")
         await asyncio.sleep(0)
-        assert await deferred.ask("key", question) == "answer 0"
+        assert await deferred.ask("key", question) == Found("answer 0")
         index.revision = 2
-        assert await deferred.ask("key", question) == "answer 2"
+        assert await deferred.ask("key", question) == Found("answer 2")
         assert asked == [0, 2]
         deferred.close()
 
@@ -70,16 +70,17 @@ def test_a_long_question_returns_none_and_later_its_answer() -> None:
             assert may_end.wait(60)
             return batch
 
-        assert await deferred.ask("key", question) is None
-        assert await deferred.ask("key", question) is None  # asked once
+        assert await deferred.ask("key", question) == Found(None)
+        assert await deferred.ask("key", question) == Found(None)  # asked once
         assert deferred.waiting == 1
         may_end.set()
-        while (answer := await deferred.ask("key", question)) is None:
+        while (found := await deferred.ask("key", question)).answer is None:
             pass
-        assert answer == 0
+        assert found == Found(0)
         may_end.clear()
         index.revision = 2
-        assert await deferred.ask("key", question) == 0  # the older answer, until the new one is there
+        # The older answer is shown until the new one is there.
+        assert await deferred.ask("key", question) == Found(0, is_outdated=True)
         may_end.set()
         deferred.close()
 
@@ -97,16 +98,14 @@ def test_a_long_question_pauses_after_its_answer_while_changes_go_on(monkeypatch
             assert may_end.wait(60)
             return batch
 
-        assert await deferred.ask("key", question) is None
+        assert await deferred.ask("key", question) == Found(None)
         may_end.set()
-        while await deferred.ask("key", question) is None:
+        while (await deferred.ask("key", question)).answer is None:
             pass
         while deferred.waiting:
             await asyncio.sleep(0)
-        assert is_outdated.get() is False
         index.revision = 2
-        assert await deferred.ask("key", question) == 0
-        assert is_outdated.get() is True
+        assert await deferred.ask("key", question) == Found(0, is_outdated=True)
         assert deferred.waiting == 0
         deferred.close()
 
@@ -125,12 +124,12 @@ def test_an_answer_that_arrives_with_the_time_out_is_not_outdated(monkeypatch: p
             has_ended.set()
             return batch
 
-        assert await deferred.ask("key", question) is None
+        assert await deferred.ask("key", question) == Found(None)
         may_end.set()
         assert has_ended.wait(60)
-        while await deferred.ask("key", question) is None:
+        while (found := await deferred.ask("key", question)).answer is None:
             pass
-        assert is_outdated.get() is False
+        assert found == Found(0)
         deferred.close()
 
     asyncio.run(run())
@@ -146,12 +145,12 @@ def test_too_many_questions_do_not_begin_and_pages_appear_without_their_answers(
             for number in range(QUEUE_MAX)
         ]
         await asyncio.sleep(0)
-        assert await deferred.ask("one more", lambda _graph, _batch: "answer") is None
+        assert await deferred.ask("one more", lambda _graph, _batch: "answer") == Found(None)
         may_end.set()
         await asyncio.gather(*asking)
         while deferred.waiting:
             await asyncio.sleep(0)
-        assert await deferred.ask("one more", lambda _graph, _batch: "answer") == "answer"
+        assert await deferred.ask("one more", lambda _graph, _batch: "answer") == Found("answer")
         deferred.close()
 
     asyncio.run(run())
@@ -173,7 +172,7 @@ def test_the_end_of_the_process_does_not_wait_for_a_question() -> None:
     program = """\
 import asyncio, threading
 from types import SimpleNamespace
-from scoop_explorer.deferred import Deferred
+from scoop_explorer.deferred import Deferred, Found
 
 has_begun = threading.Event()
 
@@ -183,7 +182,7 @@ def ponder(question):
 
 async def main():
     deferred = Deferred(SimpleNamespace(revision=0, ask_at_length=ponder))
-    assert await deferred.ask("key", None) is None
+    assert await deferred.ask("key", None) == Found(None)
     has_begun.wait()
     deferred.close()
 
@@ -208,7 +207,7 @@ def test_questions_that_have_not_begun_are_cancelled_at_the_end() -> None:
             assert has_begun.acquire(timeout=60)
         deferred.close()
         may_end.set()
-        assert await asyncio.gather(*asking[:THREADS]) == [True] * THREADS
+        assert await asyncio.gather(*asking[:THREADS]) == [Found(answer=True)] * THREADS
         with pytest.raises(asyncio.CancelledError):
             await asking[THREADS]
 

@@ -26,7 +26,7 @@ from starlette.routing import BaseRoute, Route
 from scoop_core import UnknownPackage
 
 from scoop_explorer import __version__, openapi
-from scoop_explorer.deferred import Deferred, is_outdated
+from scoop_explorer.deferred import Deferred
 from scoop_explorer.drawing import draw
 from scoop_explorer.events import STREAMS_MAX, Events
 from scoop_explorer.guard import EVENTS_PATH, Guard
@@ -77,7 +77,6 @@ class Application:
         self.surveyor = Surveyor(self.index, survey_command)
         self.deferred = Deferred(self.index)
         self.events = Events(self.index.status)
-        self._explorer = Explorer(self.index, self.deferred, self.surveyor)
         self._static = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir())}
         self._openapi = openapi.document(__version__)
         self._metrics = Metrics(*self._gauges())
@@ -147,16 +146,19 @@ class Application:
                 return RedirectResponse("/search")
             if not self.index.is_loaded:
                 return self._render(request, "error.html", 503, kind="loading", name="", names=())
+            explorer = Explorer(self.index, self.deferred, self.surveyor)
             await self.index.settle()
-            is_outdated.set(False)
             try:
-                answer = await page.ask(self._explorer, request)
+                answer = await page.ask(explorer, request)
             except UnknownPackage as error:
                 return self._unknown(request, error.package)
             except BadParameterError as error:
                 return self._render(request, "error.html", 400, kind="parameter", name=str(error), names=())
             package = package_name(request) if page.is_about_package else ""
-            return self._render(request, page.template, 200, answer=answer, package=package, page=page.path)
+            return self._render(
+                request, page.template, 200,
+                answer=answer, package=package, page=page.path, is_outdated=explorer.is_outdated,
+            )  # fmt: skip
 
         return endpoint
 
@@ -165,16 +167,16 @@ class Application:
             status = asdict(self.index.status())
             if not self.index.is_loaded:
                 return JSONResponse({"status": status, "error": "no index yet"}, 503, {"Retry-After": "1"})
+            explorer = Explorer(self.index, self.deferred, self.surveyor)
             await self.index.settle()
-            is_outdated.set(False)
             try:
-                answer = await page.ask(self._explorer, request)
+                answer = await page.ask(explorer, request)
             except UnknownPackage as error:
                 return JSONResponse({"status": status, "error": str(error)}, 404)
             except BadParameterError as error:
                 return JSONResponse({"status": status, "error": str(error)}, 400)
             body = {"status": status, "answer": None if answer is None else asdict(answer)}
-            is_final = page.is_complete(answer) and not is_outdated.get()
+            is_final = page.is_complete(answer) and not explorer.is_outdated
             return JSONResponse(body) if is_final else JSONResponse(body, 202, {"Retry-After": "1"})
 
         return endpoint
@@ -183,7 +185,6 @@ class Application:
         url = request.url
         text = self._templates.get_template(template).render(
             status=self.index.status(),
-            is_outdated=code == 200 and is_outdated.get(),
             path=url.path,
             asked=request.query_params,
             api_url=f"{openapi.PREFIX}{self._api_target(request)}" if code == 200 else "",

@@ -12,10 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from scoop_core import DependencyGraph, UnknownPackage
 
@@ -39,8 +38,13 @@ REST: Final = 4.0
 """The pause of a question after its answer, as a multiple of the time that it took, while an older answer can be shown:
 one question takes at most a fifth of a processor."""
 
-is_outdated: ContextVar[bool] = ContextVar("is_outdated", default=False)
-"""Set in the context of the caller if an answer is older than the last change."""
+
+class Found(NamedTuple, Generic[T]):
+    """The last answer to a question; None if there is none yet."""
+
+    answer: T | None
+    is_outdated: bool = False
+    """True if the graph has changed since."""
 
 
 @dataclass
@@ -68,8 +72,8 @@ class Deferred:
         """Answer no further questions, and do not wait for the others."""
         self._threads.close()
 
-    async def ask(self, key: Hashable, question: Callable[[DependencyGraph, int], T]) -> T | None:
-        """Return the answer to the question with this key, or None if it is not there in time.
+    async def ask(self, key: Hashable, question: Callable[[DependencyGraph, int], T]) -> Found[T]:
+        """Return the answer to the question with this key, or an older one or none if it is not there in time.
 
         Raises :exc:`~scoop_core.UnknownPackage` as the question does.
         """
@@ -78,18 +82,16 @@ class Deferred:
         if len(self._entries) > ANSWERS_MAX:
             self._entries.popitem(last=False)
         if entry.answer is not None and entry.revision == self._index.revision:
-            return entry.answer
+            return Found(entry.answer)
         if entry.future is None and (time.monotonic() < entry.due or self.waiting >= QUEUE_MAX):
-            is_outdated.set(entry.answer is not None)
-            return entry.answer
+            return Found(entry.answer, entry.answer is not None)
         waiting = asyncio.wrap_future(entry.future or self._begin(key, entry, question))
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                return await asyncio.shield(waiting)
+                return Found(await asyncio.shield(waiting))
         except TimeoutError:
             waiting.add_done_callback(lambda each: each.cancelled() or each.exception())  # nobody waits for it now
-            is_outdated.set(entry.answer is not None and entry.revision != self._index.revision)
-            return entry.answer
+            return Found(entry.answer, entry.answer is not None and entry.revision != self._index.revision)
 
     def _begin(self, key: Hashable, entry: _Entry[T], question: Callable[[DependencyGraph, int], T]) -> "Future[T]":
         self.waiting += 1

@@ -1,12 +1,12 @@
 """The pages: for each, its URLs, its question, its template, and what the OpenAPI document says about it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
-from scoop_core import ScoopError, UnknownPackage, parse_name
+from scoop_core import DependencyGraph, ScoopError, UnknownPackage, parse_name
 
 from scoop_explorer import questions
 from scoop_explorer.answers import (
@@ -23,6 +23,8 @@ from scoop_explorer.answers import (
 from scoop_explorer.deferred import Deferred
 from scoop_explorer.live_index import LiveIndex
 from scoop_explorer.surveyor import Surveyor
+
+T = TypeVar("T")
 
 SEARCH_LIMIT: Final = 50
 """Names on the search page."""
@@ -43,13 +45,21 @@ class BadParameterError(Exception):
     """A parameter of a URL cannot be used."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Explorer:
-    """The questions of the pages."""
+    """The sources of the answer to one request."""
 
     index: LiveIndex
     deferred: Deferred
     surveyor: Surveyor
+    is_outdated: bool = False
+    """True if a part of the answer is older than the last change."""
+
+    async def ask(self, key: Hashable, question: Callable[[DependencyGraph, int], T]) -> T | None:
+        """Return the answer to an expensive question, as :meth:`Deferred.ask` does."""
+        found = await self.deferred.ask(key, question)
+        self.is_outdated |= found.is_outdated
+        return found.answer
 
 
 Ask = Callable[[Explorer, Request], Awaitable[Any]]
@@ -118,7 +128,7 @@ async def _overview(explorer: Explorer, _request: Request) -> Overview:
 async def _package(explorer: Explorer, request: Request) -> Package:
     name = package_name(request)
     neighbours = explorer.index.ask(lambda graph: questions.neighbours(graph, name))
-    reach = await explorer.deferred.ask(("reach", name), lambda graph, batch: questions.reach(graph, name, batch))
+    reach = await explorer.ask(("reach", name), lambda graph, batch: questions.reach(graph, name, batch))
     return Package(neighbours, not neighbours.dependents.total, reach)
 
 
@@ -129,7 +139,7 @@ def _related(relation: str) -> Ask:
         if scope not in {"direct", "all"}:
             raise BadParameterError(f"expected direct or all as scope, got {scope[:20]!r}")
         offset = number(request, "offset", 0, OFFSET_MAX)
-        return await explorer.deferred.ask(
+        return await explorer.ask(
             (relation, name, scope, offset), lambda graph, _: questions.related(graph, name, relation, scope, offset)
         )
 
@@ -139,15 +149,13 @@ def _related(relation: str) -> Ask:
 async def _removal(explorer: Explorer, request: Request) -> Removal | None:
     name = package_name(request)
     offset = number(request, "offset", 0, OFFSET_MAX)
-    return await explorer.deferred.ask(
-        ("removal", name, offset), lambda graph, _: questions.removal(graph, name, offset)
-    )
+    return await explorer.ask(("removal", name, offset), lambda graph, _: questions.removal(graph, name, offset))
 
 
 async def _rebuild(explorer: Explorer, request: Request) -> Rebuild | None:
     name = package_name(request)
     step, offset = number(request, "step", 0, OFFSET_MAX), number(request, "offset", 0, OFFSET_MAX)
-    return await explorer.deferred.ask(
+    return await explorer.ask(
         ("rebuild", name, step, offset), lambda graph, _: questions.rebuild(graph, name, step, offset)
     )
 
@@ -158,7 +166,7 @@ async def _path(explorer: Explorer, request: Request) -> Path | None:
         return Path(texts[0], texts[1], (), is_reversed=False)
     start, goal = map(_known_form, texts)
     offset = number(request, "offset", 0, OFFSET_MAX)
-    return await explorer.deferred.ask(
+    return await explorer.ask(
         ("path", start, goal, offset), lambda graph, _: questions.path(graph, start, goal, offset)
     )
 
