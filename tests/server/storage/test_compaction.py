@@ -1,5 +1,6 @@
 """Compaction: a function of files that are no longer changed, and the process that runs it."""
 
+import errno
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ from scoop_server.storage import compaction
 from scoop_server.storage.compaction import CompactionProcess, compact, main
 from scoop_server.storage.directory import DataDirectory
 
-from tests.support.faulty_files import contents_of, names_in
+from tests.support.faulty_files import FaultyFiles, contents_of, names_in
 from tests.support.journals import written
 from tests.support.process import WAIT_SECONDS
 from tests.support.storage import graph_of, snapshot_of
@@ -215,3 +216,22 @@ class TestTheProcess:
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
         with pytest.raises(FileNotFoundError):
             CompactionProcess(directory, 3, 0)
+
+    def test_one_without_a_pipe_leaves_no_descriptor_open(
+        self, directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail() -> tuple[int, int]:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        monkeypatch.setattr(os, "pipe", fail)
+        with pytest.raises(OSError, match="Too many open files"):
+            CompactionProcess(directory, 3, 0)
+        opened = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+        assert opened.count(directory.path) == 1
+
+    def test_it_runs_although_a_close_reports_an_error(self, tmp_path: Path, directory: DataDirectory) -> None:
+        files = FaultyFiles()
+        with DataDirectory(str(tmp_path / "data"), files) as faulty:
+            files.fail(r"close \.")
+            assert wait_for(CompactionProcess(faulty, 3, 0)) == 0
+        assert directory.read("snapshot", 3) == snapshot("gmp", "make")

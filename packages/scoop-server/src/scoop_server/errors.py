@@ -55,7 +55,7 @@ class FormatVersionError(ReplicationError):
 
 
 class ResourceError(ServerError):
-    """The system has no descriptor or memory for something without which there is no server."""
+    """The system has no descriptor, memory or thread for something without which there is no server."""
 
 
 class StandardStreamError(ServerError):

@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 
 from scoop_server.net.listener import Listener
 from scoop_server.telemetry.logs import RepeatLimit
+from scoop_server.telemetry.threads import start_thread
 
 CONNECTIONS_MAX: Final = 32
 """Connections at a time, each with a thread; one more replaces the oldest. More than a few probes and scrapers need."""
@@ -121,10 +122,7 @@ class HttpServer(BaseServer):
         self._repeat_limit = RepeatLimit(time.monotonic)
         self._closing = threading.Event()
         self._workers = ThreadPoolExecutor(CONNECTIONS_MAX, "admin")
-        self._accept_thread = threading.Thread(
-            target=self.serve_forever, args=(_DEADLINE_CHECK_SECONDS,), name="admin accept", daemon=True
-        )
-        self._accept_thread.start()
+        self._accept_thread = start_thread(lambda: self.serve_forever(_DEADLINE_CHECK_SECONDS), "admin accept")
 
     def close(self) -> None:
         """Stop serving, and end the connections that are open."""

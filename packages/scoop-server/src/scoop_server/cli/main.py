@@ -50,10 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if line.action is Action.SHOW_CONFIG:
             return stdio.run_with_streams("print", lambda: stdio.print_text(format_configuration(resolved)))
         _reject_unused_certificate(resolved)
-        settings = resolved.settings
-        log_format = settings.log_format
-        set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)
-        _serve(settings, lambda: resolve(line.flags, os.environ).settings)
+        log_format = resolved.settings.log_format
+        _serve(resolved.settings, lambda: resolve(line.flags, os.environ).settings)
     except ServerError as error:
         log_final_problem(str(error), log_format)
         return error.exit_status
@@ -68,9 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(settings: Settings, reread: Callable[[], Settings]) -> None:
     """Run a server until a signal stops it."""
     try:
+        set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)
         with Application.open(settings, reread) as application:
             application.run()
-    except OSError as error:  # a descriptor or memory of the system for what the server itself needs
+    except OSError as error:  # no descriptor, memory or thread for what the server itself needs
         raise ResourceError(
             f"cannot serve: {error.strerror or error}; what was acknowledged is stored as --fsync says, so raise the "
             "limits of the process or of the system and start again"

@@ -15,6 +15,7 @@ from scoop_core import encode_snapshot
 
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.files import close_quietly
 from scoop_server.storage.recovery import fold
 from scoop_server.telemetry.logs import log, set_up_logging
 
@@ -95,26 +96,28 @@ class CompactionProcess:
 
     def __init__(self, directory: DataDirectory, generation: int, niceness: int, log_format: str = "text") -> None:
         descriptor = directory.duplicate()  # one that does not hold the lock after the death of the server
-        self._reports, reports = os.pipe()
-        os.set_blocking(self._reports, False)
         try:
-            # -P: nothing may be imported from the working directory.
-            self._process = subprocess.Popen(  # noqa: S603  # this package's own module and its own arguments
-                [
-                    *(sys.executable, "-P", "-m", "scoop_server.storage.compaction"),
-                    *(str(descriptor), directory.path, str(generation), str(niceness), log_format),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=reports,
-                pass_fds=(descriptor,),
-                process_group=0,  # Ctrl-C at a terminal is for the server, which ends its compaction itself
-            )
-        except OSError:
-            os.close(self._reports)
-            raise
+            self._reports, reports = os.pipe()
+            os.set_blocking(self._reports, False)
+            try:
+                # -P: nothing may be imported from the working directory.
+                self._process = subprocess.Popen(  # noqa: S603  # this package's own module and its own arguments
+                    [
+                        *(sys.executable, "-P", "-m", "scoop_server.storage.compaction"),
+                        *(str(descriptor), directory.path, str(generation), str(niceness), log_format),
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=reports,
+                    pass_fds=(descriptor,),
+                    process_group=0,  # Ctrl-C at a terminal is for the server, which ends its compaction itself
+                )
+            except OSError:
+                os.close(self._reports)
+                raise
+            finally:
+                os.close(reports)
         finally:
-            os.close(reports)
-            directory.files.close(descriptor)
+            close_quietly(directory.files, descriptor, directory.path)
 
     def poll(self) -> int | None:
         """See :meth:`Compaction.poll`; a negative status is the signal that ended it."""

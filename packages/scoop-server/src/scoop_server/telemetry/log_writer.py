@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from scoop_server.telemetry.threads import start_thread
+
 QUEUE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Lines that wait to be written: half a minute of a busy access log, and little beside the memory of an index."""
 
@@ -41,7 +43,7 @@ class LogWriter(logging.Handler):
         self._dropped = 0
         self._dropped_unreported = 0
         self._drop_reason = ""
-        threading.Thread(target=self._run, name="log", daemon=True).start()
+        start_thread(self._run, "log")
 
     @property
     def dropped(self) -> int:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from scoop_core import Changes
 
 from scoop_server.telemetry.logs import RepeatLimit
+from scoop_server.telemetry.threads import start_thread
 
 SLOW_COMMIT_SECONDS: Final = 0.1
 """A commit that takes longer is slow: a few rotations of a magnetic disk take less."""
@@ -53,7 +54,7 @@ class CommitWatch:
 
     def watch(self) -> None:
         """Start the thread that logs."""
-        threading.Thread(target=self._run, name="commit watch", daemon=True).start()
+        start_thread(self._run, "commit watch")
 
     def close(self) -> None:
         """Stop the thread, after a last look."""
