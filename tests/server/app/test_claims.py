@@ -1,12 +1,16 @@
-"""The limits of a run fit the limit of open files."""
+"""The resources of a start: a data directory that others can write to, and the limit of open files."""
 
 import logging
 import resource
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from scoop_server.app.claims import ADMIN_DESCRIPTORS, RESERVED_DESCRIPTORS, fit_descriptors
+from scoop_server.app.claims import ADMIN_DESCRIPTORS, RESERVED_DESCRIPTORS, Claims, fit_descriptors
 from scoop_server.config.limits import Limits
+
+from tests.support.settings import read_settings
 
 LIMITS = Limits(clients_max=800)
 RESERVED = RESERVED_DESCRIPTORS + ADMIN_DESCRIPTORS
@@ -46,3 +50,17 @@ def test_a_sufficient_limit_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100_000, 100_000))
     monkeypatch.setattr(resource, "setrlimit", lambda *_: pytest.fail("the limit is raised"))
     assert fit_descriptors(LIMITS, has_admin=False, has_tls=True) == LIMITS
+
+
+def test_a_data_directory_that_every_user_can_write_to_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for mode in (0o755, 0o1777):
+        tmp_path.chmod(mode)
+        with ExitStack() as resources:
+            Claims.take(read_settings(["--data-dir", str(tmp_path), "--port", "0"]), {}, resources)
+    [message] = caplog.messages
+    assert message == (
+        f"every user of this machine can write to the data directory {tmp_path}, and so change the index; "
+        "remove that permission with chmod o-w"
+    )

@@ -45,19 +45,6 @@ def test_a_missing_directory_is_created_for_its_owner_alone(tmp_path: Path) -> N
     assert os.listdir(path) == ["lock"]
 
 
-def test_a_directory_that_every_user_can_write_to_is_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    for mode in (0o755, 0o1777):
-        tmp_path.chmod(mode)
-        lock(tmp_path).close()
-    [message] = caplog.messages
-    assert message == (
-        f"every user of this machine can write to the data directory {tmp_path}, and so change the index; "
-        "remove that permission with chmod o-w"
-    )
-
-
 @pytest.mark.parametrize("name", ["lock", "lock.trial"])
 def test_a_symbolic_link_does_not_redirect_what_is_written(tmp_path: Path, name: str) -> None:
     (tmp_path / "data").mkdir()

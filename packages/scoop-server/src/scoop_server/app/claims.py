@@ -1,8 +1,9 @@
 """The resources that a start claims: the data directory, certificates, addresses, descriptors."""
 
 import resource
+import stat
 from collections.abc import MutableMapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
@@ -49,6 +50,8 @@ class Claims:
         """
         is_stored = not settings.memory and settings.replication.urls is None
         directory = resources.enter_context(DataDirectory.lock(str(settings.data_dir))) if is_stored else None
+        if directory is not None:
+            _warn_of_other_writers(directory)
         certificates = read_certificates(settings)
 
         def claim(listener: Listener) -> Listener:
@@ -82,6 +85,16 @@ def _warn_of_unused_addresses(settings: Settings, inherited: list[Listener]) -> 
             "add a socket unit for it, or remove it from the settings",
             {"address": ", ".join(unused)},
         )
+
+
+def _warn_of_other_writers(directory: DataDirectory) -> None:
+    with suppress(OSError):
+        if directory.files.fstat(directory.descriptor).st_mode & stat.S_IWOTH:
+            log.warning(
+                "every user of this machine can write to the data directory %(path)s, and so change the index; "
+                "remove that permission with chmod o-w",
+                {"path": directory.path},
+            )
 
 
 def warn_of_exposed_listeners(listeners: list[Listener]) -> None:

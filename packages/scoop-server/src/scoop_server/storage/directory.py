@@ -14,7 +14,6 @@ or deleted from another directory that has its path.
 import contextlib
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator
 from typing import Final, Self
 from zlib import crc32
@@ -72,7 +71,6 @@ class DataDirectory:
                 directory._lock = DirectoryLock(files, directory.descriptor, path)
                 directory._try_to_write()
                 files.listdir(directory.descriptor)
-                _warn_of_other_writers(path, files.fstat(directory.descriptor))
             except BaseException:
                 directory.close()
                 raise
@@ -308,12 +306,3 @@ def _create(path: str, files: FileSystem) -> None:
         if not is_temporary(error):
             raise
         # The directory may exist: some systems report the read-only file system first.
-
-
-def _warn_of_other_writers(path: str, status: os.stat_result) -> None:
-    if status.st_mode & stat.S_IWOTH:
-        log.warning(
-            "every user of this machine can write to the data directory %(path)s, and so change the index; "
-            "remove that permission with chmod o-w",
-            {"path": path},
-        )
