@@ -35,8 +35,19 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "fdatasync": ("EIO", "ENOSPC", "EROFS"),
     "renameat": ("EIO", "ENOSPC", "EROFS"),
     "unlinkat": ("EIO", "EROFS"),
+    "socketpair": ("EMFILE",),
+    "listen": ("EADDRINUSE",),
+    "epoll_create1": ("EMFILE",),
+    "epoll_ctl": ("ENOMEM", "ENOSPC"),
+    "accept4": ("ECONNABORTED", "EMFILE", "ENOMEM"),
+    "recvfrom": ("ECONNRESET",),
+    "sendto": ("EPIPE", "ENOBUFS"),
+    "pipe2": ("EMFILE",),
+    "vfork": ("EAGAIN", "ENOMEM"),
+    "clone3": ("EAGAIN",),
 }
-"""The calls by which storage touches files, and the errors that each may report."""
+"""The calls by which storage touches files, the loop clients, and the server its compaction and threads, and the errors
+that each may report."""
 
 _ONLY_ON_FILES: Final = frozenset({"openat", "close", "read", "lseek", "newfstatat", "faccessat", "getdents64"})
 """Calls that Python itself needs everywhere: they fail only on the directory and the files in it."""

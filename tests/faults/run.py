@@ -1,4 +1,4 @@
-"""Let each system call on files fail with each error in each phase of a real server: ``python -m tests.faults.run``.
+"""Let each system call fail with each error in each phase of a real server: ``python -m tests.faults.run``.
 
 Two outcomes are allowed, that the server continues and that it ends with one line and status 1; and whatever was
 acknowledged is there after the next start. Needs strace; without it, nothing is tried, and the exit status is 0.

@@ -77,6 +77,7 @@ class Observer:
 
     def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
         """Execute the requests, and check the responses."""
+        assert len(dict(requests)) == len(requests), "a client has one request per turn"
         before = len(self.history)
         expected = [answer_all_naively(self.history, lines) for _, lines in requests]
         responses = self._index.execute(requests)

@@ -149,3 +149,18 @@ def test_busy_turns_that_take_too_long_execute_less_until_they_are_short_enough(
             loop.turn()
             executed.append(peer.received().count(b"\n"))
         assert executed == [64, 32, 16, 8, 4, 8, 16]
+
+
+def test_a_client_that_breaks_off_with_queued_and_unread_lines_is_closed_once() -> None:
+    long = b"QUERY|a|" + b"a," * 2_000 + b"a\n"
+    limits = Limits(uncounted_bytes_max=0, turn_text_bytes_max=2_000, read_bytes_max=len(long))
+    with Loop(limits) as loop:
+        healthy, first, broken = (loop.connect() for _ in range(3))
+        first.send(long)
+        broken.send(long + QUERY)
+        loop.turn()  # executes the line of the first one, and queues that of the other
+        broken.server_end.send_error = BrokenPipeError()
+        loop.turn(3)
+        assert broken.has_ended()
+        assert loop.statistics.connections_closed == {CloseReason.BROKEN: 1}
+        assert loop.exchange(healthy) == ANSWER

@@ -79,16 +79,14 @@ class Intake:
                 received += len(data)
                 if client.connection.state is not _BETWEEN_LINES and data:
                     self._clients.time_line(client)
+                size = len(lines)
+                if size > small_bytes_max and executed + size > uncounted_bytes_max:
+                    lines = self._limit(client, lines, executed)
                 if lines:
-                    size = len(lines)
-                    if size > small_bytes_max and executed + size > uncounted_bytes_max:
-                        lines = self._limit(client, lines, executed)
-                        if not lines:
-                            continue
                     executed += len(lines)
                     requests.append((client, lines))
                     continue
-            others.append(client)
+            others.append(client)  # also one whose lines all wait: it must not be watched until they are executed
         self._statistics.bytes_received += received
         self.is_busy = executed >= _BUSY_TURN_BYTES or bool(self.queue)
         return requests, others

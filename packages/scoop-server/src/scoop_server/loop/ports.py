@@ -23,7 +23,7 @@ class Index(Protocol[ClientT]):
     """
 
     def execute(self, requests: Sequence[Request[ClientT]]) -> Sequence[Response[ClientT]]:
-        """Execute the requests of one turn; return the responses that may be sent now.
+        """Execute the requests of one turn, one per client at most; return the responses that may be sent now.
 
         Every change that a returned response reports is as durable as the sync policy requires. A request without a
         response here gets its response from :meth:`completed`.
