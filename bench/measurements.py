@@ -197,9 +197,11 @@ class Laboratory:
                 )
                 for each in contenders
             ]
+            turns = list(zip(contenders, runs, rounds, strict=True))
             for _ in range(self.rounds):
-                for each, run, its_rounds in zip(contenders, runs, rounds, strict=True):
+                for each, run, its_rounds in turns:
                     its_rounds.append(each.measure(run))
+                turns.reverse()  # so that none always follows the same other one
         return [
             Result(
                 peer=each.peer.name,
