@@ -48,9 +48,8 @@ class Node:
     figures: ReplicationFigures
     failure_counts: ClassVar[dict[str, int]] = {code.value: 3 * (code is ErrorCode.NO_SPACE) for code in ErrorCode}
     not_ready_reason = ""
-    dependency_edges = 7
     applied_revision, committed_revision = 40, 42
-    digest = (1 << 63) + 5
+    digest = 5
     lag_seconds = 0.5
     pending = 2
     is_compactor = True
@@ -60,6 +59,7 @@ class Node:
         self.figures = ReplicationFigures()
         self.figures.append_seconds.observe(0.001)
         self.figures.expired = 4
+        self.figures.dependency_edges = 7
 
 
 def complete_health(tmp_path: Path) -> Health:

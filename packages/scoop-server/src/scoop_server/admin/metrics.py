@@ -65,7 +65,7 @@ def _values(health: Health) -> Iterator[_Value]:
         yield _G, "scoop_commit_longest_seconds", "Longest commit of the last minute.", health.commits.longest_seconds
     if health.package_count is not None:
         yield _G, "scoop_packages", "Indexed packages.", health.package_count()
-        edges = (health.replication or health.statistics).dependency_edges
+        edges = (health.replication.figures if health.replication else health.statistics).dependency_edges
         yield _G, "scoop_dependency_edges", "Dependencies of all packages.", edges
     if health.replication is not None:
         yield from _replication_values(health.replication)
@@ -84,14 +84,10 @@ def _statistics_values(statistics: Statistics) -> Iterator[_Value]:
         yield _G, "scoop_recovery_seconds", "Duration of loading the index.", statistics.recovery_seconds
 
 
-_EXACT_FLOATS: Final = 1 << 53
-"""Prometheus stores numbers as floats; integers below this one are exact."""
-
-
 def _replication_values(replication: Replication) -> Iterator[_Value]:
     figures, lag = replication.figures, replication.committed_revision - replication.applied_revision
     yield _G, "scoop_applied_revision", "Revision of the last entry applied.", replication.applied_revision
-    yield _G, "scoop_replication_digest", "Digest of all changes, in part.", replication.digest % _EXACT_FLOATS
+    yield _G, "scoop_replication_digest", "Digest of all changes.", replication.digest
     yield _G, "scoop_committed_revision", "Revision of the last entry known.", replication.committed_revision
     yield _G, "scoop_replication_lag_entries", "Entries known and not applied, at most.", max(0, lag)
     yield _G, "scoop_replication_lag_seconds", "Time without progress while there are entries.", replication.lag_seconds

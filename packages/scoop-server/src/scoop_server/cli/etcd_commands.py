@@ -40,7 +40,7 @@ def check_etcd(settings: Settings, out: TextIO) -> int:
     for node, record in records.items():
         expected = index.digests.get(record.revision, record.digest)
         if record.digest != expected:
-            found = f"the digest at revision {record.revision} is {record.digest:016x}, expected {expected:016x}"
+            found = f"the digest at revision {record.revision} is {record.digest:08x}, expected {expected:08x}"
             print(f"DAMAGED: node {node}: {found}; restart it, and check again", file=out)
             return EXIT_DAMAGED
     return EXIT_INTACT
@@ -108,7 +108,7 @@ def print_nodes(settings: Settings, out: TextIO) -> int:
             record.version,
             str(record.revision),
             str(max(0, last - record.revision)),
-            f"{record.digest:016x}",
+            f"{record.digest:08x}",
             "compactor" if node == compacting else "",
         )
         for node, record in records.items()

@@ -174,7 +174,7 @@ class Pointer:
                 "chunks": self.chunks,
                 "bytes": self.size,
                 "crc32": f"{self.checksum:08x}",
-                "digest": f"{self.digest:016x}",
+                "digest": f"{self.digest:08x}",
                 "truncated": self.truncated,
                 "sequences": self.sequences,
             }
@@ -255,7 +255,7 @@ class NodeRecord:
                 "addresses": self.addresses,
                 "version": self.version,
                 "revision": self.revision,
-                "digest": f"{self.digest:016x}",
+                "digest": f"{self.digest:08x}",
             }
         )
 

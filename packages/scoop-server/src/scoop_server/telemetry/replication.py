@@ -14,6 +14,8 @@ class ReplicationFigures:
         """From sending an entry until it is known to be in the log."""
         self.barrier_seconds = Histogram(COMMIT_SECONDS)
         """The linearizable reads of barriers."""
+        self.dependency_edges: int = 0
+        """The number of dependencies of all packages."""
         self.expired: int = 0
         """Requests without a response in time."""
         self.late_duplicates: int = 0
@@ -34,10 +36,6 @@ class Replication(Protocol):
     @property
     def not_ready_reason(self) -> str:
         """The reason for which clients are not fully served; empty while they are."""
-
-    @property
-    def dependency_edges(self) -> int:
-        """The number of dependencies of all packages."""
 
     @property
     def applied_revision(self) -> int:

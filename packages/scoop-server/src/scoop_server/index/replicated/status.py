@@ -62,11 +62,6 @@ class NodeStatus(Generic[ClientT]):
         return {code.value: self._calls.failures[code] for code in ErrorCode}
 
     @property
-    def dependency_edges(self) -> int:
-        """The number of dependencies of all packages."""
-        return self._replica().edge_count
-
-    @property
     def applied_revision(self) -> int:
         """The revision of the last entry applied."""
         return self._replica().revision
