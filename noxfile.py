@@ -33,6 +33,15 @@ RUNNING_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 # third of the time, because a handful of tests take seconds and thousands take milliseconds.
 IN_PARALLEL: Final = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
 
+EVERY_PYTHON: Final = ("-m", "not campaign and not any_python")
+SHORT_SEARCH: Final = "--hypothesis-profile=short"
+
+UNMEASURED_TESTS: Final = (
+    *("tests/test_*.py", "tests/*/test_*_page.py", "tests/*/test_tour.py", "tests/*/test_howtos.py"),
+    *("tests/*/test_bench*.py", "tests/contrib/*", "tests/explorer/test_load.py", "tests/server/*/test_alert_rules.py"),
+)
+"""Tests of documents, and of programs around the packages. Other tests cover the packages better and faster."""
+
 PYPY_TESTS: Final = ("tests/core", "tests/library", "tests/end_to_end")
 
 CORE: Final = Path("packages/scoop-core")
@@ -84,12 +93,13 @@ def _install(session: nox.Session, *groups: str, packages: Sequence[Path] = (COR
 def tests(session: nox.Session) -> None:
     """Run the tests on every supported Python that is installed; arguments after ``--`` go to pytest.
 
-    The tests marked ``any_python`` run only on the Python that runs nox.
+    The tests marked ``any_python`` run only on the Python that runs nox, and the others with a short search for
+    counterexamples elsewhere.
     """
     _install(session, "test")
     # Compile all modules once. Otherwise each worker compiles all of them at the same time.
     session.run("pytest", "--collect-only", "-q", silent=True)
-    selection = () if session.python == RUNNING_PYTHON else ("-m", "not campaign and not any_python")
+    selection = () if session.python == RUNNING_PYTHON else (*EVERY_PYTHON, SHORT_SEARCH)
     session.run("pytest", *IN_PARALLEL, *selection, *session.posargs)
 
 
@@ -98,7 +108,8 @@ def coverage(session: nox.Session) -> None:
     """Run the tests and check which branches they cover: 95% of all, and every branch of scoop-core."""
     _install(session, "test")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "--parallel-mode", "-m", "pytest", *IN_PARALLEL)
+    ignored = [f"--ignore-glob={each}" for each in UNMEASURED_TESTS]
+    session.run("coverage", "run", "--parallel-mode", "-m", "pytest", *IN_PARALLEL, *ignored)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", "--fail-under=95")
     session.run("coverage", "report", "--fail-under=100", "--include=packages/scoop-core/*")
@@ -184,12 +195,13 @@ def core_alone(session: nox.Session) -> None:
     _install(session, "test", packages=[CORE])
     is_server_missing = "import importlib.util, sys; sys.exit(importlib.util.find_spec('scoop_server') is not None)"
     session.run("python", "-c", is_server_missing)
-    session.run("pytest", *IN_PARALLEL, "tests/core", "tests/property", str(CORE / "src"), *session.posargs)
+    selection = (*EVERY_PYTHON, SHORT_SEARCH)  # the search is that of the other sessions
+    session.run("pytest", *IN_PARALLEL, *selection, "tests/core", "tests/property", str(CORE / "src"), *session.posargs)
 
 
 SDIST_TESTS: Final = ("--import-mode=importlib", "--doctest-modules", "-q", "tests", "src")
 
-SHORT_SEARCH: Final = """
+SDIST_CONFTEST: Final = """
 from hypothesis import HealthCheck, settings
 settings.register_profile(
     "short", max_examples=10, stateful_step_count=20, deadline=None, derandomize=True, database=None,
@@ -217,7 +229,7 @@ def _unpack_core_sdist(session: nox.Session) -> None:
     with tarfile.open(archive) as packed:
         packed.extractall(work, filter="data")
     session.chdir(work / archive.name.removesuffix(".tar.gz"))
-    Path("tests/conftest.py").write_text(SHORT_SEARCH, "utf-8")
+    Path("tests/conftest.py").write_text(SDIST_CONFTEST, "utf-8")
 
 
 @nox.session(tags=["check"])

@@ -1,4 +1,7 @@
-"""Search effort of the property tests: HYPOTHESIS_PROFILE=thorough tries a hundred times as many examples."""
+"""Search effort of the property tests: HYPOTHESIS_PROFILE=thorough tries a hundred times as many examples.
+
+``--hypothesis-profile=short`` tries a quarter: enough where the same properties are searched by another run.
+"""
 
 import os
 
@@ -13,5 +16,6 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("short", settings.get_profile("fast"), max_examples=15, stateful_step_count=15)
 settings.register_profile("thorough", settings.get_profile("fast"), max_examples=10_000, stateful_step_count=100)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
