@@ -159,7 +159,7 @@ class Pointer:
     checksum: int
     """CRC-32 of the data of all chunks."""
     digest: int
-    """The digest of the graph."""
+    """The checksum of all changes up to that revision."""
     truncated: int
     """Entries up to this revision may have been deleted."""
     sequences: Mapping[str, int]
@@ -245,7 +245,7 @@ class NodeRecord:
     revision: int
     """That of the last entry that it has applied."""
     digest: int
-    """The digest of its graph at that revision."""
+    """The checksum of all changes up to that revision."""
 
     def encode(self) -> bytes:
         """Return the value of the key ``nodes/<node>``."""

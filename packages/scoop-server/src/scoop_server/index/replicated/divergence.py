@@ -1,4 +1,4 @@
-"""Detection of divergence: the digests of this node's graph, compared with those of others at equal revisions."""
+"""Detection of divergence: the digests of this node, compared with those of others at equal revisions."""
 
 from typing import Final
 
