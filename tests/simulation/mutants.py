@@ -21,6 +21,8 @@ from scoop_core.graph_order import TopologicalOrder
 from scoop_server.config.fsync import Fsync
 from scoop_server.errors import ReadOnlyError
 from scoop_server.index.local import LocalIndex
+from scoop_server.loop.client import Client, Phase
+from scoop_server.loop.server import Server
 from scoop_server.storage import recovery
 from scoop_server.storage.backlog import Backlog
 from scoop_server.storage.directory import DataDirectory
@@ -356,6 +358,16 @@ def _search_ignores_changes() -> Any:
     return patch.object(TopologicalOrder, "_interrupt", lambda _self, _name: None)
 
 
+def _waiting_client_is_watched() -> Any:
+    """A client whose long line waits for room may be read in the turn that executes this line."""
+
+    def flush(self: Server, others: Sequence[Client]) -> None:
+        original(self, [client for client in others if client.phase is not Phase.QUEUED])
+
+    original = Server._flush
+    return patch.object(Server, "_flush", flush)
+
+
 MUTANTS: Final[tuple[Mutation, ...]] = (
     _no_fsync_before_the_answer,
     _no_fsync_of_a_new_file,
@@ -386,6 +398,7 @@ MUTANTS: Final[tuple[Mutation, ...]] = (
     _hanging_compaction_is_awaited,
     _writers_are_not_slowed,
     _search_ignores_changes,
+    _waiting_client_is_watched,
 )
 
 

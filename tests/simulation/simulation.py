@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 from scoop_core import Changes, DependencyGraph
 
+from scoop_server.config import limits
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
 from scoop_server.errors import DataDirectoryError
@@ -64,9 +65,13 @@ _LIMITS: Final = Limits(
     output_bytes_high_water=150,
     read_bytes_max=80,
     turn_bytes_max=150,
+    turn_lines_max=3,
+    turn_text_bytes_max=30,
+    uncounted_bytes_max=0,
     drain_bytes_max=81_920,
     clients_max=4,
 )
+_SHARE_BYTES_MIN: Final = 8
 
 
 class Simulation:
@@ -100,6 +105,7 @@ class Simulation:
         # Room for a few batches, so that it is reserved, filled, found too small and left over all the time.
         with (
             patch.object(journal, "ROOM_BYTES", self.random.choice(_ROOMS)),
+            patch.object(limits, "SHARE_BYTES_MIN", _SHARE_BYTES_MIN),
             patch.object(compaction, "STALL_SECONDS", _STALL_SECONDS),
             patch.object(os, "getpid", lambda: _PROCESS_ID),  # the number of its digits changes what is written
         ):

@@ -21,7 +21,7 @@ _BUFFER_BYTES_MAX: Final = 1_024 * GIB
 
 _COUNT_MAX: Final = 1_000_000
 
-_SHARE_BYTES_MIN: Final = 512
+SHARE_BYTES_MIN: Final = 512
 """Bytes that a turn reads from a client, and executes for it, however many are ready: less would cost more calls than
 it saves, and nearly every line is shorter."""
 
@@ -186,9 +186,9 @@ class Limits:
         """Return the shares of each of ``ready`` clients, in a turn that does the part 1 / ``divisor``."""
         parts = ready * divisor
         lines = max(self.turn_lines_max // parts, 1)
-        text_bytes = max(self.turn_text_bytes_max // parts, _SHARE_BYTES_MIN)
+        text_bytes = max(self.turn_text_bytes_max // parts, SHARE_BYTES_MIN)
         return Shares(
-            min(self.read_bytes_max, max(self.turn_bytes_max // parts, _SHARE_BYTES_MIN)),
+            min(self.read_bytes_max, max(self.turn_bytes_max // parts, SHARE_BYTES_MIN)),
             min(lines, text_bytes),
             self.uncounted_bytes_max // divisor,
             text_bytes,
