@@ -83,6 +83,9 @@ class TestErrors:
             '{"error": "cannot connect to unix:/nonexistent: no such file or directory", "status": 3}\n'
         )
 
+    def test_a_name_that_looks_like_an_option(self, scoop: Scoop, address: str) -> None:
+        assert scoop("--server", address, "query", "--", "--json") == (1, "--json FAIL\n", "")
+
     def test_an_invalid_name(self, scoop: Scoop, address: str) -> None:
         result = scoop("--server", address, "index", "a b")
         assert result == (2, "", "scoop: cannot use the name: invalid space at column 2 of the name: 'a b'\n")

@@ -98,10 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     open_closed_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
-    output = Output(is_json="--json" in arguments)
+    output = Output(is_json="--json" in arguments)  # for an error of the command line itself
     try:
         try:
             flags = parse(arguments)
+            output = Output(is_json=getattr(flags, "json", False))
             return COMMANDS[flags.command](flags, resolve(flags, os.environ), output)
         finally:
             sys.stdout.flush()
