@@ -83,6 +83,15 @@ class TestErrors:
             '{"error": "cannot connect to unix:/nonexistent: no such file or directory", "status": 3}\n'
         )
 
+    def test_a_certificate_without_its_key(self, scoop: Scoop, tmp_path: Path) -> None:
+        files = CertificateFiles.make(tmp_path / "certificates")
+        result = scoop("--cert", str(files.authority), "ping")
+        assert (result.status, result.out) == (2, "")
+        assert result.err == (
+            f"scoop: cannot read the certificates {files.authority}: pem lib; expected PEM files, and the key of "
+            "--cert in it or in --key\n"
+        )
+
     def test_a_name_that_looks_like_an_option(self, scoop: Scoop, address: str) -> None:
         assert scoop("--server", address, "query", "--", "--json") == (1, "--json FAIL\n", "")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import socket
 import ssl
@@ -189,7 +190,8 @@ def describe(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        reason = (error.reason or str(error)).replace("_", " ").lower()
+        text = re.sub(r"^\[.*?\] | \(_ssl\.c:[0-9]+\)$", "", str(error))  # without its place in the source
+        reason = (error.reason or text).replace("_", " ").lower()
         return f"it does not use TLS ({reason})" if error.reason == "WRONG_VERSION_NUMBER" else reason
     if isinstance(error, TimeoutError):
         return "time-out"

@@ -14,6 +14,7 @@ The file is TOML::
 import contextlib
 import os
 import re
+import ssl
 import tomllib
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -87,7 +88,9 @@ class Settings:
             )
         except OSError as error:
             files = ", ".join(filter(None, (self.ca, self.cert, self.key)))
-            raise UsageError(f"cannot read the certificates {files}: {describe(error)}") from error
+            is_content = isinstance(error, ssl.SSLError)
+            way_out = "; expected PEM files, and the key of --cert in it or in --key" if is_content else ""
+            raise UsageError(f"cannot read the certificates {files}: {describe(error)}{way_out}") from error
 
     def _parse_addresses(self, into: str | None) -> list[Address]:
         given = into or self.server
