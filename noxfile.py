@@ -65,6 +65,23 @@ def _enable_pyenv_versions() -> None:
 
 _enable_pyenv_versions()
 
+
+def _configure_uv() -> None:
+    """Let uv trust the certificates of the system, and use the package indexes that pip is configured for, as pip does.
+
+    An index that uv itself is configured for is left.
+    """
+    os.environ.setdefault("UV_SYSTEM_CERTS", "1")
+    pip = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    for line in pip.stdout.splitlines():  # such as: global.index-url='https://index.example/simple'
+        key, _, value = line.partition("=")
+        variable = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX"}.get(key.rpartition(".")[2])
+        if variable:
+            os.environ.setdefault(variable, value.strip("'"))
+
+
+_configure_uv()
+
 # Hundreds of tests start a Python process, which compiles every module again if none may write bytecode. That takes
 # most of the time of the tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
