@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 from typing import Final
@@ -65,13 +66,13 @@ _LIMITS: Final = Limits(
     output_bytes_high_water=150,
     read_bytes_max=80,
     turn_bytes_max=150,
-    turn_lines_max=3,
-    turn_text_bytes_max=30,
-    uncounted_bytes_max=0,
     drain_bytes_max=81_920,
     clients_max=4,
 )
-_SHARE_BYTES_MIN: Final = 8
+_SHORT_TURNS: Final = replace(_LIMITS, turn_lines_max=3, turn_text_bytes_max=30, uncounted_bytes_max=0)
+"""The limits of some lives that reject cycles: lines of clients wait for turns, the longer ones alone."""
+
+_SHORT_SHARE_BYTES: Final = 8
 
 
 class Simulation:
@@ -80,6 +81,9 @@ class Simulation:
     def __init__(self, seed: int, tell: Callable[[str], None] = lambda _: None) -> None:
         self.random = Random(seed)
         self.rejects_cycles = seed % 6 == 5
+        has_short_turns = seed % 12 == 5
+        self.limits = _SHORT_TURNS if has_short_turns else _LIMITS
+        self._share_bytes_min = _SHORT_SHARE_BYTES if has_short_turns else limits.SHARE_BYTES_MIN
         self.trace_lines = 0
         self._digest = hashlib.sha256()
         self._tell = tell
@@ -105,7 +109,7 @@ class Simulation:
         # Room for a few batches, so that it is reserved, filled, found too small and left over all the time.
         with (
             patch.object(journal, "ROOM_BYTES", self.random.choice(_ROOMS)),
-            patch.object(limits, "SHARE_BYTES_MIN", _SHARE_BYTES_MIN),
+            patch.object(limits, "SHARE_BYTES_MIN", self._share_bytes_min),
             patch.object(compaction, "STALL_SECONDS", _STALL_SECONDS),
             patch.object(os, "getpid", lambda: _PROCESS_ID),  # the number of its digits changes what is written
         ):
@@ -195,6 +199,7 @@ class Life:
     def __init__(self, simulation: Simulation, fsync: Fsync, end: str) -> None:
         self.observer: Observer | None = None
         self._rejects_cycles = simulation.rejects_cycles
+        self._limits = simulation.limits
         self.is_index_lost = False
         """True if an operator has deleted the index and no copy was left."""
         self._disk = simulation.disk
@@ -260,7 +265,7 @@ class Life:
         self._disk.writes_short = random.random() < 0.5
         for _ in range(random.randrange(_CLIENTS_MAX + 1)):
             network.connect(self._requests(), random.choice(list(Habit)))
-        server = Server(observer, [network.listener], network, network.clock, _LIMITS, cpu_clock=network.clock)
+        server = Server(observer, [network.listener], network, network.clock, self._limits, cpu_clock=network.clock)
         server.on_tick(store.tick)
         self._plan_faults()
         trouble = random.choice(("space", "space", "read-only", "operator", "operator", "", "", "", "", ""))
