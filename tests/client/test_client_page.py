@@ -24,6 +24,9 @@ README: Final = ROOT / "README.md"
 
 DOCUMENTED_ADDRESS: Final = "127.0.0.1:8080"
 
+COMMAND_SECONDS: Final = 5 * WAIT_SECONDS
+"""An import of Debian's archive computes for several seconds, and other tests may compute beside it."""
+
 PROGRESS: Final = re.compile(r"^(?:loading|importing [a-z]+): .* requests, .* failed\n", re.MULTILINE)
 """The progress that a slow machine shows every two seconds."""
 
@@ -57,7 +60,7 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=WAIT_SECONDS,
+            timeout=COMMAND_SECONDS,
             check=False,
         )
         printed = PROGRESS.sub("", finished.stdout)
