@@ -40,7 +40,7 @@ one question takes at most a fifth of a processor."""
 
 
 class Found(NamedTuple, Generic[T]):
-    """The last answer to a question; None if there is none yet."""
+    """The last answer to a question; None before the first one."""
 
     answer: T | None
     is_outdated: bool = False

@@ -38,7 +38,7 @@ class MemoryStore:
         """Do nothing."""
 
     def request_compaction(self) -> None:
-        """Log that there is nothing to compact."""
+        """Log that an index in memory has no journal."""
         log.info("nothing to compact: the index is kept in memory only")
 
     def save(self, graph: DependencyGraph, progress: Callable[[str, int], None]) -> None:
