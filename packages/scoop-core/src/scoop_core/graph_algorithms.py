@@ -150,12 +150,12 @@ def _search_components(root: str, lists: Mapping[str, str], layers: dict[str, in
             if name in places:  # an edge back to the path: all between are one component
                 while starts[-1] > places[name]:
                     starts.pop()
-            elif lists[name]:
+            elif listed := lists[name]:
                 path.append((names, unvisited, first))
-                names, first = lists[name].split(","), len(ungrouped)
+                names, first = listed.split(","), len(ungrouped)
                 unvisited = iter(names)
+                starts.append(len(places))
                 places[name] = len(places)
-                starts.append(places[name])
                 ungrouped.append(name)
                 break
             else:
