@@ -30,7 +30,7 @@ from scoop_explorer.deferred import Deferred
 from scoop_explorer.drawing import draw
 from scoop_explorer.events import STREAMS_MAX, Events
 from scoop_explorer.guard import EVENTS_PATH, Guard
-from scoop_explorer.links import package_url, path_url
+from scoop_explorer.links import package_link, package_links, package_url, path_url
 from scoop_explorer.live_index import LiveIndex
 from scoop_explorer.metrics import MEDIA_TYPE, Metrics
 from scoop_explorer.pages import PAGES, BadParameterError, Explorer, Page, package_name
@@ -111,7 +111,13 @@ class Application:
             lstrip_blocks=True,
         )
         environment.globals.update(
-            version=__version__, static_version=digest, package_url=package_url, path_url=path_url, draw=draw
+            version=__version__,
+            static_version=digest,
+            draw=draw,
+            package_link=package_link,
+            package_links=package_links,
+            package_url=package_url,
+            path_url=path_url,
         )
         environment.filters["count"] = lambda number: f"{number:,}"
         environment.filters["plural"] = lambda number, one, many="": (
