@@ -7,7 +7,6 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from scoop_explorer import guard as guard_module
 from scoop_explorer.guard import REQUESTS_MAX, Guard
 from scoop_explorer.metrics import Metrics
 
@@ -61,12 +60,11 @@ def test_static_files_are_kept_by_browsers_and_pages_are_not(explored: Explored)
     assert explored.client.get("/").headers["cache-control"] == "no-cache"
 
 
-def test_a_request_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_takes_too_long_is_ended() -> None:
     async def stuck(_scope: Scope, _receive: Receive, _send: Send) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(guard_module, "REQUEST_SECONDS_MAX", 0.01)
-    response = TestClient(Guard(stuck, ["testserver"], Metrics())).get("/")
+    response = TestClient(Guard(stuck, ["testserver"], Metrics(), request_seconds_max=0.01)).get("/")
     assert (response.status_code, response.headers["retry-after"]) == (503, "5")
 
 

@@ -58,7 +58,9 @@ class Explored:
 @contextmanager
 def exploring(source: Source | Path) -> Iterator[Explored]:
     """Explore a source, or the directory or the dump at a path, once it is loaded and counted."""
-    application = Application(open_source(str(source)) if isinstance(source, Path) else source, ["testserver"])
+    source = open_source(str(source)) if isinstance(source, Path) else source
+    # A machine that is busy for seconds must not end a response.
+    application = Application(source, ["testserver"], request_seconds_max=WAIT_SECONDS)
     with TestClient(application.asgi) as client:
         wait_until(lambda: application.index.is_loaded and application.surveyor.survey)
         yield Explored(application, client)

@@ -29,7 +29,7 @@ from scoop_explorer import __version__, openapi
 from scoop_explorer.deferred import Deferred
 from scoop_explorer.drawing import draw
 from scoop_explorer.events import STREAMS_MAX, Events
-from scoop_explorer.guard import EVENTS_PATH, Guard
+from scoop_explorer.guard import EVENTS_PATH, REQUEST_SECONDS_MAX, Guard
 from scoop_explorer.links import package_link, package_links, package_url, path_url
 from scoop_explorer.live_index import LiveIndex
 from scoop_explorer.metrics import MEDIA_TYPE, Metrics
@@ -72,7 +72,13 @@ class Application:
     ``survey_command`` is that of :class:`~scoop_explorer.surveyor.Surveyor`.
     """
 
-    def __init__(self, source: Source, hosts: Collection[str], survey_command: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        source: Source,
+        hosts: Collection[str],
+        survey_command: Sequence[str] = (),
+        request_seconds_max: float = REQUEST_SECONDS_MAX,
+    ) -> None:
         self.index = LiveIndex(source, self._index_has_changed)
         self.surveyor = Surveyor(self.index, survey_command)
         self.deferred = Deferred(self.index)
@@ -81,7 +87,8 @@ class Application:
         self._openapi = openapi.document(__version__)
         self._metrics = Metrics(*self._gauges())
         self._templates = self._environment()
-        self.asgi = Guard(Starlette(routes=self._routes(), lifespan=self._lifespan), hosts, self._metrics)
+        app = Starlette(routes=self._routes(), lifespan=self._lifespan)
+        self.asgi = Guard(app, hosts, self._metrics, request_seconds_max)
 
     def _index_has_changed(self) -> None:
         self.surveyor.index_has_changed()

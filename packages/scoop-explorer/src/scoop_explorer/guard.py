@@ -38,16 +38,23 @@ _HEADERS: Final = {
 
 
 class Guard:
-    """Serves ``app`` to requests whose Host header names one of ``hosts``.
+    """Serves ``app`` to requests whose Host header names one of ``hosts``, each for ``request_seconds_max`` at most.
 
     The Host header is checked because a page of another site could otherwise make its own name resolve to this machine,
     and read the index through the browser of a person with access.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Collection[str],
+        metrics: Metrics,
+        request_seconds_max: float = REQUEST_SECONDS_MAX,
+    ) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
         self._metrics = metrics
+        self._request_seconds_max = request_seconds_max
         self.requests = 0
         """Requests in progress, without event streams."""
 
@@ -74,7 +81,7 @@ class Guard:
         is_stream = scope["path"] == EVENTS_PATH
         self.requests += not is_stream
         try:
-            async with asyncio.timeout(None if is_stream else REQUEST_SECONDS_MAX):
+            async with asyncio.timeout(None if is_stream else self._request_seconds_max):
                 await app(scope, receive, send_with_headers)
         except TimeoutError:
             if not has_begun:
