@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 
+from tests.support.wakeup import SimulatedWakeup
+
 _SEND_BUFFER_BYTES: Final = 64
 """The bytes that the system accepts before the client reads: few, so that sends are partial."""
 
@@ -156,25 +158,6 @@ class SimulatedListener:
     def close(self) -> None:
         """Stop listening."""
         self.is_closed = True
-
-
-class SimulatedWakeup:
-    """The descriptor of an index that answers later."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-
-    def set(self) -> None:
-        """Make it readable."""
-        self.is_set = True
-
-    def clear(self) -> None:
-        """Make it unreadable."""
-        self.is_set = False
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        return 4
 
 
 class SimulatedNetwork(BaseSelector):

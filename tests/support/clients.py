@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypedDict, Unpack
 
 from scoop_core import Command, Request, Response
 
@@ -19,20 +19,21 @@ class Outcome(NamedTuple):
     error: Exception | None
 
 
+class Options(TypedDict, total=False):
+    """The options of both clients."""
+
+    tls: ssl.SSLContext
+    connect_timeout: float
+    response_timeout: float
+    reconnect_timeout: float
+    max_unanswered: int
+    resend_changes: bool
+
+
 class Stream(Protocol):
     """Streams requests with a new client of one kind."""
 
-    def __call__(
-        self,
-        requests: Iterable[Request],
-        *addresses: str,
-        tls: ssl.SSLContext | None = None,
-        connect_timeout: float = 5.0,
-        response_timeout: float = 30.0,
-        reconnect_timeout: float = 10.0,
-        max_unanswered: int = 1_000,
-        resend_changes: bool = False,
-    ) -> Outcome: ...
+    def __call__(self, requests: Iterable[Request], *addresses: str, **options: Unpack[Options]) -> Outcome: ...
 
 
 def _stream_blocking(new_client: Callable[[], Client], requests: Iterable[Request]) -> Outcome:
@@ -57,56 +58,14 @@ async def _stream_asyncio(new_client: Callable[[], AsyncClient], requests: Itera
     return Outcome(answered, None)
 
 
-def blocking(
-    requests: Iterable[Request],
-    *addresses: str,
-    tls: ssl.SSLContext | None = None,
-    connect_timeout: float = 5.0,
-    response_timeout: float = 30.0,
-    reconnect_timeout: float = 10.0,
-    max_unanswered: int = 1_000,
-    resend_changes: bool = False,
-) -> Outcome:
+def blocking(requests: Iterable[Request], *addresses: str, **options: Unpack[Options]) -> Outcome:
     """Stream ``requests`` with the blocking client."""
-    return _stream_blocking(
-        lambda: Client(
-            *addresses,
-            tls=tls,
-            connect_timeout=connect_timeout,
-            response_timeout=response_timeout,
-            reconnect_timeout=reconnect_timeout,
-            max_unanswered=max_unanswered,
-            resend_changes=resend_changes,
-        ),
-        requests,
-    )
+    return _stream_blocking(lambda: Client(*addresses, **options), requests)
 
 
-def asynchronous(
-    requests: Iterable[Request],
-    *addresses: str,
-    tls: ssl.SSLContext | None = None,
-    connect_timeout: float = 5.0,
-    response_timeout: float = 30.0,
-    reconnect_timeout: float = 10.0,
-    max_unanswered: int = 1_000,
-    resend_changes: bool = False,
-) -> Outcome:
+def asynchronous(requests: Iterable[Request], *addresses: str, **options: Unpack[Options]) -> Outcome:
     """Stream ``requests`` with the asyncio client."""
-    return asyncio.run(
-        _stream_asyncio(
-            lambda: AsyncClient(
-                *addresses,
-                tls=tls,
-                connect_timeout=connect_timeout,
-                response_timeout=response_timeout,
-                reconnect_timeout=reconnect_timeout,
-                max_unanswered=max_unanswered,
-                resend_changes=resend_changes,
-            ),
-            requests,
-        )
-    )
+    return asyncio.run(_stream_asyncio(lambda: AsyncClient(*addresses, **options), requests))
 
 
 STREAMS: Final[tuple[Stream, ...]] = (blocking, asynchronous)

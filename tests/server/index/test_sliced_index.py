@@ -15,6 +15,7 @@ from scoop_server.loop.shutdown import Lifecycle
 from tests.support.checked_graph import CheckedGraph
 from tests.support.event_loop import Loop, Store
 from tests.support.naive_index import contents_of
+from tests.support.wakeup import SimulatedWakeup
 
 CHAIN = 40
 """Each package of the chain depends on the one before it."""
@@ -31,29 +32,13 @@ def chain() -> CheckedGraph:
     return graph
 
 
-class Flag:
-    """A wakeup without a descriptor."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-
-    def set(self) -> None:
-        self.is_set = True
-
-    def clear(self) -> None:
-        self.is_set = False
-
-    def fileno(self) -> int:
-        return 0
-
-
 class Index:
     """An index of a chain, and what surrounds it. Clients are names."""
 
     def __init__(self, slice_visits: int = 20) -> None:
         self.graph = chain()
         self.store = Store()
-        self.wakeup = Flag()
+        self.wakeup = SimulatedWakeup()
         self.index: SlicedIndex[str] = SlicedIndex(self.graph, self.store, self.wakeup, slice_visits=slice_visits)
 
     def execute(self, **requests: str) -> Responses:
@@ -325,5 +310,5 @@ class SocketWakeupLoop(Loop):
 def test_an_index_makes_the_order_before_the_first_client_waits_for_it() -> None:
     graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["a"]})
     graph.reject_cycles = True
-    SlicedIndex(graph, Store(), Flag())
+    SlicedIndex(graph, Store(), SimulatedWakeup())
     assert graph._order is not None
