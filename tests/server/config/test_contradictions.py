@@ -1,110 +1,63 @@
 """Settings that contradict each other."""
 
+import re
+
 import pytest
 
 from scoop_server.config.contradictions import unused_certificate
 
 from tests.support.settings import problems, read_settings, resolve_settings
 
-NO_CERTIFICATE = "is set, but there is no certificate; set one with --tls-cert"
 CERTIFICATE = ["--tls-cert", "c"]
-ETCD = {"SCOOP_ETCD": "http://h:1"}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "environment", "line"),
-    [
-        (
-            ["--listen", "unix:s", "--port", "1"],
-            {},
-            "flag --port has no effect with listen (flag --listen); remove one of them",
-        ),
-        (
-            ["--host", "h"],
-            {"SCOOP_LISTEN": "unix:s"},
-            "flag --host has no effect with listen (variable SCOOP_LISTEN); remove one of them",
-        ),
-        (
-            ["--memory", "--data-dir", "d"],
-            {},
-            "flag --data-dir has no effect with memory (flag --memory); remove one of them",
-        ),
-        (
-            ["--fsync", "never"],
-            {"SCOOP_MEMORY": "1"},
-            "flag --fsync has no effect with memory (variable SCOOP_MEMORY); remove one of them",
-        ),
-        (
-            ["--max-output", "1441791"],
-            {},
-            (
-                "max_output (flag --max-output): expected at least 1441792, got 1441791; it must hold "
-                "output_high_water (default) and the responses to one read, 6 times max_read (default)"
-            ),
-        ),
-        (
-            ["--data-dir", "d"],
-            ETCD,
-            "flag --data-dir has no effect with etcd (variable SCOOP_ETCD); remove one of them",
-        ),
-        (
-            ["--etcd", "http://h:1"],
-            {"SCOOP_MEMORY": "yes"},
-            "memory (variable SCOOP_MEMORY) contradicts etcd (flag --etcd); remove one of them",
-        ),
-        (
-            ["--reads", "local"],
-            {},
-            "flag --reads has no effect without etcd; set its URLs with --etcd",
-        ),
-        (
-            ["--etcd-ca", "c"],
-            ETCD,
-            "etcd_ca (flag --etcd-ca) needs TLS; use https: in etcd (variable SCOOP_ETCD)",
-        ),
-        (
-            ["--etcd", "https://h:1", "--etcd-cert", "c"],
-            {},
-            "etcd_cert (flag --etcd-cert) needs etcd_key; set it with --etcd-key",
-        ),
-        (
-            ["--etcd-password-file", "f"],
-            ETCD,
-            "etcd_password_file (flag --etcd-password-file) needs etcd_user; set it with --etcd-user",
-        ),
-        (
-            ["--max-line", "1m"],
-            ETCD,
-            "max_line (flag --max-line): expected at most 512k with etcd (variable SCOOP_ETCD), got 1m",
-        ),
-        (["--tls-key", "k"], {}, f"tls_key (flag --tls-key) {NO_CERTIFICATE}"),
-        ([], {"SCOOP_TLS_CLIENT_CA": "a"}, f"tls_client_ca (variable SCOOP_TLS_CLIENT_CA) {NO_CERTIFICATE}"),
-        (
-            ["--listen", "unix:s", "--listen", "tls:h:1"],
-            {},
-            "listen (flag --listen): tls:h:1 needs a certificate; set one with --tls-cert, or use tcp:",
-        ),
-        (
-            [*CERTIFICATE, "--listen", "tcp:h:1", "--listen", "tls:h:1"],
-            {},
-            "tls:h:1 is set by flag --listen and by flag --listen; remove or change one of them",
-        ),
-        (
-            ["--admin", "unix:s"],
-            {"SCOOP_LISTEN": "unix:s"},
-            "unix:s is set by variable SCOOP_LISTEN and by flag --admin; remove or change one of them",
-        ),
-        (
-            ["--port", "1"],
-            {"SCOOP_ADMIN": "127.0.0.1:1"},
-            "tcp:127.0.0.1:1 is set by flag --port and by variable SCOOP_ADMIN; remove or change one of them",
-        ),
-    ],
-)
-def test_a_contradiction_is_rejected_with_the_sources_of_both_settings(
-    arguments: list[str], environment: dict[str, str], line: str
-) -> None:
-    assert problems(arguments, environment) == [line]
+CONTRADICTIONS = """\
+--listen unix:s --port 1
+    flag --port has no effect with listen (flag --listen); remove one of them
+SCOOP_LISTEN=unix:s --host h
+    flag --host has no effect with listen (variable SCOOP_LISTEN); remove one of them
+--memory --data-dir d
+    flag --data-dir has no effect with memory (flag --memory); remove one of them
+SCOOP_MEMORY=1 --fsync never
+    flag --fsync has no effect with memory (variable SCOOP_MEMORY); remove one of them
+--max-output 1441791
+    max_output (flag --max-output): expected at least 1441792, got 1441791; it must hold output_high_water
+    (default) and the responses to one read, 6 times max_read (default)
+SCOOP_ETCD=http://h:1 --data-dir d
+    flag --data-dir has no effect with etcd (variable SCOOP_ETCD); remove one of them
+SCOOP_MEMORY=yes --etcd http://h:1
+    memory (variable SCOOP_MEMORY) contradicts etcd (flag --etcd); remove one of them
+--reads local
+    flag --reads has no effect without etcd; set its URLs with --etcd
+SCOOP_ETCD=http://h:1 --etcd-ca c
+    etcd_ca (flag --etcd-ca) needs TLS; use https: in etcd (variable SCOOP_ETCD)
+--etcd https://h:1 --etcd-cert c
+    etcd_cert (flag --etcd-cert) needs etcd_key; set it with --etcd-key
+SCOOP_ETCD=http://h:1 --etcd-password-file f
+    etcd_password_file (flag --etcd-password-file) needs etcd_user; set it with --etcd-user
+SCOOP_ETCD=http://h:1 --max-line 1m
+    max_line (flag --max-line): expected at most 512k with etcd (variable SCOOP_ETCD), got 1m
+--tls-key k
+    tls_key (flag --tls-key) is set, but there is no certificate; set one with --tls-cert
+SCOOP_TLS_CLIENT_CA=a
+    tls_client_ca (variable SCOOP_TLS_CLIENT_CA) is set, but there is no certificate; set one with --tls-cert
+--listen unix:s --listen tls:h:1
+    listen (flag --listen): tls:h:1 needs a certificate; set one with --tls-cert, or use tcp:
+--tls-cert c --listen tcp:h:1 --listen tls:h:1
+    tls:h:1 is set by flag --listen and by flag --listen; remove or change one of them
+SCOOP_LISTEN=unix:s --admin unix:s
+    unix:s is set by variable SCOOP_LISTEN and by flag --admin; remove or change one of them
+SCOOP_ADMIN=127.0.0.1:1 --port 1
+    tcp:127.0.0.1:1 is set by flag --port and by variable SCOOP_ADMIN; remove or change one of them
+"""
+"""Each as variables and flags, and the line that reports it."""
+
+
+@pytest.mark.parametrize(("command", "line"), re.findall(r"^(\S.*)\n((?: .*\n)+)", CONTRADICTIONS, re.MULTILINE))
+def test_a_contradiction_is_rejected_with_the_sources_of_both_settings(command: str, line: str) -> None:
+    words = command.split()
+    variables = dict(word.split("=", 1) for word in words if word.startswith("SCOOP_"))
+    assert problems(words[len(variables) :], variables) == [" ".join(line.split())]
 
 
 def test_all_contradictions_are_reported_together() -> None:
