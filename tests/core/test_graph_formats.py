@@ -140,6 +140,11 @@ class TestErrors:
             decode_graphml(f"<graphml>{body}</graphml>")
         assert caught.value.reason == reason
 
+    def test_graphml_with_a_namespace_prefix_is_read(self) -> None:
+        nodes = '<g:node id="a"/><g:node id="b"/><g:edge source="a" target="b"/>'
+        document = f'<g:graphml xmlns:g="http://x"><g:graph edgedefault="directed">{nodes}</g:graph></g:graphml>'
+        assert decode_graphml(document) == graph_of("a:b b:")
+
     def test_graphml_with_a_document_type_is_refused_because_entities_expand(self) -> None:
         with pytest.raises(FormatError, match="expected no document type"):
             decode_graphml('<!DOCTYPE x [<!ENTITY a "b">]><graphml><node id="&a;"/></graphml>')

@@ -68,3 +68,10 @@ def test_a_graph_with_an_index_counts_too() -> None:
     graph.apply_lines_within(1, "INDEX|b|a\nQUERY|c|\n", tally=tally)
     graph.apply_batches(["INDEX|c|\n", "QUERY|d|\n"], tally=tally)
     assert counted(tally) == {("INDEX", "OK"): 3, ("QUERY", "FAIL"): 3}
+
+
+def test_a_request_whose_search_is_pending_is_not_counted() -> None:
+    graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)
+    part = graph.apply_lines_within(1, "INDEX|x|\nINDEX|y|\nINDEX|z|\nINDEX|c|a\n", tally=(tally := Tally()))
+    assert part.rest == "INDEX|c|a\n"
+    assert counted(tally) == Counter({("INDEX", "OK"): 3})
