@@ -40,7 +40,7 @@ def package_link(name: str) -> Markup:
     >>> str(package_link("a/b"))
     '<a href="/packages/a%2Fb">a/b</a>'
     """
-    return Markup('<a href="{}">{}</a>').format(package_url(name), name)
+    return Markup('<a href="%s">%s</a>') % (package_url(name), name)
 
 
 def package_links(names: Iterable[str]) -> Markup:
