@@ -465,6 +465,16 @@ def test_a_moved_directory_refuses_changes_until_it_is_back(bench: Bench) -> Non
         assert opened.graph == graph_of("a", "b", "d")
 
 
+@pytest.mark.parametrize("change", [shutil.rmtree, lambda path: path.rename(f"{path}-moved")])
+def test_a_directory_that_is_gone_is_noticed_without_a_change(bench: Bench, change: Callable[[Path], None]) -> None:
+    with bench.open() as opened:
+        opened.commit("INDEX|a|")
+        change(bench.path)
+        bench.now += VERIFY_SECONDS
+        opened.tick()
+        assert re.search("was (removed|moved) while the server ran", opened.reason())
+
+
 # The disk breaks
 
 

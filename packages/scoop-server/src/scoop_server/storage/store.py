@@ -108,8 +108,6 @@ class JournalStore:
         """The size of the journals relative to the one at which a compaction starts. May be read in another thread."""
         return self._backlog.ratio(self.journal_bytes)
 
-    # Committing
-
     def commit(self, changes: Changes) -> None:
         """Return when ``changes`` are as durable as the sync policy requires.
 
@@ -187,6 +185,8 @@ class JournalStore:
                 self._compact()
             if self.read_only_reason:
                 self._try_to_accept_changes()
+            elif self._clock() >= self._verify_at:  # nobody has changed anything for a while
+                self._verify()
         except ReadOnlyError as error:
             self._refuse_changes(error)
         self.commit_delay = self._backlog.delay(self.journal_bytes)
