@@ -27,104 +27,98 @@ class ProtocolCase:
         return f"{self.rule}: {self.name}"
 
 
+def _case(name: str, setup: str, sent: str, answers: str, *, reject_cycles: bool = False) -> ProtocolCase:
+    """Return a case whose lines are written as words."""
+    return ProtocolCase(name, _lines(setup), _lines(sent), _lines(answers), reject_cycles=reject_cycles)
+
+
+def _lines(words: str) -> bytes:
+    return "".join(f"{word}\n" for word in words.split()).encode()
+
+
 _LONGEST: Final = b"n" * 255
 _NAME_BYTES: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+.@/:~"
 _OTHER_BYTES: Final = bytes(byte for byte in range(256) if byte not in _NAME_BYTES and byte not in b"\n|,")
 
 _CASES: Final[Mapping[str, Sequence[ProtocolCase]]] = {
     "INDEX with every dependency indexed": (
-        ProtocolCase("a package without dependencies", b"", b"INDEX|a|\nQUERY|a|\n", b"OK\nOK\n"),
-        ProtocolCase(
+        _case("a package without dependencies", "", "INDEX|a| QUERY|a|", "OK OK"),
+        _case(
             "a package with dependencies",
-            b"INDEX|gmp|\nINDEX|isl|gmp\nINDEX|pkg-config|\n",
-            b"INDEX|cloog|gmp,isl,pkg-config\nQUERY|cloog|\n",
-            b"OK\nOK\n",
+            "INDEX|gmp| INDEX|isl|gmp INDEX|pkg-config|",
+            "INDEX|cloog|gmp,isl,pkg-config QUERY|cloog|",
+            "OK OK",
         ),
-        ProtocolCase(
-            "the same line again",
-            b"INDEX|b|\nINDEX|a|b\n",
-            b"INDEX|a|b\nINDEX|a|b\nREMOVE|a|\nREMOVE|b|\n",
-            b"OK\nOK\nOK\nOK\n",
-        ),
-        ProtocolCase(
+        _case("the same line again", "INDEX|b| INDEX|a|b", "INDEX|a|b INDEX|a|b REMOVE|a| REMOVE|b|", "OK OK OK OK"),
+        _case(
             "the same dependencies in another order",
-            b"INDEX|b|\nINDEX|c|\nINDEX|a|b,c\n",
-            b"INDEX|a|c,b\nREMOVE|b|\nREMOVE|c|\nREMOVE|a|\nREMOVE|b|\nREMOVE|c|\n",
-            b"OK\nFAIL\nFAIL\nOK\nOK\nOK\n",
+            "INDEX|b| INDEX|c| INDEX|a|b,c",
+            "INDEX|a|c,b REMOVE|b| REMOVE|c| REMOVE|a| REMOVE|b| REMOVE|c|",
+            "OK FAIL FAIL OK OK OK",
         ),
-        ProtocolCase(
+        _case(
             "a new list releases the old dependencies and holds the new ones",
-            b"INDEX|old|\nINDEX|new|\nINDEX|a|old\n",
-            b"REMOVE|old|\nINDEX|a|new\nREMOVE|new|\nREMOVE|old|\n",
-            b"FAIL\nOK\nFAIL\nOK\n",
+            "INDEX|old| INDEX|new| INDEX|a|old",
+            "REMOVE|old| INDEX|a|new REMOVE|new| REMOVE|old|",
+            "FAIL OK FAIL OK",
         ),
-        ProtocolCase(
+        _case(
             "an empty list releases all dependencies",
-            b"INDEX|b|\nINDEX|c|\nINDEX|a|b,c\n",
-            b"INDEX|a|\nREMOVE|b|\nREMOVE|c|\nQUERY|a|\n",
-            b"OK\nOK\nOK\nOK\n",
+            "INDEX|b| INDEX|c| INDEX|a|b,c",
+            "INDEX|a| REMOVE|b| REMOVE|c| QUERY|a|",
+            "OK OK OK OK",
         ),
-        ProtocolCase(
-            "a dependency indexed earlier in the same bytes",
-            b"",
-            b"INDEX|a|b\nINDEX|b|\nINDEX|a|b\n",
-            b"FAIL\nOK\nOK\n",
-        ),
+        _case("a dependency indexed earlier in the same bytes", "", "INDEX|a|b INDEX|b| INDEX|a|b", "FAIL OK OK"),
     ),
     "INDEX with a dependency missing": (
-        ProtocolCase("a new package does not enter", b"", b"INDEX|a|b\nQUERY|a|\nQUERY|b|\n", b"FAIL\nFAIL\nFAIL\n"),
-        ProtocolCase(
+        _case("a new package does not enter", "", "INDEX|a|b QUERY|a| QUERY|b|", "FAIL FAIL FAIL"),
+        _case(
             "one missing among many",
-            b"INDEX|b|\nINDEX|d|\n",
-            b"INDEX|a|b,c,d\nQUERY|a|\nREMOVE|b|\nREMOVE|d|\n",
-            b"FAIL\nFAIL\nOK\nOK\n",
+            "INDEX|b| INDEX|d|",
+            "INDEX|a|b,c,d QUERY|a| REMOVE|b| REMOVE|d|",
+            "FAIL FAIL OK OK",
         ),
-        ProtocolCase(
+        _case(
             "an existing entry keeps the dependencies that it had",
-            b"INDEX|b|\nINDEX|c|\nINDEX|a|b\n",
-            b"INDEX|a|c,missing\nQUERY|a|\nREMOVE|c|\nREMOVE|b|\nREMOVE|a|\nREMOVE|b|\n",
-            b"FAIL\nOK\nOK\nFAIL\nOK\nOK\n",
+            "INDEX|b| INDEX|c| INDEX|a|b",
+            "INDEX|a|c,missing QUERY|a| REMOVE|c| REMOVE|b| REMOVE|a| REMOVE|b|",
+            "FAIL OK OK FAIL OK OK",
         ),
-        ProtocolCase("a dependency that was removed", b"INDEX|b|\nREMOVE|b|\n", b"INDEX|a|b\n", b"FAIL\n"),
-        ProtocolCase(
-            "the case of letters tells names apart",
-            b"INDEX|B|\n",
-            b"INDEX|a|b\nQUERY|b|\nINDEX|a|B\n",
-            b"FAIL\nFAIL\nOK\n",
-        ),
+        _case("a dependency that was removed", "INDEX|b| REMOVE|b|", "INDEX|a|b", "FAIL"),
+        _case("the case of letters tells names apart", "INDEX|B|", "INDEX|a|b QUERY|b| INDEX|a|B", "FAIL FAIL OK"),
     ),
     "REMOVE of a package that another depends on": (
-        ProtocolCase("the package stays", b"INDEX|b|\nINDEX|a|b\n", b"REMOVE|b|\nQUERY|b|\n", b"FAIL\nOK\n"),
-        ProtocolCase(
+        _case("the package stays", "INDEX|b| INDEX|a|b", "REMOVE|b| QUERY|b|", "FAIL OK"),
+        _case(
             "until the last dependent has gone",
-            b"INDEX|c|\nINDEX|a|c\nINDEX|b|c\n",
-            b"REMOVE|c|\nREMOVE|a|\nREMOVE|c|\nREMOVE|b|\nREMOVE|c|\n",
-            b"FAIL\nOK\nFAIL\nOK\nOK\n",
+            "INDEX|c| INDEX|a|c INDEX|b|c",
+            "REMOVE|c| REMOVE|a| REMOVE|c| REMOVE|b| REMOVE|c|",
+            "FAIL OK FAIL OK OK",
         ),
     ),
     "REMOVE otherwise": (
-        ProtocolCase("a package on which nothing depends", b"INDEX|a|\n", b"REMOVE|a|\nQUERY|a|\n", b"OK\nFAIL\n"),
-        ProtocolCase("a package that was never indexed", b"", b"REMOVE|a|\nREMOVE|a|\nQUERY|a|\n", b"OK\nOK\nFAIL\n"),
-        ProtocolCase(
+        _case("a package on which nothing depends", "INDEX|a|", "REMOVE|a| QUERY|a|", "OK FAIL"),
+        _case("a package that was never indexed", "", "REMOVE|a| REMOVE|a| QUERY|a|", "OK OK FAIL"),
+        _case(
             "the dependencies of a removed package are released",
-            b"INDEX|b|\nINDEX|a|b\n",
-            b"REMOVE|a|\nREMOVE|b|\nQUERY|a|\nQUERY|b|\n",
-            b"OK\nOK\nFAIL\nFAIL\n",
+            "INDEX|b| INDEX|a|b",
+            "REMOVE|a| REMOVE|b| QUERY|a| QUERY|b|",
+            "OK OK FAIL FAIL",
         ),
-        ProtocolCase(
+        _case(
             "a package that comes back brings no old dependencies",
-            b"INDEX|b|\nINDEX|a|b\nREMOVE|a|\nINDEX|a|\n",
-            b"REMOVE|b|\nQUERY|a|\n",
-            b"OK\nOK\n",
+            "INDEX|b| INDEX|a|b REMOVE|a| INDEX|a|",
+            "REMOVE|b| QUERY|a|",
+            "OK OK",
         ),
     ),
     "QUERY": (
-        ProtocolCase("OK if indexed, else FAIL", b"INDEX|a|\n", b"QUERY|a|\nQUERY|b|\nQUERY|a|\n", b"OK\nFAIL\nOK\n"),
-        ProtocolCase(
+        _case("OK if indexed, else FAIL", "INDEX|a|", "QUERY|a| QUERY|b| QUERY|a|", "OK FAIL OK"),
+        _case(
             "answers stay in order while the index changes between them",
-            b"",
-            b"QUERY|a|\nINDEX|a|\nQUERY|a|\nREMOVE|a|\nQUERY|a|\n",
-            b"FAIL\nOK\nOK\nOK\nFAIL\n",
+            "",
+            "QUERY|a| INDEX|a| QUERY|a| REMOVE|a| QUERY|a|",
+            "FAIL OK OK OK FAIL",
         ),
     ),
     "not exactly two bars": (
@@ -134,11 +128,11 @@ _CASES: Final[Mapping[str, Sequence[ProtocolCase]]] = {
             b"QUERY\nQUERYa\nQUERY|a\nINDEX|a\nREMOVE|a\nQUERY|a||\nINDEX|a|b|\nREMOVE|a|b|b|b\n|QUERY|a|\n|\n|||\n",
             b"ERROR\n" * 11,
         ),
-        ProtocolCase(
+        _case(
             "the sides of a line that is cut short among good ones",
-            b"INDEX|a|\nINDEX|b|\n",
-            b"QUERY|a|\nQUERY|a\nQUERY|b|\n",
-            b"OK\nERROR\nOK\n",
+            "INDEX|a| INDEX|b|",
+            "QUERY|a| QUERY|a QUERY|b|",
+            "OK ERROR OK",
         ),
     ),
     "unknown or lower-case command": (
@@ -206,11 +200,11 @@ _CASES: Final[Mapping[str, Sequence[ProtocolCase]]] = {
             ),
             b"ERROR\nERROR\nERROR\nERROR\n" * len(_OTHER_BYTES),
         ),
-        ProtocolCase(
+        _case(
             "a comma in a package",
-            b"INDEX|a|\nINDEX|b|\n",
-            b"INDEX|a,b|\nREMOVE|a,b|\nQUERY|a,b|\nQUERY|,|\n",
-            b"ERROR\nERROR\nERROR\nERROR\n",
+            "INDEX|a| INDEX|b|",
+            "INDEX|a,b| REMOVE|a,b| QUERY|a,b| QUERY|,|",
+            "ERROR ERROR ERROR ERROR",
         ),
         ProtocolCase(
             "words of the wrong shape",
@@ -219,17 +213,17 @@ _CASES: Final[Mapping[str, Sequence[ProtocolCase]]] = {
             b"INDEX|emacs elisp|\nINDEX|emacs=elisp|\nINDEX|emacs\xe2\x98\x83elisp|\nINDEX|emacs+elisp|\n",
             b"ERROR\n" * 7 + b"OK\n",
         ),
-        ProtocolCase(
+        _case(
             "a bad name beside a missing one is an ERROR, whichever comes first",
-            b"",
-            b"INDEX|a|missing,b=\nINDEX|a|b=,missing\nINDEX|a=|missing\n",
-            b"ERROR\nERROR\nERROR\n",
+            "",
+            "INDEX|a|missing,b= INDEX|a|b=,missing INDEX|a=|missing",
+            "ERROR ERROR ERROR",
         ),
-        ProtocolCase(
+        _case(
             "a bad name changes nothing",
-            b"INDEX|b|\nINDEX|a|b\n",
-            b"INDEX|a|b=\nREMOVE|a|b=\nREMOVE|b|\nQUERY|a|\n",
-            b"ERROR\nERROR\nFAIL\nOK\n",
+            "INDEX|b| INDEX|a|b",
+            "INDEX|a|b= REMOVE|a|b= REMOVE|b| QUERY|a|",
+            "ERROR ERROR FAIL OK",
         ),
         ProtocolCase(
             "a package of 255 and of 256 characters",
@@ -253,28 +247,28 @@ _CASES: Final[Mapping[str, Sequence[ProtocolCase]]] = {
             b"INDEX|a|b,,c\nINDEX|a|b,\nINDEX|a|,b\nINDEX|a|,\nINDEX|a|,,\nINDEX|a|missing,\nQUERY|a|\n",
             b"ERROR\n" * 6 + b"FAIL\n",
         ),
-        ProtocolCase(
+        _case(
             "an existing entry keeps the dependencies that it had",
-            b"INDEX|b|\nINDEX|a|b\n",
-            b"INDEX|a|,\nINDEX|a|b,\nREMOVE|b|\n",
-            b"ERROR\nERROR\nFAIL\n",
+            "INDEX|b| INDEX|a|b",
+            "INDEX|a|, INDEX|a|b, REMOVE|b|",
+            "ERROR ERROR FAIL",
         ),
     ),
     "the same dependency twice": (
-        ProtocolCase(
+        _case(
             "counts once, and is released as one",
-            b"INDEX|b|\nINDEX|c|\nINDEX|a|b,c,b,b\n",
-            b"REMOVE|b|\nINDEX|a|c\nREMOVE|b|\nINDEX|a|c,c\nREMOVE|c|\nREMOVE|a|\nREMOVE|c|\n",
-            b"FAIL\nOK\nOK\nOK\nFAIL\nOK\nOK\n",
+            "INDEX|b| INDEX|c| INDEX|a|b,c,b,b",
+            "REMOVE|b| INDEX|a|c REMOVE|b| INDEX|a|c,c REMOVE|c| REMOVE|a| REMOVE|c|",
+            "FAIL OK OK OK FAIL OK OK",
         ),
-        ProtocolCase("a missing one is missing", b"", b"INDEX|a|b,b\nQUERY|a|\n", b"FAIL\nFAIL\n"),
+        _case("a missing one is missing", "", "INDEX|a|b,b QUERY|a|", "FAIL FAIL"),
     ),
     "REMOVE or QUERY with dependencies": (
-        ProtocolCase(
+        _case(
             "well-formed ones are ignored, indexed or not",
-            b"INDEX|a|\nINDEX|b|\n",
-            b"QUERY|a|b\nQUERY|a|missing,b,b\nQUERY|missing|a\nREMOVE|a|b,missing\nREMOVE|missing|b\nREMOVE|b|a\n",
-            b"OK\nOK\nFAIL\nOK\nOK\nOK\n",
+            "INDEX|a| INDEX|b|",
+            "QUERY|a|b QUERY|a|missing,b,b QUERY|missing|a REMOVE|a|b,missing REMOVE|missing|b REMOVE|b|a",
+            "OK OK FAIL OK OK OK",
         ),
         ProtocolCase(
             "malformed ones are an ERROR, and nothing is removed",
@@ -284,67 +278,61 @@ _CASES: Final[Mapping[str, Sequence[ProtocolCase]]] = {
         ),
     ),
     "INDEX of a package on itself": (
-        ProtocolCase("FAIL while it is not indexed", b"", b"INDEX|a|a\nQUERY|a|\n", b"FAIL\nFAIL\n"),
-        ProtocolCase(
+        _case("FAIL while it is not indexed", "", "INDEX|a|a QUERY|a|", "FAIL FAIL"),
+        _case(
             "OK once it is, and it does not block its own REMOVE",
-            b"INDEX|a|\n",
-            b"INDEX|a|a\nQUERY|a|\nREMOVE|a|\nQUERY|a|\nINDEX|a|a\n",
-            b"OK\nOK\nOK\nFAIL\nFAIL\n",
+            "INDEX|a|",
+            "INDEX|a|a QUERY|a| REMOVE|a| QUERY|a| INDEX|a|a",
+            "OK OK OK FAIL FAIL",
         ),
-        ProtocolCase(
+        _case(
             "other dependents still block its REMOVE",
-            b"INDEX|a|\nINDEX|b|a\nINDEX|a|a\n",
-            b"REMOVE|a|\nREMOVE|b|\nREMOVE|a|\n",
-            b"FAIL\nOK\nOK\n",
+            "INDEX|a| INDEX|b|a INDEX|a|a",
+            "REMOVE|a| REMOVE|b| REMOVE|a|",
+            "FAIL OK OK",
         ),
-        ProtocolCase(
+        _case(
             "given up again",
-            b"INDEX|a|\nINDEX|b|\nINDEX|a|b,a\n",
-            b"INDEX|a|b\nREMOVE|b|\nREMOVE|a|\nREMOVE|b|\n",
-            b"OK\nFAIL\nOK\nOK\n",
+            "INDEX|a| INDEX|b| INDEX|a|b,a",
+            "INDEX|a|b REMOVE|b| REMOVE|a| REMOVE|b|",
+            "OK FAIL OK OK",
         ),
     ),
     "a cycle closed by INDEX of an existing package": (
-        ProtocolCase(
+        _case(
             "OK, and its members block each other",
-            b"INDEX|a|\nINDEX|b|a\nINDEX|c|b\n",
-            b"INDEX|a|c\nREMOVE|a|\nREMOVE|b|\nREMOVE|c|\n",
-            b"OK\nFAIL\nFAIL\nFAIL\n",
+            "INDEX|a| INDEX|b|a INDEX|c|b",
+            "INDEX|a|c REMOVE|a| REMOVE|b| REMOVE|c|",
+            "OK FAIL FAIL FAIL",
         ),
-        ProtocolCase(
+        _case(
             "opened again by another INDEX",
-            b"INDEX|a|\nINDEX|b|a\nINDEX|a|b\n",
-            b"REMOVE|b|\nINDEX|a|\nREMOVE|b|\nREMOVE|a|\n",
-            b"FAIL\nOK\nOK\nOK\n",
+            "INDEX|a| INDEX|b|a INDEX|a|b",
+            "REMOVE|b| INDEX|a| REMOVE|b| REMOVE|a|",
+            "FAIL OK OK OK",
         ),
     ),
     "a cycle with reject_cycles": (
-        ProtocolCase(
-            "of one package",
-            b"INDEX|a|\n",
-            b"INDEX|b|b\nINDEX|a|a\nREMOVE|a|\n",
-            b"FAIL\nFAIL\nOK\n",
-            reject_cycles=True,
-        ),
-        ProtocolCase(
+        _case("of one package", "INDEX|a|", "INDEX|b|b INDEX|a|a REMOVE|a|", "FAIL FAIL OK", reject_cycles=True),
+        _case(
             "of two packages; the entry stays as it was",
-            b"INDEX|x|\nINDEX|a|x\nINDEX|b|a\n",
-            b"INDEX|a|b\nREMOVE|x|\nREMOVE|b|\nREMOVE|a|\nREMOVE|x|\n",
-            b"FAIL\nFAIL\nOK\nOK\nOK\n",
+            "INDEX|x| INDEX|a|x INDEX|b|a",
+            "INDEX|a|b REMOVE|x| REMOVE|b| REMOVE|a| REMOVE|x|",
+            "FAIL FAIL OK OK OK",
             reject_cycles=True,
         ),
-        ProtocolCase(
+        _case(
             "of many packages, found behind two ways to the same one",
-            b"INDEX|a|\nINDEX|b|a\nINDEX|c|b\nINDEX|d|b\nINDEX|e|c,d\nINDEX|x|\n",
-            b"INDEX|a|x,e\nINDEX|b|a,d\nINDEX|a|x\nINDEX|x|e\n",
-            b"FAIL\nFAIL\nOK\nFAIL\n",
+            "INDEX|a| INDEX|b|a INDEX|c|b INDEX|d|b INDEX|e|c,d INDEX|x|",
+            "INDEX|a|x,e INDEX|b|a,d INDEX|a|x INDEX|x|e",
+            "FAIL FAIL OK FAIL",
             reject_cycles=True,
         ),
-        ProtocolCase(
+        _case(
             "a new edge that closes none",
-            b"INDEX|a|\nINDEX|b|a\nINDEX|c|a\nINDEX|d|b\n",
-            b"INDEX|c|a,b\nINDEX|d|b,c\nINDEX|d|\nINDEX|a|d\n",
-            b"OK\nOK\nOK\nOK\n",
+            "INDEX|a| INDEX|b|a INDEX|c|a INDEX|d|b",
+            "INDEX|c|a,b INDEX|d|b,c INDEX|d| INDEX|a|d",
+            "OK OK OK OK",
             reject_cycles=True,
         ),
     ),
@@ -436,7 +424,7 @@ _CASES: Final[Mapping[str, Sequence[ProtocolCase]]] = {
             b"INDEX|a|\n" * 1_000 + b"REMOVE|a|\nREMOVE|",
             b"OK\n" * 1_001,
         ),
-        ProtocolCase("without having asked anything", b"", b"", b""),
+        _case("without having asked anything", "", "", ""),
     ),
     "after an ERROR": (
         ProtocolCase(
