@@ -344,12 +344,14 @@ def report(name: str, value: float, unit: str, limit: float | None = None) -> bo
     return is_reached
 
 
-def report_pages(port: int, urls_by_kind: Mapping[str, Sequence[str]]) -> list[bool]:
+def report_pages(port: int, explorer: int, urls_by_kind: Mapping[str, Sequence[str]]) -> list[bool]:
     """Request the pages of each kind, and print their durations; return whether each kind reaches its goal."""
     reached = []
     incomplete = total = 0
     for kind, urls in urls_by_kind.items():
+        before = cpu_seconds(explorer)
         pages = time_pages(port, urls)
+        report(f"processor time of {kind}", 1_000 * (cpu_seconds(explorer) - before) / len(pages), "ms")
         durations = [1_000 * page.seconds for page in pages]
         incomplete += sum(not page.is_complete for page in pages)
         total += len(pages)
@@ -379,7 +381,7 @@ def measure(directory: Path, options: argparse.Namespace) -> bool:
         with exploring(path) as (port, pid, ready_seconds):
             reached = [report("ready", ready_seconds, "s", READY_SECONDS_MAX)]
             report("processor time until then", cpu_seconds(pid), "s")
-            reached += report_pages(port, urls_by_kind(names, hubs, options.pages))
+            reached += report_pages(port, pid, urls_by_kind(names, hubs, options.pages))
             with Changes(server.address, options.changes) as changes, Lags(changes, port) as lags:
                 print(f"requesting pages: {options.seconds:g} s", flush=True)
                 before, made, started = buckets(port), changes.progress[0], time.perf_counter()

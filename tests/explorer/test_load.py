@@ -25,7 +25,7 @@ def test_every_figure_is_measured(graph: str) -> None:
     assert names == [
         "ready",
         "processor time until then",
-        *(f"{share} of {kind}" for kind in urls_by_kind(["a"], ["a"], 1) for share in ("p50", "p99")),
+        *(f"{share} of {kind}" for kind in urls_by_kind(["a"], ["a"], 1) for share in ("processor time", "p50", "p99")),
         "pages that appeared before their whole answer",
         "requesting pages",
         "changes",
