@@ -74,11 +74,11 @@ class ExplorerProcess:
             [sys.executable, "-m", "scoop_explorer.cli", "--listen", "127.0.0.1:0", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # a buffer would keep lines after the first one from communicate()
             env=os.environ,
         )
         assert self._process.stderr is not None
-        line = self._process.stderr.readline()
+        line = self._process.stderr.readline().decode()
         match = re.search(r"at http://127\.0\.0\.1:(\d+)\n", line)
         assert match is not None, line
         self.port = int(match[1])
@@ -110,7 +110,7 @@ class ExplorerProcess:
         """End it with SIGTERM; return its exit status and what it has logged."""
         self._process.terminate()
         _, log = self._process.communicate(timeout=WAIT_SECONDS)
-        return self._process.returncode, log
+        return self._process.returncode, log.decode()
 
     def __enter__(self) -> Self:
         return self
