@@ -48,7 +48,7 @@ def test_the_script_prints_the_version() -> None:
 
 
 def test_serve_may_be_named() -> None:
-    with ServerProcess(command=(*MODULE_COMMAND, "serve")) as server, server.connect() as client:
+    with ServerProcess("--memory", command=(*MODULE_COMMAND, "serve")) as server, server.connect() as client:
         assert client.ask("QUERY|a|") == ["FAIL"]
 
 
