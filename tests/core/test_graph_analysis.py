@@ -157,6 +157,10 @@ class TestTransitiveReduction:
                 less = edges_of(without(reduced, (edge,)))
                 assert edge[1] not in closure(less, edge[0])
 
+    def test_a_dependency_that_follows_from_others_is_dropped(self) -> None:
+        reduced = transitive_reduction(graph_of("a:bcde b:d c:d d: e:"))
+        assert reduced.to_mapping() == graph_of("a:bce b:d c:d d: e:").to_mapping()
+
     def test_it_is_a_graph_of_the_same_kind(self) -> None:
         graph = IndexedGraph.from_graph(graph_of("a:cb b:c c:", reject_cycles=True))
         reduced = transitive_reduction(graph)

@@ -275,6 +275,7 @@ def test_a_search_ends_if_the_graph_needs_a_new_order() -> None:
     graph.undo(changes)  # not the last change
     graph.apply_lines("INDEX|e|\nINDEX|b|e\n")
     assert part.search.step(1) is False
+    assert part.search.result is False
     assert graph.apply_lines_within(9, part.rest).responses == "OK\n"
 
 
