@@ -214,6 +214,17 @@ def test_questions_that_have_not_begun_are_cancelled_at_the_end() -> None:
     asyncio.run(run())
 
 
+def test_a_package_that_is_not_indexed_is_a_404_also_while_questions_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_directory(tmp_path / "data", DependencyGraph.from_mapping({"gmp": []}))
+    monkeypatch.setattr(deferred_module, "QUEUE_MAX", 0)
+    with exploring(tmp_path / "data") as explored:
+        assert "Still counting" in explored.client.get("/removal/gmp").text
+        for url in ("/removal/isl", "/rebuild/isl", "/dependents/isl", "/dependencies/isl", "/path?from=gmp&to=isl"):
+            assert explored.client.get(url).status_code == 404
+
+
 def test_pages_appear_while_an_expensive_question_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     create_directory(tmp_path / "data", DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []}))
     has_begun, may_end = threading.Event(), threading.Event()

@@ -55,6 +55,10 @@ class Explorer:
     is_outdated: bool = False
     """True if a part of the answer is older than the last change."""
 
+    def check_indexed(self, *packages: str) -> None:
+        """Raise :exc:`UnknownPackage` if one of the packages is not indexed, also while expensive questions wait."""
+        self.index.ask(lambda graph: [graph.dependent_count(package) for package in packages])
+
     async def ask(self, key: Hashable, question: Callable[[DependencyGraph, int], T]) -> T | None:
         """Return the answer to an expensive question, as :meth:`Deferred.ask` does."""
         found = await self.deferred.ask(key, question)
@@ -135,6 +139,7 @@ async def _package(explorer: Explorer, request: Request) -> Package:
 def _related(relation: str) -> Ask:
     async def ask(explorer: Explorer, request: Request) -> RelatedPackages | None:
         name = package_name(request)
+        explorer.check_indexed(name)
         scope = request.query_params.get("scope", "direct")
         if scope not in {"direct", "all"}:
             raise BadParameterError(f"expected direct or all as scope, got {scope[:20]!r}")
@@ -148,12 +153,14 @@ def _related(relation: str) -> Ask:
 
 async def _removal(explorer: Explorer, request: Request) -> Removal | None:
     name = package_name(request)
+    explorer.check_indexed(name)
     offset = number(request, "offset", 0, OFFSET_MAX)
     return await explorer.ask(("removal", name, offset), lambda graph, _: questions.removal(graph, name, offset))
 
 
 async def _rebuild(explorer: Explorer, request: Request) -> Rebuild | None:
     name = package_name(request)
+    explorer.check_indexed(name)
     step, offset = number(request, "step", 0, OFFSET_MAX), number(request, "offset", 0, OFFSET_MAX)
     return await explorer.ask(
         ("rebuild", name, step, offset), lambda graph, _: questions.rebuild(graph, name, step, offset)
@@ -165,6 +172,7 @@ async def _path(explorer: Explorer, request: Request) -> Path | None:
     if not all(texts):
         return Path(texts[0], texts[1], (), is_reversed=False)
     start, goal = map(_known_form, texts)
+    explorer.check_indexed(start, goal)
     offset = number(request, "offset", 0, OFFSET_MAX)
     return await explorer.ask(
         ("path", start, goal, offset), lambda graph, _: questions.path(graph, start, goal, offset)
