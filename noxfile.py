@@ -42,6 +42,9 @@ UNMEASURED_TESTS: Final = (
 )
 """Tests of documents, and of programs around the packages. Other tests cover the packages better and faster."""
 
+# Each build has an environment of its own, which pip would take seconds to make.
+BUILD: Final = ("python", "-m", "build", "--installer", "uv")
+
 PYPY_TESTS: Final = ("tests/core", "tests/library", "tests/end_to_end")
 
 CORE: Final = Path("packages/scoop-core")
@@ -166,7 +169,7 @@ def build(session: nox.Session) -> None:
     for package in (CORE, SERVER, CLIENT, EXPLORER):
         name = package.name.replace("-", "_")
         # Without further options this builds the sdist, and the wheel from the sdist.
-        session.run("python", "-m", "build", "--outdir", str(dist), str(package))
+        session.run(*BUILD, "--outdir", str(dist), str(package))
         [wheel] = dist.glob(f"{name}-*.whl")
         session.run("check-wheel-contents", "--package", str(package / "src" / name), str(wheel))
     session.run("twine", "check", "--strict", *map(str, sorted(dist.iterdir())))
@@ -231,7 +234,7 @@ settings.load_profile("short")
 @nox.session(tags=["check"])
 def core_sdist(session: nox.Session) -> None:
     """Run the tests that the sdist of scoop-core contains, where it is unpacked, with a short search."""
-    session.install("build", *_group("test"))
+    session.install("build[uv]", *_group("test"))
     _unpack_core_sdist(session)
     session.install(".")
     session.run("python", "-m", "pytest", *IN_PARALLEL, *SDIST_TESTS, *session.posargs)
@@ -241,7 +244,7 @@ def _unpack_core_sdist(session: nox.Session) -> None:
     """Build the sdist of scoop-core, unpack it, enter its directory and set a short search."""
     work = Path(session.create_tmp()).resolve()
     shutil.rmtree(work, ignore_errors=True)
-    session.run("python", "-m", "build", "--sdist", "--outdir", str(work), str(CORE), silent=True)
+    session.run(*BUILD, "--sdist", "--outdir", str(work), str(CORE), silent=True)
     [archive] = work.glob("*.tar.gz")
     with tarfile.open(archive) as packed:
         packed.extractall(work, filter="data")
@@ -284,10 +287,10 @@ print(min(runs))
 @nox.session(tags=["check"])
 def core_size(session: nox.Session) -> None:
     """Check the size of the wheel of scoop-core and the time of its import against their limits."""
-    session.install("build")
+    session.install("build[uv]")
     dist = Path(session.create_tmp()).resolve()
     shutil.rmtree(dist, ignore_errors=True)
-    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), str(CORE), silent=True)
+    session.run(*BUILD, "--wheel", "--outdir", str(dist), str(CORE), silent=True)
     [wheel] = dist.glob("*.whl")
     session.install("--force-reinstall", str(wheel))
     program = ("python", "-c", TIME_IMPORT, str(CORE_IMPORT_MS_MAX))
@@ -482,7 +485,7 @@ def core_mutation(session: nox.Session) -> None:
     Arguments after ``--`` go to ``mutmut run``: names of mutants, such as ``scoop_core.graph*``. All take hours on two
     processors; ``*__mutmut_*5``, those whose number ends in 5, are a tenth of them.
     """
-    session.install("build", *_group("test"), *_group("mutation"))
+    session.install("build[uv]", *_group("test"), *_group("mutation"))
     # A short search is enough: plain examples find most mutants, and there are more than a thousand.
     _unpack_core_sdist(session)
     Path("setup.cfg").write_text(MUTMUT_SETTINGS, "utf-8")

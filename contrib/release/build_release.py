@@ -68,7 +68,8 @@ def build(tree: Path, dist: Path, epoch: str, zone: str, umask: int) -> None:
     """Build the sdist of each package, and its wheel from the sdist. Zone and umask must make no difference."""
     environment = os.environ | {"SOURCE_DATE_EPOCH": epoch, "TZ": zone, "LC_ALL": "C.UTF-8"}
     for package in packages(tree):
-        run(sys.executable, "-m", "build", "--outdir", dist, package, environment=environment, umask=umask)
+        command = (sys.executable, "-m", "build", "--installer", "uv", "--outdir", dist, package)
+        run(*command, environment=environment, umask=umask)
 
 
 def require_equal(first: Path, second: Path) -> None:
