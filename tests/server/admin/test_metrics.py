@@ -47,38 +47,18 @@ def health() -> Health:
 def test_a_value_that_is_not_known_yet_is_left_out(health: Health, tmp_path: Path) -> None:
     loading = names(samples_of(scraped(health)))
     complete = names(samples_of(scraped(complete_health(tmp_path))))
-    assert complete - loading == {
-        "scoop_last_reload_success",
-        "scoop_certificate_expiry_timestamp_seconds",
-        "scoop_connections_max",
-        "scoop_slow_commit_seconds_total",
-        "scoop_commit_longest_seconds",
-        "scoop_packages",
-        "scoop_dependency_edges",
-        "scoop_recovery_seconds",
-        "scoop_journal_bytes",
-        "scoop_compaction_backlog_ratio",
-        "scoop_commit_delay_seconds",
-        "scoop_snapshot_bytes",
-        "scoop_snapshot_timestamp_seconds",
-        "scoop_compaction_threshold_bytes",
-        "scoop_applied_revision",
-        "scoop_committed_revision",
-        "scoop_replication_digest",
-        "scoop_replication_lag_entries",
-        "scoop_replication_lag_seconds",
-        "scoop_replication_pending",
-        "scoop_replication_timeouts_total",
-        "scoop_replication_late_duplicates_total",
-        "scoop_replication_log_bytes",
-        "scoop_compactor",
-        "scoop_etcd_failures_total",
-        *(
-            f"scoop_{name}_duration_seconds_{suffix}"
-            for name in ("append", "barrier")
-            for suffix in ("bucket", "count", "sum")
-        ),
-    }
+    single = """
+        last_reload_success certificate_expiry_timestamp_seconds connections_max slow_commit_seconds_total
+        commit_longest_seconds packages dependency_edges recovery_seconds journal_bytes compaction_backlog_ratio
+        commit_delay_seconds snapshot_bytes snapshot_timestamp_seconds compaction_threshold_bytes applied_revision
+        committed_revision replication_digest replication_lag_entries replication_lag_seconds replication_pending
+        replication_timeouts_total replication_late_duplicates_total replication_log_bytes compactor
+        etcd_failures_total
+    """
+    histograms = [
+        f"{name}_duration_seconds_{part}" for name in ("append", "barrier") for part in ("bucket", "count", "sum")
+    ]
+    assert complete - loading == {f"scoop_{name}" for name in (*single.split(), *histograms)}
     assert {"process_resident_memory_bytes", "python_info"} <= loading
 
 
