@@ -49,7 +49,7 @@ class Node:
     failure_counts: ClassVar[dict[str, int]] = {code.value: 3 * (code is ErrorCode.NO_SPACE) for code in ErrorCode}
     not_ready_reason = ""
     applied_revision, committed_revision = 40, 42
-    digest = 5
+    digest = (1 << 63) + 5
     lag_seconds = 0.5
     pending = 2
     is_compactor = True

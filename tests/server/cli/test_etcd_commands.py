@@ -80,7 +80,16 @@ def test_check_compares_the_digests_of_the_nodes(place: tuple[str, ...], etcd: E
     etcd.etcdctl("put", f"{place[-1]}nodes/ff", NodeRecord((), "1", revision, 0xAB).encode().decode())
     checked = run_to_end("check", *place)
     assert checked.returncode == 1
-    assert f"DAMAGED: node ff: the digest at revision {revision} is 000000ab, expected " in checked.stdout
+    assert f"DAMAGED: node ff: the digest at revision {revision} is 00000000000000ab, expected " in checked.stdout
+
+
+def test_check_compares_the_digest_of_the_snapshot_with_the_graph(place: tuple[str, ...], etcd: EtcdCluster) -> None:
+    assert restored(LINES, *place).returncode == 0
+    pointer = etcd.etcdctl("get", "--print-value-only", f"{place[-1]}snapshot/current")
+    wrong = re.sub('"digest": ?"[0-9a-f]+"', '"digest":"00000000000000ab"', pointer.strip())
+    etcd.etcdctl("put", f"{place[-1]}snapshot/current", wrong)
+    checked = run_to_end("check", *place)
+    assert (checked.returncode, "DAMAGED: the digest is 00000000000000ab" in checked.stdout) == (1, True)
 
 
 def test_check_finds_damage(place: tuple[str, ...], etcd: EtcdCluster) -> None:

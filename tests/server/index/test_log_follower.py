@@ -11,7 +11,7 @@ from scoop_server.etcd.api import Delete, Put, Txn
 from scoop_server.etcd.log import Keys, encode_entry
 from scoop_server.etcd.records import Config, Pointer, encode_chunks
 from scoop_server.index.replicated.log_follower import RETRY_SECONDS, LogFollower
-from scoop_server.index.replicated.replica import Replica
+from scoop_server.index.replicated.replica import Replica, digest_of
 from scoop_server.storage.follower import Batch, Loaded
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient
@@ -108,6 +108,7 @@ def test_an_entry_that_takes_effect_twice_is_delivered_once(world: World) -> Non
 
 def put_snapshot(world: World, graph: DependencyGraph, revision: int) -> None:
     replica = Replica(graph)
+    replica.digest = digest_of(graph)
     replica.note("a1", world.sequence, revision)
     [chunk] = replica.snapshot(1_000_000)
     data = chunk.partition(b"\n")[2]

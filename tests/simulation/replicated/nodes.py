@@ -9,6 +9,7 @@ from scoop_server.etcd.log import Keys
 from scoop_server.etcd.records import Config
 from scoop_server.index.replicated.compaction import Compaction, Outcome
 from scoop_server.index.replicated.index import ReplicatedIndex, ReplicationSettings
+from scoop_server.index.replicated.replica import digest_of
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient
 from tests.simulation.replicated.oracle import Batch, Oracle
@@ -286,4 +287,5 @@ class Node:
         assert index.status.pending == 0
         assert self._oracle.states[index.status.applied_revision] == self._oracle.states[self._oracle.head]
         assert index.status.committed_revision <= self._oracle.head
+        assert digest_of(index.graph) == index.status.digest
         self._oracle.check_digest(index.status.digest, index.status.applied_revision)

@@ -84,10 +84,14 @@ def _statistics_values(statistics: Statistics) -> Iterator[_Value]:
         yield _G, "scoop_recovery_seconds", "Duration of loading the index.", statistics.recovery_seconds
 
 
+_EXACT_FLOATS: Final = 1 << 53
+"""Prometheus stores numbers as floats; integers below this one are exact."""
+
+
 def _replication_values(replication: Replication) -> Iterator[_Value]:
     figures, lag = replication.figures, replication.committed_revision - replication.applied_revision
     yield _G, "scoop_applied_revision", "Revision of the last entry applied.", replication.applied_revision
-    yield _G, "scoop_replication_digest", "Digest of all changes.", replication.digest
+    yield _G, "scoop_replication_digest", "Digest of the graph, in part.", replication.digest % _EXACT_FLOATS
     yield _G, "scoop_committed_revision", "Revision of the last entry known.", replication.committed_revision
     yield _G, "scoop_replication_lag_entries", "Entries known and not applied, at most.", max(0, lag)
     yield _G, "scoop_replication_lag_seconds", "Time without progress while there are entries.", replication.lag_seconds

@@ -15,6 +15,7 @@ from scoop_server.config.settings import Settings
 from scoop_server.errors import FormatVersionError, ReplicationError
 from scoop_server.etcd.api import Compare, Delete, Put, Range, Target, Txn
 from scoop_server.etcd.records import Config, Pointer, decode_chunk, encode_chunks
+from scoop_server.index.replicated.replica import digest_of
 from scoop_server.text import counted
 
 _HEADINGS: Final = ("NODE", "ADDRESSES", "VERSION", "REVISION", "LAG", "DIGEST", "ROLE")
@@ -37,10 +38,13 @@ def check_etcd(settings: Settings, out: TextIO) -> int:
         f"{index.snapshot_revision} and {entries} after it",
         file=out,
     )
+    if index.replica.digest != (expected := digest_of(index.replica.graph)):
+        print(f"DAMAGED: the digest is {index.replica.digest:016x}, expected {expected:016x}", file=out)
+        return EXIT_DAMAGED
     for node, record in records.items():
         expected = index.digests.get(record.revision, record.digest)
         if record.digest != expected:
-            found = f"the digest at revision {record.revision} is {record.digest:08x}, expected {expected:08x}"
+            found = f"the digest at revision {record.revision} is {record.digest:016x}, expected {expected:016x}"
             print(f"DAMAGED: node {node}: {found}; restart it, and check again", file=out)
             return EXIT_DAMAGED
     return EXIT_INTACT
@@ -78,7 +82,7 @@ def restore_etcd(settings: Settings, lines: BinaryIO) -> int:
             size, checksum = size + len(data), crc32(data, checksum)
             session.txn(Txn((is_missing,), (Put(keys.chunk(revision, chunks), value),)))
             chunks += 1
-        pointer = Pointer(revision, chunks, size, checksum, 0, revision, {})
+        pointer = Pointer(revision, chunks, size, checksum, digest_of(graph), revision, {})
         puts = Put(keys.config, config.encode()), Put(keys.pointer, pointer.encode())
         written = session.txn(Txn((is_missing,), puts, (Range(keys.pointer),)))
         # The first attempt may have taken effect, and its result been lost.
@@ -108,7 +112,7 @@ def print_nodes(settings: Settings, out: TextIO) -> int:
             record.version,
             str(record.revision),
             str(max(0, last - record.revision)),
-            f"{record.digest:08x}",
+            f"{record.digest:016x}",
             "compactor" if node == compacting else "",
         )
         for node, record in records.items()

@@ -159,7 +159,7 @@ class Pointer:
     checksum: int
     """CRC-32 of the data of all chunks."""
     digest: int
-    """The checksum of all changes up to that revision."""
+    """The digest of the graph."""
     truncated: int
     """Entries up to this revision may have been deleted."""
     sequences: Mapping[str, int]
@@ -174,7 +174,7 @@ class Pointer:
                 "chunks": self.chunks,
                 "bytes": self.size,
                 "crc32": f"{self.checksum:08x}",
-                "digest": f"{self.digest:08x}",
+                "digest": f"{self.digest:016x}",
                 "truncated": self.truncated,
                 "sequences": self.sequences,
             }
@@ -245,7 +245,7 @@ class NodeRecord:
     revision: int
     """That of the last entry that it has applied."""
     digest: int
-    """The checksum of all changes up to that revision."""
+    """The digest of its graph at that revision."""
 
     def encode(self) -> bytes:
         """Return the value of the key ``nodes/<node>``."""
@@ -255,7 +255,7 @@ class NodeRecord:
                 "addresses": self.addresses,
                 "version": self.version,
                 "revision": self.revision,
-                "digest": f"{self.digest:08x}",
+                "digest": f"{self.digest:016x}",
             }
         )
 

@@ -43,7 +43,7 @@ class Replication(Protocol):
 
     @property
     def digest(self) -> int:
-        """The digest of the changes as applied."""
+        """The digest of the graph."""
 
     @property
     def committed_revision(self) -> int:

@@ -1,4 +1,4 @@
-"""Detection of divergence: the digests of this node, compared with those of others at equal revisions."""
+"""Detection of divergence: the digests of this node's graph, compared with those of others at equal revisions."""
 
 from typing import Final
 
@@ -28,5 +28,5 @@ class DigestHistory:
         if own is not None and own != digest:
             raise ReplicationError(
                 f"cannot continue: the graph of this node at revision {revision} differs from that of {name}"
-                f" (digest {own:08x}, expected {digest:08x}); restart this node, and report this as a defect"
+                f" (digest {own:016x}, expected {digest:016x}); restart this node, and report this as a defect"
             )

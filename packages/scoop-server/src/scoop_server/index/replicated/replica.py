@@ -1,12 +1,15 @@
 """The state that is equal on all nodes at one revision: the graph, and the last entry of each node that is in it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 from zlib import crc32
 
 from scoop_core import Changes, DependencyGraph, Tally, TranscriptError, decode_snapshot, encode_snapshot
 
 from scoop_server.errors import ReplicationError
 from scoop_server.etcd.records import Pointer, encode_chunks
+
+_DIGEST_MASK: Final = (1 << 64) - 1
 
 
 class Replica:
@@ -19,8 +22,7 @@ class Replica:
         self.sequences: dict[str, int] = {}
         """The last entry of each node. It belongs to the state: it distinguishes a late duplicate from a new entry."""
         self.digest = 0
-        """The checksum of all changes since the index was created, and of the size of the graph after each entry. It
-        takes a tenth of the time of a hash per package."""
+        """The sum of a hash of each package with its dependencies: it depends on no order."""
         self.on_changes: Callable[[Changes], None] = lambda _: None
         """Called with the changes of each entry."""
 
@@ -61,7 +63,7 @@ class Replica:
         changes = Changes()
         answers = self.graph.apply_batches(texts, changes, tally)
         if changes.lines:
-            self.digest = crc32("\n".join([*changes.lines, f"{len(self.graph)}"]).encode(), self.digest)
+            self._update_digest(changes)
             self.on_changes(changes)
         self.note(node, seq, revision)
         return answers
@@ -70,3 +72,26 @@ class Replica:
         """Note that the entry ``seq`` of ``node`` has been applied."""
         self.sequences[node] = seq
         self.revision = revision
+
+    def _update_digest(self, changes: Changes) -> None:
+        digest = self.digest
+        for line, previous in zip(changes.lines, changes.previous, strict=True):
+            command, package, listed = line.split("|")
+            if previous is not None:
+                digest -= _hash(package, previous)
+            if command == "INDEX":
+                digest += _hash(package, listed)
+        self.digest = digest & _DIGEST_MASK
+
+
+def digest_of(graph: DependencyGraph) -> int:
+    """Return the digest of a whole graph, which a replica updates with each change."""
+    return sum(_hash(package, ",".join(names)) for package, names in graph.to_mapping().items()) & _DIGEST_MASK
+
+
+def _hash(package: str, listed: str) -> int:
+    if "," in listed:  # the same dependencies may have arrived in another order
+        listed = ",".join(sorted(listed.split(",")))
+    # A quarter of the time of a cryptographic hash. Squared, because CRC-32 is linear: plain sums would often be equal
+    # if two packages had each other's dependencies.
+    return crc32(f"{package}|{listed}".encode()) ** 2

@@ -68,7 +68,7 @@ class NodeStatus(Generic[ClientT]):
 
     @property
     def digest(self) -> int:
-        """The digest of the changes as applied."""
+        """The digest of the graph."""
         return self._replica().digest
 
     @property
