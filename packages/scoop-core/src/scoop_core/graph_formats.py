@@ -49,7 +49,7 @@ _DOT_TOKEN: Final = re.compile(
     r"""\s+ | //[^\n]* | \#[^\n]* | /\*.*?\*/  # white space and comments
     | (?P<token> -> | [\[\]{};,=:]
       | "(?:[^"\\]|\\.)*"
-      | [A-Za-z_\u0080-\U0010ffff][\w\u0080-\U0010ffff]*
+      | [^\0-@\[-^`{-\x7f][^\0-/:-@\[-^`{-\x7f]*  # letters, digits and _, and all beyond ASCII
       | -?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?) )""",
     re.VERBOSE | re.DOTALL,
 )
