@@ -84,6 +84,15 @@ def test_a_turn_executes_an_equal_share_of_lines_of_each_client() -> None:
         assert loop.wait == 1.0
 
 
+def test_a_client_may_use_what_those_before_it_have_left_of_their_shares() -> None:
+    with Loop(Limits(uncounted_bytes_max=0, turn_text_bytes_max=4 * 1_024)) as loop:
+        peers = [loop.connect() for _ in range(4)]
+        for peer, count in zip(peers, (10, 10, 10, 300), strict=True):
+            peer.send(QUERY * count)
+        loop.turn()
+        assert [peer.received() for peer in peers] == [ANSWER * 10] * 3 + [ANSWER * 300]
+
+
 def test_long_lines_that_arrive_together_are_executed_a_few_per_turn() -> None:
     long = b"INDEX|x|" + b"a," * 1_000 + b"a\n"
     limits = Limits(uncounted_bytes_max=0, turn_text_bytes_max=2 * len(long))

@@ -46,8 +46,8 @@ class Intake:
     ) -> tuple[list[Request[Client]], list[Client]]:
         """Read each ready client once; return the requests, and the clients that are ready without a request.
 
-        Bytes and lines are limited in total, and each ready client gets an equal share: however much others send, a
-        client is served in every turn, and a turn stays short.
+        Bytes and lines are limited in total, and each ready client gets an equal share, and what the clients before it
+        have left of theirs: however much others send, a client is served in every turn, and a turn stays short.
         """
         ready = len(events) + len(self.queue)
         if ready != self._shared_by:
@@ -81,7 +81,7 @@ class Intake:
                     self._clients.time_line(client)
                 size = len(lines)
                 if size > small_bytes_max and executed + size > uncounted_bytes_max:
-                    lines = self._limit(client, lines, executed)
+                    lines = self._limit(client, lines, executed, len(requests))
                 if lines:
                     executed += len(lines)
                     requests.append((client, lines))
@@ -105,15 +105,17 @@ class Intake:
         self._divisor = self._limits.adapted_divisor(self._divisor, cpu_seconds)
         self._share(self._shared_by)
 
-    def _limit(self, client: Client, lines: str, executed: int) -> str:
-        """Return those of ``lines`` that this turn executes, after ``executed`` bytes; queue the rest.
+    def _limit(self, client: Client, lines: str, executed: int, served: int) -> str:
+        """Return the part of ``lines`` to execute after ``executed`` bytes of ``served`` clients; queue the rest.
 
-        They are the client's share, or one line that is longer, unless other long ones have used up the turn.
+        They are the client's share and what those clients have left of theirs, or one line that is longer, unless other
+        long ones have used up the turn.
         """
         shares = self._shares
+        size_max = shares.text_bytes + max(served * shares.text_bytes - executed, 0)
         first = ""
-        if executed < shares.turn_text_bytes or "\n" in lines[: shares.text_bytes]:
-            first = first_lines(lines, shares.text_bytes, shares.lines)
+        if executed < shares.turn_text_bytes or "\n" in lines[:size_max]:
+            first = first_lines(lines, size_max, shares.lines)
             self.queue.pop(client, None)  # those that wait come first in the next turn
         if client.queue(lines[len(first) :]):
             self.queue[client] = None
@@ -125,7 +127,7 @@ class Intake:
         for client in list(self.queue):
             if client.phase is not Phase.QUEUED:
                 del self.queue[client]
-            elif lines := self._limit(client, client.queued_lines, executed):
+            elif lines := self._limit(client, client.queued_lines, executed, len(requests)):
                 executed += len(lines)
                 requests.append((client, lines))
         return executed
