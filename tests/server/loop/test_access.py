@@ -36,3 +36,7 @@ def test_only_the_first_line_can_be_an_http_request(loop: Loop) -> None:
     peer = loop.connect()
     assert loop.exchange(peer) == ANSWER
     assert loop.exchange(peer, b"GET / HTTP/1.1\n") == b"ERROR\n"
+
+
+def test_a_first_line_with_a_bar_in_place_of_a_method_is_a_malformed_request(loop: Loop) -> None:
+    assert loop.exchange(loop.connect(), b"QUERY|GET / HTTP/1.1\n") == b"ERROR\n"

@@ -8,7 +8,8 @@ READ_ONLY_PREFIX: Final = "(read-only) "
 
 _CHANGE: Final = re.compile(r"^(?:INDEX|REMOVE)\|", re.MULTILINE)
 
-is_http_request: Final = re.compile(r"[!-~]+ [^ \n]* HTTP/[0-9]").match
+# A method without a bar, so that no line of the protocol is taken for one.
+is_http_request: Final = re.compile(r"[!-{}-~]+ [^ \n]* HTTP/[0-9]").match
 
 has_change: Final = _CHANGE.search
 
