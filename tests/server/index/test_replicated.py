@@ -15,7 +15,7 @@ from scoop_server.errors import ReplicationError
 from scoop_server.etcd.api import Delete, ErrorCode, Failure, Put, Request, Result, Txn
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys, encode_entry
-from scoop_server.etcd.records import Config, NodeRecord, Pointer
+from scoop_server.etcd.records import Config, NodeRecord, Pointer, encode_chunks
 from scoop_server.index.replicated.compactor import CompactionTask, Compactor
 from scoop_server.index.replicated.index import ReplicatedIndex, ReplicationSettings
 from scoop_server.index.replicated.membership import Membership
@@ -211,6 +211,13 @@ def _incomplete_snapshot(world: World) -> None:
     world.put(KEYS.pointer, Pointer(1, 1, 10, 0, 0, 0, {}).encode())
 
 
+def _snapshot_without_its_second_chunk(world: World) -> None:
+    world.put(KEYS.pointer, Pointer(1, 3, 3, 0, 0, 0, {}).encode())
+    for number, chunk in enumerate(encode_chunks([b"abc"], 1)):
+        if number != 1:
+            world.put(KEYS.chunk(1, number), chunk)
+
+
 def _diverged_node(world: World) -> None:
     revision = world.put(KEYS.entry("b2", 1), encode_entry("b2", 1, "INDEX|a|\n"))
     world.put(KEYS.node("b2"), NodeRecord((), "1", revision, 0).encode())
@@ -223,6 +230,7 @@ def _diverged_node(world: World) -> None:
         (_missing_entry, "entry 1 of node b2 is missing before its entry 2"),
         (_damaged_entry, "entry 1 of node b2 in etcd: it is damaged"),
         (_incomplete_snapshot, "the snapshot at revision 1 in etcd: 0 of 1 chunks are there; restore a backup of etcd"),
+        (_snapshot_without_its_second_chunk, "1 of 3 chunks are there; restore a backup of etcd"),
         (_diverged_node, r"the graph of this node at revision \d+ differs from that of node b2"),
     ],
 )

@@ -119,7 +119,7 @@ def test_a_response_of_none_disconnects_the_client(loop: Loop, index: DeferredIn
     index.disconnect()
     loop.turn()
     assert peer.has_ended()
-    assert loop.statistics.connections_closed == {CloseReason.OUT_OF_SPACE: 1}
+    assert loop.statistics.connections_closed == {CloseReason.UNANSWERED: 1}
 
 
 def test_a_client_that_is_writable_in_the_turn_in_which_it_is_disconnected_is_ignored(

@@ -34,7 +34,7 @@ class _Fields:
         self._name = name
         try:
             fields: object = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             fields = None
         if not isinstance(fields, dict):
             raise ReplicationError(f"cannot read {name} in etcd: it is not a JSON object")

@@ -2,7 +2,10 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
+
+from scoop_server.telemetry.threads import start_thread
 
 _Function = Callable[[], None]
 
@@ -19,14 +22,14 @@ class Threads:
         """The threads that wait for a function, less the functions that wait for a thread."""
 
     def run(self, function: _Function) -> None:
-        """Run ``function`` in a thread that is idle, or in a new one."""
+        """Run ``function`` in a thread that is idle, or in a new one. Raises OSError if there can be no more."""
         with self._lock:
             if self._idle:
                 self._idle -= 1
                 self._functions.put(function)
                 return
             self._count += 1
-        threading.Thread(target=self._run, args=(function,), name=self._name, daemon=True).start()
+        start_thread(partial(self._run, function), self._name)
 
     def close(self) -> None:
         """Let each thread end when its function has ended. Called last, and once."""

@@ -163,7 +163,7 @@ class Server:
         has_errors = False
         for client, _, answers in responses:
             if answers is None:
-                clients.close(client, "its changes cannot be stored", CloseReason.OUT_OF_SPACE)
+                clients.close(client, "the index cannot answer its requests", CloseReason.UNANSWERED)
                 continue
             client.last_active = now
             sent += len(answers)

@@ -58,8 +58,8 @@ class CloseReason(enum.StrEnum):
     """It took nothing of its responses for too long."""
     HTTP = "http"
     """Its first line was an HTTP request."""
-    OUT_OF_SPACE = "out_of_space"
-    """There was no room on the disk for what it wanted to change."""
+    UNANSWERED = "unanswered"
+    """There was no room on the disk for what it wanted to change, or etcd did not answer in time."""
     SHUTDOWN = "shutdown"
     """The server has stopped."""
 

@@ -103,7 +103,7 @@ class LogReader:
 
     def _take_chunks(self, result: RangeResult | Failure) -> None:
         assert isinstance(result, RangeResult)  # noqa: S101  # no failure of this call is final
-        pointer = self._pointer
+        pointer, before = self._pointer, len(self._chunks)
         assert pointer is not None  # noqa: S101  # as above
         for kv in result.kvs:
             if kv.key != self._keys.chunk(pointer.revision, len(self._chunks)):
@@ -111,7 +111,7 @@ class LogReader:
             self._chunks.append(decode_chunk(len(self._chunks), kv.value))
         if len(self._chunks) == pointer.chunks:
             self._load(pointer)
-        elif result.kvs:
+        elif len(self._chunks) > before:
             self._read_chunks()
         else:
             self._read_again(pointer, f"{len(self._chunks)} of {pointer.chunks} chunks are there")
