@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.replication.run", description=__doc__)
     parser.add_argument("--seconds", type=float, default=300, help="the duration (default: 300)")
     parser.add_argument("--seed", type=int, help="the seed of faults and requests (default: any)")
+    parser.add_argument("--other", default="", metavar="PYTHON", help="replace nodes by those of this Python, and back")
     parser.add_argument("--with-namespaces", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if IS_MISSING:
@@ -35,19 +36,19 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.with_namespaces:
         reason = reason_without_namespaces()
         if not reason:
-            this = (sys.executable, "-m", "tests.replication.run", "--with-namespaces")
+            this = (sys.executable, "-m", "tests.replication.run", "--with-namespaces", f"--other={options.other}")
             words = (*this, "--seconds", str(options.seconds), "--seed", str(seed))
             return subprocess.run(in_namespace(words), cwd=_ROOT, check=False).returncode
         print(f"without partitions: {reason}")
-        return _run(seed, options.seconds, ())
+        return _run(seed, options.seconds, (), options.other)
     with Network(3) as network:
-        return _run(seed, options.seconds, network.hosts)
+        return _run(seed, options.seconds, network.hosts, options.other)
 
 
-def _run(seed: int, seconds: float, hosts: Sequence[Host]) -> int:
+def _run(seed: int, seconds: float, hosts: Sequence[Host], other_python: str) -> int:
     """Run one scene, report on it, and return the exit status."""
     with tempfile.TemporaryDirectory(prefix="scoop-replication-") as directory:
-        with closing(Scene(seed, Path(directory), hosts)) as scene:
+        with closing(Scene(seed, Path(directory), hosts, other_python)) as scene:
             found = scene.run(seconds)
             print(scene.state)
         answered = [each for each in scene.operations if each.answer is not None]

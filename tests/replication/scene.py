@@ -5,9 +5,10 @@ import json
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import count
@@ -38,30 +39,36 @@ _JUNK: Final = "/junk"
 class Node:
     """A node with a fixed port, so that its clients find it again."""
 
-    def __init__(self, flags: list[str]) -> None:
+    def __init__(self, flags: list[str], python: str) -> None:
         self.port = free_port()
+        self.python = python
+        """The interpreter that has the version to run."""
         self._flags = [*flags, "--port", str(self.port)]
-        self.server = self._start()
-
-    def _start(self) -> ServerProcess:
-        return ServerProcess(*self._flags, command=(*MODULE_COMMAND, "serve"))
+        self.restart()
 
     def restart(self) -> None:
-        """Start it again after its death."""
-        self.server = self._start()
+        """Start it, also after its death."""
+        self.server = ServerProcess(*self._flags, command=(self.python, *MODULE_COMMAND[1:], "serve"))
 
 
 class Scene:
-    """One cluster; a seed plans faults and requests."""
+    """One cluster; a seed plans faults and requests.
 
-    def __init__(self, seed: int, directory: Path, hosts: Sequence[Host] = ()) -> None:
+    With ``other_python``, the interpreter of another version, its nodes are replaced one after the other by those of
+    this version, and then by the others again.
+    """
+
+    def __init__(self, seed: int, directory: Path, hosts: Sequence[Host] = (), other_python: str = "") -> None:
         self._chance = random.Random(seed)
         self._seed = seed
         self._resources = ExitStack()
         arguments = ["--quota-backend-bytes", str(QUOTA_BYTES)]
         self._etcd = self._resources.enter_context(EtcdCluster(directory, 3, arguments=arguments, hosts=hosts))
         flags = ["--etcd", self._etcd.urls, "--etcd-prefix", PREFIX, "--commit-timeout", "3s", "--compaction-threshold"]
-        self._nodes = [Node([*flags, "20k"]) for _ in range(NODES)]
+        self._pythons = deque([other_python or sys.executable, sys.executable])
+        self._nodes = [Node([*flags, "20k"], self._pythons[0]) for _ in range(NODES)]
+        self._next_nodes: list[Node] = []
+        """The nodes that still run the version before ``_pythons[0]``."""
         self._witness = self._resources.enter_context(closing(Witness(self._etcd.endpoints, PREFIX)))
         self._numbers = count(1)
         self._stopping = threading.Event()
@@ -145,6 +152,8 @@ class Scene:
             self.faults[name] += 1
             self._pause()
             self._check_nodes()
+            if self._pythons[0] != self._pythons[1]:
+                self._node_replaced()
         self._etcd.wait_until_healthy()
         self._pause()
         self._stopping.set()
@@ -200,6 +209,18 @@ class Scene:
         node = self._chance.choice(self._nodes)
         node.server.kill()
         self._pause()
+        node.restart()
+
+    def _node_replaced(self) -> None:
+        """Take one step of a rolling upgrade, or of the way back."""
+        self.faults["node replaced by another version"] += 1
+        if not self._next_nodes:
+            self._pythons.rotate()
+            self._next_nodes = [*self._nodes]
+        node = self._next_nodes.pop()
+        if status := node.server.stop():
+            self._problems.append(f"a node ended with {status}: {node.server.log_lines[-1]}")
+        node.python = self._pythons[0]
         node.restart()
 
     def _node_stopped(self) -> None:

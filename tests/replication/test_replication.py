@@ -1,7 +1,8 @@
 """Short runs of the campaign on replication, and Homebrew on three nodes."""
 
+import json
 import random
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,24 @@ from tests.support.process import ServerProcess
 pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
 
 from tests.replication.run import main  # after the check of its requirements
+from tests.replication.witness import Witness
 
 pytestmark = [needs_etcd, pytest.mark.campaign]
 
 
 def test_faults_of_nodes_and_members_break_no_guarantee() -> None:
     assert main(["--seconds", "25"]) == 0
+
+
+def test_the_witness_reads_the_entries_that_are_no_longer_in_the_history_of_etcd(tmp_path: Path) -> None:
+    with EtcdCluster(tmp_path) as etcd:
+        with ServerProcess("--etcd", etcd.urls) as node, node.connect() as client:
+            client.ask_one_by_one("INDEX|gmp|", "INDEX|isl|gmp")
+        revision: int = json.loads(etcd.etcdctl("put", "other", "", "-w", "json"))["header"]["revision"]
+        etcd.etcdctl("compaction", str(revision))
+        with closing(Witness(etcd.endpoints, "/scoop/")) as witness:
+            witness.wait_for(revision)
+            assert witness.lines() == ["INDEX|gmp|", "INDEX|isl|gmp"]
 
 
 @pytest.mark.parametrize("depth", [500, 1])

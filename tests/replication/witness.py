@@ -3,11 +3,12 @@
 import selectors
 import threading
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from scoop_core import DependencyGraph
 
-from scoop_server.etcd.api import KeyValue, Ticket, Watch, WatchEvents
+from scoop_server.etcd.api import ErrorCode, KeyValue, Range, RangeResult, Ticket, Watch, WatchEnded, WatchEvents
 from scoop_server.etcd.cluster import Cluster
 from scoop_server.etcd.grpc_client import GrpcEtcdClient
 from scoop_server.etcd.log import Keys, decode_entry
@@ -25,6 +26,7 @@ class Witness:
         self._client = GrpcEtcdClient(Cluster(endpoints))
         self._keys = Keys(prefix)
         self._entries: list[KeyValue] = []
+        self._revision = 0
         self._grew = threading.Condition()
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -32,28 +34,40 @@ class Witness:
 
     @property
     def revision(self) -> int:
-        """The revision of the last entry recorded."""
+        """The revision up to which every entry is recorded."""
         with self._grew:
-            return self._entries[-1].mod_revision if self._entries else 0
+            return self._revision
 
     def _run(self) -> None:
-        watch = self._open()
+        current = self._open()
         with selectors.DefaultSelector() as selector:
             selector.register(self._client.fileno(), selectors.EVENT_READ)
             while not self._is_closing:
                 if not selector.select(2.0):  # a member that is stopped, or a quiet log
-                    self._client.cancel(watch)
-                    watch = self._open()
+                    self._client.cancel(current)
+                    current = self._open()
                 for ticket, result in self._client.poll():
-                    if ticket != watch:
+                    if ticket != current:
                         continue
                     if isinstance(result, WatchEvents):
-                        with self._grew:
-                            self._entries += result.kvs
-                            self._grew.notify_all()
+                        self._record(result.kvs, 0)
+                    elif isinstance(result, RangeResult):
+                        self._record(sorted(result.kvs, key=lambda kv: kv.mod_revision), result.revision)
+                        current = self._open()
+                    elif isinstance(result, WatchEnded) and result.code is ErrorCode.COMPACTED:
+                        # In a quiet log the last entry may be older than etcd's history.
+                        current = self._client.submit(Range(*self._keys.log))
                     else:
                         time.sleep(_PAUSE_SECONDS)
-                        watch = self._open()
+                        current = self._open()
+
+    def _record(self, entries: Iterable[KeyValue], revision: int) -> None:
+        """Record those entries that are new; all up to ``revision`` are among them."""
+        with self._grew:
+            new = [kv for kv in entries if kv.mod_revision > self._revision]
+            self._entries += new
+            self._revision = max(self._revision, revision, *(kv.mod_revision for kv in new))
+            self._grew.notify_all()
 
     def _open(self) -> Ticket:
         return self._client.submit(Watch(*self._keys.log, self.revision + 1, elsewhere=True))
@@ -62,7 +76,7 @@ class Witness:
         """Wait until everything up to ``revision`` is recorded."""
         deadline = time.monotonic() + WAIT_SECONDS
         with self._grew:
-            while not self._entries or self._entries[-1].mod_revision < revision:
+            while self._revision < revision:
                 assert self._grew.wait(deadline - time.monotonic()), f"revision {revision} has not arrived"
 
     def lines(self) -> list[str]:
