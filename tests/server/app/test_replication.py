@@ -7,9 +7,11 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.support.certificates import CertificateFiles
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
@@ -225,6 +227,12 @@ def test_check_config_finds_certificates_that_cannot_be_used(tmp_path: Path) -> 
         named = str(ca) if ca is text else f"{cert} with the key in {key}"
         assert re.match(rf"scoop-server: cannot use {named} for etcd: .*; name .* PEM", problem), problem
         assert problem.count("\n") == 1
+    expired = trustme.CA().issue_cert(
+        "h", not_before=datetime(2020, 1, 1, tzinfo=UTC), not_after=datetime(2021, 2, 3, tzinfo=UTC)
+    )
+    expired.private_key_and_cert_chain_pem.write_to_path(text)
+    status, problem = check(files.authority, text, text)
+    assert (status, problem) == (2, f"scoop-server: cannot use {text} for etcd: it expired on 2021-02-03; renew it\n")
 
 
 def test_the_password_is_not_shown() -> None:

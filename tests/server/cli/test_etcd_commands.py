@@ -2,17 +2,24 @@
 
 import json
 import re
+import socket
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from subprocess import CompletedProcess, run
 
 import pytest
 
+from scoop_server.app.etcd_connection import open_client
+from scoop_server.cli.etcd_session import EtcdSession
+from scoop_server.etcd.api import EtcdClient, Range, Request, Ticket
+from scoop_server.etcd.cluster import Cluster
 from scoop_server.etcd.records import NodeRecord
 
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
+from tests.support.settings import read_settings
 
 pytestmark = [needs_etcd, pytest.mark.any_python]
 
@@ -51,7 +58,7 @@ def test_an_index_moves_from_a_directory_to_etcd_and_back(place: tuple[str, ...]
     assert run_to_end("dump", second).stdout == dumped
 
 
-def test_a_dump_is_the_index_at_a_revision(place: tuple[str, ...]) -> None:
+def test_a_dump_is_the_index_at_a_revision(place: tuple[str, ...], etcd: EtcdCluster) -> None:
     with ServerProcess(*place) as server, server.connect() as client:
         client.ask_one_by_one("INDEX|gmp|", "INDEX|isl|gmp")
         before = run_to_end("dump", *place)
@@ -59,6 +66,33 @@ def test_a_dump_is_the_index_at_a_revision(place: tuple[str, ...]) -> None:
     [revision] = re.findall(r"at revision (\d+)", before.stderr)
     assert "isl" not in run_to_end("dump", *place).stdout
     assert run_to_end("dump", *place, "--revision", revision).stdout == before.stdout
+    etcd.etcdctl("compaction", str(int(revision) + 1))
+    refused = run_to_end("dump", *place, "--revision", revision).stderr
+    assert re.search(rf"at revision {revision}: .* has been compacted; choose a later revision\n$", refused)
+
+
+class CompactedEtcd:
+    """A client whose etcd is compacted once, while an index is read."""
+
+    def __init__(self, client: EtcdClient, etcd: EtcdCluster) -> None:
+        self.compactions = 0
+        self._client, self._etcd = client, etcd
+        self.cancel, self.poll, self.wake = client.cancel, client.poll, client.wake
+        self.fileno, self.close = client.fileno, client.close
+
+    def submit(self, request: Request, /) -> Ticket:
+        if isinstance(request, Range) and request.revision and not self.compactions:
+            self.compactions += 1
+            self._etcd.etcdctl("put", "/other", "")
+            self._etcd.etcdctl("compaction", str(request.revision + 1))
+        return self._client.submit(request)
+
+
+def test_a_compaction_of_etcd_does_not_interrupt_a_command(place: tuple[str, ...], etcd: EtcdCluster) -> None:
+    assert restored(LINES, *place).returncode == 0
+    with closing(CompactedEtcd(open_client(Cluster(etcd.endpoints), 10), etcd)) as client:
+        index = EtcdSession(client, read_settings(place).replication).load()
+    assert (len(index.replica.graph), client.compactions) == (3, 1)
 
 
 def test_check_reads_snapshot_and_log(place: tuple[str, ...]) -> None:
@@ -125,14 +159,15 @@ def test_restore_needs_an_empty_prefix(place: tuple[str, ...]) -> None:
 
 def test_a_restore_that_fails_writes_nothing(place: tuple[str, ...]) -> None:
     assert "INDEX|isl|gmp' is answered FAIL" in restored("INDEX|isl|gmp\n", *place).stderr
-    assert "it holds no index; check --etcd-prefix" in run_to_end("check", *place).stderr
+    for command in ("check", "dump", "nodes"):
+        assert "it holds no index; check --etcd-prefix" in run_to_end(command, *place).stderr
 
 
 def test_nodes_lists_those_that_run(place: tuple[str, ...]) -> None:
-    with ServerProcess(*place) as one, ServerProcess(*place) as two:
-        while (listed := run_to_end("nodes", *place)).stdout.count("127.0.0.1:") < 2:  # a record follows the start
-            assert listed.returncode == 0
-        assert all(server.addresses[0] in listed.stdout for server in (one, two))
+    with ServerProcess(*place) as one, ServerProcess(*place, "--listen", "tcp:0.0.0.0:0") as two:
+        addresses = (one.addresses[0], f"{socket.gethostname()}:{two.port}")
+        while not all(each in (listed := run_to_end("nodes", *place)).stdout for each in addresses):
+            assert listed.returncode == 0  # a record follows the start
     assert listed.stdout.startswith("NODE ")
 
 

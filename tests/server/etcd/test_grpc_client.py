@@ -221,7 +221,8 @@ def test_an_endpoint_that_refuses_connections_costs_nothing(etcd: EtcdCluster) -
 
 def test_without_any_member_requests_and_watches_are_unavailable() -> None:
     with closing(Caller(Cluster([f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]))) as caller:
-        assert caller.failure(Range(b"/a")).code is ErrorCode.UNAVAILABLE
+        failure = caller.failure(Range(b"/a"))
+        assert (failure.code, failure.reason.partition(": ")[2]) == (ErrorCode.UNAVAILABLE, "Connection refused")
         ended = caller.call(Watch(b"/", b"0", 1))
         assert isinstance(ended, WatchEnded)
         assert ended.code is ErrorCode.UNAVAILABLE
@@ -257,9 +258,14 @@ def test_tls_needs_the_authority_and_a_client_certificate(tmp_path: Path, certif
             Caller(Cluster(etcd.endpoints, True, Credentials(ca=ca, certificate=client, key=client)))
         ) as caller:
             assert caller.put(b"/a", b"1")
-        for wrong in (Credentials(ca=ca), Credentials(certificate=client, key=client)):
+        for wrong, reason in (
+            (Credentials(ca=ca), "etcd rejects the client certificate, or requires one; check --etcd-cert"),
+            (Credentials(certificate=client, key=client), "cannot verify the certificate of etcd: "),
+        ):
             with closing(Caller(Cluster(etcd.endpoints, True, wrong))) as caller:
-                assert caller.failure(Range(b"/a")).code is ErrorCode.UNAVAILABLE
+                failure = caller.failure(Range(b"/a"))
+                assert failure.code is ErrorCode.UNAVAILABLE
+                assert failure.reason.startswith(f"{etcd.endpoints[0]}: {reason}")
 
 
 def test_a_user_needs_the_password_and_a_lost_token_is_renewed(tmp_path: Path) -> None:

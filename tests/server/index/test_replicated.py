@@ -345,7 +345,8 @@ def test_the_digest_is_that_of_the_whole_graph_in_any_order() -> None:
     one.apply("a1", 1, 5, ["INDEX|a|\nINDEX|b|\nINDEX|c|a,b\nINDEX|d|\n", "REMOVE|d|\nINDEX|b|a\n"])
     other.apply("a1", 1, 5, ["INDEX|a|\nINDEX|b|a\nINDEX|c|b,a\n"])
     assert one.graph == other.graph
-    assert one.digest == other.digest == digest_of(one.graph) != 0
+    # Nodes of two versions compare it: another digest needs another format of their records and of the pointer.
+    assert one.digest == other.digest == digest_of(one.graph) == 0xFF716F7E5A438015
 
 
 def test_a_node_with_the_snapshot_needs_no_deleted_entries(world: World) -> None:

@@ -2,7 +2,9 @@
 
 import os
 import ssl
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,7 @@ from scoop_server.config.sources import PASSWORD_VARIABLE
 from scoop_server.errors import ConfigurationError
 from scoop_server.etcd.api import EtcdClient
 from scoop_server.etcd.cluster import Cluster, Credentials
+from scoop_server.net.expiry import first_expiry
 
 _REQUEST_SHARE: Final = 4
 """Requests to etcd that may time out, one after the other, before a client's request does."""
@@ -56,11 +59,15 @@ def _check_certificates(replication: Replication) -> None:
     if replication.cert and _read(replication.cert) and _read(replication.key):
         try:
             context.load_cert_chain(replication.cert, replication.key, lambda: "")
+            expires_at = first_expiry(replication.cert.read_text(encoding="ascii", errors="replace"))
         except (ssl.SSLError, ValueError) as error:
             raise ConfigurationError(
                 f"cannot use {replication.cert} with the key in {replication.key} for etcd: {error};"
                 " name a certificate and its key, without a passphrase, in PEM"
             ) from None
+        if expires_at < time.time():
+            date = datetime.fromtimestamp(expires_at, UTC).date()
+            raise ConfigurationError(f"cannot use {replication.cert} for etcd: it expired on {date}; renew it")
 
 
 def _password(replication: Replication, environment: Mapping[str, str]) -> str:

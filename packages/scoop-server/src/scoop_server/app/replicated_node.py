@@ -1,8 +1,10 @@
 """A node of a replicated index, as the application uses it."""
 
 import os
+import re
 import secrets
 import selectors
+import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -66,7 +68,7 @@ def join(
         config=Config(settings.reject_cycles, settings.limits.line_bytes_max),
         has_local_reads=replication.reads is Reads.LOCAL,
         answer_seconds_max=replication.commit_seconds_max,
-        addresses=tuple(listener.address for listener in claims.listeners),
+        addresses=tuple(_with_host(listener.address, socket.gethostname()) for listener in claims.listeners),
         version=__version__,
         log_bytes_min=settings.limits.journal_bytes_min,
     )
@@ -101,6 +103,11 @@ def join(
     )
 
 
+def _with_host(address: str, host: str) -> str:
+    """Return an address that tells nodes apart: that of all interfaces gets the name ``host`` of this machine."""
+    return re.sub(r"(0\.0\.0\.0|\[::\])(?=:\d)", host, address, count=1)
+
+
 def _new_tick(index: ReplicatedIndex[Client]) -> Callable[[], None]:
     """Return a function that does the periodic work of the node, and logs when it becomes ready or not."""
     last_reason = ""
@@ -110,7 +117,9 @@ def _new_tick(index: ReplicatedIndex[Client]) -> Callable[[], None]:
         index.tick()
         reason = index.status.not_ready_reason
         if reason and reason != last_reason:
-            log.warning("not ready: %(reason)s", {"reason": reason})
+            failure = index.calls.last_failure
+            cause = f" ({failure.reason})" if failure is not None and reason.startswith("etcd ") else ""
+            log.warning("not ready: %(reason)s", {"reason": f"{reason}{cause}"})
         elif last_reason and not reason:
             log.info("ready again")
         last_reason = reason
@@ -134,4 +143,4 @@ def _wait_until_loaded(index: ReplicatedIndex[Client], place: str, progress: Cal
                 raise ReplicationError(f"cannot use etcd: {failure.reason}; check the user, its role and the prefix")
             if time.monotonic() >= report_at:
                 report_at = time.monotonic() + _REPORT_SECONDS
-                log.warning("cannot join yet: %(reason)s", {"reason": failure.reason})
+                log.warning("cannot join yet: %(reason)s; retrying", {"reason": failure.reason})

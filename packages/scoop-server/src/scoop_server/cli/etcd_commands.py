@@ -97,9 +97,11 @@ def print_nodes(settings: Settings, out: TextIO) -> int:
     """Print a table of the nodes that run, and return the exit status: 1 if two of them differ at one revision."""
     with EtcdSession.open(settings.replication) as session:
         keys = session.keys
-        reads = (Range(keys.head), Range(keys.compactor))
-        head, compactor = session.txn(Txn((), reads)).ranges
-        records = session.read_nodes()
+        reads = (Range(keys.config), Range(keys.head), Range(keys.compactor), Range(*keys.nodes))
+        config, head, compactor, nodes = session.txn(Txn((), reads)).ranges
+        records = session.decode_nodes(nodes)
+        if not config.kvs:
+            raise session.no_index()
     last = head.kvs[0].mod_revision if head.kvs else 0
     compacting = compactor.kvs[0].value.decode() if compactor.kvs else ""
     digests: dict[int, set[int]] = {}

@@ -36,8 +36,8 @@ _SILENT_SECONDS_MAX: Final = 10.0
 """The time-out of a command that gets no response from etcd."""
 
 _HOPELESS: Final = {
-    *(ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, ErrorCode.INVALID),
-    *(ErrorCode.COMPACTED, ErrorCode.NO_SPACE, ErrorCode.TOO_LARGE),
+    *(ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, ErrorCode.INVALID, ErrorCode.NO_SPACE),
+    ErrorCode.TOO_LARGE,
 }
 """Failures that a retry cannot resolve."""
 
@@ -109,8 +109,8 @@ class EtcdSession:
             raise ReplicationError(f"cannot use {self.name}: {result.reason}")
         return result
 
-    def _wait(self, calls: Calls, results: Sequence[object]) -> None:
-        """Wait until there is a result."""
+    def _wait(self, calls: Calls, results: Sequence[object], revision: int = 0) -> None:
+        """Wait until there is a result; of ``revision``, if that is not 0."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._client.fileno(), selectors.EVENT_READ)
             while not results:
@@ -123,6 +123,10 @@ class EtcdSession:
                 is_silent = time.monotonic() - calls.last_answer > _SILENT_SECONDS_MAX
                 if is_silent or failure.code in _HOPELESS:
                     raise ReplicationError(f"cannot use {self.name}: {failure.reason}")
+                if revision and failure.code is ErrorCode.COMPACTED:
+                    raise ReplicationError(
+                        f"cannot read {self.name} at revision {revision}: {failure.reason}; choose a later revision"
+                    )
 
     def read_config(self) -> Config | None:
         """Return the rules of the index; None if there is no index."""
@@ -131,18 +135,25 @@ class EtcdSession:
 
     def read_nodes(self) -> dict[str, NodeRecord]:
         """Return the records of the nodes that run."""
-        found = self.range(Range(*self.keys.nodes)).kvs
-        return {(node := self.keys.node_of(kv.key)): NodeRecord.decode(node, kv.value) for kv in found}
+        return self.decode_nodes(self.range(Range(*self.keys.nodes)))
+
+    def decode_nodes(self, found: RangeResult) -> dict[str, NodeRecord]:
+        """Return the records of a read of the nodes."""
+        return {(node := self.keys.node_of(kv.key)): NodeRecord.decode(node, kv.value) for kv in found.kvs}
+
+    def no_index(self) -> ReplicationError:
+        """Return the error for a prefix without an index."""
+        return ReplicationError(f"cannot read {self.name}: it holds no index; check --etcd-prefix")
 
     def load(self, revision: int = 0) -> EtcdIndex:
         """Return the index as it was at a revision of etcd, by default the current one."""
         config = self.read_config()
         if config is None:
-            raise ReplicationError(f"cannot read {self.name}: it holds no index; check --etcd-prefix")
+            raise self.no_index()
         client = _AtRevision(self._client, revision) if revision else self._client
         calls, readings = Calls(client, time.monotonic), list[Reading]()
         LogReader(calls, self.keys, readings.append, reject_cycles=config.reject_cycles).start(None)
-        self._wait(calls, readings)
+        self._wait(calls, readings, revision)
         [reading] = readings
         replica = reading.snapshot
         assert replica is not None  # noqa: S101  # everything was read

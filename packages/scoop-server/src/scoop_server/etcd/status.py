@@ -1,5 +1,6 @@
 """The errors of gRPC and etcd as the error codes of the port."""
 
+import re
 from typing import Final
 
 from scoop_server.etcd.api import ErrorCode
@@ -28,6 +29,23 @@ _BY_DETAILS: Final = (
 )
 """Status, part of the details, code: etcd uses one status for several reasons that a node tells apart."""
 
+_LAYERS: Final = re.compile(
+    r"(failed to connect to all addresses; )?last error: [A-Z_]+: (ipv[46]:\S+: )?(Failed to connect to remote host: )?"
+)
+"""The words before the reason: the address follows the name of the endpoint, which the operator has chosen."""
+
+_EXPLANATIONS: Final = (
+    (
+        re.compile("CERTIFICATE_VERIFY_FAILED(: [^:]+)?|(?=Hostname Verification)"),
+        r"cannot verify the certificate of etcd\1; check --etcd-ca, and the names and the expiry of that certificate",
+    ),
+    # A member closes a connection of TLS 1.3, and gRPC does not say so.
+    (
+        re.compile(r"Unwrap failed \(TSI_DATA_CORRUPTED\)"),
+        "etcd rejects the client certificate, or requires one; check --etcd-cert and the date of its expiry",
+    ),
+)
+
 _NOT_SENT: Final = ("failed to connect to all addresses", "DNS resolution failed")
 """Details with which gRPC fails a request that it has had no connection to send on."""
 
@@ -47,12 +65,19 @@ def error_code(status: str, details: str) -> ErrorCode:
 
 
 def explained(details: str) -> str:
-    """Return the details for an operator: gRPC does not say that a member has closed a connection of TLS 1.3.
+    """Return the details for an operator, without the layers of gRPC, and with what to check.
 
+    >>> explained("failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: "
+    ...           "Failed to connect to remote host: Connection refused")
+    'Connection refused'
     >>> explained("last error: UNAVAILABLE: ipv4:127.0.0.1:2379: Unwrap failed (TSI_DATA_CORRUPTED)")
-    'last error: UNAVAILABLE: ipv4:127.0.0.1:2379: etcd rejects the client certificate, or requires one'
+    'etcd rejects the client certificate, or requires one; check --etcd-cert and the date of its expiry'
     """
-    return details.replace("Unwrap failed (TSI_DATA_CORRUPTED)", "etcd rejects the client certificate, or requires one")
+    details = _LAYERS.sub("", details)
+    for pattern, explanation in _EXPLANATIONS:
+        if match := pattern.search(details):
+            return match.expand(explanation)
+    return details
 
 
 def was_not_sent(status: str, details: str) -> bool:
