@@ -12,7 +12,18 @@ import pytest
 from scoop_core import DependencyGraph
 
 from scoop_server.errors import ReplicationError
-from scoop_server.etcd.api import Delete, ErrorCode, Failure, Put, Request, Result, Txn
+from scoop_server.etcd.api import (
+    Delete,
+    ErrorCode,
+    Failure,
+    Put,
+    Request,
+    Result,
+    Txn,
+    Watch,
+    WatchEnded,
+    WatchEvents,
+)
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys, encode_entry
 from scoop_server.etcd.records import Config, NodeRecord, Pointer, encode_chunks
@@ -190,6 +201,23 @@ def test_the_record_of_a_node_shows_its_revision_as_soon_as_it_has_loaded(world:
     assert revision() == 0
     record = replace(record, revision=7)
     assert revision() == 7
+
+
+def test_what_a_watch_has_received_is_passed_on_in_parts(world: World) -> None:
+    wakes, received = list[float](), list[WatchEvents | WatchEnded]()
+    client = SimulatedClient(world.cluster, "a1", lambda: wakes.append(world.schedule.now))
+    calls = Calls(client, world.schedule.clock)
+    calls.watch(Watch(*KEYS.log, 1), received.append)
+    index = world.start(replace(SETTINGS, node="b2"))
+    for number in range(3):
+        world.answers(index, f"INDEX|{number}|\n")
+        world.wait()
+    for count in (1, 2):
+        wakes.clear()
+        calls.poll(1)
+        assert (len(received), len(wakes)) == (count, 1)
+    calls.poll()
+    assert len(received) == 3
 
 
 # What stops a node

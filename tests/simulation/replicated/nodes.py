@@ -156,6 +156,7 @@ class Node:
             version="1",
             log_bytes_min=self._schedule.random.choice((300, 1_000, 4_000)),
             log_entries_max=self._schedule.random.choice((5, 20, 1_000)),
+            poll_bytes_max=self._schedule.random.choice((1, 1_000_000)),
         )
         self._client = SimulatedClient(self._cluster, self.name, self._wake)
         self.index = ReplicatedIndex(self._client, self._schedule.clock, settings, partial(self._compact, keys))

@@ -1,8 +1,9 @@
 """Requests to etcd under way, each with the function that takes its result; failed ones are repeated with pauses."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from math import inf
 from typing import Final, TypeVar
 
 from scoop_server.errors import ReplicationError
@@ -63,6 +64,8 @@ class Calls:
         self._clock = clock
         self._by_ticket: dict[Ticket, Call] = {}
         self._waiting: list[Call] = []
+        self._arrived: deque[tuple[Ticket, Result]] = deque()
+        """Results that have not been delivered."""
         self.failures: Counter[ErrorCode] = Counter()
         """Failed requests and watches by code."""
         self.last_failure: Failure | WatchEnded | None = None
@@ -123,12 +126,21 @@ class Calls:
             del self._by_ticket[call.ticket]
             self._client.cancel(call.ticket)
 
-    def poll(self) -> None:
-        """Deliver the results that have arrived."""
-        for ticket, result in self._client.poll():
+    def poll(self, bytes_max: float = inf) -> None:
+        """Deliver the results that have arrived, up to the one with which watches have delivered ``bytes_max``.
+
+        The descriptor of the client is readable again if there are more.
+        """
+        self._arrived += self._client.poll()
+        while self._arrived and bytes_max > 0:
+            ticket, result = self._arrived.popleft()
             call = self._by_ticket.get(ticket)
             if call is not None:  # it may have been cancelled by the result before this one
                 self._deliver(ticket, call, result)
+                if isinstance(result, WatchEvents):
+                    bytes_max -= sum(len(kv.value) for kv in result.kvs)
+        if self._arrived:
+            self._client.wake()
 
     def _deliver(self, ticket: Ticket, call: Call, result: Result) -> None:
         if not isinstance(result, WatchEvents):

@@ -55,6 +55,8 @@ class ReplicationSettings:
     log_bytes_min: int = 64 * 1024 * 1024
     """Entries are compacted when they have at least this size, and that of the last snapshot."""
     log_entries_max: int = LOG_ENTRIES_MAX
+    poll_bytes_max: int = 256 * 1024
+    """Entries of one turn, unless one response of etcd holds more: a node serves while it catches up."""
 
 
 class ReplicatedIndex(Generic[ClientT]):
@@ -162,7 +164,7 @@ class ReplicatedIndex(Generic[ClientT]):
 
     def completed(self) -> list[tuple[ClientT, str, str | None]]:
         """Process what has arrived from etcd; return the responses that it allows."""
-        self.calls.poll()
+        self.calls.poll(self._settings.poll_bytes_max)
         return self._take_responses()
 
     def fileno(self) -> int:
