@@ -4,6 +4,7 @@ It is a class of its own, so that a plain graph has the cost of neither.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, NamedTuple, ParamSpec, Self, TypeAlias, TypeVar, cast
 
@@ -99,7 +100,7 @@ class IndexedGraph(DependencyGraph):
         """Call ``observer`` with a :class:`GraphEvent` after each call that changes the graph.
 
         Return a function that ends the subscription. An observer must not change the graph: that raises
-        RuntimeError. An exception of an observer reaches the caller, after the change.
+        RuntimeError. An exception of an observer reaches the caller, after the change and the other observers.
 
         >>> graph = IndexedGraph()
         >>> unsubscribe = graph.subscribe(print)
@@ -109,7 +110,7 @@ class IndexedGraph(DependencyGraph):
         >>> unsubscribe()
         """
         self._observers.append(observer)
-        return lambda: self._observers.remove(observer)
+        return lambda: self._observers.remove(observer) if observer in self._observers else None
 
     def _report(self, call: str, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call ``method``, and notify the observers of its changes, also if it has raised."""
@@ -126,8 +127,9 @@ class IndexedGraph(DependencyGraph):
             try:
                 if changes and self._observers:
                     event = GraphEvent(call, tuple(PackageChange(p, _names(b), _names(a)) for p, b, a in changes))
-                    for observer in tuple(self._observers):
-                        observer(event)
+                    with ExitStack() as calls:  # makes all of them, also if one raises
+                        for observer in reversed(self._observers):
+                            calls.callback(observer, event)
             finally:
                 self._call = ""
 
