@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from scoop_server.net.expiry import first_expiry
+
 from tests.support.certificates import CertificateFiles
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
 from tests.support.process import MODULE_COMMAND, ServerProcess, free_port, run_to_end, server_environment
@@ -71,6 +73,18 @@ def test_the_metrics_show_the_position_in_the_log(etcd: EtcdCluster, prefix: str
     assert figures["scoop_applied_revision"] == figures["scoop_committed_revision"]
     assert (figures["scoop_packages"], figures["scoop_dependency_edges"]) == ("2.0", "1.0")
     assert (figures["scoop_append_duration_seconds_count"], figures["scoop_replication_pending"]) == ("1.0", "0.0")
+
+
+@needs_etcd
+def test_the_metrics_show_the_expiry_of_the_certificate_for_etcd(tmp_path: Path) -> None:
+    files = CertificateFiles.make(tmp_path / "files")
+    certificate = str(files.client_cert)
+    with EtcdCluster(tmp_path, tls=files) as etcd:
+        tls = ("--etcd-ca", str(files.authority), "--etcd-cert", certificate, "--etcd-key", certificate)
+        with ServerProcess("--etcd", etcd.urls, *tls, "--admin", "127.0.0.1:0") as server:
+            figures = dict(line.rsplit(" ", 1) for line in admin_answer(server, "/metrics")[1].splitlines())
+    expiry = float(figures["scoop_certificate_expiry_timestamp_seconds"])
+    assert expiry == first_expiry(files.client_cert.read_text())
 
 
 @needs_etcd

@@ -54,9 +54,9 @@ def _values(health: Health) -> Iterator[_Value]:
     yield _C, "scoop_log_lines_dropped", "Log lines that could not be written.", dropped_line_count()
     if health.last_reload_succeeded is not None:
         yield _G, "scoop_last_reload_success", "1 if the last reload succeeded.", health.last_reload_succeeded
-    if health.certificates is not None:
-        name, expires_at = "scoop_certificate_expiry_timestamp_seconds", health.certificates.expires_at
-        yield _G, name, "Time at which the certificate expires.", expires_at
+    server_expiry = None if health.certificates is None else health.certificates.expires_at
+    if known := [each for each in (server_expiry, health.etcd_certificate_expires_at) if each is not None]:
+        yield _G, "scoop_certificate_expiry_timestamp_seconds", "Time of the first expiry of a certificate.", min(known)
     if health.connections_max is not None:
         yield _G, "scoop_connections_max", "Effective limit of connections.", health.connections_max
     yield from _statistics_values(health.statistics)

@@ -23,7 +23,7 @@ def read_cluster(replication: Replication, environment: Mapping[str, str]) -> Cl
     """Return what a client needs to connect. Raises ConfigurationError if a file cannot be read."""
     if replication.urls is None:
         raise ConfigurationError("cannot connect to etcd: no URLs are set; set them with --etcd")
-    _check_certificates(replication)
+    expires_at = _check_certificates(replication)
     credentials = Credentials(
         user=replication.user or "",
         password=_password(replication, environment),
@@ -31,7 +31,7 @@ def read_cluster(replication: Replication, environment: Mapping[str, str]) -> Cl
         certificate=_read(replication.cert),
         key=_read(replication.key),
     )
-    return Cluster(replication.urls.addresses, replication.urls.is_tls, credentials)
+    return Cluster(replication.urls.addresses, replication.urls.is_tls, credentials, expires_at)
 
 
 def open_client(cluster: Cluster, commit_seconds_max: float) -> EtcdClient:
@@ -46,8 +46,11 @@ def open_client(cluster: Cluster, commit_seconds_max: float) -> EtcdClient:
     return GrpcEtcdClient(cluster, min(REQUEST_SECONDS_MAX, commit_seconds_max / _REQUEST_SHARE))
 
 
-def _check_certificates(replication: Replication) -> None:
-    """Raise ConfigurationError if gRPC could not use the files, which it would not explain."""
+def _check_certificates(replication: Replication) -> float | None:
+    """Return the time at which the client certificate expires; None without one.
+
+    Raises ConfigurationError if gRPC could not use the files, which it would not explain.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if _read(replication.ca):
         try:
@@ -68,6 +71,8 @@ def _check_certificates(replication: Replication) -> None:
         if expires_at < time.time():
             date = datetime.fromtimestamp(expires_at, UTC).date()
             raise ConfigurationError(f"cannot use {replication.cert} for etcd: it expired on {date}; renew it")
+        return expires_at
+    return None
 
 
 def _password(replication: Replication, environment: Mapping[str, str]) -> str:

@@ -60,6 +60,7 @@ def join(
     started = time.monotonic()
     replication = settings.replication
     cluster = read_cluster(replication, os.environ)
+    health.etcd_certificate_expires_at = cluster.certificate_expires_at
     client = open_client(cluster, replication.commit_seconds_max)
     node = secrets.token_hex(8)
     of_node = ReplicationSettings(

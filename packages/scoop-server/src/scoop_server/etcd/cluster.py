@@ -24,3 +24,5 @@ class Cluster:
     endpoints: Sequence[str]
     is_tls: bool = False
     credentials: Credentials = Credentials()
+    certificate_expires_at: float | None = None
+    """The Unix time at which the client certificate expires; None without one."""

@@ -61,6 +61,8 @@ class Health:
     """The watch on the commits; None for an index in memory only."""
     certificates: Certificates | None = None
     """None without TLS."""
+    etcd_certificate_expires_at: float | None = None
+    """The Unix time at which the client certificate for etcd expires; None without one."""
     connections_max: int | None = None
     """The effective limit of connections: ``--max-clients``, or what the limit of open files allows."""
     journal_bytes_min: int = 0
