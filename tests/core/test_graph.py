@@ -257,6 +257,12 @@ class TestChanges:
         assert len(changes) == 0
         assert graph == graph_of(*lines)
 
+    def test_a_list_in_another_order_is_noted_if_the_caller_wants_that(self) -> None:
+        changes = Changes()
+        changes.reordered = []
+        graph_of("INDEX|a|", "INDEX|b|", "INDEX|top|a,b").apply_lines("INDEX|top|b,a\nINDEX|top|b,a\n", changes)
+        assert (len(changes), changes.reordered) == (0, [("top", "a,b", "b,a")])
+
     def test_a_cycle_that_is_rejected_is_no_change(self) -> None:
         graph = graph_of("INDEX|a|", "INDEX|b|a", reject_cycles=True)
         answers, changes = self.changes_of(graph, "INDEX|a|b")

@@ -32,6 +32,8 @@ class Changes:
     ``lines[i]`` is the request that made change ``i``, in its wire form without newline;
     ``previous[i]`` is the dependency list that it replaced, as text, or None if the package was not
     indexed before. Applied to an equal graph, the lines lead to an equal graph.
+    ``reordered``, unless it is None, gets package, previous and new list of each INDEX that only changed the order of a
+    list: no change of the graph.
 
     >>> from scoop_core import DependencyGraph
     >>> DependencyGraph().apply_lines("INDEX|gmp|\nREMOVE|gmp|\n", changes := Changes())
@@ -40,11 +42,12 @@ class Changes:
     [('INDEX|gmp|', None), ('REMOVE|gmp|', '')]
     """
 
-    __slots__ = ("lines", "previous")
+    __slots__ = ("lines", "previous", "reordered")
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.previous: list[str | None] = []
+        self.reordered: list[tuple[str, str, str]] | None = None
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -212,6 +215,8 @@ class GraphState:
                 return FAIL
             if same_names(previous, listed):
                 self._dependencies[package] = listed  # so that the same line, next time, is one comparison
+                if changes is not None and changes.reordered is not None:
+                    changes.reordered.append((package, previous, listed))
                 return OK
             if self._rejects_cycles and not self._make_room(package, names):
                 return FAIL

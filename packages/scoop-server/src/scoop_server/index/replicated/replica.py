@@ -22,7 +22,7 @@ class Replica:
         self.sequences: dict[str, int] = {}
         """The last entry of each node. It belongs to the state: it distinguishes a late duplicate from a new entry."""
         self.digest = 0
-        """The sum of a hash of each package with its dependencies: it depends on no order."""
+        """The sum of a hash of each package with its dependencies in the order of their list, which snapshots keep."""
         self.on_changes: Callable[[Changes], None] = lambda _: None
         """Called with the changes of each entry."""
 
@@ -61,9 +61,10 @@ class Replica:
     def apply(self, node: str, seq: int, revision: int, texts: Sequence[str], tally: Tally | None = None) -> list[str]:
         """Apply the next entry of ``node``; return the responses to each of ``texts``, its lines."""
         changes = Changes()
+        changes.reordered = reordered = list[tuple[str, str, str]]()
         answers = self.graph.apply_batches(texts, changes, tally)
+        self._update_digest(changes, reordered)
         if changes.lines:
-            self._update_digest(changes)
             self.on_changes(changes)
         self.note(node, seq, revision)
         return answers
@@ -73,25 +74,28 @@ class Replica:
         self.sequences[node] = seq
         self.revision = revision
 
-    def _update_digest(self, changes: Changes) -> None:
+    def _update_digest(self, changes: Changes, reordered: Sequence[tuple[str, str, str]]) -> None:
         digest = self.digest
         for line, previous in zip(changes.lines, changes.previous, strict=True):
-            command, package, listed = line.split("|")
+            if line[0] == "R":
+                digest -= _hash(f"INDEX{line[6:]}{previous}")
+                continue
+            digest += _hash(line)
             if previous is not None:
-                digest -= _hash(package, previous)
-            if command == "INDEX":
-                digest += _hash(package, listed)
+                digest -= _hash(f"{line[: line.rindex('|')]}|{previous}")
+        for package, previous, listed in reordered:
+            digest += _hash(f"INDEX|{package}|{listed}") - _hash(f"INDEX|{package}|{previous}")
         self.digest = digest & _DIGEST_MASK
 
 
 def digest_of(graph: DependencyGraph) -> int:
     """Return the digest of a whole graph, which a replica updates with each change."""
-    return sum(_hash(package, ",".join(names)) for package, names in graph.to_mapping().items()) & _DIGEST_MASK
+    lists = graph.to_mapping().items()
+    return sum(_hash(f"INDEX|{package}|{','.join(names)}") for package, names in lists) & _DIGEST_MASK
 
 
-def _hash(package: str, listed: str) -> int:
-    if "," in listed:  # the same dependencies may have arrived in another order
-        listed = ",".join(sorted(listed.split(",")))
+def _hash(line: str) -> int:
+    """Return the hash of a package with its dependencies, which ``line`` indexes."""
     # A quarter of the time of a cryptographic hash. Squared, because CRC-32 is linear: plain sums would often be equal
     # if two packages had each other's dependencies.
-    return crc32(f"{package}|{listed}".encode()) ** 2
+    return crc32(line.encode()) ** 2
