@@ -144,7 +144,8 @@ class EtcdCluster:
         if self._tls is not None:
             client = str(self._tls.client_cert)
             tls = ["--cacert", str(self._tls.authority), "--cert", client, "--key", client]
-        command = ["etcdctl", "--endpoints", urls or self.urls, *tls, *arguments]
+        # A busy machine may take longer than the 5 s that etcdctl waits by default.
+        command = ["etcdctl", "--endpoints", urls or self.urls, "--command-timeout", "60s", *tls, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=WAIT_SECONDS).stdout
 
     def wait_until_healthy(self) -> None:
