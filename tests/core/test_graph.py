@@ -377,14 +377,20 @@ class TestChanges:
             ("INDEX|a", None),
             ("", None),
             ("INDEX|a|x", None),
+            ("REMOVE|new||", ""),
         ],
     )
     def test_changes_that_the_graph_did_not_make_are_refused(self, line: str, previous: str | None) -> None:
         graph, changes = graph_of("INDEX|a|", "INDEX|top|a", reject_cycles=True), Changes()
-        changes.lines.append(line)
+        before = graph.copy()
+        changes.lines += [line, "INDEX|top|a"]
         changes.previous.append(previous)
+        with pytest.raises(ValueError, match="shorter"):  # which is only noticed at the end
+            graph.undo(changes)
+        changes.previous.append("")
         with pytest.raises(ValueError, match="cannot undo"):
             graph.undo(changes)
+        assert graph == before
 
 
 class TestRebuildLines:

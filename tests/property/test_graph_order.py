@@ -301,3 +301,10 @@ def test_many_new_dependencies_are_looked_up_in_steps() -> None:
         steps += 1
     assert steps > len(new)
     assert graph.apply_lines_within(0, part.rest).responses == "OK\n"
+
+
+def test_a_graph_that_accepts_cycles_keeps_no_order_that_could_go_out_of_date() -> None:
+    graph = DependencyGraph.from_mapping({"b": [], "a": ["b"]})
+    assert graph.apply_lines_within(0, "INDEX|a|\nINDEX|b|a\n").responses == "OK\nOK\n"
+    graph.reject_cycles = True
+    assert graph.apply_lines("INDEX|a|b\n") == "FAIL\n"

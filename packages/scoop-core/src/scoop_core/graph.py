@@ -231,6 +231,8 @@ class DependencyGraph(GraphRequests):
         >>> graph.apply_lines_within(1, part.rest).responses
         'FAIL\nOK\n'
         """
+        if not self._rejects_cycles:  # no line needs a search, and an order would go out of date
+            return PartialResponses(self.apply_lines(text, changes, tally), "", None, 0)
         lines = _split_lines(text)
         order = self._current_order()
         order.budget, order.pending = budget, None
@@ -291,7 +293,7 @@ class DependencyGraph(GraphRequests):
         if not is_last:
             self._drop_order()
         undone: list[str] = []
-        for line, previous in zip(reversed(changes.lines), reversed(changes.previous), strict=True):
+        for line, previous in reversed(list(zip(changes.lines, changes.previous, strict=True))):
             if not self._undo_one(line, previous):
                 break
             undone.append(line)

@@ -317,8 +317,9 @@ class GraphState:
         So the package must be as the line left it, the dependencies that it gets back must be indexed, and nothing
         may depend on a package that the undo removes.
         """
-        command, _, rest = line.partition("|")
-        package, _, listed = rest.partition("|")
+        if line.count("|") != 2:
+            return False
+        command, package, listed = line.split("|")
         current = self._dependencies.get(package)
         if command == "INDEX":
             if current is None or not same_names(current, listed):
