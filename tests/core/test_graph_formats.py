@@ -88,6 +88,7 @@ class TestRoundTrips:
             'strict digraph "my graph" { rankdir=LR; node [shape=box]; a -> {b, c;} [label="->"][x=1] b:n -> c d }',
             "DIGRAPH G {// one\n /* two\n */ a->b a->c # three\n b->c; d;; edge [style=dashed]; graph [label=x] }",
             'digraph { "\\"" = x "a" -> "b"; {a} -> {b c}; b -> c; d [x=1, y=2]; }',
+            'digraph { label=<x<b>-</b>> subgraph s { {rank=same a:n} -> {b -> "\\\nc"} } {} -> subgraph {d} }',
         ],
     )
     def test_dot_that_other_programs_write_is_read(self, text: str) -> None:
@@ -101,10 +102,10 @@ class TestErrors:
             ("", "expected 'digraph', got ''"),
             ("graph { a -- b }", "expected 'digraph', got 'graph'"),
             ("digraph", "expected '{', got ''"),
-            ("digraph { a", "expected a node, got ''; subgraphs are not supported"),
-            ("digraph { a -> }", "expected a node, got '}'; subgraphs are not supported"),
-            ("digraph { a -> { b", "expected a node, got ''; subgraphs are not supported"),
-            ("digraph { subgraph x { a } }", "expected a node, got 'subgraph'; subgraphs are not supported"),
+            ("digraph { a", "expected a node, got ''"),
+            ("digraph { a -> }", "expected a node, got '}'"),
+            ("digraph { a -> ; b }", "expected a node, got ';'"),
+            ("digraph {" + "{" * 100_000, "expected a node, got ''"),
             ("digraph { a [x", "expected ']', got the end"),
             ("digraph { a } digraph { b }", "expected one graph, got 'digraph' after it"),
             ("digraph { a -- b }", "expected DOT, got '-- b }' at character 12"),
@@ -120,6 +121,8 @@ class TestErrors:
         ("body", "reason"),
         [
             ("<graph edgedefault='undirected'/>", "expected directed edges, got undirected ones"),
+            ("<!-- no graph -->", "expected GraphML, got no graph"),
+            ("<node id='\ud800'/>", "expected GraphML, got "),
             ("<graph/>", "expected 'graph' with the attribute 'edgedefault', got none"),
             ("<node/>", "expected 'node' with the attribute 'id', got none"),
             ("<node id='a'/><edge source='a'/>", "expected 'edge' with the attribute 'target', got none"),
@@ -130,7 +133,7 @@ class TestErrors:
             ("<hyperedge/>", "expected edges between two nodes, got a hyperedge"),
             ("<node id='a'>", "expected GraphML, got mismatched tag: line 1, column 24"),
             (
-                "<node id='a'/><edge source='b' target='a'/>",
+                "<graph edgedefault='directed'><node id='a'/><edge source='b' target='a'/></graph>",
                 "expected edges between nodes, got an edge from 'b', which is no node",
             ),
         ],
@@ -138,10 +141,10 @@ class TestErrors:
     def test_graphml(self, body: str, reason: str) -> None:
         with pytest.raises(FormatError) as caught:
             decode_graphml(f"<graphml>{body}</graphml>")
-        assert caught.value.reason == reason
+        assert caught.value.reason.startswith(reason)
 
     def test_graphml_with_a_namespace_prefix_is_read(self) -> None:
-        nodes = '<g:node id="a"/><g:node id="b"/><g:edge source="a" target="b"/>'
+        nodes = '<g:node id="a"/><g:node id="b"/><g:edge source="a" target="b" directed="1"/>'
         document = f'<g:graphml xmlns:g="http://x"><g:graph edgedefault="directed">{nodes}</g:graph></g:graphml>'
         assert decode_graphml(document) == graph_of("a:b b:")
 
@@ -154,9 +157,9 @@ class TestErrors:
         [
             ("{", "expected JSON, got an error at line 1 column 2"),
             ("[" * 100_000, "expected JSON, got "),
-            ("[]", "expected a directed graph with nodes and edges, got other JSON"),
-            ('{"directed": false, "nodes": [], "edges": []}', "expected a directed graph with nodes and edges"),
-            ('{"directed": true, "nodes": [1], "edges": []}', "expected an object with a text 'id', got '1'"),
+            ("[]", "expected a graph with nodes and edges, got other JSON"),
+            ('{"directed": false, "nodes": [], "edges": []}', "expected directed edges, got undirected ones"),
+            ('{"nodes": [1], "links": []}', "expected an object with a text 'id', got '1'"),
             ('{"directed": true, "nodes": [{"id": 1}], "edges": []}', "expected an object with a text 'id'"),
             ('{"directed": true, "nodes": [], "edges": [{}]}', "expected an object with a text 'source', got '{}'"),
         ],
@@ -169,14 +172,14 @@ class TestErrors:
     def test_names_are_checked_and_edges_need_their_nodes(self) -> None:
         documents = {
             decode_dot: 'digraph { "a b" }',
-            decode_graphml: "<graphml><node id='a b'/></graphml>",
+            decode_graphml: "<graph edgedefault='directed'><node id='a b'/></graph>",
             decode_node_link: '{"directed": true, "nodes": [{"id": "a b"}], "edges": []}',
         }
         for decode, text in documents.items():
             with pytest.raises(InvalidName):
                 decode(text)
         with pytest.raises(RequestRefused) as caught:
-            decode_graphml("<graphml><node id='a'/><edge source='a' target='b'/></graphml>")
+            decode_graphml("<graph edgedefault='directed'><node id='a'/><edge source='a' target='b'/></graph>")
         assert caught.value.refusal == MissingDependencies("a", ("b",))
 
     @given(st.sampled_from(list(READERS)), st.text(), st.integers(0, 60), st.integers(0, 10))

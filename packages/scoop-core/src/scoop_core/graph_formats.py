@@ -49,6 +49,7 @@ _DOT_TOKEN: Final = re.compile(
     r"""\s+ | //[^\n]* | \#[^\n]* | /\*.*?\*/  # white space and comments
     | (?P<token> -> | [\[\]{};,=:]
       | "(?:[^"\\]|\\.)*"
+      | <[^<>]*(?:<[^<>]*>[^<>]*)*>  # HTML
       | [^\0-@\[-^`{-\x7f][^\0-/:-@\[-^`{-\x7f]*  # letters, digits and _, and all beyond ASCII
       | -?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?) )""",
     re.VERBOSE | re.DOTALL,
@@ -58,8 +59,9 @@ _DOT_TOKEN: Final = re.compile(
 def decode_dot(source: str | Iterable[str]) -> DependencyGraph:
     """Return the graph of a directed graph in the DOT language.
 
-    Attributes are ignored. Raises :exc:`FormatError` for an undirected graph, subgraphs or a syntax error, and
-    :exc:`InvalidName` for a node that is no package name.
+    Attributes are ignored, and so are the borders of subgraphs. An edge between groups stands for one between each two
+    of their nodes, so a short text can make a large graph. Raises :exc:`FormatError` for an undirected graph or a
+    syntax error, and :exc:`InvalidName` for a node that is no package name.
 
     >>> decode_dot('digraph { cloog -> {isl gmp} [color=red]; isl -> gmp }').to_mapping()
     mappingproxy({'cloog': ('isl', 'gmp'), 'isl': ('gmp',), 'gmp': ()})
@@ -86,6 +88,12 @@ class _DotReader:
         self._tokens = tokens
         self._following = next(tokens, "")  # the next one, empty at the end
         self._dependencies: dict[str, dict[str, None]] = {}
+        self._members: dict[str, None] = {}
+        """The nodes of the innermost open group: the graph, a subgraph or braces."""
+        self._sources: dict[str, None] = {}
+        """The nodes before an arrow, if one precedes the next token."""
+        self._outer: list[tuple[dict[str, None], dict[str, None]]] = []
+        """Both, in each group around it."""
 
     def read(self) -> Mapping[str, Iterable[str]]:
         """Return the dependencies of each node."""
@@ -95,12 +103,32 @@ class _DotReader:
         if self._following != "{":
             self._advance()  # the name of the graph
         self._expect("{")
-        while self._following != "}":
-            self._read_statement()
-        self._advance()
+        while (word := self._advance()) != "}" or self._outer or self._sources:
+            self._read(word)
         if self._following:
             raise FormatError(f"expected one graph, got {shown(self._following)} after it")
         return self._dependencies
+
+    def _read(self, word: str) -> None:
+        if word == "{":
+            self._outer.append((self._members, self._sources))
+            self._members, self._sources = {}, {}
+        elif word.lower() == "subgraph":
+            if self._following != "{":
+                self._advance()  # its name
+        elif self._sources:
+            self._add({self._name(word): None})
+        elif word == "}":
+            group = self._members
+            self._members, self._sources = self._outer.pop()
+            self._add(group)
+        elif word.lower() in {"graph", "node", "edge"}:
+            self._skip_attributes()
+        elif self._following == "=":  # an attribute of the graph
+            self._advance()
+            self._advance()
+        elif word not in {";", ","}:
+            self._add({self._name(word): None})
 
     def _advance(self) -> str:
         word, self._following = self._following, next(self._tokens, "")
@@ -111,52 +139,27 @@ class _DotReader:
             raise FormatError(f"expected {wanted!r}, got {shown(self._following)}")
         self._advance()
 
-    def _read_statement(self) -> None:
-        if self._following in {";", ","}:
-            self._advance()
-        elif self._following.lower() in {"graph", "node", "edge"}:
-            self._advance()
-            self._skip_attributes()
-        else:
-            sources = self._read_nodes()
-            if self._following == "=":  # an attribute of the graph
-                self._advance()
-                self._advance()
-                return
-            for name in sources:
-                self._dependencies.setdefault(name, {})
-            while self._following == "->":
-                self._advance()
-                targets = self._read_nodes()
-                for name in sources:
-                    self._dependencies[name] |= dict.fromkeys(targets)
-                for name in targets:
-                    self._dependencies.setdefault(name, {})
-                sources = targets
-            self._skip_attributes()
-
-    def _read_nodes(self) -> list[str]:
-        """Return one node, or the nodes of a group in braces."""
-        if self._following != "{":
-            return [self._read_name()]
-        self._advance()
-        names = []
-        while self._following != "}":
-            if self._following in {";", ","}:
-                self._advance()
-            else:
-                names.append(self._read_name())
-        self._advance()
-        return names
-
-    def _read_name(self) -> str:
-        word = self._advance()
-        if not word or word in "{}[]=;,:->" or word.lower() == "subgraph":
-            raise FormatError(f"expected a node, got {shown(word)}; subgraphs are not supported")
+    def _name(self, word: str) -> str:
+        if word in "{}[]=;,:->":  # or empty
+            raise FormatError(f"expected a node, got {shown(word)}")
         while self._following == ":":  # a port
             self._advance()
             self._advance()
-        return re.sub(r'\\(["\\])', r"\1", word[1:-1]) if word[0] == '"' else word
+        return word[1:-1].replace("\\\n", "") if word[0] == '"' else word
+
+    def _add(self, nodes: dict[str, None]) -> None:
+        """Add a node or the nodes of a group, and the edges that lead to them."""
+        for name in nodes:
+            self._dependencies.setdefault(name, {})
+        for name in self._sources:
+            self._dependencies[name] |= nodes
+        self._members |= nodes
+        self._sources = {}
+        if self._following == "->":
+            self._advance()
+            self._sources = nodes
+        else:
+            self._skip_attributes()
 
     def _skip_attributes(self) -> None:
         while self._following == "[":
@@ -220,8 +223,8 @@ def decode_graphml(source: str | Iterable[str]) -> DependencyGraph:
     """Return the graph of a directed graph in GraphML, read piece by piece.
 
     Data of nodes and edges is ignored. Raises :exc:`FormatError` for an undirected graph, a hyperedge, a document
-    type or a syntax error, :exc:`InvalidName` for a node that is no package name, and :exc:`RequestRefused` for an
-    edge to a node that is not there.
+    type, a syntax error or other XML, :exc:`InvalidName` for a node that is no package name, and :exc:`RequestRefused`
+    for an edge to a node that is not there.
 
     >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
     >>> decode_graphml(encode_graphml(graph)) == graph
@@ -237,8 +240,10 @@ def decode_graphml(source: str | Iterable[str]) -> DependencyGraph:
         for piece in _pieces_of(source):
             parser.Parse(piece, False)
         parser.Parse("", True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, UnicodeEncodeError) as error:
         raise FormatError(f"expected GraphML, got {error}") from None
+    if not reader.has_graph:
+        raise FormatError("expected GraphML, got no graph")
     return _graph_of(reader.dependencies, reader.edges)
 
 
@@ -248,16 +253,18 @@ class _GraphmlReader:
     def __init__(self) -> None:
         self.dependencies: dict[str, list[str]] = {}
         self.edges: list[tuple[str, str]] = []
+        self.has_graph = False
 
     def start_element(self, tag: str, attributes: dict[str, str]) -> None:
         kind = tag.rpartition(" ")[2]  # without the namespace
         try:
             if kind == "graph":
+                self.has_graph = True
                 _expect_directed(attributes["edgedefault"] == "directed")
             elif kind == "node":
                 self.dependencies.setdefault(attributes["id"], [])
             elif kind == "edge":
-                _expect_directed(attributes.get("directed", "true") == "true")
+                _expect_directed(attributes.get("directed", "true") in {"true", "1"})
                 self.edges.append((attributes["source"], attributes["target"]))
             elif kind == "hyperedge":
                 raise FormatError("expected edges between two nodes, got a hyperedge")
@@ -305,7 +312,7 @@ def _separated(items: Iterator[str]) -> Iterator[str]:
 
 
 def decode_node_link(source: str | Iterable[str]) -> DependencyGraph:
-    """Return the graph of a directed graph in node-link JSON, whose edges are called ``edges`` or ``links``.
+    """Return the graph of node-link JSON, whose edges are called ``edges`` or ``links`` and are directed, as D3's are.
 
     Raises :exc:`FormatError` for any other text, :exc:`InvalidName` for a node that is no package name, and
     :exc:`RequestRefused` for an edge to a node that is not there.
@@ -324,12 +331,12 @@ def decode_node_link(source: str | Iterable[str]) -> DependencyGraph:
     except (ValueError, RecursionError):
         raise FormatError("expected JSON, got a number or a nesting that is too long") from None
     match document:
-        case {"directed": True, "nodes": [*nodes], "edges": [*edges]}:
-            pass
-        case {"directed": True, "nodes": [*nodes], "links": [*edges]}:
+        case {"directed": False}:
+            raise FormatError("expected directed edges, got undirected ones")
+        case {"nodes": [*nodes], "edges": [*edges]} | {"nodes": [*nodes], "links": [*edges]}:
             pass
         case _:
-            raise FormatError("expected a directed graph with nodes and edges, got other JSON")
+            raise FormatError("expected a graph with nodes and edges, got other JSON")
     pairs = zip(_fields(edges, "source"), _fields(edges, "target"), strict=True)
     return _graph_of({name: [] for name in _fields(nodes, "id")}, pairs)
 
