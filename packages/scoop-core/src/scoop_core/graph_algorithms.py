@@ -4,8 +4,8 @@ Each takes linear time in the nodes and edges that it visits, asks for the succe
 not recurse. If a result could come in several orders, the order of the nodes and successors decides.
 """
 
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TypeVar
 
 Node = TypeVar("Node", bound=Hashable)
@@ -23,63 +23,40 @@ def reachable(starts: Iterable[Node], successors: Callable[[Node], Iterable[Node
     return found
 
 
-def shortest_path(start: Node, goal: Node, successors: Callable[[Node], Iterable[Node]]) -> tuple[Node, ...]:
-    """Return a shortest path of at least one edge, both ends included; empty if no path exists."""
-    previous = {start: start}
-    unexplored = deque([start])
-    while unexplored:
-        node = unexplored.popleft()
-        for successor in successors(node):
-            if successor == goal:
-                return (*reversed(_chain(node, previous)), goal)
-            if successor not in previous:
-                previous[successor] = node
-                unexplored.append(successor)
-    return ()
+def shortest_path(
+    start: str,
+    names: Iterable[str],
+    goal: str,
+    lists: Mapping[str, str],
+    dependents: Callable[[str], Iterable[str]] | None,
+) -> tuple[str, ...]:
+    """Return a shortest path from ``start`` by one of ``names`` to ``goal``, both included; empty if no path exists.
 
+    ``lists`` holds the dependencies of each package as a comma-separated text. With ``dependents`` of a package, the
+    search is from both ends, which visits far fewer packages. A step visits all that are at the same distance.
 
-def shortest_path_from_both_ends(
-    start: Node,
-    goal: Node,
-    successors: Callable[[Node], Iterable[Node]],
-    predecessors: Callable[[Node], Iterable[Node]],
-) -> tuple[Node, ...]:
-    """Return a path as :func:`shortest_path` does. It searches from both ends, which visits far fewer nodes."""
-    previous, following = {start: start}, {goal: goal}
-    heads, tails = [start], [goal]
-    while heads and tails:
-        is_forward = len(heads) <= len(tails)
-        if is_forward:
-            heads, edge = _advance(heads, successors, previous, following)
+    >>> shortest_path("a", ["b", "c"], "d", {"b": "", "c": "b,d", "d": ""}, None)
+    ('a', 'c', 'd')
+    """
+    ahead, behind = [set(names)], [{goal}]  # the packages at each distance from ``start``, and from ``goal``
+    found, found_behind = {""}, set[str]()
+    while not (meeting := ahead[-1] & behind[-1]):
+        if dependents is None or len(ahead[-1]) <= len(behind[-1]):
+            found |= ahead[-1]
+            ahead.append(set(",".join(map(lists.__getitem__, ahead[-1])).split(",")) - found)
         else:
-            tails, edge = _advance(tails, predecessors, following, previous)
-        if edge is not None:
-            left, right = edge if is_forward else edge[::-1]
-            return (*reversed(_chain(left, previous)), *_chain(right, following))
-    return ()
-
-
-def _advance(
-    frontier: list[Node], neighbours: Callable[[Node], Iterable[Node]], found: dict[Node, Node], goals: dict[Node, Node]
-) -> tuple[list[Node], tuple[Node, Node] | None]:
-    """Return the nodes that are one edge from ``frontier`` and not in ``found``, and the first edge to ``goals``."""
-    reached: list[Node] = []
-    for node in frontier:
-        for neighbour in neighbours(node):
-            if neighbour in goals:
-                return reached, (node, neighbour)
-            if neighbour not in found:
-                found[neighbour] = node
-                reached.append(neighbour)
-    return reached, None
-
-
-def _chain(node: Node, next_of: Mapping[Node, Node]) -> list[Node]:
-    """Return ``node`` and the nodes that follow it, up to the one that follows itself."""
-    chain = [node]
-    while (node := next_of[node]) != chain[-1]:
-        chain.append(node)
-    return chain
+            found_behind |= behind[-1]
+            behind.append(set(chain.from_iterable(map(dependents, behind[-1]))) - found_behind)
+        if not ahead[-1] or not behind[-1]:
+            return ()
+    path = [min(meeting)]
+    for level in reversed(ahead[:-1]):
+        path.append(min(name for name in level if path[-1] in lists[name] and path[-1] in lists[name].split(",")))
+    path.append(start)
+    path.reverse()
+    for level in reversed(behind[:-1]):
+        path.append(min(level.intersection(lists[path[-1]].split(","))))
+    return tuple(path)
 
 
 def successors_first(nodes: Iterable[Node], successors: Callable[[Node], Iterable[Node]]) -> list[Node]:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 from scoop_core.graph import DependencyGraph, SlotState
-from scoop_core.graph_algorithms import shortest_path_from_both_ends
+from scoop_core.graph_algorithms import shortest_path
 from scoop_core.graph_order import PartialResponses
 from scoop_core.graph_state import Changes, split_names
 from scoop_core.messages import Request, Response, Tally, listed_names
@@ -239,17 +239,8 @@ class IndexedGraph(DependencyGraph):
             return ()
         return tuple(sorted(names))
 
-    def find_path(self, package: str, dependency: str) -> tuple[str, ...]:
-        """Return a shortest path, as :meth:`DependencyGraph.find_path` does, by a search from both ends.
-
-        >>> IndexedGraph.from_mapping({"isl": ["gmp"], "gmp": []}).find_path("isl", "gmp")
-        ('isl', 'gmp')
-        """
-        ends = self._known(package), self._known(dependency)
-        return shortest_path_from_both_ends(*ends, self._names, self._sorted_dependents)
-
-    def _sorted_dependents(self, package: str) -> list[str]:
-        return sorted(self._dependents.get(package, ()))
+    def _path(self, start: str, names: Iterable[str], goal: str) -> tuple[str, ...]:
+        return shortest_path(start, names, goal, self._dependencies, lambda name: self._dependents.get(name, ()))
 
     def _all_dependents(self) -> Mapping[str, Iterable[str]]:
         return self._dependents

@@ -147,14 +147,14 @@ class GraphQueries(GraphState):
         """Return a shortest path by which ``package`` depends on ``dependency``, both included; empty without a path.
 
         Each package on it depends directly on the next. If both are the same, it is a shortest cycle
-        through it. O(p + d log d).
+        through it. O(p + d).
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"gcc": ["cloog"], "cloog": ["isl"], "isl": ["gmp"], "gmp": []})
         >>> graph.find_path("gcc", "gmp")
         ('gcc', 'cloog', 'isl', 'gmp')
         """
-        return shortest_path(self._known(package), self._known(dependency), self._sorted_names)
+        return self._path(package, self._names(package), self._known(dependency))
 
     # Orders and components
 
@@ -237,6 +237,9 @@ class GraphQueries(GraphState):
         """Return the dependencies of ``packages`` among them."""
         lists = self._dependencies
         return {name: ",".join(filter(packages.__contains__, split_names(lists[name]))) for name in packages}
+
+    def _path(self, start: str, names: Iterable[str], goal: str) -> tuple[str, ...]:
+        return shortest_path(start, names, goal, self._dependencies, None)
 
     def _sorted_names(self, package: str) -> list[str]:
         return sorted(self._names(package))

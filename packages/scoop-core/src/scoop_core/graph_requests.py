@@ -17,7 +17,7 @@ from scoop_core.errors import (
     Refusal,
     RequestRefused,
 )
-from scoop_core.graph_algorithms import shortest_path, successors_first
+from scoop_core.graph_algorithms import successors_first
 from scoop_core.graph_queries import GraphQueries
 from scoop_core.graph_state import same_names, split_names
 from scoop_core.messages import Command, PackageName, Request, listed_names, parse_name, parse_request
@@ -33,8 +33,8 @@ class GraphRequests(GraphQueries):
     def explain(self, request: Request) -> Refusal | None:
         """Return why ``request`` would be answered FAIL now, or None if it would be answered OK.
 
-        Nothing changes. O(dependencies) for INDEX, but O(p + d log d) for what its dependencies need if the
-        graph rejects cycles; O(D) for a REMOVE that is blocked; else O(1).
+        Nothing changes. O(dependencies) for INDEX, but O(p + d) for what its dependencies need if the graph rejects
+        cycles; O(D) for a REMOVE that is blocked; else O(1).
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
@@ -70,8 +70,8 @@ class GraphRequests(GraphQueries):
         """Return a shortest cycle that an INDEX of ``package`` would close; empty if it would close none.
 
         It leads from ``package`` to ``package``, and each package on it depends on the next. Dependencies
-        that ``package`` has already close nothing: a cycle through them exists already. O(p + d log d), whether
-        or not the graph rejects cycles.
+        that ``package`` has already close nothing: a cycle through them exists already. O(p + d), whether or not the
+        graph rejects cycles.
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": []})
@@ -81,7 +81,7 @@ class GraphRequests(GraphQueries):
         existing = self._names(package) if self._is_indexed(package) else []
         new = [name for name in dict.fromkeys(listed_names(dependencies)) if name not in existing]
         indexed = [name for name in new if self._is_indexed(name) or name == package]
-        return shortest_path(package, package, lambda name: indexed if name == package else self._sorted_names(name))
+        return self._path(package, indexed, package)
 
     def _is_indexed(self, name: str) -> bool:
         """Return whether ``name`` is indexed. Raises :exc:`InvalidName` if it is no name."""
