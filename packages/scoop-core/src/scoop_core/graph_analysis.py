@@ -126,11 +126,12 @@ def elementary_cycles(graph: DependencyGraph) -> Iterator[tuple[str, ...]]:
             if package in graph.dependencies(package):
                 yield (package,)
         # Cycles through the first package are found; without it, the others fall into smaller components.
+        inner = graph.subgraph(component)
         parts = [component]
         while parts:
             part = parts.pop()
-            yield from _cycles_through(part[0], _edges_within(graph, part))
-            parts += graph.subgraph(part[1:]).cyclic_components()
+            yield from _cycles_through(part[0], _edges_within(inner, part))
+            parts += inner.subgraph(part[1:]).cyclic_components()
 
 
 def _edges_within(graph: DependencyGraph, component: tuple[str, ...]) -> dict[str, list[str]]:
