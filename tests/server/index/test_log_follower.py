@@ -139,6 +139,19 @@ def test_an_index_that_is_not_there_yet_is_awaited(world: World) -> None:
     assert list(world.graph) == ["gmp"]
 
 
+def test_an_index_that_replaces_the_one_before_is_loaded(world: World) -> None:
+    put_snapshot(world, DependencyGraph.from_mapping({"gmp": []}), 1)
+    follower = world.follower()
+    world.poll(follower)
+    world.cluster.execute(Txn((), (Delete(*KEYS.everything),)))
+    put_snapshot(world, DependencyGraph.from_mapping({"make": []}), 1)
+    world.cluster.execute(Txn((), (Put(KEYS.config, Config(False, 65_536).encode()),)))
+    with pytest.raises(ReplicationError, match="etcd: it was deleted or replaced; the last good state is kept"):
+        world.poll(follower, 2)
+    world.poll_until_readable(follower)
+    assert list(world.graph) == ["make"]
+
+
 def test_etcd_that_does_not_answer_is_a_problem_until_it_does(world: World) -> None:
     world.append("INDEX|gmp|")
     follower = world.follower()

@@ -292,6 +292,14 @@ def test_a_node_stops_if_its_entries_are_gone_although_etcd_has_a_higher_revisio
         world.wait(3)
 
 
+def test_a_node_stops_if_its_index_was_deleted_before_the_first_entry(world: World) -> None:
+    world.start()
+    world.wait()
+    world.cluster.store.txn(Txn((), (Delete(*KEYS.everything),)))
+    with pytest.raises(ReplicationError, match="the index in etcd was deleted or replaced; restart this node"):
+        world.wait(3)
+
+
 def test_a_compaction_that_cannot_be_started_is_tried_again_later() -> None:
     clock, attempts = Schedule(0), list[float]()
 

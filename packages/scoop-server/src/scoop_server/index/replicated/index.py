@@ -85,6 +85,8 @@ class ReplicatedIndex(Generic[ClientT]):
         self._replica = Replica(DependencyGraph.empty(reject_cycles=settings.config.reject_cycles))
         self._digests = DigestHistory()
         self._responses: list[tuple[ClientT, str, str | None]] = []
+        self._created = 0
+        """The revision at which the configuration was created."""
         self._surveyed = 0
         """The revision of the last entry that was known at the last survey."""
         self._figures = figures = ReplicationFigures()
@@ -121,8 +123,12 @@ class ReplicatedIndex(Generic[ClientT]):
 
     def _take_config(self, result: TxnResult | Failure) -> None:
         assert isinstance(result, TxnResult)  # noqa: S101  # no failure of this call is final
-        if not result.succeeded:
-            self._settings.config.check(result.ranges[0].kvs[0].value)
+        if result.succeeded:
+            self._created = result.revision
+        else:
+            [found] = result.ranges[0].kvs
+            self._settings.config.check(found.value)
+            self._created = found.create_revision
         self._follower.start()
         self._appender.start()
 
@@ -271,6 +277,9 @@ class ReplicatedIndex(Generic[ClientT]):
                 f"cannot continue: the last entry in etcd is at revision {head} and was at {self._surveyed} before:"
                 " it was restored from a backup; restart this node"
             )
+        created = survey.config.create_revision if survey.config is not None else 0
+        if created != self._created and survey.revision >= self._created > 0:
+            raise ReplicationError("cannot continue: the index in etcd was deleted or replaced; restart this node")
         self._follower.expect(head)
         self._surveyed = self._follower.committed
         if survey.pointer is not None:

@@ -11,7 +11,7 @@ from typing import Final
 from scoop_core import DependencyGraph
 
 from scoop_server.errors import ReplicationError
-from scoop_server.etcd.api import EtcdClient, Failure, KeyValue, Range, RangeResult
+from scoop_server.etcd.api import EtcdClient, Failure, KeyValue, Range, RangeResult, Txn, TxnResult
 from scoop_server.etcd.calls import Calls
 from scoop_server.etcd.log import Keys, decode_entry
 from scoop_server.etcd.records import Config
@@ -102,6 +102,8 @@ class _Session:
         self._order = Replica(DependencyGraph())
         """The last entry of each node; its graph is empty, because the caller has it."""
         self._delivered: list[Loaded | Batch] = []
+        self._created = 0
+        """The revision at which the configuration was created."""
         self._is_missing = False
         """True if the prefix holds no index."""
         self._head_at: float | None = None
@@ -123,7 +125,8 @@ class _Session:
             if self._follower is None:
                 self._read_config()
             else:
-                self._calls.range(Range(self._keys.head), self._take_head)
+                reads = Range(self._keys.head), Range(self._keys.config)
+                self._calls.txn(Txn((), reads), self._take_head)
 
     def take_delivered(self) -> list[Loaded | Batch]:
         """Return what was delivered since the last call."""
@@ -152,17 +155,21 @@ class _Session:
         self._head_at = self._clock() + HEAD_SECONDS
         self._is_missing = not result.kvs
         if result.kvs:
+            self._created = result.kvs[0].create_revision
             config = Config.decode(result.kvs[0].value)
             self._follower = Follower(
                 self._calls, self._keys, self._clock, self._replace, self._apply, reject_cycles=config.reject_cycles
             )
             self._follower.start()
 
-    def _take_head(self, result: RangeResult | Failure) -> None:
-        assert isinstance(result, RangeResult)  # noqa: S101  # as above
+    def _take_head(self, result: TxnResult | Failure) -> None:
+        assert isinstance(result, TxnResult)  # noqa: S101  # as above
         self._head_at = self._clock() + HEAD_SECONDS
-        if result.kvs and self._follower is not None:
-            self._follower.expect(result.kvs[0].mod_revision)
+        head, config = result.ranges
+        if [kv.create_revision for kv in config.kvs] != [self._created]:
+            raise ReplicationError("it was deleted or replaced")
+        if head.kvs and self._follower is not None:
+            self._follower.expect(head.kvs[0].mod_revision)
 
     def _replace(self, replica: Replica) -> None:
         self._delivered.append(Loaded(replica.graph, replica.revision))

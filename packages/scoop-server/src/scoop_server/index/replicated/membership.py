@@ -40,6 +40,9 @@ PUBLISH_SECONDS: Final = 5.0
 class Survey:
     """The result of one read of etcd, without the log."""
 
+    revision: int
+    """That of etcd at the read."""
+    config: KeyValue | None
     head: KeyValue | None
     pointer: KeyValue | None
     compactor: KeyValue | None
@@ -80,8 +83,8 @@ class Membership:
         if now >= self._survey_at and self._begins("survey"):
             self._survey_at = now + SURVEY_SECONDS
             keys = self._keys
-            reads = (Range(keys.head), Range(keys.pointer), Range(keys.compactor), Range(*keys.nodes))
-            self._calls.txn(Txn((), reads), self._take_survey)
+            reads = (Range(keys.config), Range(keys.head), Range(keys.pointer), Range(keys.compactor))
+            self._calls.txn(Txn((), (*reads, Range(*keys.nodes))), self._take_survey)
         if not self._lease:
             if self._begins("lease"):
                 self._calls.lease(LeaseGrant(LEASE_SECONDS), self._take_lease)
@@ -134,8 +137,10 @@ class Membership:
     def _take_survey(self, result: TxnResult | Failure) -> None:
         assert isinstance(result, TxnResult)  # noqa: S101  # no failure of this call is final
         self._under_way.discard("survey")
-        head, pointer, compactor, nodes = result.ranges
-        survey = Survey(_first(head), _first(pointer), _first(compactor), dict(self._read_records(nodes.kvs)))
+        *singles, nodes = result.ranges
+        config, head, pointer, compactor = map(_first, singles)
+        records = dict(self._read_records(nodes.kvs))
+        survey = Survey(result.revision, config, head, pointer, compactor, records)
         self._update_role(survey)
         self._surveyed(survey)
 
