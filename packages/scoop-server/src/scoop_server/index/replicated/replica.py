@@ -96,6 +96,7 @@ def digest_of(graph: DependencyGraph) -> int:
 
 def _hash(line: str) -> int:
     """Return the hash of a package with its dependencies, which ``line`` indexes."""
+    # Nodes of two versions compare it, so another hash needs other versions of the pointer and of the nodes' records.
     # A quarter of the time of a cryptographic hash. Squared, because CRC-32 is linear: plain sums would often be equal
     # if two packages had each other's dependencies.
     return crc32(line.encode()) ** 2
