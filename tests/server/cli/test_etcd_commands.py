@@ -6,14 +6,17 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from subprocess import CompletedProcess, run
 
 import pytest
 
 from scoop_server.app.etcd_connection import open_client
+from scoop_server.cli.etcd_commands import restore_etcd
 from scoop_server.cli.etcd_session import EtcdSession
-from scoop_server.etcd.api import EtcdClient, Range, Request, Ticket
+from scoop_server.errors import ReplicationError
+from scoop_server.etcd.api import EtcdClient, Range, Request, Ticket, Txn, TxnResult
 from scoop_server.etcd.cluster import Cluster
 from scoop_server.etcd.records import NodeRecord
 
@@ -155,6 +158,22 @@ def test_restore_needs_an_empty_prefix(place: tuple[str, ...]) -> None:
     refused = restored(LINES, *place)
     assert refused.returncode == 1
     assert "it is not empty; choose another --etcd-prefix" in refused.stderr
+
+
+def test_a_restore_leaves_the_index_of_one_that_was_faster_intact(
+    place: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    txn = EtcdSession.txn
+
+    def let_the_other_pass(session: EtcdSession, request: Txn) -> TxnResult:
+        monkeypatch.undo()
+        assert restored(LINES, *place).returncode == 0
+        return txn(session, request)
+
+    monkeypatch.setattr(EtcdSession, "txn", let_the_other_pass)
+    with pytest.raises(ReplicationError, match="another restore or a node was faster"):
+        restore_etcd(read_settings(place), BytesIO(b"INDEX|make|\n"))
+    assert run_to_end("check", *place).returncode == 0
 
 
 def test_a_restore_that_fails_writes_nothing(place: tuple[str, ...]) -> None:

@@ -75,7 +75,9 @@ def restore_etcd(settings: Settings, lines: BinaryIO) -> int:
         found = session.range(Range(*keys.everything, limit=1, keys_only=True))
         if found.kvs:
             raise ReplicationError(f"cannot restore into {session.name}: it is not empty; choose another --etcd-prefix")
-        revision, is_missing = found.revision, Compare(keys.config, Target.VERSION, 0)
+        is_missing = Compare(keys.config, Target.VERSION, 0)
+        # A put makes this revision that of no other restore, whose chunks would have the same keys.
+        revision = session.txn(Txn((is_missing,), (Put(keys.head, b"restore"),))).revision
         chunks = size = checksum = 0
         for value in encode_chunks(encode_snapshot(graph)):
             data = decode_chunk(chunks, value)
@@ -88,7 +90,9 @@ def restore_etcd(settings: Settings, lines: BinaryIO) -> int:
         # The first attempt may have taken effect, and its result been lost.
         if not written.succeeded and [kv.value for kv in written.ranges[0].kvs] != [pointer.encode()]:
             session.txn(Txn((), (Delete(*keys.chunks(revision, 0, chunks)),)))
-            raise ReplicationError(f"cannot restore into {session.name}: a node has joined meanwhile; stop all nodes")
+            raise ReplicationError(
+                f"cannot restore into {session.name}: another restore or a node was faster; choose another prefix"
+            )
     print(f"restored {counted(len(graph), 'package')} into {session.name}", file=sys.stderr)
     return 0
 
