@@ -52,12 +52,12 @@ from scoop_core.graph_formats import (
 )
 from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer, PackageChange, Scheduler
 from scoop_core.graph_order import CycleSearch, PartialResponses
-from scoop_core.graph_state import Changes
 from scoop_core.messages import (
     ENCODING,
     MAX_LINE_LENGTH,
     MAX_NAME_LENGTH,
     NAME_CHARACTERS,
+    Changes,
     Command,
     PackageName,
     Request,

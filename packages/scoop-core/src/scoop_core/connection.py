@@ -47,7 +47,7 @@ class ConnectionState(enum.Enum):
 
 
 _BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
-"""A global name, because looking up a member of an enum takes longer and every read does it."""
+"""A global name, which every read looks up faster than the member of an enum."""
 
 
 class Connection:

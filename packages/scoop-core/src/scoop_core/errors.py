@@ -63,9 +63,7 @@ class BlockedByDependents(NamedTuple):
     """The other packages that depend on it directly, sorted."""
 
     def __str__(self) -> str:
-        count = len(self.dependents)
-        subject = "1 package depends" if count == 1 else f"{count:,} packages depend"
-        return f"cannot remove {self.package}: {subject} on it: {_join(self.dependents)}"
+        return f"cannot remove {self.package}: {_depend(self.dependents, 'package')} on it: {_join(self.dependents)}"
 
 
 class BlockedSet(NamedTuple):
@@ -82,8 +80,7 @@ class BlockedSet(NamedTuple):
     """The packages outside the set that depend on them directly, sorted."""
 
     def __str__(self) -> str:
-        count = len(self.dependents)
-        subject = "1 other package depends" if count == 1 else f"{count:,} other packages depend"
+        subject = _depend(self.dependents, "other package")
         return f"cannot remove {_join(self.packages)} together: {subject} on them: {_join(self.dependents)}"
 
 
@@ -117,6 +114,10 @@ class NotIndexed(NamedTuple):
 
 Refusal: TypeAlias = MissingDependencies | BlockedByDependents | BlockedSet | ClosesCycle | NotIndexed
 """The reason of a FAIL, or that a set of packages cannot be removed."""
+
+
+def _depend(dependents: tuple[str, ...], noun: str) -> str:
+    return f"1 {noun} depends" if len(dependents) == 1 else f"{len(dependents):,} {noun}s depend"
 
 
 def _join(names: tuple[str, ...]) -> str:

@@ -14,9 +14,10 @@ from typing import Final, Self, TypeAlias, TypeVar, assert_never, cast
 from scoop_core.errors import ClosesCycle, MissingDependencies, RequestRefused, shown
 from scoop_core.graph_order import PartialResponses
 from scoop_core.graph_requests import GraphRequests
-from scoop_core.graph_state import Changes, same_names, split_names
+from scoop_core.graph_state import same_names, split_names
 from scoop_core.messages import (
     OK,
+    Changes,
     Command,
     Request,
     Response,
@@ -188,8 +189,7 @@ class DependencyGraph(GraphRequests):
         appended to ``changes``, and each response is counted in ``tally``, if given. Raises ValueError, and nothing
         changes, if the last line has no newline: it may be incomplete.
 
-        Equivalent to :func:`parse_request` and :meth:`apply` line by line, but written for speed: it parses a line only
-        if looking it up in the dictionaries does not decide the response.
+        Equivalent to :func:`parse_request` and :meth:`apply` line by line, but written for speed.
 
         >>> DependencyGraph().apply_lines("INDEX|a|\nQUERY|a|\nREMOVE|a\n", changes := Changes())
         'OK\nOK\nERROR\n'

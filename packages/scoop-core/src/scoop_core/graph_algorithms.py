@@ -1,19 +1,15 @@
-"""The algorithms: most visit a part of any directed graph, given as a function from a node to its successors.
+"""The algorithms, on a function from a node to its successors, or on the dependency lists of packages as text.
 
-Each takes linear time in the nodes and edges that it visits, asks for the successors of a node once, and does
-not recurse. If a result could come in several orders, the order of the nodes and successors decides.
+Each takes linear time in the nodes and edges that it visits, and does not recurse.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import TypeVar
-
-Node = TypeVar("Node", bound=Hashable)
 
 
-def reachable(starts: Iterable[Node], successors: Callable[[Node], Iterable[Node]]) -> set[Node]:
+def reachable(starts: Iterable[str], successors: Callable[[str], Iterable[str]]) -> set[str]:
     """Return the nodes at the ends of the paths from ``starts``; one of them only if a path leads to it."""
-    found: set[Node] = set()
+    found: set[str] = set()
     unexplored = list(starts)
     while unexplored:
         for node in successors(unexplored.pop()):
@@ -59,14 +55,14 @@ def shortest_path(
     return tuple(path)
 
 
-def successors_first(nodes: Iterable[Node], successors: Callable[[Node], Iterable[Node]]) -> list[Node]:
+def successors_first(nodes: Iterable[str], successors: Callable[[str], Iterable[str]]) -> list[str]:
     """Return ``nodes`` and all nodes that they reach, each after its successors.
 
     If a cycle makes that impossible, a node comes before those of its successors through which it was
     reached, and after the others (a depth-first search, postorder).
     """
-    order: list[Node] = []
-    found: set[Node] = set()
+    order: list[str] = []
+    found: set[str] = set()
     for root in nodes:
         if root in found:
             continue

@@ -42,9 +42,10 @@ def critical_path(graph: DependencyGraph, durations: Mapping[str, float], *, def
         if min(took) < 0:
             raise ValueError(f"expected durations of at least 0, got {min(took)!r}")
         needed = [name for member in component for name in graph.dependencies(member) if name in finish]
-        last = max(sorted(needed), key=finish.__getitem__) if needed else None
-        total = sum(took) + (finish[last] if last is not None else 0.0)
-        if last is not None:
+        total = sum(took)
+        if needed:
+            last = max(sorted(needed), key=finish.__getitem__)
+            total += finish[last]
             before[component] = component_of[last]
         finish.update(dict.fromkeys(component, total))
         component_of.update(dict.fromkeys(component, component))

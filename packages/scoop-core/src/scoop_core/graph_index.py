@@ -5,14 +5,13 @@ It is a class of its own, so that a plain graph has the cost of neither.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Final, NamedTuple, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 from scoop_core.graph import DependencyGraph, SlotState
 from scoop_core.graph_algorithms import shortest_path
 from scoop_core.graph_order import PartialResponses
-from scoop_core.graph_state import Changes, split_names
-from scoop_core.messages import Request, Response, Tally, listed_names
+from scoop_core.graph_state import split_names
+from scoop_core.messages import Changes, Request, Response, Tally, listed_names
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,9 +51,9 @@ _NOTIFYING: Final = "notifying"
 class IndexedGraph(DependencyGraph):
     """A dependency graph with a reverse index and observers. Its other methods are those of the base class.
 
-    :meth:`dependents` takes O(its result), :meth:`transitive_dependents` O(p + d log d). Each change of a dependency
-    costs one more look-up, and the index some 50 bytes for each dependency and 230 for each package that others
-    depend on.
+    :meth:`dependents` takes O(its result), :meth:`transitive_dependents` O(p + d log d); paths are searched from both
+    ends. Each change of a dependency costs one more look-up, and the index some 50 bytes for each dependency and 230
+    for each package that others depend on.
 
     >>> graph = IndexedGraph.from_mapping({"isl": ["gmp"], "gmp": []})
     >>> graph.index("cloog", ["isl", "gmp"])
@@ -308,7 +307,7 @@ class Scheduler:
         for package in packages:
             if package not in self._running:
                 raise ValueError(f"cannot mark {package!r} as done: it has not been handed out")
-        for package in packages:
+        for package in set(packages):
             self._running.remove(package)
             if package not in self._graph:
                 continue
@@ -316,9 +315,7 @@ class Scheduler:
             for dependent in self._graph.dependents(package):
                 if dependent in self._waiting:
                     self._waiting[dependent] -= 1
-                    if not self._waiting[dependent]:
-                        del self._waiting[dependent]
-                        self._ready.add(dependent)
+                    self._release(dependent)
 
     def is_active(self) -> bool:
         """Return whether there are packages that are not done.
@@ -338,9 +335,7 @@ class Scheduler:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _follow(self, event: GraphEvent) -> None:
@@ -361,14 +356,15 @@ class Scheduler:
         self._waiting.update(dict.fromkeys(some, 0))
         for package in some:
             names = self._graph.dependencies(package)
-            count = sum(name != package and self._is_open(name) for name in names)
-            if count:
-                self._waiting[package] = count
-            else:
-                self._ready.add(package)
+            self._waiting[package] = sum(name != package and self._is_open(name) for name in names)
         for package in some:
-            if package in self._ready:
-                del self._waiting[package]
+            self._release(package)
+
+    def _release(self, package: str) -> None:
+        """Let ``package`` be ready if it waits for no dependency."""
+        if not self._waiting[package]:
+            del self._waiting[package]
+            self._ready.add(package)
 
     def _is_open(self, package: str) -> bool:
         return package in self._waiting or package in self._ready or package in self._running

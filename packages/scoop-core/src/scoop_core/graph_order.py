@@ -15,9 +15,10 @@ from heapq import heapify, heappop, heappush
 from itertools import islice
 from math import inf
 from operator import length_hint
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from scoop_core.graph_algorithms import component_layers
+from scoop_core.messages import Changes
 
 _GAP: Final = 1 << 36
 """Distance of the labels of new packages: 65,000 packages can be moved between any two."""
@@ -29,12 +30,6 @@ many changes as there are packages."""
 
 class SearchPendingError(Exception):
     """The search that a request needs has used up its budget. Internal: no public method raises it."""
-
-
-class _Changes(Protocol):
-    lines: list[str]
-
-    def __len__(self) -> int: ...
 
 
 class PartialResponses(NamedTuple):
@@ -74,7 +69,7 @@ class TopologicalOrder:
         """Changes of the graph since ``_changes`` was last empty."""
         self.is_retired: bool = False
         """The graph has dropped this order, so its searches have no meaning."""
-        self._changes: _Changes | None = None
+        self._changes: Changes | None = None
         self._log: dict[str, int | None] = {}
         """Labels from before these changes; None: none."""
 
@@ -84,7 +79,7 @@ class TopologicalOrder:
 
     # Changes of the graph
 
-    def begin(self, lists: dict[str, str], changes: _Changes | None) -> None:
+    def begin(self, lists: dict[str, str], changes: Changes | None) -> None:
         """Note that the next changes are appended to ``changes``; if these are empty, :meth:`undo` can undo them."""
         self.catch_up(lists)
         if changes is None or not changes.lines:
@@ -149,12 +144,12 @@ class TopologicalOrder:
 
     # Undoing
 
-    def can_undo(self, lists: dict[str, str], changes: _Changes) -> bool:
+    def can_undo(self, lists: dict[str, str], changes: Changes) -> bool:
         """Return whether ``changes`` are all changes of the graph since they were empty."""
         self.catch_up(lists)
         return changes is self._changes and self.change_count == len(changes)
 
-    def undo(self, changes: _Changes) -> None:
+    def undo(self, changes: Changes) -> None:
         """Restore the labels as they were when ``changes``, which have been undone, were empty."""
         log, self._log, self.change_count = self._log, {}, 0
         for line in changes.lines:

@@ -1,7 +1,6 @@
 """Queries on a dependency graph: neighbours, transitive neighbours, paths, orders, components, parts.
 
-They need no reverse index and no cache, so they cost nothing to a server that only answers requests. Docstrings give
-the cost in terms of
+They need no reverse index. Docstrings give the cost in terms of
 
 - *P*, the packages that are indexed,
 - *D*, the dependencies of all packages together,

@@ -223,7 +223,7 @@ def _requests_between(current: Mapping[str, str], target: GraphQueries) -> tuple
     cycle of ``target``. So no cycle is closed that ``target`` does not have.
     """
     wanted = target._dependencies
-    changed = {name for name, listed in wanted.items() if not _has(current, name, listed)}
+    changed = {name for name in wanted if name not in current or not same_names(current[name], wanted[name])}
     requests: list[Request] = []
     incomplete: list[Request] = []
     indexed = set(current)
@@ -241,10 +241,6 @@ def _requests_between(current: Mapping[str, str], target: GraphQueries) -> tuple
                 requests.append(_request(Command.INDEX, package, present))
         indexed.add(package)
     return (*requests, *incomplete)
-
-
-def _has(lists: Mapping[str, str], package: str, listed: str) -> bool:
-    return (found := lists.get(package)) is not None and same_names(found, listed)
 
 
 def _request(command: Command, package: str, names: Iterable[str]) -> Request:

@@ -1,4 +1,4 @@
-"""The messages of the protocol: names, requests and responses, their text form, and counts of them.
+"""The messages of the protocol: names, requests and responses, their text form, counts of them, and what they changed.
 
 The grammar, as ABNF (RFC 5234)::
 
@@ -326,3 +326,41 @@ class Tally:
         counts[_QUERY_OK] += queries
         counts[_INDEX_OK] += indexes
         counts[_REMOVE_OK] += removes
+
+
+class Changes:
+    r"""The changes that requests made, in order: enough to repeat them, and to undo them.
+
+    ``lines[i]`` is the request that made change ``i``, in its wire form without newline;
+    ``previous[i]`` is the dependency list that it replaced, as text, or None if the package was not
+    indexed before. Applied to an equal graph, the lines lead to an equal graph.
+    ``reordered``, unless it is None, gets package, previous and new list of each INDEX that only changed the order of a
+    list: no change of the graph.
+
+    >>> from scoop_core import DependencyGraph
+    >>> DependencyGraph().apply_lines("INDEX|gmp|\nREMOVE|gmp|\n", changes := Changes())
+    'OK\nOK\n'
+    >>> list(zip(changes.lines, changes.previous))
+    [('INDEX|gmp|', None), ('REMOVE|gmp|', '')]
+    """
+
+    __slots__ = ("lines", "previous", "reordered")
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.previous: list[str | None] = []
+        self.reordered: list[tuple[str, str, str]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __repr__(self) -> str:
+        return f"<Changes: {len(self.lines)}>"
+
+    def clear(self) -> None:
+        """Forget all changes.
+
+        >>> Changes().clear()
+        """
+        self.lines.clear()
+        self.previous.clear()
