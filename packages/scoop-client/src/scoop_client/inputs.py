@@ -179,7 +179,7 @@ def parse_list(text: str, source: str) -> dict[str, list[str]]:
         if not name:
             continue
         if dependencies and not name.endswith(":"):
-            raise InvalidInput(_name_of(source), f"line {number}: expected 'name: dependency ...', got {line!r}")
+            raise InvalidInput(_name_of(source), f"line {number}: expected 'name: dependency ...', got {line!r:.80}")
         packages[name.removesuffix(":")] = [each for each in dependencies if each]
     return packages
 
