@@ -320,17 +320,23 @@ def test_a_record_of_another_version_does_not_stop_a_node(world: World) -> None:
     assert world.answers(world.start(), "INDEX|a|\n") == "OK\n"
 
 
-def test_an_entry_that_etcd_calls_too_large_stops_the_node(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = world.start()
+@pytest.mark.parametrize("key", [b"/log/", b"/snapshot/0"])
+def test_what_etcd_calls_too_large_is_not_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, key: bytes
+) -> None:
+    index = world.start(replace(SETTINGS, log_bytes_min=1))
     world.wait()
+    execute = world.cluster.execute
 
-    def refuse(_: Request) -> Result:
-        return Failure(ErrorCode.TOO_LARGE, "etcdserver: request is too large")
+    def refuse(request: Request) -> Result:
+        if isinstance(request, Txn) and any(isinstance(each, Put) and key in each.key for each in request.success):
+            return Failure(ErrorCode.TOO_LARGE, "etcdserver: request is too large")
+        return execute(request)
 
     monkeypatch.setattr(world.cluster, "execute", refuse)
     index.execute([("client", "INDEX|a|\n")])
     with pytest.raises(ReplicationError, match="start etcd with --max-request-bytes"):
-        world.wait(3)
+        world.wait(8)
 
 
 # Readiness

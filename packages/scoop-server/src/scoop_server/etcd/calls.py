@@ -171,3 +171,8 @@ class Calls:
         self._waiting = [call for call in self._waiting if call.due > now]
         for call in due:
             self._submit(call)
+
+
+def too_large(action: str, failure: Failure) -> ReplicationError:
+    """Return the error of a request that exceeds etcd's limit, and so would fail again."""
+    return ReplicationError(f"cannot {action}: {failure.reason}; start etcd with --max-request-bytes 1572864 or more")

@@ -8,7 +8,7 @@ from typing import Final, Generic, TypeVar
 
 from scoop_server.errors import ReplicationError
 from scoop_server.etcd.api import Compare, ErrorCode, Failure, Put, Target, Txn, TxnResult
-from scoop_server.etcd.calls import Call, Calls
+from scoop_server.etcd.calls import Call, Calls, too_large
 from scoop_server.etcd.log import ENTRY_BYTES_MAX, Keys, encode_entry
 from scoop_server.index.replicated.gathering import Gathering
 
@@ -119,10 +119,7 @@ class Appender(Generic[ClientT]):
     def _take(self, entry: Entry[ClientT], result: TxnResult | Failure) -> None:
         """Note that the entry is in the log now, or was already."""
         if isinstance(result, Failure):
-            raise ReplicationError(
-                f"cannot append an entry to the log: {result.reason};"
-                " start etcd with --max-request-bytes 1572864 or more"
-            )
+            raise too_large("append an entry to the log", result)
         entry.call = None
         self._appended(self._clock() - entry.sent_at)
 

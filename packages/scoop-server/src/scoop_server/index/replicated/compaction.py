@@ -12,6 +12,7 @@ from zlib import crc32
 from scoop_server.etcd.api import (
     Compare,
     Delete,
+    ErrorCode,
     EtcdClient,
     Failure,
     KeyValue,
@@ -22,7 +23,7 @@ from scoop_server.etcd.api import (
     Txn,
     TxnResult,
 )
-from scoop_server.etcd.calls import Calls
+from scoop_server.etcd.calls import Calls, too_large
 from scoop_server.etcd.log import Keys, decode_entry
 from scoop_server.etcd.records import CHUNK_BYTES_MAX, Pointer, decode_chunk
 from scoop_server.index.replicated.log_reader import LogReader, Reading
@@ -125,10 +126,11 @@ class Compaction:
         if transaction is None:
             self.outcome = Outcome.DONE
         else:
-            self._calls.txn(transaction, self._take)
+            self._calls.txn(transaction, self._take, {ErrorCode.TOO_LARGE})
 
     def _take(self, result: TxnResult | Failure) -> None:
-        assert isinstance(result, TxnResult)  # noqa: S101  # no failure of this call is final
+        if isinstance(result, Failure):
+            raise too_large("write a snapshot", result)
         if result.succeeded or self._is_own_pointer(result):
             self._next()
         else:
