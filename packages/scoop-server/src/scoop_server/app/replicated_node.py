@@ -83,7 +83,7 @@ def join(
     place = f"node {node} of {replication.prefix} in etcd at {replication.urls}, {replication.reads} reads"
     try:
         with signals.interrupting():
-            _wait_until_loaded(index, place, progress)
+            _wait_until_loaded(index, progress)
     except KeyboardInterrupt:
         log.info("a signal stopped the server while it joined; nothing was changed")
         raise SystemExit from None
@@ -128,7 +128,7 @@ def _new_tick(index: ReplicatedIndex[Client]) -> Callable[[], None]:
     return tick
 
 
-def _wait_until_loaded(index: ReplicatedIndex[Client], place: str, progress: Callable[[str, int, int], None]) -> None:
+def _wait_until_loaded(index: ReplicatedIndex[Client], progress: Callable[[str, int, int], None]) -> None:
     report_at = time.monotonic() + _FIRST_REPORT_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(index.fileno(), selectors.EVENT_READ)
@@ -136,7 +136,7 @@ def _wait_until_loaded(index: ReplicatedIndex[Client], place: str, progress: Cal
             selector.select(TICK_SECONDS_MAX)
             index.completed()
             index.tick()
-            progress(place, 0, 0)
+            progress("the index in etcd", 0, 0)
             failure = index.calls.last_failure
             if failure is None:
                 continue

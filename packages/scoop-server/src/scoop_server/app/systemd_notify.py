@@ -95,8 +95,9 @@ class SystemdNotifier:
             self._send(f"STATUS={status}")
 
     def loading(self, path: str, done: int, size: int) -> None:
-        """Report progress of loading: ``done`` of the ``size`` bytes of a file."""
-        self._report_progress(size, f"loading {os.path.basename(path)}: {done:,} of {size:,} bytes")
+        """Report progress of loading: ``done`` of the ``size`` bytes of a file; a ``size`` of 0 is unknown."""
+        amount = f": {done:,} of {size:,} bytes" if size else ""
+        self._report_progress(size, f"loading {os.path.basename(path)}{amount}")
 
     def saving(self, path: str, done: int) -> None:
         """Report progress of saving: ``done`` bytes are written to a file."""
