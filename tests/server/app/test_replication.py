@@ -174,6 +174,8 @@ def test_a_wrong_password_ends_the_start_and_is_not_shown(tmp_path: Path) -> Non
         flags = ("--etcd", etcd.urls, "--etcd-user", "root")
         wrong = run_to_end(*flags, "--port", "0", variables={"SCOOP_ETCD_PASSWORD": "secret"})
         assert (wrong.returncode, "secret" in wrong.stderr) == (1, False)
+        refused = run_to_end("nodes", *flags, variables={"SCOOP_ETCD_PASSWORD": "secret"}).stderr
+        assert refused.endswith("; check the user, its role and the prefix\n")
         assert "cannot use etcd: cannot authenticate" in wrong.stderr
         file = tmp_path / "password"
         file.write_text("right\n")
