@@ -134,6 +134,8 @@ class TestSending:
         [
             (Request(Command.QUERY, cast("PackageName", "a|\nREMOVE|b")), InvalidName),
             (Request(Command.INDEX, PackageName("a"), (cast("PackageName", ""),)), InvalidName),
+            (Request(Command.INDEX, PackageName("a"), (cast("PackageName", "b,c"),)), InvalidName),
+            (Request(Command.INDEX, PackageName("a"), (cast("PackageName", "b,c,d"),)), InvalidName),
             (Request(Command.INDEX, PackageName("a"), cast("tuple[PackageName]", "bc")), TypeError),
             (Request.of(Command.QUERY, "a" * 20), LimitExceeded),
         ],

@@ -100,6 +100,7 @@ class TestPieces:
     @example(stream=b"a" * SMALL_LIMIT + b"\r\n", places=[SMALL_LIMIT, SMALL_LIMIT + 1])
     @example(stream=b"a" * (SMALL_LIMIT - 1) + b"\r\n", places=[SMALL_LIMIT])
     @example(stream=b"\r\r\n\n\r\n", places=[1, 2, 5])
+    @example(stream=b"a" * (SMALL_LIMIT + 2) + b"\nb\nc\n", places=[SMALL_LIMIT + 1])
     def test_the_lines_do_not_depend_on_the_pieces(self, stream: bytes, places: list[int]) -> None:
         expected = reference_batch(stream, SMALL_LIMIT)
         for pieces in ([stream], byte_by_byte(stream), split_at(stream, places)):
@@ -170,6 +171,7 @@ class TestLineLimit:
 
     @pytest.mark.parametrize("limit", [0, -1])
     def test_a_limit_below_one_byte_is_rejected(self, limit: int) -> None:
+        assert Connection(max_line_length=1).receive(b"a\nab\n") == "a\n\n"
         with pytest.raises(ValueError, match=f"expected a line limit of at least 1 byte, got {limit}"):
             Connection(max_line_length=limit)
 
@@ -188,7 +190,7 @@ class TestEnd:
     def test_no_bytes_are_received_after_the_end(self, data: bytes) -> None:
         connection = Connection()
         connection.receive_end()
-        with pytest.raises(RuntimeError, match="cannot receive bytes: the stream has ended"):
+        with pytest.raises(RuntimeError, match=r"^cannot receive bytes: the stream has ended$"):
             connection.receive(data)
 
 

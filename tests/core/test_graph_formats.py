@@ -148,8 +148,13 @@ class TestErrors:
         document = f'<g:graphml xmlns:g="http://x"><g:graph edgedefault="directed">{nodes}</g:graph></g:graphml>'
         assert decode_graphml(document) == graph_of("a:b b:")
 
+    def test_graphml_that_is_cut_short_is_an_error(self) -> None:
+        with pytest.raises(FormatError, match=r"^expected GraphML, got no element found: line 1, column "):
+            decode_graphml('<graphml><graph edgedefault="directed"><node id="a"/>')
+
     def test_graphml_with_a_document_type_is_refused_because_entities_expand(self) -> None:
-        with pytest.raises(FormatError, match="expected no document type"):
+        reason = "expected no document type, got one; its entities could expand without a limit"
+        with pytest.raises(FormatError, match=f"^{reason}$"):
             decode_graphml('<!DOCTYPE x [<!ENTITY a "b">]><graphml><node id="&a;"/></graphml>')
 
     @pytest.mark.parametrize(

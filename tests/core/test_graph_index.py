@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -43,7 +44,7 @@ EVENTS: list[tuple[str, Callable[[IndexedGraph], object], list[PackageChange]]] 
 ]
 
 
-TEXT = "INDEX|c|a\nINDEX|d|missing\nREMOVE|b|\n"
+TEXT = "INDEX|c|a\nINDEX|d|missing\nREMOVE|b|a\nREMOVE|a|a b\n"
 
 
 def small() -> IndexedGraph:
@@ -103,7 +104,7 @@ class TestObservers:
         graph = small()
         graph.subscribe(lambda _: graph.dependents("a") and graph.remove("b"))
         graph.subscribe((others := list[GraphEvent]()).append)
-        with pytest.raises(RuntimeError, match="an observer cannot change the graph that notifies it"):
+        with pytest.raises(RuntimeError, match=r"^an observer cannot change the graph that notifies it$"):
             graph.index("c", ["a"])
         assert graph.dependents("a") == ("b", "c")
         assert len(others) == 1
@@ -111,10 +112,23 @@ class TestObservers:
 
 def test_a_plain_graph_holds_no_index_and_no_observers() -> None:
     graph = DependencyGraph.from_mapping({"a": ["a"]})
+    graph.apply_lines("REMOVE|a|\nINDEX|b|\n")
+    assert graph.remove("b")
     assert not hasattr(graph, "__dict__")
     held = {slot for kind in DependencyGraph.__mro__ for slot in getattr(kind, "__slots__", ())}
     assert held == {"_dependencies", "_dependent_counts", "_is_acyclic", "_late", "_order", "_rejects_cycles"}
     assert graph._order is None
+
+
+@pytest.mark.parametrize("kind", [DependencyGraph, IndexedGraph])
+def test_only_graphs_made_to_reject_cycles_do(kind: type[DependencyGraph]) -> None:
+    makers: list[Callable[..., DependencyGraph]] = [
+        *(kind, kind.empty, partial(kind.from_mapping, {}), partial(kind.from_lists, [], [])),
+        *(partial(kind.from_lines, []), partial(kind.from_requests, [])),
+    ]
+    for make in makers:
+        assert make().reject_cycles is False
+        assert make(reject_cycles=True).reject_cycles is True
 
 
 class TestIndex:

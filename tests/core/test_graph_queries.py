@@ -443,7 +443,9 @@ class TestMaking:
         assert caught.value.refusal == ClosesCycle("a", tuple("abca"))
         assert graph_of("a:b b:", reject_cycles=True).reject_cycles
 
-    @pytest.mark.parametrize("mapping", [{"a b": []}, {"a": ["b c"]}, {"": []}, {"a": [""]}])
+    @pytest.mark.parametrize(
+        "mapping", [{"a b": []}, {"a": ["b c"]}, {"": []}, {"a": [""]}, {"a": ["b,c"]}, {"a": ["b,c,d"]}]
+    )
     def test_an_invalid_name_is_an_error(self, mapping: dict[str, list[str]]) -> None:
         with pytest.raises(InvalidName):
             DependencyGraph.from_mapping(mapping, add_missing=True)

@@ -49,10 +49,12 @@ def test_batches_count_like_their_lines_one_by_one(lines: list[str], size: int) 
 
 def test_a_batch_of_successful_queries_counts_each() -> None:
     graph, tally = DependencyGraph.from_mapping({"a": [], "b": []}), Tally()
-    graph.apply_lines("QUERY|a|\nQUERY|b|\nQUERY|a|\n", tally=tally)
-    graph.apply_lines("QUERY|b|\n", tally=tally)
-    assert counted(tally) == {("QUERY", "OK"): 4}
-    assert repr(tally) == "<Tally: 4 requests>"
+    for _ in range(2):
+        graph.apply_lines("QUERY|a|\nQUERY|b|\nQUERY|a|\n", tally=tally)
+        graph.apply_batches(["QUERY|b|\n", "QUERY|a|\n"], tally=tally)
+        graph.apply_lines("QUERY|b|\n", tally=tally)
+    assert counted(tally) == {("QUERY", "OK"): 12}
+    assert repr(tally) == "<Tally: 12 requests>"
 
 
 def test_mixed_batches_add_up() -> None:

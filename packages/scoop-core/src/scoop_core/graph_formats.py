@@ -67,7 +67,7 @@ def decode_dot(source: str | Iterable[str]) -> DependencyGraph:
     mappingproxy({'cloog': ('isl', 'gmp'), 'isl': ('gmp',), 'gmp': ()})
     """
     reader = _DotReader(_dot_tokens("".join(_pieces_of(source))))
-    return DependencyGraph.from_mapping(reader.read(), add_missing=True)
+    return DependencyGraph.from_mapping(reader.read())
 
 
 def _dot_tokens(text: str) -> Iterator[str]:

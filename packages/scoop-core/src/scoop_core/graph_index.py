@@ -5,7 +5,7 @@ It is a class of its own, so that a plain graph has the cost of neither.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Final, NamedTuple, ParamSpec, Self, TypeAlias, TypeVar, cast
+from typing import Final, NamedTuple, Self, TypeAlias, TypeVar, TypeVarTuple, cast
 
 from scoop_core.graph import DependencyGraph, SlotState
 from scoop_core.graph_algorithms import shortest_path
@@ -13,7 +13,7 @@ from scoop_core.graph_order import PartialResponses
 from scoop_core.graph_state import split_names
 from scoop_core.messages import Changes, Request, Response, Tally, listed_names
 
-P = ParamSpec("P")
+Arguments = TypeVarTuple("Arguments")
 R = TypeVar("R")
 
 
@@ -111,15 +111,15 @@ class IndexedGraph(DependencyGraph):
         self._observers.append(observer)
         return lambda: self._observers.remove(observer) if observer in self._observers else None
 
-    def _report(self, call: str, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def _report(self, call: str, method: Callable[[*Arguments], R], *arguments: *Arguments) -> R:
         """Call ``method``, and notify the observers of its changes, also if it has raised."""
         if self._call == _NOTIFYING:
             raise RuntimeError("an observer cannot change the graph that notifies it")
         if self._call:  # a part of another call
-            return method(*args, **kwargs)
+            return method(*arguments)
         self._call = call
         try:
-            return method(*args, **kwargs)
+            return method(*arguments)
         finally:
             self._call = _NOTIFYING
             changes, self._changes = self._changes, []

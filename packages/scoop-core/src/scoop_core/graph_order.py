@@ -199,7 +199,7 @@ class CycleSearch:
     def __init__(self, order: TopologicalOrder, lists: dict[str, str], package: str, names: Iterable[str]) -> None:
         self.package: str = package
         self.names: frozenset[str] = frozenset(names)
-        self.result: bool | None = None
+        self.result: bool | None
         """True if there is a path; None: not known yet, or no longer."""
         self.cost: int = 0
         """Packages and dependencies visited so far."""
@@ -280,14 +280,14 @@ class CycleSearch:
         labels = self._order.labels
         if self._rest is None:
             self._rest = iter(self.names)
-        floor = labels.get(self.package)
         names = list(islice(self._rest, max(int(min(limit - self.cost, len(self.names))), 1)))
-        found = list(map(labels.get, names))  # once, because each look-up misses the caches of the processor
-        if floor is None or None in found:
+        try:
+            floor = labels[self.package]
+            found = list(map(labels.__getitem__, names))  # once, because each look-up can miss the processor's caches
+        except KeyError:
             self.result = False  # the request will be refused for another reason
             return False
-        found_names = zip(found, names, strict=True)
-        above = [(-label, name) for label, name in found_names if label is not None and label >= floor]
+        above = [(-label, name) for label, name in zip(found, names, strict=True) if label >= floor]
         self._unvisited += above
         self._seen.update([name for _, name in above])
         self.cost += len(names)

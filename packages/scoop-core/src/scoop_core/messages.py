@@ -314,7 +314,7 @@ class Tally:
             if commands:
                 refused_indexes, refused_removes = commands.count("INDEX"), commands.count("REMOVE")
                 others = len(commands) - refused_indexes - refused_removes
-                unknown = commands.count(UNKNOWN) if response is ERROR else 0
+                unknown = commands.count(UNKNOWN)
                 counts["INDEX", response] += refused_indexes
                 counts["REMOVE", response] += refused_removes
                 counts["QUERY", response] += others - unknown
