@@ -13,7 +13,9 @@ def change(path: Path, command: str, package: str, *dependencies: str) -> str | 
     if refusal := graph.explain(request):
         return str(refusal)
     graph.apply(request)
-    path.write_bytes(b"".join(encode_snapshot(graph)))
+    new = path.with_name(f"{path.name}.new")
+    new.write_bytes(b"".join(encode_snapshot(graph)))
+    new.replace(path)  # so that an interrupted write damages nothing
     return None
 
 
