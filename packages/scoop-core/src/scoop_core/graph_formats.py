@@ -59,9 +59,9 @@ _DOT_TOKEN: Final = re.compile(
 def decode_dot(source: str | Iterable[str]) -> DependencyGraph:
     """Return the graph of a directed graph in the DOT language.
 
-    Attributes are ignored, and so are the borders of subgraphs. An edge between groups stands for one between each two
-    of their nodes, so a short text can make a large graph. Raises :exc:`FormatError` for an undirected graph or a
-    syntax error, and :exc:`InvalidName` for a node that is no package name.
+    Attributes are ignored, and so are the borders of subgraphs. An edge between groups means one between each two of
+    their nodes, so a short text can make a large graph. Raises :exc:`FormatError` for an undirected graph or a syntax
+    error, and :exc:`InvalidName` for a node that is no package name.
 
     >>> decode_dot('digraph { cloog -> {isl gmp} [color=red]; isl -> gmp }').to_mapping()
     mappingproxy({'cloog': ('isl', 'gmp'), 'isl': ('gmp',), 'gmp': ()})
