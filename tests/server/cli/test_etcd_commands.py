@@ -62,6 +62,7 @@ def test_an_index_moves_from_a_directory_to_etcd_and_back(place: tuple[str, ...]
 
 
 def test_a_dump_is_the_index_at_a_revision(place: tuple[str, ...], etcd: EtcdCluster) -> None:
+    earlier = json.loads(etcd.etcdctl("get", "any", "-w", "json"))["header"]["revision"]
     with ServerProcess(*place) as server, server.connect() as client:
         client.ask_one_by_one("INDEX|gmp|", "INDEX|isl|gmp")
         before = run_to_end("dump", *place)
@@ -69,6 +70,8 @@ def test_a_dump_is_the_index_at_a_revision(place: tuple[str, ...], etcd: EtcdClu
     [revision] = re.findall(r"at revision (\d+)", before.stderr)
     assert "isl" not in run_to_end("dump", *place).stdout
     assert run_to_end("dump", *place, "--revision", revision).stdout == before.stdout
+    none = run_to_end("dump", *place, "--revision", str(earlier))
+    assert (none.returncode, none.stdout, f"no index at revision {earlier};" in none.stderr) == (1, "", True)
     etcd.etcdctl("compaction", str(int(revision) + 1))
     refused = run_to_end("dump", *place, "--revision", revision).stderr
     assert re.search(rf"at revision {revision}: .* has been compacted; choose a later revision\n$", refused)

@@ -94,7 +94,7 @@ class EtcdSession:
         """Read a range."""
         calls, results = Calls(self._client, time.monotonic), list[RangeResult | Failure]()
         calls.range(request, results.append)
-        return self._result(calls, results)
+        return self._result(calls, results, request.revision)
 
     def txn(self, request: Txn) -> TxnResult:
         """Execute a transaction, which must be harmless if it takes effect twice."""
@@ -102,8 +102,8 @@ class EtcdSession:
         calls.txn(request, results.append)
         return self._result(calls, results)
 
-    def _result(self, calls: Calls, results: Sequence[ResultT | Failure]) -> ResultT:
-        self._wait(calls, results)
+    def _result(self, calls: Calls, results: Sequence[ResultT | Failure], revision: int = 0) -> ResultT:
+        self._wait(calls, results, revision)
         [result] = results
         if isinstance(result, Failure):
             raise ReplicationError(f"cannot use {self.name}: {result.reason}")
@@ -130,11 +130,6 @@ class EtcdSession:
                         f"cannot read {self.name} at revision {revision}: {failure.reason}; choose a later revision"
                     )
 
-    def read_config(self) -> Config | None:
-        """Return the rules of the index; None if there is no index."""
-        found = self.range(Range(self.keys.config)).kvs
-        return Config.decode(found[0].value) if found else None
-
     def read_nodes(self) -> dict[str, NodeRecord]:
         """Return the records of the nodes that run."""
         return self.decode_nodes(self.range(Range(*self.keys.nodes)))
@@ -143,15 +138,17 @@ class EtcdSession:
         """Return the records of a read of the nodes."""
         return {(node := self.keys.node_of(kv.key)): NodeRecord.decode(node, kv.value) for kv in found.kvs}
 
-    def no_index(self) -> ReplicationError:
-        """Return the error for a prefix without an index."""
-        return ReplicationError(f"cannot read {self.name}: it holds no index; check --etcd-prefix")
+    def no_index(self, revision: int = 0) -> ReplicationError:
+        """Return the error for a prefix without an index, or without one at ``revision``."""
+        at, also = (f" at revision {revision}", " and --revision") if revision else ("", "")
+        return ReplicationError(f"cannot read {self.name}: it holds no index{at}; check --etcd-prefix{also}")
 
     def load(self, revision: int = 0) -> EtcdIndex:
         """Return the index as it was at a revision of etcd, by default the current one."""
-        config = self.read_config()
-        if config is None:
-            raise self.no_index()
+        found = self.range(Range(self.keys.config, revision=revision)).kvs
+        if not found:
+            raise self.no_index(revision)
+        config = Config.decode(found[0].value)
         client = _AtRevision(self._client, revision) if revision else self._client
         calls, readings = Calls(client, time.monotonic), list[Reading]()
         LogReader(calls, self.keys, readings.append, reject_cycles=config.reject_cycles).start(None)
