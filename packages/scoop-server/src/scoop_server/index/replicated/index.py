@@ -271,15 +271,15 @@ class ReplicatedIndex(Generic[ClientT]):
     # Surveys
 
     def _take_survey(self, survey: Survey) -> None:
+        created = survey.config.create_revision if survey.config is not None else 0
+        if created != self._created and survey.revision >= self._created > 0:
+            raise ReplicationError("cannot continue: the index in etcd was deleted or replaced; restart this node")
         head = survey.head.mod_revision if survey.head is not None else 0
         if head < self._surveyed:
             raise ReplicationError(
                 f"cannot continue: the last entry in etcd is at revision {head} and was at {self._surveyed} before:"
                 " it was restored from a backup; restart this node"
             )
-        created = survey.config.create_revision if survey.config is not None else 0
-        if created != self._created and survey.revision >= self._created > 0:
-            raise ReplicationError("cannot continue: the index in etcd was deleted or replaced; restart this node")
         self._follower.expect(head)
         self._surveyed = self._follower.committed
         if survey.pointer is not None:
