@@ -424,6 +424,7 @@ class TestApplyBatches:
             (["INDEX|x|a\nREMOVE|x|\n", "INDEX|y|\n"], ["OK\nOK\n", "OK\n"]),
             (["INDEX|a|b\n", "QUERY|a|\n", "REMOVE|b|\n", "INDEX|a|\n"], ["OK\n", "OK\n", "FAIL\n", "OK\n"]),
             (["INDEX|a|x\n", "QUERY|b|\n"], ["FAIL\n", "OK\n"]),
+            (["INDEX|a|\n", "QUERY|b|\n"], ["OK\n", "OK\n"]),
             (["REMOVE|a|b\n", "INDEX|a b|\n", "QUERY|a|\n"], ["OK\n", "ERROR\n", "FAIL\n"]),
             (["QUERY|xa|\nQUERY|b|\n", "QUERY|a|\nQUERY|bx|\n"], ["FAIL\nOK\n", "OK\nFAIL\n"]),
         ],

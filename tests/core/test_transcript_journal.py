@@ -65,7 +65,7 @@ class TestHeader:
     def test_reading_reverses_encoding(self, generation: int, after: Seal) -> None:
         data, seal = encode_journal_header(generation, after)
         reader = JournalReader(data)
-        assert (reader.generation, reader.after, reader.head) == (generation, after, seal)
+        assert (reader.generation, reader.after, reader.head, reader.synced) == (generation, after, seal, after.number)
         assert (reader.sealed_bytes, reader.unsealed_bytes) == (len(data), 0)
         assert list(reader) == []
         assert reader.head == seal
@@ -237,7 +237,7 @@ class TestDamage:
         assert list(reader) == FOUR.texts[:3]
         assert reader.sealed_bytes == FOUR.ends[3]
         assert reader.unsealed_bytes == len(FOUR.batches[3])
-        assert reader.head.number == 3
+        assert (reader.head.number, reader.synced) == (3, 2)
 
     def test_a_batch_that_was_not_synced_ends_the_journal(self) -> None:
         journal = written(BATCHES, synced=lambda _: 0)
