@@ -271,7 +271,7 @@ class CycleSearch:
                 return self.result
             if not self._gap:
                 self._visit(limit)
-            if self._gap:
+            if self._gap and self.cost < limit:
                 self._move(limit)
         return self.result
 
@@ -328,10 +328,10 @@ class CycleSearch:
         """Move the visited packages below the package, evenly spaced and in their order, unless they are there."""
         order, visited, floor = self._order, self._visited, self._order.labels[self.package]
         while visited:
-            if self.cost >= limit:
-                return
             label = order.labels[visited[-1]]
             if label > self._lowest:
+                if self.cost >= limit:  # only here, because those with one label may be a cycle, which moves as a whole
+                    return
                 self._lowest = label
                 self._rank -= 1
             order.move_down(visited.pop(), floor - self._rank * self._gap, self)
