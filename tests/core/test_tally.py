@@ -53,9 +53,9 @@ def test_batches_of_queries_and_mixed_ones_add_up() -> None:
         graph.apply_lines("QUERY|a|\nQUERY|b|\nQUERY|a|\n", tally=tally)
         graph.apply_batches(["QUERY|b|\n", "QUERY|a|\n"], tally=tally)
         graph.apply_lines("QUERY|b|\n", tally=tally)
-        graph.apply_lines("INDEX|c|\nQUERY|d|\nREMOVE|c|\n", tally=tally)
-    assert counted(tally) == {("QUERY", "OK"): 12, ("INDEX", "OK"): 2, ("QUERY", "FAIL"): 2, ("REMOVE", "OK"): 2}
-    assert repr(tally) == "<Tally: 18 requests>"
+        graph.apply_lines("INDEX|c|\nQUERY|a|\nQUERY|d|\nREMOVE|c|\n", tally=tally)
+    assert counted(tally) == {("QUERY", "OK"): 14, ("INDEX", "OK"): 2, ("QUERY", "FAIL"): 2, ("REMOVE", "OK"): 2}
+    assert repr(tally) == "<Tally: 20 requests>"
 
 
 def test_a_graph_with_an_index_counts_too() -> None:
