@@ -145,6 +145,8 @@ class TestCost:
         assert part.responses == "OK\nFAIL\n"
         assert 2 <= part.cost <= 6  # what leads from a to c
         assert graph.apply_lines_within(100, "INDEX|e|d\nQUERY|c|\n").cost == 0
+        graph.reject_cycles = False
+        assert graph.apply_lines_within(1, "INDEX|c|a\n") == ("OK\n", "", None, 0)
 
 
 class TestMistakesOfACaller:

@@ -59,7 +59,7 @@ def test_batches_of_queries_and_mixed_ones_add_up() -> None:
 
 
 def test_a_graph_with_an_index_counts_too() -> None:
-    graph, tally = IndexedGraph(reject_cycles=True), Tally()
+    graph, tally = IndexedGraph(), Tally()
     graph.apply_lines("INDEX|a|\nQUERY|b|\n", tally=tally)
     graph.apply_lines_within(1, "INDEX|b|a\nQUERY|c|\n", tally=tally)
     graph.apply_batches(["INDEX|c|\n", "QUERY|d|\n"], tally=tally)

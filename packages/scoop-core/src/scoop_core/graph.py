@@ -370,7 +370,7 @@ class DependencyGraph(GraphRequests):
             names = list(listed_names(dependencies))
             if len(names) > 1 and len(set(names)) < len(names):
                 names = list(dict.fromkeys(names))
-            lists[package] = _join(names)
+            lists[package] = ",".join(names)
             if package in names:
                 own.append(package)
             uncounted += names
@@ -461,14 +461,6 @@ def trusted_graph(
     graph._load(lists, counts, late)
     graph.reject_cycles = reject_cycles
     return graph
-
-
-def _join(names: list[str]) -> str:
-    """Return the names in one text. Raises :exc:`InvalidName` for a name with a comma."""
-    text = ",".join(names)
-    if text.count(",") + 1 != (len(names) or 1) or (names and not text):
-        list(map(parse_name, names))  # raises
-    return text
 
 
 def _count_dependents(lists: dict[str, str]) -> dict[str, int]:

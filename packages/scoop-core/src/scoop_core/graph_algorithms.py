@@ -31,7 +31,7 @@ def shortest_path(
     ``lists`` holds the dependencies of each package as a comma-separated text. With ``dependents`` of a package, the
     search is from both ends, which visits far fewer packages. A step visits all that are at the same distance.
 
-    >>> shortest_path("a", ["b", "c"], "d", {"b": "", "c": "b,d", "d": ""}, None)
+    >>> shortest_path("a", ["b", "c"], "d", {"b": "dd", "c": "b,d", "d": "", "dd": ""}, None)
     ('a', 'c', 'd')
     """
     ahead, behind = [set(names)], [{goal}]  # the packages at each distance from ``start``, and from ``goal``
