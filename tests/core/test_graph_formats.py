@@ -86,7 +86,7 @@ class TestRoundTrips:
         [
             "digraph { a -> b -> c; a -> c; d }",
             'strict digraph "my graph" { rankdir=LR; node [shape=box]; a -> {b, c;} [label="->"][x=1] b:n -> c d }',
-            "DIGRAPH G {// one\n /* two\n */ a->b a->c # three\n b->c; d;; edge [style=dashed]; graph [label=x] }",
+            "DIGRAPH G {// one\n /* two\n */ a->b a, b->c # three\n d;; edge [style=dashed]; graph [label=x] }",
             'digraph { "\\"" = x "a" -> "b"; {a} -> {b c}; b -> c; d [x=1, y=2]; }',
             'digraph { label=<x<b>-</b>> subgraph s { {rank=same a:n} -> {b -> "\\\nc"} } {} -> subgraph {d} }',
         ],

@@ -117,7 +117,7 @@ class _DotReader:
             if self._following != "{":
                 self._advance()  # its name
         elif self._sources:
-            self._add({self._name(word): None})
+            self._add(self._nodes(word))
         elif word == "}":
             group = self._members
             self._members, self._sources = self._outer.pop()
@@ -127,8 +127,8 @@ class _DotReader:
         elif self._following == "=":  # an attribute of the graph
             self._advance()
             self._advance()
-        elif word not in {";", ","}:
-            self._add({self._name(word): None})
+        elif word != ";":
+            self._add(self._nodes(word))
 
     def _advance(self) -> str:
         word, self._following = self._following, next(self._tokens, "")
@@ -138,6 +138,13 @@ class _DotReader:
         if self._following.lower() != wanted:
             raise FormatError(f"expected {wanted!r}, got {shown(self._following)}")
         self._advance()
+
+    def _nodes(self, word: str) -> dict[str, None]:
+        nodes = {self._name(word): None}
+        while self._following == ",":
+            self._advance()
+            nodes[self._name(self._advance())] = None
+        return nodes
 
     def _name(self, word: str) -> str:
         if word in "{}[]=;,:->":  # or empty
