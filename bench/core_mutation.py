@@ -4,8 +4,8 @@
 all mutants, or those whose names match, and prints the survivors. mutmut makes them. Its own runner takes hours,
 because it collects the tests again for each mutant; here one process collects them and is forked for each mutant:
 
-- A run without mutants notes the time of each test and the functions that it calls. A mutant meets only tests that call
-  its function: first those that found other mutants of it, then the shortest.
+- A run without mutants notes the time of each test and the functions that it calls. Only tests that call the function
+  of a mutant run for it: first those that found other mutants of it, then the shortest.
 - The fork puts the code of the mutant into the function, and ends with the first test that fails or takes much longer
   than without mutants, in processor time, because the machine may be busy.
 """
@@ -41,7 +41,7 @@ PYTEST_ARGUMENTS: Final = (
 PROCESSES: Final = os.cpu_count() or 1
 MEMORY_MAX: Final = 1 << 31
 TEST_SECONDS_MAX: Final = 1.0
-"""Longer tests are left out: a mutant that survives runs all others."""
+"""Longer tests are left out, because a mutant that survives runs all tests that call its function."""
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -57,7 +57,7 @@ class Mutant(NamedTuple):
         """Let the function behave as changed, also where another module has imported it."""
         try:
             self.function.__code__ = self.changed.__code__
-        except ValueError:  # without super(), the code of a method needs another function
+        except ValueError:  # code without super() fits no method that has it: replace the method
             *path, name = self.function.__qualname__.split(".")
             owner: object = functools.reduce(getattr, path, sys.modules[self.function.__module__])
             kind = type(vars(owner)[name])
@@ -106,7 +106,7 @@ class Campaign:
         """The tests that found mutants of a function, the last one first."""
         self._survivors: list[Mutant] = []
         self._ended = 0
-        """The mutants with which a process took too long, or ended in another way than by a failed test."""
+        """The number of mutants whose process took too long, or ended otherwise than by a failed test."""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Drop the examples in the docstrings of the mutants."""
@@ -163,7 +163,7 @@ def _key(code: CodeType) -> tuple[str, int]:
 
 
 def _fork(action: Callable[[], bytes]) -> tuple[int, IO[bytes]]:
-    """Carry out ``action`` in a fork of this process; return its number, and its result in a pipe."""
+    """Carry out ``action`` in a fork of this process; return the id of the fork, and its result in a pipe."""
     reader, writer = os.pipe()
     if pid := os.fork():
         os.close(writer)

@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.replication.run", description=__doc__)
     parser.add_argument("--seconds", type=float, default=300, help="the duration (default: 300)")
     parser.add_argument("--seed", type=int, help="the seed of faults and requests (default: any)")
-    parser.add_argument("--other", default="", metavar="PYTHON", help="replace nodes by those of this Python, and back")
+    parser.add_argument("--other", default="", metavar="PYTHON", help="upgrade from the version of PYTHON, and back")
     parser.add_argument("--with-namespaces", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if IS_MISSING:

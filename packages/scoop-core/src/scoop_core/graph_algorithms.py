@@ -1,4 +1,4 @@
-"""The algorithms, on a function from a node to its successors, or on the dependency lists of packages as text.
+"""Algorithms on a function from a node to its successors, or on the dependency lists of packages as text.
 
 Each takes linear time in the nodes and edges that it visits, and does not recurse.
 """
@@ -26,7 +26,7 @@ def shortest_path(
     lists: Mapping[str, str],
     dependents: Callable[[str], Iterable[str]] | None,
 ) -> tuple[str, ...]:
-    """Return a shortest path from ``start`` by one of ``names`` to ``goal``, both included; empty if no path exists.
+    """Return a shortest path from ``start`` through one of ``names`` to ``goal``, both included; empty if none exists.
 
     ``lists`` holds the dependencies of each package as a comma-separated text. With ``dependents`` of a package, the
     search is from both ends, which visits far fewer packages. A step visits all that are at the same distance.

@@ -127,7 +127,7 @@ def elementary_cycles(graph: DependencyGraph) -> Iterator[tuple[str, ...]]:
             if package in graph.dependencies(package):
                 yield (package,)
         # Cycles through the first package are found; without it, the others fall into smaller components.
-        inner = graph._with_lists(graph._lists_among(dict.fromkeys(component)))  # not in time O(P), as a subgraph
+        inner = graph._with_lists(graph._lists_among(dict.fromkeys(component)))  # a subgraph would take O(P)
         parts = [component]
         while parts:
             part = parts.pop()

@@ -59,9 +59,9 @@ _DOT_TOKEN: Final = re.compile(
 def decode_dot(source: str | Iterable[str]) -> DependencyGraph:
     """Return the graph of a directed graph in the DOT language.
 
-    Attributes are ignored, and so are the borders of subgraphs. An edge between groups means one between each two of
-    their nodes, so a short text can make a large graph. Raises :exc:`FormatError` for an undirected graph or a syntax
-    error, and :exc:`InvalidName` for a node that is no package name.
+    Attributes are ignored, and so are the borders of subgraphs. An edge between two groups means one from each node of
+    the first to each of the second, so a short text can make a large graph. Raises :exc:`FormatError` for an undirected
+    graph or a syntax error, and :exc:`InvalidName` for a node that is no package name.
 
     >>> decode_dot('digraph { cloog -> {isl gmp} [color=red]; isl -> gmp }').to_mapping()
     mappingproxy({'cloog': ('isl', 'gmp'), 'isl': ('gmp',), 'gmp': ()})
@@ -93,7 +93,7 @@ class _DotReader:
         self._sources: dict[str, None] = {}
         """The nodes before an arrow, if one precedes the next token."""
         self._outer: list[tuple[dict[str, None], dict[str, None]]] = []
-        """Both, in each group around it."""
+        """Both of these, in each group around the innermost one."""
 
     def read(self) -> Mapping[str, Iterable[str]]:
         """Return the dependencies of each node."""
@@ -319,10 +319,11 @@ def _separated(items: Iterator[str]) -> Iterator[str]:
 
 
 def decode_node_link(source: str | Iterable[str]) -> DependencyGraph:
-    """Return the graph of node-link JSON, whose edges are called ``edges`` or ``links`` and are directed, as D3's are.
+    """Return the graph of node-link JSON, whose edges are called ``edges`` or ``links``.
 
-    Raises :exc:`FormatError` for any other text, :exc:`InvalidName` for a node that is no package name, and
-    :exc:`RequestRefused` for an edge to a node that is not there.
+    They are directed, also if the text does not say so, as that of D3. Raises :exc:`FormatError` for any other text,
+    :exc:`InvalidName` for a node that is no package name, and :exc:`RequestRefused` for an edge to a node that is not
+    there.
 
     >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
     >>> decode_node_link(encode_node_link(graph)) == graph

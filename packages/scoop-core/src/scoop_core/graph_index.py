@@ -126,7 +126,7 @@ class IndexedGraph(DependencyGraph):
             try:
                 if changes and self._observers:
                     event = GraphEvent(call, tuple(PackageChange(p, _names(b), _names(a)) for p, b, a in changes))
-                    with ExitStack() as calls:  # makes all of them, also if one raises
+                    with ExitStack() as calls:  # calls each observer, also if another raises
                         for observer in reversed(self._observers):
                             calls.callback(observer, event)
             finally:

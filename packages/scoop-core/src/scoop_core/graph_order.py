@@ -330,7 +330,7 @@ class CycleSearch:
         while visited:
             label = order.labels[visited[-1]]
             if label > self._lowest:
-                if self.cost >= limit:  # only here, because those with one label may be a cycle, which moves as a whole
+                if self.cost >= limit:  # only here: packages of one label may be a cycle, which moves as a whole
                     return
                 self._lowest = label
                 self._rank -= 1

@@ -95,7 +95,7 @@ class SystemdNotifier:
             self._send(f"STATUS={status}")
 
     def loading(self, path: str, done: int, size: int) -> None:
-        """Report progress of loading: ``done`` of the ``size`` bytes of a file; a ``size`` of 0 is unknown."""
+        """Report progress of loading: ``done`` of the ``size`` bytes of a file; ``size`` is 0 if unknown."""
         amount = f": {done:,} of {size:,} bytes" if size else ""
         self._report_progress(size, f"loading {os.path.basename(path)}{amount}")
 

@@ -76,7 +76,7 @@ def restore_etcd(settings: Settings, lines: BinaryIO) -> int:
         if found.kvs:
             raise ReplicationError(f"cannot restore into {session.name}: it is not empty; choose another --etcd-prefix")
         is_missing = Compare(keys.config, Target.VERSION, 0)
-        # A put makes this revision that of no other restore, whose chunks would have the same keys.
+        # The put makes the revision, which is in the keys of the chunks, different from that of any other restore.
         revision = session.txn(Txn((is_missing,), (Put(keys.head, b"restore"),))).revision
         chunks = size = checksum = 0
         for value in encode_chunks(encode_snapshot(graph)):

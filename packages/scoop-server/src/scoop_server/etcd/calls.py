@@ -127,7 +127,7 @@ class Calls:
             self._client.cancel(call.ticket)
 
     def poll(self, bytes_max: float = inf) -> None:
-        """Deliver the results that have arrived, up to the one with which watches have delivered ``bytes_max``.
+        """Deliver the results that have arrived, until those of watches hold ``bytes_max`` bytes or more.
 
         The descriptor of the client is readable again if there are more.
         """

@@ -32,7 +32,7 @@ _BY_DETAILS: Final = (
 _LAYERS: Final = re.compile(
     r"(failed to connect to all addresses; )?last error: [A-Z_]+: (ipv[46]:\S+: )?(Failed to connect to remote host: )?"
 )
-"""The words before the reason: the address follows the name of the endpoint, which the operator has chosen."""
+"""The words before the reason. The address in them is not needed: the message begins with the endpoint."""
 
 _EXPLANATIONS: Final = (
     (

@@ -56,7 +56,7 @@ class ReplicationSettings:
     """Entries are compacted when they have at least this size, and that of the last snapshot."""
     log_entries_max: int = LOG_ENTRIES_MAX
     poll_bytes_max: int = 256 * 1024
-    """Entries of one turn, unless one response of etcd holds more: a node serves while it catches up."""
+    """Entries applied in one turn, so that a node serves clients while it catches up; one response may hold more."""
 
 
 class ReplicatedIndex(Generic[ClientT]):
