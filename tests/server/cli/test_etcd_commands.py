@@ -174,7 +174,7 @@ def test_a_restore_leaves_the_index_of_one_that_was_faster_intact(
         return txn(session, request)
 
     monkeypatch.setattr(EtcdSession, "txn", let_the_other_pass)
-    with pytest.raises(ReplicationError, match="another restore or a node was faster"):
+    with pytest.raises(ReplicationError, match="another restore or node was faster"):
         restore_etcd(read_settings(place), BytesIO(b"INDEX|make|\n"))
     assert run_to_end("check", *place).returncode == 0
 

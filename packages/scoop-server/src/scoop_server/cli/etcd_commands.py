@@ -91,7 +91,7 @@ def restore_etcd(settings: Settings, lines: BinaryIO) -> int:
         if not written.succeeded and [kv.value for kv in written.ranges[0].kvs] != [pointer.encode()]:
             session.txn(Txn((), (Delete(*keys.chunks(revision, 0, chunks)),)))
             raise ReplicationError(
-                f"cannot restore into {session.name}: another restore or a node was faster; choose another prefix"
+                f"cannot restore into {session.name}: another restore or node was faster; choose another --etcd-prefix"
             )
     print(f"restored {counted(len(graph), 'package')} into {session.name}", file=sys.stderr)
     return 0

@@ -122,9 +122,12 @@ class EtcdSession:
                     continue
                 is_silent = time.monotonic() - calls.last_answer > _SILENT_SECONDS_MAX
                 if is_silent or failure.code in _HOPELESS:
-                    is_refused = failure.code in {ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED}
-                    way_out = "check the user, its role and the prefix" if is_refused else "check the state of etcd"
-                    raise ReplicationError(f"cannot use {self.name}: {failure.reason}; {way_out}")
+                    reason = failure.reason
+                    if failure.code in {ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED}:
+                        reason += "; check the user, its role and the prefix"
+                    elif "; check " not in reason:
+                        reason += "; check the state of etcd"
+                    raise ReplicationError(f"cannot use {self.name}: {reason}")
                 if revision and failure.code is ErrorCode.COMPACTED:
                     raise ReplicationError(
                         f"cannot read {self.name} at revision {revision}: {failure.reason}; choose a later revision"
