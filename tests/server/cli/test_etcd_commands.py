@@ -163,20 +163,26 @@ def test_restore_needs_an_empty_prefix(place: tuple[str, ...]) -> None:
     assert "it is not empty; choose another --etcd-prefix" in refused.stderr
 
 
-def test_a_restore_leaves_the_index_of_one_that_was_faster_intact(
-    place: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_a_restore_leaves_an_index_intact_that_was_created_meanwhile(
+    place: tuple[str, ...], etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch, done: int
 ) -> None:
-    txn = EtcdSession.txn
+    """A node creates it after ``done`` of the three transactions: the start, one chunk, the end."""
+    txn, requests = EtcdSession.txn, list[Txn]()
 
-    def let_the_other_pass(session: EtcdSession, request: Txn) -> TxnResult:
-        monkeypatch.undo()
-        assert restored(LINES, *place).returncode == 0
+    def create_an_index(session: EtcdSession, request: Txn) -> TxnResult:
+        requests.append(request)
+        if len(requests) == done + 1:
+            with ServerProcess(*place) as server, server.connect() as client:
+                assert client.ask("INDEX|gmp|") == ["OK"]
         return txn(session, request)
 
-    monkeypatch.setattr(EtcdSession, "txn", let_the_other_pass)
+    monkeypatch.setattr(EtcdSession, "txn", create_an_index)
     with pytest.raises(ReplicationError, match="another restore or node was faster"):
         restore_etcd(read_settings(place), BytesIO(b"INDEX|make|\n"))
-    assert run_to_end("check", *place).returncode == 0
+    assert len(requests) == (4 if done else 1)  # only one that has begun deletes its chunks
+    assert "\nINDEX|gmp|\n#end packages 1 " in run_to_end("dump", *place).stdout
+    assert etcd.etcdctl("get", "--prefix", f"{place[-1]}snapshot/") == ""
 
 
 def test_a_restore_that_fails_writes_nothing(place: tuple[str, ...]) -> None:

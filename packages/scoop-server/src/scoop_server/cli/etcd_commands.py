@@ -77,7 +77,10 @@ def restore_etcd(settings: Settings, lines: BinaryIO) -> int:
             raise ReplicationError(f"cannot restore into {session.name}: it is not empty; choose another --etcd-prefix")
         is_missing = Compare(keys.config, Target.VERSION, 0)
         # The put makes the revision, which is in the keys of the chunks, different from that of any other restore.
-        revision = session.txn(Txn((is_missing,), (Put(keys.head, b"restore"),))).revision
+        begun = session.txn(Txn((is_missing,), (Put(keys.head, b"restore"),)))
+        if not begun.succeeded:  # then the revision may be that of the snapshot of another
+            raise _was_slower(session)
+        revision = begun.revision
         chunks = size = checksum = 0
         for value in encode_chunks(encode_snapshot(graph)):
             data = decode_chunk(chunks, value)
@@ -90,11 +93,15 @@ def restore_etcd(settings: Settings, lines: BinaryIO) -> int:
         # The first attempt may have taken effect, and its result been lost.
         if not written.succeeded and [kv.value for kv in written.ranges[0].kvs] != [pointer.encode()]:
             session.txn(Txn((), (Delete(*keys.chunks(revision, 0, chunks)),)))
-            raise ReplicationError(
-                f"cannot restore into {session.name}: another restore or node was faster; choose another --etcd-prefix"
-            )
+            raise _was_slower(session)
     print(f"restored {counted(len(graph), 'package')} into {session.name}", file=sys.stderr)
     return 0
+
+
+def _was_slower(session: EtcdSession) -> ReplicationError:
+    return ReplicationError(
+        f"cannot restore into {session.name}: another restore or node was faster; choose another --etcd-prefix"
+    )
 
 
 def print_nodes(settings: Settings, out: TextIO) -> int:
