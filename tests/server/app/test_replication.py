@@ -249,6 +249,8 @@ def test_check_config_finds_certificates_that_cannot_be_used(tmp_path: Path) -> 
     expired.private_key_and_cert_chain_pem.write_to_path(text)
     status, problem = check(files.authority, text, text)
     assert (status, problem) == (2, f"scoop-server: cannot use {text} for etcd: it expired on 2021-02-03; renew it\n")
+    text.write_text(files.server_cert.read_text() + text.read_text())  # which etcd may not need
+    assert check(files.authority, text, files.server_key) == (0, "")
 
 
 def test_the_password_is_not_shown() -> None:

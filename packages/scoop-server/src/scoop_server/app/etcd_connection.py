@@ -47,7 +47,7 @@ def open_client(cluster: Cluster, commit_seconds_max: float) -> EtcdClient:
 
 
 def _check_certificates(replication: Replication) -> float | None:
-    """Return the time at which the client certificate expires; None without one.
+    """Return the time at which the first certificate of the client's chain expires; None without one.
 
     Raises ConfigurationError if gRPC could not use the files, which it would not explain.
     """
@@ -62,17 +62,23 @@ def _check_certificates(replication: Replication) -> float | None:
     if replication.cert and _read(replication.cert) and _read(replication.key):
         try:
             context.load_cert_chain(replication.cert, replication.key, lambda: "")
-            expires_at = first_expiry(replication.cert.read_text(encoding="ascii", errors="replace"))
+            chain = replication.cert.read_text(encoding="ascii", errors="replace")
+            expires_at, first_expires_at = first_expiry(chain), first_expiry(_first_certificate(chain))
         except (ssl.SSLError, ValueError) as error:
             raise ConfigurationError(
                 f"cannot use {replication.cert} with the key in {replication.key} for etcd: {error};"
                 " name a certificate and its key, without a passphrase, in PEM"
             ) from None
-        if expires_at < time.time():
-            date = datetime.fromtimestamp(expires_at, UTC).date()
+        if first_expires_at < time.time():  # etcd may not need the others
+            date = datetime.fromtimestamp(first_expires_at, UTC).date()
             raise ConfigurationError(f"cannot use {replication.cert} for etcd: it expired on {date}; renew it")
         return expires_at
     return None
+
+
+def _first_certificate(chain: str) -> str:
+    """Return the client's own certificate, which comes first."""
+    return "".join(chain.partition("-----END CERTIFICATE-----")[:2])
 
 
 def _password(replication: Replication, environment: Mapping[str, str]) -> str:
