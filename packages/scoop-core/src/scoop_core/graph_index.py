@@ -67,7 +67,7 @@ class IndexedGraph(DependencyGraph):
     def __init__(self, *, reject_cycles: bool = False) -> None:
         super().__init__(reject_cycles=reject_cycles)
         self._dependents: dict[str, list[str] | dict[str, None]] = {}
-        self._observers: list[Observer] = []
+        self._observers: dict[object, Observer] = {}  # by subscription
         self._call = ""  # the public method that is running
         self._changes: list[tuple[str, str | None, str | None]] = []  # made by it
 
@@ -91,7 +91,7 @@ class IndexedGraph(DependencyGraph):
     def __getstate__(self) -> SlotState:
         """Return the attributes that a copy has: all but the observers."""
         attributes, slots = cast("SlotState", object.__getstate__(self))
-        return attributes, {**slots, "_observers": [], "_call": "", "_changes": []}
+        return attributes, {**slots, "_observers": {}, "_call": "", "_changes": []}
 
     # Observers
 
@@ -108,8 +108,13 @@ class IndexedGraph(DependencyGraph):
         <Response.OK: 'OK'>
         >>> unsubscribe()
         """
-        self._observers.append(observer)
-        return lambda: self._observers.remove(observer) if observer in self._observers else None
+        subscription = object()
+        self._observers[subscription] = observer
+
+        def unsubscribe() -> None:
+            self._observers.pop(subscription, None)
+
+        return unsubscribe
 
     def _report(self, call: str, method: Callable[[*Arguments], R], *arguments: *Arguments) -> R:
         """Call ``method``, and notify the observers of its changes, also if it has raised."""
@@ -127,7 +132,7 @@ class IndexedGraph(DependencyGraph):
                 if changes and self._observers:
                     event = GraphEvent(call, tuple(PackageChange(p, _names(b), _names(a)) for p, b, a in changes))
                     with ExitStack() as calls:  # calls each observer, also if another raises
-                        for observer in reversed(self._observers):
+                        for observer in reversed(self._observers.values()):
                             calls.callback(observer, event)
             finally:
                 self._call = ""
