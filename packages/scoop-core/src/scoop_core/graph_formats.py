@@ -321,9 +321,8 @@ def _separated(items: Iterator[str]) -> Iterator[str]:
 def decode_node_link(source: str | Iterable[str]) -> DependencyGraph:
     """Return the graph of node-link JSON, whose edges are called ``edges`` or ``links``.
 
-    They are directed, also if the text does not say so, as that of D3. Raises :exc:`FormatError` for any other text,
-    :exc:`InvalidName` for a node that is no package name, and :exc:`RequestRefused` for an edge to a node that is not
-    there.
+    Without ``directed``, they are directed, as in D3. Raises :exc:`FormatError` for any other text, :exc:`InvalidName`
+    for a node that is no package name, and :exc:`RequestRefused` for an edge to a node that is not there.
 
     >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
     >>> decode_node_link(encode_node_link(graph)) == graph

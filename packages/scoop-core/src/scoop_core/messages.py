@@ -334,8 +334,7 @@ class Changes:
     ``lines[i]`` is the request that made change ``i``, in its wire form without newline;
     ``previous[i]`` is the dependency list that it replaced, as text, or None if the package was not
     indexed before. Applied to an equal graph, the lines lead to an equal graph.
-    ``reordered``, unless it is None, gets the package, the previous and the new list of each INDEX that only changed
-    the order of a list, which is no change of the graph.
+    ``reordered``, unless it is None, gets package, previous and new list of each INDEX that only reordered a list.
 
     >>> from scoop_core import DependencyGraph
     >>> DependencyGraph().apply_lines("INDEX|gmp|\nREMOVE|gmp|\n", changes := Changes())
@@ -364,3 +363,5 @@ class Changes:
         """
         self.lines.clear()
         self.previous.clear()
+        if self.reordered is not None:
+            self.reordered.clear()

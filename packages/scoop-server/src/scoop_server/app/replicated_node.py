@@ -106,7 +106,7 @@ def join(
 
 def _with_host(address: str, host: str) -> str:
     """Return an address that tells nodes apart: that of all interfaces gets the name ``host`` of this machine."""
-    return re.sub(r"(0\.0\.0\.0|\[::\])(?=:\d)", host, address, count=1)
+    return re.sub(r"(^0\.0\.0\.0|\[::\])(?=:\d)", host, address, count=1)
 
 
 def _new_tick(index: ReplicatedIndex[Client]) -> Callable[[], None]:
