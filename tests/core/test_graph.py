@@ -264,6 +264,8 @@ class TestChanges:
         changes.reordered = []
         graph_of("INDEX|a|", "INDEX|b|", "INDEX|top|a,b").apply_lines("INDEX|top|b,a\nINDEX|top|b,a\n", changes)
         assert (len(changes), changes.reordered) == (0, [("top", "a,b", "b,a")])
+        changes.clear()
+        assert changes.reordered == []
 
     def test_a_cycle_that_is_rejected_is_no_change(self) -> None:
         graph = graph_of("INDEX|a|", "INDEX|b|a", reject_cycles=True)
