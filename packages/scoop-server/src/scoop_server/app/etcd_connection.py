@@ -13,7 +13,7 @@ from scoop_server.config.sources import PASSWORD_VARIABLE
 from scoop_server.errors import ConfigurationError
 from scoop_server.etcd.api import EtcdClient
 from scoop_server.etcd.cluster import Cluster, Credentials
-from scoop_server.net.expiry import first_expiry
+from scoop_server.net.expiry import expiries
 
 _REQUEST_SHARE: Final = 4
 """Requests to etcd that may time out, one after the other, before a client's request does."""
@@ -62,23 +62,18 @@ def _check_certificates(replication: Replication) -> float | None:
     if replication.cert and _read(replication.cert) and _read(replication.key):
         try:
             context.load_cert_chain(replication.cert, replication.key, lambda: "")
-            chain = replication.cert.read_text(encoding="ascii", errors="replace")
-            expires_at, first_expires_at = first_expiry(chain), first_expiry(_first_certificate(chain))
+            each_expires_at = expiries(replication.cert.read_text(encoding="ascii", errors="replace"))
         except (ssl.SSLError, ValueError) as error:
             raise ConfigurationError(
                 f"cannot use {replication.cert} with the key in {replication.key} for etcd: {error};"
                 " name a certificate and its key, without a passphrase, in PEM"
             ) from None
-        if first_expires_at < time.time():  # etcd may not need the others
-            date = datetime.fromtimestamp(first_expires_at, UTC).date()
+        own_expires_at = each_expires_at[0]  # the client's own comes first; etcd may not need the others
+        if own_expires_at < time.time():
+            date = datetime.fromtimestamp(own_expires_at, UTC).date()
             raise ConfigurationError(f"cannot use {replication.cert} for etcd: it expired on {date}; renew it")
-        return expires_at
+        return min(each_expires_at)
     return None
-
-
-def _first_certificate(chain: str) -> str:
-    """Return the client's own certificate, which comes first."""
-    return "".join(chain.partition("-----END CERTIFICATE-----")[:2])
 
 
 def _password(replication: Replication, environment: Mapping[str, str]) -> str:

@@ -14,10 +14,15 @@ digits, or a GeneralizedTime."""
 
 def first_expiry(pem: str) -> float:
     """Return the Unix time at which the first of the certificates in ``pem`` expires. Raises ValueError."""
+    return min(expiries(pem))
+
+
+def expiries(pem: str) -> list[float]:
+    """Return the Unix time at which each certificate in ``pem`` expires, in their order. Raises ValueError."""
     certificates = _CERTIFICATE.findall(pem)
     if not certificates:
         raise ValueError("expected a certificate in PEM")
-    return min(_expiry(ssl.PEM_cert_to_DER_cert(certificate)) for certificate in certificates)
+    return [_expiry(ssl.PEM_cert_to_DER_cert(certificate)) for certificate in certificates]
 
 
 def _expiry(certificate: bytes) -> float:
