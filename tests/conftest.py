@@ -1,11 +1,17 @@
-"""Search effort of the property tests: HYPOTHESIS_PROFILE=thorough tries a hundred times as many examples.
+"""Signals of child processes, and the search effort of the property tests.
 
+HYPOTHESIS_PROFILE=thorough tries a hundred times as many examples.
 ``--hypothesis-profile=short`` tries a quarter: enough where the same properties are searched by another run.
 """
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
+
+# A script that runs the tests with "&" starts them with SIGINT ignored, and their child processes would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Neither profile fails on slow examples: on a busy machine, slowness says nothing about the code.
 settings.register_profile(

@@ -43,6 +43,18 @@ def test_an_earlier_stop_signal_keeps_the_context_from_beginning(number: signal.
     assert not begun
 
 
+def test_a_sigint_that_is_ignored_at_the_start_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with closing(SignalPipe()) as signals:
+            for number in (signal.SIGINT, signal.SIGHUP):
+                signal.raise_signal(number)
+            assert signals.read() == bytes([signal.SIGHUP])
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_other_signals_never_interrupt_and_stay_unread() -> None:
     with closing(SignalPipe()) as signals:
         signal.raise_signal(signal.SIGHUP)

@@ -24,7 +24,10 @@ class SignalPipe:
         self._writer.setblocking(False)
         self._is_interrupting = False
         self._previous_wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._previous_handlers = {number: signal.signal(number, self._handle) for number in HANDLED}
+        # A shell that does not control jobs ignores SIGINT for "scoop-server &": Ctrl-C is not meant for it then.
+        is_meant = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        handled = [number for number in HANDLED if is_meant or number != signal.SIGINT]
+        self._previous_handlers = {number: signal.signal(number, self._handle) for number in handled}
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._is_interrupting and number in _STOP:
