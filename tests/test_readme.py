@@ -25,7 +25,7 @@ PROTOCOL: Final = ROOT / "docs" / "protocol.md"
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
 CONTRIBUTING: Final = ROOT / "CONTRIBUTING.md"
 PACKAGE_READMES: Final = sorted(ROOT.glob("packages/*/README.md"))
-DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *PACKAGE_READMES])
+DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*.md"), *PACKAGE_READMES])
 
 
 def _name(value: object) -> str | None:
