@@ -49,8 +49,10 @@ PYPY_TESTS: Final = ("tests/core", "tests/library", "tests/end_to_end")
 
 CORE: Final = Path("packages/scoop-core")
 SERVER: Final = Path("packages/scoop-server")
+ETCD: Final = Path("packages/scoop-etcd")
 CLIENT: Final = Path("packages/scoop-client")
 EXPLORER: Final = Path("packages/scoop-explorer")
+PACKAGES: Final = (CORE, SERVER, ETCD, CLIENT, EXPLORER)
 
 
 def _enable_pyenv_versions() -> None:
@@ -95,7 +97,7 @@ def _group(name: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
 
 
-def _install(session: nox.Session, *groups: str, packages: Sequence[Path] = (CORE, SERVER, CLIENT, EXPLORER)) -> None:
+def _install(session: nox.Session, *groups: str, packages: Sequence[Path] = PACKAGES) -> None:
     """Install packages of this repository, editable, and the tools of these dependency groups.
 
     A build environment for each package would take half of the time, and the bytecode of unused modules a quarter.
@@ -155,7 +157,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(tags=["check"], python="pypy3")
 def pypy(session: nox.Session) -> None:
     """Run the tests of the protocol, the library and the real process on PyPy; skipped if it is not installed."""
-    _install(session, "pypy")
+    _install(session, "pypy", packages=[each for each in PACKAGES if each != ETCD])  # grpcio has no wheel for PyPy
     session.run("pytest", *IN_PARALLEL, *(session.posargs or PYPY_TESTS))
 
 
@@ -166,7 +168,7 @@ def build(session: nox.Session) -> None:
     work = Path(session.create_tmp()).resolve()
     dist, clean = work / "dist", work / "clean"
     shutil.rmtree(dist, ignore_errors=True)
-    for package in (CORE, SERVER, CLIENT, EXPLORER):
+    for package in PACKAGES:
         name = package.name.replace("-", "_")
         # Without further options this builds the sdist, and the wheel from the sdist.
         session.run(*BUILD, "--outdir", str(dist), str(package))
@@ -189,9 +191,9 @@ def build(session: nox.Session) -> None:
     session.run(str(clean / "bin" / "scoop-server"), "--version", external=True)
     session.run(str(clean / "bin" / "scoop"), "--version", external=True)
     session.run("python", "-m", "tests.smoke", str(clean / "bin" / "scoop-server"))
-    # What the explorer needs beyond the wheels comes from the index.
-    [wheel] = dist.glob("scoop_explorer-*.whl")
-    session.run(str(clean / "bin" / "pip"), "install", str(wheel), external=True)
+    # What these need beyond the wheels comes from the index.
+    wheels = [str(wheel) for name in ("scoop_etcd", "scoop_explorer") for wheel in dist.glob(f"{name}-*.whl")]
+    session.run(str(clean / "bin" / "pip"), "install", *wheels, external=True)
     session.run(str(clean / "bin" / "python"), "-m", "tests.explorer_smoke", external=True)
 
 
@@ -439,8 +441,7 @@ def bench_client(session: nox.Session) -> None:
 @nox.session(default=False, tags=["campaign"])
 def bench_replication(session: nox.Session) -> None:
     """Measure nodes over a real etcd, if installed; arguments go to ``python -m bench.replication``."""
-    _install(session, packages=[CORE, SERVER])
-    session.install(f"{SERVER}[etcd]")
+    _install(session, packages=[CORE, SERVER, ETCD])
     session.run("python", "-m", "bench.replication", *session.posargs)
 
 

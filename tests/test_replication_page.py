@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
+from scoop_etcd.replication import status
 from scoop_server.cli.parser import build_parsers
-from scoop_server.index.replicated import status
 
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
 from tests.support.pages import ROOT, code_blocks, code_spans, prose, table_rows

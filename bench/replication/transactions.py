@@ -23,10 +23,10 @@ import grpc
 
 from bench.workloads import HOMEBREW, change_lines, index_line, read_packages
 
-from scoop_server.etcd.api import Compare, Put, Target, Txn
-from scoop_server.etcd.log import Keys, encode_entry
-from scoop_server.etcd.rpc_pb2 import TxnResponse
-from scoop_server.etcd.wire import exchange
+from scoop_etcd.client.api import Compare, Put, Target, Txn
+from scoop_etcd.client.rpc_pb2 import TxnResponse
+from scoop_etcd.client.wire import exchange
+from scoop_etcd.formats.entries import Keys, encode_entry
 
 CLIENTS: Final = 100
 

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(not IS_AVAILABLE, reason="this needs root, buildah, and Debian's python3-venv"),
 ]
 
-EXTRAS = {"scoop-core": (), "scoop-server": ("metrics", "etcd"), "scoop-explorer": ()}
+EXTRAS = {"scoop-core": (), "scoop-server": ("metrics", "etcd"), "scoop-etcd": (), "scoop-explorer": ()}
 """The packages that the image contains, with their extras."""
 
 

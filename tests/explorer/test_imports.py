@@ -8,12 +8,12 @@ import scoop_explorer
 ALLOWED = {
     "scoop_core",
     "scoop_explorer",
-    "scoop_server.app.etcd_connection",
+    "scoop_etcd.connection",
     "scoop_server.config.options",
     "scoop_server.config.replication",
     "scoop_server.errors",
-    "scoop_server.etcd.log",
-    "scoop_server.index.replicated.log_follower",
+    "scoop_etcd.formats.entries",
+    "scoop_etcd.replication.log_follower",
     "scoop_server.storage.follower",
 }
 

@@ -13,7 +13,7 @@ import grpc
 from bench.replication.command_line import main
 from bench.replication.transactions import transaction
 
-from scoop_server.etcd.rpc_pb2 import TxnResponse
+from scoop_etcd.client.rpc_pb2 import TxnResponse
 
 pytestmark = [needs_etcd, pytest.mark.any_python]
 

@@ -8,11 +8,11 @@ from typing import Final
 
 from scoop_core import DependencyGraph
 
-from scoop_server.etcd.api import ErrorCode, KeyValue, Range, RangeResult, Ticket, Watch, WatchEnded, WatchEvents
-from scoop_server.etcd.cluster import Cluster
-from scoop_server.etcd.grpc_client import GrpcEtcdClient
-from scoop_server.etcd.log import Keys, decode_entry
-from scoop_server.index.replicated.replica import Replica
+from scoop_etcd.client.api import ErrorCode, KeyValue, Range, RangeResult, Ticket, Watch, WatchEnded, WatchEvents
+from scoop_etcd.client.connection_settings import Cluster
+from scoop_etcd.client.grpc_client import GrpcEtcdClient
+from scoop_etcd.formats.entries import Keys, decode_entry
+from scoop_etcd.replication.replica import Replica
 
 from tests.support.process import WAIT_SECONDS
 

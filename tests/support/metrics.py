@@ -7,8 +7,8 @@ from typing import ClassVar
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from scoop_etcd.client.api import ErrorCode
 from scoop_server.admin.metrics import metrics_of
-from scoop_server.etcd.api import ErrorCode
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.replication import ReplicationFigures
 from scoop_server.telemetry.stalls import CommitWatch

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from scoop_server.etcd.threads import Threads
+from scoop_etcd.client.threads import Threads
 from scoop_server.telemetry.threads import start_thread
 
 

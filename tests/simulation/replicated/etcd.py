@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from scoop_server.etcd.api import (
+from scoop_etcd.client.api import (
     ErrorCode,
     Failure,
     KeyValue,
@@ -269,7 +269,7 @@ class Cluster:
 
 
 class SimulatedClient:
-    """A client on ``host``; satisfies ``scoop_server.etcd.api.EtcdClient``."""
+    """A client on ``host``; satisfies ``scoop_etcd.client.api.EtcdClient``."""
 
     def __init__(self, cluster: Cluster, host: str, readable: Callable[[], None]) -> None:
         self._cluster = cluster

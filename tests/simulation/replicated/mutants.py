@@ -14,20 +14,20 @@ from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
 
-from scoop_server.etcd.api import KeyValue, Put, Range, RangeResult, Target, Txn, TxnResult, Watch
-from scoop_server.etcd.calls import Calls
-from scoop_server.etcd.log import Keys
-from scoop_server.etcd.records import Pointer
-from scoop_server.index.replicated import compaction, follower, log_reader
-from scoop_server.index.replicated import index as replicated
-from scoop_server.index.replicated.appender import Appender, Batch, Entry
-from scoop_server.index.replicated.barrier import Barrier, Queries
-from scoop_server.index.replicated.compaction import Compaction
-from scoop_server.index.replicated.follower import Follower
-from scoop_server.index.replicated.gathering import Gathering
-from scoop_server.index.replicated.index import ReplicatedIndex
-from scoop_server.index.replicated.log_reader import LogReader
-from scoop_server.index.replicated.replica import Replica
+from scoop_etcd.client.api import KeyValue, Put, Range, RangeResult, Target, Txn, TxnResult, Watch
+from scoop_etcd.client.calls import Calls
+from scoop_etcd.formats.entries import Keys
+from scoop_etcd.formats.records import Pointer
+from scoop_etcd.replication import compaction, follower, log_reader
+from scoop_etcd.replication import index as replicated
+from scoop_etcd.replication.appender import Appender, Batch, Entry
+from scoop_etcd.replication.barrier import Barrier, Queries
+from scoop_etcd.replication.compaction import Compaction
+from scoop_etcd.replication.follower import Follower
+from scoop_etcd.replication.gathering import Gathering
+from scoop_etcd.replication.index import ReplicatedIndex
+from scoop_etcd.replication.log_reader import LogReader
+from scoop_etcd.replication.replica import Replica
 
 from tests.simulation.replicated.simulation import Simulation
 

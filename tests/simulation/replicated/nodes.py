@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from scoop_server.etcd.log import Keys
-from scoop_server.etcd.records import Config
-from scoop_server.index.replicated.compaction import Compaction, Outcome
-from scoop_server.index.replicated.index import ReplicatedIndex, ReplicationSettings
-from scoop_server.index.replicated.replica import digest_of
+from scoop_etcd.formats.entries import Keys
+from scoop_etcd.formats.records import Config
+from scoop_etcd.replication.compaction import Compaction, Outcome
+from scoop_etcd.replication.index import ReplicatedIndex, ReplicationSettings
+from scoop_etcd.replication.replica import digest_of
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient
 from tests.simulation.replicated.oracle import Batch, Oracle

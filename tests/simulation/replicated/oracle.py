@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from scoop_core import DependencyGraph
 
-from scoop_server.etcd.api import KeyValue
-from scoop_server.etcd.log import Keys, decode_entry
-from scoop_server.etcd.records import Pointer
+from scoop_etcd.client.api import KeyValue
+from scoop_etcd.formats.entries import Keys, decode_entry
+from scoop_etcd.formats.records import Pointer
 
 from tests.support.naive_index import NaiveIndex
 

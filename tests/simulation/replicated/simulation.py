@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from scoop_server.etcd.log import Keys
+from scoop_etcd.formats.entries import Keys
 
 from tests.simulation.replicated.etcd import Cluster, Member
 from tests.simulation.replicated.nodes import Client, Node

@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from scoop_server.etcd.api import (
+from scoop_etcd.client.api import (
     Compare,
     Delete,
     ErrorCode,

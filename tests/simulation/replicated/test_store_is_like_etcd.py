@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from scoop_server.etcd.api import (
+from scoop_etcd.client.api import (
     Compare,
     Delete,
     ErrorCode,
@@ -26,7 +26,7 @@ from scoop_server.etcd.api import (
     WatchEnded,
     WatchEvents,
 )
-from scoop_server.etcd.cluster import Cluster
+from scoop_etcd.client.connection_settings import Cluster
 
 from tests.simulation.replicated.store import Store
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
@@ -34,7 +34,7 @@ from tests.support.process import WAIT_SECONDS
 
 pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
 
-from scoop_server.etcd.grpc_client import GrpcEtcdClient  # after the check of its requirements
+from scoop_etcd.client.grpc_client import GrpcEtcdClient  # after the check of its requirements
 
 pytestmark = [needs_etcd, pytest.mark.any_python]
 

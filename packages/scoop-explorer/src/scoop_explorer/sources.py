@@ -10,11 +10,11 @@ from zlib import crc32
 
 from scoop_core import ENCODING, DependencyGraph, ScoopError
 
-from scoop_server.app.etcd_connection import open_client, read_cluster
+from scoop_etcd.connection import open_client, read_cluster
+from scoop_etcd.formats.entries import Keys
+from scoop_etcd.replication.log_follower import LogFollower
 from scoop_server.config.replication import Replication
 from scoop_server.errors import DataDirectoryError, ServerError
-from scoop_server.etcd.log import Keys
-from scoop_server.index.replicated.log_follower import LogFollower
 from scoop_server.storage.follower import Batch, Follower, Loaded
 
 SourceError = ServerError

@@ -151,7 +151,7 @@ def _open_index(
     """Load the index of the data directory, make an empty one in memory, or join the one in etcd."""
     if settings.replication.urls is None:
         return load_index(settings, claims, health, signals, notifier.loading, resources)
-    from scoop_server.app.replicated_node import join  # noqa: PLC0415  # its imports cost memory and time
+    from scoop_etcd.node import join  # noqa: PLC0415  # its imports cost memory and time
 
     return join(settings, claims, health, signals, notifier.loading, resources)
 

@@ -66,7 +66,7 @@ def _adding_to(problems: list[ServerError]) -> Iterator[None]:
 
 def _check_cluster(replication: Replication) -> None:
     """Raise ConfigurationError if a client of etcd cannot be made. It does not connect: etcd may be started later."""
-    from scoop_server.app.etcd_connection import open_client, read_cluster  # noqa: PLC0415  # slow to import
+    from scoop_etcd.connection import open_client, read_cluster  # noqa: PLC0415  # slow to import
 
     with closing(open_client(read_cluster(replication, os.environ), replication.commit_seconds_max)):
         pass

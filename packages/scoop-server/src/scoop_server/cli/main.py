@@ -86,7 +86,7 @@ def _run(line: CommandLine) -> int:
     if settings.replication.urls is None:
         place = "" if line.command == "nodes" else "a data directory or "
         raise ConfigurationError(f"expected {place}--etcd URLS (see {PROGRAM} {line.command} --help)")
-    from scoop_server.cli import etcd_commands  # noqa: PLC0415  # its imports cost memory and time
+    from scoop_etcd import commands as etcd_commands  # noqa: PLC0415  # its imports cost memory and time
 
     match line.command:
         case "check":

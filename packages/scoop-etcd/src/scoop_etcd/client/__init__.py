@@ -1,0 +1,1 @@
+"""The client of etcd: the port between a node and etcd, and its implementation over gRPC."""

@@ -1,0 +1,112 @@
+"""The connection to etcd that the settings ask for. gRPC is imported only when one is opened."""
+
+import os
+import ssl
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from scoop_etcd.client.api import EtcdClient
+from scoop_etcd.client.connection_settings import Cluster, Credentials
+from scoop_server.config.replication import Replication
+from scoop_server.config.sources import PASSWORD_VARIABLE
+from scoop_server.errors import ConfigurationError
+from scoop_server.net.expiry import expiries
+
+_REQUEST_SHARE: Final = 4
+"""Requests to etcd that may time out, one after the other, before a client's request does."""
+
+
+def read_cluster(replication: Replication, environment: Mapping[str, str]) -> Cluster:
+    """Return what a client needs to connect. Raises ConfigurationError if a file cannot be read."""
+    if replication.urls is None:
+        raise ConfigurationError("cannot connect to etcd: no URLs are set; set them with --etcd")
+    expires_at = _check_certificates(replication)
+    credentials = Credentials(
+        user=replication.user or "",
+        password=_password(replication, environment),
+        ca=_read(replication.ca) or (_system_authorities() if replication.urls.is_tls else None),
+        certificate=_read(replication.cert),
+        key=_read(replication.key),
+    )
+    return Cluster(replication.urls.addresses, replication.urls.is_tls, credentials, expires_at)
+
+
+def open_client(cluster: Cluster, commit_seconds_max: float) -> EtcdClient:
+    """Return a client of ``cluster``. Raises ConfigurationError if the extra is not installed."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would write to standard error, past the log
+    try:
+        from scoop_etcd.client.grpc_client import REQUEST_SECONDS_MAX, GrpcEtcdClient  # noqa: PLC0415  # of an extra
+    except ImportError as error:
+        raise ConfigurationError(
+            f"cannot use etcd: {error}; install it with: pip install 'scoop-server[etcd]'"
+        ) from error
+    return GrpcEtcdClient(cluster, min(REQUEST_SECONDS_MAX, commit_seconds_max / _REQUEST_SHARE))
+
+
+def _check_certificates(replication: Replication) -> float | None:
+    """Return the time at which the first certificate of the client's chain expires; None without one.
+
+    Raises ConfigurationError if gRPC could not use the files, which it would not explain.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if _read(replication.ca):
+        try:
+            context.load_verify_locations(replication.ca)
+        except ssl.SSLError as error:
+            raise ConfigurationError(
+                f"cannot use {replication.ca} for etcd: {error.reason or error}; name a file of certificates in PEM"
+            ) from None
+    if replication.cert and _read(replication.cert) and _read(replication.key):
+        try:
+            context.load_cert_chain(replication.cert, replication.key, lambda: "")
+            each_expires_at = expiries(replication.cert.read_text(encoding="ascii", errors="replace"))
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigurationError(
+                f"cannot use {replication.cert} with the key in {replication.key} for etcd: {error};"
+                " name a certificate and its key, without a passphrase, in PEM"
+            ) from None
+        own_expires_at = each_expires_at[0]  # the client's own comes first; etcd may not need the others
+        if own_expires_at < time.time():
+            date = datetime.fromtimestamp(own_expires_at, UTC).date()
+            raise ConfigurationError(f"cannot use {replication.cert} for etcd: it expired on {date}; renew it")
+        return min(each_expires_at)
+    return None
+
+
+def _password(replication: Replication, environment: Mapping[str, str]) -> str:
+    if replication.user is None:
+        return ""
+    given = _read(replication.password_file)
+    if given is None:
+        password = environment.get(PASSWORD_VARIABLE, "")
+    else:
+        try:
+            password = given.decode().removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:
+            raise ConfigurationError(
+                f"cannot read {replication.password_file}: it is not UTF-8; name a file with a password"
+            ) from None
+    if not password:
+        raise ConfigurationError(
+            f"cannot authenticate {replication.user} at etcd: no password; write it into a file for "
+            f"--etcd-password-file, or set {PASSWORD_VARIABLE}"
+        )
+    return password
+
+
+def _read(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}; check its name and permissions") from error
+
+
+def _system_authorities() -> bytes | None:
+    """Return the authorities of the system, which gRPC does not use by itself; None for those of gRPC."""
+    file = ssl.get_default_verify_paths().cafile
+    return _read(Path(file)) if file else None

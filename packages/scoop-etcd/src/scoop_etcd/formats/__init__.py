@@ -1,0 +1,1 @@
+"""The formats of all keys and values in etcd."""

@@ -1,0 +1,147 @@
+"""A node of a replicated index, as the application uses it."""
+
+import os
+import re
+import secrets
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from functools import partial
+from typing import Final
+
+from scoop_core import DependencyGraph
+
+from scoop_etcd.client.api import ErrorCode
+from scoop_etcd.compaction_process import SnapshotProcess
+from scoop_etcd.connection import open_client, read_cluster
+from scoop_etcd.formats.entries import Keys
+from scoop_etcd.formats.records import Config
+from scoop_etcd.replication.index import ReplicatedIndex, ReplicationSettings
+from scoop_server import __version__
+from scoop_server.app.claims import Claims
+from scoop_server.app.open_index import OpenIndex
+from scoop_server.app.signals import SignalPipe
+from scoop_server.config.replication import Reads
+from scoop_server.config.settings import Settings
+from scoop_server.errors import ReplicationError
+from scoop_server.loop.client import Client
+from scoop_server.telemetry.health import Health
+from scoop_server.telemetry.logs import log
+from scoop_server.telemetry.meter import CountingMeter, Meter
+
+TICK_SECONDS_MAX: Final = 0.25
+"""The interval of periodic work: repeating failed requests, and time-outs."""
+
+_FIRST_REPORT_SECONDS: Final = 1.0
+"""The time after which a node that cannot join logs the reason."""
+
+_REPORT_SECONDS: Final = 10.0
+"""The interval at which it repeats that."""
+
+_HOPELESS: Final = {ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, ErrorCode.INVALID}
+"""Failures that a retry cannot resolve."""
+
+
+def join(
+    settings: Settings,
+    claims: Claims,
+    health: Health,
+    signals: SignalPipe,
+    progress: Callable[[str, int, int], None],
+    resources: ExitStack,
+) -> OpenIndex:
+    """Join the index in etcd: check its configuration, and load its snapshot and log.
+
+    It waits for etcd for as long as that takes. Raises ConfigurationError or ReplicationError; SystemExit if a signal
+    stops the server meanwhile.
+    """
+    started = time.monotonic()
+    replication = settings.replication
+    cluster = read_cluster(replication, os.environ)
+    health.etcd_certificate_expires_at = cluster.certificate_expires_at
+    client = open_client(cluster, replication.commit_seconds_max)
+    node = secrets.token_hex(8)
+    of_node = ReplicationSettings(
+        node=node,
+        keys=Keys(replication.prefix),
+        config=Config(settings.reject_cycles, settings.limits.line_bytes_max),
+        has_local_reads=replication.reads is Reads.LOCAL,
+        answer_seconds_max=replication.commit_seconds_max,
+        addresses=tuple(_with_host(listener.address, socket.gethostname()) for listener in claims.listeners),
+        version=__version__,
+        log_bytes_min=settings.limits.journal_bytes_min,
+    )
+    start_compaction = partial(
+        SnapshotProcess, cluster, replication.prefix, settings.log_format, settings.reject_cycles
+    )
+    meter = Meter() if settings.admin is None else CountingMeter(health.statistics, time.monotonic, DependencyGraph())
+    index = resources.enter_context(
+        closing(ReplicatedIndex[Client](client, time.monotonic, of_node, start_compaction, meter))
+    )
+    place = f"node {node} of {replication.prefix} in etcd at {replication.urls}, {replication.reads} reads"
+    try:
+        with signals.interrupting():
+            _wait_until_loaded(index, progress)
+    except KeyboardInterrupt:
+        log.info("a signal stopped the server while it joined; nothing was changed")
+        raise SystemExit from None
+    health.package_count, health.replication = (lambda: len(index.graph)), index.status
+    return OpenIndex(
+        index=index,
+        package_count=health.package_count,
+        place=place,
+        recovery_seconds=time.monotonic() - started,
+        meter=meter,
+        tick=_new_tick(index),
+        tick_seconds_max=TICK_SECONDS_MAX,
+        use_timer=index.gather,
+        request_compaction=lambda: log.info(
+            "nothing to compact: one of the nodes compacts the log in etcd when it is long enough"
+        ),
+        save=lambda _: None,  # every answered change is in the log
+    )
+
+
+def _with_host(address: str, host: str) -> str:
+    """Return an address that tells nodes apart: that of all interfaces gets the name ``host`` of this machine."""
+    return re.sub(r"(^0\.0\.0\.0|\[::\])(?=:\d)", host, address, count=1)
+
+
+def _new_tick(index: ReplicatedIndex[Client]) -> Callable[[], None]:
+    """Return a function that does the periodic work of the node, and logs when it becomes ready or not."""
+    last_reason = ""
+
+    def tick() -> None:
+        nonlocal last_reason
+        index.tick()
+        reason = index.status.not_ready_reason
+        if reason and reason != last_reason:
+            failure = index.calls.last_failure
+            cause = f" ({failure.reason})" if failure is not None and reason.startswith("etcd ") else ""
+            log.warning("not ready: %(reason)s", {"reason": f"{reason}{cause}"})
+        elif last_reason and not reason:
+            log.info("ready again")
+        last_reason = reason
+
+    return tick
+
+
+def _wait_until_loaded(index: ReplicatedIndex[Client], progress: Callable[[str, int, int], None]) -> None:
+    report_at = time.monotonic() + _FIRST_REPORT_SECONDS
+    with selectors.DefaultSelector() as selector:
+        selector.register(index.fileno(), selectors.EVENT_READ)
+        while index.status.is_loading:
+            selector.select(TICK_SECONDS_MAX)
+            index.completed()
+            index.tick()
+            progress("the index in etcd", 0, 0)
+            failure = index.calls.last_failure
+            if failure is None:
+                continue
+            if failure.code in _HOPELESS:
+                raise ReplicationError(f"cannot use etcd: {failure.reason}; check the user, its role and the prefix")
+            if time.monotonic() >= report_at:
+                report_at = time.monotonic() + _REPORT_SECONDS
+                log.warning("cannot join yet: %(reason)s; retrying", {"reason": failure.reason})

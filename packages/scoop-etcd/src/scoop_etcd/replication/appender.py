@@ -1,0 +1,165 @@
+"""Appending to the log: one entry under way, and the lines of the turns that pass meanwhile in the next."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Generic, TypeVar
+
+from scoop_etcd.client.api import Compare, ErrorCode, Failure, Put, Target, Txn, TxnResult
+from scoop_etcd.client.calls import Call, Calls, too_large
+from scoop_etcd.formats.entries import ENTRY_BYTES_MAX, Keys, encode_entry
+from scoop_etcd.replication.gathering import Gathering
+from scoop_server.errors import ReplicationError
+
+ClientT = TypeVar("ClientT")
+
+
+@dataclass(slots=True, eq=False)
+class Batch(Generic[ClientT]):
+    """Requests of one turn that are logged together."""
+
+    requests: Sequence[tuple[ClientT, str]]
+    logged: str
+    """Those of their lines that the entry holds."""
+    deadline: float
+
+
+@dataclass(slots=True, eq=False)
+class Entry(Generic[ClientT]):
+    """An entry of this node that has been sent to etcd."""
+
+    seq: int
+    requests: Sequence[tuple[ClientT, str]]
+    """Empty once the clients have been disconnected."""
+    deadline: float
+    sent_at: float
+    call: Call | None = None
+    """The transaction; None when the entry is known to be in the log."""
+
+
+class Appender(Generic[ClientT]):
+    """Appends the batches of node ``node`` to the log.
+
+    A transaction has the condition that its entry does not exist, so it may be sent any number of times. etcd may
+    reorder transactions, so one entry is under way at a time, until the log delivers it.
+    """
+
+    def __init__(
+        self, calls: Calls, keys: Keys, node: str, clock: Callable[[], float], appended: Callable[[float], None]
+    ) -> None:
+        self._calls = calls
+        self._keys = keys
+        self._node = node
+        self._clock = clock
+        self._appended = appended
+        """Called with the seconds that an append took."""
+        self._queue: deque[Batch[ClientT]] = deque()
+        self._sent: Entry[ClientT] | None = None
+        """The entry that has been sent and not come back."""
+        self._last_seq = 0
+        self._is_started = False
+        self.gathering: Final = Gathering(self.advance)
+        self.pending: int = 0
+        """The number of requests without a response. May be read in any thread."""
+
+    @property
+    def _call(self) -> Call | None:
+        """The transaction that has no result. May be read in any thread."""
+        entry = self._sent
+        return entry.call if entry is not None else None
+
+    @property
+    def waiting_seconds(self) -> float:
+        """The time for which the entry under way has been without a result."""
+        entry = self._sent
+        return self._clock() - entry.sent_at if entry is not None and entry.call is not None else 0.0
+
+    @property
+    def failure(self) -> Failure | None:
+        """The last failure of the entry under way."""
+        call = self._call
+        return call.failure if call is not None else None
+
+    def start(self) -> None:
+        """Begin to send; until then batches only wait."""
+        self._is_started = True
+        self.advance()
+
+    def add(self, batch: Batch[ClientT]) -> None:
+        """Queue a batch for the next entry."""
+        self._queue.append(batch)
+        self.pending += len(batch.requests)
+
+    def advance(self) -> None:
+        """Send queued batches in an entry, unless one is under way or more clients are about to send."""
+        if self._sent is not None or not self._queue or not self._is_started:
+            return
+        if not self.gathering.is_complete(self.pending):  # all pending requests are queued
+            return
+        first = self._queue.popleft()
+        requests, texts, size = list(first.requests), [first.logged], len(first.logged)
+        while self._queue and size + len(self._queue[0].logged) <= ENTRY_BYTES_MAX:
+            batch = self._queue.popleft()
+            requests += batch.requests
+            texts.append(batch.logged)
+            size += len(batch.logged)
+        self._last_seq += 1
+        entry = self._sent = Entry(self._last_seq, requests, first.deadline, self._clock())
+        key = self._keys.entry(self._node, entry.seq)
+        transaction = Txn(
+            (Compare(key, Target.VERSION, 0),),
+            (
+                Put(key, encode_entry(self._node, entry.seq, "".join(texts))),
+                Put(self._keys.head, b"%s/%d" % (self._node.encode(), entry.seq)),
+            ),
+        )
+        entry.call = self._calls.txn(transaction, partial(self._take, entry), {ErrorCode.TOO_LARGE})
+
+    def _take(self, entry: Entry[ClientT], result: TxnResult | Failure) -> None:
+        """Note that the entry is in the log now, or was already."""
+        if isinstance(result, Failure):
+            raise too_large("append an entry to the log", result)
+        entry.call = None
+        self._appended(self._clock() - entry.sent_at)
+
+    # Entries that come back
+
+    def delivered(self, seq: int) -> Sequence[tuple[ClientT, str]]:
+        """Return the requests of entry ``seq``, the next of this node in the log; none if they are given up."""
+        entry = self._sent
+        if entry is None or entry.seq != seq:
+            expected = "none" if entry is None else entry.seq
+            raise ReplicationError(f"cannot follow the log in etcd: expected own entry {expected}, got {seq}")
+        return self._end(entry)
+
+    def skipped(self, seq: int) -> Sequence[tuple[ClientT, str]]:
+        """Return the requests of the entries up to ``seq``: they are in a snapshot, and their responses are unknown."""
+        entry = self._sent
+        return self._end(entry) if entry is not None and entry.seq <= seq else ()
+
+    def _end(self, entry: Entry[ClientT]) -> Sequence[tuple[ClientT, str]]:
+        """Send the next entry after ``entry``, whose result may still arrive; return its requests."""
+        if entry.call is not None:
+            self._calls.cancel(entry.call)
+            self._appended(self._clock() - entry.sent_at)
+        self._sent = None
+        self.gathering.begin(self.pending)
+        self.pending -= len(entry.requests)
+        self.advance()
+        return entry.requests
+
+    def expired(self, now: float) -> Iterator[tuple[ClientT, str]]:
+        """Yield the requests whose deadline has passed, and give them up.
+
+        Those not sent yet are never appended. An entry that was sent may be in the log, and so must stay the next.
+        """
+        while self._queue and self._queue[0].deadline <= now:
+            requests = self._queue.popleft().requests
+            self.pending -= len(requests)
+            yield from requests
+        entry = self._sent
+        if entry is not None and entry.deadline <= now:
+            requests, entry.requests = entry.requests, ()
+            self.pending -= len(requests)
+            yield from requests

@@ -1,0 +1,178 @@
+"""Membership: the lease and the record of this node, the records of the others, and who writes snapshots."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from scoop_etcd.client.api import (
+    Compare,
+    ErrorCode,
+    Failure,
+    KeyValue,
+    LeaseGrant,
+    LeaseKeepAlive,
+    LeaseResult,
+    Put,
+    Range,
+    RangeResult,
+    Target,
+    Txn,
+    TxnResult,
+)
+from scoop_etcd.client.calls import Calls
+from scoop_etcd.formats.entries import Keys
+from scoop_etcd.formats.records import NodeRecord
+from scoop_server.errors import ReplicationError
+from scoop_server.telemetry.logs import log
+
+LEASE_SECONDS: Final = 10
+"""The life of a node's lease after its last renewal. A node that died is listed, and keeps the role of the
+compactor, for this long; a change of etcd's leader and a stall of a disk are shorter."""
+
+SURVEY_SECONDS: Final = 1.0
+"""The interval of surveys: one read each. It bounds how long a watch without progress goes unnoticed."""
+
+PUBLISH_SECONDS: Final = 5.0
+"""The interval at which a node that applies entries writes its record: rare, because each is a revision in etcd."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The result of one read of etcd, without the log."""
+
+    revision: int
+    """That of etcd at the read."""
+    config: KeyValue | None
+    head: KeyValue | None
+    pointer: KeyValue | None
+    compactor: KeyValue | None
+    nodes: dict[str, NodeRecord] = field(default_factory=dict)
+
+
+class Membership:
+    """Keeps the lease and the record of ``node``, and reads those of the others; ``describe`` makes the record."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        keys: Keys,
+        node: str,
+        clock: Callable[[], float],
+        describe: Callable[[], NodeRecord],
+        surveyed: Callable[[Survey], None],
+    ) -> None:
+        self._calls = calls
+        self._keys = keys
+        self._node = node
+        self._clock = clock
+        self._describe = describe
+        self._surveyed = surveyed
+        self._lease = 0
+        self._published = -1
+        """The revision in the record that was last written."""
+        self._renew_at = self._survey_at = self._publish_at = 0.0
+        self._under_way: set[str] = set()
+        """The names of the steps that wait for their result."""
+        self.fence: int | None = None
+        """The create revision of the key ``compactor`` while this node holds it. All that a compactor writes has the
+        condition that it is still the same."""
+
+    def tick(self) -> None:
+        """Take the steps that are due."""
+        now = self._clock()
+        if now >= self._survey_at and self._begins("survey"):
+            self._survey_at = now + SURVEY_SECONDS
+            keys = self._keys
+            reads = (Range(keys.config), Range(keys.head), Range(keys.pointer), Range(keys.compactor))
+            self._calls.txn(Txn((), (*reads, Range(*keys.nodes))), self._take_survey)
+        if not self._lease:
+            if self._begins("lease"):
+                self._calls.lease(LeaseGrant(LEASE_SECONDS), self._take_lease)
+            return
+        if now >= self._renew_at and self._begins("lease"):
+            self._renew_at = now + LEASE_SECONDS / 3
+            self._calls.lease(LeaseKeepAlive(self._lease), self._take_lease)
+        if now >= self._publish_at and self._begins("record"):
+            self._publish(now)
+
+    def _begins(self, step: str) -> bool:
+        """Return whether ``step`` can begin now: it is not under way."""
+        if step in self._under_way:
+            return False
+        self._under_way.add(step)
+        return True
+
+    def _take_lease(self, result: LeaseResult | Failure) -> None:
+        self._under_way.discard("lease")
+        if isinstance(result, Failure):
+            self._lose_lease()
+        elif result.lease != self._lease:
+            self._lease = result.lease
+            self._renew_at = self._clock() + LEASE_SECONDS / 3
+            self._publish_at = self._clock()
+            self._published = -1
+
+    def _lose_lease(self) -> None:
+        self._lease = 0
+        self.fence = None
+
+    def _publish(self, now: float) -> None:
+        record = self._describe()
+        if record.revision:  # a node that loads is described again when it has loaded
+            self._publish_at = now + PUBLISH_SECONDS
+        if record.revision == self._published:
+            self._under_way.discard("record")
+            return
+        self._published = record.revision
+        put = Put(self._keys.node(self._node), record.encode(), self._lease)
+        self._calls.txn(Txn((), (put,)), self._take_record, {ErrorCode.LEASE_NOT_FOUND})
+
+    def _take_record(self, result: TxnResult | Failure) -> None:
+        self._under_way.discard("record")
+        if isinstance(result, Failure):
+            self._lose_lease()
+
+    # The survey
+
+    def _take_survey(self, result: TxnResult | Failure) -> None:
+        assert isinstance(result, TxnResult)  # noqa: S101  # no failure of this call is final
+        self._under_way.discard("survey")
+        *singles, nodes = result.ranges
+        config, head, pointer, compactor = map(_first, singles)
+        records = dict(self._read_records(nodes.kvs))
+        survey = Survey(result.revision, config, head, pointer, compactor, records)
+        self._update_role(survey)
+        self._surveyed(survey)
+
+    def _read_records(self, kvs: tuple[KeyValue, ...]) -> list[tuple[str, NodeRecord]]:
+        records: list[tuple[str, NodeRecord]] = []
+        for kv in kvs:
+            node = self._keys.node_of(kv.key)
+            try:
+                records.append((node, NodeRecord.decode(node, kv.value)))
+            except ReplicationError as error:  # of another version, during an upgrade: it only informs
+                log.debug("ignored a node: %(reason)s", {"reason": error})
+        return records
+
+    def _update_role(self, survey: Survey) -> None:
+        """Learn which node is the compactor, and apply for the role if there is no such node."""
+        compactor = survey.compactor
+        if compactor is None:
+            self.fence = None
+            if self._lease and self._begins("role"):
+                condition = Compare(self._keys.compactor, Target.VERSION, 0)
+                put = Put(self._keys.compactor, self._node.encode(), self._lease)
+                self._calls.txn(Txn((condition,), (put,)), self._take_role, {ErrorCode.LEASE_NOT_FOUND})
+            return
+        is_own = compactor.value == self._node.encode() and compactor.lease == self._lease
+        self.fence = compactor.create_revision if is_own and self._lease else None
+
+    def _take_role(self, result: TxnResult | Failure) -> None:
+        """Leave the response to the next survey, which also knows the revision."""
+        self._under_way.discard("role")
+        if isinstance(result, Failure):
+            self._lose_lease()
+
+
+def _first(result: RangeResult) -> KeyValue | None:
+    return result.kvs[0] if result.kvs else None

@@ -1,0 +1,167 @@
+"""The index in etcd as the commands use it: one request after the other, and the whole index at one revision."""
+
+import os
+import selectors
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from scoop_etcd.client.api import (
+    ErrorCode,
+    EtcdClient,
+    Failure,
+    KeyValue,
+    Range,
+    RangeResult,
+    Request,
+    Ticket,
+    Txn,
+    TxnResult,
+)
+from scoop_etcd.client.calls import Calls
+from scoop_etcd.connection import open_client, read_cluster
+from scoop_etcd.formats.entries import Keys
+from scoop_etcd.formats.records import Config, NodeRecord
+from scoop_etcd.replication.compaction import apply_entry
+from scoop_etcd.replication.log_reader import LogReader, Reading
+from scoop_etcd.replication.replica import Replica
+from scoop_server.config.replication import Replication
+from scoop_server.errors import ReplicationError
+
+_TICK_SECONDS: Final = 0.05
+
+_SILENT_SECONDS_MAX: Final = 10.0
+"""The time-out of a command that gets no response from etcd."""
+
+_HOPELESS: Final = {
+    *(ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, ErrorCode.INVALID, ErrorCode.NO_SPACE),
+    ErrorCode.TOO_LARGE,
+}
+"""Failures that a retry cannot resolve."""
+
+ResultT = TypeVar("ResultT", RangeResult, TxnResult)
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdIndex:
+    """The index at one revision of etcd."""
+
+    revision: int
+    replica: Replica
+    entries: Sequence[KeyValue]
+    """The entries after the snapshot; the replica holds them."""
+    snapshot_revision: int
+    """0 without a snapshot."""
+    digests: Mapping[int, int]
+    """The digest at the revision of the snapshot, and at that of each entry after it."""
+
+
+class _AtRevision:
+    """A client whose reads all see etcd at one revision. It writes nothing."""
+
+    def __init__(self, client: EtcdClient, revision: int) -> None:
+        self._client = client
+        self._revision = revision
+        self.cancel, self.poll, self.wake = client.cancel, client.poll, client.wake
+        self.fileno, self.close = client.fileno, client.close
+
+    def submit(self, request: Request, /) -> Ticket:
+        """Start a read."""
+        if not isinstance(request, Range):
+            raise TypeError(f"expected a read, got {request}")
+        return self._client.submit(replace(request, revision=self._revision))
+
+
+class EtcdSession:
+    """Requests of a command. All methods raise ReplicationError if etcd fails, or does not answer."""
+
+    def __init__(self, client: EtcdClient, replication: Replication) -> None:
+        self._client = client
+        self.keys = Keys(replication.prefix)
+        self.name = f"{replication.prefix} in etcd at {replication.urls}"
+
+    @classmethod
+    @contextmanager
+    def open(cls, replication: Replication) -> "Iterator[EtcdSession]":
+        """Connect, and disconnect at the end. Raises ConfigurationError."""
+        client = open_client(read_cluster(replication, os.environ), replication.commit_seconds_max)
+        with closing(client):
+            yield cls(client, replication)
+
+    def range(self, request: Range) -> RangeResult:
+        """Read a range."""
+        calls, results = Calls(self._client, time.monotonic), list[RangeResult | Failure]()
+        calls.range(request, results.append)
+        return self._result(calls, results, request.revision)
+
+    def txn(self, request: Txn) -> TxnResult:
+        """Execute a transaction, which must be harmless if it takes effect twice."""
+        calls, results = Calls(self._client, time.monotonic), list[TxnResult | Failure]()
+        calls.txn(request, results.append)
+        return self._result(calls, results)
+
+    def _result(self, calls: Calls, results: Sequence[ResultT | Failure], revision: int = 0) -> ResultT:
+        self._wait(calls, results, revision)
+        [result] = results
+        if isinstance(result, Failure):
+            raise ReplicationError(f"cannot use {self.name}: {result.reason}")
+        return result
+
+    def _wait(self, calls: Calls, results: Sequence[object], revision: int = 0) -> None:
+        """Wait until there is a result; of ``revision``, if that is not 0."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._client.fileno(), selectors.EVENT_READ)
+            while not results:
+                selector.select(_TICK_SECONDS)
+                calls.poll()
+                calls.tick()
+                failure = calls.last_failure
+                if failure is None:
+                    continue
+                is_silent = time.monotonic() - calls.last_answer > _SILENT_SECONDS_MAX
+                if is_silent or failure.code in _HOPELESS:
+                    reason = failure.reason
+                    if failure.code in {ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED}:
+                        reason += "; check the user, its role and the prefix"
+                    elif "; check " not in reason:
+                        reason += "; check the state of etcd"
+                    raise ReplicationError(f"cannot use {self.name}: {reason}")
+                if revision and failure.code is ErrorCode.COMPACTED:
+                    raise ReplicationError(
+                        f"cannot read {self.name} at revision {revision}: {failure.reason}; choose a later revision"
+                    )
+
+    def read_nodes(self) -> dict[str, NodeRecord]:
+        """Return the records of the nodes that run."""
+        return self.decode_nodes(self.range(Range(*self.keys.nodes)))
+
+    def decode_nodes(self, found: RangeResult) -> dict[str, NodeRecord]:
+        """Return the records of a read of the nodes."""
+        return {(node := self.keys.node_of(kv.key)): NodeRecord.decode(node, kv.value) for kv in found.kvs}
+
+    def no_index(self, revision: int = 0) -> ReplicationError:
+        """Return the error for a prefix without an index, or without one at ``revision``."""
+        at, also = (f" at revision {revision}", " and --revision") if revision else ("", "")
+        return ReplicationError(f"cannot read {self.name}: it holds no index{at}; check --etcd-prefix{also}")
+
+    def load(self, revision: int = 0) -> EtcdIndex:
+        """Return the index as it was at a revision of etcd, by default the current one."""
+        found = self.range(Range(self.keys.config, revision=revision)).kvs
+        if not found:
+            raise self.no_index(revision)
+        config = Config.decode(found[0].value)
+        client = _AtRevision(self._client, revision) if revision else self._client
+        calls, readings = Calls(client, time.monotonic), list[Reading]()
+        LogReader(calls, self.keys, readings.append, reject_cycles=config.reject_cycles).start(None)
+        self._wait(calls, readings, revision)
+        [reading] = readings
+        replica = reading.snapshot
+        assert replica is not None  # noqa: S101  # everything was read
+        snapshot_revision = replica.revision
+        digests = {snapshot_revision: replica.digest}
+        for kv in reading.entries:
+            apply_entry(replica, self.keys, kv)
+            digests[kv.mod_revision] = replica.digest
+        return EtcdIndex(revision or reading.revision, replica, reading.entries, snapshot_revision, digests)
