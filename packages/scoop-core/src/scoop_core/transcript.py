@@ -21,19 +21,19 @@ A **snapshot** is a whole graph::
 
 A **journal** holds the changes after a snapshot in batches::
 
-    #scoop journal 1 generation 4 batch 16 after 5d1f00aa crc32 91b2c3d4
+    #scoop journal 1 generation 4 batch 16 after 5d1f00aa crc32 d9fc42b1
     INDEX|cloog|isl
     REMOVE|make|
-    #seal 17 lines 2 bytes 29 synced 16 after 91b2c3d4 crc32 0a1b2c3d
+    #seal 17 lines 2 bytes 29 synced 16 after d9fc42b1 crc32 ba79400b
 
 - The header holds the generation, the number and the checksum of the batch before the first one, and its own checksum.
 - A batch is a list of requests, each of which changed the graph, and a seal: its number, its lines and bytes, the
   number of the last batch known to be on disk when it was written, the checksum of the previous seal (or header), and
   that of its lines and of the seal itself, which starts at the checksum of the header.
 
-So each batch can be verified alone, one of another journal is never taken for it, and the chain of all batches reveals
-a missing, repeated or stale one. A later batch with ``synced`` proves that a damaged one was on disk, which tells
-damage from an interrupted write. A chain may start at any checksum, which tells it from other chains.
+So each batch can be verified alone, a batch of another journal is never mistaken for one of this, and the chain of all
+batches reveals a missing, repeated or stale one. The ``synced`` of a later batch proves that a damaged one was on disk,
+so it was not an interrupted write. A chain may start at any checksum, which distinguishes it from other chains.
 
 Checksums are CRC-32 as ``zlib.crc32`` computes it, in eight hexadecimal digits.
 """
