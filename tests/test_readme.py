@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from docs.options_page import PAGE, options_page
-from scoop_core import Changes, Command, Connection, DependencyGraph, Response, decode_snapshot, encode_snapshot
+from scoop_core import Changes, Command, Connection, DependencyGraph, Response
 
 from scoop_server.cli.parser import COMMANDS, SERVE
 
@@ -97,13 +97,6 @@ def test_protocol_examples_cover_every_response_to_every_command() -> None:
     }
     every_answer = {(command, answer) for command in Command for answer in Response}
     assert shown >= every_answer
-
-
-def test_snapshots_in_the_architecture_are_valid() -> None:
-    snapshots = [block.encode() for block in code_blocks(ARCHITECTURE, "text") if block.startswith("#scoop snapshot")]
-    assert snapshots
-    for snapshot in snapshots:
-        assert b"".join(encode_snapshot(decode_snapshot(snapshot))) == snapshot
 
 
 # Tables
