@@ -115,10 +115,10 @@ class TestSources:
         (tmp_path / "dump").write_bytes(dump)
         assert read_graph(str(tmp_path / "dump")) == GRAPH
         (tmp_path / "dump").write_bytes(dump[: len(dump) // 2])
-        with pytest.raises(InvalidInput, match="the dump is truncated"):
+        with pytest.raises(InvalidInput, match=r"the dump is incomplete|ends within this line"):
             read_graph(str(tmp_path / "dump"))
         (tmp_path / "dump").write_bytes(dump.replace(b"gcc", b"gcd"))
-        with pytest.raises(InvalidInput, match="the checksum of the dump is wrong"):
+        with pytest.raises(InvalidInput, match=r"line \d+: "):
             read_graph(str(tmp_path / "dump"))
 
     def test_the_default_source_is_the_data_directory_of_a_server_in_this_directory(

@@ -24,6 +24,7 @@ from scoop_core import (
     CriticalPath,
     CycleSearch,
     DependencyGraph,
+    DumpError,
     FormatError,
     GraphEvent,
     IndexedGraph,
@@ -51,11 +52,13 @@ from scoop_core import (
     UnknownPackage,
     critical_path,
     decode_dot,
+    decode_dump,
     decode_graphml,
     decode_node_link,
     decode_snapshot,
     elementary_cycles,
     encode_dot,
+    encode_dump,
     encode_graphml,
     encode_mermaid,
     encode_node_link,
@@ -188,6 +191,9 @@ def sample_formats() -> None:
         assert_type(pieces, Iterator[str])
     assert_type(decode_dot("".join(encode_dot(graph))), DependencyGraph)
     assert graph == decode_graphml(encode_graphml(graph)) == decode_node_link(list(encode_node_link(graph)))
+    assert_type(encode_dump(graph), Iterator[bytes])
+    assert_type(decode_dump(encode_dump(graph), reject_cycles=True), DependencyGraph)
+    assert graph == decode_dump(b"".join(encode_dump(graph)))
 
 
 def sample_journal() -> None:
@@ -275,6 +281,8 @@ def describe(error: ScoopError) -> tuple[object, ...]:
             return (error.refusal,)
         case FormatError():
             return (error.reason,)
+        case DumpError():
+            return (error.line, error.reason)
         case TranscriptError():
             return (error.offset, error.reason)
         case _:

@@ -9,7 +9,6 @@ import json
 import re
 import sys
 import tomllib
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TextIO
@@ -19,8 +18,8 @@ from scoop_core import (
     DependencyGraph,
     JournalReader,
     ScoopError,
-    TranscriptError,
     decode_dot,
+    decode_dump,
     decode_graphml,
     decode_node_link,
     decode_snapshot,
@@ -32,7 +31,6 @@ from scoop_client.errors import InvalidInput
 STDIN: Final = "-"
 
 _GENERATION: Final = re.compile(r"(snapshot|journal)-([1-9][0-9]{0,17})")
-_DUMP_TRAILER: Final = re.compile(rb"#end packages ([0-9]{1,18}) crc32 ([0-9a-f]{8})\n")
 _DUMP_HEADER: Final = b"#scoop dump "
 _SNAPSHOT_HEADER: Final = b"#scoop snapshot "
 
@@ -115,7 +113,7 @@ def _decode(data: bytes, source: str) -> DependencyGraph:
     if data.startswith(_SNAPSHOT_HEADER):
         return decode_snapshot(data)
     if data.startswith(_DUMP_HEADER):
-        _check_dump(data)
+        return decode_dump(data)
     if read := _READERS_BY_SUFFIX.get(Path(source).suffix):
         return read(data.decode())
     text = data.decode(ENCODING)
@@ -124,16 +122,6 @@ def _decode(data: bytes, source: str) -> DependencyGraph:
     if is_protocol(text):
         return _decode_protocol(text)
     return DependencyGraph.from_mapping(parse_list(text, source), add_missing=True)
-
-
-def _check_dump(data: bytes) -> None:
-    """Raise TranscriptError unless ``data`` is a complete dump."""
-    start = data.rfind(b"\n#end ") + 1
-    trailer = _DUMP_TRAILER.fullmatch(data, start)
-    if trailer is None:
-        raise TranscriptError(len(data), "the dump is truncated: its last line is not a trailer")
-    if b"%08x" % zlib.crc32(memoryview(data)[:start]) != trailer[2]:
-        raise TranscriptError(start, "the checksum of the dump is wrong: a byte has changed")
 
 
 def is_protocol(text: str) -> bool:

@@ -2,8 +2,8 @@
 
 Modules in processing order: :mod:`~scoop_core.messages` parses and encodes messages, :mod:`~scoop_core.connection`
 turns bytes into messages and back, :mod:`~scoop_core.graph` applies requests, :mod:`~scoop_core.transcript` encodes
-snapshots and journals, :mod:`~scoop_core.errors` defines the exceptions. Everything public is exported here; the
-modules are private.
+snapshots and journals, :mod:`~scoop_core.dump` dumps, :mod:`~scoop_core.errors` defines the exceptions. Everything
+public is exported here; the modules are private.
 """
 
 from scoop_core.connection import (
@@ -14,10 +14,12 @@ from scoop_core.connection import (
     ConnectionState,
     PeerViolation,
 )
+from scoop_core.dump import decode_dump, encode_dump
 from scoop_core.errors import (
     BlockedByDependents,
     BlockedSet,
     ClosesCycle,
+    DumpError,
     FormatError,
     InvalidName,
     LimitExceeded,
@@ -103,6 +105,7 @@ __all__ = [
     "CriticalPath",
     "CycleSearch",
     "DependencyGraph",
+    "DumpError",
     "FormatError",
     "GraphEvent",
     "IndexedGraph",
@@ -132,12 +135,14 @@ __all__ = [
     "UnsupportedFormat",
     "critical_path",
     "decode_dot",
+    "decode_dump",
     "decode_graphml",
     "decode_node_link",
     "decode_snapshot",
     "elementary_cycles",
     "encode_batch",
     "encode_dot",
+    "encode_dump",
     "encode_graphml",
     "encode_journal_header",
     "encode_mermaid",

@@ -12,6 +12,7 @@
     ├── UnknownPackage
     ├── RequestRefused
     ├── FormatError
+    ├── DumpError
     └── TranscriptError
         └── UnsupportedFormat
 
@@ -237,6 +238,22 @@ class FormatError(ScoopError, ValueError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class DumpError(ScoopError, ValueError):
+    """A dump or other request lines cannot be decoded. ``line`` counts from 1, ``reason`` explains the fault.
+
+    >>> print(DumpError(3, "the input ends within this line"))
+    line 3: the input ends within this line
+    """
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(line, reason)
+        self.line = line
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"line {self.line:,}: {self.reason}"
 
 
 class TranscriptError(ScoopError, ValueError):

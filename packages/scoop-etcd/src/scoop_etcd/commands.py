@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from typing import BinaryIO, Final, TextIO
 from zlib import crc32
 
-from scoop_core import encode_snapshot
+from scoop_core import encode_dump, encode_snapshot
 
 from scoop_etcd.client.api import Compare, Delete, Put, Range, Target, Txn
 from scoop_etcd.formats.records import Config, Pointer, decode_chunk, encode_chunks
 from scoop_etcd.replication.replica import digest_of
 from scoop_etcd.session import EtcdSession
 from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER
-from scoop_server.cli.dump import write_dump
 from scoop_server.cli.restore import read_index
 from scoop_server.config.settings import Settings
 from scoop_server.errors import FormatVersionError, ReplicationError
@@ -57,7 +56,8 @@ def dump_etcd(settings: Settings, revision: int, out: BinaryIO) -> int:
     """
     with EtcdSession.open(settings.replication) as session:
         index = session.load(revision)
-    write_dump(index.replica.graph, out)
+    out.writelines(encode_dump(index.replica.graph))
+    out.flush()
     print(f"dumped {session.name} at revision {index.revision}", file=sys.stderr)
     return 0
 

@@ -1,14 +1,12 @@
 """Sources of an index: where the explorer reads it, and how it learns of changes."""
 
 import os
-import re
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Final, Protocol
-from zlib import crc32
+from typing import Protocol
 
-from scoop_core import ENCODING, DependencyGraph, ScoopError
+from scoop_core import DumpError, decode_dump
 
 from scoop_etcd.connection import open_client, read_cluster
 from scoop_etcd.formats.entries import Keys
@@ -19,8 +17,6 @@ from scoop_server.storage.follower import Batch, Follower, Loaded
 
 SourceError = ServerError
 """A source that cannot be read now. The message is one line for a person."""
-
-_TRAILER: Final = re.compile(rb"#end packages ([0-9]{1,18}) crc32 ([0-9a-f]{8})\n\Z")
 
 
 class Source(Protocol):
@@ -76,9 +72,9 @@ class DumpFile:
             delivered: list[Loaded | Batch] = []
             if version != self._version:
                 with open(self.path, "rb") as file:
-                    delivered.append(Loaded(_decode_dump(file.read()), 0))
+                    delivered.append(Loaded(decode_dump(file), 0))
                 self._version = version
-        except (OSError, ScoopError, ValueError) as error:
+        except (OSError, DumpError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise DataDirectoryError(f"cannot read {self.path}: {reason}; name another dump") from error
         self.is_current = True
@@ -86,12 +82,3 @@ class DumpFile:
 
     def close(self) -> None:
         """Do nothing: no file stays open."""
-
-
-def _decode_dump(data: bytes) -> DependencyGraph:
-    """Return the graph of a dump. Raises ValueError if it is not complete, ScoopError for a line that is not OK."""
-    if data.startswith(b"#scoop dump "):
-        trailer = _TRAILER.search(data)
-        if trailer is None or int(trailer[2], 16) != crc32(data[: trailer.start()]):
-            raise ValueError("the dump is incomplete or damaged")
-    return DependencyGraph.from_lines(data.decode(ENCODING).splitlines())

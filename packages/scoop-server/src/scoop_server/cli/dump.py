@@ -1,29 +1,14 @@
-"""``scoop-server dump DIR``: print an index as protocol lines.
-
-A dump starts with ``#scoop dump 1`` and ends with ``#end packages N crc32 C``, where the checksum covers everything
-before that line. So a dump that was cut off cannot be mistaken for a smaller index.
-"""
+"""``scoop-server dump DIR``: print an index as protocol lines."""
 
 import contextlib
-from itertools import islice
-from typing import BinaryIO, Final
-from zlib import crc32
+from typing import BinaryIO
 
-from scoop_core import ENCODING, DependencyGraph
+from scoop_core import encode_dump
 
 from scoop_server.cli.check import READ_ATTEMPTS, no_index, require_directory
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.recovery import RecoveredState, recover
-
-HEADER: Final = "#scoop dump 1\n"
-
-_LINES_PER_WRITE: Final = 4_096
-
-
-def trailer(packages: int, checksum: int) -> str:
-    """Return the last line of a dump."""
-    return f"#end packages {packages} crc32 {checksum:08x}\n"
 
 
 def dump(path: str, out: BinaryIO) -> int:
@@ -37,22 +22,9 @@ def dump(path: str, out: BinaryIO) -> int:
         state = _recover_beside_a_server(directory)
     if state is None:
         raise no_index(path)  # a wrong path must not result in an empty backup
-    write_dump(state.graph, out)
-    return 0
-
-
-def write_dump(graph: DependencyGraph, out: BinaryIO) -> None:
-    """Write the dump of ``graph``."""
-    checksum = 0
-    lines = graph.to_lines()
-    text = HEADER
-    while text:
-        data = text.encode(ENCODING)
-        checksum = crc32(data, checksum)
-        out.write(data)
-        text = "".join(f"{line}\n" for line in islice(lines, _LINES_PER_WRITE))
-    out.write(trailer(len(graph), checksum).encode(ENCODING))
+    out.writelines(encode_dump(state.graph))
     out.flush()
+    return 0
 
 
 def _recover_beside_a_server(directory: DataDirectory) -> RecoveredState | None:

@@ -1,29 +1,15 @@
 """``scoop-server restore DIR``: create a data directory from protocol lines."""
 
 import os
-import re
 import sys
-from collections.abc import Iterator
-from itertools import chain
-from typing import BinaryIO, Final
-from zlib import crc32
+from typing import BinaryIO
 
-from scoop_core import ENCODING, Changes, DependencyGraph, Response, encode_response
+from scoop_core import DependencyGraph, DumpError, decode_dump
 
-from scoop_server.cli.dump import HEADER, trailer
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.generations import Generations
 from scoop_server.text import counted
-
-_OK: Final = encode_response(Response.OK)
-
-_DUMP_PREFIX: Final = HEADER.rpartition(" ")[0]
-
-_TRAILER: Final = re.compile(r"#end packages [0-9]+ crc32 [0-9a-f]{8}\n")
-"""Found without its header too, where the beginning of a dump is missing."""
-
-_SHOWN_CHARACTERS_MAX: Final = 80
 
 
 def restore(path: str, lines: BinaryIO) -> int:
@@ -45,54 +31,12 @@ def restore(path: str, lines: BinaryIO) -> int:
 
 def read_index(lines: BinaryIO, *, reject_cycles: bool = False) -> DependencyGraph:
     """Return the index that ``lines`` lead to. Raises DataDirectoryError."""
-    graph, changes = DependencyGraph.empty(reject_cycles=reject_cycles), Changes()
-    for number, line in _requests(_complete_lines(lines), graph):
-        answer = graph.apply_lines(line, changes)
-        if answer != _OK:
-            shown = f"{line.rstrip()[:_SHOWN_CHARACTERS_MAX]!a}"
-            raise _rejected(number, f"{shown} is answered {answer.strip()}", "correct the input")
-        changes.clear()
-    return graph
-
-
-def _requests(lines: Iterator[str], graph: DependencyGraph) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are no comments, with their numbers.
-
-    Each is applied to ``graph`` before the next one. Raises DataDirectoryError if a dump is not complete.
-    """
-    first = next(lines, "")
-    is_dump = first.startswith(_DUMP_PREFIX)
-    if is_dump and first != HEADER:
-        raise _rejected(1, f"expected {HEADER.rstrip()}, got {first.rstrip()!a}", "use the version that wrote it")
-    checksum = number = 0
-    has_requests = False
-    for number, line in enumerate(chain([first], lines), 1):
-        if _TRAILER.fullmatch(line):
-            if line != trailer(len(graph), checksum):  # with a cycle there are more lines than packages
-                raise _rejected(number, "the dump is damaged: its count or checksum is wrong", "use another dump")
-            if next(lines, None) is not None:
-                raise _rejected(number + 1, "the dump ends before this line", "remove the rest")
-            return
-        checksum = crc32(line.encode(ENCODING), checksum)
-        if line and not line.startswith("#"):
-            has_requests = True
-            yield number, line
-    if is_dump:
-        raise _rejected(number + 1, "the dump is incomplete: its last line is missing", "transfer it completely")
-    if not has_requests:
-        raise DataDirectoryError("cannot restore: the input has no requests; pipe in the output of scoop-server dump")
-
-
-def _complete_lines(lines: BinaryIO) -> Iterator[str]:
-    r"""Yield the lines as text, with ``\n`` for ``\r\n``. Raises DataDirectoryError if the last one is incomplete."""
-    for number, line in enumerate(lines, 1):
-        if not line.endswith(b"\n"):
-            raise _rejected(number, "the input ends within this line", "transfer it completely")
-        yield line.decode(ENCODING).replace("\r\n", "\n")
-
-
-def _rejected(number: int, reason: str, way_out: str) -> DataDirectoryError:
-    return DataDirectoryError(f"cannot restore line {number}: {reason}; nothing was written, {way_out}")
+    try:
+        return decode_dump(lines, reject_cycles=reject_cycles)
+    except DumpError as error:
+        raise DataDirectoryError(
+            f"cannot restore {error}; nothing was written, correct the input or use another dump"
+        ) from error
 
 
 def _reject_other_files(path: str) -> None:
