@@ -19,9 +19,10 @@ from unittest.mock import patch
 from scoop_core import DependencyGraph
 
 from scoop_server.app import application
-from scoop_server.app.open_index import OpenIndex
 from scoop_server.app.stored_index import load_index
 from scoop_server.cli import main as command_line
+from scoop_server.index.local import LocalIndex
+from scoop_server.loop.client import Client
 from scoop_server.net.selector import EpollSelector
 
 LONG_TURN_SECONDS: Final = 0.020
@@ -117,9 +118,9 @@ def main() -> int:
     path, *arguments = sys.argv[1:]
     timer = TurnTimer()
 
-    def load_and_watch(*arguments: Any) -> OpenIndex:
+    def load_and_watch(*arguments: Any) -> LocalIndex[Client]:
         opened = load_index(*arguments)
-        timer.graph = vars(opened.index)["_graph"]
+        timer.graph = vars(opened)["_graph"]
         return opened
 
     with (

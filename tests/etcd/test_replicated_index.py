@@ -31,6 +31,7 @@ from scoop_etcd.replication.index import ReplicatedIndex, ReplicationSettings
 from scoop_etcd.replication.membership import Membership
 from scoop_etcd.replication.replica import Replica, digest_of
 from scoop_server.errors import ReplicationError
+from scoop_server.ports import Response
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient
 from tests.simulation.replicated.nodes import CompactionProcess
@@ -48,7 +49,7 @@ class World:
         self.schedule = Schedule(0)
         self.cluster = Cluster(self.schedule, lambda _: None)
         self.cluster.has_faults = False
-        self.responses: list[tuple[str, str, str | None]] = []
+        self.responses: list[Response[str]] = []
         self.compactions: list[CompactionProcess] = []
 
     def put(self, key: bytes, value: bytes) -> int:
@@ -118,7 +119,7 @@ def test_the_lines_of_waiting_turns_share_an_entry(world: World) -> None:
 
 def test_clients_that_were_answered_together_share_the_next_entry(world: World) -> None:
     index = world.start()
-    index.gather(world.schedule.after)
+    index.use_timer(world.schedule.after)
     world.wait()
     index.execute([("one", "INDEX|a|\n"), ("other", "INDEX|b|\n")])
     while not world.responses:

@@ -6,7 +6,7 @@ from scoop_core import DependencyGraph
 
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.client import Client
-from scoop_server.loop.ports import Request, Response
+from scoop_server.ports import Request, Response
 
 from tests.simulation.network import SimulatedSocket
 
@@ -106,16 +106,16 @@ class Observer:
         return right
 
     def completed(self) -> Sequence[Response[Client]]:
-        """See :class:`scoop_server.loop.ports.Index`."""
+        """See :class:`scoop_server.ports.Index`."""
         return self._index.completed()
 
     @property
     def write_delay(self) -> float:
-        """See :class:`scoop_server.loop.ports.Index`."""
+        """See :class:`scoop_server.ports.Index`."""
         return self._index.write_delay
 
     def fileno(self) -> int | None:
-        """See :class:`scoop_server.loop.ports.Index`."""
+        """See :class:`scoop_server.ports.Index`."""
         return self._index.fileno()
 
     # What the simulated network and disk report

@@ -8,7 +8,7 @@ from scoop_core import Changes, DependencyGraph, PartialResponses, Tally
 from scoop_server.index.local import LocalIndex, Store
 from scoop_server.index.sliced import SlicedIndex
 from scoop_server.loop.client import Client
-from scoop_server.loop.ports import Request, Response
+from scoop_server.ports import Request, Response
 
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.observer import Observer, answer_all_naively

@@ -15,11 +15,11 @@ from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.config.limits import Limits
-from scoop_server.index.local import LocalIndex
+from scoop_server.index.local import LocalIndex, MemoryStore
 from scoop_server.loop.client import Client
-from scoop_server.loop.ports import Index, Request, Response, Stream
 from scoop_server.loop.server import Server
 from scoop_server.loop.shutdown import Lifecycle
+from scoop_server.ports import Index, Request, Response, Stream
 from scoop_server.telemetry.meter import CountingMeter, Meter
 from scoop_server.telemetry.statistics import Statistics
 
@@ -117,12 +117,11 @@ class Listener:
         return self._readable.fileno()
 
 
-class Store:
+class Store(MemoryStore):
     """A store that records each commit, and calls ``on_commit`` before it."""
 
     def __init__(self) -> None:
         self.commits: list[list[str]] = []
-        self.commit_delay = 0.0
         self.on_commit: Callable[[], None] = lambda: None
 
     def commit(self, changes: Changes) -> None:
@@ -302,7 +301,7 @@ class Loop:
             self.resources.callback(listener.close)
         self._signal_reader, self._signal_writer = (self.resources.enter_context(end) for end in socket.socketpair())
         self.statistics = Statistics()
-        meter = CountingMeter(self.statistics, self.clock, self.graph) if counts else Meter()
+        meter = CountingMeter(self.statistics, self.clock) if counts else Meter()
         self.server = Server(
             index or LocalIndex(self.graph, self.store, meter),
             self.listeners,

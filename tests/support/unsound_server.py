@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 from unittest.mock import patch
@@ -20,13 +19,12 @@ from scoop_core import Changes, DependencyGraph
 
 from scoop_server.app import application
 from scoop_server.app.claims import Claims
-from scoop_server.app.open_index import OpenIndex
 from scoop_server.app.stored_index import load_index
 from scoop_server.cli import main as command_line
 from scoop_server.config.settings import Settings
 from scoop_server.loop.client import Client
 from scoop_server.loop.clients import Clients
-from scoop_server.loop.ports import Index, Request, Response
+from scoop_server.ports import OpenIndex, Request, Response
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OPERATING_SYSTEM, FileSystem
 from scoop_server.storage.store import JournalStore
@@ -55,10 +53,9 @@ class Delegate:
 def plant_execute(make_execute: Callable[[Execute, Health], Execute]) -> None:
     """Serve by the ``execute`` of an index that is made of the sound one."""
 
-    def load(settings: Settings, claims: Claims, health: Health, *others: Any) -> OpenIndex:
+    def load(settings: Settings, claims: Claims, health: Health, *others: Any) -> OpenIndex[Client]:
         sound = load_index(settings, claims, health, *others)
-        index = Delegate(sound.index, execute=make_execute(sound.index.execute, health))
-        return replace(sound, index=cast("Index[Client]", index))
+        return cast("OpenIndex[Client]", Delegate(sound, execute=make_execute(sound.execute, health)))
 
     patch.object(application, "load_index", load).start()
 

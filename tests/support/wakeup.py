@@ -18,3 +18,6 @@ class SimulatedWakeup:
     def fileno(self) -> int:
         """Return the descriptor."""
         return 4
+
+    def close(self) -> None:
+        """Do nothing."""

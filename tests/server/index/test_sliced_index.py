@@ -11,6 +11,7 @@ from scoop_server.errors import ReadOnlyError
 from scoop_server.index.sliced import HELD_BYTES_MAX, LONG_BYTES, RESTARTS_MAX, SlicedIndex, SocketWakeup
 from scoop_server.loop.client import Client
 from scoop_server.loop.shutdown import Lifecycle
+from scoop_server.ports import Response
 
 from tests.support.checked_graph import CheckedGraph
 from tests.support.event_loop import Loop, Store
@@ -23,7 +24,7 @@ CHAIN = 40
 CLOSING = f"INDEX|0|{CHAIN - 1}\n"
 """Answered FAIL after a search of the whole chain, about 80 visits."""
 
-Responses = list[tuple[str, str, str | None]]
+Responses = list[Response[str]]
 
 
 def chain() -> CheckedGraph:

@@ -9,6 +9,7 @@ import pytest
 from scoop_core import Changes
 
 from scoop_server.errors import ReadOnlyError
+from scoop_server.index.local import MemoryStore
 from scoop_server.telemetry.logs import REPEAT_SECONDS
 from scoop_server.telemetry.stalls import CommitWatch, WatchedStore
 
@@ -103,7 +104,7 @@ def test_the_longest_commit_is_that_of_the_last_minute(watched: Watched) -> None
     assert watched.watch.longest_seconds == pytest.approx(30)
 
 
-class SlowDisk:
+class SlowDisk(MemoryStore):
     """A store whose calls take 2 s and fail."""
 
     commit_delay = 0.0

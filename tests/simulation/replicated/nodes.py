@@ -10,6 +10,7 @@ from scoop_etcd.formats.records import Config
 from scoop_etcd.replication.compaction import Compaction, Outcome
 from scoop_etcd.replication.index import ReplicatedIndex, ReplicationSettings
 from scoop_etcd.replication.replica import digest_of
+from scoop_server.ports import Response
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient
 from tests.simulation.replicated.oracle import Batch, Oracle
@@ -160,7 +161,7 @@ class Node:
         )
         self._client = SimulatedClient(self._cluster, self.name, self._wake)
         self.index = ReplicatedIndex(self._client, self._schedule.clock, settings, partial(self._compact, keys))
-        self.index.gather(partial(self._call_later, self._life))
+        self.index.use_timer(partial(self._call_later, self._life))
         self._tick(self._life)
 
     def _call_later(self, life: int, seconds: float, callback: Callable[[], None]) -> None:
@@ -256,7 +257,7 @@ class Node:
                 assert waited < self._answer_seconds_max + 1, f"a client waits for {waited} s"
         self._schedule.after(TICK_SECONDS, partial(self._tick, life))
 
-    def _response(self, responses: list[tuple[Client, str, str | None]]) -> None:
+    def _response(self, responses: list[Response[Client]]) -> None:
         index = self.index
         assert index is not None
         revision = index.status.applied_revision

@@ -11,8 +11,6 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import Final
 
-from scoop_core import DependencyGraph
-
 from scoop_etcd.client.api import ErrorCode
 from scoop_etcd.compaction_process import SnapshotProcess
 from scoop_etcd.connection import open_client, read_cluster
@@ -21,7 +19,6 @@ from scoop_etcd.formats.records import Config
 from scoop_etcd.replication.index import ReplicatedIndex, ReplicationSettings
 from scoop_server import __version__
 from scoop_server.app.claims import Claims
-from scoop_server.app.open_index import OpenIndex
 from scoop_server.app.signals import SignalPipe
 from scoop_server.config.replication import Reads
 from scoop_server.config.settings import Settings
@@ -29,7 +26,7 @@ from scoop_server.errors import ReplicationError
 from scoop_server.loop.client import Client
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log
-from scoop_server.telemetry.meter import CountingMeter, Meter
+from scoop_server.telemetry.meter import Meter
 
 TICK_SECONDS_MAX: Final = 0.25
 """The interval of periodic work: repeating failed requests, and time-outs."""
@@ -44,20 +41,55 @@ _HOPELESS: Final = {ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, Erro
 """Failures that a retry cannot resolve."""
 
 
+class Node(ReplicatedIndex[Client]):
+    """A node as the application uses it: it satisfies :class:`~scoop_server.ports.OpenIndex`."""
+
+    place: str = ""
+    tick_seconds_max: float = TICK_SECONDS_MAX
+    _last_reason: str = ""
+
+    @property
+    def not_ready_reason(self) -> str:
+        """The reason for which clients are not fully served; empty while they are."""
+        return self.status.not_ready_reason
+
+    def package_count(self) -> int:
+        """Return the number of packages."""
+        return len(self.graph)
+
+    def tick(self) -> None:
+        """Do the periodic work of the node, and log when it becomes ready or not."""
+        super().tick()
+        reason, last_reason = self.not_ready_reason, self._last_reason
+        self._last_reason = reason
+        if reason and reason != last_reason:
+            failure = self.calls.last_failure
+            cause = f" ({failure.reason})" if failure is not None and reason.startswith("etcd ") else ""
+            log.warning("not ready: %(reason)s", {"reason": f"{reason}{cause}"})
+        elif last_reason and not reason:
+            log.info("ready again")
+
+    def request_compaction(self) -> None:
+        """Log that the nodes decide about compactions."""
+        log.info("nothing to compact: one of the nodes compacts the log in etcd when it is long enough")
+
+    def save(self, progress: Callable[[str, int], None]) -> None:
+        """Do nothing: every answered change is in the log."""
+
+
 def join(
     settings: Settings,
     claims: Claims,
     health: Health,
+    meter: Meter,
     signals: SignalPipe,
     progress: Callable[[str, int, int], None],
-    resources: ExitStack,
-) -> OpenIndex:
+) -> Node:
     """Join the index in etcd: check its configuration, and load its snapshot and log.
 
     It waits for etcd for as long as that takes. Raises ConfigurationError or ReplicationError; SystemExit if a signal
     stops the server meanwhile.
     """
-    started = time.monotonic()
     replication = settings.replication
     cluster = read_cluster(replication, os.environ)
     health.etcd_certificate_expires_at = cluster.certificate_expires_at
@@ -76,32 +108,19 @@ def join(
     start_compaction = partial(
         SnapshotProcess, cluster, replication.prefix, settings.log_format, settings.reject_cycles
     )
-    meter = Meter() if settings.admin is None else CountingMeter(health.statistics, time.monotonic, DependencyGraph())
-    index = resources.enter_context(
-        closing(ReplicatedIndex[Client](client, time.monotonic, of_node, start_compaction, meter))
-    )
     place = f"node {node} of {replication.prefix} in etcd at {replication.urls}, {replication.reads} reads"
-    try:
-        with signals.interrupting():
-            _wait_until_loaded(index, progress)
-    except KeyboardInterrupt:
-        log.info("a signal stopped the server while it joined; nothing was changed")
-        raise SystemExit from None
-    health.package_count, health.replication = (lambda: len(index.graph)), index.status
-    return OpenIndex(
-        index=index,
-        package_count=health.package_count,
-        place=place,
-        recovery_seconds=time.monotonic() - started,
-        meter=meter,
-        tick=_new_tick(index),
-        tick_seconds_max=TICK_SECONDS_MAX,
-        use_timer=index.gather,
-        request_compaction=lambda: log.info(
-            "nothing to compact: one of the nodes compacts the log in etcd when it is long enough"
-        ),
-        save=lambda _: None,  # every answered change is in the log
-    )
+    with ExitStack() as stack:
+        index = stack.enter_context(closing(Node(client, time.monotonic, of_node, start_compaction, meter)))
+        index.place = place
+        try:
+            with signals.interrupting():
+                _wait_until_loaded(index, progress)
+        except KeyboardInterrupt:
+            log.info("a signal stopped the server while it joined; nothing was changed")
+            raise SystemExit from None
+        stack.pop_all()
+    health.replication = index.status
+    return index
 
 
 def _with_host(address: str, host: str) -> str:
@@ -109,33 +128,14 @@ def _with_host(address: str, host: str) -> str:
     return re.sub(r"(^0\.0\.0\.0|\[::\])(?=:\d)", host, address, count=1)
 
 
-def _new_tick(index: ReplicatedIndex[Client]) -> Callable[[], None]:
-    """Return a function that does the periodic work of the node, and logs when it becomes ready or not."""
-    last_reason = ""
-
-    def tick() -> None:
-        nonlocal last_reason
-        index.tick()
-        reason = index.status.not_ready_reason
-        if reason and reason != last_reason:
-            failure = index.calls.last_failure
-            cause = f" ({failure.reason})" if failure is not None and reason.startswith("etcd ") else ""
-            log.warning("not ready: %(reason)s", {"reason": f"{reason}{cause}"})
-        elif last_reason and not reason:
-            log.info("ready again")
-        last_reason = reason
-
-    return tick
-
-
-def _wait_until_loaded(index: ReplicatedIndex[Client], progress: Callable[[str, int, int], None]) -> None:
+def _wait_until_loaded(index: Node, progress: Callable[[str, int, int], None]) -> None:
     report_at = time.monotonic() + _FIRST_REPORT_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(index.fileno(), selectors.EVENT_READ)
         while index.status.is_loading:
             selector.select(TICK_SECONDS_MAX)
             index.completed()
-            index.tick()
+            ReplicatedIndex.tick(index)  # it is logged below why it is not ready
             progress("the index in etcd", 0, 0)
             failure = index.calls.last_failure
             if failure is None:

@@ -4,22 +4,21 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic
 
 from scoop_etcd.client.api import Compare, ErrorCode, Failure, Put, Target, Txn, TxnResult
 from scoop_etcd.client.calls import Call, Calls, too_large
 from scoop_etcd.formats.entries import ENTRY_BYTES_MAX, Keys, encode_entry
 from scoop_etcd.replication.gathering import Gathering
 from scoop_server.errors import ReplicationError
-
-ClientT = TypeVar("ClientT")
+from scoop_server.ports import ClientT, Request
 
 
 @dataclass(slots=True, eq=False)
 class Batch(Generic[ClientT]):
     """Requests of one turn that are logged together."""
 
-    requests: Sequence[tuple[ClientT, str]]
+    requests: Sequence[Request[ClientT]]
     logged: str
     """Those of their lines that the entry holds."""
     deadline: float
@@ -30,7 +29,7 @@ class Entry(Generic[ClientT]):
     """An entry of this node that has been sent to etcd."""
 
     seq: int
-    requests: Sequence[tuple[ClientT, str]]
+    requests: Sequence[Request[ClientT]]
     """Empty once the clients have been disconnected."""
     deadline: float
     sent_at: float
@@ -125,7 +124,7 @@ class Appender(Generic[ClientT]):
 
     # Entries that come back
 
-    def delivered(self, seq: int) -> Sequence[tuple[ClientT, str]]:
+    def delivered(self, seq: int) -> Sequence[Request[ClientT]]:
         """Return the requests of entry ``seq``, the next of this node in the log; none if they are given up."""
         entry = self._sent
         if entry is None or entry.seq != seq:
@@ -133,12 +132,12 @@ class Appender(Generic[ClientT]):
             raise ReplicationError(f"cannot follow the log in etcd: expected own entry {expected}, got {seq}")
         return self._end(entry)
 
-    def skipped(self, seq: int) -> Sequence[tuple[ClientT, str]]:
+    def skipped(self, seq: int) -> Sequence[Request[ClientT]]:
         """Return the requests of the entries up to ``seq``: they are in a snapshot, and their responses are unknown."""
         entry = self._sent
         return self._end(entry) if entry is not None and entry.seq <= seq else ()
 
-    def _end(self, entry: Entry[ClientT]) -> Sequence[tuple[ClientT, str]]:
+    def _end(self, entry: Entry[ClientT]) -> Sequence[Request[ClientT]]:
         """Send the next entry after ``entry``, whose result may still arrive; return its requests."""
         if entry.call is not None:
             self._calls.cancel(entry.call)
@@ -149,7 +148,7 @@ class Appender(Generic[ClientT]):
         self.advance()
         return entry.requests
 
-    def expired(self, now: float) -> Iterator[tuple[ClientT, str]]:
+    def expired(self, now: float) -> Iterator[Request[ClientT]]:
         """Yield the requests whose deadline has passed, and give them up.
 
         Those not sent yet are never appended. An entry that was sent may be in the log, and so must stay the next.

@@ -3,21 +3,20 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic
 
 from scoop_etcd.client.api import Failure, Range, RangeResult
 from scoop_etcd.client.calls import Calls
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.replication.gathering import Gathering
-
-ClientT = TypeVar("ClientT")
+from scoop_server.ports import ClientT, Request
 
 
 @dataclass(slots=True, eq=False)
 class Queries(Generic[ClientT]):
     """The queries of one turn."""
 
-    requests: Sequence[tuple[ClientT, str]]
+    requests: Sequence[Request[ClientT]]
     deadline: float
     revision: int = 0
     """The revision that the replica must have reached before they are answered."""

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 
-CallLater: TypeAlias = Callable[[float, Callable[[], None]], None]
-"""Calls a function once, after so many seconds."""
+from scoop_server.ports import CallLater
 
 GATHER_SECONDS: Final = 0.005
 """The longest wait. A hundred clients on one machine send again within 1 to 3 ms, and an append takes 1 ms at least."""

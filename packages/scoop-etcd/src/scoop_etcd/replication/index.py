@@ -10,7 +10,7 @@ Nothing here does input or output: etcd is behind :class:`~scoop_etcd.client.api
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic
 
 from scoop_core import Changes, DependencyGraph
 
@@ -24,16 +24,14 @@ from scoop_etcd.replication.compaction import apply_entry
 from scoop_etcd.replication.compactor import LOG_ENTRIES_MAX, CompactionTask, Compactor
 from scoop_etcd.replication.divergence import DigestHistory
 from scoop_etcd.replication.follower import Follower
-from scoop_etcd.replication.gathering import CallLater
 from scoop_etcd.replication.membership import Membership, Survey
 from scoop_etcd.replication.replica import Replica
 from scoop_etcd.replication.status import NodeStatus
 from scoop_server.errors import ReplicationError
+from scoop_server.ports import CallLater, ClientT, Request, Response
 from scoop_server.telemetry.meter import Meter
 from scoop_server.telemetry.replication import ReplicationFigures
 from scoop_server.telemetry.statistics import added_dependencies
-
-ClientT = TypeVar("ClientT")
 
 _delete_plain_queries: Final = re.compile(r"^QUERY\|[^|\n]*\|\n", re.MULTILINE).sub
 _are_plain_queries: Final = re.compile(r"(?>(?:QUERY\|[^|\n]*\|\n)*)").fullmatch
@@ -60,7 +58,7 @@ class ReplicationSettings:
 
 
 class ReplicatedIndex(Generic[ClientT]):
-    """One node. It satisfies ``scoop_server.loop.ports.Index``; :meth:`tick` is to be called four times a second.
+    """One node. It satisfies ``scoop_server.ports.Index``; :meth:`tick` is to be called four times a second.
 
     :meth:`execute`, :meth:`completed` and :meth:`tick` raise :exc:`ReplicationError` if the node must stop.
     ``start_compaction`` starts a process that runs :class:`~.compaction.Compaction` with the fence
@@ -84,7 +82,7 @@ class ReplicatedIndex(Generic[ClientT]):
         self.calls = calls = Calls(client, clock)
         self._replica = Replica(DependencyGraph.empty(reject_cycles=settings.config.reject_cycles))
         self._digests = DigestHistory()
-        self._responses: list[tuple[ClientT, str, str | None]] = []
+        self._responses: list[Response[ClientT]] = []
         self._created = 0
         """The revision at which the configuration was created."""
         self._surveyed = 0
@@ -111,7 +109,7 @@ class ReplicatedIndex(Generic[ClientT]):
         """For probes and metrics."""
         self._join()
 
-    def gather(self, call_later: CallLater) -> None:
+    def use_timer(self, call_later: CallLater) -> None:
         """Let one request to etcd serve more clients, by short waits that ``call_later`` ends."""
         self._appender.gathering.call_later = self._barrier.gathering.call_later = call_later
 
@@ -134,7 +132,7 @@ class ReplicatedIndex(Generic[ClientT]):
 
     # The Index port
 
-    def execute(self, requests: Sequence[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
+    def execute(self, requests: Sequence[Request[ClientT]]) -> list[Response[ClientT]]:
         """Append the changes of one turn to the log, and hold its queries; answer only local reads immediately.
 
         A client's lines with a change among them are evaluated together, where the log has the change; its plain
@@ -151,9 +149,9 @@ class ReplicatedIndex(Generic[ClientT]):
         self._barrier.advance()
         return []
 
-    def _append(self, requests: Sequence[tuple[ClientT, str]], text: str) -> Sequence[tuple[ClientT, str]]:
+    def _append(self, requests: Sequence[Request[ClientT]], text: str) -> Sequence[Request[ClientT]]:
         """Append the requests with changes, among all lines ``text``, to the log; return the others."""
-        queries: list[tuple[ClientT, str]] = []
+        queries: list[Request[ClientT]] = []
         deadline = self._clock() + self._settings.answer_seconds_max
         # The look for any query first: it takes a hundredth of the time of deleting them.
         if "QUERY|" not in text and len(text) <= ENTRY_BYTES_MAX:
@@ -168,7 +166,7 @@ class ReplicatedIndex(Generic[ClientT]):
         self._appender.advance()
         return queries
 
-    def completed(self) -> list[tuple[ClientT, str, str | None]]:
+    def completed(self) -> list[Response[ClientT]]:
         """Process what has arrived from etcd; return the responses that it allows."""
         self.calls.poll(self._settings.poll_bytes_max)
         return self._take_responses()
@@ -204,7 +202,7 @@ class ReplicatedIndex(Generic[ClientT]):
 
     # Responses
 
-    def _take_responses(self) -> list[tuple[ClientT, str, str | None]]:
+    def _take_responses(self) -> list[Response[ClientT]]:
         position = self._follower.position
         if position is not None:
             for queries in self._barrier.released(position):
@@ -212,18 +210,16 @@ class ReplicatedIndex(Generic[ClientT]):
         responses, self._responses = self._responses, []
         return responses
 
-    def _query(self, requests: Sequence[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
+    def _query(self, requests: Sequence[Request[ClientT]]) -> list[Response[ClientT]]:
         """Return the responses to batches of queries."""
         answers = self._replica.graph.apply_batches([lines for _, lines in requests], None, self._meter.tally)
         return self._with_answers(requests, answers)
 
     @staticmethod
-    def _with_answers(
-        requests: Sequence[tuple[ClientT, str]], answers: Sequence[str]
-    ) -> list[tuple[ClientT, str, str | None]]:
+    def _with_answers(requests: Sequence[Request[ClientT]], answers: Sequence[str]) -> list[Response[ClientT]]:
         return [(client, lines, given) for (client, lines), given in zip(requests, answers, strict=True)]
 
-    def _disconnect(self, requests: Sequence[tuple[ClientT, str]]) -> None:
+    def _disconnect(self, requests: Sequence[Request[ClientT]]) -> None:
         """Disconnect clients whose responses are unknown."""
         self._responses += [(client, lines, None) for client, lines in requests]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic
 
 from scoop_etcd.client.api import ErrorCode
 from scoop_etcd.client.calls import Calls
@@ -12,9 +12,8 @@ from scoop_etcd.replication.compactor import Compactor
 from scoop_etcd.replication.follower import Follower
 from scoop_etcd.replication.membership import Membership
 from scoop_etcd.replication.replica import Replica
+from scoop_server.ports import ClientT
 from scoop_server.telemetry.replication import ReplicationFigures
-
-ClientT = TypeVar("ClientT")
 
 SILENT_SECONDS: Final = 3.0
 """Without a response of etcd for this long, a node is not ready: three surveys, and longer than a change of leader."""

@@ -16,18 +16,20 @@ from typing import Final
 
 from scoop_server import __version__
 from scoop_server.app.claims import Claims, fit_descriptors
-from scoop_server.app.open_index import OpenIndex
 from scoop_server.app.signals import SignalPipe
 from scoop_server.app.stored_index import load_index
 from scoop_server.app.systemd_notify import SystemdNotifier
 from scoop_server.config.limits import Limits
 from scoop_server.config.settings import OPTIONS, Settings
 from scoop_server.errors import CertificateError, ConfigurationError
+from scoop_server.loop.client import Client
 from scoop_server.loop.server import Server
 from scoop_server.net.selector import best_selector
 from scoop_server.net.tls import Certificates
+from scoop_server.ports import OpenIndex
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log, set_log_level
+from scoop_server.telemetry.meter import CountingMeter, Meter
 from scoop_server.telemetry.statistics import Stage, Statistics
 from scoop_server.text import noun
 
@@ -44,7 +46,7 @@ class Application:
     _signals: SignalPipe
     _notifier: SystemdNotifier
     _certificates: Certificates | None
-    _index: OpenIndex
+    _index: OpenIndex[Client]
     _server: Server
     _health: Health
 
@@ -62,8 +64,9 @@ class Application:
             claims = Claims.take(absolute, os.environ, resources)
             health = Health(Statistics(), certificates=claims.certificates)
             _start_admin_endpoint(settings, health, resources)
-            index = _open_index(absolute, claims, health, signals, notifier, resources)
-            server = _build_server(settings, claims, index, health, notifier, resources)
+            meter = Meter() if settings.admin is None else CountingMeter(health.statistics, time.monotonic)
+            index = _open_index(absolute, claims, health, meter, signals, notifier, resources)
+            server = _build_server(settings, claims, index, health, meter, notifier, resources)
             application = cls(settings, reread, signals, notifier, claims.certificates, index, server, health)
             application._connect()
             yield application
@@ -144,16 +147,23 @@ def _open_index(
     settings: Settings,
     claims: Claims,
     health: Health,
+    meter: Meter,
     signals: SignalPipe,
     notifier: SystemdNotifier,
     resources: ExitStack,
-) -> OpenIndex:
+) -> OpenIndex[Client]:
     """Load the index of the data directory, make an empty one in memory, or join the one in etcd."""
+    started = time.monotonic()
+    index: OpenIndex[Client]
     if settings.replication.urls is None:
-        return load_index(settings, claims, health, signals, notifier.loading, resources)
-    from scoop_etcd.node import join  # noqa: PLC0415  # its imports cost memory and time
+        index = load_index(settings, claims, health, meter, signals, notifier.loading, resources)
+    else:
+        from scoop_etcd.node import join  # noqa: PLC0415  # its imports cost memory and time
 
-    return join(settings, claims, health, signals, notifier.loading, resources)
+        index = join(settings, claims, health, meter, signals, notifier.loading)
+    health.statistics.recovery_seconds = time.monotonic() - started
+    health.package_count = index.package_count
+    return resources.enter_context(closing(index))
 
 
 def _start_admin_endpoint(settings: Settings, health: Health, resources: ExitStack) -> None:
@@ -168,28 +178,28 @@ def _start_admin_endpoint(settings: Settings, health: Health, resources: ExitSta
 def _build_server(
     settings: Settings,
     claims: Claims,
-    index: OpenIndex,
+    index: OpenIndex[Client],
     health: Health,
+    meter: Meter,
     notifier: SystemdNotifier,
     resources: ExitStack,
 ) -> Server:
     """Begin to listen, and return the server of ``index``."""
     limits = _effective_limits(settings, claims, notifier, index.tick_seconds_max)
     statistics = health.statistics
-    statistics.recovery_seconds = index.recovery_seconds
     health.connections_max, health.journal_bytes_min = limits.clients_max, limits.journal_bytes_min
     selector = resources.enter_context(best_selector())
     _freeze_heap()
     for listener in claims.listeners:
         listener.listen()
     server = Server(
-        index.index,
+        index,
         claims.listeners,
         selector,
         time.monotonic,
         limits,
         statistics,
-        index.meter,
+        meter,
         has_successor=claims.listeners[0].is_inherited,
     )
     resources.enter_context(closing(server))
@@ -207,7 +217,7 @@ def _freeze_heap() -> None:
         gc.freeze()
 
 
-def _log_start(claims: Claims, index: OpenIndex) -> None:
+def _log_start(claims: Claims, index: OpenIndex[Client]) -> None:
     addresses = ", ".join(listener.address for listener in claims.listeners)
     log.info(
         "scoop-server %(version)s with Python %(python)s",

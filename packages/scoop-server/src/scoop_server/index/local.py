@@ -1,15 +1,15 @@
 """The index of one server: a graph in memory, and a store that makes its changes durable."""
 
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, Protocol, TypeVar
+from math import inf
+from typing import Final, Generic, Protocol
 
 from scoop_core import Changes, DependencyGraph
 
 from scoop_server.errors import ReadOnlyError
+from scoop_server.ports import CallLater, ClientT, Request, Response
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.meter import Meter
-
-ClientT = TypeVar("ClientT")
 
 
 class Store(Protocol):
@@ -25,11 +25,33 @@ class Store(Protocol):
         Raises :exc:`ReadOnlyError` if none of them was kept, and JournalError if the server must stop.
         """
 
+    @property
+    def place(self) -> str:
+        """The place of the changes, for the log."""
+
+    @property
+    def read_only_reason(self) -> str:
+        """The reason for which changes are refused; empty while they are accepted. May be read in any thread."""
+
+    def tick(self) -> None:
+        """Do periodic work."""
+
+    def request_compaction(self) -> None:
+        """Write a new snapshot soon."""
+
+    def save(self, graph: DependencyGraph, progress: Callable[[str, int], None]) -> None:
+        """Write a snapshot of ``graph``, unless nothing has changed."""
+
+    def close(self) -> None:
+        """Release everything that the store holds."""
+
 
 class MemoryStore:
     """A store that keeps nothing."""
 
-    commit_delay: Final = 0.0
+    commit_delay: float = 0.0
+    place: Final = "memory only"
+    read_only_reason: Final = ""
 
     def commit(self, changes: Changes) -> None:
         """See :meth:`Store.commit`: nothing is durable."""
@@ -44,13 +66,18 @@ class MemoryStore:
     def save(self, graph: DependencyGraph, progress: Callable[[str, int], None]) -> None:
         """Save nothing."""
 
+    def close(self) -> None:
+        """Do nothing."""
+
 
 class LocalIndex(Generic[ClientT]):
     """Owns ``graph`` and answers every request immediately, so no client is ever parked.
 
     The requests of a turn are applied in order, and their changes are committed together. It satisfies
-    ``scoop_server.loop.ports.Index``.
+    :class:`~scoop_server.ports.OpenIndex`.
     """
+
+    tick_seconds_max: float = inf
 
     def __init__(self, graph: DependencyGraph, store: Store, meter: Meter | None = None) -> None:
         self._graph = graph
@@ -58,7 +85,7 @@ class LocalIndex(Generic[ClientT]):
         self._meter = meter or Meter()
         self._changes = Changes()
 
-    def execute(self, requests: Sequence[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
+    def execute(self, requests: Sequence[Request[ClientT]]) -> list[Response[ClientT]]:
         """Apply and commit the requests of one turn; return a response to each, in order."""
         changes, tally = self._changes, self._meter.tally
         if len(requests) == 1:  # the most common turn of all if there are few clients
@@ -103,10 +130,45 @@ class LocalIndex(Generic[ClientT]):
         """The delay that the store asks for."""
         return self._store.commit_delay
 
-    def completed(self) -> list[tuple[ClientT, str, str | None]]:
+    def completed(self) -> list[Response[ClientT]]:
         """Return nothing: :meth:`execute` returns every response."""
         return []
 
     def fileno(self) -> int | None:
         """Return None: there is nothing to wait for."""
         return None
+
+    # The rest of the OpenIndex port
+
+    @property
+    def place(self) -> str:
+        """The place of the store, for the log."""
+        return self._store.place
+
+    @property
+    def not_ready_reason(self) -> str:
+        """The reason for which changes are refused, in a word; empty while they are accepted."""
+        return "read-only" if self._store.read_only_reason else ""
+
+    def package_count(self) -> int:
+        """Return the number of packages."""
+        return len(self._graph)
+
+    def tick(self) -> None:
+        """Let the store do its periodic work."""
+        self._store.tick()
+
+    def use_timer(self, call_later: CallLater) -> None:
+        """Do nothing: there is nothing to wait for."""
+
+    def request_compaction(self) -> None:
+        """Let the store write a new snapshot soon."""
+        self._store.request_compaction()
+
+    def save(self, progress: Callable[[str, int], None]) -> None:
+        """Write a snapshot, unless nothing has changed."""
+        self._store.save(self._graph, progress)
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()

@@ -9,7 +9,8 @@ from typing import Final, Generic, Protocol
 
 from scoop_core import Changes, CycleSearch, DependencyGraph, PartialResponses
 
-from scoop_server.index.local import ClientT, LocalIndex, Store
+from scoop_server.index.local import LocalIndex, Store
+from scoop_server.ports import ClientT, Request, Response
 from scoop_server.telemetry.meter import Meter
 
 SLICE_VISITS: Final = 4_096
@@ -43,6 +44,9 @@ class Wakeup(Protocol):
     def fileno(self) -> int:
         """Return the descriptor."""
 
+    def close(self) -> None:
+        """Release the descriptor."""
+
 
 class SocketWakeup:
     """A pair of sockets: one byte is in transit while it is set."""
@@ -68,7 +72,7 @@ class SocketWakeup:
         return self._reader.fileno()
 
     def close(self) -> None:
-        """Close both sockets."""
+        """See :class:`Wakeup`."""
         self._reader.close()
         self._writer.close()
 
@@ -140,7 +144,7 @@ class SlicedIndex(LocalIndex[ClientT]):
         """The cost of a client that is not in ``_costs``."""
         graph.apply_lines_within(0, "")  # makes the order, which takes long, before the first client waits for it
 
-    def execute(self, requests: Sequence[tuple[ClientT, str]]) -> list[tuple[ClientT, str, str | None]]:
+    def execute(self, requests: Sequence[Request[ClientT]]) -> list[Response[ClientT]]:
         """Apply and commit the requests of one turn; return the responses of those that need no long search."""
         works = [_Work(client, lines, lines) for client, lines in requests]
         if self._is_holding:
@@ -163,7 +167,7 @@ class SlicedIndex(LocalIndex[ClientT]):
             now.append(work)
         return now
 
-    def completed(self) -> list[tuple[ClientT, str, str | None]]:
+    def completed(self) -> list[Response[ClientT]]:
         """Do the next slice; return the responses of the requests that are complete with it."""
         if self._held and not self._is_holding:
             return self._run(self._take_held())
@@ -189,6 +193,11 @@ class SlicedIndex(LocalIndex[ClientT]):
     def fileno(self) -> int:
         """Return a descriptor that is readable while searches are pending."""
         return self._wakeup.fileno()
+
+    def close(self) -> None:
+        """Close the store and the descriptor."""
+        super().close()
+        self._wakeup.close()
 
     @property
     def _is_holding(self) -> bool:
@@ -218,7 +227,7 @@ class SlicedIndex(LocalIndex[ClientT]):
         if visits:
             self._costs[client] = self._costs.get(client, self._lowest_cost) + visits
 
-    def _run(self, works: Sequence[_Work[ClientT]]) -> list[tuple[ClientT, str, str | None]]:
+    def _run(self, works: Sequence[_Work[ClientT]]) -> list[Response[ClientT]]:
         """Apply and commit the rest of each work, within a slice; return the responses, and park what needs more."""
         visits, changes, tally = self._slice_visits // (len(works) or 1), self._changes, self._meter.tally
         parts: list[PartialResponses | None] = []
@@ -233,7 +242,7 @@ class SlicedIndex(LocalIndex[ClientT]):
             parts = [
                 self._answer_part_unchanged(work.rest, budget) for work, budget in zip(works, budgets, strict=True)
             ]
-        responses: list[tuple[ClientT, str, str | None]] = []
+        responses: list[Response[ClientT]] = []
         for work, part in zip(works, parts, strict=True):
             if part is None:
                 responses.append((work.client, work.lines, None))

@@ -10,8 +10,8 @@ from typing import Final
 from scoop_server.loop.clients import Clients
 from scoop_server.loop.context import Context
 from scoop_server.loop.handshakes import Handshakes
-from scoop_server.loop.ports import Listener, needs_handshake
 from scoop_server.loop.timers import Timer
+from scoop_server.ports import Listener, needs_handshake
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.statistics import CloseReason
 

@@ -13,8 +13,8 @@ from scoop_core import Connection, ConnectionState
 
 from scoop_server.config.access import AccessPolicy
 from scoop_server.config.limits import Limits
-from scoop_server.loop.ports import Stream, close_stream
 from scoop_server.loop.timers import Timer
+from scoop_server.ports import Stream, close_stream
 from scoop_server.screening import HttpRequestError, is_http_request, reject_changes
 from scoop_server.telemetry.statistics import CloseReason, Statistics
 

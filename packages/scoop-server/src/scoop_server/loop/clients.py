@@ -11,7 +11,7 @@ from scoop_core import ConnectionState
 from scoop_server.config.access import AccessPolicy
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.context import Context
-from scoop_server.loop.ports import Stream, close_stream
+from scoop_server.ports import Stream, close_stream
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.statistics import CloseReason
 

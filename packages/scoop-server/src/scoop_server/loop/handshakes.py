@@ -9,8 +9,8 @@ from selectors import EVENT_READ, BaseSelector, DefaultSelector
 
 from scoop_server.config.access import AccessPolicy
 from scoop_server.loop.context import Context
-from scoop_server.loop.ports import HandshakingStream, Stream, close_stream
 from scoop_server.loop.timers import Timer
+from scoop_server.ports import HandshakingStream, Stream, close_stream
 from scoop_server.telemetry.statistics import CloseReason
 
 

@@ -19,9 +19,9 @@ from scoop_server.loop.clients import Clients
 from scoop_server.loop.context import Context
 from scoop_server.loop.handshakes import Handshakes
 from scoop_server.loop.intake import Intake
-from scoop_server.loop.ports import Index, Listener, Request, Response
 from scoop_server.loop.shutdown import Lifecycle, Shutdown
 from scoop_server.loop.timers import Timers
+from scoop_server.ports import Index, Listener, Request, Response
 from scoop_server.screening import has_change
 from scoop_server.telemetry.logs import RepeatLimit, access_log, log_responses
 from scoop_server.telemetry.meter import Meter

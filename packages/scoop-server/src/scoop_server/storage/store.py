@@ -94,6 +94,11 @@ class JournalStore:
         """The seconds for which clients wait after a commit. May be read in another thread."""
 
     @property
+    def place(self) -> str:
+        """The directory and its sync policy, for the log."""
+        return f"data directory {self._directory.path}, fsync {self._fsync}"
+
+    @property
     def snapshot_path(self) -> str:
         """The snapshot that a recovery would begin with. May be read in another thread."""
         return self._files.snapshot_path

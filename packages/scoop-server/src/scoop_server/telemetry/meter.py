@@ -1,7 +1,6 @@
 """The meter of the hot path: a null object unless someone reads the figures."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 from scoop_core import Changes, Tally
 
@@ -14,6 +13,9 @@ class Meter:
     tally: Tally | None = None
     """Counts requests by command and response; None: they are not counted."""
 
+    def index_opened(self, edge_count: Callable[[], int]) -> None:
+        """Note that an index has been loaded; ``edge_count`` counts its dependencies."""
+
     def turn_ended(self, started: float) -> None:
         """Note that a turn that began at ``started``, in seconds of the meter's clock, has ended."""
 
@@ -24,19 +26,18 @@ class Meter:
         """Note that ``changes`` have been committed. Not called for a commit that failed."""
 
 
-class _Graph(Protocol):
-    def edge_count(self) -> int: ...
-
-
 class CountingMeter(Meter):
     """Writes what it measures into ``statistics``. ``clock`` is that of the event loop, in seconds."""
 
-    def __init__(self, statistics: Statistics, clock: Callable[[], float], graph: _Graph) -> None:
+    def __init__(self, statistics: Statistics, clock: Callable[[], float]) -> None:
         self.tally = statistics.tally
         self._statistics = statistics
         self._clock = clock
         self._commit_started_at = 0.0
-        statistics.dependency_edges = graph.edge_count()
+
+    def index_opened(self, edge_count: Callable[[], int]) -> None:
+        """See :meth:`Meter.index_opened`."""
+        self._statistics.dependency_edges = edge_count()
 
     def turn_ended(self, started: float) -> None:
         """See :meth:`Meter.turn_ended`."""

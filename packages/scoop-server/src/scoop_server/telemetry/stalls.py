@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from scoop_core import Changes
+from scoop_core import Changes, DependencyGraph
 
 from scoop_server.telemetry.logs import RepeatLimit
 from scoop_server.telemetry.threads import start_thread
@@ -139,8 +139,15 @@ class CommitWatch:
 class _Store(Protocol):
     @property
     def commit_delay(self) -> float: ...
+    @property
+    def place(self) -> str: ...
+    @property
+    def read_only_reason(self) -> str: ...
     def commit(self, changes: Changes) -> None: ...
     def tick(self) -> None: ...
+    def request_compaction(self) -> None: ...
+    def save(self, graph: DependencyGraph, progress: Callable[[str, int], None]) -> None: ...
+    def close(self) -> None: ...
 
 
 class WatchedStore:
@@ -149,11 +156,20 @@ class WatchedStore:
     def __init__(self, store: _Store, watch: CommitWatch) -> None:
         self._store = store
         self._watch = watch
+        self.place: Final = store.place
+        self.request_compaction: Final = store.request_compaction
+        self.save: Final = store.save
+        self.close: Final = store.close
 
     @property
     def commit_delay(self) -> float:
         """See the store."""
         return self._store.commit_delay
+
+    @property
+    def read_only_reason(self) -> str:
+        """See the store."""
+        return self._store.read_only_reason
 
     def commit(self, changes: Changes) -> None:
         """Commit ``changes``; see the store."""

@@ -1,6 +1,6 @@
-"""The ports of the event loop: what it needs of sockets and of the index, as structural types."""
+"""The ports between the event loop, the index and the application: structural types, each met by several classes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol, TypeGuard, TypeVar
 
@@ -13,6 +13,9 @@ Request = tuple[ClientT, str]
 
 Response = tuple[ClientT, str, str | None]
 """A client, its lines, and their responses in one text; None instead of these disconnects the client without one."""
+
+CallLater = Callable[[float, Callable[[], None]], None]
+"""Calls a function once, in the first turn after so many seconds."""
 
 
 class Index(Protocol[ClientT]):
@@ -38,6 +41,40 @@ class Index(Protocol[ClientT]):
 
     def fileno(self) -> int | None:
         """Return a descriptor that is readable while :meth:`completed` has responses; None if there never are any."""
+
+
+class OpenIndex(Index[ClientT], Protocol[ClientT]):
+    """An index that has been loaded, as the application uses it until the process ends: local or a plug-in."""
+
+    @property
+    def place(self) -> str:
+        """The place of the index, for the log."""
+
+    @property
+    def tick_seconds_max(self) -> float:
+        """The longest interval of :meth:`tick`; infinity if any will do."""
+
+    @property
+    def not_ready_reason(self) -> str:
+        """The reason for which clients are not fully served; empty while they are. May be read in any thread."""
+
+    def package_count(self) -> int:
+        """Return the number of packages. May be called in any thread."""
+
+    def tick(self) -> None:
+        """Do periodic work. Called about once a second, or as often as :attr:`tick_seconds_max` asks for."""
+
+    def use_timer(self, call_later: CallLater) -> None:
+        """Use ``call_later`` for shorter waits. Called once, before the first turn."""
+
+    def request_compaction(self) -> None:
+        """Write a new snapshot soon."""
+
+    def save(self, progress: Callable[[str, int], None]) -> None:
+        """Write a snapshot, unless nothing has changed. ``progress`` may raise KeyboardInterrupt to interrupt it."""
+
+    def close(self) -> None:
+        """Release everything that the index holds."""
 
 
 class Stream(Protocol):
