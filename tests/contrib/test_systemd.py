@@ -110,6 +110,10 @@ def test_the_service_is_always_restarted() -> None:
     assert values(SERVICE, "RestartPreventExitStatus") == []
 
 
+def test_the_end_of_a_compaction_for_want_of_memory_does_not_stop_the_service() -> None:
+    assert value(SERVICE, "OOMPolicy") == "continue"
+
+
 def test_the_tcp_socket_has_the_default_address() -> None:
     assert value(TCP_SOCKET, "ListenStream") == f"{Settings().host}:{Settings().port}"
 
