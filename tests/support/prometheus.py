@@ -10,8 +10,9 @@ from tests.support.pages import ROOT
 
 DASHBOARD: Final = ROOT / "contrib" / "grafana" / "scoop.json"
 
-
 ALERTS: Final = ROOT / "contrib" / "prometheus" / "scoop-alerts.yml"
+
+INHIBITION: Final = ROOT / "contrib" / "prometheus" / "alertmanager.yml"
 
 
 def panels() -> list[dict[str, Any]]:

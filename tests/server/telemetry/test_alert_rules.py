@@ -8,20 +8,22 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 
 from tests.support.admin import get, place_of
 from tests.support.process import WAIT_SECONDS, ServerProcess, free_port
-from tests.support.prometheus import ALERTS, rules
+from tests.support.prometheus import ALERTS, INHIBITION, rules
 from tests.support.slow_disk import slow_disk
 
 pytestmark = pytest.mark.any_python
 
-TARGET: Final = 'job="scoop", instance="a:1"'
+TARGET: Final = 'job="scoop", team="a", instance="a:1"'
+"""The labels of a target: those of Prometheus, and one of its configuration, by which alerts are routed."""
 
 
 class Case(NamedTuple):
@@ -129,20 +131,21 @@ def test_every_alert_has_a_case() -> None:
 def selector(name: str) -> str:
     """Return the series ``name`` with the labels of the target, or with its own instance."""
     metric, brace, labels = name.partition("{")
-    target = TARGET.partition(",")[0] if "instance=" in labels else TARGET
+    target = TARGET.rpartition(",")[0] if "instance=" in labels else TARGET
     return f"{metric}{{{target}, {labels}" if brace else f"{metric}{{{TARGET}}}"
 
 
 def rule_test(case: Case, *, fires: bool) -> dict[str, object]:
     """Return promtool's test that the alert of ``case`` fires or not."""
     series = {name: firing if fires else quiet for name, (firing, quiet) in case.series.items()}
+    labels = 'team="a"' if any(firing for firing, _ in case.series.values()) else ""  # none if there is no target
     return {
         "name": f"{case.alert} {'fires' if fires else 'stays quiet'}",
         "interval": "1m",
         "input_series": [{"series": selector(name), "values": values} for name, values in series.items() if values],
         "promql_expr_test": [
             {
-                "expr": f'count(ALERTS{{alertname="{case.alert}", alertstate="firing"}}) or vector(0)',
+                "expr": f'count(ALERTS{{alertname="{case.alert}", alertstate="firing", {labels}}}) or vector(0)',
                 "eval_time": f"{case.minutes}m",
                 "exp_samples": [{"labels": "{}", "value": int(fires)}],
             }
@@ -155,6 +158,113 @@ def test_alerts_fire_for_the_series_they_are_about_and_for_no_others(tmp_path: P
     file = tmp_path / "tests.yml"
     file.write_text(json.dumps({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": tests}))
     promtool("test", "rules", str(file))
+
+
+class Outage(NamedTuple):
+    """Something that makes several alerts fire, of which one is enough to call a person."""
+
+    series: dict[str, str]
+    minutes: int
+    alerts: set[str]
+    """All that fire."""
+    notified: set[str]
+    """Those that the inhibition rules leave."""
+
+
+OUTAGES: Final = [
+    Outage({"up": "1 1 0 1 0 0x20"}, 8, {"ScoopDown", "ScoopFlapping"}, {"ScoopDown"}),
+    Outage({"up": "1x10 0x5 1x20"}, 19, set(), set()),  # a single outage is not announced again after its end
+    Outage(
+        {"up": "1x10", "scoop_certificate_expiry_timestamp_seconds": "80000x10"},
+        5,
+        {"ScoopCertificateExpires", "ScoopCertificateExpired"},
+        {"ScoopCertificateExpired"},
+    ),
+    Outage(
+        {
+            "up": "1x20",
+            'scoop_etcd_failures_total{code="unavailable"}': "0+60x20",
+            "scoop_replication_timeouts_total": "0+60x20",
+            "scoop_replication_lag_seconds": "0 8x20",
+            "scoop_compactor": "0x20",
+        },
+        15,
+        {"ScoopEtcdUnavailable", "ScoopAnswersTimeOut", "ScoopReplicaLags", "ScoopNoCompactor"},
+        {"ScoopEtcdUnavailable"},
+    ),
+]
+
+
+def test_the_alerts_of_an_outage_fire(tmp_path: Path) -> None:
+    tests = [
+        {
+            "name": f"{sorted(outage.alerts)} and no others",
+            "interval": "1m",
+            "input_series": [{"series": selector(name), "values": values} for name, values in outage.series.items()],
+            "promql_expr_test": [
+                {
+                    "expr": 'group by (alertname) (ALERTS{alertstate="firing"})',
+                    "eval_time": f"{outage.minutes}m",
+                    "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in outage.alerts],
+                }
+            ],
+        }
+        for outage in OUTAGES
+    ]
+    file = tmp_path / "tests.yml"
+    file.write_text(json.dumps({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": tests}))
+    promtool("test", "rules", str(file))
+
+
+def request_json(place: str, path: str, body: object = None) -> Any:
+    """Request a path of an HTTP API, with a body by POST, and return the decoded response."""
+    with closing(HTTPConnection(place, timeout=WAIT_SECONDS)) as connection:
+        sent = None if body is None else json.dumps(body)
+        connection.request("GET" if body is None else "POST", path, sent, {"Content-Type": "application/json"})
+        return json.loads(connection.getresponse().read() or "null")
+
+
+@contextmanager
+def alertmanager(tmp_path: Path) -> Iterator[str]:
+    """Give HOST:PORT of an Alertmanager with the inhibition rules, once it answers."""
+    program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+    if program is None:
+        pytest.skip("alertmanager is not installed; Debian's package prometheus-alertmanager has it")
+    place = f"127.0.0.1:{free_port()}"
+    command = [program, f"--config.file={INHIBITION}", f"--storage.path={tmp_path}", f"--web.listen-address={place}"]
+    with subprocess.Popen([*command, "--cluster.listen-address="], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            while "Listening on" not in (line := process.stderr.readline()):
+                assert line, "alertmanager has ended"
+            yield place
+        finally:
+            process.terminate()
+            process.communicate(timeout=WAIT_SECONDS)
+
+
+def test_one_alert_of_each_outage_is_notified(tmp_path: Path) -> None:
+    outages = [outage for outage in OUTAGES if outage.alerts]
+    other = {"alertname": "ScoopFlapping", "job": "scoop", "instance": "another target"}
+    sent = [
+        {"alertname": name, "job": "scoop", "instance": str(number)}
+        for number, outage in enumerate(outages)
+        for name in outage.alerts
+    ]
+    with alertmanager(tmp_path) as place:
+        request_json(place, "/api/v2/alerts", [{"labels": labels} for labels in [*sent, other]])
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            alerts = request_json(place, "/api/v2/alerts")
+            states = {alert["status"]["state"] for alert in alerts}
+            if len(alerts) == len(sent) + 1 and "unprocessed" not in states:
+                break
+            assert time.monotonic() < deadline, alerts
+            time.sleep(0.05)  # Alertmanager offers no event for it
+    active = [alert["labels"] for alert in alerts if alert["status"]["state"] == "active"]
+    for number, outage in enumerate(outages):
+        assert {labels["alertname"] for labels in active if labels["instance"] == str(number)} == outage.notified
+    assert other in active
 
 
 @contextmanager
