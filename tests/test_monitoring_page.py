@@ -21,7 +21,7 @@ from tests.support.prometheus import DASHBOARD, expressions, panels, rules
 pytestmark = pytest.mark.any_python
 
 PAGE: Final = ROOT / "docs" / "monitoring.md"
-SOURCES: Final = sorted(ROOT.glob("packages/scoop-server/src/scoop_server/**/*.py"))
+SOURCES: Final = sorted(path for name in ("server", "etcd") for path in ROOT.glob(f"packages/scoop-{name}/src/**/*.py"))
 
 GRID_WIDTH: Final = 24
 """Columns of a Grafana dashboard."""
