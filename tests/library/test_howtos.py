@@ -28,7 +28,7 @@ PIPELINES: Final = sorted(EXAMPLES.glob("*_pipeline.py"))
 
 # Ctrl-C can come between a coroutine's creation and its await inside trio, which Python reports as a warning, and the
 # end of the interpreter can cut off a daemon thread of socketserver, which then prints a traceback.
-WARN_AT_CTRL_C: Final = ("trio_server", "socketserver_server")
+WARN_AT_CTRL_C: Final = ("trio_server", "threads_socketserver_server")
 
 QUERY_A, QUERY_B = (Request.of(Command.QUERY, name) for name in "ab")
 

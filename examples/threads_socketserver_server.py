@@ -1,4 +1,4 @@
-"""A package index server in the frame of socketserver: ``python socketserver_server.py 8080``."""
+"""A package index server in the frame of socketserver: ``python threads_socketserver_server.py 8080``."""
 
 import socketserver
 import sys
