@@ -17,6 +17,7 @@ from scoop_server.config.addresses import InternetAddress
 from scoop_server.config.limits import Limits
 from scoop_server.config.settings import OPTIONS
 
+from tests.support.dockerfile import final, instructions, variables
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess
 from tests.support.settings import read_settings
 
@@ -33,25 +34,6 @@ _CAN_BE_PROCESS_1: Final = (
     shutil.which("unshare") is not None
     and subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode == 0
 )
-
-
-def instructions() -> list[tuple[str, str]]:
-    """Return the instructions of the Dockerfile with their arguments, continuation lines joined."""
-    text = (CONTAINER / "Dockerfile").read_text().replace("\\\n", " ")
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return [(name, " ".join(rest.split())) for name, _, rest in (line.partition(" ") for line in lines)]
-
-
-def final(name: str) -> list[str]:
-    """Return the arguments of an instruction in the last stage."""
-    given = instructions()
-    last_stage = max(number for number, (each, _) in enumerate(given) if each == "FROM")
-    return [rest for each, rest in given[last_stage:] if each == name]
-
-
-def variables() -> dict[str, str]:
-    """Return the environment variables of the container."""
-    return dict(assignment.split("=", 1) for line in final("ENV") for assignment in line.split())
 
 
 def load(name: str) -> Any:
@@ -82,14 +64,9 @@ def test_copied_files_and_extras_exist() -> None:
         assert all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in extras.split(",") if extra)
 
 
-def test_the_manifests_of_replication_set_existing_options() -> None:
-    nodes = load("replicated.yaml")["x-node"]["environment"]
-    documents = list(yaml.safe_load_all((ROOT / "contrib" / "kubernetes" / "scoop.yaml").read_text()))
-    assert [each["kind"] for each in documents] == ["Deployment", "Service", "PodDisruptionBudget"]
-    [container] = documents[0]["spec"]["template"]["spec"]["containers"]
-    variables = {each["name"]: each["value"] for each in container["env"]}
-    for environment in (nodes, variables):
-        assert read_settings([], environment).replication.urls is not None
+def test_the_nodes_are_replicated() -> None:
+    environment = load("replicated.yaml")["x-node"]["environment"]
+    assert read_settings([], environment).replication.urls is not None
 
 
 def test_the_members_of_etcd_are_one_cluster_of_an_exact_version() -> None:
@@ -103,28 +80,6 @@ def test_the_members_of_etcd_are_one_cluster_of_an_exact_version() -> None:
         assert given["ETCD_ADVERTISE_CLIENT_URLS"] in file["x-node"]["environment"]["SCOOP_ETCD"].split(",")
         assert member["volumes"] == [f"{name}:/data"]
     assert file["volumes"].keys() == members.keys()
-
-
-def test_the_objects_of_kubernetes_fit_together() -> None:
-    deployment, service, budget = yaml.safe_load_all((ROOT / "contrib" / "kubernetes" / "scoop.yaml").read_text())
-    pod = deployment["spec"]["template"]
-    labels = pod["metadata"]["labels"]
-    assert labels == deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"]
-    assert labels == budget["spec"]["selector"]["matchLabels"]
-    assert deployment["spec"]["replicas"] - budget["spec"]["maxUnavailable"] >= 2
-    [container] = pod["spec"]["containers"]
-    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
-    assert service["spec"]["ports"][0]["targetPort"] in ports
-    probes = {name: each["httpGet"] for name, each in container.items() if name.endswith("Probe")}
-    assert {name: each["path"] for name, each in probes.items()} == {
-        "startupProbe": "/livez",
-        "livenessProbe": "/livez",  # not /readyz: a node that waits for etcd is not to be restarted
-        "readinessProbe": "/readyz",
-    }
-    assert pod["spec"]["enableServiceLinks"] is False  # or SCOOP_PORT would be the URL of the Service
-    image = variables()
-    assert [str(ports[each["port"]]) for each in probes.values()] == [image["SCOOP_ADMIN"].rpartition(":")[2]] * 3
-    assert str(ports["index"]) == image["SCOOP_PORT"]
 
 
 def test_the_server_runs_without_a_shell() -> None:
