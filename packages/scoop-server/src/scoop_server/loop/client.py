@@ -20,7 +20,7 @@ from scoop_server.telemetry.statistics import CloseReason, Statistics
 
 
 class Phase(enum.Enum):
-    """The life of a client: OPEN, QUEUED and PARKED alternate; then FINISHING, LINGERING, CLOSED."""
+    """The phases of a client's life; :data:`TRANSITIONS` says which may follow which."""
 
     OPEN = enum.auto()
     """Its requests are read, unless it has too many unsent responses."""
@@ -34,6 +34,17 @@ class Phase(enum.Enum):
     """All responses are sent and the sending side is shut down. Input is discarded until the client closes, because
     closing a socket over unread input resets the connection and may destroy the last responses."""
     CLOSED = enum.auto()
+
+
+TRANSITIONS: Final = {
+    Phase.OPEN: {Phase.OPEN, Phase.QUEUED, Phase.PARKED, Phase.FINISHING, Phase.CLOSED},
+    Phase.QUEUED: {Phase.QUEUED, Phase.OPEN, Phase.PARKED, Phase.CLOSED},
+    Phase.PARKED: {Phase.OPEN, Phase.QUEUED, Phase.CLOSED},
+    Phase.FINISHING: {Phase.LINGERING, Phase.CLOSED},
+    Phase.LINGERING: {Phase.CLOSED},
+    Phase.CLOSED: set[Phase](),
+}
+"""The phases that may follow each phase. A client with complete lines does not finish before they are answered."""
 
 
 _OPEN: Final = Phase.OPEN
@@ -96,7 +107,7 @@ class Client:
             return b""
         if not data:
             self.connection.receive_end()
-            self.phase = Phase.FINISHING
+            self.finish()
         return data
 
     def _receive_first(self, data: bytes) -> str:
@@ -123,16 +134,20 @@ class Client:
     def queue(self, lines: str) -> bool:
         """Queue ``lines`` for the next turns, in place of those queued so far; return whether there are any."""
         self.queued_lines = lines
-        self.phase = Phase.QUEUED if lines else Phase.OPEN
+        self._enter(Phase.QUEUED if lines else Phase.OPEN)
         return bool(lines)
 
     def park(self) -> None:
         """Wait for the index to answer."""
-        self.phase = Phase.PARKED
+        self._enter(Phase.PARKED)
 
     def unpark(self) -> None:
         """Continue after the index has answered."""
-        self.phase = Phase.QUEUED if self.queued_lines else Phase.OPEN
+        self._enter(Phase.QUEUED if self.queued_lines else Phase.OPEN)
+
+    def finish(self) -> None:
+        """Read no more requests."""
+        self._enter(Phase.FINISHING)
 
     def discard(self) -> bool:
         """Read once and discard the input; return whether more may follow. Raises OSError."""
@@ -179,15 +194,20 @@ class Client:
         Raises BlockingIOError if that must be retried when the stream is writable, OSError if it is broken.
         """
         self.stream.shutdown(socket.SHUT_WR)
-        self.phase = Phase.LINGERING
+        self._enter(Phase.LINGERING)
 
     def close(self) -> None:
         """Close the stream."""
-        self.phase = Phase.CLOSED
+        self._enter(Phase.CLOSED)
         self.receive = self.connection.receive  # no cycle of references keeps a closed client in memory
         close_stream(self.stream)
 
     # State
+
+    def _enter(self, phase: Phase) -> None:
+        """Change the phase; the only place that does. A message that is answered at once changes none."""
+        assert phase in TRANSITIONS[self.phase], (self.phase, phase)  # noqa: S101  # a defect, which the simulation finds
+        self.phase = phase
 
     @property
     def reads_requests(self) -> bool:

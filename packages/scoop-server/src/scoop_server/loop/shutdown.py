@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from selectors import EVENT_READ, SelectorKey
 
 from scoop_server.loop.acceptor import Acceptor
-from scoop_server.loop.client import Client, Phase
+from scoop_server.loop.client import Client
 from scoop_server.loop.clients import Clients
 from scoop_server.loop.context import Context
 from scoop_server.loop.handshakes import Handshakes
@@ -113,7 +113,7 @@ class Shutdown:
             client.drain_turns += 1
             if client.drain_turns < self._context.limits.drain_reads_max:
                 return
-        client.phase = Phase.FINISHING
+        client.finish()
         if not has_input and not client.wanted_events:
             self._clients.close(client, "the server is shutting down", CloseReason.SHUTDOWN)
             return
