@@ -52,8 +52,7 @@ With `--etcd`, `--data-dir` and `--fsync` have no effect, and as flags they are 
 because every user of a machine can list the arguments of its processes. See [replication.md](replication.md).
 """,
     Group.LIMITS: """\
-The reason of each default is beside it in `scoop_server/config/limits.py`. `--max-output` must be at least
-`--output-high-water` plus 6 times `--max-read`, because the response to one byte can have 6.
+The reason of each default is beside it in `scoop_server/config/limits.py`, with limits that are constants.
 """,
     Group.MONITORING: """\
 See [monitoring.md](monitoring.md).

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scoop_server.loop.client import TRANSITIONS, Client, Phase
 from scoop_server.storage.follower import _Tail
 
 from tests.simulation import run
@@ -47,6 +48,21 @@ def test_every_life_is_as_it_must_be(block: int) -> None:
         except Exception as error:
             error.add_note(f"to repeat it: python -m tests.simulation.run --seed {seed} --trace")
             raise
+
+
+def test_lives_have_every_transition_of_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[tuple[Phase, Phase]] = set()
+
+    def enter(client: Client, phase: Phase) -> None:
+        seen.add((client.phase, phase))
+        enter_checked(client, phase)
+
+    enter_checked = Client._enter
+    monkeypatch.setattr(Client, "_enter", enter)
+    for seed in range(5 * SEEDS):
+        Simulation(seed).run()
+    allowed = {(before, after) for before, others in TRANSITIONS.items() for after in others}
+    assert allowed - seen == {(Phase.PARKED, Phase.CLOSED)}  # a second signal: it stops a server immediately
 
 
 def test_a_seed_repeats_itself_under_any_hash_seed() -> None:

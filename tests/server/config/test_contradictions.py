@@ -20,9 +20,6 @@ SCOOP_LISTEN=unix:s --host h
     flag --data-dir has no effect with memory (flag --memory); remove one of them
 SCOOP_MEMORY=1 --fsync never
     flag --fsync has no effect with memory (variable SCOOP_MEMORY); remove one of them
---max-output 1441791
-    max_output (flag --max-output): expected at least 1441792, got 1441791; it must hold output_high_water
-    (default) and the responses to one read, 6 times max_read (default)
 SCOOP_ETCD=http://h:1 --data-dir d
     flag --data-dir has no effect with etcd (variable SCOOP_ETCD); remove one of them
 SCOOP_MEMORY=yes --etcd http://h:1
@@ -61,7 +58,7 @@ def test_a_contradiction_is_rejected_with_the_sources_of_both_settings(command: 
 
 
 def test_all_contradictions_are_reported_together() -> None:
-    assert len(problems(["--memory", "--fsync", "never", "--tls-key", "k", "--max-output", "0"])) == 3
+    assert len(problems(["--memory", "--fsync", "never", "--tls-key", "k"])) == 2
 
 
 def test_a_variable_without_effect_is_accepted() -> None:

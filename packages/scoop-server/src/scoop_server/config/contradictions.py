@@ -4,15 +4,10 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from scoop_core import Response, encode_response
-
 from scoop_server.config.addresses import Address, InternetAddress
 from scoop_server.config.options import Group
 from scoop_server.config.settings import OPTION, OPTIONS, Settings
 from scoop_server.config.values import KIB, format_size
-
-_ANSWER_BYTES_MAX: Final = max(len(encode_response(response)) for response in Response)
-"""The longest answer to a byte of input: an empty line is one byte and is answered ERROR."""
 
 _OVERRIDDEN_BY: Final = {
     "listen": ("host", "port"),
@@ -40,14 +35,6 @@ def contradictions(settings: Settings, sources: Mapping[str, str], flags: Contai
         yield from _uses_of_no_certificate(settings, sources)
     yield from _repeated_addresses(settings, sources)
     yield from _replication_contradictions(settings, sources, flags)
-    limits = settings.limits
-    least = limits.output_bytes_high_water + _ANSWER_BYTES_MAX * limits.read_bytes_max
-    if limits.output_bytes_max < least:
-        yield (
-            f"max_output ({sources['max_output']}): expected at least {least}, got {limits.output_bytes_max}; it must "
-            f"hold output_high_water ({sources['output_high_water']}) and the responses to one read, "
-            f"{_ANSWER_BYTES_MAX} times max_read ({sources['max_read']})"
-        )
 
 
 def unused_certificate(settings: Settings, sources: Mapping[str, str]) -> str | None:

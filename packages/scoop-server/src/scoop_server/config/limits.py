@@ -16,8 +16,7 @@ JOURNAL_BYTES_MIN: Final = 64 * MIB
 nothing. Above it, a journal as large as its snapshot doubles the time of recovery."""
 
 _READ_BYTES_MAX: Final = GIB
-_BUFFER_BYTES_MAX: Final = 1_024 * GIB
-"""More than a machine should spend on one client, and far from any overflow."""
+"""More than a machine should spend on one line."""
 
 _COUNT_MAX: Final = 1_000_000
 
@@ -62,33 +61,6 @@ class Limits:
     clients_max: int = _limit(10_000, integer(1, _COUNT_MAX), "max_clients", "most connections at a time")
     """An idle connection costs about 1 kB; a misbehaving one at most a line, a read and the output high-water mark."""
 
-    accepts_per_turn_max: int = _limit(
-        256, integer(1, _COUNT_MAX), "max_accepts", "most connections accepted in one turn"
-    )
-    """Bounded, so that a flood of connections does not delay the responses to the other clients."""
-
-    read_bytes_max: int = _limit(
-        64 * KIB, size(1, _READ_BYTES_MAX), "max_read", "most bytes read from one client in one turn"
-    )
-    """Bounded, so that a client that sends without pause delays the others by one such batch at most. Larger reads gain
-    nothing: a batch of this size amortises every fixed cost."""
-
-    output_bytes_high_water: int = _limit(
-        MIB,
-        size(0, _BUFFER_BYTES_MAX),
-        "output_high_water",
-        "unsent responses of one client above which it is no longer read",
-    )
-    """Backpressure: the responses to a full read fit below it, so it only stops a client that does not read."""
-
-    output_bytes_max: int = _limit(
-        16 * MIB,
-        size(0, _BUFFER_BYTES_MAX),
-        "max_output",
-        "unsent responses of one client above which it is disconnected",
-    )
-    """Reading stops long before, so only a defect of the server could exceed it; then it protects the memory."""
-
     output_seconds_max: float = _limit(
         60.0,
         duration(),
@@ -126,12 +98,28 @@ class Limits:
 
     journal_bytes_min: int = option(
         JOURNAL_BYTES_MIN,
-        size(0, _BUFFER_BYTES_MAX),
+        size(0, 1_024 * GIB),
         Group.DATA,
         "size of the journal, or of the log in etcd, below which it is not compacted into a new snapshot",
         name="compaction_threshold",
     )
     """See :data:`JOURNAL_BYTES_MIN`."""
+
+    accepts_per_turn_max: int = 256
+    """Connections that a turn accepts at each listener: about 5 ms, so that a flood of connections does not delay the
+    responses to the other clients. The rest waits in the backlog."""
+
+    read_bytes_max: int = 64 * KIB
+    """Bytes that a turn reads from one client, so that one that sends without pause delays the others by one such batch
+    at most. Larger reads gain nothing: a batch of this size amortises every fixed cost."""
+
+    output_bytes_high_water: int = MIB
+    """Unsent responses of one client above which it is not read (backpressure). The responses to a full read fit below
+    it: the shortest line is one byte, its response has six. So it only stops a client that does not read."""
+
+    output_bytes_max: int = 16 * MIB
+    """Unsent responses of one client above which it is disconnected. Reading stops long before, so only a defect of the
+    server could exceed it; then it protects the memory."""
 
     turn_bytes_max: int = 2 * MIB
     """Bytes that a turn reads, in equal shares for the clients that are ready, so that a turn stays short however many
