@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from scoop_server.admin.endpoint import PATHS
 from scoop_server.telemetry.statistics import CloseReason
 
+from tests.support.messages import SERVER_SOURCES, template_of
 from tests.support.metrics import complete_health, parsed, scraped
 from tests.support.pages import ROOT, code_spans, table_rows
 from tests.support.prometheus import DASHBOARD, expressions, panels, rules
@@ -21,7 +22,6 @@ from tests.support.prometheus import DASHBOARD, expressions, panels, rules
 pytestmark = pytest.mark.any_python
 
 PAGE: Final = ROOT / "docs" / "monitoring.md"
-SOURCES: Final = sorted(path for name in ("server", "etcd") for path in ROOT.glob(f"packages/scoop-{name}/src/**/*.py"))
 
 GRID_WIDTH: Final = 24
 """Columns of a Grafana dashboard."""
@@ -156,28 +156,17 @@ def test_the_table_of_alerts_is_current() -> None:
 
 def log_lines() -> Iterator[tuple[str, str | None]]:
     """Yield each template of a log line above debug, with `…` for fields, and its level if fixed."""
-    calls = (node for path in SOURCES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    calls = (
+        node for path in SERVER_SOURCES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+    )
     for call in calls:
         if not (isinstance(call.func, ast.Attribute) and call.func.attr in LOG_METHODS):
             continue
         if not ast.unparse(call.func.value).endswith(("log", "limit")):
             continue
-        for line in filter(None, map(line_of, call.args)):
+        for line in filter(None, map(template_of, call.args)):
             if re.search("[a-z]", line):
                 yield line, None if call.func.attr == "log" else call.func.attr
-
-
-def line_of(template: ast.expr) -> str:
-    """Return the line of a template, with `…` for fields; empty if it is no template."""
-    match template:
-        case ast.Constant(value=str(text)):
-            return re.sub(r"%(\(\w+\))?[.0-9]*[a-z]", "…", text)
-        case ast.JoinedStr(values=parts):
-            return "".join(map(line_of, parts))
-        case ast.FormattedValue(value=ast.Call(func=ast.Name(id="noun"), args=[_, ast.Constant(value=str(one))])):
-            return f"{one}s"  # as for most numbers
-        case _:
-            return ""
 
 
 def test_the_table_of_log_lines_is_current() -> None:

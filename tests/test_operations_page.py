@@ -15,6 +15,7 @@ import pytest
 from scoop_server.cli.parser import COMMANDS, SERVE, build_parsers
 from scoop_server.config.addresses import parse_address
 
+from tests.support.messages import SERVER_SOURCES, templates
 from tests.support.pages import code_blocks, code_spans, prose, table_rows
 from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end, server_environment
 
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.any_python
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 PAGE: Final = DOCS / "operations.md"
+TLS_PAGE: Final = DOCS / "howto-tls.md"
 
 _PLACES: Final = ("/opt/scoop", "/etc/scoop", "/var/lib/scoop", "/var/backups", "/run/scoop")
 """Directories of an operator's machine, which a test has under a directory of its own."""
@@ -42,7 +44,7 @@ def moved(text: str, root: Path) -> str:
     """Return ``text`` with the page's directories under ``root``, free ports, and no commands that need users."""
     for place in _PLACES:
         text = text.replace(place, f"{root}{place}")
-    text = text.replace("sudo bash", "bash").replace("chgrp scoop", ": ")
+    text = text.replace("sudo bash", "bash").replace("-o root -g scoop ", "")
     return re.sub(r"(tcp|tls):(?:\[::\]|[0-9.]+):\d+", r"\1:127.0.0.1:0", text)
 
 
@@ -107,6 +109,25 @@ def test_every_metric_that_it_names_is_documented() -> None:
     assert named <= known
 
 
+def is_message(text: str) -> bool:
+    """Return whether the server may print ``text``, in which ``…`` stands for any field."""
+    pattern = re.compile(".*".join(map(re.escape, text.split("…"))), re.DOTALL)
+    return any(map(pattern.search, templates(SERVER_SOURCES)))
+
+
+def test_every_message_that_it_quotes_exists() -> None:
+    spans = [
+        span
+        for symptom, _, _ in table_rows(PAGE, "symptom", "cause", "what to do")
+        for span in code_spans(symptom)
+        if not re.fullmatch(r"[A-Z_]+|stuck|watchdog|/\w+|systemctl .*", span)
+    ]
+    quoted = [*spans, *(span for span in code_spans(prose(PAGE)) if "…" in span)]
+    assert len(spans) >= 8
+    assert [message for message in quoted if not is_message(message)] == []
+    assert not is_message("is in use by another process, which only reads it"), "no message has these words"
+
+
 def test_every_file_of_contrib_that_it_names_exists() -> None:
     named = set(re.findall(r"(contrib/[\w./*-]*[\w*])", PAGE.read_text()))
     assert named
@@ -124,16 +145,16 @@ def test_every_block_of_commands_stops_at_its_first_error() -> None:
 
 
 def test_a_server_with_the_certificates_and_settings_of_the_page_serves_its_client(root: Path) -> None:
-    run_block(root, "openssl req -x509")
-    run_block(root, "openssl req -x509", check=False)  # the certificates are not replaced
+    make_certificates = code_blocks(TLS_PAGE, "sh")[0]
+    subprocess.run(
+        ["sh", "-e", "-c", make_certificates], cwd=root, timeout=WAIT_SECONDS, check=True, capture_output=True
+    )
+    run_block(root, "/etc/scoop/tls")
     [settings] = code_blocks(PAGE, "toml")
     file = write_settings(root, settings)
     tls = Path(f"{root}/etc/scoop/tls")
-    assert {path.name for path in tls.iterdir() if path.stat().st_mode & 0o007} == {
-        "ca.pem",
-        "server.pem",
-        "client.pem",
-    }
+    public = {path.name for path in tls.iterdir() if path.stat().st_mode & 0o007}
+    assert public == {"authority.pem", "server.pem"}
     with (
         socket.create_server(("127.0.0.1", 0)) as secure,
         socket.create_server(("127.0.0.1", 0)) as plain,
@@ -145,15 +166,12 @@ def test_a_server_with_the_certificates_and_settings_of_the_page_serves_its_clie
             sockets=[("tls", secure), ("scoop.socket", plain)],
         ) as server,
     ):
-        [program] = code_blocks(PAGE, "python")
-        client = moved(program, root).replace("8443", str(server.port))
-        done = subprocess.run(
-            [sys.executable, "-c", client], capture_output=True, text=True, timeout=WAIT_SECONDS, check=True
-        )
-        assert done.stdout == "FAIL\n"
-        without = ssl.create_default_context(cafile=tls / "ca.pem")
-        with server.connect(tls=without) as stranger, pytest.raises((ssl.SSLError, ConnectionError)):
+        context = ssl.create_default_context(cafile=tls / "authority.pem")
+        with server.connect(tls=context) as stranger, pytest.raises((ssl.SSLError, ConnectionError)):
             stranger.socket.recv(1)
+        context.load_cert_chain(root / "client.pem", root / "client-key.pem")
+        with server.connect(tls=context) as client:
+            assert client.ask("QUERY|gmp|") == ["FAIL"]
         server.wait_for_log("did not return a certificate")
     assert not [line for line in server.log_lines if " WARNING " in line]
 

@@ -23,18 +23,20 @@ pytestmark = [
 ]
 
 PAGE = ROOT / "docs" / "operations.md"
+TLS_PAGE = ROOT / "docs" / "howto-tls.md"
 
 _CLONE = "/srv/clone"
 _WHEELS = "/srv/wheels"
+_TLS = "/srv/tls"
 
 _ASK = """
 import json, socket, ssl, sys
 host, port, scheme, lines = "localhost", int(sys.argv[1]), sys.argv[2], sys.argv[3:]
 connection = socket.create_connection(("127.0.0.1", port))
 if scheme != "tcp":
-    context = ssl.create_default_context(cafile="/etc/scoop/tls/ca.pem")
+    context = ssl.create_default_context(cafile="/etc/scoop/tls/authority.pem")
     if scheme == "tls-with-certificate":
-        context.load_cert_chain("/etc/scoop/tls/client.pem", "/etc/scoop/tls/client.key")
+        context.load_cert_chain("/srv/tls/client.pem", "/srv/tls/client-key.pem")
     connection = context.wrap_socket(connection, server_hostname=host)
 connection.sendall("".join(line + "\\n" for line in lines).encode())
 answers = connection.makefile()
@@ -102,7 +104,10 @@ def scoop(wheels: Path) -> Iterator[Installed]:
         for _ in range(2):
             installed.run_block("systemd-sysusers")
             installed.run_block("/usr/local/share/man")
-        installed.run_block("openssl req -x509")
+        make_certificates = code_blocks(TLS_PAGE, "sh")[0]
+        installed.run(f"mkdir {_TLS} && cd {_TLS} && {make_certificates}")
+        [install] = [block for block in code_blocks(PAGE, "sh") if "/etc/scoop/tls" in block]
+        installed.run(f"cd {_TLS} && {install.replace('sudo ', '')}")
         installed.run(f"cat > /etc/scoop/scoop.toml <<'END'\n{settings}\nEND")
         installed.run_block("--check-config")
         installed.run_block("systemctl enable --now scoop.socket scoop-tls.socket scoop.service")
@@ -114,8 +119,9 @@ def scoop(wheels: Path) -> Iterator[Installed]:
 
 def test_the_installed_service_answers_on_each_socket(scoop: Installed) -> None:
     assert scoop.ask("INDEX|gmp|", "QUERY|gmp|") == ["OK", "OK"]
-    [client] = code_blocks(PAGE, "python")
-    assert scoop.run(f"python3 - <<'END'\n{client}\nEND").stdout == "OK\n"
+    assert scoop.ask("QUERY|gmp|", port=8443, scheme="tls-with-certificate") == ["OK"]
+    [client] = code_blocks(TLS_PAGE, "python")
+    assert scoop.run(f"cd {_TLS} && python3 - <<'END'\n{client}\nEND").stdout == "b'OK\\n'\n"
     for _ in range(2):
         scoop.run_block("socket=scoop-unix.socket")
     assert scoop.run("stat -c '%U %G %a' /run/scoop.sock").stdout == "scoop scoop-clients 660\n"
@@ -124,9 +130,9 @@ def test_the_installed_service_answers_on_each_socket(scoop: Installed) -> None:
 
 def test_a_member_of_the_sockets_group_cannot_read_the_key(scoop: Installed) -> None:
     scoop.run("useradd member; usermod --append --groups scoop-clients member")
-    assert scoop.run("runuser -u member -- cat /etc/scoop/tls/server.key", check=False).returncode != 0
+    assert scoop.run("runuser -u member -- cat /etc/scoop/tls/server-key.pem", check=False).returncode != 0
     assert scoop.run("runuser -u member -- ls /etc/scoop", check=False).returncode != 0
-    assert scoop.run("runuser -u scoop -- cat /etc/scoop/tls/server.key").returncode == 0
+    assert scoop.run("runuser -u scoop -- cat /etc/scoop/tls/server-key.pem").returncode == 0
 
 
 def test_a_new_address_is_served_after_the_block_that_changes_it(scoop: Installed) -> None:
