@@ -152,7 +152,14 @@ def rows_for(count: int) -> Iterator[Row]:
     yield Row(
         "encode_snapshot", "pickle.dumps", lambda: b"".join(encode_snapshot(graph)), lambda: pickle.dumps(graph), 3.0
     )
-    yield Row("decode_snapshot", "pickle.loads", lambda: decode_snapshot(snapshot), lambda: pickle.loads(pickled), 1.5)
+    yield Row("decode_snapshot", "pickle.loads", lambda: decode_snapshot(snapshot), lambda: pickle.loads(pickled))
+    yield Row(
+        "decode_snapshot with trust_checksum",
+        "pickle.loads",
+        lambda: decode_snapshot(snapshot, trust_checksum=True),
+        lambda: pickle.loads(pickled),
+        1.5,
+    )
     yield Row(
         "from_mapping",
         "networkx DiGraph",

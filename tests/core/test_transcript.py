@@ -202,15 +202,28 @@ class TestRejection:
             with pytest.raises(TranscriptError):
                 decode_snapshot(data)
 
-    @given(body=bodies, packages=st.integers(0, 3))
-    @example(body="", packages=0)
-    @example(body="INDEX|a|\nINDEX|b|a\n", packages=2)
-    @example(body="INDEX|a|\nINDEX|b|a\nINDEX|a|b,a\n", packages=2)
-    def test_a_body_with_a_right_checksum_is_loaded_exactly_or_rejected(self, body: str, packages: int) -> None:
+    @given(body=bodies, packages=st.integers(0, 3), counts=st.lists(st.integers(0, 2), max_size=3))
+    @example(body="", packages=0, counts=[])
+    @example(body="INDEX|a|\nINDEX|b|a\n", packages=2, counts=[1, 0])
+    @example(body="INDEX|a|\nINDEX|b|a\n", packages=2, counts=[0, 1])
+    @example(body="INDEX|b|a\nINDEX|a|\n", packages=2, counts=[0, 1])
+    @example(body="INDEX|a|\nINDEX|b|a,a\n", packages=2, counts=[1, 0])
+    @example(body="INDEX|a|\nINDEX|b|a,a\n", packages=2, counts=[2, 0])
+    @example(body="INDEX|a|,\n", packages=1, counts=[0])
+    @example(body="INDEX|a|\nINDEX|b|a,\n", packages=2, counts=[1, 0])
+    @example(body="INDEX|a|\nINDEX|b|a\nINDEX|a|b,a\n", packages=2, counts=[1, 1, 1])
+    def test_a_body_with_a_right_checksum_is_loaded_exactly_or_rejected(
+        self, body: str, packages: int, counts: list[int]
+    ) -> None:
+        notes = f"#dependents {' '.join(map(str, counts))}\n" if counts else ""
         try:
-            graph = decode_snapshot(crafted(body.encode(), packages, body.count("\n")))
+            graph = decode_snapshot(crafted(f"{body}{notes}".encode(), packages, body.count("\n")))
         except TranscriptError:
             return
+        rebuilt = DependencyGraph.from_mapping(graph.to_mapping())  # so each name is a package
+        assert graph._dependent_counts == rebuilt._dependent_counts
+        assert graph.edge_count() == rebuilt.edge_count()  # and none is repeated
+        assert DependencyGraph.from_lines(snapshot_of(graph).decode().splitlines()) == graph
         assert len(graph) == packages
         assert body == "" or body.endswith("\n")
         requests = [parse_request(line) for line in body.splitlines()]
@@ -308,6 +321,31 @@ class TestRejection:
             with pytest.raises(TranscriptError) as caught:
                 decode_snapshot(crafted(body, packages, body.count(b"\n")))
             assert (caught.value.offset, caught.value.reason) == (18, "a line is not INDEX|package|dependencies")
+
+    @pytest.mark.parametrize(
+        ("body", "counts"),
+        [
+            (b"INDEX|a|,\n", b"0"),
+            (b"INDEX|a|missing\n", b"0"),
+            (b"INDEX|a|\nINDEX|b|a,\n", b"1 0"),
+            (b"INDEX|a|\nINDEX|b|a,a\n", b"2 0"),
+            (b"INDEX|a|\nINDEX|b|" + b"n" * 256 + b"\n", b"1 0"),
+            (b"INDEX|a|\nINDEX|b|a\n", b"0 0"),
+            (b"INDEX|a|\nINDEX|b|a\n", b"0 1"),
+            (b"INDEX|a|a\n", b"1"),
+        ],
+    )
+    def test_lists_that_a_method_could_not_rely_on_are_rejected(self, body: bytes, counts: bytes) -> None:
+        lines = body.count(b"\n")
+        data = crafted(body + b"#dependents " + counts + b"\n", lines, lines)
+        with pytest.raises(TranscriptError, match="a list has a name that is no package or is repeated, or a note is"):
+            decode_snapshot(data)
+        assert len(decode_snapshot(data, trust_checksum=True)) == lines
+
+    def test_packages_in_another_order_are_written_in_order(self) -> None:
+        graph = decode_snapshot(crafted(b"INDEX|b|a\nINDEX|a|\n#dependents 0 1\n", 2, 2))
+        assert list(graph) == ["b", "a"]
+        assert snapshot_of(graph).splitlines()[1:3] == [b"INDEX|a|", b"INDEX|b|a"]
 
     def test_a_wrong_header_is_rejected_despite_a_right_checksum(self) -> None:
         for header in (b"#scoop snapshot\n", b"#scoop journal 1\n", b"\n#scoop snapshot 1\n", b"#scoop snapshot 1\r\n"):

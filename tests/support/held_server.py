@@ -36,9 +36,9 @@ def while_starting(hold: Hold) -> Any:
 def while_loading(hold: Hold) -> Any:
     """Hold it when it has read a snapshot, and not decoded it."""
 
-    def decode(data: bytes) -> DependencyGraph:
+    def decode(data: bytes, *, trust_checksum: bool) -> DependencyGraph:
         hold()
-        return decode_snapshot(data)
+        return decode_snapshot(data, trust_checksum=trust_checksum)
 
     return patch.object(recovery, "decode_snapshot", decode)
 

@@ -30,7 +30,7 @@ class Replica:
     def load(cls, pointer: Pointer, data: bytes, *, reject_cycles: bool) -> "Replica":
         """Return the replica of a snapshot. Raises ReplicationError."""
         try:
-            graph = decode_snapshot(data, reject_cycles=reject_cycles)
+            graph = decode_snapshot(data, reject_cycles=reject_cycles, trust_checksum=True)
         except TranscriptError as error:
             raise ReplicationError(
                 f"cannot read the snapshot at revision {pointer.revision} in etcd: {error}; restore a backup of etcd"

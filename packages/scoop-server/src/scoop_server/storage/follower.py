@@ -121,7 +121,7 @@ class Follower:
         snapshots = directory.generations("snapshot")
         if not snapshots:
             raise TranscriptError(0, "it holds no index")
-        graph = decode_snapshot(directory.read("snapshot", snapshots[-1]))
+        graph = decode_snapshot(directory.read("snapshot", snapshots[-1]), trust_checksum=True)
         self._tail = _Tail(directory, snapshots[-1])
         self._has_loaded = True
         return Loaded(graph, self._tail.batch)

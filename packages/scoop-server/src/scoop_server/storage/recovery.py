@@ -200,7 +200,7 @@ class _Reading:
         data = self._directory.read("snapshot", generation)
         self._progress(path, 0, len(data))
         try:
-            graph = decode_snapshot(data)
+            graph = decode_snapshot(data, trust_checksum=True)  # in half of the time
         except TranscriptError as error:
             raise _unreadable(self._directory, "snapshot", generation, error) from error
         self._progress(path, len(data), len(data))
