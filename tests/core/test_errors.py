@@ -7,14 +7,19 @@ from collections.abc import Callable
 import pytest
 
 from scoop_core import (
+    BlockedByDependents,
+    BlockedSet,
+    ClosesCycle,
     Command,
     InvalidName,
     LimitExceeded,
     MalformedRequest,
     MalformedResponse,
+    MissingDependencies,
     NotIndexed,
     PeerViolation,
     ProtocolError,
+    Refusal,
     Request,
     RequestRefused,
     Response,
@@ -72,3 +77,17 @@ def test_a_quoted_text_is_one_line_of_printable_ascii(hostile: str) -> None:
         quoted = shown(text).partition("…")[0]
         assert quoted.isascii()
         assert quoted.isprintable()
+
+
+def test_refusals_are_equal_if_they_are_of_one_kind_and_have_the_same_values() -> None:
+    kinds = (MissingDependencies, BlockedByDependents, ClosesCycle)
+    refusals: list[Refusal] = [BlockedSet(("gmp",), ("isl",)), NotIndexed("gmp")]
+    refusals += (kind("gmp", ("isl",)) for kind in kinds)
+    for number, refusal in enumerate(refusals):
+        twin = pickle.loads(pickle.dumps(refusal))
+        assert twin == refusal
+        assert hash(twin) == hash(refusal)
+        assert [each == refusal for each in refusals].count(True) == 1
+        assert [each != refusal for each in refusals].index(False) == number
+        assert refusal != tuple(refusal)
+    assert MissingDependencies("gmp", ("isl",)) != MissingDependencies("gmp", ("mpc",))

@@ -1,14 +1,15 @@
 """The scheduler: compared with graphlib on constant graphs, and on graphs that change."""
 
 import graphlib
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoop_core import DependencyGraph, IndexedGraph, Scheduler, UnknownPackage
+from scoop_core import DependencyGraph, IndexedGraph, Scheduler, UnknownPackage, encode_request
 
-from tests.support.graph_strategies import NAMES, Edges, edges, graphs
+from tests.support.graph_strategies import NAMES, Edges, edges, graphs, requests
 
 
 def run(scheduler: Scheduler) -> list[tuple[str, ...]]:
@@ -38,16 +39,50 @@ def test_it_hands_out_the_same_packages_as_graphlib(edges: Edges, data: st.DataO
 
 
 @given(graphs())
-def test_it_hands_out_the_layers_of_a_graph_with_cycles(graph: DependencyGraph) -> None:
-    steps = run(Scheduler(IndexedGraph.from_graph(graph)))
-    assert sorted(name for step in steps for name in step) == sorted(graph)
-    components = {name: group for group in graph.strongly_connected_components() for name in group}
-    handed_out: set[str] = set()
-    for step in steps:
-        for name in step:
-            assert set(graph.dependencies(name)) - set(components[name]) <= handed_out
-            assert set(components[name]) <= set(step)
-        handed_out.update(step)
+def test_in_rounds_it_hands_out_the_layers(graph: DependencyGraph) -> None:
+    assert run(Scheduler(IndexedGraph.from_graph(graph))) == list(graph.layers())
+
+
+def test_the_packages_of_a_cycle_are_a_unit_that_starts_as_soon_as_it_can() -> None:
+    graph = IndexedGraph.from_mapping(
+        {"gcc": ["glibc", "make"], "glibc": ["gcc"], "make": [], "slow": [], "vim": ["glibc"]}
+    )
+    scheduler = Scheduler(graph)
+    assert scheduler.get_ready_components() == (("make",), ("slow",))
+    scheduler.done("make")
+    assert scheduler.get_ready_components() == (("gcc", "glibc"),)  # while slow is running
+    scheduler.done("glibc")
+    assert scheduler.get_ready() == ()  # what vim needs needs gcc
+    scheduler.done("gcc")
+    assert scheduler.get_ready_components() == (("vim",),)
+
+
+class NaiveScheduler:
+    """The same by definition: nothing is kept but what has been handed out, and what is finished."""
+
+    def __init__(self, graph: DependencyGraph) -> None:
+        self.graph = graph
+        self.running: list[tuple[set[str], set[str]]] = []  # the members of each unit, and those that are not done
+        self.finished: set[str] = set()
+
+    def get_ready_components(self) -> tuple[tuple[str, ...], ...]:
+        self.finished &= set(self.graph)
+        begun = self.finished.union(*(members for members, _ in self.running))
+        waiting = self.graph.subgraph(set(self.graph) - begun)
+        ready = [
+            group
+            for group in waiting.strongly_connected_components()
+            if all(set(self.graph.dependencies(name)) <= self.finished.union(group) for name in group)
+        ]
+        self.running += [(set(group), set(group)) for group in ready]
+        return tuple(sorted(ready))
+
+    def done(self, package: str) -> None:
+        for unit in self.running:
+            unit[1].discard(package)
+        for members, _ in [unit for unit in self.running if not unit[1]]:
+            self.finished |= members & set(self.graph)
+        self.running = [unit for unit in self.running if unit[1]]
 
 
 def test_only_the_chosen_packages_are_scheduled_and_all_others_count_as_done() -> None:
@@ -58,6 +93,11 @@ def test_only_the_chosen_packages_are_scheduled_and_all_others_count_as_done() -
     assert run(Scheduler(graph, ["a", "b"])) == [("b",), ("a",)]
     with pytest.raises(UnknownPackage):
         Scheduler(graph, ["missing"])
+
+
+def test_a_graph_without_a_reverse_index_is_rejected() -> None:
+    with pytest.raises(TypeError, match=r"expected an IndexedGraph, got a DependencyGraph; IndexedGraph.from_graph"):
+        Scheduler(cast("IndexedGraph", DependencyGraph()))
 
 
 def test_a_string_is_not_a_list_of_packages() -> None:
@@ -132,16 +172,31 @@ class TestLiveGraph:
         graph.index("a")
         assert not scheduler.is_active()
 
-    @given(edges(), st.lists(st.tuples(st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), max_size=3))))
-    def test_every_package_is_handed_out_once_whatever_changes(
-        self, edges: Edges, changes: list[tuple[str, list[str]]]
-    ) -> None:
+    @given(edges(), st.data())
+    def test_it_does_what_the_definition_says_whatever_changes(self, edges: Edges, data: st.DataObject) -> None:
         graph = IndexedGraph.from_mapping(edges)
-        scheduler, handed_out = Scheduler(graph), list[str]()
-        for package, names in changes:
-            ready = scheduler.get_ready()
-            handed_out += ready
-            graph.index(package, names)
-            scheduler.done(*ready)
-        handed_out += [name for step in run(scheduler) for name in step]
-        assert sorted(handed_out) == sorted(graph)
+        scheduler, naive, handed_out = Scheduler(graph), NaiveScheduler(graph), set[str]()
+        for _ in range(data.draw(st.integers(1, 12))):
+            match data.draw(st.sampled_from(["ready", "done", "index", "remove", "both"])):
+                case "ready":
+                    ready = scheduler.get_ready_components()
+                    assert ready == naive.get_ready_components()
+                    handed_out.update(*ready)
+                case "done" if handed_out:
+                    package = data.draw(st.sampled_from(sorted(handed_out)))
+                    handed_out.remove(package)
+                    scheduler.done(package)
+                    naive.done(package)
+                case "index":
+                    names = st.sampled_from(NAMES)
+                    graph.index(data.draw(names), data.draw(st.lists(names, max_size=3)))
+                case "remove":
+                    package = data.draw(st.sampled_from(NAMES))
+                    if package not in handed_out:
+                        graph.remove(package)
+                        naive.finished &= set(graph)
+                case "both":  # several changes at once, which may remove a package and index it again
+                    begun = naive.finished.union(*(members for members, _ in naive.running))
+                    lines = data.draw(st.lists(requests(), max_size=4))
+                    graph.apply_lines("".join(encode_request(each) for each in lines if each.package not in begun))
+            assert scheduler.is_active() == bool(set(graph) - naive.finished)

@@ -13,7 +13,9 @@ from scoop_core import (
     ENCODING,
     MAX_NAME_LENGTH,
     NAME_CHARACTERS,
+    BlockedByDependents,
     Command,
+    DependencyGraph,
     InvalidName,
     MalformedRequest,
     MalformedResponse,
@@ -153,6 +155,18 @@ class TestRequests:
     def test_a_single_string_is_not_a_list_of_names(self) -> None:
         with pytest.raises(TypeError, match="expected an iterable of names, got the string 'gmp'"):
             Request.of(Command.INDEX, "isl", "gmp")
+
+    def test_a_command_may_be_its_text(self) -> None:
+        text = cast("Command", "REMOVE")  # a caller whose types are not checked
+        for request in (Request.of(text, "gmp"), Request(text, parse_name("gmp"))):
+            assert request == Request.of(Command.REMOVE, "gmp")
+            assert encode_request(request) == "REMOVE|gmp|\n"
+            graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
+            assert graph.apply(request) is Response.FAIL
+            assert graph.explain(request) == BlockedByDependents("gmp", ("isl",))
+        assert type(Request.of(text, "gmp").command) is Command
+        with pytest.raises(MalformedRequest, match=r"^unknown command 'remove'"):
+            Request.of(cast("Command", "remove"), "gmp")
 
     def test_a_request_is_an_immutable_value(self) -> None:
         request = parse_request("INDEX|a|b")

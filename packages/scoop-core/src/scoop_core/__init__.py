@@ -52,8 +52,9 @@ from scoop_core.graph_formats import (
     encode_mermaid,
     encode_node_link,
 )
-from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer, PackageChange, Scheduler
+from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer, PackageChange
 from scoop_core.graph_order import CycleSearch, PartialResponses
+from scoop_core.graph_schedule import Scheduler
 from scoop_core.messages import (
     ENCODING,
     MAX_LINE_LENGTH,

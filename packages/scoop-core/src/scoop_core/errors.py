@@ -19,7 +19,9 @@
 Bad input raises these and nothing else. The attributes hold the details; ``str`` is one line for a person.
 """
 
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
+
+Kind = TypeVar("Kind")
 
 _SHOWN_CHARACTERS: Final = 80
 """The limit of a quoted text in a message: enough to find it, too little to flood a log."""
@@ -36,6 +38,21 @@ _NAMES_SHOWN: Final = 5
 """The limit of names in one line; further ones are counted."""
 
 
+def _compared_by_kind(kind: type[Kind]) -> type[Kind]:
+    """Make tuples of this kind differ from those of another kind with the same values."""
+
+    def is_equal(self: object, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, tuple) and tuple.__eq__(other, self)
+
+    def differs(self: object, other: object) -> bool:
+        return not is_equal(self, other)
+
+    for name, method in (("__eq__", is_equal), ("__ne__", differs)):
+        setattr(kind, name, method)
+    return kind
+
+
+@_compared_by_kind
 class MissingDependencies(NamedTuple):
     """The refusal of an INDEX: dependencies are not indexed.
 
@@ -52,6 +69,7 @@ class MissingDependencies(NamedTuple):
         return f"cannot index {self.package}: {_join(self.missing)} {verb} not indexed"
 
 
+@_compared_by_kind
 class BlockedByDependents(NamedTuple):
     """The refusal of a REMOVE: other packages depend on the package.
 
@@ -67,6 +85,7 @@ class BlockedByDependents(NamedTuple):
         return f"cannot remove {self.package}: {_depend(self.dependents, 'package')} on it: {_join(self.dependents)}"
 
 
+@_compared_by_kind
 class BlockedSet(NamedTuple):
     """The refusal to remove a set of packages together: other packages depend on some of them.
 
@@ -85,6 +104,7 @@ class BlockedSet(NamedTuple):
         return f"cannot remove {_join(self.packages)} together: {subject} on them: {_join(self.dependents)}"
 
 
+@_compared_by_kind
 class ClosesCycle(NamedTuple):
     """The refusal of an INDEX by a graph that rejects cycles: it would close one.
 
@@ -100,6 +120,7 @@ class ClosesCycle(NamedTuple):
         return f"cannot index {self.package}: it would close the cycle {' -> '.join(self.cycle)}"
 
 
+@_compared_by_kind
 class NotIndexed(NamedTuple):
     """The refusal of a QUERY: the package is not indexed.
 

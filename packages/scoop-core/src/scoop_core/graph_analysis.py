@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from scoop_core.graph import DependencyGraph, Graph
-from scoop_core.graph_algorithms import reachable
+from scoop_core.graph_algorithms import component_layers, reachable
+from scoop_core.messages import ENCODING
 
 _STEPS_TO_SHRINK_MAX: Final = 20_000_000
 """Bounds the search for edges that need not be removed: some ten seconds for one component."""
@@ -126,13 +128,25 @@ def elementary_cycles(graph: DependencyGraph) -> Iterator[tuple[str, ...]]:
         for package in component:
             if package in graph.dependencies(package):
                 yield (package,)
-        # Cycles through the first package are found; without it, the others fall into smaller components.
-        inner = graph._with_lists(graph._lists_among(dict.fromkeys(component)))  # a subgraph would take O(P)
-        parts = [component]
+        # Cycles through one package are found; without it, the others fall into smaller components.
+        parts = [component] if len(component) > 1 else []
         while parts:
             part = parts.pop()
-            yield from _cycles_through(part[0], _edges_within(inner, part))
-            parts += inner.subgraph(part[1:]).cyclic_components()
+            start = min(part, key=_by_chance)
+            for cycle in _cycles_through(start, _edges_within(graph, part)):
+                first = cycle.index(min(cycle))
+                yield cycle[first:] + cycle[:first]
+            _, groups = component_layers(graph._lists_among(dict.fromkeys(name for name in part if name != start)))
+            parts += map(tuple, groups)
+
+
+def _by_chance(name: str) -> int:
+    """Return a number that has nothing to do with the order of names.
+
+    Without a package from somewhere in the middle, a long ring with edges in both directions falls into two halves;
+    without the first or the last, all others stay together, and to go on like this takes quadratic time.
+    """
+    return crc32(name.encode(ENCODING))
 
 
 def _edges_within(graph: DependencyGraph, component: tuple[str, ...]) -> dict[str, list[str]]:

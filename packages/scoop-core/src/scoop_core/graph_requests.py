@@ -42,12 +42,12 @@ class GraphRequests(GraphQueries):
         cannot remove gmp: 1 package depends on it: isl
         """
         package = request.package
-        if request.command is Command.INDEX:
+        if request.command == Command.INDEX:  # a text is equal, too
             if missing := self.missing_dependencies(package, request.dependencies):
                 return MissingDependencies(package, missing)
             if self.reject_cycles and (cycle := self.find_closed_cycle(package, request.dependencies)):
                 return ClosesCycle(package, cycle)
-        elif request.command is Command.REMOVE:
+        elif request.command == Command.REMOVE:
             if self._is_indexed(package) and (blockers := self.blocking_dependents(package)):
                 return BlockedByDependents(package, blockers)
         elif not self._is_indexed(package):
@@ -78,7 +78,7 @@ class GraphRequests(GraphQueries):
         >>> graph.find_closed_cycle("gmp", ["cloog"])
         ('gmp', 'cloog', 'isl', 'gmp')
         """
-        existing = self._names(package) if self._is_indexed(package) else []
+        existing = set(self._names(package)) if self._is_indexed(package) else set[str]()
         new = [name for name in dict.fromkeys(listed_names(dependencies)) if name not in existing]
         indexed = [name for name in new if self._is_indexed(name) or name == package]
         return self._path(package, indexed, package)

@@ -99,12 +99,18 @@ class Request(NamedTuple):
 
     @classmethod
     def of(cls, command: Command, package: str, dependencies: Iterable[str] = ()) -> Self:
-        """Check the names and return the request. Raises :exc:`InvalidName`.
+        """Check the command and the names, and return the request.
+
+        Raises :exc:`InvalidName`, and :exc:`MalformedRequest` for a text that is no command.
 
         >>> Request.of(Command.INDEX, "isl", ["gmp", "gmp"])
         Request(command=<Command.INDEX: 'INDEX'>, package='isl', dependencies=('gmp',))
         """
-        return cls(command, parse_name(package), tuple(dict.fromkeys(map(parse_name, listed_names(dependencies)))))
+        if command not in _COMMANDS:
+            raise MalformedRequest(command, f"unknown command {command[:20]!a}", 1)
+        return cls(
+            _COMMANDS[command], parse_name(package), tuple(dict.fromkeys(map(parse_name, listed_names(dependencies))))
+        )
 
 
 def listed_names(names: Names) -> Names:
@@ -206,7 +212,7 @@ def encode_request(request: Request) -> str:
     'REMOVE|cloog|\n'
     """
     names = ",".join(map(parse_name, listed_names(request.dependencies)))
-    return f"{request.command.value}|{parse_name(request.package)}|{names}\n"
+    return f"{_COMMANDS[request.command]}|{parse_name(request.package)}|{names}\n"
 
 
 _are_requests: Final = re.compile(
