@@ -11,9 +11,9 @@ import pytest
 from scoop_core import Changes, DependencyGraph, JournalReader, decode_snapshot, encode_snapshot, transcript
 
 from scoop_server.config.fsync import Fsync
-from scoop_server.storage.compaction import Compaction
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import JournalStore
+from scoop_server.telemetry.workers import Task
 
 from tests.support.pages import ROOT
 from tests.support.process import WAIT_SECONDS
@@ -29,7 +29,7 @@ def read_with_the_example(directory: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def start_compaction(*_: object) -> Compaction:
+def start_compaction(*_: object) -> Task:
     raise AssertionError("nothing is to be compacted")
 
 

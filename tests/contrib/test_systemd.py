@@ -93,7 +93,7 @@ def test_the_signals_of_the_service_are_handled() -> None:
     assert {signal.SIGHUP, signal.SIGTERM} <= set(signals.HANDLED)
 
 
-def test_the_timeouts_exceed_what_the_server_takes_without_a_notification() -> None:
+def test_the_timeouts_exceed_what_the_server_takes() -> None:
     limits = Limits()
     assert seconds(value(SERVICE, "TimeoutStopSec")) >= 2 * (limits.drain_seconds_max + limits.linger_seconds_max)
     assert seconds(value(SERVICE, "WatchdogSec")) >= 4 * limits.tick_seconds

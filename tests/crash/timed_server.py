@@ -10,7 +10,7 @@ from unittest.mock import patch
 from scoop_server.app import application, stored_index
 from scoop_server.cli import main as command_line
 from scoop_server.net.selector import EpollSelector
-from scoop_server.storage.compaction import CompactionProcess
+from scoop_server.storage.compaction import start_compaction
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OPERATING_SYSTEM
 
@@ -65,7 +65,7 @@ def main() -> int:
     with (
         patch.object(DataDirectory, "lock", partial(DataDirectory.lock, files=TimedFiles())),
         patch.object(application, "best_selector", TimedSelector),
-        patch.object(stored_index, "CompactionProcess", timed("start", CompactionProcess)),
+        patch.object(stored_index, "start_compaction", timed("start", start_compaction)),
     ):
         return command_line.main()
 

@@ -26,12 +26,13 @@ from scoop_etcd.client.api import (
 from scoop_etcd.client.calls import Calls
 from scoop_etcd.formats.entries import Keys, encode_entry
 from scoop_etcd.formats.records import Config, NodeRecord, Pointer, encode_chunks
-from scoop_etcd.replication.compactor import CompactionTask, Compactor
+from scoop_etcd.replication.compactor import Compactor
 from scoop_etcd.replication.index import ReplicatedIndex, ReplicationSettings
 from scoop_etcd.replication.membership import Membership
 from scoop_etcd.replication.replica import Replica, digest_of
 from scoop_server.errors import ReplicationError
 from scoop_server.ports import Response
+from scoop_server.telemetry.workers import Task
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient
 from tests.simulation.replicated.nodes import CompactionProcess
@@ -299,7 +300,7 @@ def test_a_node_stops_if_its_keys_are_gone_although_etcd_has_a_higher_revision(
 def test_a_compaction_that_cannot_be_started_is_tried_again_later() -> None:
     clock, attempts = Schedule(0), list[float]()
 
-    def start(_fence: int) -> CompactionTask:
+    def start(_fence: int) -> Task:
         attempts.append(clock.now)
         raise OSError(ENOMEM, "no memory")
 

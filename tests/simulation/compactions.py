@@ -36,22 +36,18 @@ class SimulatedCompaction:
         self._generation = generation
         self._clock = clock
         self.hangs_since: float | None = clock() if self._random.random() < 0.1 else None
-        """The time at which it stopped making progress, None if it does not hang."""
+        """The time since which it hangs, None if it does not."""
         self.status: int | None = None
         """The exit status, once it has ended."""
 
     def poll(self) -> int | None:
-        """See :class:`scoop_server.storage.compaction.Compaction`."""
+        """See :class:`scoop_server.telemetry.workers.Task`."""
         if self.status is None and self.hangs_since is None and self._random.random() < 0.5:
             self.run(may_die=True)
         return self.status
 
-    def has_progressed(self) -> bool:
-        """See :class:`scoop_server.storage.compaction.Compaction`."""
-        return self.hangs_since is None
-
     def kill(self) -> None:
-        """See :class:`scoop_server.storage.compaction.Compaction`; it may have got any part of its work done."""
+        """See :class:`scoop_server.telemetry.workers.Task`; it may have got any part of its work done."""
         if self.status is None:
             if self.hangs_since is None and self._random.random() < 0.5:
                 self.run(may_die=True)

@@ -23,14 +23,13 @@ from scoop_server.errors import ReadOnlyError
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.server import Server
-from scoop_server.storage import recovery
+from scoop_server.storage import compaction, recovery
 from scoop_server.storage.backlog import Backlog
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.generations import Generations
 from scoop_server.storage.journal import Journal
 from scoop_server.storage.store import JournalStore
 
-from tests.simulation.compactions import SimulatedCompaction
 from tests.simulation.disk import Folder, SimulatedProcess
 from tests.simulation.simulation import Simulation
 
@@ -266,18 +265,7 @@ def _closed_descriptor_is_used_again() -> Any:
 
 def _journals_are_not_replayed() -> Any:
     """Recovery takes the newest snapshot and ignores the journals."""
-    return patch.object(recovery._Replay, "apply", lambda _self, _text: True)
-
-
-def _first_request_for_a_package_counts() -> Any:
-    """A compaction keeps the first request for a package instead of the last."""
-
-    def apply(self: Any, text: str) -> bool:
-        for line in text.split("\n")[:-1]:
-            self._latest.setdefault(line.split("|")[1], line)
-        return True
-
-    return patch.object(recovery._Fold, "apply", apply)
+    return patch.object(recovery._Reading, "_apply", lambda _self, reader: list(reader))
 
 
 def _short_writes_are_ignored() -> Any:
@@ -338,14 +326,23 @@ def _paths_instead_of_descriptors() -> Any:
     return mutation()
 
 
-def _removed_index_is_not_saved() -> Any:
-    """A directory that was removed is not created again at the end."""
-    return patch.object(DataDirectory, "is_removed", property(lambda _: False))
+def _removed_directory_is_created_again() -> Any:
+    """The index is saved at the path of a directory that was removed."""
+
+    def save(self: JournalStore, graph: DependencyGraph) -> None:
+        if not self._directory.is_removed:
+            return original(self, graph)
+        with DataDirectory.lock(self._directory.path, self._directory.files) as directory:
+            Generations.create(directory, graph).journal.close()
+        return None
+
+    original = JournalStore.save
+    return patch.object(JournalStore, "save", save)
 
 
 def _hanging_compaction_is_awaited() -> Any:
-    """A compaction counts as making progress while it runs."""
-    return patch.object(SimulatedCompaction, "has_progressed", lambda _: True)
+    """A compaction may take any time."""
+    return patch.object(compaction, "seconds_max", lambda _size: 1e9)
 
 
 def _writers_are_not_slowed() -> Any:
@@ -387,14 +384,13 @@ MUTANTS: Final[tuple[Mutation, ...]] = (
     _old_files_go_first,
     _retry_of_a_failed_sync,
     _journals_are_not_replayed,
-    _first_request_for_a_package_counts,
     _short_writes_are_ignored,
     _closed_descriptor_is_used_again,
     _no_lock_on_the_directory,
     _directory_is_not_verified,
     _journal_is_not_verified,
     _paths_instead_of_descriptors,
-    _removed_index_is_not_saved,
+    _removed_directory_is_created_again,
     _hanging_compaction_is_awaited,
     _writers_are_not_slowed,
     _search_ignores_changes,

@@ -6,12 +6,12 @@ reading, which returns when the test opens it for writing.
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
-from scoop_core import DependencyGraph, decode_snapshot
+from scoop_core import DependencyGraph, decode_snapshot, encode_snapshot
 
 from scoop_server.app import claims
 from scoop_server.cli import main as command_line
@@ -46,15 +46,13 @@ def while_loading(hold: Hold) -> Any:
 def while_saving(hold: Hold) -> Any:
     """Hold it when it has written the first piece of a snapshot."""
 
-    with_progress = generations._with_progress
-
-    def write(chunks: Iterable[bytes], path: str, progress: Callable[[str, int], None]) -> Iterator[bytes]:
-        written = with_progress(chunks, path, progress)
-        yield next(written)
+    def encode(graph: DependencyGraph) -> Iterator[bytes]:
+        chunks = encode_snapshot(graph)
+        yield next(chunks)
         hold()
-        yield from written
+        yield from chunks
 
-    return patch.object(generations, "_with_progress", write)
+    return patch.object(generations, "encode_snapshot", encode)
 
 
 def while_serving(hold: Hold) -> Any:

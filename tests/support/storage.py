@@ -9,9 +9,10 @@ from scoop_core import Changes, DependencyGraph, encode_snapshot
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import JOURNAL_BYTES_MIN
-from scoop_server.storage.compaction import Compaction, compact
+from scoop_server.storage.compaction import compact
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import JournalStore
+from scoop_server.telemetry.workers import Task
 
 from tests.support.faulty_files import FaultyFiles
 
@@ -23,7 +24,6 @@ class PlannedCompaction:
         self.generation = generation
         self.niceness = niceness
         self.status: int | None = None
-        self.makes_progress = True
         self.is_killed = False
         self._directory = directory
 
@@ -34,9 +34,6 @@ class PlannedCompaction:
 
     def poll(self) -> int | None:
         return self.status
-
-    def has_progressed(self) -> bool:
-        return self.makes_progress
 
     def kill(self) -> None:
         self.is_killed = True
@@ -78,18 +75,15 @@ class Bench:
         self.path = path
         self.files = FaultyFiles()
         self.now = 1_000.0
-        self.clock_step = 0.0
-        """The seconds that pass with each look at the clock."""
         self.compactions: list[PlannedCompaction] = []
         """The compactions that stores have started, in order."""
         self.start_error: OSError | None = None
         """Prevents a compaction from starting."""
 
     def clock(self) -> float:
-        self.now += self.clock_step
         return self.now
 
-    def _start_compaction(self, directory: DataDirectory, generation: int, niceness: int) -> Compaction:
+    def _start_compaction(self, directory: DataDirectory, generation: int, niceness: int) -> Task:
         if self.start_error is not None:
             raise self.start_error
         self.compactions.append(PlannedCompaction(directory, generation, niceness))

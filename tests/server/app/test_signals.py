@@ -63,17 +63,6 @@ def test_other_signals_never_interrupt_and_stay_unread() -> None:
         assert signals.read() == bytes([signal.SIGHUP, signal.SIGUSR1])
 
 
-def test_a_check_raises_once_for_a_stop_signal() -> None:
-    with closing(SignalPipe()) as signals:
-        signals.raise_if_stopped()
-        signal.raise_signal(signal.SIGUSR1)
-        signals.raise_if_stopped()
-        signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(KeyboardInterrupt):
-            signals.raise_if_stopped()
-        signals.raise_if_stopped()
-
-
 def test_a_server_stopped_before_it_loads_does_not_read_the_index(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from scoop_server.app.systemd_notify import PROGRESS_SECONDS, STATUS_SECONDS, SystemdNotifier
+from scoop_server.app.systemd_notify import STATUS_SECONDS, SystemdNotifier
 
 from tests.support.held import HeldServer
 from tests.support.process import WAIT_SECONDS, ServerProcess
@@ -113,9 +113,8 @@ def test_without_a_service_manager_no_socket_is_opened() -> None:
     absent = SystemdNotifier({"WATCHDOG_USEC": "1000000"})
     absent.ready("serving")
     absent.tick("serving")
-    absent.loading("snapshot-1", 0, 10)
     absent.reloading()
-    absent.stopping("stopping", 10.0)
+    absent.stopping("stopping")
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert not absent.is_present
     assert absent.watchdog_seconds is None
@@ -168,31 +167,10 @@ def test_a_changed_status_is_sent_at_most_every_few_seconds(systemd: NotifySocke
         assert systemd.receive_now() == [{"STATUS": "4 packages"}]
 
 
-def test_loading_and_saving_extend_the_timeouts(systemd: NotifySocket, clock: Clock) -> None:
+def test_a_shutdown_is_reported(systemd: NotifySocket, clock: Clock) -> None:
     with manager(systemd, clock) as it:
-        it.loading("data/snapshot-1", 0, 10_000_000)
-        it.loading("data/snapshot-1", 5_000_000, 10_000_000)
-        clock.now += PROGRESS_SECONDS
-        it.loading("the index in etcd", 0, 0)
-        clock.now += PROGRESS_SECONDS
-        it.saving("data/snapshot-2", 1_234)
-        messages = systemd.receive_now()
-    assert [each["STATUS"] for each in messages] == [
-        "loading snapshot-1: 0 of 10,000,000 bytes",
-        "loading the index in etcd",
-        "saving snapshot-2: 1,234 bytes",
-    ]
-    asked = [int(each["EXTEND_TIMEOUT_USEC"]) for each in messages]
-    assert asked[0] == asked[1] + 10_000_000
-    assert all(usec > 2e6 * PROGRESS_SECONDS for usec in asked)
-
-
-def test_a_shutdown_extends_its_timeout_by_its_waits_for_clients(systemd: NotifySocket, clock: Clock) -> None:
-    with manager(systemd, clock) as it:
-        it.stopping("draining", 300.0)
-        message = systemd.receive()
-    assert message.keys() == {"STOPPING", "STATUS", "EXTEND_TIMEOUT_USEC"}
-    assert int(message["EXTEND_TIMEOUT_USEC"]) > 300e6
+        it.stopping("draining")
+        assert systemd.receive() == {"STOPPING": "1", "STATUS": "draining"}
 
 
 # The watchdog
@@ -238,7 +216,7 @@ def test_a_missing_socket_is_logged_once(tmp_path: Path, clock: Clock, caplog: p
     with contextlib.closing(SystemdNotifier({"NOTIFY_SOCKET": missing, "WATCHDOG_USEC": "1000000"}, clock)) as it:
         it.ready("serving")
         it.tick("serving")
-        it.stopping("stopping", 10.0)
+        it.stopping("stopping")
     [message] = caplog.messages
     assert message.startswith(f"cannot notify the service manager at {missing}: No such file or directory;")
 
@@ -259,15 +237,12 @@ def test_a_heartbeat_that_could_not_be_sent_is_sent_with_the_next_tick(
 # The server process
 
 
-def test_a_run_is_reported_from_loading_to_saving(systemd: NotifySocket, tmp_path: Path) -> None:
+def test_a_run_is_reported_from_its_start_to_its_end(systemd: NotifySocket, tmp_path: Path) -> None:
     arguments = ("--data-dir", str(tmp_path / "data"))
     with ServerProcess(*arguments) as server, server.connect() as client:
         assert client.ask("INDEX|gmp|", "INDEX|isl|gmp") == ["OK", "OK"]
     with ServerProcess(*arguments, variables={"NOTIFY_SOCKET": systemd.name}) as server:
-        loading, *_, ready = systemd.receive_until("READY")
-        assert loading["STATUS"].startswith("loading snapshot-2: ")
-        assert int(loading["EXTEND_TIMEOUT_USEC"]) > 0
-        assert ready == {"READY": "1", "STATUS": "serving: 2 packages, 0 clients"}
+        assert systemd.receive() == {"READY": "1", "STATUS": "serving: 2 packages, 0 clients"}
         with server.connect() as client:
             assert client.ask("INDEX|cloog|gmp,isl") == ["OK"]
             while (message := systemd.receive()) != {"STATUS": "serving: 3 packages, 1 client"}:
@@ -275,8 +250,6 @@ def test_a_run_is_reported_from_loading_to_saving(systemd: NotifySocket, tmp_pat
         assert server.stop() == 0
         *_, stopping = systemd.receive_until("STOPPING")
         assert stopping["STATUS"].startswith("draining: 3 packages")
-        saving, *_ = [message for message in systemd.receive_now() if "EXTEND_TIMEOUT_USEC" in message]
-        assert saving["STATUS"].startswith("saving snapshot-")
 
 
 def test_sighup_is_reported_as_a_reload(systemd: NotifySocket) -> None:
@@ -287,42 +260,15 @@ def test_sighup_is_reported_as_a_reload(systemd: NotifySocket) -> None:
         assert systemd.receive() == {"READY": "1", "STATUS": "serving: 0 packages, 0 clients"}
 
 
-def test_a_long_drain_timeout_extends_the_stop_timeout(systemd: NotifySocket) -> None:
-    with ServerProcess("--memory", "--drain-timeout", "1e8", variables={"NOTIFY_SOCKET": systemd.name}) as it:
-        systemd.receive_until("READY")
-        assert it.stop() == 0
-        *_, stopping = systemd.receive_until("STOPPING")
-    assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 1e14
-
-
 def test_a_server_is_not_ready_while_it_loads(systemd: NotifySocket, tmp_path: Path) -> None:
     arguments = ("--data-dir", str(tmp_path / "data"))
     with ServerProcess(*arguments) as server, server.connect() as client:
         assert client.ask("INDEX|gmp|") == ["OK"]
     with HeldServer("loading", tmp_path, *arguments, NOTIFY_SOCKET=systemd.name) as held:
         held.wait_until_held()
-        [message] = systemd.receive_now()
-        assert message["STATUS"].startswith("loading snapshot-2: 0 of ")
-        assert int(message["EXTEND_TIMEOUT_USEC"]) > 0
+        assert systemd.receive_now() == []
         held.let_go()
         systemd.receive_until("READY")
-
-
-def test_saving_extends_the_stop_timeout(systemd: NotifySocket, tmp_path: Path) -> None:
-    arguments = ("--data-dir", str(tmp_path / "data"))
-    with ServerProcess(*arguments) as server, server.connect() as client:
-        assert client.ask("INDEX|gmp|") == ["OK"]
-    with HeldServer("saving", tmp_path, *arguments, NOTIFY_SOCKET=systemd.name) as held:
-        with held.connect() as client:
-            assert client.ask("REMOVE|gmp|") == ["OK"]
-        held.process.send_signal(signal.SIGTERM)
-        held.wait_until_held()
-        systemd.receive_until("STOPPING")
-        *_, saving = systemd.receive_until("EXTEND_TIMEOUT_USEC")
-        assert saving["STATUS"].startswith("saving snapshot-")
-        assert held.process.status is None
-        held.let_go()
-        assert held.process.wait() == 0
 
 
 def test_heartbeats_stop_while_the_loop_is_stuck(systemd: NotifySocket, tmp_path: Path) -> None:

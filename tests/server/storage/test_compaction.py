@@ -15,8 +15,9 @@ from scoop_core import DependencyGraph
 
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage import compaction
-from scoop_server.storage.compaction import CompactionProcess, compact, main
+from scoop_server.storage.compaction import compact, main, start_compaction
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.telemetry.workers import ChildProcess
 
 from tests.support.faulty_files import FaultyFiles, contents_of, names_in
 from tests.support.journals import written
@@ -62,38 +63,19 @@ class TestTheFunction:
         compact(directory, 3)
         assert directory.read("snapshot", 3) == snapshot("gmp", "make")
 
-    def test_only_the_last_request_for_each_package_counts(self, tmp_path: Path) -> None:
-        batches = [
-            ["INDEX|a|", "INDEX|b|a", "INDEX|c|b"],
-            ["REMOVE|c|", "INDEX|b|", "INDEX|a|b", "INDEX|c|a", "INDEX|c|a,c", "INDEX|gone|c", "REMOVE|gone|"],
-            ["INDEX|b|c", "INDEX|d|", "INDEX|a|", "REMOVE|d|"],
-        ]
-        expected = DependencyGraph()
-        for batch in batches:
-            assert "FAIL" not in expected.apply_lines("".join(f"{line}\n" for line in batch))
-        (tmp_path / "snapshot-1").write_bytes(snapshot_of(DependencyGraph()))
-        (tmp_path / "journal-1").write_bytes(written(batches).data)
-        with DataDirectory(str(tmp_path)) as directory:
-            compact(directory, 2)
-            assert directory.read("snapshot", 2) == snapshot_of(expected)
-
-    def test_journals_that_do_not_fit_their_snapshot_are_not_compacted(self, tmp_path: Path) -> None:
-        (tmp_path / "snapshot-1").write_bytes(snapshot_of(DependencyGraph()))
-        (tmp_path / "journal-1").write_bytes(written([["INDEX|a|missing"]]).data)
-        with (
-            DataDirectory(str(tmp_path)) as directory,
-            pytest.raises(DataDirectoryError, match=r"journal-1: byte 0: its requests contradict each other"),
-        ):
-            compact(directory, 2)
-
     @pytest.mark.parametrize("generation", [5, 9])
     def test_a_generation_without_its_journals(self, directory: DataDirectory, generation: int) -> None:
         before = contents_of(Path(directory.path))
         os.unlink(directory.file("journal", 3))
         del before["journal-3"]
-        with pytest.raises(DataDirectoryError, match=rf"the files before .*/snapshot-{generation} are missing"):
+        with pytest.raises(DataDirectoryError, match=r"/journal-3 is missing"):
             compact(directory, generation)
         assert contents_of(Path(directory.path)) == before
+
+    def test_a_directory_without_an_earlier_snapshot(self, directory: DataDirectory) -> None:
+        with pytest.raises(DataDirectoryError, match=r"/snapshot-1 is missing"):
+            compact(directory, 1)
+        assert "snapshot-1" in names_in(Path(directory.path))
 
     def test_damage_is_not_compacted(self, directory: DataDirectory) -> None:
         Path(directory.file("journal", 2)).write_bytes(SECOND.data[:-1])
@@ -103,9 +85,15 @@ class TestTheFunction:
         assert contents_of(Path(directory.path)) == before
 
 
-def wait_for(process: CompactionProcess) -> int:
+def start(directory: DataDirectory, niceness: int = 0) -> ChildProcess:
+    """Start the compaction into snapshot 3."""
+    return start_compaction(directory, 3, niceness, "text")
+
+
+def wait_for(process: ChildProcess) -> int | None:
     """Wait until it has ended; return its exit status."""
-    return process._process.wait(WAIT_SECONDS)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    return process.poll()
 
 
 class TestTheProcess:
@@ -116,10 +104,10 @@ class TestTheProcess:
             (tmp_path / name).mkdir()
             (tmp_path / name / "__init__.py").write_text("raise SystemExit(7)")
         monkeypatch.chdir(tmp_path)
-        assert wait_for(CompactionProcess(directory, 3, 0)) == 0
+        assert wait_for(start(directory)) == 0
 
     def test_it_ends_with_0_when_the_snapshot_is_durable(self, directory: DataDirectory) -> None:
-        process = CompactionProcess(directory, 3, 0)
+        process = start(directory)
         assert wait_for(process) == 0
         assert directory.read("snapshot", 3) == snapshot("gmp", "make")
         assert process.poll() == 0
@@ -127,7 +115,7 @@ class TestTheProcess:
     @pytest.mark.parametrize(
         ("name", "line"),
         [
-            ("journal-2", "cannot read {path}/journal-2: No such file or directory; "),
+            ("journal-2", "cannot read {path}/journal-2: Too many levels of symbolic links; "),
             ("journal-1", "{path}/journal-1 is missing; "),
             ("snapshot-1", "{path}/snapshot-1 is missing; "),
         ],
@@ -138,8 +126,8 @@ class TestTheProcess:
         path = Path(directory.path)
         (path / name).unlink()
         if name == "journal-2":
-            (path / name).symlink_to("nowhere")
-        process = CompactionProcess(directory, 3, 0)
+            (path / name).symlink_to("journal-2")
+        process = start(directory)
         assert wait_for(process) == 1
         printed = capfd.readouterr().err
         assert re.match(
@@ -155,6 +143,7 @@ class TestTheProcess:
             raise MemoryError
 
         monkeypatch.setattr(compaction, "compact", fail)
+        monkeypatch.setattr(compaction, "run_child", lambda work, _niceness: work())
         assert main(str(directory.duplicate()), directory.path, "3", "0", "text") == 1
         assert caplog.messages == ["compaction failed: out of memory"]
 
@@ -163,14 +152,14 @@ class TestTheProcess:
         # A journal that never ends is read for ever.
         (path / "journal-2").unlink()
         os.mkfifo(path / "journal-2")
-        process = CompactionProcess(directory, 3, 0)
+        process = start(directory)
         with ThreadPoolExecutor() as pool:
             # A pipe can be opened when the other side is there: then the process has come this far.
             opened = pool.submit((path / "journal-2").open, "wb")
             try:
                 with opened.result(WAIT_SECONDS):
                     assert process.poll() is None
-                    assert os.getpgid(process._process.pid) != os.getpgid(0)  # ^C is not for it
+                    assert os.getpgid(process.pid) != os.getpgid(0)  # ^C is not for it
                     process.kill()
             finally:
                 process.kill()
@@ -179,32 +168,14 @@ class TestTheProcess:
         (path / "journal-2").unlink()
         assert names_in(path) == {"snapshot-1", "journal-1", "journal-3"}
 
-    def test_progress_is_reported(self, directory: DataDirectory) -> None:
-        process = CompactionProcess(directory, 3, 0)
-        os.waitid(os.P_PID, process._process.pid, os.WEXITED | os.WNOWAIT)
-        assert process.has_progressed()
-        assert not process.has_progressed()
-        process.poll()
-
-    def test_without_its_server_it_ends(
-        self, directory: DataDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        reading, writing = os.pipe()
-        os.close(reading)
-        with os.fdopen(writing, "wb") as reports:
-            monkeypatch.setattr(sys, "stdout", reports)
-            with pytest.raises(SystemExit):
-                main(str(directory.duplicate()), directory.path, "3", "0", "text")
-        assert "snapshot-3" not in names_in(tmp_path / "data")
-
     @pytest.mark.parametrize("niceness", [0, 10])
     def test_its_priority_is_set_by_the_server(self, directory: DataDirectory, niceness: int) -> None:
         (Path(directory.path) / "journal-2").unlink()
         os.mkfifo(Path(directory.path) / "journal-2")  # it waits there
-        process = CompactionProcess(directory, 3, niceness)
+        process = start(directory, niceness)
         try:
             with (Path(directory.path) / "journal-2").open("wb"):
-                assert os.getpriority(os.PRIO_PROCESS, process._process.pid) == min(
+                assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(
                     19, os.getpriority(os.PRIO_PROCESS, 0) + niceness
                 )
         finally:
@@ -215,7 +186,7 @@ class TestTheProcess:
     ) -> None:
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
         with pytest.raises(FileNotFoundError):
-            CompactionProcess(directory, 3, 0)
+            start(directory)
 
     def test_one_without_a_pipe_leaves_no_descriptor_open(
         self, directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
@@ -225,7 +196,7 @@ class TestTheProcess:
 
         monkeypatch.setattr(os, "pipe", fail)
         with pytest.raises(OSError, match="Too many open files"):
-            CompactionProcess(directory, 3, 0)
+            start(directory)
         opened = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
         assert opened.count(directory.path) == 1
 
@@ -233,5 +204,5 @@ class TestTheProcess:
         files = FaultyFiles()
         with DataDirectory(str(tmp_path / "data"), files) as faulty:
             files.fail(r"close \.")
-            assert wait_for(CompactionProcess(faulty, 3, 0)) == 0
+            assert wait_for(start(faulty)) == 0
         assert directory.read("snapshot", 3) == snapshot("gmp", "make")

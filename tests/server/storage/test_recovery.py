@@ -15,7 +15,7 @@ from scoop_core import NO_BATCH, Changes, DependencyGraph
 
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.recovery import Progress, RecoveredState, recover
+from scoop_server.storage.recovery import RecoveredState, recover
 
 from tests.support import strategies
 from tests.support.faulty_files import FaultyFiles, contents_of
@@ -58,9 +58,9 @@ def fill(path: Path, **files: bytes) -> None:
         (path / name.replace("_", "-")).write_bytes(data)
 
 
-def recovered(path: Path, progress: Progress = lambda _path, _done, _size: None) -> RecoveredState | None:
+def recovered(path: Path) -> RecoveredState | None:
     with DataDirectory(str(path)) as directory:
-        return recover(directory, progress=progress)
+        return recover(directory)
 
 
 def found(path: Path) -> RecoveredState:
@@ -329,23 +329,6 @@ def test_preallocated_zeros_are_no_tail(tmp_path: Path) -> None:
     assert state.graph == graph_after(*BATCHES)
     assert (state.sealed_bytes, state.unsealed_bytes) == (len(second.data), 0)
     assert state.journal_bytes == len(first.data) + len(second.data)
-
-
-# How far it has come
-
-
-def test_progress_is_reported_for_each_file_and_batch(tmp_path: Path) -> None:
-    first, second = journals_of(BATCHES[:3], BATCHES[3:])
-    fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data, journal_2=second.data + b"tail")
-    told: list[tuple[str, int, int]] = []
-    recovered(tmp_path, lambda *report: told.append(report))
-    size = len(EMPTY_SNAPSHOT)
-    assert told == [
-        (f"{tmp_path}/snapshot-1", 0, size),
-        (f"{tmp_path}/snapshot-1", size, size),
-        *((f"{tmp_path}/journal-1", end, len(first.data)) for end in first.ends[1:]),
-        (f"{tmp_path}/journal-2", second.ends[1], len(second.data) + 4),
-    ]
 
 
 # Every tail, through the real recovery

@@ -19,7 +19,6 @@ from scoop_server.storage.generations import Generations
 from scoop_server.storage.store import PROBE_BYTES, VERIFY_SECONDS
 
 from tests.support.faulty_files import FaultyFiles, contents_of, names_in
-from tests.support.journals import written
 from tests.support.storage import Bench, Opened, graph_of, snapshot_of
 
 NEW_JOURNAL_2 = [
@@ -256,23 +255,6 @@ def test_a_start_on_a_full_or_read_only_disk_serves_queries(
         assert opened.graph == graph_of("a", "b")
 
 
-def test_a_recovery_that_takes_long_reports_progress(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    with bench.open() as opened:
-        for name in "abcde":
-            opened.commit(f"INDEX|{name}|")
-    bench.clock_step = 0.4
-    caplog.clear()
-    with bench.open():
-        pass
-    size = (bench.path / "journal-1").stat().st_size
-    ends = written([[f"INDEX|{name}|"] for name in "abcde"]).ends
-    # The clock is read at the start, twice for the snapshot, and once for each batch.
-    assert caplog.messages == [
-        f"recovering: {bench.path}/journal-1, {ends[1]} of {size} bytes",
-        f"recovering: {bench.path}/journal-1, {ends[4]} of {size} bytes",
-    ]
-
-
 # Commits
 
 
@@ -419,17 +401,18 @@ def test_another_file_in_place_of_a_journal_ends_them_within_a_second(bench: Ben
         assert opened.graph == graph_of("a")
 
 
-def test_a_removed_directory_is_created_again_by_the_save(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_removed_directory_is_not_created_again(bench: Bench) -> None:
     with bench.open() as opened:
         opened.commit("INDEX|a|")
         shutil.rmtree(bench.path)
-        assert refused(opened, "INDEX|b|").endswith("was removed while the server ran")
-        opened.save()
-        assert caplog.messages[-1] == (
-            f"{bench.path} was removed while the server ran; created it again with 1 package"
+        removed = f"the data directory {bench.path} was removed while the server ran"
+        assert refused(opened, "INDEX|b|") == f"{bench.path}/journal-1 was removed while the server ran"
+        with pytest.raises(DataDirectoryError) as failed:
+            opened.save()
+        assert str(failed.value) == (
+            f"cannot save a snapshot in {bench.path}: {removed}; its files are lost; restore it from a backup"
         )
-    with bench.open() as opened:
-        assert opened.graph == graph_of("a")
+    assert not bench.path.exists()
 
 
 def test_another_index_in_place_of_a_removed_directory_is_not_changed(bench: Bench) -> None:
@@ -439,9 +422,7 @@ def test_another_index_in_place_of_a_removed_directory_is_not_changed(bench: Ben
         with DataDirectory.lock(str(bench.path)) as directory:
             Generations.create(directory, graph_of("x")).journal.close()
         before = bytes_in(bench.path)
-        with pytest.raises(
-            DataDirectoryError, match="was removed while the server ran, and another one is at its path"
-        ):
+        with pytest.raises(DataDirectoryError, match="was removed while the server ran; its files are lost"):
             opened.save()
         assert bytes_in(bench.path) == before
 

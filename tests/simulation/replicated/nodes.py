@@ -32,7 +32,7 @@ class Client:
 
 
 class CompactionProcess:
-    """A compaction in a process of its own, which may outlive the node. Satisfies ``CompactionTask``.
+    """A compaction in a process of its own, which may outlive the node. Satisfies ``Task``.
 
     While there are faults, it dies or pauses at any moment.
     """

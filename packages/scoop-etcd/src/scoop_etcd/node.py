@@ -6,13 +6,12 @@ import secrets
 import selectors
 import socket
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Final
 
 from scoop_etcd.client.api import ErrorCode
-from scoop_etcd.compaction_process import SnapshotProcess
+from scoop_etcd.compaction_process import start_compaction
 from scoop_etcd.connection import open_client, read_cluster
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Config
@@ -73,7 +72,7 @@ class Node(ReplicatedIndex[Client]):
         """Log that the nodes decide about compactions."""
         log.info("nothing to compact: one of the nodes compacts the log in etcd when it is long enough")
 
-    def save(self, progress: Callable[[str, int], None]) -> None:
+    def save(self) -> None:
         """Do nothing: every answered change is in the log."""
 
 
@@ -83,7 +82,6 @@ def join(
     health: Health,
     meter: Meter,
     signals: SignalPipe,
-    progress: Callable[[str, int, int], None],
 ) -> Node:
     """Join the index in etcd: check its configuration, and load its snapshot and log.
 
@@ -105,16 +103,14 @@ def join(
         version=__version__,
         log_bytes_min=settings.limits.journal_bytes_min,
     )
-    start_compaction = partial(
-        SnapshotProcess, cluster, replication.prefix, settings.log_format, settings.reject_cycles
-    )
+    compact = partial(start_compaction, cluster, replication.prefix, settings.log_format, settings.reject_cycles)
     place = f"node {node} of {replication.prefix} in etcd at {replication.urls}, {replication.reads} reads"
     with ExitStack() as stack:
-        index = stack.enter_context(closing(Node(client, time.monotonic, of_node, start_compaction, meter)))
+        index = stack.enter_context(closing(Node(client, time.monotonic, of_node, compact, meter)))
         index.place = place
         try:
             with signals.interrupting():
-                _wait_until_loaded(index, progress)
+                _wait_until_loaded(index)
         except KeyboardInterrupt:
             log.info("a signal stopped the server while it joined; nothing was changed")
             raise SystemExit from None
@@ -128,7 +124,7 @@ def _with_host(address: str, host: str) -> str:
     return re.sub(r"(^0\.0\.0\.0|\[::\])(?=:\d)", host, address, count=1)
 
 
-def _wait_until_loaded(index: Node, progress: Callable[[str, int, int], None]) -> None:
+def _wait_until_loaded(index: Node) -> None:
     report_at = time.monotonic() + _FIRST_REPORT_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(index.fileno(), selectors.EVENT_READ)
@@ -136,7 +132,6 @@ def _wait_until_loaded(index: Node, progress: Callable[[str, int, int], None]) -
             selector.select(TICK_SECONDS_MAX)
             index.completed()
             ReplicatedIndex.tick(index)  # it is logged below why it is not ready
-            progress("the index in etcd", 0, 0)
             failure = index.calls.last_failure
             if failure is None:
                 continue

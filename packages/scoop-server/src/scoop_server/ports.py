@@ -70,8 +70,8 @@ class OpenIndex(Index[ClientT], Protocol[ClientT]):
     def request_compaction(self) -> None:
         """Write a new snapshot soon."""
 
-    def save(self, progress: Callable[[str, int], None]) -> None:
-        """Write a snapshot, unless nothing has changed. ``progress`` may raise KeyboardInterrupt to interrupt it."""
+    def save(self) -> None:
+        """Write a snapshot, unless nothing has changed. KeyboardInterrupt may interrupt it at any point."""
 
     def close(self) -> None:
         """Release everything that the index holds."""

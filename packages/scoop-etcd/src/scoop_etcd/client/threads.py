@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 
-from scoop_server.telemetry.threads import start_thread
+from scoop_server.telemetry.workers import start_thread
 
 _Function = Callable[[], None]
 

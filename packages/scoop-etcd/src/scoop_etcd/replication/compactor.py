@@ -3,10 +3,11 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from scoop_etcd.formats.records import Pointer
 from scoop_server.telemetry.logs import log
+from scoop_server.telemetry.workers import Task
 
 LOG_ENTRIES_MAX: Final = 100_000
 """Entries after the snapshot at which a compaction starts however small they are: etcd keeps an index of all keys in
@@ -20,19 +21,9 @@ SETTLE_SECONDS: Final = 3.0
 """The pause after a compaction that has succeeded: its pointer is known after the next survey."""
 
 
-class CompactionTask(Protocol):
-    """A compaction that was started in a process of its own."""
-
-    def poll(self) -> int | None:
-        """Return None while it runs, 0 after its end, anything else if it failed."""
-
-    def kill(self) -> None:
-        """End it now."""
-
-
 @dataclass(slots=True)
 class _Running:
-    task: CompactionTask
+    task: Task
     fence: int
 
 
@@ -41,7 +32,7 @@ class Compactor:
 
     def __init__(
         self,
-        start: Callable[[int], CompactionTask],
+        start: Callable[[int], Task],
         clock: Callable[[], float],
         log_bytes_min: int,
         log_entries_max: int,

@@ -21,7 +21,7 @@ from scoop_etcd.formats.records import Config, NodeRecord, Pointer
 from scoop_etcd.replication.appender import Appender, Batch
 from scoop_etcd.replication.barrier import Barrier, Queries
 from scoop_etcd.replication.compaction import apply_entry
-from scoop_etcd.replication.compactor import LOG_ENTRIES_MAX, CompactionTask, Compactor
+from scoop_etcd.replication.compactor import LOG_ENTRIES_MAX, Compactor
 from scoop_etcd.replication.divergence import DigestHistory
 from scoop_etcd.replication.follower import Follower
 from scoop_etcd.replication.membership import Membership, Survey
@@ -32,6 +32,7 @@ from scoop_server.ports import CallLater, ClientT, Request, Response
 from scoop_server.telemetry.meter import Meter
 from scoop_server.telemetry.replication import ReplicationFigures
 from scoop_server.telemetry.statistics import added_dependencies
+from scoop_server.telemetry.workers import Task
 
 _delete_plain_queries: Final = re.compile(r"^QUERY\|[^|\n]*\|\n", re.MULTILINE).sub
 _are_plain_queries: Final = re.compile(r"(?>(?:QUERY\|[^|\n]*\|\n)*)").fullmatch
@@ -70,7 +71,7 @@ class ReplicatedIndex(Generic[ClientT]):
         client: EtcdClient,
         clock: Callable[[], float],
         settings: ReplicationSettings,
-        start_compaction: Callable[[int], CompactionTask],
+        start_compaction: Callable[[int], Task],
         meter: Meter | None = None,
     ) -> None:
         self._client = client

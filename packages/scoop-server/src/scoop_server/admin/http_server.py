@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 from scoop_server.net.listener import Listener
 from scoop_server.telemetry.logs import RepeatLimit
-from scoop_server.telemetry.threads import start_thread
+from scoop_server.telemetry.workers import start_thread
 
 CONNECTIONS_MAX: Final = 32
 """Connections at a time, each with a thread; one more replaces the oldest. More than a few probes and scrapers need."""

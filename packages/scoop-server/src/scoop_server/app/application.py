@@ -65,7 +65,7 @@ class Application:
             health = Health(Statistics(), certificates=claims.certificates)
             _start_admin_endpoint(settings, health, resources)
             meter = Meter() if settings.admin is None else CountingMeter(health.statistics, time.monotonic)
-            index = _open_index(absolute, claims, health, meter, signals, notifier, resources)
+            index = _open_index(absolute, claims, health, meter, signals, resources)
             server = _build_server(settings, claims, index, health, meter, notifier, resources)
             application = cls(settings, reread, signals, notifier, claims.certificates, index, server, health)
             application._connect()
@@ -95,9 +95,7 @@ class Application:
     def stop(self) -> None:
         """Begin the shutdown; a second call ends it immediately."""
         self._server.request_shutdown()
-        limits = self._settings.limits
-        waits = (limits.handover_seconds_max, limits.drain_seconds_max, limits.linger_seconds_max)
-        self._notifier.stopping(self.status, sum(waits))
+        self._notifier.stopping(self.status)
 
     def reload(self) -> None:
         """Apply the settings that can change while the server runs: certificates and log level."""
@@ -121,13 +119,9 @@ class Application:
 
     def _save(self) -> None:
         """Write the last snapshot. A signal interrupts it: the journal holds every change."""
-
-        def progress(path: str, done: int) -> None:
-            self._notifier.saving(path, done)
-            self._signals.raise_if_stopped()
-
         try:
-            self._index.save(progress)
+            with self._signals.interrupting():
+                self._index.save()
         except KeyboardInterrupt:
             log.info("a signal interrupted the snapshot; the journal holds every change")
 
@@ -149,18 +143,17 @@ def _open_index(
     health: Health,
     meter: Meter,
     signals: SignalPipe,
-    notifier: SystemdNotifier,
     resources: ExitStack,
 ) -> OpenIndex[Client]:
     """Load the index of the data directory, make an empty one in memory, or join the one in etcd."""
     started = time.monotonic()
     index: OpenIndex[Client]
     if settings.replication.urls is None:
-        index = load_index(settings, claims, health, meter, signals, notifier.loading, resources)
+        index = load_index(settings, claims, health, meter, signals, resources)
     else:
         from scoop_etcd.node import join  # noqa: PLC0415  # its imports cost memory and time
 
-        index = join(settings, claims, health, meter, signals, notifier.loading)
+        index = join(settings, claims, health, meter, signals)
     health.statistics.recovery_seconds = time.monotonic() - started
     health.package_count = index.package_count
     return resources.enter_context(closing(index))

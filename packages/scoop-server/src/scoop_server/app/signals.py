@@ -61,12 +61,6 @@ class SignalPipe:
         except BlockingIOError:
             return b""
 
-    def raise_if_stopped(self) -> None:
-        """Raise KeyboardInterrupt if SIGTERM or SIGINT has arrived since the last read."""
-        with contextlib.suppress(BlockingIOError):
-            if _STOP.intersection(self.read()):
-                raise KeyboardInterrupt
-
     def close(self) -> None:
         """Restore the previous handlers."""
         for number, handler in self._previous_handlers.items():

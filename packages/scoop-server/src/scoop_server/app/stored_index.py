@@ -1,7 +1,6 @@
 """The index of one server: loaded from the data directory, or empty in memory."""
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 
@@ -13,7 +12,7 @@ from scoop_server.config.settings import Settings
 from scoop_server.index.local import LocalIndex, MemoryStore, Store
 from scoop_server.index.sliced import SlicedIndex, SocketWakeup
 from scoop_server.loop.client import Client
-from scoop_server.storage.compaction import CompactionProcess
+from scoop_server.storage.compaction import start_compaction
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.health import Health
@@ -28,7 +27,6 @@ def load_index(
     health: Health,
     meter: Meter,
     signals: SignalPipe,
-    progress: Callable[[str, int, int], None],
     resources: ExitStack,
 ) -> LocalIndex[Client]:
     """Load the index of the directory that ``claims`` have locked, or make an empty one; show its state in ``health``.
@@ -38,7 +36,7 @@ def load_index(
     store: Store = MemoryStore()
     graph = DependencyGraph()
     if claims.directory is not None:
-        journals, graph = _open_store(claims.directory, settings, signals, progress)
+        journals, graph = _open_store(claims.directory, settings, signals)
         store = _watch_commits(journals, health, resources)
     meter.index_opened(graph.edge_count)
     graph.reject_cycles = settings.reject_cycles
@@ -56,7 +54,7 @@ def _watch_commits(store: JournalStore, health: Health, resources: ExitStack) ->
 
 
 def _open_store(
-    directory: DataDirectory, settings: Settings, signals: SignalPipe, progress: Callable[[str, int, int], None]
+    directory: DataDirectory, settings: Settings, signals: SignalPipe
 ) -> tuple[JournalStore, DependencyGraph]:
     try:
         with signals.interrupting():
@@ -64,9 +62,8 @@ def _open_store(
                 directory,
                 settings.fsync,
                 time.monotonic,
-                partial(CompactionProcess, log_format=settings.log_format),
+                partial(start_compaction, log_format=settings.log_format),
                 settings.limits.journal_bytes_min,
-                progress,
             )
     except KeyboardInterrupt:
         log.info(

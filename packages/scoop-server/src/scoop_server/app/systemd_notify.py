@@ -15,17 +15,6 @@ from scoop_server.telemetry.logs import log
 STATUS_SECONDS: Final = 5.0
 """The shortest time between two status messages while clients are served."""
 
-PROGRESS_SECONDS: Final = 1.0
-"""The shortest time between two progress messages of loading or saving."""
-
-_STEP_SECONDS_MAX: Final = 120.0
-_STEP_BYTES_PER_SECOND: Final = 1_000_000
-"""The time that systemd grants from one progress message to the next: the longest step decodes or syncs a whole
-snapshot, and this rate is a tenth of what a slow machine reaches."""
-
-_STOP_MARGIN_SECONDS: Final = 30.0
-"""Time granted to a shutdown beyond its waits for clients: a slow disk in the last turns."""
-
 _SEND_SECONDS_MAX: Final = 5.0
 """The longest wait for a service manager whose socket is full, for messages that are sent once."""
 
@@ -59,7 +48,7 @@ class SystemdNotifier:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if name else None
         self._has_warned = False
         self._last_status = ""
-        self._next_heartbeat = self._next_status = self._next_progress = clock()
+        self._next_heartbeat = self._next_status = clock()
 
     def tick_seconds(self, usual: float) -> float:
         """Return the tick interval that the watchdog needs, at most ``usual``."""
@@ -77,12 +66,10 @@ class SystemdNotifier:
         usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
         self._send("RELOADING=1", f"MONOTONIC_USEC={usec}", seconds_max=_SEND_SECONDS_MAX)
 
-    def stopping(self, status: str, seconds_max: float) -> None:
-        """Report the start of a shutdown, which waits for clients for at most ``seconds_max``."""
-        usec = 1e6 * (seconds_max + _STOP_MARGIN_SECONDS)
-        self._send("STOPPING=1", f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={usec:.0f}", seconds_max=_SEND_SECONDS_MAX)
+    def stopping(self, status: str) -> None:
+        """Report the start of a shutdown."""
+        self._send("STOPPING=1", f"STATUS={status}", seconds_max=_SEND_SECONDS_MAX)
         self._last_status = status
-        self._next_progress = self._clock()  # saving reports immediately, to extend the stop time-out
 
     def tick(self, status: str) -> None:
         """Send a heartbeat to the watchdog if one is due, and ``status`` if it has changed."""
@@ -93,24 +80,6 @@ class SystemdNotifier:
             self._next_status = now + STATUS_SECONDS
             self._last_status = status
             self._send(f"STATUS={status}")
-
-    def loading(self, path: str, done: int, size: int) -> None:
-        """Report progress of loading: ``done`` of the ``size`` bytes of a file; ``size`` is 0 if unknown."""
-        amount = f": {done:,} of {size:,} bytes" if size else ""
-        self._report_progress(size, f"loading {os.path.basename(path)}{amount}")
-
-    def saving(self, path: str, done: int) -> None:
-        """Report progress of saving: ``done`` bytes are written to a file."""
-        self._report_progress(done, f"saving {os.path.basename(path)}: {done:,} bytes")
-
-    def _report_progress(self, size: int, status: str) -> None:
-        """Send ``status`` if it is due, and extend the time-outs by what ``size`` bytes may take."""
-        now = self._clock()
-        if not self.is_present or now < self._next_progress:
-            return
-        self._next_progress = now + PROGRESS_SECONDS
-        usec = 1e6 * (_STEP_SECONDS_MAX + size / _STEP_BYTES_PER_SECOND)
-        self._send(f"EXTEND_TIMEOUT_USEC={usec:.0f}", f"STATUS={status}", "WATCHDOG=1")
 
     def _send(self, *assignments: str, seconds_max: float = 0.0) -> bool:
         """Send a message; return whether systemd's socket accepted it."""

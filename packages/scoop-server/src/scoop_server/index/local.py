@@ -1,6 +1,6 @@
 """The index of one server: a graph in memory, and a store that makes its changes durable."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import Final, Generic, Protocol
 
@@ -39,7 +39,7 @@ class Store(Protocol):
     def request_compaction(self) -> None:
         """Write a new snapshot soon."""
 
-    def save(self, graph: DependencyGraph, progress: Callable[[str, int], None]) -> None:
+    def save(self, graph: DependencyGraph) -> None:
         """Write a snapshot of ``graph``, unless nothing has changed."""
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class MemoryStore:
         """Log that an index in memory has no journal."""
         log.info("nothing to compact: the index is kept in memory only")
 
-    def save(self, graph: DependencyGraph, progress: Callable[[str, int], None]) -> None:
+    def save(self, graph: DependencyGraph) -> None:
         """Save nothing."""
 
     def close(self) -> None:
@@ -165,9 +165,9 @@ class LocalIndex(Generic[ClientT]):
         """Let the store write a new snapshot soon."""
         self._store.request_compaction()
 
-    def save(self, progress: Callable[[str, int], None]) -> None:
+    def save(self) -> None:
         """Write a snapshot, unless nothing has changed."""
-        self._store.save(self._graph, progress)
+        self._store.save(self._graph)
 
     def close(self) -> None:
         """Close the store."""

@@ -131,8 +131,11 @@ class DataDirectory:
 
     @property
     def is_removed(self) -> bool:
-        """Return whether the directory was deleted: nothing can be created in it any more."""
-        return self.files.fstat(self.descriptor).st_nlink == 0
+        """Return whether the directory is known to be deleted: nothing can be created in it any more."""
+        try:
+            return self.files.fstat(self.descriptor).st_nlink == 0
+        except OSError:
+            return False
 
     @property
     def identity(self) -> int:
@@ -228,7 +231,7 @@ class DataDirectory:
                     self.verify()
                 with named(self.file(kind, generation)):
                     self.files.rename(unfinished, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
-            except (OSError, ReadOnlyError):
+            except (OSError, ReadOnlyError, KeyboardInterrupt):  # a signal interrupts the last snapshot
                 with contextlib.suppress(OSError):
                     self.files.unlink(unfinished, dir_fd=self.descriptor)
                 raise

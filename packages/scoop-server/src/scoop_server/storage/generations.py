@@ -1,6 +1,5 @@
 """The current generation of files: the snapshot and the journals that a recovery would read."""
 
-from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
 from scoop_core import DependencyGraph, Seal, encode_snapshot
@@ -166,11 +165,10 @@ class Generations:
                 {"file": error.filename, "why": error.strerror},
             )
 
-    def write_snapshot(self, graph: DependencyGraph, progress: Callable[[str, int], None]) -> None:
+    def write_snapshot(self, graph: DependencyGraph) -> None:
         """Rotate the journal, write a snapshot of ``graph``, and adopt it. Raises OSError or ReadOnlyError."""
         self.rotate()
-        chunks = _with_progress(encode_snapshot(graph), self.next_snapshot_path, progress)
-        self.directory.write("snapshot", self.journal.generation, chunks)
+        self.directory.write("snapshot", self.journal.generation, encode_snapshot(graph))
         self.adopt_snapshot()
 
 
@@ -179,13 +177,3 @@ def _cannot_write(directory: DataDirectory, error: OSError) -> DataDirectoryErro
         f"cannot write {error.filename or directory.path}: {error.strerror}; check the disk, or name another "
         "directory with --data-dir"
     )
-
-
-def _with_progress(chunks: Iterable[bytes], path: str, progress: Callable[[str, int], None]) -> Iterator[bytes]:
-    """Yield ``chunks``, and report the size before each of them and at their end."""
-    done = 0
-    for chunk in chunks:
-        progress(path, done)
-        yield chunk
-        done += len(chunk)
-    progress(path, done)

@@ -1,35 +1,28 @@
-"""Reading a data directory: the newest snapshot and the journals that continue it.
+"""Reading a data directory: the newest snapshot and the journals that continue it. Nothing here writes.
 
-Nothing here writes. A server that starts and an operator's command replay every request by the rules; a compaction
-folds the journals, which the server has validated, so that it costs little more than the packages that changed.
+A server that starts, an operator's command and a compaction read the same way: every request is applied by the rules
+for live requests, and must change something. So files that do not belong together are detected.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from scoop_core import (
-    NO_BATCH,
     Changes,
     DependencyGraph,
     JournalReader,
-    Response,
     Seal,
     TranscriptError,
     UnsupportedFormat,
     decode_snapshot,
-    encode_response,
 )
 
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 
-Progress = Callable[[str, int, int], None]
-"""Called with the path of the file that is being read, how many of its bytes are done, and its size."""
-
 _WAY_OUT: Final = "restore the directory from a backup, or inspect it with: scoop-server check"
-
-_OK: Final = encode_response(Response.OK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,112 +53,41 @@ class RecoveredState:
         return len(self.last_journal)
 
 
-def recover(
-    directory: DataDirectory,
-    *,
-    progress: Progress = lambda _path, _done, _total: None,
-) -> RecoveredState | None:
+def recover(directory: DataDirectory) -> RecoveredState | None:
     """Return the content of ``directory``, None if nothing was ever kept in it.
 
     Raises :exc:`DataDirectoryError`, which names the file and the byte, if something cannot be read: a server never
     starts without acknowledged changes.
     """
-    return _read(directory, _Replay(), None, progress)
-
-
-def fold(
-    directory: DataDirectory,
-    before: int,
-    *,
-    progress: Progress = lambda _path, _done, _total: None,
-) -> DependencyGraph:
-    """Return the graph that the snapshot and the journals of the generations before ``before`` lead to.
-
-    Each journal must be sealed to its end. Raises :exc:`DataDirectoryError`.
-    """
-    state = _read(directory, _Fold(), before, progress)
-    if state is None or state.journal_generation != before - 1:
-        raise DataDirectoryError(f"the files before {directory.file('snapshot', before)} are missing")
-    return state.graph
-
-
-class _Target(Protocol):
-    """The index that journals are read into."""
-
-    def start(self, graph: DependencyGraph) -> None:
-        """Start with the graph of the snapshot."""
-
-    def apply(self, text: str) -> bool:
-        """Apply the requests of one batch; return whether each of them has changed something, as it must."""
-
-    def finish(self) -> DependencyGraph | None:
-        """Return the graph, None if the requests contradict each other."""
-
-
-class _Replay:
-    """Applies each request by the rules for live requests."""
-
-    def __init__(self) -> None:
-        self._graph = DependencyGraph()
-        self._changes = Changes()
-
-    def start(self, graph: DependencyGraph) -> None:
-        self._graph = graph
-
-    def apply(self, text: str) -> bool:
-        self._graph.apply_lines(text, self._changes)
-        changed_each_time = len(self._changes) == text.count("\n")
-        self._changes.clear()
-        return changed_each_time
-
-    def finish(self) -> DependencyGraph:
-        return self._graph
-
-
-class _Fold:
-    """Keeps the last request for each package, and applies only these: a tenth of the time of a replay per request."""
-
-    def __init__(self) -> None:
-        self._graph = DependencyGraph()
-        self._latest: dict[str, str] = {}
-
-    def start(self, graph: DependencyGraph) -> None:
-        self._graph = graph
-
-    def apply(self, text: str) -> bool:
-        packages = text.replace("\n", "|").split("|")[1::3]
-        self._latest.update(zip(packages, text.split("\n"), strict=False))  # behind the last newline is nothing
-        return True
-
-    def finish(self) -> DependencyGraph | None:
-        # Without dependencies among the changed packages, removals and then the final lists succeed in any order.
-        cleared = [f"INDEX|{package}|" for package in self._latest]
-        removed = [line for line in self._latest.values() if line.startswith("REMOVE")]
-        indexed = [line for line in self._latest.values() if line.startswith("INDEX")]
-        for lines in (cleared, removed, indexed):
-            text = "".join(f"{line}\n" for line in lines)
-            if self._graph.apply_lines(text) != _OK * len(lines):
-                return None
-        return self._graph
-
-
-def _read(directory: DataDirectory, target: _Target, before: int | None, progress: Progress) -> RecoveredState | None:
-    try:
+    with _naming_errors(directory):
         snapshots, journals = directory.generations("snapshot"), directory.generations("journal")
         if not snapshots and not journals:
             return None
         if not snapshots:
             raise _missing(directory, "snapshot", journals[0])
-        base = snapshots[-1]
-        reading = _Reading(directory, target, progress)
-        is_empty = reading.read_snapshot(base)
-        if base == 1 and not journals and is_empty:
-            return None  # created, and interrupted before its journal was there
-        wanted = [number for number in journals if number >= base and (before is None or number < before)]
-        for generation in range(base, max(wanted, default=base) + 1):
-            if generation not in wanted:
-                raise _missing(directory, "journal", generation)
-        return reading.read_journals(base, wanted, must_end_sealed=before is not None)
+        reading = _Reading(directory, snapshots[-1])
+        # A new directory gets its snapshot first: an empty one without a journal is an interrupted creation.
+        if snapshots == [1] and not journals and not reading.graph:
+            return None
+        return reading.read_journals(max(journals, default=0), may_break_off=True)
+
+
+def recover_before(directory: DataDirectory, generation: int) -> RecoveredState:
+    """Return what the files of the generations before ``generation`` lead to, which the server no longer changes.
+
+    Raises :exc:`DataDirectoryError` if one of them is missing, or is not sealed to its end.
+    """
+    with _naming_errors(directory):
+        snapshots = [number for number in directory.generations("snapshot") if number < generation]
+        if not snapshots:
+            raise _missing(directory, "snapshot", min(directory.generations("journal"), default=generation - 1))
+        return _Reading(directory, snapshots[-1]).read_journals(generation - 1, may_break_off=False)
+
+
+@contextlib.contextmanager
+def _naming_errors(directory: DataDirectory) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise DataDirectoryError(
             f"cannot read {error.filename or directory.path}: {error.strerror}; {_WAY_OUT} {directory.path}"
@@ -183,49 +105,48 @@ def _unreadable(directory: DataDirectory, kind: str, generation: int, error: Tra
     return DataDirectoryError(f"cannot read {directory.file(kind, generation)}: {error}; {way_out}")
 
 
+def open_journal(data: bytes, generation: int, after: Seal | None) -> JournalReader:
+    """Return the reader of a journal. Raises TranscriptError if it is another one, or does not continue ``after``."""
+    reader = JournalReader(data)
+    if reader.generation != generation:
+        raise TranscriptError(0, f"the header is that of generation {reader.generation}")
+    if after is not None and reader.after != after:
+        raise TranscriptError(
+            0, f"it continues batch {reader.after.number}, but the files before it end with {after.number}"
+        )
+    return reader
+
+
 class _Reading:
-    """One reading of a directory into ``target``."""
+    """One reading of a directory that begins with the snapshot ``base``, whose graph it changes."""
 
-    def __init__(self, directory: DataDirectory, target: _Target, progress: Progress) -> None:
+    def __init__(self, directory: DataDirectory, base: int) -> None:
         self._directory = directory
-        self._target = target
-        self._progress = progress
-        self._head = NO_BATCH
+        self._base = base
+        self._changes = Changes()
+        self._head: Seal | None = None  # a snapshot does not have it
         self._batches = 0
-        self._snapshot_bytes = 0
-
-    def read_snapshot(self, generation: int) -> bool:
-        """Read the graph of a snapshot; return whether it is empty."""
-        path = self._directory.file("snapshot", generation)
-        data = self._directory.read("snapshot", generation)
-        self._progress(path, 0, len(data))
-        try:
-            graph = decode_snapshot(data, trust_checksum=True)  # in half of the time
-        except TranscriptError as error:
-            raise _unreadable(self._directory, "snapshot", generation, error) from error
-        self._progress(path, len(data), len(data))
+        data = directory.read("snapshot", base)
         self._snapshot_bytes = len(data)
-        self._target.start(graph)
-        return not graph
+        try:
+            self.graph = decode_snapshot(data, trust_checksum=True)  # in half of the time
+        except TranscriptError as error:
+            raise _unreadable(directory, "snapshot", base, error) from error
 
-    def read_journals(self, base: int, journals: list[int], *, must_end_sealed: bool) -> RecoveredState:
-        """Read the journals in order; return what they lead to."""
+    def read_journals(self, last: int, *, may_break_off: bool) -> RecoveredState:
+        """Read all journals up to ``last``, which alone may end within a batch; return what they lead to."""
+        last = max(last, self._base)  # the journal of the newest snapshot is always there
         earlier_bytes = 0
-        for generation in journals[:-1]:
-            _, reader = self._read_journal(generation, base, may_break_off=False)
+        for generation in range(self._base, last):
+            _, reader = self._read_journal(generation, may_break_off=False)
             earlier_bytes += reader.sealed_bytes
-        data, reader = self._read_journal(journals[-1], base, may_break_off=not must_end_sealed)
-        graph = self._target.finish()
-        if graph is None:
-            raise _unreadable(
-                self._directory, "journal", journals[-1], TranscriptError(0, "its requests contradict each other")
-            )
+        data, reader = self._read_journal(last, may_break_off=may_break_off)
         return RecoveredState(
-            graph=graph,
-            snapshot_generation=base,
+            graph=self.graph,
+            snapshot_generation=self._base,
             snapshot_bytes=self._snapshot_bytes,
-            journal_generation=journals[-1],
-            head=self._head,
+            journal_generation=last,
+            head=reader.head,
             batches=self._batches,
             journal_bytes=earlier_bytes + reader.sealed_bytes,
             last_journal=data[: reader.sealed_bytes],
@@ -233,40 +154,33 @@ class _Reading:
             unsealed_reason=_unsealed_reason(reader),
         )
 
-    def _read_journal(self, generation: int, base: int, *, may_break_off: bool) -> tuple[bytes, JournalReader]:
+    def _read_journal(self, generation: int, *, may_break_off: bool) -> tuple[bytes, JournalReader]:
         """Read one journal; return its bytes and its reader, which is at its end."""
-        data = self._directory.read("journal", generation)
         try:
-            reader = self._read_header(data, generation, is_base=generation == base)
-            self._read_batches(self._directory.file("journal", generation), reader, may_break_off=may_break_off)
+            data = self._directory.read("journal", generation)
+            reader = open_journal(data, generation, self._head)
+            self._apply(reader)
+        except FileNotFoundError as error:
+            raise _missing(self._directory, "journal", generation) from error
         except TranscriptError as error:
             raise _unreadable(self._directory, "journal", generation, error) from error
+        # Only the last journal may end within a batch: the server syncs a journal before it creates the next one.
+        if reader.unsealed_bytes and not may_break_off:
+            damage = TranscriptError(reader.sealed_bytes, "a batch is damaged, and another journal follows")
+            raise _unreadable(self._directory, "journal", generation, damage)
+        self._head = reader.head
         return data, reader
 
-    def _read_header(self, data: bytes, generation: int, *, is_base: bool) -> JournalReader:
-        reader = JournalReader(data)
-        if reader.generation != generation:
-            raise TranscriptError(0, f"the header is that of generation {reader.generation}")
-        if is_base:
-            self._head = reader.after  # a snapshot does not have it
-        if reader.after != self._head:
-            raise TranscriptError(
-                0, f"it continues batch {reader.after.number}, but the files before it end with {self._head.number}"
-            )
-        return reader
-
-    def _read_batches(self, path: str, reader: JournalReader, *, may_break_off: bool) -> None:
+    def _apply(self, reader: JournalReader) -> None:
+        """Apply the batches of a journal."""
         start = reader.sealed_bytes
-        size = start + reader.unsealed_bytes
         for text in reader:
-            if not self._target.apply(text):
+            self.graph.apply_lines(text, self._changes)
+            if len(self._changes) != text.count("\n"):
                 raise TranscriptError(start, f"batch {reader.head.number} holds a request that changes nothing")
+            self._changes.clear()
             start = reader.sealed_bytes
             self._batches += 1
-            self._progress(path, start, size)
-        if reader.unsealed_bytes and not may_break_off:
-            raise TranscriptError(start, "a batch is damaged, and another journal follows")
-        self._head = reader.head
 
 
 def _unsealed_reason(reader: JournalReader) -> str:

@@ -1,6 +1,5 @@
 """The store: the changes of each turn are committed to the journal, and journals are compacted into snapshots."""
 
-import os
 from collections.abc import Callable
 from typing import Final
 
@@ -9,28 +8,26 @@ from scoop_core import Changes, DependencyGraph
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import JOURNAL_BYTES_MIN
 from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
+from scoop_server.storage import compaction
 from scoop_server.storage.backlog import Backlog
-from scoop_server.storage.compaction import Compaction, WatchedCompaction
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import is_temporary
 from scoop_server.storage.generations import Generations
 from scoop_server.storage.journal import Journal
-from scoop_server.storage.recovery import Progress, recover
+from scoop_server.storage.recovery import recover
 from scoop_server.telemetry.logs import log
+from scoop_server.telemetry.workers import Task
 from scoop_server.text import noun
 
 PROBE_BYTES: Final = 1_048_576
 """Must fit on a full disk before changes are accepted again: more than nearly any turn writes, so that the server does
 not alternate between accepting and refusing."""
 
-PROGRESS_SECONDS: Final = 1.0
-"""The interval of log lines about a recovery that takes longer."""
-
 VERIFY_SECONDS: Final = 1.0
 """The age of the last check of the directory at which a commit checks again: the time for which an OK may be given
 for a directory that was moved or replaced."""
 
-StartCompaction = Callable[[DataDirectory, int, int], Compaction]
+StartCompaction = Callable[[DataDirectory, int, int], Task]
 """Starts the compaction of a directory into the snapshot of a generation, with a niceness."""
 
 
@@ -49,7 +46,6 @@ class JournalStore:
         clock: Callable[[], float],
         start_compaction: StartCompaction,
         journal_bytes_min: int = JOURNAL_BYTES_MIN,
-        progress: Progress = lambda _path, _done, _size: None,
     ) -> tuple["JournalStore", DependencyGraph]:
         """Recover ``directory``; return the store and the graph, which the store does not keep.
 
@@ -57,7 +53,7 @@ class JournalStore:
         disk or a read-only file system the store opens, and refuses changes until it can make durable what it read.
         """
         graph = DependencyGraph()
-        if state := recover(directory, progress=_logged(progress, clock)):
+        if state := recover(directory):
             graph, files = state.graph, Generations.recovered(directory, state, fsync)
         else:
             files = Generations.create(directory, graph, fsync)
@@ -83,7 +79,9 @@ class JournalStore:
         self._start_compaction = start_compaction
         self._backlog = Backlog(journal_bytes_min)
         self._backlog.snapshot_written(files.snapshot_bytes)
-        self._compaction: WatchedCompaction | None = None
+        self._compaction: Task | None = None
+        self._compaction_ends_by = 0.0
+        """The time at which the compaction counts as hanging."""
         self._compaction_requested = False
         self._verify_at = 0.0
         self._quiet_size = 0
@@ -217,6 +215,7 @@ class JournalStore:
             log.info("nothing to compact: %(file)s holds everything", {"file": self.snapshot_path})
             return
         niceness = self._backlog.niceness(self.journal_bytes)
+        seconds = compaction.seconds_max(self._files.snapshot_bytes + self.journal_bytes)
         try:
             self._verify()
             self._files.rotate()
@@ -225,16 +224,19 @@ class JournalStore:
         except OSError as error:
             self._postpone_compaction(f"cannot begin: {error.filename or self._directory.path}: {error.strerror}")
             return
-        self._compaction = WatchedCompaction(started, self._clock)
+        self._compaction, self._compaction_ends_by = started, self._clock() + seconds
         log.info("compaction into %(file)s has begun", {"file": self._files.next_snapshot_path})
 
-    def _check_compaction(self, compaction: WatchedCompaction) -> None:
-        outcome = compaction.outcome()
-        if outcome is None:
+    def _check_compaction(self, task: Task) -> None:
+        status = task.poll()
+        if status is None:
+            if self._clock() >= self._compaction_ends_by:
+                self._stop_compaction()
+                self._postpone_compaction("took too long and was ended")
             return
         self._compaction = None
-        if outcome:
-            self._postpone_compaction(outcome)
+        if status:
+            self._postpone_compaction(f"ended with status {status}")
             return
         self._verify_at = 0.0  # the disk has more room
         try:
@@ -257,73 +259,42 @@ class JournalStore:
             self._compaction.kill()
             self._compaction = None
 
-    def save(self, graph: DependencyGraph, progress: Callable[[str, int], None] = lambda _path, _done: None) -> None:
+    def save(self, graph: DependencyGraph) -> None:
         """Write a snapshot of ``graph``, if anything has changed since the last one.
 
-        ``progress`` is called with the path of the file that is being written, and its size so far.
         Raises :exc:`~scoop_server.errors.DataDirectoryError` if it cannot be written; the message tells where the
         committed changes are then.
         """
         self._stop_compaction()
         journal = self._files.journal
         try:
-            if self._directory.is_removed:
-                _save_in_place_of(self._directory, graph)
-                return
             self._directory.verify()
             if self._files.is_unchanged and not self._files.missing_file():
                 log.info("nothing has changed since %(file)s", {"file": self.snapshot_path})
                 return
-            self._files.write_snapshot(graph, progress)
+            self._files.write_snapshot(graph)
         except OSError as error:
-            raise _cannot_save(journal, error.strerror or str(error)) from error
+            raise self._cannot_save(journal, error.strerror or str(error)) from error
         except ReadOnlyError as error:
-            raise _cannot_save(journal, str(error)) from error
+            raise self._cannot_save(journal, str(error)) from error
         log.info(
             f"saved %(packages)d {noun(len(graph), 'package')} in %(file)s",
             {"packages": len(graph), "file": self.snapshot_path},
         )
 
+    def _cannot_save(self, journal: Journal, reason: str) -> DataDirectoryError:
+        """Return the error of a failed save, which tells where the committed changes are."""
+        state = (
+            "its journals hold every acknowledged change; check the disk and the path of the directory, and then the "
+            "files with: scoop-server check"
+        )
+        if self._directory.is_removed:  # to create it again would hide that, and could meet another server
+            state = "its files are lost; restore it from a backup"
+        elif journal.is_damaged:
+            state = f"{journal.lost_reason}, so its changes are lost; restore the directory from a backup"
+        return DataDirectoryError(f"cannot save a snapshot in {self._directory.path}: {reason}; {state}")
+
     def close(self) -> None:
         """Close the journal as it is. The directory stays open and locked."""
         self._stop_compaction()
         self._files.journal.close()
-
-
-def _cannot_save(journal: Journal, reason: str) -> DataDirectoryError:
-    """Return the error of a failed save, which tells where the committed changes are."""
-    state = (
-        f"{journal.lost_reason}, so its changes are lost; restore the directory from a backup"
-        if journal.is_damaged
-        else "its journals hold every acknowledged change; check the disk and the path of the directory, and then the "
-        "files with: scoop-server check"
-    )
-    return DataDirectoryError(f"cannot save a snapshot in {os.path.dirname(journal.path)}: {reason}; {state}")
-
-
-def _save_in_place_of(removed: DataDirectory, graph: DependencyGraph) -> None:
-    """Create a removed directory again, because the only copy of the index is in memory. Raises OSError."""
-    with DataDirectory.lock(removed.path, removed.files) as directory:
-        if directory.generations("snapshot") or directory.generations("journal"):
-            raise ReadOnlyError(f"{directory.path} was removed while the server ran, and another one is at its path")
-        Generations.create(directory, graph).journal.close()
-    log.warning(
-        f"%(directory)s was removed while the server ran; created it again with %(packages)d "
-        f"{noun(len(graph), 'package')}",
-        {"directory": removed.path, "packages": len(graph)},
-    )
-
-
-def _logged(progress: Progress, clock: Callable[[], float]) -> Progress:
-    """Return ``progress`` with a log line now and then."""
-    last = clock()
-
-    def report(path: str, done: int, size: int) -> None:
-        nonlocal last
-        progress(path, done, size)
-        now = clock()
-        if now - last >= PROGRESS_SECONDS:
-            last = now
-            log.info("recovering: %(file)s, %(done)d of %(bytes)d bytes", {"file": path, "done": done, "bytes": size})
-
-    return report

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from scoop_server.telemetry.threads import start_thread
+from scoop_server.telemetry.workers import start_thread
 
 QUEUE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Lines that wait to be written: half a minute of a busy access log, and little beside the memory of an index."""

@@ -1,0 +1,98 @@
+"""Threads and child processes, which work beside the event loop and end with the process."""
+
+import errno
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+_log: Final = logging.getLogger("scoop_server")
+
+_KILL_SECONDS: Final = 1.0
+"""The wait for a killed process: one that is stuck in a call on a disk ends when that call does."""
+
+
+def start_thread(run: Callable[[], None], name: str) -> threading.Thread:
+    """Start a thread that ends with the process. Raises OSError if the system allows no more threads."""
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
+    return thread
+
+
+class Task(Protocol):
+    """Work in a process of its own."""
+
+    def poll(self) -> int | None:
+        """Return None while it runs, 0 once it has succeeded, anything else if it failed."""
+
+    def kill(self) -> None:
+        """End it now."""
+
+
+class ChildProcess:
+    """A :class:`Task` that runs a module of this program, which calls :func:`run_child`.
+
+    ``line`` is passed on its standard input, because arguments can be read by every user of the machine. The pipe stays
+    open: its end of file shows the child that its parent has exited. Raises OSError if no process can be started.
+    """
+
+    def __init__(self, module: str, *arguments: str, line: bytes = b"", descriptors: Sequence[int] = ()) -> None:
+        self._process = subprocess.Popen(  # noqa: S603  # this program's own module and its own arguments
+            [sys.executable, "-P", "-m", module, *arguments],  # -P: import nothing from the working directory
+            stdin=subprocess.PIPE,
+            pass_fds=descriptors,
+            process_group=0,  # Ctrl-C at a terminal is for the server, which ends its children itself
+        )
+        assert self._process.stdin is not None  # noqa: S101  # it is a pipe
+        self._pipe = self._process.stdin
+        try:
+            self._pipe.write(line)
+            self._pipe.flush()
+        except BrokenPipeError:  # it has ended already; poll tells with which status
+            _log.debug("a child process ended immediately")
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """See :meth:`Task.poll`; a negative status is the signal that ended it."""
+        status = self._process.poll()
+        if status is not None:
+            self._close_pipe()
+        return status
+
+    def kill(self) -> None:
+        """See :meth:`Task.kill`."""
+        self._process.kill()
+        self._close_pipe()
+        try:
+            self._process.wait(_KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            _log.warning("child process %(pid)d does not end: it waits for the disk", {"pid": self.pid})
+
+    def _close_pipe(self) -> None:
+        try:
+            self._pipe.close()
+        except BrokenPipeError:  # it ended before it read the line
+            _log.debug("a child process did not read its input")
+
+
+def run_child(work: Callable[[], int], niceness: int) -> int:
+    """Do the work of a child process with a lower priority; return its exit status. It ends with its parent."""
+    os.nice(niceness)
+    start_thread(_end_with_parent, "parent")
+    return work()
+
+
+def _end_with_parent() -> None:
+    # Not through sys.stdin: the interpreter, when it ends, would wait for the lock that this thread holds, and abort.
+    os.read(0, 1)
+    os._exit(1)
