@@ -3,7 +3,11 @@
 import os
 import re
 import shutil
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -173,6 +177,149 @@ def test_a_change_by_a_client_appears_without_reload(page: Page, server: ServerP
     assert ask(server, "REMOVE|live-test|", "REMOVE|live-test-2|") == ["OK", "OK"]
     expect(page.locator(".verdict")).to_contain_text("Yes.")
     assert page.evaluate("window.isSamePage") is True
+
+
+class Proxy:
+    """A reverse proxy between a browser and an explorer, which may also answer everything with 502."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open: list[socket.socket] = []
+        self._is_down = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def fail(self) -> None:
+        """End all connections, and answer further ones with 502."""
+        self._is_down = True
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def recover(self, port: int) -> None:
+        self._target, self._is_down = port, False
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.fail()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, suppress(OSError):
+            if self._is_down:
+                client.recv(65_536)
+                client.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\nConnection: close\r\n\r\ndown")
+                return
+            with socket.create_connection(("127.0.0.1", self._target)) as server:
+                self._open += [client, server]
+                threading.Thread(target=self._copy, args=(server, client), daemon=True).start()
+                self._copy(client, server)
+
+    @staticmethod
+    def _copy(source: socket.socket, goal: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                goal.sendall(data)
+            goal.shutdown(socket.SHUT_WR)
+
+
+def test_ten_tabs_share_a_stream_and_all_follow(
+    browser: Browser, explorer: ExplorerProcess, server: ServerProcess
+) -> None:
+    context = new_context(browser, explorer)
+    pages = [context.new_page() for _ in range(10)]
+    for page in pages:
+        page.goto("/changes")
+    assert ask(server, "INDEX|for-ten-tabs|") == ["OK"]
+    for page in pages:
+        expect(page.locator(".changes li").first).to_contain_text("for-ten-tabs")
+    assert "scoop_explorer_event_streams 1\n" in explorer.get("/metrics")[1]
+    context.close()
+    assert ask(server, "REMOVE|for-ten-tabs|") == ["OK"]
+
+
+HONEST_MS = 5_000
+"""The time within which a page must say that it is not connected."""
+
+
+def test_every_page_says_when_it_is_not_connected_and_catches_up(browser: Browser, tmp_path: Path) -> None:
+    create_directory(
+        tmp_path / "data", DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": [], "a": ["b"], "b": ["a"]})
+    )
+    explorer = ExplorerProcess(tmp_path / "data")
+    wait_until(explorer.is_ready)
+    proxy = Proxy(explorer.port)
+    context = browser.new_context(base_url=proxy.url)
+    urls = {name: url.replace("openssl", "gmp").replace("fftw", "isl") for name, url in PAGES.items()}
+    pages = []
+    for url in urls.values():
+        pages.append(context.new_page())
+        pages[-1].goto(url)
+        expect(pages[-1].locator("#source")).to_contain_text("up to date")
+
+    def all_say(words: str, within: int = HONEST_MS) -> None:
+        deadline = time.monotonic() + within / 1_000
+        for page in pages:
+            left = max(1.0, 1_000 * (deadline - time.monotonic()))
+            expect(page.locator("footer")).to_contain_text(words, timeout=left, use_inner_text=True)
+
+    proxy.fail()
+    all_say("Not connected")
+    titles = [page.title() for page in pages]
+    assert not any("502" in title for title in titles)
+    proxy.recover(explorer.port)
+    all_say("up to date")
+    explorer.kill()
+    all_say("Not connected")
+    with ServerProcess("--data-dir", str(tmp_path / "data")) as server:
+        assert ask(server, "INDEX|isl|gmp", "INDEX|cloog|gmp") == ["OK", "OK"]
+        with ExplorerProcess(tmp_path / "data") as restarted:
+            wait_until(restarted.is_ready)
+            proxy.recover(restarted.port)
+            all_say("up to date")
+            package = pages[list(urls).index("package")]
+            expect(package.locator(".verdict")).to_contain_text("No. 2 packages need gmp")
+    context.close()
+    proxy.close()
+
+
+def test_selected_text_and_a_pressed_link_outlast_changes(page: Page, server: ServerProcess) -> None:
+    page.goto("/changes")
+    assert ask(server, "INDEX|busy-a|zzuf") == ["OK"]
+    first = page.locator(".changes li").first
+    expect(first).to_contain_text("busy-a")
+    first.get_by_role("link", name="busy-a", exact=True).hover()
+    page.mouse.down()
+    assert ask(server, "INDEX|busy-b|zzuf") == ["OK"]
+    expect(page.locator("#standing")).to_contain_text("there is a newer state")
+    page.mouse.up()
+    expect(page).to_have_title("busy-a · Scoop explorer")
+    page.goto("/changes")
+    first.locator("time").dblclick()
+    selected = page.evaluate("getSelection().toString()")
+    assert selected
+    assert ask(server, "INDEX|busy-c|zzuf") == ["OK"]
+    expect(page.locator("#standing")).to_have_text("Paused while text is selected: there is a newer state")
+    assert page.evaluate("getSelection().toString()") == selected
+    page.evaluate("getSelection().removeAllRanges()")
+    expect(first).to_contain_text("busy-c")
+    assert set(ask(server, *(f"REMOVE|busy-{each}|" for each in "abc"))) == {"OK"}
+
+
+def test_a_page_keeps_its_elements_while_others_change(page: Page, server: ServerProcess) -> None:
+    page.goto("/packages/zzuf")
+    page.evaluate("window.drawing = document.querySelector('h1')")
+    assert ask(server, "INDEX|keeps|zzuf") == ["OK"]
+    expect(page.locator(".verdict")).to_contain_text("No. 1 package needs zzuf directly")
+    assert page.evaluate("window.drawing.isConnected") is True
+    assert ask(server, "REMOVE|keeps|") == ["OK"]
 
 
 def test_everything_works_without_javascript(browser: Browser, explorer: ExplorerProcess) -> None:

@@ -21,7 +21,7 @@ class SettableIndex:
     """The part of a live index that questions need."""
 
     def __init__(self) -> None:
-        self.revision = 0
+        self.revision = self.epoch = 0
         self.graph = IndexedGraph.from_mapping({"gmp": []})
 
     def ask_at_length(self, question: object) -> object:
@@ -181,7 +181,7 @@ def ponder(question):
     threading.Event().wait()
 
 async def main():
-    deferred = Deferred(SimpleNamespace(revision=0, ask_at_length=ponder))
+    deferred = Deferred(SimpleNamespace(revision=0, epoch=0, ask_at_length=ponder))
     assert await deferred.ask("key", None) == Found(None)
     has_begun.wait()
     deferred.close()

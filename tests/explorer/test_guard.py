@@ -1,6 +1,7 @@
 """The guard: hosts, methods, lengths, numbers and times of requests, and the headers of every response."""
 
 import asyncio
+import re
 
 import pytest
 from starlette.responses import PlainTextResponse
@@ -42,7 +43,7 @@ def test_a_long_url_is_rejected(explored: Explored) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["/", "/nowhere", "/api/v1/cycles", "/static/explorer.js", "/metrics", "/packages/x%00"]
+    "url", ["/", "/nowhere", "/api/v1/cycles", "/static/x/explorer.js", "/metrics", "/packages/x%00"]
 )
 def test_every_response_has_the_headers_that_restrict_a_browser(explored: Explored, url: str) -> None:
     headers = explored.client.get(url).headers
@@ -56,7 +57,9 @@ def test_every_response_has_the_headers_that_restrict_a_browser(explored: Explor
 
 
 def test_static_files_are_kept_by_browsers_and_pages_are_not(explored: Explored) -> None:
-    assert "immutable" in explored.client.get("/static/explorer.css?v=1").headers["cache-control"]
+    [script] = re.findall(r'src="(/static/[^"]+)"', explored.client.get("/").text)
+    assert "immutable" in explored.client.get(script).headers["cache-control"]
+    assert explored.client.get("/static/other/explorer.js").headers["cache-control"] == "no-cache"
     assert explored.client.get("/").headers["cache-control"] == "no-cache"
 
 

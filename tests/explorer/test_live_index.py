@@ -20,7 +20,7 @@ from scoop_explorer.questions import reach
 from scoop_explorer.sources import DumpFile, SourceError
 from scoop_server.storage.follower import Batch, Loaded
 
-from tests.support.explorer import exploring, wait_until
+from tests.support.explorer import exploring, exploring_unloaded, wait_until
 
 
 class ScriptedSource:
@@ -93,6 +93,39 @@ def test_of_many_dependencies_of_a_change_some_are_listed(source: ScriptedSource
     assert (dropped.dropped, dropped.more_dropped) == (("p0", "p1", "p2", "p3", "p4"), 1)
 
 
+def test_an_index_is_loaded_once_its_source_has_been_read_to_the_end(source: ScriptedSource) -> None:
+    source.is_current, source.has_more = False, True
+    with exploring_unloaded(source) as explored:
+        wait_until(lambda: explored.application.index.status().packages == 2)
+        assert explored.client.get("/readyz").status_code == 503
+        assert "Loading the index" in explored.client.get("/packages/gmp").text
+        source.has_more = False
+        source.commit("INDEX|cloog|gmp")
+        wait_until(lambda: explored.client.get("/readyz").status_code == 200)
+        assert "2 packages need" in explored.page("/packages/gmp")
+
+
+def test_only_changes_that_were_seen_at_once_have_their_time(source: ScriptedSource) -> None:
+    source.commit("INDEX|before|")
+    with following(source) as index:
+        wait_until(lambda: index.is_loaded)
+        source.commit("INDEX|after|")
+        wait_until(lambda: index.batch == 2)
+        assert [(each.package, each.is_older) for each in index.changes] == [("after", False), ("before", True)]
+
+
+def test_the_changes_and_answers_of_an_index_vanish_with_it(source: ScriptedSource) -> None:
+    source.commit("INDEX|cloog|gmp")
+    with exploring(source) as explored:
+        assert "cloog" in explored.page("/dependents/gmp")
+        assert "cloog" in explored.page("/changes")
+        source.load(DependencyGraph.from_mapping({"gmp": [], "other": ["gmp"]}))
+        wait_until(lambda: explored.application.index.status().packages == 2)
+        assert "cloog" not in explored.client.get("/changes").text
+        assert "cloog" not in explored.client.get("/dependents/gmp").text
+        assert explored.application.surveyor.survey is None or explored.application.surveyor.survey.packages == 2
+
+
 def test_only_the_latest_changes_are_kept(source: ScriptedSource) -> None:
     source.commit(*(f"INDEX|p{number}|" for number in range(CHANGES_KEPT + 50)))
     with following(source) as index:
@@ -137,7 +170,7 @@ def test_the_lag_does_not_grow_while_each_poll_leaves_the_last_batch(source: Scr
 def test_the_lag_grows_while_there_is_more_than_a_poll_reads(source: ScriptedSource) -> None:
     source.is_current, source.has_more = False, True
     with following(source) as index:
-        wait_until(lambda: index.is_loaded)
+        wait_until(lambda: index.epoch)
 
         def is_late() -> bool:
             source.commit("QUERY|gmp|")
@@ -350,7 +383,7 @@ def test_answers_beside_changes_are_those_of_one_batch(seed: int) -> None:
     sys.setswitchinterval(1e-5)
     try:
         with following(source) as index, ThreadPoolExecutor(3) as threads:
-            wait_until(lambda: index.is_loaded)
+            wait_until(lambda: index.epoch)
             assert all(each.result() for each in [threads.submit(look, index) for _ in range(3)])
     finally:
         sys.setswitchinterval(interval)

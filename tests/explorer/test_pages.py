@@ -217,7 +217,8 @@ def test_a_package_that_is_not_indexed_is_a_404_with_similar_names(explored: Exp
 
 
 @pytest.mark.parametrize(
-    "url", ["/nowhere", "/static/../cli.py", "/static/%2e%2e%2fcli.py", "/api/v1/nowhere", "/static/x"]
+    "url",
+    ["/nowhere", "/static/../cli.py", "/static/x/..%2f..%2fcli.py", "/api/v1/nowhere", "/static/x", "/static/x/y"],
 )
 def test_other_paths_are_a_404(explored: Explored, url: str) -> None:
     assert explored.client.get(url).status_code == 404

@@ -46,6 +46,18 @@ def test_pages_follow_a_server_through_compactions_restarts_and_kills(tmp_path: 
         assert "7 packages" in explored.client.get("/").text
 
 
+def test_pages_say_that_the_server_of_a_directory_has_stopped(tmp_path: Path) -> None:
+    with ServerProcess("--data-dir", str(tmp_path / "data")) as server:
+        change(server, "INDEX|gmp|")
+        with exploring(tmp_path / "data") as explored:
+            wait_until(lambda: explored.application.index.status().is_served)
+            assert "server has stopped" not in explored.page("/")
+            server.kill()
+            wait_until(lambda: "Its server has stopped." in explored.page("/"))
+            with ServerProcess("--data-dir", str(tmp_path / "data")):
+                wait_until(lambda: "server has stopped" not in explored.page("/"))
+
+
 @pytest.mark.parametrize("flag", ["--help", "--version"])
 def test_help_that_cannot_be_printed_is_one_line(flag: str) -> None:
     command = ("/bin/sh", "-c", f"exec {sys.executable} -m scoop_explorer.cli {flag} > /dev/full")

@@ -58,11 +58,18 @@ class Explored:
 @contextmanager
 def exploring(source: Source | Path) -> Iterator[Explored]:
     """Explore a source, or the directory or the dump at a path, once it is loaded and counted."""
-    source = open_source(str(source)) if isinstance(source, Path) else source
+    with exploring_unloaded(open_source(str(source)) if isinstance(source, Path) else source) as explored:
+        application = explored.application
+        wait_until(lambda: application.index.is_loaded and application.surveyor.survey)
+        yield explored
+
+
+@contextmanager
+def exploring_unloaded(source: Source) -> Iterator[Explored]:
+    """Explore a source, whether it can be loaded or not."""
     # A machine that is busy for seconds must not end a response.
     application = Application(source, ["testserver"], request_seconds_max=WAIT_SECONDS)
     with TestClient(application.asgi) as client:
-        wait_until(lambda: application.index.is_loaded and application.surveyor.survey)
         yield Explored(application, client)
 
 
@@ -111,6 +118,11 @@ class ExplorerProcess:
         self._process.terminate()
         _, log = self._process.communicate(timeout=WAIT_SECONDS)
         return self._process.returncode, log.decode()
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._process.kill()
+        self._process.communicate(timeout=WAIT_SECONDS)
 
     def __enter__(self) -> Self:
         return self

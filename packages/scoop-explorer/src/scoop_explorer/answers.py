@@ -16,6 +16,9 @@ class Status:
     problem: str
     """The reason for which the source cannot be read; empty if it can."""
     is_loaded: bool
+    """True once the source has been read to its end."""
+    is_served: bool | None
+    """False if the server that changes the source is known to have stopped; None if that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Change:
     batch: int
     time: str
     """The time at which the explorer saw it, in UTC."""
+    is_older: bool
+    """True if it was made earlier, while the explorer did not follow the source."""
     package: str
     kind: str
     """``indexed``, ``changed`` or ``removed``."""

@@ -1,6 +1,7 @@
 """The web application: each page as HTML and as JSON, event streams, probes and metrics."""
 
 import hashlib
+import json
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -34,8 +35,10 @@ from scoop_explorer.links import package_link, package_links, package_url, path_
 from scoop_explorer.live_index import LiveIndex
 from scoop_explorer.metrics import MEDIA_TYPE, Metrics
 from scoop_explorer.pages import PAGES, BadParameterError, Explorer, Page, package_name
+from scoop_explorer.presence import ServerPresence
 from scoop_explorer.sources import Source
 from scoop_explorer.surveyor import Surveyor
+from scoop_server.storage.follower import Follower
 
 HEARTBEAT_SECONDS_MAX: Final = 10.0
 """The age of the last poll at which the follower counts as stuck."""
@@ -48,7 +51,14 @@ _SIMILAR: Final = 8
 
 _STATIC: Final = Path(__file__).parent / "static"
 
-_MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_MEDIA_TYPES: Final = {
+    ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript", ".svg": "image/svg+xml",
+    ".txt": "text/plain",
+}  # fmt: skip
+
+
+def _static_files() -> list[Path]:
+    return sorted(path for path in _STATIC.rglob("*") if path.is_file())
 
 
 class _RestOfPath(Convertor[str]):
@@ -79,11 +89,13 @@ class Application:
         survey_command: Sequence[str] = (),
         request_seconds_max: float = REQUEST_SECONDS_MAX,
     ) -> None:
-        self.index = LiveIndex(source, self._index_has_changed)
+        is_served = ServerPresence(source.path) if isinstance(source, Follower) else lambda: None
+        self.index = LiveIndex(source, self._index_has_changed, is_served)
         self.surveyor = Surveyor(self.index, survey_command)
         self.deferred = Deferred(self.index)
         self.events = Events(self.index.status)
-        self._static = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir())}
+        self._static = {str(path.relative_to(_STATIC)): path.read_bytes() for path in _static_files()}
+        self._digest = hashlib.sha256(b"".join(self._static.values())).hexdigest()[:12]
         self._openapi = openapi.document(__version__)
         self._metrics = Metrics(*self._gauges())
         self._templates = self._environment()
@@ -108,7 +120,6 @@ class Application:
             self.deferred.close()
 
     def _environment(self) -> Environment:
-        digest = hashlib.sha256(b"".join(self._static.values())).hexdigest()[:12]
         environment = Environment(
             loader=PackageLoader("scoop_explorer"),
             auto_reload=False,  # each look at a file would let a long question go first
@@ -119,13 +130,15 @@ class Application:
         )
         environment.globals.update(
             version=__version__,
-            static_version=digest,
+            static=f"/static/{self._digest}",
             draw=draw,
             package_link=package_link,
             package_links=package_links,
             package_url=package_url,
             path_url=path_url,
         )
+        # As JSON.stringify writes it.
+        environment.filters["compact_json"] = lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         environment.filters["count"] = lambda number: f"{number:,}"
         environment.filters["plural"] = lambda number, one, many="": (
             f"{number:,} {one if number == 1 else many or f'{one}s'}"
@@ -138,15 +151,15 @@ class Application:
         routes: list[BaseRoute] = []
         for page in PAGES:
             api_path = f"{openapi.PREFIX}{page.api_path}"
-            html, json = self._html_endpoint(page), self._json_endpoint(page)
+            as_page, as_json = self._html_endpoint(page), self._json_endpoint(page)
             if page.is_about_package:
-                routes += [Route(f"{page.path}/{{name:rest}}", html), Route(f"{api_path}/{{name:rest}}", json)]
-            routes += [Route(page.path, html), Route(api_path, json)]
+                routes += [Route(f"{page.path}/{{name:rest}}", as_page), Route(f"{api_path}/{{name:rest}}", as_json)]
+            routes += [Route(page.path, as_page), Route(api_path, as_json)]
         return [
             *routes,
             Route(EVENTS_PATH, self._stream),
             Route(f"{openapi.PREFIX}/openapi.json", self._document),
-            Route("/static/{file}", self._static_file),
+            Route("/static/{version}/{file:path}", self._static_file),
             Route("/livez", self._livez),
             Route("/readyz", self._readyz),
             Route("/metrics", self._metrics_page),
@@ -198,6 +211,7 @@ class Application:
         url = request.url
         text = self._templates.get_template(template).render(
             status=self.index.status(),
+            code=code,
             path=url.path,
             asked=request.query_params,
             api_url=f"{openapi.PREFIX}{self._api_target(request)}" if code == 200 else "",
@@ -228,7 +242,8 @@ class Application:
     async def _stream(self, _request: Request) -> Response:
         if self.events.count >= STREAMS_MAX:
             return PlainTextResponse("too many event streams\n", 503, {"Retry-After": "30"})
-        return StreamingResponse(self.events.stream(), media_type="text/event-stream")
+        unbuffered = {"X-Accel-Buffering": "no"}  # for nginx, which would keep events back
+        return StreamingResponse(self.events.stream(), 200, unbuffered, "text/event-stream")
 
     async def _document(self, _request: Request) -> Response:
         return JSONResponse(self._openapi)
@@ -237,7 +252,8 @@ class Application:
         name = request.path_params["file"]
         if name not in self._static:
             raise HTTPException(404)
-        headers = {"Cache-Control": "public, max-age=31536000, immutable"} if request.query_params.get("v") else {}
+        is_ours = request.path_params["version"] == self._digest  # not that of a page of another release
+        headers = {"Cache-Control": "public, max-age=31536000, immutable"} if is_ours else {}
         return Response(self._static[name], 200, headers, _MEDIA_TYPES[Path(name).suffix])
 
     async def _livez(self, _request: Request) -> Response:

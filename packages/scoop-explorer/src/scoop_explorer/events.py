@@ -14,8 +14,8 @@ STREAMS_MAX: Final = 100
 INTERVAL_SECONDS: Final = 0.25
 """The least time between two events of a stream: a person cannot read faster."""
 
-HEARTBEAT_SECONDS: Final = 15.0
-"""The longest time between two events: proxies end connections that are silent for a minute."""
+HEARTBEAT_SECONDS: Final = 2.0
+"""The longest time between two events: a page that hears nothing for twice as long says that it is not connected."""
 
 
 class Events:

@@ -48,19 +48,32 @@ _LONG_BATCH_SECONDS: Final = 0.01
 _ADDED_SHOWN: Final = 5
 """Dependencies shown for a change."""
 
+LATE_SECONDS: Final = 1.0
+"""The lag from which the time of a change is not known: it may have waited in the source."""
+
 
 class LiveIndex:
     """Follows ``source`` from :meth:`start` to :meth:`stop`.
 
     ``on_change`` is called in the following thread after each poll that has changed something people see.
+    ``is_served`` tells whether a server still changes the source, None if that is unknown.
     """
 
-    def __init__(self, source: Source, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        on_change: Callable[[], None] = lambda: None,
+        is_served: Callable[[], bool | None] = lambda: None,
+    ) -> None:
         self.on_change = on_change
         self.names = NameIndex()
         self.revision = 0
         """Even while the graph is at rest, odd while it changes."""
+        self.epoch = 0
+        """The number of times that the whole index was read: the numbers of batches start again with it."""
         self._source = source
+        self._look_for_server = is_served
+        self._is_served: bool | None = None
         self._graph = IndexedGraph()
         self._lock = threading.Lock()
         self._one_copy = threading.Lock()
@@ -99,7 +112,7 @@ class LiveIndex:
 
     @property
     def is_loaded(self) -> bool:
-        """Return whether there is an index to show."""
+        """Return whether there is an index to show: the source has been read to its end."""
         return self._is_loaded
 
     @property
@@ -122,6 +135,7 @@ class LiveIndex:
             0.0 if lag < 3 * POLL_SECONDS else round(lag, 1),  # the polls themselves are no lag
             self._problem,
             self._is_loaded,
+            self._is_served,
         )
 
     async def settle(self) -> None:
@@ -205,6 +219,9 @@ class LiveIndex:
                 if delivered and self._source.has_more:
                     pause = 0.0
                 has_changed = bool(delivered or before)
+            is_served = self._look_for_server()
+            has_changed |= is_served is not self._is_served
+            self._is_served = is_served
             self.polled_at = time.monotonic()
             if has_changed:
                 self.on_change()
@@ -214,6 +231,10 @@ class LiveIndex:
         """Note how late the index is, after a poll that began at ``start``."""
         if self._source.is_current:
             self._current_at = time.monotonic()
+            self._is_loaded = True
+        elif has_delivered and not self._is_loaded:
+            if not self._source.has_more:  # but the last batch of a server under load, which the next one proves
+                self._is_loaded, self._current_at = True, start
         elif has_delivered and self._read_at is not None:
             # The last batch of a server under load is delivered once another one proves it, so each poll leaves one.
             self._current_at = self._read_at
@@ -235,8 +256,9 @@ class LiveIndex:
             with self._lock:
                 self.revision += 1
                 self._graph, self.names, self._batch = graph, names, delivered.batch
+                self._changes.clear()  # they are those of another index, or some after them are unknown
+                self.epoch += 1
                 self.revision += 1
-            self._is_loaded = True
             gc.collect()
             gc.freeze()  # a collection need not walk a million packages
             return
@@ -260,18 +282,21 @@ class LiveIndex:
             if before is None or line.startswith("REMOVE")
         )
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        is_older = not self._is_loaded or time.monotonic() - self._current_at > LATE_SECONDS
         for line, before in zip(lines[-CHANGES_KEPT:], previous[-CHANGES_KEPT:], strict=True):
-            self._changes.append(_change(line, before, batch, now))
+            self._changes.append(_change(line, before, batch, now, is_older=is_older))
 
 
-def _change(line: str, before: str | None, batch: int, now: str) -> Change:
+def _change(line: str, before: str | None, batch: int, now: str, *, is_older: bool) -> Change:
     """Return what is shown of a change: the request ``line``, which replaced the dependencies ``before``."""
     command, package, after = line.split("|")
     if command == "REMOVE":
-        return Change(batch, now, package, "removed", (), ())
+        return Change(batch, now, is_older, package, "removed", (), ())
     old, new = (listed.split(",") if listed else [] for listed in (before, after))
     added = tuple(name for name in new if name not in old)
     dropped = tuple(name for name in old if name not in new)
     kind = "indexed" if before is None else "changed"
     shown, more = slice(_ADDED_SHOWN), slice(_ADDED_SHOWN, None)
-    return Change(batch, now, package, kind, added[shown], dropped[shown], len(added[more]), len(dropped[more]))
+    return Change(
+        batch, now, is_older, package, kind, added[shown], dropped[shown], len(added[more]), len(dropped[more])
+    )

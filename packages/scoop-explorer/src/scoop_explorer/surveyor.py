@@ -36,8 +36,9 @@ class Surveyor:
     """
 
     def __init__(self, index: LiveIndex, command: Sequence[str] = ()) -> None:
-        self.survey: Survey | None = None
-        self.cyclic_groups: tuple[CyclicGroup, ...] = ()
+        self._figures: Figures | None = None
+        self._epoch = 0
+        """That of the index that was counted."""
         self._index = index
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,6 +48,21 @@ class Surveyor:
         self._has_changed = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="surveyor", daemon=True)
+
+    @property
+    def survey(self) -> Survey | None:
+        """The figures of the last survey; None before the first one of the index that is shown."""
+        figures = self._current()
+        return None if figures is None else figures[0]
+
+    @property
+    def cyclic_groups(self) -> tuple[CyclicGroup, ...]:
+        """The cyclic groups of the last survey."""
+        figures = self._current()
+        return () if figures is None else figures[1]
+
+    def _current(self) -> Figures | None:
+        return self._figures if self._epoch == self._index.epoch else None
 
     def start(self) -> None:
         """Begin."""
@@ -71,7 +87,7 @@ class Surveyor:
             if not self._index.is_loaded or self._revision == self._index.revision:
                 continue
             start = time.monotonic()
-            self._revision = self._index.revision
+            self._revision, epoch = self._index.revision, self._index.epoch
             is_large = len(self._index) > IN_THREAD_MAX and self._command
             try:
                 figures = self._count_apart() if is_large else count(*self._index.copy())
@@ -79,7 +95,7 @@ class Surveyor:
                 figures = None
                 _log.warning("cannot count the packages: %s; the next change tries again", error.strerror)
             if figures is not None:
-                self.survey, self.cyclic_groups = figures
+                self._figures, self._epoch = figures, epoch
                 self._index.on_change()
             self._stopping.wait(REST * (time.monotonic() - start))
 

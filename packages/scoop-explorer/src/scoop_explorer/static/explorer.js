@@ -1,5 +1,5 @@
 // What scripts add to pages that work without them: search while typing, and pages that follow the index.
-"use strict";
+import { follow } from "./follow.js";
 
 (() => {
   const input = document.getElementById("q");
@@ -91,52 +91,5 @@
     }
   });
 
-  // The regions of class "live" are replaced by those of the same page, loaded again.
-  const REFRESH_MS = 1000;
-  let isLoading = false;
-  let isDue = false;
-
-  const place = (region, fresh) => {
-    if (region.innerHTML === fresh.innerHTML) return;
-    const focused = region.contains(document.activeElement) ? document.activeElement : null;
-    const address = focused?.getAttribute("href");
-    const sectionOf = (link) => link.closest("section")?.getAttribute("aria-labelledby");
-    const section = focused && sectionOf(focused); // a page may link to a package in several sections
-    region.innerHTML = fresh.innerHTML; // our own page, escaped by the server
-    region.toggleAttribute("data-pending", fresh.hasAttribute("data-pending"));
-    const isSame = (link) => link.getAttribute("href") === address && sectionOf(link) === section;
-    if (address) [...region.querySelectorAll("a")].find(isSame)?.focus();
-  };
-
-  const refresh = async () => {
-    if (isLoading || document.visibilityState === "hidden") { isDue = true; return; }
-    isLoading = true;
-    isDue = false;
-    try {
-      const response = await fetch(window.location.href);
-      const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      for (const region of document.querySelectorAll(".live")) {
-        const fresh = page.getElementById(region.id);
-        if (fresh) place(region, fresh);
-      }
-      document.title = page.title || document.title;
-    } catch {
-      isDue = true; // the explorer is gone for now; the event stream connects again
-    }
-    setTimeout(() => {
-      isLoading = false;
-      if (isDue || document.querySelector("[data-pending]")) refresh();
-    }, REFRESH_MS);
-  };
-
-  let seen = "";
-  const events = new EventSource("/api/v1/events");
-  events.addEventListener("status", (event) => {
-    const { batch, problem, is_loaded } = JSON.parse(event.data);
-    const state = JSON.stringify([batch, problem, is_loaded]);
-    if (state !== seen) refresh(); // also the first time: the page may be older than the stream
-    seen = state;
-  });
-  events.addEventListener("error", () => { seen = ""; });
-  document.addEventListener("visibilitychange", () => { if (isDue) refresh(); });
+  follow();
 })();
