@@ -204,6 +204,13 @@ def release(session: nox.Session) -> None:
     session.run("python", "contrib/release/build_release.py", *session.posargs)
 
 
+@nox.session(default=False)
+def pins(session: nox.Session) -> None:
+    """Pin what the container image installs to the newest releases, with their hashes."""
+    session.install("uv")
+    session.run("python", "contrib/container/pins.py")
+
+
 @nox.session(default=False, tags=["campaign"])
 def release_trial(session: nox.Session) -> None:
     """Build and tag a release in a clone of the checkout, and check the tag, the files and their checksums."""

@@ -12,6 +12,9 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+
+from contrib.container import healthcheck, pins
 
 from scoop_server.config.addresses import InternetAddress
 from scoop_server.config.limits import Limits
@@ -51,17 +54,37 @@ def test_the_base_image_is_pinned_by_digest() -> None:
     assert PINNED.fullmatch(base.removeprefix("BASE="))
 
 
-def test_copied_files_and_extras_exist() -> None:
-    copied = [rest.split()[0] for name, rest in instructions() if name == "COPY" and not rest.startswith("--from")]
-    assert copied == ["packages", "contrib/container/healthcheck.py"]
+def test_the_image_copies_existing_files_which_are_all_that_the_build_sees() -> None:
+    copies = [rest.split() for name, rest in instructions() if name == "COPY" and not rest.startswith("--from")]
+    copied = {source for *sources, _ in copies for source in sources}
     assert all((ROOT / path).exists() for path in copied)
-    [install] = [
-        json.loads(rest) for name, rest in instructions() if name == "RUN" and '"install", "--no-cache' in rest
+    everything, *rules = [
+        line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in {"", "#"}
     ]
-    for source in (word for word in install if word.startswith("/source/")):
-        path, _, extras = source.removeprefix("/source/").rstrip("]").partition("[")
-        project = (ROOT / "packages" / path / "pyproject.toml").read_text()
-        assert all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in extras.split(",") if extra)
+    assert everything == "*"
+    assert {rule.removeprefix("!") for rule in rules if rule.startswith("!")} == copied
+    assert {"**/__pycache__", "packages/*/dist"} <= set(rules)
+
+
+def test_the_image_installs_its_packages_and_nothing_without_a_hash() -> None:
+    installs = [json.loads(rest) for name, rest in instructions() if name == "RUN" and '"install"' in rest]
+    installs = [command for command in installs if "pip" in command[0]]
+    assert all("--require-hashes" in command or "--no-index" in command for command in installs)
+    assert installs[-1][-len(pins.CONTENTS) :] == list(pins.CONTENTS)
+
+
+@pytest.mark.parametrize("file", pins.required(), ids=lambda file: str(file.name))
+def test_every_requirement_is_pinned_with_hashes(file: Path) -> None:
+    pinned = {}
+    for line in file.read_text().replace("\\\n", "").splitlines():
+        requirement, *hashes = line.split(" --hash=sha256:")
+        name, _, version = requirement.partition(" ;")[0].strip().partition("==")
+        assert version
+        assert hashes
+        pinned[name] = version
+    for text in pins.required()[file]:
+        needed = Requirement(text)
+        assert needed.specifier.contains(pinned[needed.name]), text
 
 
 def test_the_nodes_are_replicated() -> None:
@@ -119,26 +142,67 @@ def test_the_entry_point_has_valid_arguments() -> None:
 # The health check
 
 
-def check_health(admin: str) -> int:
-    """Run the health check as in the container; return its exit status."""
+def check_health(**variables: str) -> tuple[int, str]:
+    """Run the health check as in the container; return its exit status and what it prints, without an error."""
+    inherited = {name: value for name, value in os.environ.items() if name != "SCOOP_ADMIN"}
     done = subprocess.run(
         [sys.executable, str(HEALTH_CHECK)],
-        env=os.environ | {"SCOOP_ADMIN": admin},
+        env=inherited | variables,
         capture_output=True,
+        text=True,
         timeout=WAIT_SECONDS,
         check=False,
     )
-    return done.returncode
+    assert done.stderr == ""
+    return done.returncode, done.stdout
 
 
 def test_the_health_check_succeeds_only_while_the_server_is_ready(tmp_path: Path) -> None:
     inside = variables() | {"SCOOP_HOST": "127.0.0.1", "SCOOP_ADMIN": "127.0.0.1:0", "SCOOP_DATA_DIR": str(tmp_path)}
     with ServerProcess(variables=inside) as server:
         admin = server.wait_for_log(r"serving the admin endpoint at http://127\.0\.0\.1:(\d+)")
-        assert check_health(f"0.0.0.0:{admin[1]}") == 0
+        assert check_health(SCOOP_ADMIN=f"0.0.0.0:{admin[1]}") == (0, "200 ready\n")
         with server.connect() as client:
             assert client.ask("INDEX|gmp|") == ["OK"]
-    assert check_health(f"0.0.0.0:{admin[1]}") == 1
+    assert check_health(SCOOP_ADMIN=f"0.0.0.0:{admin[1]}")[0] == 1
+
+
+def test_the_health_check_queries_a_unix_socket(tmp_path: Path) -> None:
+    admin = f"unix:{tmp_path / 'admin'}"
+    assert check_health(SCOOP_ADMIN=admin)[0] == 1
+    with ServerProcess("--memory", "--admin", admin):
+        assert check_health(SCOOP_ADMIN=admin) == (0, "200 ready\n")
+
+
+@pytest.mark.parametrize(
+    "admin", [{}, {"SCOOP_ADMIN": ""}, {"SCOOP_ADMIN": "localhost"}, {"SCOOP_ADMIN": "127.0.0.1:http"}]
+)
+def test_the_health_check_without_an_address_says_what_to_set(admin: dict[str, str]) -> None:
+    found = admin.get("SCOOP_ADMIN", "")
+    assert check_health(**admin) == (1, f"expected HOST:PORT or unix:PATH in --admin or SCOOP_ADMIN, got {found!r}\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "address"),
+    [
+        ([], "0.0.0.0:9180"),
+        (["scoop-server"], "0.0.0.0:9180"),
+        (["scoop-server", "--admin", "127.0.0.1:1"], "127.0.0.1:1"),
+        (["scoop-server", "--admin=127.0.0.1:1", "--memory", "--admin=unix:/run/admin"], "unix:/run/admin"),
+        (["scoop-server", "--admin"], ""),
+    ],
+)
+def test_the_flag_of_the_server_comes_before_the_variable(command: list[str], address: str) -> None:
+    assert healthcheck.admin_address(command, {"SCOOP_ADMIN": "0.0.0.0:9180"}) == address
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [("0.0.0.0:9180", "127.0.0.1"), ("[::]:9180", "::1"), ("10.0.0.1:9180", "10.0.0.1"), ("[::1]:9180", "::1")],
+)
+def test_the_health_check_connects_to_the_address_or_to_loopback(address: str, host: str) -> None:
+    connection = healthcheck.connection_to(address)
+    assert (connection.host, connection.port) == (host, 9180)
 
 
 @pytest.mark.skipif(not _CAN_BE_PROCESS_1, reason="process namespaces are not allowed here")

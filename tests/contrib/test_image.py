@@ -2,12 +2,13 @@
 
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from contrib.container import pins
 
 from tests.support.container_image import IS_AVAILABLE, Builder
 from tests.support.pages import ROOT
@@ -18,24 +19,17 @@ pytestmark = [
     pytest.mark.skipif(not IS_AVAILABLE, reason="this needs root, buildah, and Debian's python3-venv"),
 ]
 
-EXTRAS = {"scoop-core": (), "scoop-server": ("metrics", "etcd"), "scoop-etcd": (), "scoop-explorer": ()}
-"""The packages that the image contains, with their extras."""
-
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory with everything that the build takes from the network."""
     directory = tmp_path_factory.mktemp("wheels")
-    needed: set[str] = set()
-    for name, extras in EXTRAS.items():
-        project = tomllib.loads((ROOT / "packages" / name / "pyproject.toml").read_text())
-        needed |= {*project["build-system"]["requires"], *project["project"].get("dependencies", ())}
-        needed.update(*(project["project"]["optional-dependencies"][extra] for extra in extras))
-    needed = {requirement for requirement in needed if not requirement.startswith("scoop-")}
     subprocess.run(["/usr/bin/python3", "-m", "venv", directory / "env"], check=True)
-    subprocess.run(
-        [directory / "env" / "bin" / "pip", "wheel", "--quiet", "--wheel-dir", directory, *sorted(needed)], check=True
-    )
+    pip = str(directory / "env" / "bin" / "pip")
+    subprocess.run([pip, "install", "--quiet", "--require-hashes", "--requirement", pins.BUILD_OF_BUILD], check=True)
+    for file in pins.required():
+        command = [pip, "download", "--quiet", "--no-build-isolation", f"--dest={directory}", "--require-hashes"]
+        subprocess.run([*command, f"--requirement={file}"], check=True)
     return directory
 
 
@@ -78,5 +72,6 @@ def test_the_built_image_serves_and_is_healthy(image: tuple[Path, dict[str, Any]
 def test_the_built_image_has_the_explorer_and_no_pip(image: tuple[Path, dict[str, Any]]) -> None:
     root, _ = image
     programs = {path.name for path in (root / "opt" / "scoop" / "bin").iterdir()}
+    assert not {"source", "built", "build", "pins"} & {path.name for path in root.iterdir()}
     assert {"scoop-server", "scoop-explorer"} <= programs
     assert not {"pip", "pip3"} & programs
