@@ -24,7 +24,14 @@ EXIT_STATUSES: Final = {
     "1": "A request was answered FAIL, a package is not indexed, or two indexes differ.",
     "2": "A request was answered ERROR, or the command line, a setting or an input is invalid.",
     "3": "No server could be connected, or the connection was lost.",
-    "130": "Interrupted.",
+    "4": "publish, withdraw: the command failed; the index is as before.",
+    "5": "publish, withdraw: the command was killed, so what it has done is unknown; the index is as before.",
+    "6": "publish, withdraw: the connection was lost, so the outcome of the change is unknown; the command was not run.",
+    "7": "publish, withdraw: the command failed or was killed, and the change could not be undone.",
+    "129": "publish, withdraw: ended by SIGHUP; the index is as before.",
+    "130": "Interrupted; of publish and withdraw, the index is as before.",
+    "131": "publish, withdraw: ended by SIGQUIT; the index is as before.",
+    "143": "publish, withdraw: ended by SIGTERM; the index is as before.",
 }
 
 FILES: Final = {

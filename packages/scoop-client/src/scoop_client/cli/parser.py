@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -25,6 +26,7 @@ PROGRAM: Final = "scoop"
 
 EXAMPLES: Final = {
     "scoop index isl gmp": "Index isl, which depends on gmp.",
+    "scoop publish isl --needs gmp -- ./upload isl.tar": "Upload isl if the index accepts it.",
     "scoop load packages.txt": "Send the packages of a file in dependency order.",
     "scoop import debian --into 127.0.0.1:8080": "Index the packages that apt knows.",
     "scoop impact libssl3t64": "Print all that depends on a package.",
@@ -35,6 +37,22 @@ EXAMPLES: Final = {
 
 class _Parser(argparse.ArgumentParser):
     """A parser that reports an error in one line, and a help text that cannot be written, which argparse ignores."""
+
+    runs_command = False
+    """Whether all that follows ``--`` is a command to run."""
+
+    def parse_known_args(  # type: ignore[override]  # the overloads of argparse are for other namespaces
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse the arguments; those after ``--`` are kept as ``run``, if they are a command."""
+        words = list(args or ())
+        end = words.index("--") if self.runs_command and "--" in words else len(words)
+        flags, unknown = super().parse_known_args(words[:end], namespace)
+        if self.runs_command:
+            flags.run = words[end + 1 :]
+            if not flags.run:
+                self.error("expected -- and a command at the end")
+        return flags, unknown
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
@@ -132,6 +150,10 @@ def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
         return parsers[name]
 
     _add_requests(add("index", "index a package"), add("remove", "remove packages"), add("query", "query packages"))
+    _add_gate(
+        add("publish", "index a package, and run a command that uploads it", source),
+        add("withdraw", "remove a package, and run a command that deletes it", source),
+    )
     add("ping", "measure the time of one request")
     add("shell", "read requests from a prompt or a pipe")
     _add_load(add("load", "send the packages of a file in dependency order"))
@@ -156,6 +178,19 @@ def _add_requests(*parsers: argparse.ArgumentParser) -> None:
     index.add_argument("dependencies", metavar="DEPENDENCY", nargs="*", default=[])
     for parser in others:
         parser.add_argument("packages", metavar="NAME", nargs="+")
+
+
+def _add_gate(*parsers: _Parser) -> None:
+    for parser in parsers:
+        parser.runs_command = True
+        parser.usage = f"{parser.prog} [options] PACKAGE [--needs A,B] -- COMMAND ..."
+        parser.epilog = "If COMMAND fails, the change of the index is undone. --from names the former dependencies."
+        parser.add_argument("package", metavar="PACKAGE")
+        parser.add_argument("--needs", metavar="A,B", type=_names, help="the dependencies of the package")
+
+
+def _names(text: str) -> list[str]:
+    return re.findall(r"[^,\s]+", text)
 
 
 def _add_load(parser: argparse.ArgumentParser) -> None:

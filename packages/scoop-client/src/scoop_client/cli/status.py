@@ -1,6 +1,7 @@
 """Exit statuses."""
 
 import enum
+import signal
 
 from scoop_core import Response, ScoopError, UnknownPackage
 
@@ -17,7 +18,27 @@ class ExitStatus(enum.IntEnum):
     """A request was answered ERROR, or the command line or its input is invalid."""
     NO_CONNECTION = 3
     """No server could be connected, or the connection was lost."""
+    COMMAND_FAILED = 4
+    """The command of ``publish`` or ``withdraw`` failed, and the index is as before."""
+    COMMAND_KILLED = 5
+    """It was killed by a signal, so nobody knows what it has done; the index is as before."""
+    UNKNOWN = 6
+    """The connection was lost during the change of ``publish`` or ``withdraw``; the command was not run."""
+    NOT_UNDONE = 7
+    """The command failed or was killed, and the change of the index could not be undone."""
+    HUNG_UP = 129
     INTERRUPTED = 130
+    QUIT = 131
+    TERMINATED = 143
+
+    @classmethod
+    def of_signal(cls, number: signal.Signals) -> "ExitStatus":
+        """Return the status of an end by a signal: 128 and its number.
+
+        >>> ExitStatus.of_signal(signal.SIGTERM)
+        <ExitStatus.TERMINATED: 143>
+        """
+        return cls(128 + number)
 
     @classmethod
     def of(cls, response: Response) -> "ExitStatus":
