@@ -1,11 +1,15 @@
 """The reference page of the options, docs/options.md: ``python -m docs.options_page`` writes it anew."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from scoop_server.app.plugin import IndexPlugin, find_plugins
+from scoop_server.config.option_table import OptionTable
 from scoop_server.config.options import Group
-from scoop_server.config.settings import OPTIONS
+
+TABLE: Final = OptionTable[IndexPlugin](find_plugins)
+TABLE.load_plugins()
 
 PAGE: Final = Path(__file__).with_name("options.md")
 
@@ -35,7 +39,7 @@ server.)
 - Paths are relative to the working directory.
 """
 
-_NOTES: Final = {
+_NOTES: Final[Mapping[str, str]] = {
     Group.LISTENING: """\
 With `--listen`, `--host` and `--port` have no effect, and as flags they are an error. Sockets that a service manager
 passes (`LISTEN_FDS`, systemd's socket activation) replace all addresses; a socket named `tls` serves TLS.
@@ -47,10 +51,6 @@ passes (`LISTEN_FDS`, systemd's socket activation) replace all addresses; a sock
 With `--memory`, `--data-dir` and `--fsync` have no effect, and as flags they are an error. What each value of `--fsync`
 guarantees is in [durability.md](durability.md).
 """,
-    Group.REPLICATION: """\
-With `--etcd`, `--data-dir` and `--fsync` have no effect, and as flags they are an error. The password has no flag,
-because every user of a machine can list the arguments of its processes. See [replication.md](replication.md).
-""",
     Group.LIMITS: """\
 The reason of each default is beside it in `scoop_server/config/limits.py`, with limits that are constants.
 """,
@@ -59,6 +59,11 @@ See [monitoring.md](monitoring.md).
 """,
     Group.LOGGING: """\
 SIGHUP reads `log_level` in the file again; every other change needs a restart.
+""",
+    "replication": """\
+These options are those of the package scoop-etcd; see [replication.md](replication.md). With `--etcd`, `--data-dir` and
+`--fsync` have no effect, and as flags they are an error. The password has no flag, because every user of a machine can
+list the arguments of its processes.
 """,
 }
 
@@ -77,17 +82,17 @@ _OTHERS: Final = """\
 
 def options_page() -> str:
     """Return the text of the page."""
-    return "\n".join([_INTRODUCTION, *(_section(group) for group in Group), _OTHERS])
+    return "\n".join([_INTRODUCTION, *map(_section, _NOTES), _OTHERS])
 
 
-def _section(group: Group) -> str:
+def _section(group: str) -> str:
     return "\n".join([f"## {group}\n", *_table(group), "", _NOTES[group]])
 
 
-def _table(group: Group) -> Iterator[str]:
+def _table(group: str) -> Iterator[str]:
     yield "| flag | variable | default | meaning |"
     yield "|---|---|---|---|"
-    for option in OPTIONS:
+    for option in TABLE:
         if option.group == group:
             flag = f"--[no-]{option.flag[2:]}" if option.is_switch else f"{option.flag} {option.kind.metavar}"
             default = option.default_text if option.default in (None, ()) else f"`{option.default_text}`"

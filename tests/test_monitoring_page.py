@@ -11,11 +11,19 @@ from typing import Final
 import pytest
 from prometheus_client.metrics_core import Metric
 
+from scoop_etcd.formats.entries import Keys
+from scoop_etcd.formats.records import Config
+from scoop_etcd.node import Node
+from scoop_etcd.replication.index import ReplicationSettings
 from scoop_server.admin.endpoint import PATHS
-from scoop_server.telemetry.statistics import CloseReason
+from scoop_server.telemetry.health import Health
+from scoop_server.telemetry.statistics import CloseReason, Statistics
 
+from tests.simulation.replicated.etcd import Cluster, SimulatedClient
+from tests.simulation.replicated.nodes import CompactionProcess
+from tests.simulation.replicated.schedule import Schedule
 from tests.support.messages import SERVER_SOURCES, template_of
-from tests.support.metrics import complete_health, parsed, scraped
+from tests.support.metrics import complete_run, parsed, scraped
 from tests.support.pages import ROOT, code_spans, table_rows
 from tests.support.prometheus import DASHBOARD, expressions, panels, rules
 
@@ -31,8 +39,19 @@ LOG_METHODS: Final = {"info", "warning", "error", "log"}
 
 @pytest.fixture
 def families(tmp_path: Path) -> list[Metric]:
-    """The metrics of a run of which everything is known."""
-    return parsed(scraped(complete_health(tmp_path)))
+    """The metrics of a server with a data directory, of which everything is known, and those that only a node has."""
+    with complete_run(tmp_path) as (health, _, _):
+        complete = parsed(scraped(health))
+    cluster = Cluster(schedule := Schedule(0), lambda _: None)
+    settings = ReplicationSettings("a1", keys := Keys("/scoop/"), Config(reject_cycles=False, line_bytes_max=1))
+
+    def start_compaction(fence: int) -> CompactionProcess:
+        return CompactionProcess(cluster, "a1", keys, fence, reject_cycles=False)
+
+    node = Node[str](SimulatedClient(cluster, "a1", lambda: None), schedule.clock, settings, start_compaction)
+    known = {family.name for family in complete}
+    of_node = parsed(scraped(Health(Statistics(), index=node)))
+    return [*complete, *(family for family in of_node if family.name not in known)]
 
 
 # The endpoint and its metrics

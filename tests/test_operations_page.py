@@ -12,12 +12,15 @@ from typing import Final
 
 import pytest
 
-from scoop_server.cli.parser import COMMANDS, SERVE, build_parsers
+from scoop_server.cli.commands import COMMANDS
+from scoop_server.cli.parser import build_parsers
 from scoop_server.config.addresses import parse_address
+from scoop_server.config.options import SERVE
 
 from tests.support.messages import SERVER_SOURCES, templates
 from tests.support.pages import code_blocks, code_spans, prose, table_rows
 from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end, server_environment
+from tests.support.settings import TABLE
 
 pytestmark = pytest.mark.any_python
 
@@ -79,7 +82,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_every_flag_in_its_commands_exists() -> None:
-    known = flags_of(build_parsers()[0])
+    known = flags_of(build_parsers(TABLE)[0])
     given = {
         flag
         for command in commands()
@@ -94,12 +97,12 @@ def test_every_flag_in_its_sentences_exists() -> None:
     spans = [span for line in prose(PAGE).splitlines() if not line.startswith("    ") for span in code_spans(line)]
     given = {flag for span in spans if span.startswith("--") for flag in re.findall(r"--[a-z-]+", span)}
     assert given >= {"--listen", "--tls-client-ca", "--max-clients", "--admin"}
-    assert given <= flags_of(build_parsers()[0])
+    assert given <= flags_of(build_parsers(TABLE)[0])
 
 
 def test_every_command_on_a_data_directory_is_named_and_every_named_command_exists() -> None:
     named = set(re.findall(r"scoop-server ([a-z]+)\b", PAGE.read_text()))
-    assert COMMANDS.keys() - {SERVE, "nodes"} <= named <= COMMANDS.keys()
+    assert COMMANDS.keys() - {SERVE} <= named <= COMMANDS.keys()
 
 
 def test_every_metric_that_it_names_is_documented() -> None:

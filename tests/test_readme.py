@@ -13,10 +13,12 @@ import pytest
 from docs.options_page import PAGE, options_page
 from scoop_core import Changes, Command, Connection, DependencyGraph, Response
 
-from scoop_server.cli.parser import COMMANDS, SERVE
+from scoop_server.cli.parser import all_commands
+from scoop_server.config.options import SERVE
 
 from tests.support.pages import ROOT, anchors, code_blocks, code_spans, prose, table_rows
 from tests.support.process import WAIT_SECONDS, ServerProcess
+from tests.support.settings import TABLE
 
 pytestmark = pytest.mark.any_python
 
@@ -108,7 +110,7 @@ def test_the_page_of_options_is_current() -> None:
 
 def test_the_table_of_commands_is_current() -> None:
     documented = [code_spans(command)[0].split()[:2] for command, _ in table_rows(README, "command", "what it does")]
-    assert documented == [["scoop-server", name] for name in COMMANDS if name != SERVE]
+    assert documented == [["scoop-server", name] for name in all_commands(TABLE) if name != SERVE]
 
 
 def test_the_tables_of_modules_are_current() -> None:

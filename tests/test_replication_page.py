@@ -13,13 +13,14 @@ from typing import Final
 
 import pytest
 
+from scoop_etcd.options import EtcdSettings
 from scoop_etcd.replication import status
 from scoop_server.cli.parser import build_parsers
 
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
 from tests.support.pages import ROOT, code_blocks, code_spans, prose, table_rows
 from tests.support.process import WAIT_SECONDS, ServerProcess, server_environment
-from tests.support.settings import read_settings
+from tests.support.settings import TABLE, read_settings
 
 pytestmark = pytest.mark.any_python
 
@@ -61,13 +62,13 @@ def test_the_settings_of_a_node_are_valid() -> None:
         for each in (value if isinstance(value, list) else [value])
         for word in (f"--{name}", each)
     ]
-    urls = read_settings(flags, {}).replication.urls
+    urls = read_settings(flags, {}).part(EtcdSettings).urls
     assert urls is not None
     assert (len(urls.addresses), urls.is_tls) == (3, True)
 
 
 def test_every_flag_exists() -> None:
-    parsers = build_parsers()
+    parsers = build_parsers(TABLE)
     known = flags_of(parsers[0]) | {"--revision"}
     given = {
         flag

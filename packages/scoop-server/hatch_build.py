@@ -16,11 +16,11 @@ class ShellFilesHook(BuildHookInterface):
             return
         root = Path(self.root)
         directory = root / "share"
-        core = root.parent / "scoop-core" / "src"
-        if core.is_dir():
+        sources = [root.parent / name / "src" for name in ("scoop-core", "scoop-etcd")]
+        if all(source.is_dir() for source in sources):
             self._temporary = tempfile.TemporaryDirectory()
             directory = Path(self._temporary.name) / "share"
-            sys.path[:0] = [str(root), str(root / "src"), str(core)]
+            sys.path[:0] = [str(root), str(root / "src"), *map(str, sources)]
             from shell_files import shell_files  # noqa: PLC0415  # found by the path above
 
             for path, text in shell_files().items():

@@ -12,10 +12,17 @@ from typing import Final
 import shtab
 from argparse_manpage.manpage import Manpage
 
+from scoop_etcd.plugin import PLUGIN
 from scoop_server import __version__
-from scoop_server.cli.parser import PROGRAM, SERVE, build_parsers
-from scoop_server.config.settings import OPTIONS
+from scoop_server.app.plugin import IndexPlugin
+from scoop_server.cli.parser import PROGRAM, all_commands, build_parsers
+from scoop_server.config.option_table import OptionTable
+from scoop_server.config.options import SERVE
 from scoop_server.config.sources import CONFIG_VARIABLE
+
+TABLE: Final = OptionTable[IndexPlugin](lambda: [PLUGIN])
+"""All options and commands of the project. Where a package is missing, its options tell how to install it."""
+TABLE.load_plugins()
 
 COMPLETIONS: Final = {
     "bash": "share/bash-completion/completions/scoop-server",
@@ -23,16 +30,6 @@ COMPLETIONS: Final = {
     "fish": "share/fish/vendor_completions.d/scoop-server.fish",
 }
 MANUAL: Final = "share/man/man1/scoop-server.1"
-
-_SYNOPSIS: Final = r"""\fBscoop\-server\fR [\fBserve\fR] [\fIOPTION\fR ...]
-.br
-\fBscoop\-server check\fR \fIDIR\fR
-.br
-\fBscoop\-server dump\fR \fIDIR\fR
-.br
-\fBscoop\-server restore\fR \fIDIR\fR < \fILINES\fR
-.br
-\fBscoop\-server\fR \fBcheck\fR|\fBdump\fR|\fBrestore\fR|\fBnodes\fR \fB\-\-etcd\fR \fIURLS\fR"""
 
 SIGNALS: Final = {
     "SIGTERM, SIGINT": (
@@ -78,8 +75,8 @@ def shell_files() -> Mapping[str, str]:
 
 def _completed_parser() -> argparse.ArgumentParser:
     """Return the root of the parsers, with the words, files and directories that each option accepts."""
-    words = {option.flag: option.kind.words for option in OPTIONS if option.kind.words}
-    root, parsers = build_parsers()
+    words = {option.flag: option.kind.words for option in TABLE if option.kind.words}
+    root, parsers = build_parsers(TABLE)
     for parser in (root, *parsers.values()):
         for action in parser._actions:  # noqa: SLF001  # argparse has no other way to list them
             if choices := next((words[flag] for flag in action.option_strings if flag in words), None):
@@ -91,7 +88,7 @@ def _completed_parser() -> argparse.ArgumentParser:
 
 def manual_page() -> str:
     """Return the page scoop-server(1)."""
-    root, parsers = build_parsers()
+    root, parsers = build_parsers(TABLE)
     # The options of serve are those of the root, and listed there.
     parsers[SERVE].usage = f"{PROGRAM} {SERVE} [OPTION ...]"
     for action in parsers[SERVE]._actions:  # noqa: SLF001  # argparse has no other way to list them
@@ -108,9 +105,9 @@ def manual_page() -> str:
         },
     )
     page.date = ""  # the same sources make the same page on every day
-    page.add_section("synopsis", "=", _SYNOPSIS)
+    page.add_section("synopsis", "=", _synopsis())
     page.add_section("description", "=", f"{_escaped(introduction)}\n.PP")
-    variables = {option.variable: f"See {option.flag}." for option in OPTIONS}
+    variables = {option.variable: f"See {option.flag}." for option in TABLE}
     page.add_section("environment", "=", _terms({**variables, CONFIG_VARIABLE: "See --config."}))
     page.add_section("files", "=", _terms(FILES))
     page.add_section("signals", "=", _terms(SIGNALS))
@@ -118,6 +115,17 @@ def manual_page() -> str:
     page.add_section("examples", "=", _terms(EXAMPLES))
     page.add_section("see also", "=", "nc(1), systemd.service(5)")
     return str(page)
+
+
+def _synopsis() -> str:
+    """Return one line for each command, and for each place of an index that it can use."""
+    lines = [(f"[{SERVE}]", "[OPTION ...]")]
+    for name, command in all_commands(TABLE).items():
+        if name != SERVE:
+            lines.append((name, command.synopsis))
+        if command.has_directory:
+            lines += [(name, command.synopsis.replace("DIR", plugin.selector)) for plugin in TABLE.plugins]
+    return "\n.br\n".join(rf"\fB{_escaped(f'{PROGRAM} {name}')}\fR {_escaped(words)}" for name, words in lines)
 
 
 def _terms(terms: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 from contrib.container import healthcheck, pins
 
+from scoop_etcd.options import EtcdSettings
 from scoop_server.config.addresses import InternetAddress
 from scoop_server.config.limits import Limits
 from scoop_server.config.settings import OPTIONS
@@ -89,7 +90,7 @@ def test_every_requirement_is_pinned_with_hashes(file: Path) -> None:
 
 def test_the_nodes_are_replicated() -> None:
     environment = load("replicated.yaml")["x-node"]["environment"]
-    assert read_settings([], environment).replication.urls is not None
+    assert read_settings([], environment).part(EtcdSettings).urls is not None
 
 
 def test_the_members_of_etcd_are_one_cluster_of_an_exact_version() -> None:

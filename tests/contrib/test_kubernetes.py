@@ -5,6 +5,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from scoop_etcd.options import EtcdSettings
 from scoop_server.config.limits import Limits
 
 from tests.support.dockerfile import variables
@@ -101,9 +102,9 @@ def test_the_jobs_of_the_pod_monitor_are_those_of_the_alerts() -> None:
 
 
 def test_the_nodes_are_replicated_and_the_single_server_is_not() -> None:
-    assert read_settings([], environment("replicated.yaml")).replication.urls is not None
+    assert read_settings([], environment("replicated.yaml")).part(EtcdSettings).urls is not None
     single = read_settings([], environment("single.yaml"))
-    assert single.replication.urls is None
+    assert single.part(EtcdSettings).urls is None
 
 
 def test_the_single_server_keeps_its_index_on_its_volume() -> None:

@@ -14,11 +14,12 @@ import pytest
 
 from scoop_etcd.client.api import EtcdClient, Range, Request, Ticket, Txn, TxnResult
 from scoop_etcd.client.connection_settings import Cluster
-from scoop_etcd.commands import restore_etcd
+from scoop_etcd.commands import EtcdSource
 from scoop_etcd.connection import open_client
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.records import NodeRecord
+from scoop_etcd.options import EtcdSettings
 from scoop_etcd.session import EtcdSession
-from scoop_server.errors import ReplicationError
 
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
@@ -97,7 +98,7 @@ class CompactedEtcd:
 def test_a_compaction_of_etcd_does_not_interrupt_a_command(place: tuple[str, ...], etcd: EtcdCluster) -> None:
     assert restored(LINES, *place).returncode == 0
     with closing(CompactedEtcd(open_client(Cluster(etcd.endpoints), 10), etcd)) as client:
-        index = EtcdSession(client, read_settings(place).replication).load()
+        index = EtcdSession(client, read_settings(place).part(EtcdSettings)).load()
     assert (len(index.replica.graph), client.compactions) == (3, 1)
 
 
@@ -179,14 +180,14 @@ def test_a_restore_leaves_an_index_intact_that_was_created_meanwhile(
 
     monkeypatch.setattr(EtcdSession, "txn", create_an_index)
     with pytest.raises(ReplicationError, match="another restore or node was faster"):
-        restore_etcd(read_settings(place), BytesIO(b"INDEX|make|\n"))
+        EtcdSource(read_settings(place)).restore(BytesIO(b"INDEX|make|\n"))
     assert len(requests) == (4 if done else 1)  # only one that has begun deletes its chunks
     assert "\nINDEX|gmp|\n#end packages 1 " in run_to_end("dump", *place).stdout
     assert etcd.etcdctl("get", "--prefix", f"{place[-1]}snapshot/") == ""
 
 
 def test_a_restore_that_fails_writes_nothing(place: tuple[str, ...]) -> None:
-    assert "INDEX|isl|gmp' is answered FAIL" in restored("INDEX|isl|gmp\n", *place).stderr
+    assert "cannot restore line 1: cannot index isl: gmp is not indexed" in restored("INDEX|isl|gmp\n", *place).stderr
     for command in ("check", "dump", "nodes"):
         assert "it holds no index; check --etcd-prefix" in run_to_end(command, *place).stderr
 
@@ -217,4 +218,4 @@ def test_a_command_needs_a_place(command: str) -> None:
 def test_a_command_has_one_place() -> None:
     refused = run_to_end("check", "data", "--etcd", "http://h:1", command=(sys.executable, "-m", "scoop_server"))
     assert refused.returncode == 2
-    assert "expected a data directory or --etcd, got data and flags of etcd" in refused.stderr
+    assert "expected a data directory or --etcd URLS, got data and other arguments" in refused.stderr

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys, decode_entry, encode_entry
 from scoop_etcd.formats.records import Config, NodeRecord, Pointer, decode_chunk, encode_chunks
-from scoop_server.errors import ReplicationError
 
 KEYS = Keys("/scoop/")
 LINES = "INDEX|a|\nnot a request \xff\n\nREMOVE|b|\n"

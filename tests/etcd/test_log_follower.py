@@ -7,11 +7,11 @@ import pytest
 from scoop_core import DependencyGraph, IndexedGraph
 
 from scoop_etcd.client.api import Delete, Put, Txn
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys, encode_entry
 from scoop_etcd.formats.records import Config, Pointer, encode_chunks
 from scoop_etcd.replication.log_follower import RETRY_SECONDS, LogFollower
 from scoop_etcd.replication.replica import Replica, digest_of
-from scoop_server.errors import ReplicationError
 from scoop_server.storage.follower import Batch, Loaded
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient

@@ -194,7 +194,7 @@ def test_a_node_waits_for_etcd_and_can_be_stopped_meanwhile(tmp_path: Path) -> N
             assert server.stderr is not None
             assert "cannot join yet: " in server.stderr.readline()
             server.terminate()
-            assert "a signal stopped the server while it joined" in server.stderr.read()
+            assert "a signal stopped the server while it loaded the index" in server.stderr.read()
 
 
 def test_without_grpc_one_line_says_what_to_install() -> None:

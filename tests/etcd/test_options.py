@@ -2,7 +2,7 @@
 
 import pytest
 
-from scoop_server.config.replication import Reads
+from scoop_etcd.options import EtcdSettings, Reads
 
 from tests.support.settings import problems, read_settings
 
@@ -16,7 +16,7 @@ from tests.support.settings import problems, read_settings
     ],
 )
 def test_the_urls_of_all_endpoints_are_one_value(given: str, shown: str) -> None:
-    assert str(read_settings(["--etcd", given], {}).replication.urls) == shown
+    assert str(read_settings(["--etcd", given], {}).part(EtcdSettings).urls) == shown
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_password_in_a_url_is_rejected_and_not_repeated() -> None:
 
 
 def test_a_prefix_ends_with_a_slash() -> None:
-    assert read_settings(["--etcd", "http://a:1", "--etcd-prefix", "/team"], {}).replication.prefix == "/team/"
+    assert read_settings(["--etcd", "http://a:1", "--etcd-prefix", "/team"], {}).part(EtcdSettings).prefix == "/team/"
 
 
 @pytest.mark.parametrize("prefix", ["/", "", "a\nb", "ä", "a" * 256])
@@ -48,5 +48,5 @@ def test_a_prefix_is_printable_and_not_the_root(prefix: str) -> None:
 
 
 def test_reads_are_linearizable_by_default() -> None:
-    assert read_settings([], {}).replication.reads is Reads.LINEARIZABLE
-    assert read_settings(["--etcd", "http://a:1", "--reads", "local"], {}).replication.reads is Reads.LOCAL
+    assert read_settings([], {}).part(EtcdSettings).reads is Reads.LINEARIZABLE
+    assert read_settings(["--etcd", "http://a:1", "--reads", "local"], {}).part(EtcdSettings).reads is Reads.LOCAL

@@ -24,13 +24,13 @@ from scoop_etcd.client.api import (
     WatchEvents,
 )
 from scoop_etcd.client.calls import Calls
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys, encode_entry
 from scoop_etcd.formats.records import Config, NodeRecord, Pointer, encode_chunks
 from scoop_etcd.replication.compactor import Compactor
 from scoop_etcd.replication.index import ReplicatedIndex, ReplicationSettings
 from scoop_etcd.replication.membership import Membership
 from scoop_etcd.replication.replica import Replica, digest_of
-from scoop_server.errors import ReplicationError
 from scoop_server.ports import Response
 from scoop_server.telemetry.workers import Task
 
@@ -396,3 +396,22 @@ def test_a_node_with_the_snapshot_needs_no_deleted_entries(world: World) -> None
     assert world.cluster.store.get(KEYS.entry("a1", 1)) is None
     other = world.start(replace(SETTINGS, node="b2"))
     assert world.answers(other, "QUERY|a|\n") == "OK\n"
+
+
+def test_the_figures_are_those_of_the_node(world: World) -> None:
+    index = world.start()
+    world.wait()
+    world.answers(index, "INDEX|a|\nINDEX|b|a\n")
+    entry = Put(KEYS.entry("b2", 1), encode_entry("b2", 1, "REMOVE|b|\n"))
+    world.cluster.store.txn(Txn((), (entry, Put(KEYS.head, b"b2/1"))))
+    world.wait(3)
+    index.execute([("one", "QUERY|a|\n"), ("other", "INDEX|c|\n")])
+    figures = {figure.name: figure.value for figure in index.status.figures()}
+    revision = world.cluster.store.puts[-1].mod_revision
+    assert figures["scoop_applied_revision"] == figures["scoop_committed_revision"] == index.status.applied_revision
+    assert 0 < index.status.applied_revision <= revision
+    assert figures["scoop_replication_digest"] == digest_of(index.graph) % 2**53
+    assert (figures["scoop_replication_lag_entries"], figures["scoop_replication_pending"]) == (0, 2)
+    assert (figures["scoop_compactor"], figures["scoop_replication_late_duplicates"]) == (1, 0)
+    assert figures["scoop_etcd_failures"] == {(code.value.replace(" ", "_"),): 0 for code in ErrorCode}
+    assert sum(figures["scoop_append_duration_seconds"].counts) == 1  # type: ignore[union-attr]  # a histogram

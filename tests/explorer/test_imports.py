@@ -8,12 +8,9 @@ import scoop_explorer
 ALLOWED = {
     "scoop_core",
     "scoop_explorer",
-    "scoop_etcd.connection",
-    "scoop_server.config.options",
-    "scoop_server.config.replication",
+    "scoop_server.app.plugin",
+    "scoop_server.config",
     "scoop_server.errors",
-    "scoop_etcd.formats.entries",
-    "scoop_etcd.replication.log_follower",
     "scoop_server.storage.follower",
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from scoop_core import Changes, DependencyGraph, encode_snapshot
 
 from scoop_server.config.fsync import Fsync
-from scoop_server.config.limits import JOURNAL_BYTES_MIN
+from scoop_server.config.limits import COMPACTION_BYTES_MIN
 from scoop_server.storage.compaction import compact
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import JournalStore
@@ -90,7 +90,7 @@ class Bench:
         return self.compactions[-1]
 
     @contextmanager
-    def open(self, fsync: Fsync = Fsync.ALWAYS, journal_bytes_min: int = JOURNAL_BYTES_MIN) -> Iterator[Opened]:
+    def open(self, fsync: Fsync = Fsync.ALWAYS, journal_bytes_min: int = COMPACTION_BYTES_MIN) -> Iterator[Opened]:
         """Lock the directory and open a store on it, as a process does, and leave no descriptor open at its end."""
         with DataDirectory.lock(str(self.path), self.files) as directory:
             self.files.calls.clear()

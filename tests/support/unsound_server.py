@@ -18,17 +18,14 @@ from unittest.mock import patch
 from scoop_core import Changes, DependencyGraph
 
 from scoop_server.app import application
-from scoop_server.app.claims import Claims
 from scoop_server.app.stored_index import load_index
 from scoop_server.cli import main as command_line
-from scoop_server.config.settings import Settings
 from scoop_server.loop.client import Client
 from scoop_server.loop.clients import Clients
 from scoop_server.ports import OpenIndex, Request, Response
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OPERATING_SYSTEM, FileSystem
 from scoop_server.storage.store import JournalStore
-from scoop_server.telemetry.health import Health
 
 Execute = Callable[[Sequence[Request[Client]]], Sequence[Response[Client]]]
 
@@ -50,12 +47,12 @@ class Delegate:
         return getattr(self._target, name)
 
 
-def plant_execute(make_execute: Callable[[Execute, Health], Execute]) -> None:
+def plant_execute(make_execute: Callable[[Execute], Execute]) -> None:
     """Serve by the ``execute`` of an index that is made of the sound one."""
 
-    def load(settings: Settings, claims: Claims, health: Health, *others: Any) -> OpenIndex[Client]:
-        sound = load_index(settings, claims, health, *others)
-        return cast("OpenIndex[Client]", Delegate(sound, execute=make_execute(sound.execute, health)))
+    def load(*arguments: Any) -> OpenIndex[Client]:
+        sound = load_index(*arguments)
+        return cast("OpenIndex[Client]", Delegate(sound, execute=make_execute(sound.execute)))
 
     patch.object(application, "load_index", load).start()
 
@@ -75,7 +72,7 @@ def plant_commit(commit: Callable[[Callable[[Changes], None], Changes], None], *
 def _call_per_client(do: Callable[[], object]) -> None:
     """Call ``do`` at the first request of each client."""
 
-    def make(execute: Execute, _: Health) -> Execute:
+    def make(execute: Execute) -> Execute:
         known: set[str] = set()
 
         def execute_and_more(requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
@@ -93,7 +90,7 @@ def _call_per_client(do: Callable[[], object]) -> None:
 def _change_answers(change: Callable[[str, str], str]) -> None:
     """Answer by a function of the lines and their right responses."""
 
-    def make(execute: Execute, _: Health) -> Execute:
+    def make(execute: Execute) -> Execute:
         return lambda requests: [
             (client, lines, answers and change(lines, answers)) for client, lines, answers in execute(requests)
         ]
@@ -124,7 +121,7 @@ def leak_threads() -> None:
 def slow_down() -> None:
     """Delay changes more and more."""
 
-    def make(execute: Execute, _: Health) -> Execute:
+    def make(execute: Execute) -> Execute:
         first_seen: dict[str, float] = {}
 
         def execute_late(requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
@@ -145,12 +142,12 @@ def slow_down() -> None:
 def miscount() -> None:
     """Count one connection too many after each disconnect."""
 
-    def make(execute: Execute, health: Health) -> Execute:
+    def make(execute: Execute) -> Execute:
         close = Clients.close
 
         def close_and_miscount(self: Clients, *arguments: Any, **options: Any) -> None:
             close(self, *arguments, **options)
-            health.statistics.connections_now += 1
+            self._context.statistics.connections_now += 1
 
         patch.object(Clients, "close", close_and_miscount).start()
         return execute
@@ -197,7 +194,7 @@ def answer_empty_lines_wrongly() -> None:
 def disturb_others() -> None:
     """Disconnect a client because the one before it has sent a zero byte."""
 
-    def make(execute: Execute, _: Health) -> Execute:
+    def make(execute: Execute) -> Execute:
         sender: list[str] = []
 
         def execute_or_disconnect(requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:

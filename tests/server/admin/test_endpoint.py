@@ -13,17 +13,19 @@ from typing import Final
 
 import pytest
 
+from scoop_core import DependencyGraph
+
 from scoop_server import __version__
 from scoop_server.admin.endpoint import PATHS, AdminEndpoint
 from scoop_server.config.addresses import InternetAddress, UnixAddress
 from scoop_server.errors import ListenError
+from scoop_server.index.local import LocalIndex, MemoryStore
 from scoop_server.telemetry.health import STUCK_SECONDS, Health
 from scoop_server.telemetry.statistics import Stage, Statistics
 
 from tests.support.admin import WHERE, RawClient, get, place_of
 from tests.support.event_loop import Clock
 from tests.support.held import HeldServer
-from tests.support.metrics import Files
 from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end
 
 ADMIN: Final = ("--admin", "127.0.0.1:0")
@@ -53,10 +55,11 @@ def test_a_run_is_alive_at_every_stage_and_ready_while_it_serves(health: Health,
     assert get(place, "/readyz") == ((200, "ready\n") if stage is Stage.SERVING else (503, f"{stage}\n"))
 
 
-def test_a_run_that_refuses_changes_is_not_ready(health: Health, place: str, tmp_path: Path) -> None:
+def test_a_run_that_refuses_changes_is_not_ready(health: Health, place: str) -> None:
     health.statistics.stage = Stage.SERVING
-    health.storage = files = Files(tmp_path / "snapshot-1")
-    files.read_only_reason = "the disk is full"
+    store = MemoryStore()
+    store.read_only_reason = "the disk is full"
+    health.index = LocalIndex[object](DependencyGraph(), store)
     assert get(place, "/livez") == (200, "ok\n")
     assert get(place, "/readyz") == (503, "read-only\n")
 

@@ -11,12 +11,11 @@ from scoop_core import DependencyGraph
 
 from scoop_server import __version__
 from scoop_server.telemetry.health import Health
-from scoop_server.telemetry.stalls import CommitWatch
 from scoop_server.telemetry.statistics import CloseReason, Stage, Statistics
 
 from tests.support.admin import get, place_of
 from tests.support.event_loop import Clock
-from tests.support.metrics import Certificates, Files, complete_health, parsed, scraped
+from tests.support.metrics import Certificates, complete_run, parsed, scraped
 from tests.support.process import WAIT_SECONDS, ServerProcess
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -46,19 +45,14 @@ def health() -> Health:
 
 def test_a_value_that_is_not_known_yet_is_left_out(health: Health, tmp_path: Path) -> None:
     loading = names(samples_of(scraped(health)))
-    complete = names(samples_of(scraped(complete_health(tmp_path))))
+    with complete_run(tmp_path) as (known, _, _):
+        complete = names(samples_of(scraped(known)))
     single = """
         last_reload_success certificate_expiry_timestamp_seconds connections_max slow_commit_seconds_total
         commit_longest_seconds packages dependency_edges recovery_seconds journal_bytes compaction_backlog_ratio
-        commit_delay_seconds snapshot_bytes snapshot_timestamp_seconds compaction_threshold_bytes applied_revision
-        committed_revision replication_digest replication_lag_entries replication_lag_seconds replication_pending
-        replication_timeouts_total replication_late_duplicates_total replication_log_bytes compactor
-        etcd_failures_total
+        commit_delay_seconds snapshot_bytes snapshot_timestamp_seconds compaction_threshold_bytes
     """
-    histograms = [
-        f"{name}_duration_seconds_{part}" for name in ("append", "barrier") for part in ("bucket", "count", "sum")
-    ]
-    assert complete - loading == {f"scoop_{name}" for name in (*single.split(), *histograms)}
+    assert complete - loading == {f"scoop_{name}" for name in single.split()}
     assert {"process_resident_memory_bytes", "python_info"} <= loading
 
 
@@ -73,74 +67,64 @@ def test_every_combination_of_labels_is_zero_from_the_start(health: Health) -> N
 
 
 def test_values_are_those_of_the_run(tmp_path: Path) -> None:
-    health = complete_health(tmp_path)
-    snapshot = tmp_path / "snapshot-1"
-    snapshot.write_bytes(b"x" * 1_000)
-    os.utime(snapshot, (1_000_000.5, 1_000_000.5))
-    health.statistics.stage = Stage.SERVING
-    DependencyGraph().apply_lines("INDEX|a|\n" * 7, tally=health.statistics.tally)
-    health.statistics.connections_closed[CloseReason.IDLE] = 3
-    health.statistics.connections_now, health.statistics.connections_accepted = 2, 5
-    health.statistics.handshakes_now = 1
-    health.statistics.bytes_received, health.statistics.bytes_sent = 2**60, 17
-    samples = samples_of(scraped(health))
-    expected = {
-        "scoop_ready": 1,
-        "scoop_read_only": 0,
-        "scoop_connections": 2,
-        "scoop_connections_max": 1_000,
-        "scoop_handshakes": 1,
-        "scoop_connections_accepted_total": 5,
-        "scoop_received_bytes_total": 2**60,
-        "scoop_sent_bytes_total": 17,
-        "scoop_last_reload_success": 1,
-        "scoop_certificate_expiry_timestamp_seconds": Certificates.expires_at,
-        "scoop_log_lines_dropped_total": 0,
-        "scoop_journal_bytes": Files.journal_bytes,
-        "scoop_compaction_backlog_ratio": Files.backlog_ratio,
-        "scoop_commit_delay_seconds": Files.commit_delay,
-        "scoop_snapshot_bytes": 1_000,
-        "scoop_snapshot_timestamp_seconds": 1_000_000.5,
-        "scoop_compaction_threshold_bytes": 1_000,
-        "scoop_dependency_edges": 7,
-        "scoop_applied_revision": 40,
-        "scoop_committed_revision": 42,
-        "scoop_replication_lag_entries": 2,
-        "scoop_replication_lag_seconds": 0.5,
-        "scoop_replication_digest": 5,
-        "scoop_replication_timeouts_total": 4,
-        "scoop_append_duration_seconds_count": 1,
-        "scoop_compactor": 1,
-    }
+    with complete_run(tmp_path) as (health, store, _):
+        statistics = health.statistics
+        statistics.stage = Stage.SERVING
+        DependencyGraph().apply_lines("INDEX|a|\n" * 7, tally=statistics.tally)
+        statistics.connections_closed[CloseReason.IDLE] = 3
+        statistics.connections_now, statistics.connections_accepted, statistics.handshakes_now = 2, 5, 1
+        statistics.bytes_received, statistics.bytes_sent, statistics.dependency_edges = 2**60, 17, 7
+        store.commit_delay = 0.25
+        os.utime(store.snapshot_path, (1_000_000.5, 1_000_000.5))
+        samples = samples_of(scraped(health))
+        expected = {
+            "scoop_ready": 1,
+            "scoop_read_only": 0,
+            "scoop_connections": 2,
+            "scoop_connections_max": 1_000,
+            "scoop_handshakes": 1,
+            "scoop_connections_accepted_total": 5,
+            "scoop_received_bytes_total": 2**60,
+            "scoop_sent_bytes_total": 17,
+            "scoop_last_reload_success": 1,
+            "scoop_certificate_expiry_timestamp_seconds": Certificates.expires_at,
+            "scoop_log_lines_dropped_total": 0,
+            "scoop_journal_bytes": store.journal_bytes,
+            "scoop_compaction_backlog_ratio": store.backlog_ratio,
+            "scoop_commit_delay_seconds": 0.25,
+            "scoop_snapshot_bytes": os.path.getsize(store.snapshot_path),
+            "scoop_snapshot_timestamp_seconds": 1_000_000.5,
+            "scoop_compaction_threshold_bytes": 64,
+            "scoop_packages": 0,
+            "scoop_dependency_edges": 7,
+        }
     assert {name: value(samples, name) for name in expected} == expected
     assert value(samples, "scoop_build_info", version=__version__, python=platform.python_version()) == 1
     assert value(samples, "scoop_requests_total", command="INDEX", response="OK") == 7
     assert value(samples, "scoop_connections_closed_total", reason="idle") == 3
-    assert value(samples, "scoop_etcd_failures_total", code="no_space") == 3
 
 
 def test_a_run_that_refuses_changes_is_read_only_and_not_ready(tmp_path: Path) -> None:
-    health = complete_health(tmp_path)
-    health.statistics.stage = Stage.SERVING
-    files = health.storage = Files(tmp_path / "snapshot-1")
-    files.read_only_reason = "the disk is full"
-    samples = samples_of(scraped(health))
+    with complete_run(tmp_path) as (health, store, _):
+        health.statistics.stage = Stage.SERVING
+        store.read_only_reason = "the disk is full"
+        samples = samples_of(scraped(health))
     assert (value(samples, "scoop_ready"), value(samples, "scoop_read_only")) == (0, 1)
 
 
 def test_a_snapshot_that_was_just_replaced_is_left_out(tmp_path: Path) -> None:
-    health = complete_health(tmp_path)
-    (tmp_path / "snapshot-1").unlink()
-    assert "scoop_snapshot_bytes" not in names(samples_of(scraped(health)))
+    with complete_run(tmp_path) as (health, store, _):
+        os.unlink(store.snapshot_path)
+        assert "scoop_snapshot_bytes" not in names(samples_of(scraped(health)))
 
 
-def test_the_time_in_slow_commits_includes_the_one_in_progress(tmp_path: Path) -> None:
-    health = complete_health(tmp_path)
+def test_the_time_in_slow_commits_includes_the_one_in_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    health.commits = CommitWatch(clock)
-    health.commits.started()
-    clock.now += 4
-    samples = samples_of(scraped(health))
+    monkeypatch.setattr(time, "monotonic", clock)
+    with complete_run(tmp_path) as (health, _, commits):
+        commits.started()
+        clock.now += 4
+        samples = samples_of(scraped(health))
     assert value(samples, "scoop_slow_commit_seconds_total") == pytest.approx(4)
     assert value(samples, "scoop_commit_longest_seconds") == pytest.approx(4)
 
@@ -159,7 +143,9 @@ def test_a_histogram_is_cumulative(health: Health) -> None:
 
 
 def test_counters_end_in_total(tmp_path: Path) -> None:
-    for family in parsed(scraped(complete_health(tmp_path))):
+    with complete_run(tmp_path) as (health, _, _):
+        families = parsed(scraped(health))
+    for family in families:
         if family.type == "counter" and family.name.startswith("scoop_"):
             assert {sample.name for sample in family.samples} == {f"{family.name}_total"}
 

@@ -58,7 +58,7 @@ def test_a_data_directory_that_every_user_can_write_to_is_a_warning(
     for mode in (0o755, 0o1777):
         tmp_path.chmod(mode)
         with ExitStack() as resources:
-            Claims.take(read_settings(["--data-dir", str(tmp_path), "--port", "0"]), {}, resources)
+            Claims.take(read_settings(["--data-dir", str(tmp_path), "--port", "0"]), {}, resources, has_directory=True)
     [message] = caplog.messages
     assert message == (
         f"every user of this machine can write to the data directory {tmp_path}, and so change the index; "

@@ -1,37 +1,85 @@
 """The command line: flags and commands, what is rejected, and the help."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 
 import pytest
 
 from scoop_server import __version__
-from scoop_server.cli.parser import COMMANDS, Action, CommandLine, parse_command_line
-from scoop_server.config.settings import OPTIONS
+from scoop_server.app.plugin import IndexPlugin, Invocation, find_plugins
+from scoop_server.cli.parser import all_commands, parse_command_line
+from scoop_server.config.option_table import OptionTable
 from scoop_server.errors import ConfigurationError
+
+from tests.support.settings import TABLE
+
+COMMANDS = all_commands(TABLE)
+
+
+def parsed(arguments: Sequence[str]) -> Invocation:
+    return parse_command_line(arguments, OptionTable[IndexPlugin](find_plugins))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "parsed"),
+    ("arguments", "expected"),
     [
-        ([], CommandLine("serve")),
-        (["--port", "9000"], CommandLine("serve", flags={"port": "9000"})),
-        (["serve", "--port=9000", "--no-memory"], CommandLine("serve", flags={"port": "9000", "memory": False})),
-        (["--listen", "a", "--listen", "b"], CommandLine("serve", flags={"listen": ["a", "b"]})),
-        (["--config", "c", "--show-config"], CommandLine("serve", flags={"config": "c"}, action=Action.SHOW_CONFIG)),
-        (["--check-config"], CommandLine("serve", action=Action.CHECK_CONFIG)),
-        (["check", "data"], CommandLine("check", directory="data")),
-        (["dump", "--", "--data"], CommandLine("dump", directory="--data")),
-        (["restore", "data"], CommandLine("restore", directory="data")),
-        (
-            ["dump", "--etcd", "http://h:1", "--revision", "7"],
-            CommandLine("dump", "", {"etcd": "http://h:1"}, revision=7),
-        ),
-        (["nodes", "--config", "c"], CommandLine("nodes", flags={"config": "c"})),
+        ([], ("serve", "", {}, {})),
+        (["--port", "9000"], ("serve", "", {"port": "9000"}, {})),
+        (["serve", "--port=9000", "--no-memory"], ("serve", "", {"port": "9000", "memory": False}, {})),
+        (["--listen", "a", "--listen", "b"], ("serve", "", {"listen": ["a", "b"]}, {})),
+        (["--config", "c", "--show-config"], ("serve", "", {"config": "c"}, {"action": "show-config"})),
+        (["--check-config"], ("serve", "", {}, {"action": "check-config"})),
+        (["check", "data"], ("check", "data", {}, {})),
+        (["dump", "--", "--data"], ("dump", "--data", {}, {})),
+        (["restore", "data"], ("restore", "data", {}, {})),
+        (["dump", "--etcd", "http://h:1", "--revision", "7"], ("dump", "", {"etcd": "http://h:1"}, {"revision": 7})),
+        (["nodes", "--config", "c"], ("nodes", "", {"config": "c"}, {})),
     ],
 )
-def test_serve_is_the_default_command(arguments: Sequence[str], parsed: CommandLine) -> None:
-    assert parse_command_line(arguments) == parsed
+def test_serve_is_the_default_command(arguments: Sequence[str], expected: tuple[object, ...]) -> None:
+    given = parsed(arguments)
+    assert (given.command, given.directory, given.flags, given.arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "finds"),
+    [
+        (["--port", "1", "--memory"], False),
+        (["check", "data"], False),
+        (["--version"], False),
+        (["--etcd", "http://h:1"], True),
+        (["check", "--etcd=http://h:1"], True),
+        (["nodes"], True),
+        (["--help"], True),
+        (["--prot", "1"], True),
+    ],
+)
+def test_plugins_are_found_only_for_what_the_server_does_not_know(arguments: list[str], finds: bool) -> None:
+    found: list[str] = []
+
+    def find() -> Sequence[IndexPlugin]:
+        found.append("once")
+        return find_plugins()
+
+    with contextlib.suppress(ConfigurationError, SystemExit):
+        parse_command_line(arguments, OptionTable[IndexPlugin](find))
+    assert found == ["once"] * finds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--etcd", "http://h:1"], "option --etcd"),
+        (["check", "--etcd-prefix=/a/"], "option --etcd-prefix"),
+        (["--reads", "local"], "option --reads"),
+        (["nodes"], "command 'nodes'"),
+    ],
+)
+def test_a_word_of_a_package_that_is_missing_tells_how_to_install_it(arguments: list[str], word: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        parse_command_line(arguments, OptionTable[IndexPlugin]())
+    assert f"unknown {word}; install it with: pip install 'scoop-server[etcd]' (see " in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -65,17 +113,17 @@ def test_serve_is_the_default_command(arguments: Sequence[str], parsed: CommandL
 )
 def test_other_arguments_are_rejected_in_one_line(arguments: Sequence[str], message: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        parse_command_line(arguments)
+        parsed(arguments)
     assert str(raised.value) == message
 
 
 def test_a_negative_number_is_a_value() -> None:
-    assert parse_command_line(["--idle-timeout", "-1"]).flags == {"idle_timeout": "-1"}
+    assert parsed(["--idle-timeout", "-1"]).flags == {"idle_timeout": "-1"}
 
 
 def printed(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as ended:
-        parse_command_line(arguments)
+        parsed(arguments)
     assert ended.value.code == 0
     return capsys.readouterr().out
 
@@ -92,7 +140,7 @@ def test_the_help_lists_the_commands_and_the_basic_options(capsys: pytest.Captur
     text = printed(["--help"], capsys)
     assert text.startswith("usage: scoop-server [serve] [OPTION ...]\n")
     assert text.count("\n") <= 62
-    basic = {option.flag for option in OPTIONS if option.is_basic}
+    basic = {option.flag for option in TABLE if option.is_basic}
     assert listed_flags(text) == {
         "--help",
         "--help-all",
@@ -108,7 +156,7 @@ def test_the_help_lists_the_commands_and_the_basic_options(capsys: pytest.Captur
 @pytest.mark.parametrize("command", [[], ["serve"]])
 def test_help_all_lists_every_option_with_its_default(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     text = printed([*command, "--help-all"], capsys)
-    assert listed_flags(text) >= {option.flag for option in OPTIONS}
+    assert listed_flags(text) >= {option.flag for option in TABLE}
     words = " ".join(text.split())
     assert "--port PORT TCP port to listen on; 0 picks a free one (default: 8080)" in words
     assert "--max-line SIZE longest message, without its newline (default: 64k)" in words

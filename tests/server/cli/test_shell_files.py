@@ -5,14 +5,13 @@ import shutil
 import subprocess
 
 import pytest
-from shell_files import COMPLETIONS, EXIT_STATUSES, MANUAL, shell_files
+from shell_files import COMPLETIONS, EXIT_STATUSES, MANUAL, TABLE, shell_files
 
 from scoop_server import __version__
 from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, EXIT_UNSEALED
-from scoop_server.cli.main import EXIT_INTERRUPTED
-from scoop_server.cli.parser import COMMANDS
+from scoop_server.cli.failures import EXIT_INTERRUPTED
+from scoop_server.cli.parser import all_commands
 from scoop_server.cli.stdio import EXIT_BROKEN_PIPE
-from scoop_server.config.settings import OPTIONS
 from scoop_server.errors import ServerError
 
 from tests.support.pages import ROOT, table_rows
@@ -20,6 +19,7 @@ from tests.support.process import WAIT_SECONDS
 
 pytestmark = pytest.mark.any_python
 
+COMMANDS = all_commands(TABLE)
 FILES = shell_files()
 PAGE = FILES[MANUAL]
 
@@ -33,7 +33,7 @@ def test_the_manual_page_has_the_usual_sections() -> None:
 
 def test_the_manual_page_has_every_option_variable_and_command() -> None:
     plain = re.sub(r"\\f[BIR]|\\[,/]", "", PAGE).replace("\\-", "-")
-    for option in OPTIONS:
+    for option in TABLE:
         flags = f"{option.flag}, --no-{option.flag[2:]}" if option.is_switch else f"{option.flag} {option.kind.metavar}"
         assert plain.count(f".TP\n{flags}\n{option.meaning.split()[0]} ") >= 1
         assert f".TP\n{option.variable}\nSee {option.flag}.\n" in plain
@@ -66,7 +66,7 @@ def test_the_manual_page_is_formatted_without_a_warning(command: list[str]) -> N
 @pytest.mark.parametrize("shell", COMPLETIONS)
 def test_a_completion_has_every_option_command_and_word(shell: str) -> None:
     script = FILES[COMPLETIONS[shell]]
-    words = [word for option in OPTIONS for word in (option.flag.removeprefix("--"), *option.kind.words)]
+    words = [word for option in TABLE for word in (option.flag.removeprefix("--"), *option.kind.words)]
     assert [word for word in (*words, *COMMANDS) if word not in script] == []
 
 

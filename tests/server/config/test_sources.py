@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from scoop_etcd.options import EtcdSettings, EtcdUrls, Reads
 from scoop_server.config.addresses import InternetAddress, parse_address
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
-from scoop_server.config.options import Group, Option
-from scoop_server.config.replication import EtcdUrls, Reads, Replication
-from scoop_server.config.settings import LOG_FORMATS, OPTIONS, Settings
+from scoop_server.config.options import Option
+from scoop_server.config.settings import LOG_FORMATS, Settings
 from scoop_server.telemetry import logs
 
-from tests.support.settings import problems, read_settings, resolve_settings
+from tests.support.settings import TABLE, problems, read_settings, resolve_settings
 
+OPTIONS = [*TABLE]
 TEXTS = {
     "listen": "tls:[::1]:8443",
     "host": "::1",
@@ -67,7 +68,7 @@ ALL_SETTINGS = Settings(
     access_log=True,
     limits=Limits(
         handshake_seconds_max=0.5,
-        journal_bytes_min=0,
+        compaction_bytes_min=0,
         line_bytes_max=1,
         clients_max=1_000_000,
         output_seconds_max=0.25,
@@ -75,23 +76,25 @@ ALL_SETTINGS = Settings(
         idle_seconds_max=2.5,
         drain_seconds_max=4.0,
     ),
-    replication=Replication(
-        urls=EtcdUrls(("h:1", "[::1]:2"), is_tls=True),
-        prefix="/team/",
-        reads=Reads.LOCAL,
-        commit_seconds_max=3.0,
-        ca=Path("ca.pem"),
-        cert=Path("node.pem"),
-        key=Path("node.key"),
-        user="scoop",
-        password_file=Path("password"),
-    ),
+    parts={
+        EtcdSettings: EtcdSettings(
+            urls=EtcdUrls(("h:1", "[::1]:2"), is_tls=True),
+            prefix="/team/",
+            reads=Reads.LOCAL,
+            commit_seconds_max=3.0,
+            ca=Path("ca.pem"),
+            cert=Path("node.pem"),
+            key=Path("node.key"),
+            user="scoop",
+            password_file=Path("password"),
+        )
+    },
 )
 ETCD = {"SCOOP_ETCD": "https://a:1", "SCOOP_ETCD_CERT": "c", "SCOOP_ETCD_KEY": "k", "SCOOP_ETCD_USER": "u"}
 NEEDED_WITH = {name: {"SCOOP_TLS_CERT": "c"} for name in ("listen", "tls_key", "tls_client_ca")} | {
     option.name: {variable: text for variable, text in ETCD.items() if variable != option.variable}
     for option in OPTIONS
-    if option.group is Group.REPLICATION
+    if option.owner is EtcdSettings
 }
 A, B = parse_address("tcp:127.0.0.1:1"), parse_address("unix:b")
 
@@ -119,7 +122,7 @@ def test_an_option_is_set_by_its_flag_its_variable_and_its_key(option: Option, f
     by_flag = read_settings(flag, needed)
     assert by_flag == read_settings([], needed | {option.variable: text})
     assert by_flag == read_settings(["--config", "scoop.toml"], needed)
-    assert option.value_in(by_flag) == option.value_in(ALL_SETTINGS) != option.default
+    assert by_flag.value_of(option) == ALL_SETTINGS.value_of(option) != option.default
 
 
 def is_plain_integer(option: Option) -> bool:

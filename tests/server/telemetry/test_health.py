@@ -1,14 +1,14 @@
 """The health of a run: stuck, read-only, ready."""
 
-from pathlib import Path
-
 import pytest
 
+from scoop_core import DependencyGraph
+
+from scoop_server.index.local import LocalIndex, MemoryStore
 from scoop_server.telemetry.health import STUCK_SECONDS, Health
 from scoop_server.telemetry.statistics import Stage, Statistics
 
 from tests.support.event_loop import Loop
-from tests.support.metrics import Files
 
 
 def test_a_run_is_stuck_while_its_event_loop_takes_no_turns() -> None:
@@ -32,12 +32,13 @@ def test_only_a_run_that_serves_or_drains_can_be_stuck(stage: Stage) -> None:
     assert health.is_stuck == (stage in {Stage.SERVING, Stage.DRAINING})
 
 
-def test_the_reason_for_not_being_ready_is_the_most_serious_one(tmp_path: Path) -> None:
-    health = Health(Statistics(), storage=(files := Files(tmp_path)), clock=lambda: 1_000.0)
+def test_the_reason_for_not_being_ready_is_the_most_serious_one() -> None:
+    store = MemoryStore()
+    health = Health(Statistics(), index=LocalIndex[object](DependencyGraph(), store), clock=lambda: 1_000.0)
     reasons = [health.not_ready_reason]
     health.statistics.stage = Stage.SERVING
     reasons.append(health.not_ready_reason)
-    files.read_only_reason = "the disk is full"
+    store.read_only_reason = "the disk is full"
     reasons.append(health.not_ready_reason)
     health.statistics.last_tick = 1.0
     reasons.append(health.not_ready_reason)

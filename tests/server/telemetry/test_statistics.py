@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from scoop_core import Changes, DependencyGraph
 
 from scoop_server.errors import ReadOnlyError
+from scoop_server.telemetry.figures import Histogram
 from scoop_server.telemetry.statistics import (
     BATCH_CHANGES,
     COMMIT_SECONDS,
     TURN_SECONDS,
-    Histogram,
     Stage,
     Statistics,
     added_dependencies,

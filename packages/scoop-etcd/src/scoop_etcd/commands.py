@@ -8,94 +8,108 @@ from zlib import crc32
 from scoop_core import encode_dump, encode_snapshot
 
 from scoop_etcd.client.api import Compare, Delete, Put, Range, Target, Txn
+from scoop_etcd.errors import FormatVersionError, ReplicationError
 from scoop_etcd.formats.records import Config, Pointer, decode_chunk, encode_chunks
+from scoop_etcd.options import EtcdSettings
 from scoop_etcd.replication.replica import digest_of
 from scoop_etcd.session import EtcdSession
 from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER
 from scoop_server.cli.restore import read_index
 from scoop_server.config.settings import Settings
-from scoop_server.errors import FormatVersionError, ReplicationError
 from scoop_server.text import counted
 
 _HEADINGS: Final = ("NODE", "ADDRESSES", "VERSION", "REVISION", "LAG", "DIGEST", "ROLE")
 
 
-def check_etcd(settings: Settings, out: TextIO) -> int:
-    """Read the whole index, verify it, report on ``out``, and return the exit status. It changes nothing.
+class EtcdSource:
+    """An index in etcd as the commands use it; satisfies :class:`~scoop_server.app.plugin.IndexSource`.
 
-    Raises ReplicationError if something is damaged or cannot be read.
+    ``revision`` is the one that a dump reads; 0 is the current one.
     """
-    with EtcdSession.open(settings.replication) as session:
-        try:
-            index, records = session.load(), session.read_nodes()
-        except FormatVersionError as error:
-            print(f"NEWER FORMAT: {error}", file=out)
-            return EXIT_NEWER
-    packages, entries = counted(len(index.replica.graph), "package"), counted(len(index.entries), "entry", "entries")
-    print(
-        f"{session.name}: {packages} at revision {index.revision}, in the snapshot at revision "
-        f"{index.snapshot_revision} and {entries} after it",
-        file=out,
-    )
-    if index.replica.digest != (expected := digest_of(index.replica.graph)):
-        print(f"DAMAGED: the digest is {index.replica.digest:016x}, expected {expected:016x}", file=out)
-        return EXIT_DAMAGED
-    for node, record in records.items():
-        expected = index.digests.get(record.revision, record.digest)
-        if record.digest != expected:
-            found = f"the digest at revision {record.revision} is {record.digest:016x}, expected {expected:016x}"
-            print(f"DAMAGED: node {node}: {found}; restart it, and check again", file=out)
+
+    def __init__(self, settings: Settings, revision: int = 0) -> None:
+        self._etcd = settings.part(EtcdSettings)
+        self._config = Config(settings.reject_cycles, settings.limits.line_bytes_max)
+        self._revision = revision
+
+    def check(self, out: TextIO) -> int:
+        """Read the whole index, verify it, report on ``out``, and return the exit status. It changes nothing.
+
+        Raises ReplicationError if something is damaged or cannot be read.
+        """
+        with EtcdSession.open(self._etcd) as session:
+            try:
+                index, records = session.load(), session.read_nodes()
+            except FormatVersionError as error:
+                print(f"NEWER FORMAT: {error}", file=out)
+                return EXIT_NEWER
+        packages, entries = (
+            counted(len(index.replica.graph), "package"),
+            counted(len(index.entries), "entry", "entries"),
+        )
+        print(
+            f"{session.name}: {packages} at revision {index.revision}, in the snapshot at revision "
+            f"{index.snapshot_revision} and {entries} after it",
+            file=out,
+        )
+        if index.replica.digest != (expected := digest_of(index.replica.graph)):
+            print(f"DAMAGED: the digest is {index.replica.digest:016x}, expected {expected:016x}", file=out)
             return EXIT_DAMAGED
-    return EXIT_INTACT
+        for node, record in records.items():
+            expected = index.digests.get(record.revision, record.digest)
+            if record.digest != expected:
+                found = f"the digest at revision {record.revision} is {record.digest:016x}, expected {expected:016x}"
+                print(f"DAMAGED: node {node}: {found}; restart it, and check again", file=out)
+                return EXIT_DAMAGED
+        return EXIT_INTACT
 
+    def dump(self, out: BinaryIO) -> int:
+        """Write the index to ``out``, dependencies first, and return the exit status 0.
 
-def dump_etcd(settings: Settings, revision: int, out: BinaryIO) -> int:
-    """Write the index at ``revision`` to ``out``, dependencies first; 0 is the current one. Return the exit status 0.
+        Raises ReplicationError if it cannot be read, for instance because etcd has compacted the revision.
+        """
+        with EtcdSession.open(self._etcd) as session:
+            index = session.load(self._revision)
+        out.writelines(encode_dump(index.replica.graph))
+        out.flush()
+        print(f"dumped {session.name} at revision {index.revision}", file=sys.stderr)
+        return 0
 
-    Raises ReplicationError if it cannot be read, for instance because etcd has compacted the revision.
-    """
-    with EtcdSession.open(settings.replication) as session:
-        index = session.load(revision)
-    out.writelines(encode_dump(index.replica.graph))
-    out.flush()
-    print(f"dumped {session.name} at revision {index.revision}", file=sys.stderr)
-    return 0
+    def restore(self, lines: BinaryIO) -> int:
+        """Create the index with the packages that ``lines`` lead to, and return the exit status 0.
 
-
-def restore_etcd(settings: Settings, lines: BinaryIO) -> int:
-    """Create the index with the packages that ``lines`` lead to, and return the exit status 0.
-
-    Nodes cannot see it before it is complete, because its configuration and its pointer are written last, together.
-    Raises ReplicationError if the prefix is not empty, DataDirectoryError if a line is rejected.
-    """
-    config = Config(settings.reject_cycles, settings.limits.line_bytes_max)
-    graph = read_index(lines, reject_cycles=config.reject_cycles)
-    with EtcdSession.open(settings.replication) as session:
-        keys = session.keys
-        found = session.range(Range(*keys.everything, limit=1, keys_only=True))
-        if found.kvs:
-            raise ReplicationError(f"cannot restore into {session.name}: it is not empty; choose another --etcd-prefix")
-        is_missing = Compare(keys.config, Target.VERSION, 0)
-        # The put makes the revision, which is in the keys of the chunks, different from that of any other restore.
-        begun = session.txn(Txn((is_missing,), (Put(keys.head, b"restore"),)))
-        if not begun.succeeded:  # then the revision may be that of the snapshot of another
-            raise _was_slower(session)
-        revision = begun.revision
-        chunks = size = checksum = 0
-        for value in encode_chunks(encode_snapshot(graph)):
-            data = decode_chunk(chunks, value)
-            size, checksum = size + len(data), crc32(data, checksum)
-            session.txn(Txn((is_missing,), (Put(keys.chunk(revision, chunks), value),)))
-            chunks += 1
-        pointer = Pointer(revision, chunks, size, checksum, digest_of(graph), revision, {})
-        puts = Put(keys.config, config.encode()), Put(keys.pointer, pointer.encode())
-        written = session.txn(Txn((is_missing,), puts, (Range(keys.pointer),)))
-        # The first attempt may have taken effect, and its result been lost.
-        if not written.succeeded and [kv.value for kv in written.ranges[0].kvs] != [pointer.encode()]:
-            session.txn(Txn((), (Delete(*keys.chunks(revision, 0, chunks)),)))
-            raise _was_slower(session)
-    print(f"restored {counted(len(graph), 'package')} into {session.name}", file=sys.stderr)
-    return 0
+        Nodes cannot see it before it is complete, because its configuration and its pointer are written last, together.
+        Raises ReplicationError if the prefix is not empty, DataDirectoryError if a line is rejected.
+        """
+        graph = read_index(lines, reject_cycles=self._config.reject_cycles)
+        with EtcdSession.open(self._etcd) as session:
+            keys = session.keys
+            found = session.range(Range(*keys.everything, limit=1, keys_only=True))
+            if found.kvs:
+                raise ReplicationError(
+                    f"cannot restore into {session.name}: it is not empty; choose another --etcd-prefix"
+                )
+            is_missing = Compare(keys.config, Target.VERSION, 0)
+            # The put makes the revision, which is in the keys of the chunks, different from that of any other restore.
+            begun = session.txn(Txn((is_missing,), (Put(keys.head, b"restore"),)))
+            if not begun.succeeded:  # then the revision may be that of the snapshot of another
+                raise _was_slower(session)
+            revision = begun.revision
+            chunks = size = checksum = 0
+            for value in encode_chunks(encode_snapshot(graph)):
+                data = decode_chunk(chunks, value)
+                size, checksum = size + len(data), crc32(data, checksum)
+                session.txn(Txn((is_missing,), (Put(keys.chunk(revision, chunks), value),)))
+                chunks += 1
+            pointer = Pointer(revision, chunks, size, checksum, digest_of(graph), revision, {})
+            puts = Put(keys.config, self._config.encode()), Put(keys.pointer, pointer.encode())
+            written = session.txn(Txn((is_missing,), puts, (Range(keys.pointer),)))
+            # The first attempt may have taken effect, and its result been lost.
+            if not written.succeeded and [kv.value for kv in written.ranges[0].kvs] != [pointer.encode()]:
+                session.txn(Txn((), (Delete(*keys.chunks(revision, 0, chunks)),)))
+                raise _was_slower(session)
+        print(f"restored {counted(len(graph), 'package')} into {session.name}", file=sys.stderr)
+        return 0
 
 
 def _was_slower(session: EtcdSession) -> ReplicationError:
@@ -106,7 +120,7 @@ def _was_slower(session: EtcdSession) -> ReplicationError:
 
 def print_nodes(settings: Settings, out: TextIO) -> int:
     """Print a table of the nodes that run, and return the exit status: 1 if two of them differ at one revision."""
-    with EtcdSession.open(settings.replication) as session:
+    with EtcdSession.open(settings.part(EtcdSettings)) as session:
         keys = session.keys
         reads = (Range(keys.config), Range(keys.head), Range(keys.compactor), Range(*keys.nodes))
         config, head, compactor, nodes = session.txn(Txn((), reads)).ranges

@@ -10,8 +10,7 @@ from typing import Final
 
 from scoop_etcd.client.api import EtcdClient
 from scoop_etcd.client.connection_settings import Cluster, Credentials
-from scoop_server.config.replication import Replication
-from scoop_server.config.sources import PASSWORD_VARIABLE
+from scoop_etcd.options import PASSWORD_VARIABLE, EtcdSettings
 from scoop_server.errors import ConfigurationError
 from scoop_server.net.expiry import expiries
 
@@ -19,19 +18,19 @@ _REQUEST_SHARE: Final = 4
 """Requests to etcd that may time out, one after the other, before a client's request does."""
 
 
-def read_cluster(replication: Replication, environment: Mapping[str, str]) -> Cluster:
+def read_cluster(etcd: EtcdSettings, environment: Mapping[str, str]) -> Cluster:
     """Return what a client needs to connect. Raises ConfigurationError if a file cannot be read."""
-    if replication.urls is None:
+    if etcd.urls is None:
         raise ConfigurationError("cannot connect to etcd: no URLs are set; set them with --etcd")
-    expires_at = _check_certificates(replication)
+    expires_at = _check_certificates(etcd)
     credentials = Credentials(
-        user=replication.user or "",
-        password=_password(replication, environment),
-        ca=_read(replication.ca) or (_system_authorities() if replication.urls.is_tls else None),
-        certificate=_read(replication.cert),
-        key=_read(replication.key),
+        user=etcd.user or "",
+        password=_password(etcd, environment),
+        ca=_read(etcd.ca) or (_system_authorities() if etcd.urls.is_tls else None),
+        certificate=_read(etcd.cert),
+        key=_read(etcd.key),
     )
-    return Cluster(replication.urls.addresses, replication.urls.is_tls, credentials, expires_at)
+    return Cluster(etcd.urls.addresses, etcd.urls.is_tls, credentials, expires_at)
 
 
 def open_client(cluster: Cluster, commit_seconds_max: float) -> EtcdClient:
@@ -46,40 +45,45 @@ def open_client(cluster: Cluster, commit_seconds_max: float) -> EtcdClient:
     return GrpcEtcdClient(cluster, min(REQUEST_SECONDS_MAX, commit_seconds_max / _REQUEST_SHARE))
 
 
-def _check_certificates(replication: Replication) -> float | None:
+def connect(etcd: EtcdSettings, environment: Mapping[str, str]) -> EtcdClient:
+    """Return a client for one command. Raises ConfigurationError."""
+    return open_client(read_cluster(etcd, environment), etcd.commit_seconds_max)
+
+
+def _check_certificates(etcd: EtcdSettings) -> float | None:
     """Return the time at which the first certificate of the client's chain expires; None without one.
 
     Raises ConfigurationError if gRPC could not use the files, which it would not explain.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if _read(replication.ca):
+    if _read(etcd.ca):
         try:
-            context.load_verify_locations(replication.ca)
+            context.load_verify_locations(etcd.ca)
         except ssl.SSLError as error:
             raise ConfigurationError(
-                f"cannot use {replication.ca} for etcd: {error.reason or error}; name a file of certificates in PEM"
+                f"cannot use {etcd.ca} for etcd: {error.reason or error}; name a file of certificates in PEM"
             ) from None
-    if replication.cert and _read(replication.cert) and _read(replication.key):
+    if etcd.cert and _read(etcd.cert) and _read(etcd.key):
         try:
-            context.load_cert_chain(replication.cert, replication.key, lambda: "")
-            each_expires_at = expiries(replication.cert.read_text(encoding="ascii", errors="replace"))
+            context.load_cert_chain(etcd.cert, etcd.key, lambda: "")
+            each_expires_at = expiries(etcd.cert.read_text(encoding="ascii", errors="replace"))
         except (ssl.SSLError, ValueError) as error:
             raise ConfigurationError(
-                f"cannot use {replication.cert} with the key in {replication.key} for etcd: {error};"
+                f"cannot use {etcd.cert} with the key in {etcd.key} for etcd: {error};"
                 " name a certificate and its key, without a passphrase, in PEM"
             ) from None
         own_expires_at = each_expires_at[0]  # the client's own comes first; etcd may not need the others
         if own_expires_at < time.time():
             date = datetime.fromtimestamp(own_expires_at, UTC).date()
-            raise ConfigurationError(f"cannot use {replication.cert} for etcd: it expired on {date}; renew it")
+            raise ConfigurationError(f"cannot use {etcd.cert} for etcd: it expired on {date}; renew it")
         return min(each_expires_at)
     return None
 
 
-def _password(replication: Replication, environment: Mapping[str, str]) -> str:
-    if replication.user is None:
+def _password(etcd: EtcdSettings, environment: Mapping[str, str]) -> str:
+    if etcd.user is None:
         return ""
-    given = _read(replication.password_file)
+    given = _read(etcd.password_file)
     if given is None:
         password = environment.get(PASSWORD_VARIABLE, "")
     else:
@@ -87,11 +91,11 @@ def _password(replication: Replication, environment: Mapping[str, str]) -> str:
             password = given.decode().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
             raise ConfigurationError(
-                f"cannot read {replication.password_file}: it is not UTF-8; name a file with a password"
+                f"cannot read {etcd.password_file}: it is not UTF-8; name a file with a password"
             ) from None
     if not password:
         raise ConfigurationError(
-            f"cannot authenticate {replication.user} at etcd: no password; write it into a file for "
+            f"cannot authenticate {etcd.user} at etcd: no password; write it into a file for "
             f"--etcd-password-file, or set {PASSWORD_VARIABLE}"
         )
     return password

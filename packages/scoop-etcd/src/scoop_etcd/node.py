@@ -1,4 +1,4 @@
-"""A node of a replicated index, as the application uses it."""
+"""A node, as the application of the server opens and uses it."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import secrets
 import selectors
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Final
@@ -13,19 +14,16 @@ from typing import Final
 from scoop_etcd.client.api import ErrorCode
 from scoop_etcd.compaction_process import start_compaction
 from scoop_etcd.connection import open_client, read_cluster
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Config
+from scoop_etcd.options import EtcdSettings, Reads
 from scoop_etcd.replication.index import ReplicatedIndex, ReplicationSettings
 from scoop_server import __version__
-from scoop_server.app.claims import Claims
-from scoop_server.app.signals import SignalPipe
-from scoop_server.config.replication import Reads
-from scoop_server.config.settings import Settings
-from scoop_server.errors import ReplicationError
-from scoop_server.loop.client import Client
-from scoop_server.telemetry.health import Health
+from scoop_server.app.plugin import Resources
+from scoop_server.ports import ClientT
+from scoop_server.telemetry.figures import Figure
 from scoop_server.telemetry.logs import log
-from scoop_server.telemetry.meter import Meter
 
 TICK_SECONDS_MAX: Final = 0.25
 """The interval of periodic work: repeating failed requests, and time-outs."""
@@ -40,11 +38,12 @@ _HOPELESS: Final = {ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, Erro
 """Failures that a retry cannot resolve."""
 
 
-class Node(ReplicatedIndex[Client]):
-    """A node as the application uses it: it satisfies :class:`~scoop_server.ports.OpenIndex`."""
+class Node(ReplicatedIndex[ClientT]):
+    """A node as the application uses it; satisfies :class:`~scoop_server.ports.OpenIndex`."""
 
     place: str = ""
     tick_seconds_max: float = TICK_SECONDS_MAX
+    certificate_expires_at: float | None = None
     _last_reason: str = ""
 
     @property
@@ -55,6 +54,10 @@ class Node(ReplicatedIndex[Client]):
     def package_count(self) -> int:
         """Return the number of packages."""
         return len(self.graph)
+
+    def figures(self) -> Iterator[Figure]:
+        """Return the figures of the node."""
+        return self.status.figures()
 
     def tick(self) -> None:
         """Do the periodic work of the node, and log when it becomes ready or not."""
@@ -76,46 +79,35 @@ class Node(ReplicatedIndex[Client]):
         """Do nothing: every answered change is in the log."""
 
 
-def join(
-    settings: Settings,
-    claims: Claims,
-    health: Health,
-    meter: Meter,
-    signals: SignalPipe,
-) -> Node:
+def join(resources: Resources) -> Node[ClientT]:
     """Join the index in etcd: check its configuration, and load its snapshot and log.
 
-    It waits for etcd for as long as that takes. Raises ConfigurationError or ReplicationError; SystemExit if a signal
-    stops the server meanwhile.
+    It waits for etcd for as long as that takes. Raises ConfigurationError or ReplicationError.
     """
-    replication = settings.replication
-    cluster = read_cluster(replication, os.environ)
-    health.etcd_certificate_expires_at = cluster.certificate_expires_at
-    client = open_client(cluster, replication.commit_seconds_max)
+    settings = resources.settings
+    etcd = settings.part(EtcdSettings)
+    cluster = read_cluster(etcd, os.environ)
     node = secrets.token_hex(8)
+    host = socket.gethostname()
     of_node = ReplicationSettings(
         node=node,
-        keys=Keys(replication.prefix),
+        keys=Keys(etcd.prefix),
         config=Config(settings.reject_cycles, settings.limits.line_bytes_max),
-        has_local_reads=replication.reads is Reads.LOCAL,
-        answer_seconds_max=replication.commit_seconds_max,
-        addresses=tuple(_with_host(listener.address, socket.gethostname()) for listener in claims.listeners),
+        has_local_reads=etcd.reads is Reads.LOCAL,
+        answer_seconds_max=etcd.commit_seconds_max,
+        addresses=tuple(_with_host(address, host) for address in resources.addresses),
         version=__version__,
-        log_bytes_min=settings.limits.journal_bytes_min,
+        log_bytes_min=settings.limits.compaction_bytes_min,
     )
-    compact = partial(start_compaction, cluster, replication.prefix, settings.log_format, settings.reject_cycles)
-    place = f"node {node} of {replication.prefix} in etcd at {replication.urls}, {replication.reads} reads"
+    compact = partial(start_compaction, cluster, etcd.prefix, settings.log_format, settings.reject_cycles)
+    client = open_client(cluster, etcd.commit_seconds_max)
+    index = Node[ClientT](client, time.monotonic, of_node, compact, resources.meter)
+    index.place = f"node {node} of {etcd.place}, {etcd.reads} reads"
+    index.certificate_expires_at = cluster.certificate_expires_at
     with ExitStack() as stack:
-        index = stack.enter_context(closing(Node(client, time.monotonic, of_node, compact, meter)))
-        index.place = place
-        try:
-            with signals.interrupting():
-                _wait_until_loaded(index)
-        except KeyboardInterrupt:
-            log.info("a signal stopped the server while it joined; nothing was changed")
-            raise SystemExit from None
+        stack.enter_context(closing(index))
+        _wait_until_loaded(index)
         stack.pop_all()
-    health.replication = index.status
     return index
 
 
@@ -124,7 +116,7 @@ def _with_host(address: str, host: str) -> str:
     return re.sub(r"(^0\.0\.0\.0|\[::\])(?=:\d)", host, address, count=1)
 
 
-def _wait_until_loaded(index: Node) -> None:
+def _wait_until_loaded(index: Node[ClientT]) -> None:
     report_at = time.monotonic() + _FIRST_REPORT_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(index.fileno(), selectors.EVENT_READ)

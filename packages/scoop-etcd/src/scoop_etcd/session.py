@@ -21,14 +21,14 @@ from scoop_etcd.client.api import (
     TxnResult,
 )
 from scoop_etcd.client.calls import Calls
-from scoop_etcd.connection import open_client, read_cluster
+from scoop_etcd.connection import connect
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Config, NodeRecord
+from scoop_etcd.options import EtcdSettings
 from scoop_etcd.replication.compaction import apply_entry
 from scoop_etcd.replication.log_reader import LogReader, Reading
 from scoop_etcd.replication.replica import Replica
-from scoop_server.config.replication import Replication
-from scoop_server.errors import ReplicationError
 
 _TICK_SECONDS: Final = 0.05
 
@@ -77,18 +77,17 @@ class _AtRevision:
 class EtcdSession:
     """Requests of a command. All methods raise ReplicationError if etcd fails, or does not answer."""
 
-    def __init__(self, client: EtcdClient, replication: Replication) -> None:
+    def __init__(self, client: EtcdClient, etcd: EtcdSettings) -> None:
         self._client = client
-        self.keys = Keys(replication.prefix)
-        self.name = f"{replication.prefix} in etcd at {replication.urls}"
+        self.keys = Keys(etcd.prefix)
+        self.name = etcd.place
 
     @classmethod
     @contextmanager
-    def open(cls, replication: Replication) -> "Iterator[EtcdSession]":
+    def open(cls, etcd: EtcdSettings) -> "Iterator[EtcdSession]":
         """Connect, and disconnect at the end. Raises ConfigurationError."""
-        client = open_client(read_cluster(replication, os.environ), replication.commit_seconds_max)
-        with closing(client):
-            yield cls(client, replication)
+        with closing(connect(etcd, os.environ)) as client:
+            yield cls(client, etcd)
 
     def range(self, request: Range) -> RangeResult:
         """Read a range."""

@@ -6,14 +6,17 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from scoop_explorer import __version__
 from scoop_explorer.application import Application
 from scoop_explorer.server import listen, serve
-from scoop_explorer.sources import Source, open_etcd, open_source
+from scoop_explorer.sources import Source, open_source
+from scoop_server.app.plugin import IndexPlugin, find_plugins
+from scoop_server.config.option_table import OptionTable
 from scoop_server.config.options import Option, declared_options
-from scoop_server.config.replication import Replication
+from scoop_server.config.settings import Settings
 from scoop_server.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -55,13 +58,9 @@ def _address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-_MEANINGS: Final = {"etcd": "follow the index in etcd at these URLs, separated by commas"}
-"""The help of options that mean something else to a server."""
-
-
-def _etcd_options() -> list[Option]:
-    """Return the options of a server that a reader of etcd has too."""
-    return [option for option in declared_options(Replication) if option.name.startswith("etcd")]
+def _options_of(plugin: IndexPlugin) -> list[Option]:
+    """Return the options by which a reader finds an index of ``plugin``."""
+    return [option for option in declared_options(plugin.options) if "dump" in option.commands]
 
 
 def _parsed_by(option: Option) -> Callable[[str], object]:
@@ -74,7 +73,7 @@ def _parsed_by(option: Option) -> Callable[[str], object]:
     return parse
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(plugins: Sequence[IndexPlugin]) -> argparse.ArgumentParser:
     parser = _Parser(
         "scoop-explorer",
         description="Serve web pages about a package index, which is followed and never changed.",
@@ -83,12 +82,13 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("source", metavar="SOURCE", nargs="?", help="the data directory of a server, or a dump file")
-    etcd = parser.add_argument_group("instead of SOURCE, an index that is replicated over etcd")
-    for option in _etcd_options():
-        etcd.add_argument(
-            option.flag, metavar=option.kind.metavar, type=_parsed_by(option), default=option.default,
-            help=_MEANINGS.get(option.name, option.meaning), dest=option.path,
-        )  # fmt: skip
+    for plugin in plugins:
+        group = parser.add_argument_group(f"instead of SOURCE, an index in {plugin.place}")
+        for option in _options_of(plugin):
+            group.add_argument(
+                option.flag, metavar=option.kind.metavar, type=_parsed_by(option), default=option.default,
+                help=option.meaning, dest=option.name,
+            )  # fmt: skip
     parser.add_argument(
         "--listen",
         metavar="HOST:PORT",
@@ -120,23 +120,33 @@ def _is_unspecified(host: str) -> bool:
 
 def source_of(arguments: Sequence[str]) -> Source:
     """Return the source that the arguments of the command name. Raises ConfigurationError."""
-    return _source(_parser().parse_args(arguments))
+    return _parse(arguments)[1]()
 
 
-def _source(options: argparse.Namespace) -> Source:
-    if options.source is not None:
-        return open_source(options.source)
-    settings: dict[str, Any] = {option.path: getattr(options, option.path) for option in _etcd_options()}
-    return open_etcd(Replication(**settings), os.environ)
+def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Callable[[], Source]]:
+    """Return the options, and a function that opens the source that they name."""
+    table = OptionTable(find_plugins)
+    table.load_plugins()
+    parser = _parser(table.plugins)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        package = table.missing_package(unknown[0].partition("=")[0].lstrip("-").replace("-", "_"))
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{f'; {package}' if package else ''}")
+    parts = {
+        plugin.options: plugin.options(**{each.attribute: getattr(options, each.name) for each in _options_of(plugin)})
+        for plugin in table.plugins
+    }
+    settings = Settings(parts=parts)
+    plugin = table.selected(settings)
+    if (options.source is None) is (plugin is None):
+        parser.error(" or ".join(["expected either SOURCE", *(each.selector for each in table.plugins)]))
+    return options, partial(open_source, options.source) if plugin is None else partial(plugin.follow, settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = _parser()
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = parser.parse_args(arguments)
-    if (options.source is None) is (options.urls is None):
-        parser.error("expected either SOURCE or --etcd")
+    options, open_named_source = _parse(arguments)
     host, port = options.listen
     try:
         listener = listen(host, port)
@@ -148,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hosts = [*_LOOPBACK_NAMES, *options.host_name, *([] if _is_unspecified(host) else [_written(host)])]
     with listener:
         try:
-            source = _source(options)
+            source = open_named_source()
         except ConfigurationError as error:
             print(error, file=sys.stderr)
             return error.exit_status

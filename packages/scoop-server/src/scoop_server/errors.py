@@ -46,14 +46,6 @@ class ReadOnlyError(DataDirectoryError):
     """Changes are refused while queries are answered: no space, a read-only file system, a directory that is gone."""
 
 
-class ReplicationError(ServerError):
-    """The replicated index cannot be read, or this node may not or must not take part in it."""
-
-
-class FormatVersionError(ReplicationError):
-    """Something in etcd has a format that this version does not know."""
-
-
 class ResourceError(ServerError):
     """The system has no descriptor, memory or thread for something without which there is no server."""
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Protocol, TypeGuard, TypeVar
 
 from scoop_server.config.access import AccessPolicy
+from scoop_server.telemetry.health import ObservedIndex
 
 ClientT = TypeVar("ClientT")
 
@@ -43,7 +44,7 @@ class Index(Protocol[ClientT]):
         """Return a descriptor that is readable while :meth:`completed` has responses; None if there never are any."""
 
 
-class OpenIndex(Index[ClientT], Protocol[ClientT]):
+class OpenIndex(Index[ClientT], ObservedIndex, Protocol[ClientT]):
     """An index that has been loaded, as the application uses it until the process ends: local or a plug-in."""
 
     @property
@@ -53,13 +54,6 @@ class OpenIndex(Index[ClientT], Protocol[ClientT]):
     @property
     def tick_seconds_max(self) -> float:
         """The longest interval of :meth:`tick`; infinity if any will do."""
-
-    @property
-    def not_ready_reason(self) -> str:
-        """The reason for which clients are not fully served; empty while they are. May be read in any thread."""
-
-    def package_count(self) -> int:
-        """Return the number of packages. May be called in any thread."""
 
     def tick(self) -> None:
         """Do periodic work. Called about once a second, or as often as :attr:`tick_seconds_max` asks for."""

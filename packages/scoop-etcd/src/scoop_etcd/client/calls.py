@@ -24,7 +24,7 @@ from scoop_etcd.client.api import (
     WatchEnded,
     WatchEvents,
 )
-from scoop_server.errors import ReplicationError
+from scoop_etcd.errors import ReplicationError
 
 ResultT = TypeVar("ResultT", RangeResult, TxnResult, LeaseResult)
 

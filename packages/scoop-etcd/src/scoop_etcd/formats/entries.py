@@ -28,7 +28,7 @@ from zlib import crc32
 
 from scoop_core import ENCODING
 
-from scoop_server.errors import FormatVersionError, ReplicationError
+from scoop_etcd.errors import FormatVersionError, ReplicationError
 
 ENTRY_VERSION: Final = 1
 

@@ -13,8 +13,8 @@ from zlib import crc32
 
 from scoop_core import MAX_NAME_LENGTH
 
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import check_version
-from scoop_server.errors import ReplicationError
 
 CONFIG_VERSION: Final = 1
 POINTER_VERSION: Final = 1

@@ -8,9 +8,9 @@ from typing import Final, Generic
 
 from scoop_etcd.client.api import Compare, ErrorCode, Failure, Put, Target, Txn, TxnResult
 from scoop_etcd.client.calls import Call, Calls, too_large
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import ENTRY_BYTES_MAX, Keys, encode_entry
 from scoop_etcd.replication.gathering import Gathering
-from scoop_server.errors import ReplicationError
 from scoop_server.ports import ClientT, Request
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from scoop_server.errors import ReplicationError
+from scoop_etcd.errors import ReplicationError
 
 DIGESTS_MAX: Final = 65_536
 """Revisions whose digest is kept, about 10 MB: a minute of a log that grows by 1,000 entries a second, many times the

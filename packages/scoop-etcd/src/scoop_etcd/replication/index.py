@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic
 
-from scoop_core import Changes, DependencyGraph
+from scoop_core import DependencyGraph
 
 from scoop_etcd.client.api import Compare, EtcdClient, Failure, KeyValue, Put, Range, Target, Txn, TxnResult
 from scoop_etcd.client.calls import Calls
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import ENTRY_BYTES_MAX, Keys, decode_entry
 from scoop_etcd.formats.records import Config, NodeRecord, Pointer
 from scoop_etcd.replication.appender import Appender, Batch
@@ -26,12 +27,9 @@ from scoop_etcd.replication.divergence import DigestHistory
 from scoop_etcd.replication.follower import Follower
 from scoop_etcd.replication.membership import Membership, Survey
 from scoop_etcd.replication.replica import Replica
-from scoop_etcd.replication.status import NodeStatus
-from scoop_server.errors import ReplicationError
+from scoop_etcd.replication.status import NodeCounters, NodeStatus
 from scoop_server.ports import CallLater, ClientT, Request, Response
 from scoop_server.telemetry.meter import Meter
-from scoop_server.telemetry.replication import ReplicationFigures
-from scoop_server.telemetry.statistics import added_dependencies
 from scoop_server.telemetry.workers import Task
 
 _delete_plain_queries: Final = re.compile(r"^QUERY\|[^|\n]*\|\n", re.MULTILINE).sub
@@ -88,12 +86,12 @@ class ReplicatedIndex(Generic[ClientT]):
         """The revision at which the configuration was created."""
         self._surveyed = 0
         """The revision of the last entry that was known at the last survey."""
-        self._figures = figures = ReplicationFigures()
+        self._counters = counters = NodeCounters()
         self._follower = Follower(
             calls, keys, clock, self._replace, self._apply, reject_cycles=settings.config.reject_cycles
         )
-        self._appender = Appender[ClientT](calls, keys, settings.node, clock, figures.append_seconds.observe)
-        self._barrier = Barrier[ClientT](calls, keys, clock, self._follower.expect, figures.barrier_seconds.observe)
+        self._appender = Appender[ClientT](calls, keys, settings.node, clock, counters.append_seconds.observe)
+        self._barrier = Barrier[ClientT](calls, keys, clock, self._follower.expect, counters.barrier_seconds.observe)
         self._membership = Membership(calls, keys, settings.node, clock, self._describe, self._take_survey)
         self._compactor = Compactor(start_compaction, clock, settings.log_bytes_min, settings.log_entries_max)
         self.status: Final = NodeStatus(
@@ -105,7 +103,7 @@ class ReplicatedIndex(Generic[ClientT]):
             self._barrier,
             self._membership,
             self._compactor,
-            figures,
+            counters,
         )
         """For probes and metrics."""
         self._join()
@@ -191,7 +189,7 @@ class ReplicatedIndex(Generic[ClientT]):
         given_up = list(self._appender.expired(now))
         for queries in self._barrier.expired(now):
             given_up += queries.requests
-        self._figures.expired += len(given_up)
+        self._counters.expired += len(given_up)
         self._disconnect(given_up)
         if self._responses:
             self._client.wake()
@@ -229,14 +227,10 @@ class ReplicatedIndex(Generic[ClientT]):
     def _replace(self, replica: Replica) -> None:
         """Continue from a snapshot. It may hold entries of this node that were never delivered."""
         self._replica = replica
-        if self._meter.tally is not None:  # counting takes 3% of the time of a change
-            self._figures.dependency_edges = replica.graph.edge_count()
-            replica.on_changes = self._count_dependencies
+        self._meter.index_opened(replica.graph.edge_count)
+        replica.on_changes = self._meter.changed
         self._digests.note(replica.revision, replica.digest)
         self._disconnect(self._appender.skipped(replica.sequences.get(self._settings.node, 0)))
-
-    def _count_dependencies(self, changes: Changes) -> None:
-        self._figures.dependency_edges += added_dependencies(changes)
 
     def _apply(self, entries: Sequence[KeyValue]) -> None:
         """Apply the next entries of the log, and answer those of this node."""
@@ -253,7 +247,7 @@ class ReplicatedIndex(Generic[ClientT]):
     def _apply_own(self, kv: KeyValue) -> None:
         node, seq = self._keys.parse_entry(kv.key)
         if not self._replica.is_next(node, seq):
-            self._figures.late_duplicates += 1
+            self._counters.late_duplicates += 1
             self._replica.revision = kv.mod_revision
             return
         lines = decode_entry(node, seq, kv.value)

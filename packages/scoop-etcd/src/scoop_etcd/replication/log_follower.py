@@ -12,11 +12,11 @@ from scoop_core import DependencyGraph
 
 from scoop_etcd.client.api import EtcdClient, Failure, KeyValue, Range, RangeResult, Txn, TxnResult
 from scoop_etcd.client.calls import Calls
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys, decode_entry
 from scoop_etcd.formats.records import Config
 from scoop_etcd.replication.follower import Follower
 from scoop_etcd.replication.replica import Replica
-from scoop_server.errors import ReplicationError
 from scoop_server.storage.follower import Batch, Loaded
 
 HEAD_SECONDS: Final = 1.0

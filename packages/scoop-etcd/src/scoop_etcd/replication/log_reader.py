@@ -9,10 +9,10 @@ from scoop_core import DependencyGraph
 
 from scoop_etcd.client.api import ErrorCode, Failure, KeyValue, Range, RangeResult
 from scoop_etcd.client.calls import Call, Calls
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Pointer, decode_chunk
 from scoop_etcd.replication.replica import Replica
-from scoop_server.errors import ReplicationError
 
 ENTRIES_PER_READ: Final = 64
 """Entries are mostly of 10 kB, and at most about 1 MB: a response stays below what etcd and gRPC handle well."""

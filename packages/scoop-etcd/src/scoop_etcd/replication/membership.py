@@ -20,9 +20,9 @@ from scoop_etcd.client.api import (
     TxnResult,
 )
 from scoop_etcd.client.calls import Calls
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import NodeRecord
-from scoop_server.errors import ReplicationError
 from scoop_server.telemetry.logs import log
 
 LEASE_SECONDS: Final = 10

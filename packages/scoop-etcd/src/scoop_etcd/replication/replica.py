@@ -6,8 +6,8 @@ from zlib import crc32
 
 from scoop_core import Changes, DependencyGraph, Tally, TranscriptError, decode_snapshot, encode_snapshot
 
+from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.records import Pointer, encode_chunks
-from scoop_server.errors import ReplicationError
 
 _DIGEST_MASK: Final = (1 << 64) - 1
 

@@ -1,6 +1,6 @@
 """The state of a node, for probes and metrics."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic
 
@@ -13,7 +13,8 @@ from scoop_etcd.replication.follower import Follower
 from scoop_etcd.replication.membership import Membership
 from scoop_etcd.replication.replica import Replica
 from scoop_server.ports import ClientT
-from scoop_server.telemetry.replication import ReplicationFigures
+from scoop_server.telemetry.figures import Figure, Histogram, counter
+from scoop_server.telemetry.statistics import COMMIT_SECONDS
 
 SILENT_SECONDS: Final = 3.0
 """Without a response of etcd for this long, a node is not ready: three surveys, and longer than a change of leader."""
@@ -22,9 +23,27 @@ LAG_SECONDS_MAX: Final = 5.0
 """A node that has applied nothing for this long, while there are entries, is not ready."""
 
 
+_EXACT_FLOATS: Final = 1 << 53
+"""Prometheus stores numbers as floats; integers below this one are exact."""
+
+
+class NodeCounters:
+    """What a node counts."""
+
+    def __init__(self) -> None:
+        self.append_seconds = Histogram(COMMIT_SECONDS)
+        """From sending an entry until it is known to be in the log."""
+        self.barrier_seconds = Histogram(COMMIT_SECONDS)
+        """The linearizable reads of barriers."""
+        self.expired: int = 0
+        """Requests without a response in time."""
+        self.late_duplicates: int = 0
+        """Entries that were ignored."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeStatus(Generic[ClientT]):
-    """The state of a node. It satisfies ``Replication`` of telemetry, so any thread may read it."""
+    """The state of a node. Any thread may read it."""
 
     _clock: Callable[[], float]
     _calls: Calls
@@ -34,7 +53,7 @@ class NodeStatus(Generic[ClientT]):
     _barrier: Barrier[ClientT]
     _membership: Membership
     _compactor: Compactor
-    figures: ReplicationFigures
+    _counters: NodeCounters
 
     @property
     def not_ready_reason(self) -> str:
@@ -56,19 +75,9 @@ class NodeStatus(Generic[ClientT]):
         return self._follower.position is None
 
     @property
-    def failure_counts(self) -> Mapping[str, int]:
-        """Failed requests to etcd, by code."""
-        return {code.value: self._calls.failures[code] for code in ErrorCode}
-
-    @property
     def applied_revision(self) -> int:
         """The revision of the last entry applied."""
         return self._replica().revision
-
-    @property
-    def digest(self) -> int:
-        """The digest of the graph."""
-        return self._replica().digest
 
     @property
     def committed_revision(self) -> int:
@@ -76,13 +85,13 @@ class NodeStatus(Generic[ClientT]):
         return max(self._follower.committed, self.applied_revision)
 
     @property
-    def lag_seconds(self) -> float:
-        """The time for which nothing was applied although there are entries."""
-        return self._follower.behind_seconds
+    def digest(self) -> int:
+        """The digest of the graph."""
+        return self._replica().digest
 
     @property
     def pending(self) -> int:
-        """The number of clients' batches without a response."""
+        """The number of clients that wait for a response."""
         return self._appender.pending + self._barrier.pending
 
     @property
@@ -90,7 +99,24 @@ class NodeStatus(Generic[ClientT]):
         """Return whether this node decides about compactions."""
         return self._membership.fence is not None
 
-    @property
-    def log_bytes(self) -> int:
-        """The size of the entries after the last snapshot."""
-        return self._compactor.log_bytes
+    def figures(self) -> Iterator[Figure]:
+        """Yield the figures of the node."""
+        applied, committed, counters = self.applied_revision, self.committed_revision, self._counters
+        digest, lag_seconds = self.digest % _EXACT_FLOATS, self._follower.behind_seconds
+        log_bytes = self._compactor.log_bytes
+        failures: dict[tuple[str, ...], float] = {
+            (code.value.replace(" ", "_"),): self._calls.failures[code] for code in ErrorCode
+        }
+        yield Figure("scoop_applied_revision", "Revision of the last entry applied.", applied)
+        yield Figure("scoop_replication_digest", "Digest of the graph, in part.", digest)
+        yield Figure("scoop_committed_revision", "Revision of the last entry known.", committed)
+        yield Figure("scoop_replication_lag_entries", "Entries known and not applied, at most.", committed - applied)
+        yield Figure("scoop_replication_lag_seconds", "Time without progress while there are entries.", lag_seconds)
+        yield Figure("scoop_replication_pending", "Clients that wait for etcd.", self.pending)
+        yield Figure("scoop_compactor", "1 on the node that decides about compactions.", self.is_compactor)
+        yield Figure("scoop_replication_log_bytes", "Size of the entries since the snapshot.", log_bytes)
+        yield counter("scoop_replication_timeouts", "Requests without a response in time.", counters.expired)
+        yield counter("scoop_replication_late_duplicates", "Entries that were ignored.", counters.late_duplicates)
+        yield counter("scoop_etcd_failures", "Failed requests to etcd, by code.", failures, "code")
+        yield Figure("scoop_append_duration_seconds", "Duration of an append to the log.", counters.append_seconds)
+        yield Figure("scoop_barrier_duration_seconds", "Duration of a barrier.", counters.barrier_seconds)

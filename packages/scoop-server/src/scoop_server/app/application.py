@@ -16,11 +16,13 @@ from typing import Final
 
 from scoop_server import __version__
 from scoop_server.app.claims import Claims, fit_descriptors
+from scoop_server.app.plugin import IndexPlugin, Resources
 from scoop_server.app.signals import SignalPipe
 from scoop_server.app.stored_index import load_index
 from scoop_server.app.systemd_notify import SystemdNotifier
 from scoop_server.config.limits import Limits
-from scoop_server.config.settings import OPTIONS, Settings
+from scoop_server.config.option_table import OptionTable
+from scoop_server.config.settings import Settings
 from scoop_server.errors import CertificateError, ConfigurationError
 from scoop_server.loop.client import Client
 from scoop_server.loop.server import Server
@@ -43,6 +45,7 @@ class Application:
 
     _settings: Settings
     _reread: Callable[[], Settings]
+    _options: OptionTable[IndexPlugin]
     _signals: SignalPipe
     _notifier: SystemdNotifier
     _certificates: Certificates | None
@@ -52,22 +55,28 @@ class Application:
 
     @classmethod
     @contextmanager
-    def open(cls, settings: Settings, reread: Callable[[], Settings]) -> "Iterator[Application]":
+    def open(
+        cls, settings: Settings, reread: Callable[[], Settings], options: OptionTable[IndexPlugin]
+    ) -> "Iterator[Application]":
         """Open a server with ``settings``, and close it at the end; ``reread`` reads the settings again.
 
-        Raises ConfigurationError, DataDirectoryError, ReplicationError, ListenError or CertificateError.
+        Raises ConfigurationError, DataDirectoryError, ListenError, CertificateError or another ServerError.
         """
         with ExitStack() as resources:
             signals = resources.enter_context(closing(SignalPipe()))
             notifier = resources.enter_context(closing(SystemdNotifier(os.environ)))
             absolute = _with_absolute_paths(settings)
-            claims = Claims.take(absolute, os.environ, resources)
-            health = Health(Statistics(), certificates=claims.certificates)
+            plugin = options.selected(settings)
+            has_directory = plugin is None and not settings.memory
+            claims = Claims.take(absolute, os.environ, resources, has_directory=has_directory)
+            health = Health(Statistics(), claims.certificates)
             _start_admin_endpoint(settings, health, resources)
             meter = Meter() if settings.admin is None else CountingMeter(health.statistics, time.monotonic)
-            index = _open_index(absolute, claims, health, meter, signals, resources)
+            started = time.monotonic()
+            index = resources.enter_context(closing(_open_index(absolute, plugin, claims, meter, signals)))
+            health.statistics.recovery_seconds, health.index = time.monotonic() - started, index
             server = _build_server(settings, claims, index, health, meter, notifier, resources)
-            application = cls(settings, reread, signals, notifier, claims.certificates, index, server, health)
+            application = cls(settings, reread, options, signals, notifier, claims.certificates, index, server, health)
             application._connect()
             yield application
 
@@ -80,7 +89,7 @@ class Application:
     @property
     def status(self) -> str:
         """One line for ``systemctl status``."""
-        stage = "read-only" if self._health.is_read_only else self._health.statistics.stage
+        stage = self._index.not_ready_reason or self._health.statistics.stage
         packages, clients = self._index.package_count(), self._health.statistics.connections_now
         return f"{stage}: {packages:,} {noun(packages, 'package')}, {clients:,} {noun(clients, 'client')}"
 
@@ -100,7 +109,7 @@ class Application:
     def reload(self) -> None:
         """Apply the settings that can change while the server runs: certificates and log level."""
         self._notifier.reloading()
-        outcomes = [_reload_settings(self._settings, self._reread)]
+        outcomes = [_reload_settings(self._settings, self._reread, self._options)]
         if self._certificates is not None:
             outcomes.append(_reload_certificates(self._certificates))
         self._health.last_reload_succeeded = all(outcomes)
@@ -139,24 +148,23 @@ def _with_absolute_paths(settings: Settings) -> Settings:
 
 def _open_index(
     settings: Settings,
+    plugin: IndexPlugin | None,
     claims: Claims,
-    health: Health,
     meter: Meter,
     signals: SignalPipe,
-    resources: ExitStack,
 ) -> OpenIndex[Client]:
-    """Load the index of the data directory, make an empty one in memory, or join the one in etcd."""
-    started = time.monotonic()
-    index: OpenIndex[Client]
-    if settings.replication.urls is None:
-        index = load_index(settings, claims, health, meter, signals, resources)
-    else:
-        from scoop_etcd.node import join  # noqa: PLC0415  # its imports cost memory and time
+    """Open the index of ``plugin``, load that of the data directory, or make an empty one in memory.
 
-        index = join(settings, claims, health, meter, signals)
-    health.statistics.recovery_seconds = time.monotonic() - started
-    health.package_count = index.package_count
-    return resources.enter_context(closing(index))
+    Raises SystemExit if a signal stops the server meanwhile: nothing has been changed yet.
+    """
+    try:
+        with signals.interrupting():
+            if plugin is None:
+                return load_index(settings, claims.directory, meter)
+            return plugin.open(Resources(settings, [listener.address for listener in claims.listeners], meter))
+    except KeyboardInterrupt:
+        log.info("a signal stopped the server while it loaded the index; nothing was changed")
+        raise SystemExit from None
 
 
 def _start_admin_endpoint(settings: Settings, health: Health, resources: ExitStack) -> None:
@@ -180,7 +188,7 @@ def _build_server(
     """Begin to listen, and return the server of ``index``."""
     limits = _effective_limits(settings, claims, notifier, index.tick_seconds_max)
     statistics = health.statistics
-    health.connections_max, health.journal_bytes_min = limits.clients_max, limits.journal_bytes_min
+    health.connections_max = limits.clients_max
     selector = resources.enter_context(best_selector())
     _freeze_heap()
     for listener in claims.listeners:
@@ -240,7 +248,7 @@ def _reload_certificates(certificates: Certificates) -> bool:
     return True
 
 
-def _reload_settings(running: Settings, reread: Callable[[], Settings]) -> bool:
+def _reload_settings(running: Settings, reread: Callable[[], Settings], options: OptionTable[IndexPlugin]) -> bool:
     """Apply the log level, and warn of changed settings that need a restart; return whether they are valid."""
     try:
         settings = reread()
@@ -249,7 +257,7 @@ def _reload_settings(running: Settings, reread: Callable[[], Settings]) -> bool:
         return False
     set_log_level(settings.log_level)
     log.info("the log level is %(log_level)s", {"log_level": settings.log_level})
-    changed = {each.name for each in OPTIONS if each.value_in(settings) != each.value_in(running)}
+    changed = {each.name for each in options if settings.value_of(each) != running.value_of(each)}
     if waiting := sorted(changed - _RELOADABLE):
         log.warning("changed settings take effect at the next restart: %(settings)s", {"settings": ", ".join(waiting)})
     return True

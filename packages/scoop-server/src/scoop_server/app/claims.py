@@ -33,7 +33,7 @@ class Claims:
     """The exclusive resources of one server. The addresses are bound, and do not listen yet."""
 
     directory: DataDirectory | None
-    """None for an index in memory only, or in etcd."""
+    """None for an index in memory only, or of a plug-in."""
     certificates: Certificates | None
     listeners: list[Listener]
 
@@ -43,13 +43,14 @@ class Claims:
         return any(listener.is_tls for listener in self.listeners)
 
     @classmethod
-    def take(cls, settings: Settings, environment: MutableMapping[str, str], resources: ExitStack) -> Self:
-        """Lock the data directory, read the certificates, and bind the addresses or take inherited sockets.
+    def take(
+        cls, settings: Settings, environment: MutableMapping[str, str], resources: ExitStack, *, has_directory: bool
+    ) -> Self:
+        """Lock the data directory, if any, read the certificates, and bind the addresses or take inherited sockets.
 
         Raises DataDirectoryError, CertificateError or ListenError.
         """
-        is_stored = not settings.memory and settings.replication.urls is None
-        directory = resources.enter_context(DataDirectory.lock(str(settings.data_dir))) if is_stored else None
+        directory = resources.enter_context(DataDirectory.lock(str(settings.data_dir))) if has_directory else None
         if directory is not None:
             _warn_of_other_writers(directory)
         certificates = read_certificates(settings)

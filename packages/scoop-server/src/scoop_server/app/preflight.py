@@ -7,11 +7,11 @@ use is not a problem.
 import os
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from scoop_server.app.claims import read_certificates
-from scoop_server.config.replication import Replication
+from scoop_server.app.plugin import IndexPlugin
 from scoop_server.config.settings import Settings
 from scoop_server.errors import DataDirectoryError, DirectoryInUseError, ServerError
 from scoop_server.net.listener import ADMIN_WAY_OUT, check_address
@@ -34,15 +34,15 @@ def expiry_warning(settings: Settings, now: float) -> str | None:
     return f"the certificate {certificates.path} {verb} at {moment} UTC; renew it, and reload the server"
 
 
-def start_problems(settings: Settings) -> list[ServerError]:
+def start_problems(settings: Settings, plugin: IndexPlugin | None) -> list[ServerError]:
     """Return the errors with which a start would fail, in the order of a start.
 
     Sockets that a service manager would pass are not known, and so not checked.
     """
     problems: list[ServerError] = []
     with _adding_to(problems):
-        if settings.replication.urls is not None:
-            _check_cluster(settings.replication)
+        if plugin is not None:
+            plugin.check(settings)
         elif not settings.memory:
             _check_directory(str(settings.data_dir))
     with _adding_to(problems):
@@ -62,14 +62,6 @@ def _adding_to(problems: list[ServerError]) -> Iterator[None]:
         yield
     except ServerError as error:
         problems.append(error)
-
-
-def _check_cluster(replication: Replication) -> None:
-    """Raise ConfigurationError if a client of etcd cannot be made. It does not connect: etcd may be started later."""
-    from scoop_etcd.connection import open_client, read_cluster  # noqa: PLC0415  # slow to import
-
-    with closing(open_client(read_cluster(replication, os.environ), replication.commit_seconds_max)):
-        pass
 
 
 def _check_directory(path: str) -> None:

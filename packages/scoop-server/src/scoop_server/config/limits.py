@@ -6,14 +6,14 @@ from typing import Final, NamedTuple, TypeVar
 
 from scoop_core import MAX_LINE_LENGTH
 
-from scoop_server.config.options import Group, option
+from scoop_server.config.options import SERVE, Group, option
 from scoop_server.config.values import GIB, KIB, MIB, Kind, duration, integer, size
 
 N = TypeVar("N", int, float)
 
-JOURNAL_BYTES_MIN: Final = 64 * MIB
-"""Size of the journal below which it is not compacted. A smaller journal is read in seconds, so compaction would save
-nothing. Above it, a journal as large as its snapshot doubles the time of recovery."""
+COMPACTION_BYTES_MIN: Final = 64 * MIB
+"""Size of the changes since the last snapshot below which they are not compacted. Fewer are read in seconds, so a
+compaction would save nothing. Above it, changes as large as their snapshot double the time of a start."""
 
 _READ_BYTES_MAX: Final = GIB
 """More than a machine should spend on one line."""
@@ -53,8 +53,13 @@ class Shares(NamedTuple):
 class Limits:
     """The limits of one server. Sizes are in bytes, times in seconds."""
 
-    line_bytes_max: int = _limit(
-        MAX_LINE_LENGTH, size(1, _READ_BYTES_MAX), "max_line", "longest message, without its newline"
+    line_bytes_max: int = option(
+        MAX_LINE_LENGTH,
+        size(1, _READ_BYTES_MAX),
+        Group.LIMITS,
+        "longest message, without its newline",
+        name="max_line",
+        commands=(SERVE, "restore"),
     )
     """The limit of the library. A line that is too long is answered ERROR, and its rest is skipped."""
 
@@ -96,14 +101,14 @@ class Limits:
     )
     """A handshake takes a few round trips, and until it ends the client is not authenticated."""
 
-    journal_bytes_min: int = option(
-        JOURNAL_BYTES_MIN,
+    compaction_bytes_min: int = option(
+        COMPACTION_BYTES_MIN,
         size(0, 1_024 * GIB),
         Group.DATA,
-        "size of the journal, or of the log in etcd, below which it is not compacted into a new snapshot",
+        "size of the changes since the last snapshot below which they are not compacted into a new one",
         name="compaction_threshold",
     )
-    """See :data:`JOURNAL_BYTES_MIN`."""
+    """See :data:`COMPACTION_BYTES_MIN`."""
 
     accepts_per_turn_max: int = 256
     """Connections that a turn accepts at each listener: about 5 ms, so that a flood of connections does not delay the

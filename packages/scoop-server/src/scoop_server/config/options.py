@@ -1,30 +1,32 @@
-"""The table of options.
+"""The declaration of options.
 
-An option is declared once, where its value is stored: as the default of a field of :class:`Settings` or
-:class:`Limits`. The parser, the environment variables, the keys of the configuration file, the help, the manual page
-and docs/options.md are made from these declarations: ``--max-line 1000``, ``SCOOP_MAX_LINE=1000`` and
-``max_line = 1000`` set the same thing.
+An option is declared once, where its value is stored: as the default of a field of a dataclass, such as
+:class:`~scoop_server.config.settings.Settings`, :class:`~scoop_server.config.limits.Limits` or that of a plug-in. The
+parser, the environment variables, the keys of the configuration file, the help, the manual page and docs/options.md are
+made from these declarations: ``--max-line 1000``, ``SCOOP_MAX_LINE=1000`` and ``max_line = 1000`` set the same thing.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from operator import attrgetter
 from typing import Final, TypeVar
 
 from scoop_server.config.values import Kind, format_size
 
 T = TypeVar("T")
 
+SERVE: Final = "serve"
+"""The default command, which accepts nearly every option."""
+
 _METADATA_KEY: Final = "option"
 
 
 class Group(StrEnum):
-    """A heading of the help. The order is that of the help."""
+    """A heading of the help. The order is that of the help; plug-ins add headings of their own."""
 
     LISTENING = "listening"
     TLS = "TLS"
     DATA = "data"
-    REPLICATION = "replication"
     LIMITS = "limits"
     MONITORING = "monitoring"
     LOGGING = "logging"
@@ -35,13 +37,17 @@ class Option:
     """One option: its name, how it is read, and what it means."""
 
     name: str = ""
-    path: str = ""
-    """The field that it sets: ``port``, ``limits.line_bytes_max``."""
-    group: Group
+    owner: type = object
+    """The dataclass that declares it."""
+    attribute: str = ""
+    """The field of the owner that it sets."""
+    group: str
     kind: Kind[object]
     default: object
     meaning: str
     """The line of the help."""
+    commands: Collection[str] = (SERVE,)
+    """The commands that accept it as a flag."""
     is_repeatable: bool = False
     """True if it can be given several times; the setting is a tuple of such values."""
     is_basic: bool = False
@@ -67,11 +73,6 @@ class Option:
         """Return whether its number may have a unit."""
         return self.kind.metavar in {"SIZE", "TIME"}
 
-    def value_in(self, settings: object) -> object:
-        """Return the value of this option in ``settings``."""
-        value: object = attrgetter(self.path)(settings)
-        return value
-
     @property
     def default_text(self) -> str:
         """The default, as the help shows it."""
@@ -88,25 +89,36 @@ class Option:
                 return str(value)
 
 
-def option(default: T, kind: Kind[T], group: Group, meaning: str, *, name: str = "", is_basic: bool = False) -> T:
+def option(
+    default: T,
+    kind: Kind[T],
+    group: str,
+    meaning: str,
+    *,
+    name: str = "",
+    commands: Collection[str] = (SERVE,),
+    is_basic: bool = False,
+) -> T:
     """Declare a field of a dataclass as an option; ``name`` is the option's if it is not that of the field.
 
     It returns a dataclass field, typed as its value, as ``dataclasses.field`` does.
     """
-    declared = Option(name=name, group=group, kind=kind, default=default, meaning=meaning, is_basic=is_basic)
+    declared = Option(
+        name=name, group=group, kind=kind, default=default, meaning=meaning, commands=commands, is_basic=is_basic
+    )
     return field(default=default, metadata={_METADATA_KEY: declared})
 
 
-def repeatable_option(kind: Kind[T], group: Group, meaning: str, *, is_basic: bool = False) -> tuple[T, ...]:
+def repeatable_option(kind: Kind[T], group: str, meaning: str, *, is_basic: bool = False) -> tuple[T, ...]:
     """Declare a field of a dataclass as an option that may be given several times, and is empty by default."""
     declared = Option(group=group, kind=kind, default=(), meaning=meaning, is_repeatable=True, is_basic=is_basic)
     return field(default=(), metadata={_METADATA_KEY: declared})
 
 
-def declared_options(owner: type, prefix: str = "") -> list[Option]:
-    """Return the options that are fields of the dataclass ``owner``; ``prefix`` leads to it from the settings."""
+def declared_options(owner: type) -> list[Option]:
+    """Return the options that are fields of the dataclass ``owner``."""
     return [
-        replace(declared, name=declared.name or each.name, path=prefix + each.name)
+        replace(declared, name=declared.name or each.name, owner=owner, attribute=each.name)
         for each in fields(owner)
         if isinstance(declared := each.metadata.get(_METADATA_KEY), Option)
     ]

@@ -1,15 +1,17 @@
 """The settings of one run of the server."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from scoop_server.config.addresses import Address, InternetAddress
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
-from scoop_server.config.options import Group, declared_options, option, repeatable_option
-from scoop_server.config.replication import Replication
+from scoop_server.config.options import SERVE, Group, Option, declared_options, option, repeatable_option
 from scoop_server.config.values import ADDRESS, HOST, PLAIN_ADDRESS, SWITCH, choice, integer, member, path
+
+OwnerT = TypeVar("OwnerT")
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
@@ -63,7 +65,11 @@ class Settings:
         "never (left to the operating system)",
     )
     reject_cycles: bool = option(
-        False, SWITCH, Group.DATA, "answer FAIL to an INDEX that would close a dependency cycle"
+        False,
+        SWITCH,
+        Group.DATA,
+        "answer FAIL to an INDEX that would close a dependency cycle",
+        commands=(SERVE, "restore"),
     )
     admin: Address | None = option(
         None,
@@ -80,7 +86,19 @@ class Settings:
     )
     access_log: bool = option(False, SWITCH, Group.LOGGING, "log each request with its client and its response")
     limits: Limits = field(default_factory=Limits)
-    replication: Replication = field(default_factory=Replication)
+    parts: Mapping[type, object] = field(default_factory=dict)
+    """The options of plug-ins, by the dataclasses that declare them."""
+
+    def part(self, owner: type[OwnerT]) -> OwnerT:
+        """Return the options that the dataclass ``owner`` declares."""
+        parts = {Settings: self, Limits: self.limits, **self.parts}
+        found = parts.get(owner)
+        return found if isinstance(found, owner) else owner()
+
+    def value_of(self, option: Option) -> object:
+        """Return the value of ``option``."""
+        value: object = getattr(self.part(option.owner), option.attribute)
+        return value
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -89,16 +107,6 @@ class Settings:
 
 
 OPTIONS: Final = tuple(
-    sorted(
-        [
-            *declared_options(Settings),
-            *declared_options(Limits, "limits."),
-            *declared_options(Replication, "replication."),
-        ],
-        key=lambda each: list(Group).index(each.group),
-    )
+    sorted([*declared_options(Settings), *declared_options(Limits)], key=lambda each: [*Group].index(Group(each.group)))
 )
-"""Every option, in the order of the help."""
-
-OPTION: Final = {option.name: option for option in OPTIONS}
-"""Every option, by its name."""
+"""Every option of the server, in the order of the help."""

@@ -2,15 +2,16 @@
 
 import contextlib
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from scoop_server.config.contradictions import contradictions
 from scoop_server.config.limits import Limits
+from scoop_server.config.option_table import OptionTable, PluginT
 from scoop_server.config.options import Option
-from scoop_server.config.replication import Replication
-from scoop_server.config.settings import OPTION, OPTIONS, Settings
+from scoop_server.config.settings import Settings
 from scoop_server.config.toml_file import ConfigurationFile, read_configuration_file
 from scoop_server.errors import ConfigurationError
 from scoop_server.text import closest
@@ -23,10 +24,7 @@ _VARIABLE_PREFIX: Final = "SCOOP_"
 _CLIENT_PREFIX: Final = "SCOOP_CLIENT_"
 """The prefix of the variables of the client."""
 
-PASSWORD_VARIABLE: Final = "SCOOP_ETCD_PASSWORD"  # noqa: S105  # the name of one
-"""The environment variable for the password of ``--etcd-user``. It is no option, so that nothing prints it."""
-
-_OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, PASSWORD_VARIABLE, "SCOOP_SERVER"})
+_OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "SCOOP_SERVER"})
 """Variables with the prefix that are no options. SCOOP_SERVER names the server for programs that start or use one."""
 
 Flags = Mapping[str, str | bool | Sequence[str]]
@@ -42,12 +40,12 @@ class ResolvedSettings:
     """By the name of the option: ``flag --port``, ``variable SCOOP_PORT``, ``scoop.toml line 3`` or ``default``."""
 
 
-def resolve(flags: Flags, environment: Mapping[str, str]) -> ResolvedSettings:
+def resolve(flags: Flags, environment: Mapping[str, str], table: OptionTable[PluginT]) -> ResolvedSettings:
     """Return the settings that flags, environment and configuration file specify.
 
     Raises ConfigurationError with all problems that were found.
     """
-    resolution = _Resolution()
+    resolution = _Resolution(table)
     path = flags["config"] if "config" in flags else environment.get(CONFIG_VARIABLE) or None
     if path is not None:
         resolution.add_file(read_configuration_file(str(path)))
@@ -55,8 +53,12 @@ def resolve(flags: Flags, environment: Mapping[str, str]) -> ResolvedSettings:
     resolution.add_flags(flags)
     if resolution.problems:
         raise ConfigurationError(*resolution.problems)
-    resolved = ResolvedSettings(_build(resolution.values), resolution.sources)
-    if problems := list(contradictions(resolved.settings, resolved.sources, flags)):
+    sources = {option.name: resolution.sources.get(option.name, "default") for option in table}
+    resolved = ResolvedSettings(_build(resolution.values), sources)
+    problems = list(contradictions(resolved.settings, sources, flags))
+    for plugin in table.plugins:
+        problems += plugin.contradictions(resolved.settings, sources, flags.keys())
+    if problems:
         raise ConfigurationError(*problems)
     return resolved
 
@@ -64,22 +66,21 @@ def resolve(flags: Flags, environment: Mapping[str, str]) -> ResolvedSettings:
 class _Resolution:
     """The values found so far. A later source overrides an earlier one."""
 
-    def __init__(self) -> None:
-        self.values: dict[str, object] = {}
-        """By the paths of the options."""
-        self.sources = dict.fromkeys(OPTION, "default")
+    def __init__(self, table: OptionTable[PluginT]) -> None:
+        self.values: dict[Option, object] = {}
+        self.sources: dict[str, str] = {}
+        """By the names of the options."""
         self.problems: list[str] = []
+        self._table = table
 
     def add_file(self, file: ConfigurationFile) -> None:
         keys: dict[str, str] = {}
         for key, value in file.values.items():
             place, name = file.place_of(key), key.replace("-", "_")
-            option = OPTION.get(name)
+            option = self._table.find(name)
             if option is None:
-                similar = closest(name, OPTION)
-                self.problems.append(
-                    f"{place}: unknown setting {key!r}; {f'did you mean {similar}?' if similar else 'remove it'}"
-                )
+                advice = self._advice(name, lambda similar: similar.name, "remove it")
+                self.problems.append(f"{place}: unknown setting {key!r}; {advice}")
             elif name in keys:
                 self.problems.append(f"{place}: {key} repeats {keys[name]}; remove one of them")
             else:
@@ -92,25 +93,33 @@ class _Resolution:
             if not variable.startswith(_VARIABLE_PREFIX) or variable.startswith(_CLIENT_PREFIX):
                 continue
             name = variable.removeprefix(_VARIABLE_PREFIX).lower()
-            option = OPTION.get(name)
+            option = self._table.find(name)
             if option is None or option.variable != variable:
-                similar = closest(name, OPTION)
-                way_out = f"did you mean {OPTION[similar].variable}?" if similar else "unset it"
-                self.problems.append(f"unknown variable {variable}; {way_out}")
+                if not any(variable in plugin.variables for plugin in self._table.plugins):
+                    advice = self._advice(name, lambda similar: similar.variable, "unset it")
+                    self.problems.append(f"unknown variable {variable}; {advice}")
             # An empty variable counts as unset: compose files and units can set one to nothing, but not remove it.
             # One that a flag overrides is not parsed, so that the flag can replace an invalid value.
             elif environment[variable] and name not in flags:
                 with self._problems_at(variable):
                     self._set(option, environment[variable], f"variable {variable}")
 
+    def _advice(self, name: str, spelled: Callable[[Option], str], otherwise: str) -> str:
+        """Return the way out for an unknown name: the option that it resembles, as it is ``spelled`` there."""
+        options = {option.name: option for option in self._table}
+        if package := self._table.missing_package(name):
+            return package
+        similar = closest(name, options)
+        return f"did you mean {spelled(options[similar])}?" if similar else otherwise
+
     def add_flags(self, flags: Flags) -> None:
-        for option in OPTIONS:
+        for option in self._table:
             if option.name in flags:
                 with self._problems_at(option.flag):
                     self._set(option, flags[option.name], f"flag {option.flag}")
 
     def _set(self, option: Option, given: str | bool | Sequence[str], source: str) -> None:
-        self.values[option.path] = _parse(option, given)
+        self.values[option] = _parse(option, given)
         self.sources[option.name] = source
 
     @contextlib.contextmanager
@@ -167,16 +176,15 @@ def _format_number(number: float) -> str:
         raise ValueError("expected a number with fewer digits") from None
 
 
-def _build(values: Mapping[str, object]) -> Settings:
-    """Return the settings with ``values``, by the paths of their options."""
+def _build(values: Mapping[Option, object]) -> Settings:
+    """Return the settings with ``values``."""
+    by_owner: defaultdict[type, dict[str, object]] = defaultdict(dict)
+    for option, value in values.items():
+        by_owner[option.owner][option.attribute] = value
     # Each value comes from the parser of its own option, whose type is that of the field.
-    new_limits: Callable[..., Limits] = Limits
-    new_replication: Callable[..., Replication] = Replication
     new_settings: Callable[..., Settings] = Settings
-
-    def of(owner: str) -> dict[str, object]:
-        split = {path.rpartition(".")[::2]: value for path, value in values.items()}
-        return {name: value for (prefix, name), value in split.items() if prefix == owner}
-
-    limits, replication = new_limits(**of("limits")), new_replication(**of("replication"))
-    return new_settings(**of(""), limits=limits, replication=replication)
+    own = by_owner.pop(Settings, {})
+    parts = {owner: owner(**fields) for owner, fields in by_owner.items()}
+    limits = parts.pop(Limits, Limits())
+    # Without those that hold only defaults, so that equal settings compare equal.
+    return new_settings(**own, limits=limits, parts={owner: part for owner, part in parts.items() if part != owner()})

@@ -1,6 +1,6 @@
 """The index of one server: a graph in memory, and a store that makes its changes durable."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Final, Generic, Protocol
 
@@ -8,6 +8,8 @@ from scoop_core import Changes, DependencyGraph
 
 from scoop_server.errors import ReadOnlyError
 from scoop_server.ports import CallLater, ClientT, Request, Response
+from scoop_server.telemetry.figures import Figure
+from scoop_server.telemetry.health import READ_ONLY
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.meter import Meter
 
@@ -33,6 +35,9 @@ class Store(Protocol):
     def read_only_reason(self) -> str:
         """The reason for which changes are refused; empty while they are accepted. May be read in any thread."""
 
+    def figures(self) -> Iterable[Figure]:
+        """Return the figures of the store. May be called in any thread."""
+
     def tick(self) -> None:
         """Do periodic work."""
 
@@ -51,10 +56,14 @@ class MemoryStore:
 
     commit_delay: float = 0.0
     place: Final = "memory only"
-    read_only_reason: Final = ""
+    read_only_reason: str = ""
 
     def commit(self, changes: Changes) -> None:
         """See :meth:`Store.commit`: nothing is durable."""
+
+    def figures(self) -> Iterable[Figure]:
+        """Return none."""
+        return ()
 
     def tick(self) -> None:
         """Do nothing."""
@@ -78,6 +87,7 @@ class LocalIndex(Generic[ClientT]):
     """
 
     tick_seconds_max: float = inf
+    certificate_expires_at: float | None = None
 
     def __init__(self, graph: DependencyGraph, store: Store, meter: Meter | None = None) -> None:
         self._graph = graph
@@ -148,11 +158,15 @@ class LocalIndex(Generic[ClientT]):
     @property
     def not_ready_reason(self) -> str:
         """The reason for which changes are refused, in a word; empty while they are accepted."""
-        return "read-only" if self._store.read_only_reason else ""
+        return READ_ONLY if self._store.read_only_reason else ""
 
     def package_count(self) -> int:
         """Return the number of packages."""
         return len(self._graph)
+
+    def figures(self) -> Iterable[Figure]:
+        """Return the figures of the store."""
+        return self._store.figures()
 
     def tick(self) -> None:
         """Let the store do its periodic work."""

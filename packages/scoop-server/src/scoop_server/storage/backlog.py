@@ -37,7 +37,7 @@ class Backlog:
     """
 
     def __init__(self, bytes_min: int) -> None:
-        self._bytes_min = bytes_min
+        self.bytes_min = bytes_min
         self._by_size = bytes_min
         self._by_space: int | None = None
         self._retry_at = 0.0
@@ -46,11 +46,11 @@ class Backlog:
 
     def snapshot_written(self, snapshot_bytes: int) -> None:
         """Start anew after a snapshot of this size."""
-        self._by_size = max(snapshot_bytes, self._bytes_min)
+        self._by_size = max(snapshot_bytes, self.bytes_min)
 
     def compaction_failed(self, journal_bytes: int, now: float) -> None:
         """Try again when the journals have grown, or later."""
-        self._by_size = journal_bytes + self._bytes_min
+        self._by_size = journal_bytes + self.bytes_min
         self._retry_at = now + _RETRY_SECONDS
 
     def measure(self, directory: DataDirectory, snapshot_bytes: int, journal_bytes: int) -> None:

@@ -1,12 +1,13 @@
 """The store: the changes of each turn are committed to the journal, and journals are compacted into snapshots."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config.fsync import Fsync
-from scoop_server.config.limits import JOURNAL_BYTES_MIN
+from scoop_server.config.limits import COMPACTION_BYTES_MIN
 from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
 from scoop_server.storage import compaction
 from scoop_server.storage.backlog import Backlog
@@ -15,6 +16,7 @@ from scoop_server.storage.files import is_temporary
 from scoop_server.storage.generations import Generations
 from scoop_server.storage.journal import Journal
 from scoop_server.storage.recovery import recover
+from scoop_server.telemetry.figures import Figure
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.workers import Task
 from scoop_server.text import noun
@@ -45,7 +47,7 @@ class JournalStore:
         fsync: Fsync,
         clock: Callable[[], float],
         start_compaction: StartCompaction,
-        journal_bytes_min: int = JOURNAL_BYTES_MIN,
+        journal_bytes_min: int = COMPACTION_BYTES_MIN,
     ) -> tuple["JournalStore", DependencyGraph]:
         """Recover ``directory``; return the store and the graph, which the store does not keep.
 
@@ -110,6 +112,22 @@ class JournalStore:
     def backlog_ratio(self) -> float:
         """The size of the journals relative to the one at which a compaction starts. May be read in another thread."""
         return self._backlog.ratio(self.journal_bytes)
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield the figures of the files. May be called in another thread."""
+        yield Figure("scoop_journal_bytes", "Size of the journals since the snapshot.", self.journal_bytes)
+        yield Figure("scoop_compaction_backlog_ratio", "Size of the journals by their limit.", self.backlog_ratio)
+        yield Figure("scoop_commit_delay_seconds", "Delay after each commit.", self.commit_delay)
+        try:
+            snapshot = os.stat(self.snapshot_path)
+        except OSError:  # a newer one has just replaced it
+            return
+        threshold = max(snapshot.st_size, self._backlog.bytes_min)
+        yield Figure("scoop_snapshot_bytes", "Size of the newest snapshot.", snapshot.st_size)
+        yield Figure("scoop_snapshot_timestamp_seconds", "Time of the newest snapshot.", snapshot.st_mtime)
+        yield Figure(
+            "scoop_compaction_threshold_bytes", "Size of the journals at which a compaction starts.", threshold
+        )
 
     def commit(self, changes: Changes) -> None:
         """Return when ``changes`` are as durable as the sync policy requires.

@@ -1,41 +1,40 @@
 """The health of a run, for probes and metrics in another thread."""
 
+import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from scoop_server.telemetry.replication import Replication
-from scoop_server.telemetry.stalls import CommitWatch
+from scoop_server import __version__
+from scoop_server.telemetry.figures import Figure, counter
+from scoop_server.telemetry.log_writer import dropped_line_count
 from scoop_server.telemetry.statistics import Stage, Statistics
 
 STUCK_SECONDS: Final = 10.0
 """Without a tick for this long, the event loop counts as stuck: ten tick intervals, and longer than a turn takes even
 on a busy disk. A client that has waited longer has most often given up."""
 
+READ_ONLY: Final = "read-only"
+"""The reason for which an index refuses changes while queries are answered."""
 
-class Storage(Protocol):
-    """The files of an index. All of it may be read in any thread."""
 
-    @property
-    def read_only_reason(self) -> str:
-        """The reason for which changes are refused; empty while they are accepted."""
-
-    @property
-    def journal_bytes(self) -> int:
-        """The size of the journals that a recovery would read."""
+class ObservedIndex(Protocol):
+    """An index as seen from another thread."""
 
     @property
-    def backlog_ratio(self) -> float:
-        """The size of the journals relative to the one at which a compaction starts."""
+    def not_ready_reason(self) -> str:
+        """The reason for which clients are not fully served, in a few words; empty while they are."""
 
     @property
-    def commit_delay(self) -> float:
-        """The delay after each commit, in seconds, so that a compaction keeps up."""
+    def certificate_expires_at(self) -> float | None:
+        """The Unix time at which a certificate of its own first expires; None without one."""
 
-    @property
-    def snapshot_path(self) -> str:
-        """The path of the newest snapshot."""
+    def package_count(self) -> int:
+        """Return the number of packages."""
+
+    def figures(self) -> Iterable[Figure]:
+        """Return the figures that only this kind of index has."""
 
 
 class Certificates(Protocol):
@@ -48,25 +47,15 @@ class Certificates(Protocol):
 
 @dataclass(slots=True)
 class Health:
-    """A run as seen from another thread: a few numbers, never a package."""
+    """A run as seen from another thread: a few numbers, never a package. The application fills it."""
 
     statistics: Statistics
-    package_count: Callable[[], int] | None = None
-    """Returns the number of packages; None until the index has been read."""
-    storage: Storage | None = None
-    """None until the index has been read, and for an index in memory only."""
-    replication: Replication | None = None
-    """None unless the index is replicated, and until it has been read."""
-    commits: CommitWatch | None = None
-    """The watch on the commits; None for an index in memory only."""
     certificates: Certificates | None = None
     """None without TLS."""
-    etcd_certificate_expires_at: float | None = None
-    """The Unix time at which the client certificate for etcd expires; None without one."""
+    index: ObservedIndex | None = None
+    """None until it has been loaded."""
     connections_max: int | None = None
     """The effective limit of connections: ``--max-clients``, or what the limit of open files allows."""
-    journal_bytes_min: int = 0
-    """The size of the journals below which no compaction starts by itself."""
     last_reload_succeeded: bool | None = None
     """None before the first reload."""
     clock: Callable[[], float] = time.monotonic
@@ -82,7 +71,7 @@ class Health:
     @property
     def is_read_only(self) -> bool:
         """Return whether changes are refused while queries are answered."""
-        return self.storage is not None and bool(self.storage.read_only_reason)
+        return self.index is not None and self.index.not_ready_reason == READ_ONLY
 
     @property
     def not_ready_reason(self) -> str:
@@ -91,6 +80,29 @@ class Health:
             return "stuck"
         if self.statistics.stage is not Stage.SERVING:
             return self.statistics.stage.value
-        if self.replication is not None and self.replication.not_ready_reason:
-            return self.replication.not_ready_reason
-        return "read-only" if self.is_read_only else ""
+        return "" if self.index is None else self.index.not_ready_reason
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield the figures of the run that are known, and those of its index."""
+        version = (__version__, platform.python_version())
+        yield Figure("scoop_build_info", "Version of the server.", {version: 1}, ("version", "python"))
+        yield Figure("scoop_ready", "1 while clients are served and may change the index.", not self.not_ready_reason)
+        yield Figure("scoop_read_only", "1 while changes are refused.", self.is_read_only)
+        yield counter("scoop_log_lines_dropped", "Log lines that could not be written.", dropped_line_count())
+        if self.last_reload_succeeded is not None:
+            yield Figure("scoop_last_reload_success", "1 if the last reload succeeded.", self.last_reload_succeeded)
+        if self.connections_max is not None:
+            yield Figure("scoop_connections_max", "Effective limit of connections.", self.connections_max)
+        if known := [each for each in self._expiries() if each is not None]:
+            name = "scoop_certificate_expiry_timestamp_seconds"
+            yield Figure(name, "Time of the first expiry of a certificate.", min(known))
+        yield from self.statistics.figures()
+        if self.index is not None:
+            edges = self.statistics.dependency_edges
+            yield Figure("scoop_packages", "Indexed packages.", self.index.package_count())
+            yield Figure("scoop_dependency_edges", "Dependencies of all packages.", edges)
+            yield from self.index.figures()
+
+    def _expiries(self) -> tuple[float | None, float | None]:
+        server = None if self.certificates is None else self.certificates.expires_at
+        return server, None if self.index is None else self.index.certificate_expires_at

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from scoop_core import Changes, Tally
 
-from scoop_server.telemetry.statistics import Statistics
+from scoop_server.telemetry.statistics import Statistics, added_dependencies
 
 
 class Meter:
@@ -18,6 +18,9 @@ class Meter:
 
     def turn_ended(self, started: float) -> None:
         """Note that a turn that began at ``started``, in seconds of the meter's clock, has ended."""
+
+    def changed(self, changes: Changes) -> None:
+        """Note that ``changes`` have been applied for good."""
 
     def commit_started(self) -> None:
         """Note that a commit begins."""
@@ -43,6 +46,10 @@ class CountingMeter(Meter):
         """See :meth:`Meter.turn_ended`."""
         self._statistics.turn_seconds.observe(self._clock() - started)
 
+    def changed(self, changes: Changes) -> None:
+        """See :meth:`Meter.changed`."""
+        self._statistics.dependency_edges += added_dependencies(changes)
+
     def commit_started(self) -> None:
         """See :meth:`Meter.commit_started`."""
         self._commit_started_at = self._clock()
@@ -50,3 +57,4 @@ class CountingMeter(Meter):
     def commit_ended(self, changes: Changes) -> None:
         """See :meth:`Meter.commit_ended`."""
         self._statistics.count_commit(changes, self._clock() - self._commit_started_at)
+        self.changed(changes)

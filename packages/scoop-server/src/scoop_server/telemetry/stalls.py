@@ -3,11 +3,12 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
 from scoop_core import Changes, DependencyGraph
 
+from scoop_server.telemetry.figures import Figure, counter
 from scoop_server.telemetry.logs import RepeatLimit
 from scoop_server.telemetry.workers import start_thread
 
@@ -108,6 +109,11 @@ class CommitWatch:
         recent = [longest for until, longest in periods if now - until < LONGEST_WINDOW_SECONDS]
         return max([0.0 if started_at is None else now - started_at, *recent])
 
+    def figures(self) -> Iterator[Figure]:
+        """Yield the figures of the commits."""
+        yield counter("scoop_slow_commit_seconds", "Time spent in slow commits.", self.slow_seconds)
+        yield Figure("scoop_commit_longest_seconds", "Longest commit of the last minute.", self.longest_seconds)
+
     # The thread that logs
 
     def _run(self) -> None:
@@ -145,6 +151,7 @@ class _Store(Protocol):
     def read_only_reason(self) -> str: ...
     def commit(self, changes: Changes) -> None: ...
     def tick(self) -> None: ...
+    def figures(self) -> Iterable[Figure]: ...
     def request_compaction(self) -> None: ...
     def save(self, graph: DependencyGraph) -> None: ...
     def close(self) -> None: ...
@@ -159,7 +166,6 @@ class WatchedStore:
         self.place: Final = store.place
         self.request_compaction: Final = store.request_compaction
         self.save: Final = store.save
-        self.close: Final = store.close
 
     @property
     def commit_delay(self) -> float:
@@ -170,6 +176,15 @@ class WatchedStore:
     def read_only_reason(self) -> str:
         """See the store."""
         return self._store.read_only_reason
+
+    def figures(self) -> Iterable[Figure]:
+        """Return the figures of the store and of the watch."""
+        return *self._store.figures(), *self._watch.figures()
+
+    def close(self) -> None:
+        """Close the store, and end the watch."""
+        self._store.close()
+        self._watch.close()
 
     def commit(self, changes: Changes) -> None:
         """Commit ``changes``; see the store."""

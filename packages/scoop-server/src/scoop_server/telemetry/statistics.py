@@ -4,13 +4,14 @@ Each is one attribute or one item, replaced as a whole, so that a reader in anot
 """
 
 import enum
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from scoop_core import Changes, Tally
+
+from scoop_server.telemetry.figures import Figure, Histogram, counter
 
 _SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
@@ -59,33 +60,9 @@ class CloseReason(enum.StrEnum):
     HTTP = "http"
     """Its first line was an HTTP request."""
     UNANSWERED = "unanswered"
-    """There was no room on the disk for what it wanted to change, or etcd did not answer in time."""
+    """There was no room on the disk for what it wanted to change, or its response did not come in time."""
     SHUTDOWN = "shutdown"
     """The server has stopped."""
-
-
-class Histogram:
-    """A histogram: the number of observations up to each of ``bounds``, ascending, and above all of them."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = tuple(bounds)
-        self.counts = [0] * (len(bounds) + 1)
-        """``counts[i]`` fell under ``bounds[i]``, or were equal to it, and not under the bound before."""
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count ``value``.
-
-        >>> batches = Histogram([1, 10])
-        >>> for size in (1, 2, 10, 11):
-        ...     batches.observe(size)
-        >>> batches.counts, batches.sum
-        ([1, 2, 1], 24.0)
-        """
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
 
 
 @dataclass(slots=True, eq=False)
@@ -120,7 +97,26 @@ class Statistics:
         """Count one commit of ``changes`` that took so long."""
         self.commit_seconds.observe(seconds)
         self.commit_changes.observe(len(changes))
-        self.dependency_edges += added_dependencies(changes)
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield the figures of the run, without those that are not known yet."""
+        yield counter("scoop_rejected_changes", "Changes rejected by read-only listeners.", self.changes_rejected)
+        yield counter("scoop_received_bytes", "Bytes received from clients.", self.bytes_received)
+        yield counter("scoop_sent_bytes", "Bytes sent to clients.", self.bytes_sent)
+        yield Figure("scoop_connections", "Connected clients.", self.connections_now)
+        yield Figure("scoop_handshakes", "TLS handshakes in progress.", self.handshakes_now)
+        yield counter("scoop_connections_accepted", "Accepted connections.", self.connections_accepted)
+        if self.recovery_seconds is not None:
+            yield Figure("scoop_recovery_seconds", "Duration of loading the index.", self.recovery_seconds)
+        requests: dict[tuple[str, ...], float] = {(command, response): count for command, response, count in self.tally}
+        yield counter("scoop_requests", "Requests, by answer.", requests, "command", "response")
+        closed: dict[tuple[str, ...], float] = {
+            (reason.value,): self.connections_closed.get(reason, 0) for reason in CloseReason
+        }
+        yield counter("scoop_connections_closed", "Connections closed, by reason.", closed, "reason")
+        yield Figure("scoop_turn_duration_seconds", "Duration of a turn, without waiting.", self.turn_seconds)
+        yield Figure("scoop_commit_duration_seconds", "Duration of a commit.", self.commit_seconds)
+        yield Figure("scoop_commit_changes", "Changes in one commit.", self.commit_changes)
 
 
 def added_dependencies(changes: Changes) -> int:

@@ -1,0 +1,142 @@
+"""The port of plug-ins: an index that another package brings, such as one that several servers share.
+
+A plug-in is one object that satisfies :class:`IndexPlugin`, named by an entry point of the group
+``scoop_server.indexes``. Where its options select it, the application opens its index instead of a local one, and the
+commands ``check``, ``dump`` and ``restore`` use its source. A start looks for plug-ins only for a name that the server
+does not know, or for the help.
+"""
+
+from argparse import _ArgumentGroup
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Final, Protocol, TextIO
+
+from scoop_server.config.option_table import OptionOwner, OptionTable
+from scoop_server.config.settings import Settings
+from scoop_server.config.sources import Flags
+from scoop_server.errors import ConfigurationError
+from scoop_server.ports import ClientT, OpenIndex
+from scoop_server.storage.follower import Batch, Loaded
+from scoop_server.telemetry.meter import Meter
+
+ENTRY_POINTS: Final = "scoop_server.indexes"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of the command line."""
+
+    run: Callable[["Invocation"], int]
+    """Does the work, and returns the exit status. Raises ServerError."""
+    synopsis: str
+    """What follows the name in the usage."""
+    description: str
+    """For the help; the first sentence is the summary."""
+    has_directory: bool = False
+    """True if it accepts the path of a data directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A command with its arguments."""
+
+    command: str
+    directory: str
+    """The path of a data directory; empty without one."""
+    flags: Flags
+    """Those of options."""
+    arguments: Mapping[str, object]
+    """Those that only this command accepts."""
+    table: OptionTable["IndexPlugin"]
+
+
+class IndexSource(Protocol):
+    """A stored index as the commands use it. Each method returns the exit status, and raises ServerError."""
+
+    def check(self, out: TextIO) -> int:
+        """Verify everything, report on ``out``, and change nothing."""
+
+    def dump(self, out: BinaryIO) -> int:
+        """Write the index to ``out``, as scoop_core encodes dumps."""
+
+    def restore(self, lines: BinaryIO) -> int:
+        """Create the index that ``lines`` lead to, such as those of a dump. Nothing may be there yet."""
+
+
+class FollowedIndex(Protocol):
+    """An index that a reader outside the server follows, as :class:`~scoop_server.storage.follower.Follower` does.
+
+    All calls come from one thread.
+    """
+
+    path: str
+    """Its name, for people."""
+    is_current: bool
+    """True if the last poll has delivered everything that there was."""
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether there was more than the last poll has read."""
+
+    def poll(self) -> list[Loaded | Batch]:
+        """Return what was acknowledged since the last poll, in order; the first delivery is a :class:`Loaded`.
+
+        Raises ServerError if the index cannot be read now. A later poll tries again.
+        """
+
+    def close(self) -> None:
+        """Release everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the application gives to an index that it opens."""
+
+    settings: Settings
+    addresses: Sequence[str]
+    """Those of the listeners, which are bound."""
+    meter: Meter
+
+
+class IndexPlugin(OptionOwner, Protocol):
+    """A kind of index, with its options and commands."""
+
+    @property
+    def selector(self) -> str:
+        """The option that selects it, as the usage of a command shows it: ``--name VALUE``."""
+
+    @property
+    def place(self) -> str:
+        """The place of its indexes, as the help calls it."""
+
+    @property
+    def commands(self) -> Mapping[str, Command]:
+        """Further commands, by name."""
+
+    def add_arguments(self, command: str, group: _ArgumentGroup) -> None:
+        """Add the arguments of ``check``, ``dump`` or ``restore`` that only this kind of index has."""
+
+    def check(self, settings: Settings) -> None:
+        """Raise ServerError if a start with ``settings`` would fail; connect to nothing."""
+
+    def open(self, resources: Resources) -> OpenIndex[ClientT]:
+        """Open the index for serving, for as long as that takes. KeyboardInterrupt may end it at any point."""
+
+    def source(self, settings: Settings, arguments: Mapping[str, object]) -> IndexSource:
+        """Return the index that ``settings`` name, for a command with ``arguments``."""
+
+    def follow(self, settings: Settings) -> FollowedIndex:
+        """Return the index that ``settings`` name, for a reader outside the server. Raises ConfigurationError."""
+
+
+def find_plugins() -> Sequence[IndexPlugin]:
+    """Return the plug-ins that are installed. Raises ConfigurationError if one cannot be loaded."""
+    from importlib.metadata import entry_points  # noqa: PLC0415  # takes longer than the rest of a command line
+
+    found: list[IndexPlugin] = []
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            found.append(entry.load())
+        except ImportError as error:
+            raise ConfigurationError(f"cannot load {entry.value}: {error}; install its package again") from error
+    return found

@@ -1,0 +1,76 @@
+"""The table of commands. Those for a stored index use a data directory, or the source of a plug-in."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Final, TextIO
+
+from scoop_server.app.plugin import Command, IndexSource, Invocation
+from scoop_server.cli import stdio
+from scoop_server.cli.check import check
+from scoop_server.cli.dump import dump
+from scoop_server.cli.restore import restore
+from scoop_server.cli.serve import serve
+from scoop_server.config.options import SERVE
+from scoop_server.config.sources import resolve
+from scoop_server.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    """The index in a data directory; satisfies IndexSource."""
+
+    path: str
+
+    def check(self, out: TextIO) -> int:
+        return check(self.path, out)
+
+    def dump(self, out: BinaryIO) -> int:
+        return dump(self.path, out)
+
+    def restore(self, lines: BinaryIO) -> int:
+        return restore(self.path, lines)
+
+
+def _source(given: Invocation) -> IndexSource:
+    """Return the index that the arguments name. Raises ConfigurationError if they name none, or two."""
+    if given.directory:
+        if given.flags or given.arguments:
+            raise ConfigurationError(f"expected {_places(given)}, got {given.directory} and other arguments")
+        return _Directory(given.directory)
+    settings = resolve(given.flags, os.environ, given.table).settings
+    plugin = given.table.selected(settings)
+    if plugin is None:
+        raise ConfigurationError(f"expected {_places(given)} (see scoop-server {given.command} --help)")
+    return plugin.source(settings, given.arguments)
+
+
+def _places(given: Invocation) -> str:
+    given.table.load_plugins()
+    return " or ".join(["a data directory", *(plugin.selector for plugin in given.table.plugins)])
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    SERVE: Command(serve, "[OPTION ...]", "Run the server. This is the default command."),
+    "check": Command(
+        lambda given: _source(given).check(stdio.standard_output_text()),
+        "DIR",
+        "Verify every file of a stored index, and change nothing. A server may be using it. Exit status: 0 intact, "
+        "1 damaged, 3 intact except for an interrupted write at the end, which the next start drops, 4 written by a "
+        "newer version.",
+        has_directory=True,
+    ),
+    "dump": Command(
+        lambda given: _source(given).dump(stdio.standard_output()),
+        "DIR",
+        "Print a stored index as protocol lines, dependencies first. A server may be using it.",
+        has_directory=True,
+    ),
+    "restore": Command(
+        lambda given: _source(given).restore(stdio.standard_input()),
+        "DIR < LINES",
+        "Create a stored index from protocol lines on standard input, such as those of dump.",
+        has_directory=True,
+    ),
+}
+"""The commands of the server, by name."""
