@@ -256,6 +256,7 @@ def sample_connections() -> None:
     assert_type(client.unanswered, tuple[Request, ...])
     assert_type(client.unanswered_count, int)
     assert_type(server.incomplete_line_number, int)
+    assert_type(server.incomplete_bytes, int)
     assert_type(client.receive(b"FAIL\n"), list[tuple[Request, Response]])
     server.receive_end()
     client.receive_end()

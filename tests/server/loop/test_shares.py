@@ -107,6 +107,23 @@ def test_long_lines_that_arrive_together_are_executed_a_few_per_turn() -> None:
         assert order == [[0, 1], [0, 1], [2, 3], [4, 5], [2, 6], [3, 4], [5, 6]], "those that wait longest come first"
 
 
+def test_long_lines_that_arrive_in_pieces_are_read_to_their_ends_a_few_per_turn() -> None:
+    long = b"INDEX|x|" + b"a," * 1_000 + b"a\n"
+    limits = Limits(uncounted_bytes_max=0, turn_text_bytes_max=2 * len(long), read_bytes_max=1_000, long_line_bytes=500)
+    with Loop(limits) as loop:
+        hostile, healthy = [loop.connect() for _ in range(7)], loop.connect()
+        for peer in hostile:
+            peer.send(long)
+        completed = []
+        for turn in range(6):
+            healthy.send(QUERY[3:] + QUERY[:3] if turn else QUERY + QUERY[:3])
+            loop.turn()
+            assert healthy.received() == ANSWER, "a short line is read to its end in every turn"
+            completed.append([number for number, peer in enumerate(hostile) if len(peer.server_end.received_sizes) > 2])
+        assert completed == [[], [], [0, 1], [0, 1, 2, 3], [0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5, 6]]
+        assert [peer.received() for peer in hostile] == [ANSWER] * 7
+
+
 def test_many_short_lines_beside_long_ones_get_a_share_of_every_turn() -> None:
     long = b"INDEX|x|" + b"a," * 1_000 + b"a\n"
     with Loop(Limits(uncounted_bytes_max=0, turn_text_bytes_max=len(long))) as loop:

@@ -79,6 +79,11 @@ class Connection:
         is BETWEEN_LINES.
         """
 
+    @property
+    def incomplete_bytes(self) -> int:
+        """The number of bytes of the incomplete line that are held."""
+        return len(self._incomplete)
+
     def receive(self, data: bytes | bytearray | memoryview) -> str:
         r"""Receive bytes from the client; return the batch of the lines that they complete, empty if none.
 

@@ -139,6 +139,10 @@ class Limits:
     until the other long ones of the turn leave room. The names of a long list cost as much as short lines, and all of
     the text may have to be synced: with twice as much, a turn of the longest lists took 11 ms instead of 5."""
 
+    long_line_bytes: int = 4 * KIB
+    """Bytes of an incomplete line above which its client is not read in a turn that has no room for the line any more.
+    To complete one of 64 KiB takes 30 µs, and hundreds that arrive together would become complete in one turn."""
+
     uncounted_bytes_max: int = 128 * KIB
     """Bytes that a turn reads without counting their lines: counting takes 5% of a deeply pipelined QUERY. They hold at
     most 0.05 s of the shortest lines, after which the shares adapt to :attr:`turn_cpu_seconds_max`."""

@@ -52,7 +52,7 @@ class Intake:
         ready = len(events) + len(self.queue)
         if ready != self._shared_by:
             self._share(ready)
-        read_bytes_max, small_bytes_max, uncounted_bytes_max = self._shares[:3]
+        read_bytes_max, small_bytes_max, uncounted_bytes_max, _, _, turn_text_bytes = self._shares
         requests: list[Request[Client]] = []
         others: list[Client] = []
         received = executed = 0
@@ -67,6 +67,8 @@ class Intake:
                 self._read_other(client, mask, others)
                 continue
             if mask & EVENT_READ:
+                if executed >= turn_text_bytes and client.connection.incomplete_bytes > self._limits.long_line_bytes:
+                    continue  # its line would be completed, which takes long, only to wait: it stays in the socket
                 try:
                     data = client.read(read_bytes_max)
                     lines = client.receive(data) if data else ""
