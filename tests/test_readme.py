@@ -41,7 +41,7 @@ def _name(value: object) -> str | None:
     "document", [README, *(path for path in PACKAGE_READMES if path.parent.name == "scoop-core")], ids=_name
 )
 def test_library_examples_print_the_shown_results(document: Path) -> None:
-    examples = code_blocks(document, "python")
+    examples = [block for block in code_blocks(document, "python") if "scoop_core" in block]
     assert examples
     for example in examples:
         shown = re.findall(r"^print\(.*\)  # (.+)$", example, re.MULTILINE)
@@ -54,12 +54,20 @@ def test_library_examples_print_the_shown_results(document: Path) -> None:
 
 @pytest.mark.parametrize("document", [README, *(path for path in PACKAGE_READMES if "server" in str(path))], ids=_name)
 def test_the_conversation_with_nc_is_real(document: Path) -> None:
-    [conversation] = code_blocks(document, "console")
-    command, *lines = conversation.splitlines()
+    command, *lines = code_blocks(document, "console")[0].splitlines()
     assert command == "$ nc 127.0.0.1 8080"
     typed, answered = lines[0::2], lines[1::2]
     with ServerProcess("--memory") as server, server.connect() as client:
         assert client.ask_one_by_one(*typed) == answered
+
+
+def test_the_lines_for_a_machine_without_nc_get_the_shown_responses() -> None:
+    [program] = [block for block in code_blocks(README, "python") if "socket" in block]
+    assert len(program.replace("\n\n", "\n").splitlines()) == 4
+    with ServerProcess("--memory") as server:
+        command = [sys.executable, "-c", program.replace("8080", str(server.port))]
+        printed = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS, check=True).stdout
+    assert printed == program.rpartition("# ")[2]
 
 
 class Example(NamedTuple):

@@ -97,6 +97,15 @@ def test_the_tour(place: Place) -> None:
         assert place.run_program(program).splitlines() == re.findall(r"print\(.*\)  # (.+)$", program, re.MULTILINE)
 
 
+def test_the_first_commands_of_the_readme(tmp_path: Path) -> None:
+    commands = list(steps_of(code_blocks(README, "console")[1]))
+    assert len(commands) == 3
+    with ServerProcess(working_directory=tmp_path) as server:
+        place = Place(tmp_path, f"127.0.0.1:{server.port}")
+        for command, shown in commands:
+            assert place.run(command) == shown, command
+
+
 @pytest.mark.campaign
 @pytest.mark.skipif(not list(APT_LISTS.glob("*_main_*_Packages*")), reason="this machine has no package lists of apt")
 @pytest.mark.parametrize("page", [PAGE, README], ids=["client", "readme"])
