@@ -140,6 +140,13 @@ def test_the_tables_of_sessions_are_current() -> None:
     assert sorted(documented) == sorted(real)
 
 
+def test_the_table_of_tests_is_current() -> None:
+    documented = {name for row in table_rows(CONTRIBUTING, "directory", "subject") for name in code_spans(row[0])}
+    files = (path for suffix in ("py", "txt") for path in (ROOT / "tests").rglob(f"*.{suffix}"))
+    real = {f"tests/{path.parts[len(ROOT.parts) + 1]}" for path in files if path.parent.name != "tests"}
+    assert documented - {"tests/test_*.py"} == real
+
+
 # Commands and links
 
 
