@@ -29,6 +29,7 @@ from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.generations import Generations
 from scoop_server.storage.journal import Journal
 from scoop_server.storage.store import JournalStore
+from scoop_server.storage.supervisor import CompactionSupervisor
 
 from tests.simulation.disk import Folder, SimulatedProcess
 from tests.simulation.simulation import Simulation
@@ -223,13 +224,13 @@ def _journal_of_an_earlier_process() -> Any:
 def _old_files_go_first() -> Any:
     """Old generations are deleted when a compaction begins."""
 
-    def compact(self: JournalStore) -> None:
+    def begin(self: CompactionSupervisor) -> None:
         original(self)
-        if self._compaction is not None:
-            self._directory.delete_before(self._files.journal.generation)
+        if self.is_running:
+            self._files.directory.delete_before(self._files.journal.generation)
 
-    original = JournalStore._compact
-    return patch.object(JournalStore, "_compact", compact)
+    original = CompactionSupervisor.begin
+    return patch.object(CompactionSupervisor, "begin", begin)
 
 
 def _retry_of_a_failed_sync() -> Any:

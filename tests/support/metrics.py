@@ -14,7 +14,7 @@ from scoop_server.admin.metrics import metrics_of
 from scoop_server.index.local import LocalIndex
 from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.health import Health
-from scoop_server.telemetry.stalls import CommitWatch, WatchedStore
+from scoop_server.telemetry.stalls import CommitWatch
 from scoop_server.telemetry.statistics import Statistics
 
 from tests.support.storage import Bench
@@ -39,8 +39,8 @@ class Certificates:
 def complete_run(directory: Path) -> Iterator[tuple[Health, JournalStore, CommitWatch]]:
     """Give the health of a run of which everything is known, its store and the watch of its commits."""
     with Bench(directory).open(journal_bytes_min=64) as opened:
-        watch = CommitWatch(time.monotonic)
-        index = LocalIndex[object](DependencyGraph(), WatchedStore(opened.store, watch))
+        opened.store.watch = watch = CommitWatch(time.monotonic)
+        index = LocalIndex[object](DependencyGraph(), opened.store)
         health = Health(Statistics(), Certificates(), index, connections_max=1_000, last_reload_succeeded=True)
         health.statistics.recovery_seconds = 1.0
         yield health, opened.store, watch

@@ -122,7 +122,7 @@ def test_the_time_in_slow_commits_includes_the_one_in_progress(tmp_path: Path, m
     clock = Clock()
     monkeypatch.setattr(time, "monotonic", clock)
     with complete_run(tmp_path) as (health, _, commits):
-        commits.started()
+        commits.__enter__()
         clock.now += 4
         samples = samples_of(scraped(health))
     assert value(samples, "scoop_slow_commit_seconds_total") == pytest.approx(4)

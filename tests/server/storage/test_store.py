@@ -17,6 +17,7 @@ from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.generations import Generations
 from scoop_server.storage.store import PROBE_BYTES, VERIFY_SECONDS
+from scoop_server.telemetry.stalls import CommitWatch
 
 from tests.support.faulty_files import FaultyFiles, contents_of, names_in
 from tests.support.storage import Bench, Opened, graph_of, snapshot_of
@@ -256,6 +257,20 @@ def test_a_start_on_a_full_or_read_only_disk_serves_queries(
 
 
 # Commits
+
+
+def test_commits_and_ticks_are_watched_also_if_they_fail(bench: Bench) -> None:
+    class SlowWatch(CommitWatch):
+        def __enter__(self) -> None:
+            super().__enter__()
+            bench.now += 2
+
+    with bench.open() as opened:
+        opened.store.watch = SlowWatch(bench.clock)
+        bench.files.fail("write journal-1", errno.ENOSPC)
+        refused(opened, "INDEX|a|")
+        opened.tick()
+        assert opened.store.watch.slow_seconds == pytest.approx(4)
 
 
 def test_a_commit_is_one_write_and_one_sync(bench: Bench) -> None:

@@ -227,6 +227,31 @@ def test_a_compaction_that_cannot_be_started_is_postponed(bench: Bench, caplog: 
         assert opened.graph == graph_of("a", "b")
 
 
+def test_retries_on_a_nearly_full_disk_add_no_journals(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.start_error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with bench.open() as opened:
+        opened.commit("INDEX|a|", "INDEX|b|")
+        bench.files.free = 66_000
+        caplog.clear()
+        for _ in range(5):
+            bench.now += 100.0
+            opened.tick()  # measures the disk
+            opened.tick()
+        assert names_in(bench.path) == {"snapshot-1", "journal-1", "journal-2"}
+        assert set(caplog.messages) == {
+            (
+                f"compaction cannot begin: {bench.path}: No space left on device; the journals continue, and the next "
+                "attempt follows in 60 s"
+            )
+        }
+        assert len(caplog.messages) == 5
+        bench.start_error = None
+        bench.compact_on_request(opened).complete()
+        opened.tick()
+    with bench.open() as opened:
+        assert opened.graph == graph_of("a", "b")
+
+
 def test_a_compaction_without_space_for_the_next_journal_is_postponed(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,12 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scoop_core import Changes
-
-from scoop_server.errors import ReadOnlyError
-from scoop_server.index.local import MemoryStore
 from scoop_server.telemetry.logs import REPEAT_SECONDS
-from scoop_server.telemetry.stalls import CommitWatch, WatchedStore
+from scoop_server.telemetry.stalls import CommitWatch
 
 from tests.support.event_loop import Clock
 from tests.support.process import ServerProcess
@@ -30,9 +26,8 @@ class Watched:
         self.watch.look()
 
     def commit(self, seconds: float) -> None:
-        self.watch.started()
-        self.clock.now += seconds
-        self.watch.ended()
+        with self.watch:
+            self.clock.now += seconds
 
 
 @pytest.fixture
@@ -41,20 +36,24 @@ def watched(caplog: pytest.LogCaptureFixture) -> Watched:
     return Watched()
 
 
-def test_a_stall_is_logged_after_1_s_and_after_10_s_while_it_lasts_and_at_its_end(
+def test_a_stall_is_logged_after_1_s_and_10_s_and_each_minute_while_it_lasts_and_at_its_end(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watched.watch.started()
-    for seconds in (0.9, 0.2, 0.5, 8.0, 0.5, 5.0):
-        watched.pass_time(seconds)
-    assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("WARNING", "the disk has not responded for 1.1 s, and all clients wait"),
-        ("ERROR", "the disk has not responded for 10.1 s, and all clients wait"),
-    ]
-    watched.pass_time(1_036)
-    watched.watch.ended()
+    with watched.watch:
+        for seconds in (0.9, 0.2, 0.5, 8.0, 0.5, 5.0):
+            watched.pass_time(seconds)
+        assert [(record.levelname, record.message) for record in caplog.records] == [
+            ("WARNING", "the disk has not responded for 1.1 s, and all clients wait"),
+            ("ERROR", "the disk has not responded for 10.1 s, and all clients wait"),
+        ]
+        for seconds in (50.0, 50.0, 10.0):
+            watched.pass_time(seconds)
     watched.watch.look()
-    assert caplog.messages[2:] == ["the disk responded after 1051.1 s"]
+    assert caplog.messages[2:] == [
+        "the disk has not responded for 65.1 s, and all clients wait",
+        "the disk has not responded for 125.1 s, and all clients wait",
+        "the disk responded after 125.1 s",
+    ]
 
 
 def test_repeated_stalls_share_lines(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
@@ -80,10 +79,9 @@ def test_slow_time_includes_the_commit_in_progress_and_no_fast_ones(watched: Wat
     watched.commit(0.05)
     watched.commit(4.0)
     assert watched.watch.slow_seconds == pytest.approx(4)
-    watched.watch.started()
-    watched.pass_time(2)
-    assert watched.watch.slow_seconds == pytest.approx(6)
-    watched.watch.ended()
+    with watched.watch:
+        watched.pass_time(2)
+        assert watched.watch.slow_seconds == pytest.approx(6)
     assert watched.watch.slow_seconds == pytest.approx(6)
 
 
@@ -99,43 +97,15 @@ def test_the_longest_commit_is_that_of_the_last_minute(watched: Watched) -> None
         watched.commit(0.01)
         watched.pass_time(1)
     assert watched.watch.longest_seconds == pytest.approx(0.01)
-    watched.watch.started()
-    watched.pass_time(30)
-    assert watched.watch.longest_seconds == pytest.approx(30)
-
-
-class SlowDisk(MemoryStore):
-    """A store whose calls take 2 s and fail."""
-
-    commit_delay = 0.0
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def commit(self, changes: Changes) -> None:
-        del changes
-        self.tick()
-
-    def tick(self) -> None:
-        self._clock.now += 2
-        raise ReadOnlyError
+    with watched.watch:
+        watched.pass_time(30)
+        assert watched.watch.longest_seconds == pytest.approx(30)
 
 
 def test_a_long_commit_is_forgotten_although_no_other_follows(watched: Watched) -> None:
     watched.commit(4.0)
     watched.pass_time(71)
     assert watched.watch.longest_seconds == 0
-
-
-def test_calls_of_the_store_are_watched_also_if_they_fail(watched: Watched) -> None:
-    store = WatchedStore(SlowDisk(watched.clock), watched.watch)
-    with pytest.raises(ReadOnlyError):
-        store.commit(Changes())
-    watched.pass_time(100)
-    with pytest.raises(ReadOnlyError):
-        store.tick()
-    watched.pass_time(100)
-    assert watched.watch.slow_seconds == pytest.approx(4)
 
 
 def test_a_server_logs_that_its_disk_does_not_respond(tmp_path: Path) -> None:

@@ -6,14 +6,13 @@ from functools import partial
 from scoop_core import DependencyGraph
 
 from scoop_server.config.settings import Settings
-from scoop_server.index.local import LocalIndex, MemoryStore, Store
+from scoop_server.index.local import LocalIndex, MemoryStore
 from scoop_server.index.sliced import SlicedIndex, SocketWakeup
 from scoop_server.loop.client import Client
 from scoop_server.storage.compaction import start_compaction
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.meter import Meter
-from scoop_server.telemetry.stalls import CommitWatch, WatchedStore
 
 
 def load_index(
@@ -22,15 +21,13 @@ def load_index(
     meter: Meter,
 ) -> LocalIndex[Client]:
     """Load the index of ``directory``, or make an empty one in memory. Raises DataDirectoryError."""
-    store: Store = MemoryStore()
+    store: JournalStore | MemoryStore = MemoryStore()
     graph = DependencyGraph()
     if directory is not None:
         compact = partial(start_compaction, log_format=settings.log_format)
         bytes_min = settings.limits.compaction_bytes_min
-        journals, graph = JournalStore.open(directory, settings.fsync, time.monotonic, compact, bytes_min)
-        watch = CommitWatch(time.monotonic)
-        watch.watch()
-        store = WatchedStore(journals, watch)
+        store, graph = JournalStore.open(directory, settings.fsync, time.monotonic, compact, bytes_min)
+        store.watch.start()
     meter.index_opened(graph.edge_count)
     graph.reject_cycles = settings.reject_cycles
     return (

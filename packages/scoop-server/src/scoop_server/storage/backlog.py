@@ -48,10 +48,12 @@ class Backlog:
         """Start anew after a snapshot of this size."""
         self._by_size = max(snapshot_bytes, self.bytes_min)
 
-    def compaction_failed(self, journal_bytes: int, now: float) -> None:
-        """Try again when the journals have grown, or later."""
+    def compaction_failed(self, journal_bytes: int, now: float) -> str:
+        """Try again when the journals have grown, or after a pause if they may not grow; return which."""
         self._by_size = journal_bytes + self.bytes_min
         self._retry_at = now + _RETRY_SECONDS
+        is_short_of_space = self._by_space is not None and journal_bytes > self._by_space
+        return f"in {_RETRY_SECONDS:.0f} s" if is_short_of_space else "when they have grown"
 
     def measure(self, directory: DataDirectory, snapshot_bytes: int, journal_bytes: int) -> None:
         """Take the free space into account. Not during a compaction, which uses what was reserved for it."""

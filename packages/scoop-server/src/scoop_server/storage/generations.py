@@ -92,6 +92,11 @@ class Generations:
         """Return whether the snapshot holds everything."""
         return self.journal.head.number == self._snapshot_batch
 
+    @property
+    def has_just_rotated(self) -> bool:
+        """Return whether this process has created the journal and written nothing to it."""
+        return self.journal.is_writable and self.journal.head.number == self._rotation_batch
+
     def missing_file(self) -> str:
         """Return the path of a file that a recovery needs and that is not there; empty if all are. Raises OSError.
 

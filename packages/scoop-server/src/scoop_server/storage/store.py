@@ -9,16 +9,16 @@ from scoop_core import Changes, DependencyGraph
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import COMPACTION_BYTES_MIN
 from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
-from scoop_server.storage import compaction
 from scoop_server.storage.backlog import Backlog
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import is_temporary
 from scoop_server.storage.generations import Generations
 from scoop_server.storage.journal import Journal
 from scoop_server.storage.recovery import recover
+from scoop_server.storage.supervisor import CompactionSupervisor, StartCompaction
 from scoop_server.telemetry.figures import Figure
 from scoop_server.telemetry.logs import log
-from scoop_server.telemetry.workers import Task
+from scoop_server.telemetry.stalls import CommitWatch
 from scoop_server.text import noun
 
 PROBE_BYTES: Final = 1_048_576
@@ -28,9 +28,6 @@ not alternate between accepting and refusing."""
 VERIFY_SECONDS: Final = 1.0
 """The age of the last check of the directory at which a commit checks again: the time for which an OK may be given
 for a directory that was moved or replaced."""
-
-StartCompaction = Callable[[DataDirectory, int, int], Task]
-"""Starts the compaction of a directory into the snapshot of a generation, with a niceness."""
 
 
 class JournalStore:
@@ -78,18 +75,16 @@ class JournalStore:
         self._directory = files.directory
         self._fsync = fsync
         self._clock = clock
-        self._start_compaction = start_compaction
         self._backlog = Backlog(journal_bytes_min)
-        self._backlog.snapshot_written(files.snapshot_bytes)
-        self._compaction: Task | None = None
-        self._compaction_ends_by = 0.0
-        """The time at which the compaction counts as hanging."""
-        self._compaction_requested = False
+        self._supervisor = CompactionSupervisor(files, self._backlog, clock, start_compaction)
+        self.request_compaction: Final = self._supervisor.request
         self._verify_at = 0.0
         self._quiet_size = 0
         """The size of the current journal below which writers are neither slowed nor refused, as last verified."""
         self.read_only_reason = ""
         """The reason for which changes are refused; empty while they are accepted. May be read in another thread."""
+        self.watch = CommitWatch(clock)
+        """The watch on all calls that may wait for the disk."""
         self.commit_delay = 0.0
         """The seconds for which clients wait after a commit. May be read in another thread."""
 
@@ -114,7 +109,8 @@ class JournalStore:
         return self._backlog.ratio(self.journal_bytes)
 
     def figures(self) -> Iterator[Figure]:
-        """Yield the figures of the files. May be called in another thread."""
+        """Yield the figures of the files and of the watch. May be called in another thread."""
+        yield from self.watch.figures()
         yield Figure("scoop_journal_bytes", "Size of the journals since the snapshot.", self.journal_bytes)
         yield Figure("scoop_compaction_backlog_ratio", "Size of the journals by their limit.", self.backlog_ratio)
         yield Figure("scoop_commit_delay_seconds", "Delay after each commit.", self.commit_delay)
@@ -134,6 +130,10 @@ class JournalStore:
 
         Raises :exc:`ReadOnlyError` if nothing of them was kept, :exc:`JournalError` if the server must stop.
         """
+        with self.watch:
+            self._commit(changes)
+
+    def _commit(self, changes: Changes) -> None:
         try:
             if self._clock() >= self._verify_at:
                 self._verify()
@@ -156,7 +156,7 @@ class JournalStore:
         self._directory.verify()
         try:
             missing = self._files.missing_file()
-            if self._compaction is None:
+            if not self._supervisor.is_running:
                 self._backlog.measure(self._directory, self._files.snapshot_bytes, self.journal_bytes)
                 self._files.journal.reserves_room &= not self._backlog.is_on_small_disk
         except OSError as error:
@@ -197,20 +197,26 @@ class JournalStore:
 
     def tick(self) -> None:
         """Do periodic work, about once a second. Raises :exc:`JournalError` if the server must stop."""
+        with self.watch:  # it may sync and rotate
+            self._do_what_is_due()
+        self.commit_delay = self._backlog.delay(self.journal_bytes)
+
+    def _do_what_is_due(self) -> None:
         try:
             if self._fsync is Fsync.EVERYSEC and not self._files.journal.lost_reason:
                 self._files.journal.sync()
-            if self._compaction is not None:
-                self._check_compaction(self._compaction)
-            elif self._compaction_requested or self._backlog.is_compaction_due(self.journal_bytes, self._clock()):
-                self._compact()
+            if self._supervisor.check():
+                self._verify_at = 0.0  # the disk has more room
+            elif self._supervisor.is_due():
+                self._verify()
+                self._supervisor.begin()
+                self._verify_at = 0.0
             if self.read_only_reason:
                 self._try_to_accept_changes()
             elif self._clock() >= self._verify_at:  # nobody has changed anything for a while
                 self._verify()
         except ReadOnlyError as error:
             self._refuse_changes(error)
-        self.commit_delay = self._backlog.delay(self.journal_bytes)
 
     def _try_to_accept_changes(self) -> None:
         """Accept changes again if they can be written. Some clients send changes only to a server that accepts them."""
@@ -222,68 +228,13 @@ class JournalStore:
         if self._directory.has_room(self._files.journal.generation + 1, PROBE_BYTES):
             self._accept_changes()
 
-    def request_compaction(self) -> None:
-        """Compact the journals soon, however small they are."""
-        self._compaction_requested = True
-
-    def _compact(self) -> None:
-        """Rotate the journal, and start the compaction of the ones before it."""
-        self._compaction_requested = False
-        if self._files.is_unchanged:
-            log.info("nothing to compact: %(file)s holds everything", {"file": self.snapshot_path})
-            return
-        niceness = self._backlog.niceness(self.journal_bytes)
-        seconds = compaction.seconds_max(self._files.snapshot_bytes + self.journal_bytes)
-        try:
-            self._verify()
-            self._files.rotate()
-            self._verify_at = 0.0
-            started = self._start_compaction(self._directory, self._files.journal.generation, niceness)
-        except OSError as error:
-            self._postpone_compaction(f"cannot begin: {error.filename or self._directory.path}: {error.strerror}")
-            return
-        self._compaction, self._compaction_ends_by = started, self._clock() + seconds
-        log.info("compaction into %(file)s has begun", {"file": self._files.next_snapshot_path})
-
-    def _check_compaction(self, task: Task) -> None:
-        status = task.poll()
-        if status is None:
-            if self._clock() >= self._compaction_ends_by:
-                self._stop_compaction()
-                self._postpone_compaction("took too long and was ended")
-            return
-        self._compaction = None
-        if status:
-            self._postpone_compaction(f"ended with status {status}")
-            return
-        self._verify_at = 0.0  # the disk has more room
-        try:
-            self._files.adopt_snapshot()
-        except OSError as error:
-            self._postpone_compaction(f"left no readable {error.filename}: {error.strerror}")
-            return
-        self._backlog.snapshot_written(self._files.snapshot_bytes)
-        log.info("compaction into %(file)s is complete", {"file": self.snapshot_path})
-
-    def _postpone_compaction(self, reason: str) -> None:
-        self._backlog.compaction_failed(self.journal_bytes, self._clock())
-        log.error(
-            "compaction %(problem)s; the journals continue, and the next attempt follows when they have grown",
-            {"problem": reason},
-        )
-
-    def _stop_compaction(self) -> None:
-        if self._compaction is not None:
-            self._compaction.kill()
-            self._compaction = None
-
     def save(self, graph: DependencyGraph) -> None:
         """Write a snapshot of ``graph``, if anything has changed since the last one.
 
         Raises :exc:`~scoop_server.errors.DataDirectoryError` if it cannot be written; the message tells where the
         committed changes are then.
         """
-        self._stop_compaction()
+        self._supervisor.stop()
         journal = self._files.journal
         try:
             self._directory.verify()
@@ -314,5 +265,6 @@ class JournalStore:
 
     def close(self) -> None:
         """Close the journal as it is. The directory stays open and locked."""
-        self._stop_compaction()
+        self._supervisor.stop()
         self._files.journal.close()
+        self.watch.close()

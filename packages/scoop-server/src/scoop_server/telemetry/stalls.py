@@ -3,10 +3,8 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol
-
-from scoop_core import Changes, DependencyGraph
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from scoop_server.telemetry.figures import Figure, counter
 from scoop_server.telemetry.logs import RepeatLimit
@@ -17,6 +15,9 @@ SLOW_COMMIT_SECONDS: Final = 0.1
 
 STALL_SECONDS: Final = (1.0, 10.0)
 """Ages at which a commit in progress is logged: clients notice, and clients give up."""
+
+REMINDER_SECONDS: Final = 60.0
+"""The interval at which one that lasts even longer is logged again."""
 
 LONGEST_WINDOW_SECONDS: Final = 60.0
 
@@ -32,7 +33,7 @@ _POLL_SECONDS: Final = 0.25
 class CommitWatch:
     """Times commits by ``clock``, and logs those that last too long while they last, and when they end.
 
-    The thread that commits calls :meth:`started` and :meth:`ended`; the figures can be read in any thread.
+    The thread that commits enters it for each of them; the figures can be read in any thread.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -53,7 +54,7 @@ class CommitWatch:
         self._repeat_limit = RepeatLimit(clock)
         self._closing = threading.Event()
 
-    def watch(self) -> None:
+    def start(self) -> None:
         """Start the thread that logs."""
         start_thread(self._run, "commit watch")
 
@@ -63,16 +64,14 @@ class CommitWatch:
 
     # The thread that commits
 
-    def started(self) -> None:
-        """Note that a commit begins."""
+    def __enter__(self) -> None:
         self._started_at = self._clock()
 
-    def ended(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Note that the commit has ended. A fast one costs two comparisons."""
-        started_at = self._started_at
+        started_at, now = self._started_at, self._clock()
         if started_at is None:
             return
-        now = self._clock()
         seconds = now - started_at
         if seconds > self._longest or now >= self._period_ends_at:
             self._update_longest(now, seconds)
@@ -122,11 +121,12 @@ class CommitWatch:
         self.look()
 
     def look(self) -> None:
-        """Log a commit in progress that has reached one of :data:`STALL_SECONDS`, and the stalls that have ended."""
+        """Log a commit in progress that has reached one of these ages, and the stalls that have ended."""
         started_at = self._started_at
         if started_at is not None:
             seconds = self._clock() - started_at
-            reached = max((each for each in STALL_SECONDS if seconds >= each), default=0.0)
+            ages = (*STALL_SECONDS, seconds // REMINDER_SECONDS * REMINDER_SECONDS)
+            reached = max(each for each in (0.0, *ages) if seconds >= each)
             if reached and (started_at, reached) != self._logged:
                 self._logged = started_at, reached
                 self._repeat_limit.log(
@@ -140,64 +140,3 @@ class CommitWatch:
                 logging.WARNING, "the disk responded after %(seconds).1f s", {"seconds": self._stalls_ended.popleft()}
             )
         self._repeat_limit.flush()
-
-
-class _Store(Protocol):
-    @property
-    def commit_delay(self) -> float: ...
-    @property
-    def place(self) -> str: ...
-    @property
-    def read_only_reason(self) -> str: ...
-    def commit(self, changes: Changes) -> None: ...
-    def tick(self) -> None: ...
-    def figures(self) -> Iterable[Figure]: ...
-    def request_compaction(self) -> None: ...
-    def save(self, graph: DependencyGraph) -> None: ...
-    def close(self) -> None: ...
-
-
-class WatchedStore:
-    """A store whose calls of the disk ``watch`` observes: its commits, and its ticks, which may sync and rotate."""
-
-    def __init__(self, store: _Store, watch: CommitWatch) -> None:
-        self._store = store
-        self._watch = watch
-        self.place: Final = store.place
-        self.request_compaction: Final = store.request_compaction
-        self.save: Final = store.save
-
-    @property
-    def commit_delay(self) -> float:
-        """See the store."""
-        return self._store.commit_delay
-
-    @property
-    def read_only_reason(self) -> str:
-        """See the store."""
-        return self._store.read_only_reason
-
-    def figures(self) -> Iterable[Figure]:
-        """Return the figures of the store and of the watch."""
-        return *self._store.figures(), *self._watch.figures()
-
-    def close(self) -> None:
-        """Close the store, and end the watch."""
-        self._store.close()
-        self._watch.close()
-
-    def commit(self, changes: Changes) -> None:
-        """Commit ``changes``; see the store."""
-        self._watch.started()
-        try:
-            self._store.commit(changes)
-        finally:
-            self._watch.ended()
-
-    def tick(self) -> None:
-        """Do what is due; see the store."""
-        self._watch.started()
-        try:
-            self._store.tick()
-        finally:
-            self._watch.ended()
