@@ -16,27 +16,22 @@ PAGE: Final = Path(__file__).with_name("options.md")
 _INTRODUCTION: Final = """\
 # Options of the server
 
-This page is generated from the table of options: `python -m docs.options_page`.
-
-Each option can be set in three ways. A flag overrides a variable, a variable overrides the file, and the file overrides
-the default.
+This page is generated from the table of options: `python -m docs.options_page`. A flag overrides a variable, a variable
+overrides the file, and the file overrides the default:
 
 - Flag: `--max-line 64k`. `--no-memory` and the like disable a switch.
 - Environment variable: `SCOOP_MAX_LINE=64k`. An empty variable counts as unset; commas or spaces separate several
   values.
-- TOML file, which `--config` or `SCOOP_CONFIG` names: `max_line = "64k"`, with `-` or `_` in the key. A switch is
-  `true` or `false`, and several values are an array.
+- TOML file, which `--config` or `SCOOP_CONFIG` names: `max_line = "64k"`. A switch is `true` or `false`, and several
+  values are an array.
 
-`scoop-server --show-config` prints all settings with the source of each, as such a file. An unknown flag, variable with
-the prefix `SCOOP_` or key is an error. (`SCOOP_SERVER` is not an option: it is free for programs that start or use a
-server.)
+An unknown flag, key or variable with the prefix `SCOOP_` is an error, except `SCOOP_SERVER`, which is free for other
+programs. `scoop-server --show-config` prints all settings with the source of each.
 
 - A **SIZE** is in bytes, or has the unit `k`, `m` or `g` (1024, 1024², 1024³): `65536`, `64k`.
 - A **TIME** is in seconds, or has the unit `ms`, `s`, `m`, `h` or `d`: `0.5`, `500ms`, `5m`.
 - An **ADDRESS** is `tcp:HOST:PORT`, `tls:HOST:PORT` or `unix:PATH`. An IPv6 address is in brackets: `tcp:[::1]:8080`.
-  `[::]` is every IPv6 address of the machine, `0.0.0.0` every IPv4 address. In `--listen`, restrictions of the clients
-  may follow: `tls:[::]:8444?read-only`; see [readers and writers](operations.md#readers-and-writers).
-- Paths are relative to the working directory.
+  In `--listen`, [restrictions](operations.md#readers-and-writers) of the clients may follow: `tls:[::]:8444?read-only`.
 """
 
 _NOTES: Final[Mapping[str, str]] = {
@@ -45,11 +40,11 @@ With `--listen`, `--host` and `--port` have no effect, and as flags they are an 
 passes (`LISTEN_FDS`, systemd's socket activation) replace all addresses; a socket named `tls` serves TLS.
 """,
     Group.TLS: """\
-[howto-tls.md](howto-tls.md) shows both certificates, from openssl to a restart. SIGHUP reads them again.
+SIGHUP reads the certificates again. See [howto-tls.md](howto-tls.md).
 """,
     Group.DATA: """\
-With `--memory`, `--data-dir` and `--fsync` have no effect, and as flags they are an error. What each value of `--fsync`
-guarantees is in [durability.md](durability.md).
+With `--memory`, `--data-dir` and `--fsync` have no effect, and as flags they are an error. See
+[durability.md](durability.md).
 """,
     Group.LIMITS: """\
 The reason of each default is beside it in `scoop_server/config/limits.py`, with limits that are constants.
