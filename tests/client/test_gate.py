@@ -141,9 +141,9 @@ class TestPublish:
             result = scoop(*arguments)
             assert result.status == 2
             assert f"expected -- and a command at the end (see scoop {arguments[0]} --help)" in result.err
-        assert scoop("publish", "--", "true").err == (
-            "scoop: the following arguments are required: PACKAGE (see scoop publish --help)\n"
-        )
+        for arguments in ([], ["isl", "--artifact", "isl.deb"], ["--needs", "gmp", "--artifact", "isl.deb"]):
+            result = scoop("publish", *arguments, "--", "true")
+            assert result.err == "scoop: expected PACKAGE, with or without --needs, or --artifact\n"
         assert "unknown option --need;" in scoop("publish", "isl", "--need", "gmp", "--", "true").err
         assert scoop("publish", "a b", "--", "true").status == 2
 

@@ -34,11 +34,12 @@ from typing import Final, NamedTuple
 from scoop_core import Command, DependencyGraph, Request, Response
 
 from scoop_client.blocking import Client
-from scoop_client.cli.one_shot import explain
+from scoop_client.cli.one_shot import explain, find_missing
 from scoop_client.cli.output import JsonValue, Output, printable, shortened
-from scoop_client.cli.settings import Settings
+from scoop_client.cli.settings import Settings, UsageError
 from scoop_client.cli.status import ExitStatus
 from scoop_client.cli.streams import discard
+from scoop_client.ecosystems.artifacts import Artifact, read_artifact
 from scoop_client.errors import ClientError, ConnectionFailed, ConnectionLost
 from scoop_client.inputs import read_graph
 from scoop_client.link import describe
@@ -120,6 +121,8 @@ class Gate:
     """The dependencies before the change, or None if they are unknown."""
     index: DependencyGraph | None = None
     """The index as a source knows it, to name dependents."""
+    artifact: Artifact | None = None
+    """The file with the dependencies of the package, which replace those of ``change`` or ``former``."""
 
     def run(self) -> ExitStatus:
         """Go through the steps, print the line of the end, and return its status."""
@@ -135,6 +138,8 @@ class Gate:
     def _ask(self, signals: _Signals) -> _End:
         """Make the change, and go on if it is OK."""
         try:
+            if self.artifact is not None:
+                self._read(self.artifact)
             was_indexed = bool(self.client.query(self.change.package))
             signals.step = _Step.CHANGE
             response = self.client.send(self.change)
@@ -148,6 +153,15 @@ class Gate:
             return self._unknown(str(error.with_unanswered(())))
         signals.step = _Step.UNDO
         return self._refused(response)
+
+    def _read(self, artifact: Artifact) -> None:
+        """Choose the dependencies among the alternatives of the file."""
+        names = artifact.names()
+        chosen = artifact.choose(set(names).difference(find_missing(self.client, names)))
+        if self.change.command is Command.INDEX:
+            self.change = Request.of(Command.INDEX, artifact.package, chosen)
+        else:
+            self.former = chosen
 
     def _interrupted(self, signals: _Signals) -> _End:
         assert signals.received is not None  # noqa: S101  # it raised the exception
@@ -262,40 +276,31 @@ class Gate:
             self.output.message(text)
 
 
-def publish(
-    package: str, needs: Sequence[str], command: Sequence[str], settings: Settings, output: Output
-) -> ExitStatus:
-    """Index ``package``, then run ``command``."""
-    change = Request.of(Command.INDEX, package, needs)
-    index = _read_source(settings)
-    former = index.dependencies(package) if index is not None and package in index else None
-    return _run(change, command, settings, output, former, index)
-
-
-def withdraw(
-    package: str, needs: Sequence[str] | None, command: Sequence[str], settings: Settings, output: Output
-) -> ExitStatus:
-    """Remove ``package``, then run ``command``. ``needs`` are its dependencies, if they are known."""
-    change = Request.of(Command.REMOVE, package)
-    index = _read_source(settings)
-    if needs is None and index is not None and package in index:
-        needs = index.dependencies(package)
-    return _run(change, command, settings, output, needs, index)
-
-
-def _read_source(settings: Settings) -> DependencyGraph | None:
-    """Return the index of ``--from``. The default is not used: it may belong to another server than ``--server``."""
-    return read_graph(settings.data) if "data" in settings.sources else None
-
-
-def _run(
-    change: Request,
-    command: Sequence[str],
+def run_gate(
+    command: Command,
+    package: str | None,
+    needs: Sequence[str] | None,
+    file: str | None,
+    program: Sequence[str],
     settings: Settings,
     output: Output,
-    former: Sequence[str] | None,
-    index: DependencyGraph | None,
 ) -> ExitStatus:
+    """Index or remove a package, which may be read from ``file``, then run ``program``."""
+    if (package is None) == (file is None) or (file is not None and needs is not None):
+        raise UsageError("expected PACKAGE, with or without --needs, or --artifact")
+    artifact = read_artifact(file) if file is not None else None
+    name = artifact.package if artifact else package or ""
+    # The default source is not used: it may belong to another server than the one that is asked.
+    index = read_graph(settings.data) if "data" in settings.sources else None
+    known = index.dependencies(name) if index is not None and name in index else None
+    is_publish = command is Command.INDEX
     with settings.new_client(resend_changes=True) as client:
-        gate = Gate(client=client, change=change, command=command, output=output, former=former, index=index)
-        return gate.run()
+        return Gate(
+            client=client,
+            change=Request.of(command, name, needs or () if is_publish else ()),
+            command=program,
+            output=output,
+            former=known if is_publish or needs is None else needs,
+            index=index,
+            artifact=artifact,
+        ).run()

@@ -9,7 +9,7 @@ from typing import Final
 from scoop_core import Command, InvalidName, Request, ScoopError
 
 from scoop_client.cli import questions
-from scoop_client.cli.gate import publish, withdraw
+from scoop_client.cli.gate import run_gate
 from scoop_client.cli.importing import ECOSYSTEMS, import_packages
 from scoop_client.cli.load import load
 from scoop_client.cli.one_shot import ping, run_requests
@@ -39,12 +39,11 @@ def _each(command: Command) -> Run:
     return run
 
 
-def _publish(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
-    return publish(flags.package, flags.needs or (), flags.run, settings, output)
+def _gate(command: Command) -> Run:
+    def run(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
+        return run_gate(command, flags.package, flags.needs, flags.artifact, flags.run, settings, output)
 
-
-def _withdraw(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
-    return withdraw(flags.package, flags.needs, flags.run, settings, output)
+    return run
 
 
 def _ping(_flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
@@ -79,8 +78,8 @@ COMMANDS: Final[Mapping[str, Run]] = {
     "index": _index,
     "remove": _each(Command.REMOVE),
     "query": _each(Command.QUERY),
-    "publish": _publish,
-    "withdraw": _withdraw,
+    "publish": _gate(Command.INDEX),
+    "withdraw": _gate(Command.REMOVE),
     "ping": _ping,
     "shell": _shell,
     "load": _load,

@@ -183,10 +183,13 @@ def _add_requests(*parsers: argparse.ArgumentParser) -> None:
 def _add_gate(*parsers: _Parser) -> None:
     for parser in parsers:
         parser.runs_command = True
-        parser.usage = f"{parser.prog} [options] PACKAGE [--needs A,B] -- COMMAND ..."
+        parser.usage = f"{parser.prog} [options] (PACKAGE [--needs A,B] | --artifact FILE) -- COMMAND ..."
         parser.epilog = "If COMMAND fails, the change of the index is undone. --from names the former dependencies."
-        parser.add_argument("package", metavar="PACKAGE")
+        parser.add_argument("package", metavar="PACKAGE", nargs="?")
         parser.add_argument("--needs", metavar="A,B", type=_names, help="the dependencies of the package")
+        parser.add_argument(
+            "--artifact", metavar="FILE", help="read the name and the dependencies of a .deb, a .whl or an npm .tgz"
+        )
 
 
 def _names(text: str) -> list[str]:

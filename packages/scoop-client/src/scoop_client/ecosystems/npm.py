@@ -46,7 +46,7 @@ def _read(path: str) -> Iterator[tuple[str, list[str]]]:
             names[place],
             [
                 names[_target(found, entries)] if found is not None else wanted
-                for wanted, is_optional in _wanted(place, entry)
+                for wanted, is_optional in wanted_names(place, entry)
                 if (found := _find(place, wanted, entries)) is not None or not is_optional
             ],
         )
@@ -61,7 +61,7 @@ def _name(place: str, entry: Table, lock: Table, path: str) -> str:
     return f"{name}@{version}" if version else name
 
 
-def _wanted(place: str, entry: Table) -> Iterator[tuple[str, bool]]:
+def wanted_names(place: str, entry: Table) -> Iterator[tuple[str, bool]]:
     """Yield the names on which a package depends, and whether each may be missing."""
     optional = table(entry.get("optionalDependencies"))
     peers_meta = table(entry.get("peerDependenciesMeta"))

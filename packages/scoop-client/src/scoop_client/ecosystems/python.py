@@ -69,22 +69,23 @@ def read_environment(directories: Iterable[str], source: str) -> dict[str, list[
     }
     if not distributions:
         raise InvalidInput(source, "no installed distribution")
-    requirements = {name: _requirements(each.requires or (), source) for name, each in distributions.items()}
+    requirements = {name: parse_requirements(each.requires or (), source) for name, each in distributions.items()}
     packages: dict[str, list[str]] = {}
     extras: dict[str, None] = {}
     for name, listed in requirements.items():
-        packages[name] = list(_active(listed, "", extras))
+        packages[name] = list(active_names(listed, "", extras))
     pending = list(extras)
     for full in pending:  # grows while extras use further extras
         name, _, extra = full.removesuffix("]").partition("[")
         if name in requirements:
-            added = _active(requirements[name], extra, extras)
+            added = active_names(requirements[name], extra, extras)
             packages[full] = [name, *(each for each in dict.fromkeys(added) if each != full)]
         pending += [each for each in extras if each not in pending]
     return packages
 
 
-def _requirements(lines: Iterable[str], source: str) -> list["Requirement"]:
+def parse_requirements(lines: Iterable[str], source: str) -> list["Requirement"]:
+    """Return the parsed requirements. Raises InvalidInput."""
     try:
         from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415  # an extra
     except ImportError as error:
@@ -98,7 +99,7 @@ def _requirements(lines: Iterable[str], source: str) -> list["Requirement"]:
     return found
 
 
-def _active(requirements: Iterable["Requirement"], extra: str, extras: dict[str, None]) -> Iterator[str]:
+def active_names(requirements: Iterable["Requirement"], extra: str, extras: dict[str, None]) -> Iterator[str]:
     """Yield the packages that ``requirements`` name for ``extra``; note the extras among them."""
     for requirement in requirements:
         is_active = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
