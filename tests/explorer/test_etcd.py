@@ -15,7 +15,12 @@ from tests.support.process import WAIT_SECONDS, ServerProcess
 
 pytestmark = pytest.mark.any_python
 
-WITHOUT_GRPC = "import sys; sys.modules['grpc'] = None; from scoop_explorer.cli import main; sys.exit(main())"
+WITHOUT_SCOOP_ETCD = """
+import importlib.metadata, sys
+importlib.metadata.entry_points = lambda **_: ()
+from scoop_explorer.cli import main
+sys.exit(main())
+"""
 
 
 def change(server: ServerProcess, *lines: str) -> None:
@@ -79,9 +84,9 @@ def test_a_password_that_cannot_be_read_is_one_line(tmp_path: Path, capsys: pyte
     )
 
 
-def test_without_the_extra_an_error_shows_how_to_install_it() -> None:
-    command = [sys.executable, "-c", WITHOUT_GRPC, "--etcd", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"]
+def test_without_the_package_an_error_shows_how_to_install_it() -> None:
+    command = [sys.executable, "-c", WITHOUT_SCOOP_ETCD, "--etcd", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
     assert ended.returncode == 2
-    assert "cannot use etcd" in ended.stderr
+    assert "unrecognized arguments: --etcd http://127.0.0.1:1; install it with: pip install 'scoop-" in ended.stderr
     assert ended.stderr.count("\n") == 1

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from scoop_etcd.options import EtcdSettings, EtcdUrls, Reads
+from scoop_server.app.plugin import IndexPlugin
 from scoop_server.config.addresses import InternetAddress, parse_address
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
+from scoop_server.config.option_table import OptionTable
 from scoop_server.config.options import Option
 from scoop_server.config.settings import LOG_FORMATS, Settings
+from scoop_server.config.sources import resolve
+from scoop_server.errors import ConfigurationError
 from scoop_server.telemetry import logs
 
 from tests.support.settings import TABLE, problems, read_settings, resolve_settings
@@ -273,3 +277,16 @@ def test_all_problems_are_reported_together(file: Path) -> None:
 def test_a_problem_in_the_file_is_reported_with_its_line_and_key(file: Path, text: str, line: str) -> None:
     file.write_text(text)
     assert problems(["--config", "scoop.toml"]) == [line]
+
+
+def test_a_name_of_a_package_that_is_missing_tells_how_to_install_it(file: Path) -> None:
+    file.write_text("etcd-prefix = '/a/'\n")
+    table = OptionTable[IndexPlugin]()  # which finds none
+    with pytest.raises(ConfigurationError) as raised:
+        resolve({"config": str(file)}, {"SCOOP_ETCD": "http://h:1", "SCOOP_ETCD_PASSWORD": "p"}, table)
+    install = "install it with: pip install 'scoop-server[etcd]'"
+    assert raised.value.args == (
+        f"{file} line 1: unknown setting 'etcd-prefix'; {install}",
+        f"unknown variable SCOOP_ETCD; {install}",
+        f"unknown variable SCOOP_ETCD_PASSWORD; {install}",
+    )

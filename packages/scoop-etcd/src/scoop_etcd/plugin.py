@@ -12,12 +12,13 @@ from time import monotonic
 from typing import Final
 
 from scoop_etcd.options import PASSWORD_VARIABLE, EtcdSettings, contradictions
-from scoop_server.app.plugin import Command, FollowedIndex, IndexSource, Invocation, Resources
+from scoop_server.app.plugin import Command, IndexSource, Invocation, Resources
 from scoop_server.cli import stdio
 from scoop_server.config.settings import Settings
 from scoop_server.config.sources import resolve
 from scoop_server.errors import ConfigurationError
 from scoop_server.ports import ClientT, OpenIndex
+from scoop_server.storage.follower import FollowedIndex
 
 _REVISION_DIGITS: Final = 19
 """A revision has 63 bits."""

@@ -5,9 +5,8 @@ from typing import TypeAlias
 
 from scoop_core import DumpError, decode_dump
 
-from scoop_server.app.plugin import FollowedIndex
 from scoop_server.errors import DataDirectoryError, ServerError
-from scoop_server.storage.follower import Batch, Follower, Loaded
+from scoop_server.storage.follower import Batch, FollowedIndex, Follower, Loaded
 
 SourceError = ServerError
 """A source that cannot be read now. The message is one line for a person."""

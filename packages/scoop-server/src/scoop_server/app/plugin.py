@@ -9,15 +9,17 @@ does not know, or for the help.
 from argparse import _ArgumentGroup
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TextIO
 
 from scoop_server.config.option_table import OptionOwner, OptionTable
 from scoop_server.config.settings import Settings
 from scoop_server.config.sources import Flags
 from scoop_server.errors import ConfigurationError
 from scoop_server.ports import ClientT, OpenIndex
-from scoop_server.storage.follower import Batch, Loaded
 from scoop_server.telemetry.meter import Meter
+
+if TYPE_CHECKING:  # a start of the server needs no follower
+    from scoop_server.storage.follower import FollowedIndex
 
 ENTRY_POINTS: Final = "scoop_server.indexes"
 
@@ -63,31 +65,6 @@ class IndexSource(Protocol):
         """Create the index that ``lines`` lead to, such as those of a dump. Nothing may be there yet."""
 
 
-class FollowedIndex(Protocol):
-    """An index that a reader outside the server follows, as :class:`~scoop_server.storage.follower.Follower` does.
-
-    All calls come from one thread.
-    """
-
-    path: str
-    """Its name, for people."""
-    is_current: bool
-    """True if the last poll has delivered everything that there was."""
-
-    @property
-    def has_more(self) -> bool:
-        """Return whether there was more than the last poll has read."""
-
-    def poll(self) -> list[Loaded | Batch]:
-        """Return what was acknowledged since the last poll, in order; the first delivery is a :class:`Loaded`.
-
-        Raises ServerError if the index cannot be read now. A later poll tries again.
-        """
-
-    def close(self) -> None:
-        """Release everything."""
-
-
 @dataclass(frozen=True, slots=True)
 class Resources:
     """What the application gives to an index that it opens."""
@@ -125,7 +102,7 @@ class IndexPlugin(OptionOwner, Protocol):
     def source(self, settings: Settings, arguments: Mapping[str, object]) -> IndexSource:
         """Return the index that ``settings`` name, for a command with ``arguments``."""
 
-    def follow(self, settings: Settings) -> FollowedIndex:
+    def follow(self, settings: Settings) -> "FollowedIndex":
         """Return the index that ``settings`` name, for a reader outside the server. Raises ConfigurationError."""
 
 

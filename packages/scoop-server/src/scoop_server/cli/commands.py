@@ -10,10 +10,15 @@ from scoop_server.cli import stdio
 from scoop_server.cli.check import check
 from scoop_server.cli.dump import dump
 from scoop_server.cli.restore import restore
-from scoop_server.cli.serve import serve
 from scoop_server.config.options import SERVE
 from scoop_server.config.sources import resolve
 from scoop_server.errors import ConfigurationError
+
+
+def _serve(given: Invocation) -> int:
+    from scoop_server.cli.serve import serve  # noqa: PLC0415  # nothing else needs the event loop and TLS
+
+    return serve(given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ def _places(given: Invocation) -> str:
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    SERVE: Command(serve, "[OPTION ...]", "Run the server. This is the default command."),
+    SERVE: Command(_serve, "[OPTION ...]", "Run the server. This is the default command."),
     "check": Command(
         lambda given: _source(given).check(stdio.standard_output_text()),
         "DIR",

@@ -7,7 +7,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from scoop_server.config.options import Option, declared_options
 from scoop_server.config.settings import OPTIONS, Settings
 
-_IN_PACKAGES: Final = ((re.compile("(no_)?(etcd(_.*)?|reads|commit_timeout|nodes|revision)"), "scoop-server[etcd]"),)
+_IN_PACKAGES: Final = (("etcd(_.*)?|reads|commit_timeout|nodes|revision", "scoop-server[etcd]"),)
 """Names of options and commands of plug-ins that the project offers, and how pip installs them."""
 
 
@@ -73,5 +73,5 @@ class OptionTable(Generic[PluginT]):
         self.load_plugins()
         if self.plugins:
             return None
-        packages = (package for names, package in _IN_PACKAGES if names.fullmatch(name))
+        packages = (package for names, package in _IN_PACKAGES if re.fullmatch(names, name))
         return next((f"install it with: pip install '{package}'" for package in packages), None)

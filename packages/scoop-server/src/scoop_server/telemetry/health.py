@@ -1,6 +1,6 @@
 """The health of a run, for probes and metrics in another thread."""
 
-import platform
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ class Health:
 
     def figures(self) -> Iterator[Figure]:
         """Yield the figures of the run that are known, and those of its index."""
-        version = (__version__, platform.python_version())
+        version = (__version__, sys.version.split()[0])
         yield Figure("scoop_build_info", "Version of the server.", {version: 1}, ("version", "python"))
         yield Figure("scoop_ready", "1 while clients are served and may change the index.", not self.not_ready_reason)
         yield Figure("scoop_read_only", "1 while changes are refused.", self.is_read_only)
