@@ -88,5 +88,5 @@ def test_without_the_package_an_error_shows_how_to_install_it() -> None:
     command = [sys.executable, "-c", WITHOUT_SCOOP_ETCD, "--etcd", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
     assert ended.returncode == 2
-    assert "unrecognized arguments: --etcd http://127.0.0.1:1; install it with: pip install 'scoop-" in ended.stderr
+    assert "unrecognized arguments: --etcd; install it with: pip install 'scoop-server[etcd]'" in ended.stderr
     assert ended.stderr.count("\n") == 1

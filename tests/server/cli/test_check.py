@@ -135,8 +135,8 @@ def test_a_file_that_cannot_be_read(path: Path) -> None:
     ("lines", "reason"),
     [
         (b"INDEX|b|a\nINDEX|a|\n#dependents 0 1\n", "indexing its lines one by one leads to a different index"),
-        (b"INDEX|a|x\nINDEX|b|a\n#dependents 1 0\n", "indexing its lines one by one leads to a different index"),
-        (b"INDEX|a|\nINDEX|b|a\n#dependents 2 0\n", "its numbers of dependents are wrong"),
+        (b"INDEX|a|x\nINDEX|b|a\n#dependents 1 0\n", "a list has a name that is no package or is repeated"),
+        (b"INDEX|a|\nINDEX|b|a\n#dependents 2 0\n", "a list has a name that is no package or is repeated"),
     ],
 )
 def test_a_snapshot_with_a_valid_checksum_and_wrong_contents(path: Path, lines: bytes, reason: str) -> None:
@@ -145,7 +145,7 @@ def test_a_snapshot_with_a_valid_checksum_and_wrong_contents(path: Path, lines: 
     (path / "journal-5").write_bytes(written([], generation=5).data)
     status, printed = checked(path)
     assert status == EXIT_DAMAGED
-    assert f"snapshot-5: DAMAGED: byte 18: {reason}" in printed
+    assert any(line.startswith(f"snapshot-5: DAMAGED: byte 18: {reason}") for line in printed)
 
 
 @pytest.mark.parametrize("files", [{"snapshot-1": EMPTY_SNAPSHOT}, {"journal-1.unfinished-7": b"half"}])
