@@ -1,8 +1,9 @@
 """Build a release of the commit that is checked out: ``nox -s release`` runs this.
 
 It requires one version for all packages, builds wheels and sdists twice from clean exports of the commit, and requires
-both builds to be equal byte for byte. Then it lists the dependencies of the server in an SBOM (CycloneDX), and writes
-the checksums of all files. With ``--tag`` it also tags the commit, once everything has succeeded.
+both builds to be equal byte for byte. Then it lists all packages and their dependencies in an SBOM (CycloneDX), and
+writes the checksums of all files. With ``--sign KEY`` it signs them with this OpenPGP key. With ``--tag`` it tags the
+commit, once everything has succeeded; with both, the tag is signed too.
 """
 
 import argparse
@@ -18,6 +19,11 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
+
+PINS: Final = ROOT / "contrib" / "container" / "requirements.txt"
+
+EVERYTHING: Final = ("scoop-core", "scoop-server[metrics,etcd]", "scoop-etcd", "scoop-client[all]", "scoop-explorer")
+"""All packages, with their extras."""
 
 _PIN: Final = re.compile(r'"(scoop-\w+)==([^"]+)"')
 
@@ -83,15 +89,15 @@ def require_equal(first: Path, second: Path) -> None:
 
 
 def write_sbom(dist: Path, version: str, work: Path) -> None:
-    """Install the server with its extra from the wheels, and list everything that this has installed."""
+    """List all that is installed with every wheel and its extras, at the versions that the image pins."""
     target = work / "environment"
     run(sys.executable, "-m", "venv", "--without-pip", target)
     python = target / "bin" / "python"
-    wheels = ("--find-links", dist)
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *wheels, "scoop-server[metrics]")
+    install = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check")
+    run(*install, "--require-hashes", "--requirement", PINS)
+    run(*install, "--find-links", dist, *(f"{name}=={version}" for name in EVERYTHING))
     sbom = dist / f"scoop-{version}.cdx.json"
-    project = ROOT / "packages" / "scoop-server" / "pyproject.toml"
-    options = ("--output-reproducible", "--of", "JSON", "--output-file", sbom, "--pyproject", project)
+    options = ("--output-reproducible", "--of", "JSON", "--output-file", sbom)
     run(sys.executable, "-m", "cyclonedx_py", "environment", *options, python)
 
 
@@ -99,6 +105,11 @@ def write_checksums(dist: Path) -> None:
     """Write SHA256SUMS, which ``sha256sum --check`` reads."""
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(dist.iterdir())]
     (dist / "SHA256SUMS").write_text("".join(sums))
+
+
+def sign(dist: Path, key: str) -> None:
+    """Sign the checksums with an OpenPGP key: with all files, because they cover each of them."""
+    run("gpg", "--batch", "--yes", "--armor", "--local-user", key, "--detach-sign", dist / "SHA256SUMS")
 
 
 def require_free_tag(tag: str, commit: str) -> None:
@@ -111,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Build the release into ``dist``."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--tag", action="store_true", help="tag the commit as well")
+    parser.add_argument("--sign", metavar="KEY", help="sign the checksums, and the tag, with this key of gpg")
     parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="directory for the files, replaced")
     options = parser.parse_args(arguments)
     commit = run("git", "rev-parse", "HEAD").strip()
@@ -126,10 +138,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_equal(*builds)
         write_sbom(builds[0], version, work)
         write_checksums(builds[0])
+        if options.sign:
+            sign(builds[0], options.sign)
         shutil.rmtree(options.dist, ignore_errors=True)
         shutil.copytree(builds[0], options.dist)
     if options.tag and not run("git", "tag", "--list", f"v{version}"):
-        run("git", "tag", "--annotate", "--message", f"Scoop {version}", f"v{version}", commit)
+        kind = ("--sign", "--local-user", options.sign) if options.sign else ("--annotate",)
+        run("git", "tag", *kind, "--message", f"Scoop {version}", f"v{version}", commit)
     print(f"Scoop {version}, commit {commit}, in {options.dist}:")
     print((options.dist / "SHA256SUMS").read_text(), end="")
     return 0

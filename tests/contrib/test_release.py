@@ -1,14 +1,17 @@
 """The program that builds a release; ``nox -s release_trial`` runs all of it."""
 
+import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from contrib.release.build_release import ReleaseError, common_version, packages, require_equal, write_checksums
+from contrib.release.build_release import PINS, ReleaseError, common_version, packages, require_equal, write_checksums
 
-from tests.support.pages import ROOT
+from tests.support.pages import ROOT, code_blocks
 
 
 def test_all_packages_carry_one_version() -> None:
@@ -46,13 +49,17 @@ def test_the_checksums_cover_every_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
-def test_a_commit_is_released_and_tagged(tmp_path: Path) -> None:
+@pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg is not installed")
+def test_a_commit_is_released_signed_and_tagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*command: str, status: int = 0) -> str:
         done = subprocess.run(command, cwd=tmp_path / "clone", capture_output=True, text=True, check=False)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    release = (sys.executable, "contrib/release/build_release.py", "--tag")
+    monkeypatch.setenv("GNUPGHOME", str(tmp_path))
+    user = "Trial <trial@example.invalid>"
+    subprocess.run(["gpg", "--batch", "--passphrase", "", "--quick-generate-key", user, "ed25519"], check=True)
+    release = (sys.executable, "contrib/release/build_release.py", "--tag", "--sign", "trial@example.invalid")
     subprocess.run(["git", "clone", "--quiet", "--no-tags", ROOT, tmp_path / "clone"], check=True)
     for name, value in (("user.name", "Trial"), ("user.email", "trial@example.invalid")):
         run("git", "config", name, value)
@@ -61,6 +68,18 @@ def test_a_commit_is_released_and_tagged(tmp_path: Path) -> None:
     assert run("git", "rev-list", "-n", "1", f"v{version}") == commit
     assert run("git", "cat-file", "-t", f"v{version}") == "tag\n"
     assert f"scoop-{version}.cdx.json: OK\n" in run("sh", "-c", "cd dist && sha256sum --check SHA256SUMS")
+    components = json.loads((tmp_path / "clone" / "dist" / f"scoop-{version}.cdx.json").read_text())["components"]
+    found = {component["name"]: component["version"] for component in components}
+    assert {name for name in found if name.startswith("scoop-")} == {package.name for package in packages(ROOT)}
+    pinned = dict(re.findall(r"^([\w-]+)==([\w.]+) \\$", PINS.read_text(), re.MULTILINE))
+    assert len(pinned) > 5
+    assert found.items() >= pinned.items()
+    [commands] = [block for block in code_blocks(ROOT / "docs" / "operations.md", "sh") if "SHA256SUMS.asc" in block]
+    assert "Good signature" in run("sh", "-euc", f"cd dist\n{commands}")
+    assert "Good signature" in run("git", "tag", "--verify", f"v{version}")
+    with (tmp_path / "clone" / "dist" / "SHA256SUMS").open("a") as sums:
+        sums.write("\n")
+    run("sh", "-euc", f"cd dist\n{commands}", status=1)
     run("git", "commit", "--quiet", "--allow-empty", "--message", "Change something")
     assert f"the tag v{version} is on another commit" in run(*release, status=1)
 
