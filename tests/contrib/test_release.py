@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from contrib.release.build_release import PINS, ReleaseError, common_version, packages, require_equal, write_checksums
 
@@ -69,7 +70,7 @@ def test_a_commit_is_released_signed_and_tagged(tmp_path: Path, monkeypatch: pyt
     assert run("git", "cat-file", "-t", f"v{version}") == "tag\n"
     assert f"scoop-{version}.cdx.json: OK\n" in run("sh", "-c", "cd dist && sha256sum --check SHA256SUMS")
     components = json.loads((tmp_path / "clone" / "dist" / f"scoop-{version}.cdx.json").read_text())["components"]
-    found = {component["name"]: component["version"] for component in components}
+    found = {canonicalize_name(component["name"]): component["version"] for component in components}
     assert {name for name in found if name.startswith("scoop-")} == {package.name for package in packages(ROOT)}
     pinned = dict(re.findall(r"^([\w-]+)==([\w.]+) \\$", PINS.read_text(), re.MULTILINE))
     assert len(pinned) > 5
