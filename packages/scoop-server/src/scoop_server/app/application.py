@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from selectors import DefaultSelector
 from typing import Final
 
 from scoop_server import __version__
@@ -26,7 +27,6 @@ from scoop_server.config.settings import Settings
 from scoop_server.errors import CertificateError, ConfigurationError
 from scoop_server.loop.client import Client
 from scoop_server.loop.server import Server
-from scoop_server.net.selector import best_selector
 from scoop_server.net.tls import Certificates
 from scoop_server.ports import OpenIndex
 from scoop_server.telemetry.health import Health
@@ -189,7 +189,7 @@ def _build_server(
     limits = _effective_limits(settings, claims, notifier, index.tick_seconds_max)
     statistics = health.statistics
     health.connections_max = limits.clients_max
-    selector = resources.enter_context(best_selector())
+    selector = resources.enter_context(DefaultSelector())
     _freeze_heap()
     for listener in claims.listeners:
         listener.listen()
@@ -201,7 +201,6 @@ def _build_server(
         limits,
         statistics,
         meter,
-        has_successor=claims.listeners[0].is_inherited,
     )
     resources.enter_context(closing(server))
     server.on_tick(index.tick)
