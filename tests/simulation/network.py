@@ -136,6 +136,8 @@ class SimulatedSocket:
 class SimulatedListener:
     """The queue of clients that have not been accepted yet."""
 
+    is_inherited = False
+
     def __init__(self, network: "SimulatedNetwork") -> None:
         self.waiting: list[SimulatedSocket] = []
         self.is_closed = False

@@ -75,8 +75,9 @@ class InstantSelector(DefaultSelector):
 class Listener:
     """A listening socket whose connections are made by :meth:`add`."""
 
-    def __init__(self, policy: AccessPolicy = UNRESTRICTED) -> None:
+    def __init__(self, policy: AccessPolicy = UNRESTRICTED, *, is_inherited: bool = False) -> None:
         self.policy = policy
+        self.is_inherited = is_inherited
         self._readable, self._writable = socket.socketpair()
         self._readable.setblocking(False)
         self._waiting: deque[Stream | OSError] = deque()
@@ -296,7 +297,7 @@ class Loop:
         self.resources = ExitStack()
         self.selector = self.resources.enter_context(InstantSelector())
         self.selector.register_errors.append(register_error)
-        self.listeners = [Listener(policy) for _ in range(listener_count)]
+        self.listeners = [Listener(policy, is_inherited=has_successor) for _ in range(listener_count)]
         for listener in self.listeners:
             self.resources.callback(listener.close)
         self._signal_reader, self._signal_writer = (self.resources.enter_context(end) for end in socket.socketpair())
@@ -310,7 +311,6 @@ class Loop:
             limits or Limits(),
             self.statistics,
             meter,
-            has_successor=has_successor,
             cpu_clock=self.clock,
         )
         self.server.watch(self._signal_reader.fileno(), self._receive_signal)

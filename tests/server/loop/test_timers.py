@@ -13,7 +13,8 @@ def test_timers_run_in_the_order_of_their_times_and_then_of_their_creation() -> 
     called: list[str] = []
     for when, name in ((2.0, "c"), (1.0, "a"), (1.0, "b"), (3.0, "d")):
         timers.call_at(when, partial(called.append, name))
-    timers.run(2.5)
+    timers.begin_turn(2.5)
+    timers.run()
     assert called == ["a", "b", "c"]
     assert timers.due == 3.0
 
@@ -26,9 +27,11 @@ def test_a_timer_that_a_callback_sets_runs_in_the_next_run() -> None:
         timers.call_at(1.0, lambda: called.append(timers.now))
 
     timers.call_at(1.0, set_another)
-    timers.run(1.0)
+    timers.begin_turn(1.0)
+    timers.run()
     assert called == []
-    timers.run(2.0)
+    timers.begin_turn(2.0)
+    timers.run()
     assert called == [2.0]
 
 
@@ -41,7 +44,8 @@ def test_cancelled_timers_never_run_and_are_removed(count: int) -> None:
     for timer in cancelled * 2:
         timer.cancel()
     assert timers.due == (1.0 if count == 1 else 2.0), "many cancelled timers are removed before they are due"
-    timers.run(3.0)
+    timers.begin_turn(3.0)
+    timers.run()
     assert called == ["kept"]
     assert timers.due == inf
     kept.cancel()

@@ -76,20 +76,16 @@ def test_endless_repetition_is_one_line_per_period(limited: Limited, caplog: pyt
     assert len(caplog.messages) == 1 + 100 // REPEAT_SECONDS
 
 
-def test_it_counts_until_a_period_without_events_has_passed(limited: Limited) -> None:
-    was_counting = [limited.limit.is_counting]
-    for count in (1, 2, 0):
-        for _ in range(count):
-            limited.refuse("a")
-        was_counting.append(limited.limit.is_counting)
-        limited.pass_time(REPEAT_SECONDS)
-    assert [*was_counting, limited.limit.is_counting] == [False, True, True, True, False]
+def test_an_event_is_forgotten_after_a_period_without_it(limited: Limited) -> None:
+    limited.refuse("a")
+    limited.pass_time(REPEAT_SECONDS)
+    assert not limited.limit._repeated
 
 
 def test_events_below_the_level_are_not_counted(limited: Limited, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, logger="scoop_server")
     limited.refuse("a")
-    assert not limited.limit.is_counting
+    assert not limited.limit._repeated
 
 
 def test_fields_that_are_a_function_are_computed_for_written_lines_only(

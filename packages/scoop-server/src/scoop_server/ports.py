@@ -118,6 +118,10 @@ def needs_handshake(stream: Stream) -> TypeGuard[HandshakingStream]:
 class Listener(Protocol):
     """A bound, listening, non-blocking socket."""
 
+    @property
+    def is_inherited(self) -> bool:
+        """True if it stays open in another process, which can accept its connections after this one."""
+
     def accept(self) -> tuple[Stream, str, AccessPolicy]:
         """Return the next connection, the peer's name for the log, and what its requests may do.
 

@@ -91,6 +91,11 @@ class Acceptor:
         for listener in self._listeners:
             self._accept(listener, self._context.limits.clients_max - len(self._clients))
 
+    @property
+    def has_successor(self) -> bool:
+        """Return whether another process continues to accept at the same sockets."""
+        return any(listener.is_inherited for listener in self._listeners)
+
     def close(self) -> None:
         """Stop accepting and close the listeners. Closing again does nothing."""
         self._stop_watching()

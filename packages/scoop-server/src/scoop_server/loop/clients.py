@@ -17,11 +17,10 @@ from scoop_server.telemetry.statistics import CloseReason
 
 
 class Clients:
-    """All clients, in the order in which they connected. ``turn`` is the number of the current turn."""
+    """All clients, in the order in which they connected."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.turn = 0
         self.on_close: Callable[[], None] = lambda: None
         """Called after a client has been closed: a descriptor and a place are free."""
         self._clients: dict[Client, None] = {}  # an ordered set, so that a simulation can be replayed
@@ -91,7 +90,7 @@ class Clients:
             self._context.selector.register(client.stream, events, client)
         client.registered_events = events
         if events & EVENT_READ and not before & EVENT_READ:
-            client.watched_since = self.turn
+            client.watched_since = self._context.timers.turn
             client.resume_reading(self._context.timers.now)
         self.set_timer(client)
 

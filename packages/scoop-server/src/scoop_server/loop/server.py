@@ -49,7 +49,6 @@ class Server:
         meter: Meter | None = None,
         *,
         cpu_clock: Callable[[], float] = time.thread_time,
-        has_successor: bool = False,
     ) -> None:
         self._index = index
         self._selector = selector
@@ -64,7 +63,7 @@ class Server:
         self._clients = Clients(context)
         self._handshakes = Handshakes(context, self._clients.admit)
         self._acceptor = Acceptor(context, listeners, self._clients, self._handshakes)
-        self._shutdown = Shutdown(context, self._clients, self._acceptor, self._handshakes, has_successor=has_successor)
+        self._shutdown = Shutdown(context, self._clients, self._acceptor, self._handshakes)
         self._intake = Intake(context, self._clients)
         self._has_completed = False
         """True if the index has responses to requests of earlier turns."""
@@ -110,8 +109,8 @@ class Server:
         timers, shutdown, intake = self._timers, self._shutdown, self._intake
         may_wait = not intake.queue and (shutdown.state is _SERVING or not shutdown.is_polling)
         events = self._selector.select(timers.due - timers.now if may_wait else 0.0)
-        started = timers.now = self._clock()
-        self._clients.turn += 1
+        started = self._clock()
+        timers.begin_turn(started)
         requests, others = intake.read(events)
         cpu_started = self._cpu_clock() if intake.is_busy else 0.0
         if requests:
@@ -124,7 +123,7 @@ class Server:
         if others:
             self._flush(others)
         if started >= timers.due:
-            timers.run(started)
+            timers.run()
         if shutdown.state is not _SERVING:
             shutdown.advance(events)
         if intake.is_busy:

@@ -26,17 +26,14 @@ class Lifecycle(enum.Enum):
 
 
 class Shutdown:
-    """The lifecycle of a server. ``has_successor``: another process continues to accept at the same sockets."""
+    """The lifecycle of a server."""
 
-    def __init__(
-        self, context: Context, clients: Clients, acceptor: Acceptor, handshakes: Handshakes, *, has_successor: bool
-    ) -> None:
+    def __init__(self, context: Context, clients: Clients, acceptor: Acceptor, handshakes: Handshakes) -> None:
         self._context = context
         self.state = Lifecycle.SERVING
         self._clients = clients
         self._acceptor = acceptor
         self._handshakes = handshakes
-        self._has_successor = has_successor
         self._requested_at = 0.0
         self._draining_since = 0
         """The turn in which draining began."""
@@ -47,12 +44,13 @@ class Shutdown:
             log.info("stopping immediately")
             self.state = Lifecycle.STOPPED
             return
-        if not self._has_successor:
+        has_successor = self._acceptor.has_successor
+        if not has_successor:  # nobody else would accept the connections in the backlog
             self._acceptor.accept_waiting()
         self._acceptor.close()
         self._context.statistics.stage = Stage.DRAINING
         self._requested_at = self._context.timers.now
-        if self._has_successor:
+        if has_successor:
             log.info("shutting down: new connections wait for the next server")
             self.state = Lifecycle.HANDING_OVER
             self._hand_over()
@@ -78,7 +76,7 @@ class Shutdown:
     def _drain(self) -> None:
         self._handshakes.close()
         self.state = Lifecycle.DRAINING
-        self._draining_since = self._clients.turn
+        self._draining_since = self._context.timers.turn
         self._context.timers.call_at(self._context.timers.now + self._context.limits.drain_seconds_max, self._give_up)
         log.info("shutting down: answering what has arrived (clients: %(clients)d)", {"clients": len(self._clients)})
 
@@ -98,12 +96,13 @@ class Shutdown:
 
     def advance(self, events: Sequence[tuple[SelectorKey, int]]) -> None:
         """Close the clients that have nothing more to send or to receive. ``events`` are those of this turn."""
-        if self.state is not Lifecycle.DRAINING or self._clients.turn == self._draining_since:
+        turn = self._context.timers.turn
+        if self.state is not Lifecycle.DRAINING or turn == self._draining_since:
             return
         readable = {key.data for key, mask in events if mask & EVENT_READ}
         for client in self._clients:
             if client.reads_requests:
-                self._finish(client, has_input=client in readable or client.watched_since == self._clients.turn)
+                self._finish(client, has_input=client in readable or client.watched_since == turn)
         if not len(self._clients):
             self.state = Lifecycle.STOPPED
 

@@ -32,29 +32,38 @@ class Timer:
 class Timers:
     """Callbacks by the time at which they are due, in seconds of the event loop's clock.
 
-    ``now`` is the time at which the current turn began. A deadline that every message moves, such as an idle
-    time-out, should not set a timer per message: let the callback find out that it is early, and set the next one.
+    ``now`` is the time at which the current turn began, ``turn`` its number. A deadline that every message moves, such
+    as an idle time-out, should not set a timer per message: let the callback find out that it is early, and set the
+    next one.
 
     >>> timers = Timers(100.0)
     >>> timer = timers.call_at(101.0, lambda: print("due"))
     >>> timers.due
     101.0
-    >>> timers.run(100.5)
-    >>> timers.run(101.0)
+    >>> timers.begin_turn(100.5)
+    >>> timers.run()
+    >>> timers.begin_turn(101.0)
+    >>> timers.run()
     due
     >>> timers.due
     inf
     """
 
-    __slots__ = ("_cancelled", "_heap", "_numbers", "due", "now")
+    __slots__ = ("_cancelled", "_heap", "_numbers", "due", "now", "turn")
 
     def __init__(self, now: float) -> None:
         self.now = now
+        self.turn = 0
         self.due = inf
         """The time at which the earliest timer is due; infinity without timers."""
         self._heap: list[tuple[float, int, Timer]] = []
         self._numbers = count()  # timers of equal time are called in the order in which they were set
         self._cancelled = 0
+
+    def begin_turn(self, now: float) -> None:
+        """Begin the next turn."""
+        self.now = now
+        self.turn += 1
 
     def call_at(self, when: float, callback: Callback) -> Timer:
         """Call ``callback`` once, in the first turn at or after ``when``."""
@@ -72,9 +81,9 @@ class Timers:
 
         self.call_at(self.now + seconds, call)
 
-    def run(self, now: float) -> None:
-        """Call what is due at ``now``. What is set meanwhile is called in the next run at the earliest."""
-        self.now = now
+    def run(self) -> None:
+        """Call what is due now. What is set meanwhile is called in the next run at the earliest."""
+        now = self.now
         due: list[Timer] = []
         while self._heap and self._heap[0][0] <= now:
             due.append(heappop(self._heap)[2])

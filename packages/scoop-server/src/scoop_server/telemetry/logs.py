@@ -149,18 +149,13 @@ class RepeatLimit:
     """Logs an event immediately, and similar ones within ``seconds`` as one line: the last one, with their number.
 
     Events are similar if they have the same template, and the same ``kind`` if one is given. ``clock`` returns seconds.
-    :meth:`flush` logs what was held back, and must be called now and then while :attr:`is_counting`.
+    :meth:`flush` logs what was held back, and must be called now and then.
     """
 
     def __init__(self, clock: Callable[[], float], seconds: float = REPEAT_SECONDS) -> None:
         self._clock = clock
         self._seconds = seconds
         self._repeated: dict[tuple[str, str], _Repeated] = {}
-
-    @property
-    def is_counting(self) -> bool:
-        """Return whether :meth:`flush` has something to do, now or later."""
-        return bool(self._repeated)
 
     def log(
         self, level: int, template: str, fields: Fields | Callable[[], Fields], count: int = 1, kind: str = ""
