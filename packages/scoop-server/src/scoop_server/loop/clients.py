@@ -62,6 +62,8 @@ class Clients:
         if events or client.phase is not Phase.FINISHING:
             self._watch(client, events)
             return
+        # The server ends the connection first only in a shutdown; then it waits for the client's end, because closing
+        # a socket with unread input resets the connection, and a reset may destroy responses on their way.
         has_ended = client.connection.state is ConnectionState.ENDED
         try:
             client.linger()
@@ -69,7 +71,7 @@ class Clients:
             self._watch(client, EVENT_WRITE)
             return
         except OSError:
-            if not has_ended:
+            if not has_ended:  # otherwise both sides have ended, and nothing is left to lose
                 raise
         if has_ended:
             self.close(client, "end of file", CloseReason.ENDED)

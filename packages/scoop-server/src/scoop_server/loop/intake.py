@@ -49,6 +49,7 @@ class Intake:
         Bytes and lines are limited in total, and each ready client gets an equal share, and what the clients before it
         have left of theirs: however much others send, a client is served in every turn, and a turn stays short.
         """
+        # A listener counts too: a share that is too small costs a call, one that is too large a long turn.
         ready = len(events) + len(self.queue)
         if ready != self._shared_by:
             self._share(ready)
@@ -56,7 +57,7 @@ class Intake:
         requests: list[Request[Client]] = []
         others: list[Client] = []
         received = executed = 0
-        if self.queue:
+        if self.queue:  # first, so that a client that sends without pause cannot overtake lines that wait
             executed = self._take_queued(requests)
         for key, mask in events:
             client = key.data
@@ -82,6 +83,7 @@ class Intake:
                 if client.connection.state is not _BETWEEN_LINES and data:
                     self._clients.time_line(client)
                 size = len(lines)
+                # Most turns hold so little that its lines need not be counted, which takes 5% of a pipelined QUERY.
                 if size > small_bytes_max and executed + size > uncounted_bytes_max:
                     lines = self._limit(client, lines, executed, len(requests))
                 if lines:
@@ -115,6 +117,7 @@ class Intake:
         """
         shares = self._shares
         size_max = shares.text_bytes + max(served * shares.text_bytes - executed, 0)
+        # A line longer than the share gets the turn nearly for itself: it cannot be split, and must not wait forever.
         first = ""
         if executed < shares.turn_text_bytes or "\n" in lines[:size_max]:
             first = first_lines(lines, size_max, shares.lines)
@@ -141,7 +144,7 @@ class Intake:
                 if not client.discard():
                     self._clients.close(client, "end of file", CloseReason.ENDED)
             elif client.phase is not Phase.CLOSED:
-                if mask & EVENT_READ:
+                if mask & EVENT_READ:  # stop only now: most clients send nothing before they have their responses
                     self._clients.stop_reading(client)
                 others.append(client)
         except OSError as error:

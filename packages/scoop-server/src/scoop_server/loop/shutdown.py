@@ -65,6 +65,8 @@ class Shutdown:
         """
         if self.state is not Lifecycle.HANDING_OVER:
             return
+        # A client that has sent nothing yet, or half a line, gets the time of a slow network; one that is idle between
+        # requests gets none, since it may stay idle for days.
         now, limits = self._context.timers.now, self._context.limits
         silent_since = now - limits.handover_seconds_max
         is_awaited = any((each.is_new or each.is_in_line) and each.last_active > silent_since for each in self._clients)
@@ -101,7 +103,7 @@ class Shutdown:
             return
         readable = {key.data for key, mask in events if mask & EVENT_READ}
         for client in self._clients:
-            if client.reads_requests:
+            if client.reads_requests:  # one that is watched since this turn's select may be readable as well
                 self._finish(client, has_input=client in readable or client.watched_since == turn)
         if not len(self._clients):
             self.state = Lifecycle.STOPPED
