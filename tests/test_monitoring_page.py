@@ -164,8 +164,7 @@ def test_alert_rules_name_the_server_and_the_row_of_the_page() -> None:
 
 def test_the_table_of_alerts_is_current() -> None:
     documented = [
-        (code_spans(alert)[0], severity)
-        for alert, severity, _, _ in table_rows(PAGE, "alert", "severity", "what has happened", "what to do")
+        (code_spans(alert)[0], severity) for alert, severity, _ in table_rows(PAGE, "alert", "severity", "what to do")
     ]
     assert documented == [(rule["alert"], rule["labels"]["severity"]) for rule in rules()]
 
@@ -194,9 +193,11 @@ def test_the_table_of_log_lines_is_current() -> None:
         for line, levels, _, _ in table_rows(PAGE, "line", "level", "meaning", "what to do")
     }
     real = dict(log_lines())
-    unexplained = {line for line, level in real.items() if level != "info"} - set(documented)
+    names_its_way_out = re.compile(r"; (add|check|enable|raise|remove|restrict) [^;]*$").search
+    unexplained = {line for line, level in real.items() if level != "info" and not names_its_way_out(line)}
+    unexplained -= set(documented)
     gone = set(documented) - set(real)
-    assert (unexplained, gone) == (set(), set()), "the page has a row for each warning and error, and no unknown line"
+    assert (unexplained, gone) == (set(), set()), "the page has a row for each line that needs one, and no unknown line"
     for line, levels in documented.items():
         assert real[line] is None or levels == {real[line]}, line
 
