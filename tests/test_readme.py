@@ -130,14 +130,15 @@ def test_the_tables_of_modules_are_current() -> None:
     assert {row[0].strip("`") for row in server} == subpackages
 
 
-def test_the_tables_of_sessions_are_current() -> None:
+def test_every_session_that_a_document_names_exists() -> None:
     real = {
         node.name
         for node in ast.parse((ROOT / "noxfile.py").read_text()).body
         if isinstance(node, ast.FunctionDef) and node.decorator_list
     }
-    documented = [name.strip("`") for name, _ in table_rows(CONTRIBUTING, "session", "purpose")]
-    assert sorted(documented) == sorted(real)
+    named = {name for page in DOCUMENTS for name in re.findall(r"nox -s ([a-z_]+)", page.read_text())}
+    assert len(named) > 10
+    assert named <= real, named - real
 
 
 def test_the_table_of_tests_is_current() -> None:
