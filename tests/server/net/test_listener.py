@@ -150,7 +150,7 @@ def test_an_exposed_tls_address_without_client_certificates_is_logged(
         warn_of_exposed_listeners([listener])
         expected = (
             f"{listener.address} is reachable from other machines and requires no client certificate: "
-            "anyone who connects can change the index"
+            "anyone who connects can change the index; set --tls-client-ca, or restrict access with a firewall"
         )
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert warnings == ([expected] if is_exposed else [])

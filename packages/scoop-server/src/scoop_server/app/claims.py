@@ -106,19 +106,20 @@ def warn_of_exposed_listeners(listeners: list[Listener]) -> None:
             case True, False:
                 log.warning(
                     "%(address)s is reachable from other machines and requires no client certificate: "
-                    "anyone who connects can change the index",
+                    "anyone who connects can change the index; set --tls-client-ca, or restrict access with a firewall",
                     fields,
                 )
             case False, True:
                 log.warning(
                     "%(address)s is reachable from other machines without TLS: "
-                    "traffic can be read and altered in transit",
+                    "traffic can be read and altered in transit; listen with tls: or on loopback",
                     fields,
                 )
             case False, False:
                 log.warning(
                     "%(address)s is reachable from other machines without TLS: "
-                    "anyone who connects can change the index, and traffic can be read and altered in transit",
+                    "anyone who connects can change the index, and traffic can be read and altered in transit; "
+                    "listen with tls: and --tls-client-ca, or on loopback",
                     fields,
                 )
 
