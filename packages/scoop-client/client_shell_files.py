@@ -25,7 +25,7 @@ EXIT_STATUSES: Final = {
     "2": "A request was answered ERROR, or the command line, a setting or an input is invalid.",
     "3": "No server could be connected, or the connection was lost.",
     "4": "publish, withdraw: the command failed; the index is as before.",
-    "5": "publish, withdraw: the command was killed, so what it has done is unknown; the index is as before.",
+    "5": "publish, withdraw: the command was killed, so its outcome is unknown; the index is as before.",
     "6": "publish, withdraw: the connection was lost, and the outcome of the change is unknown; nothing was run.",
     "7": "publish, withdraw: the command failed or was killed, and the change could not be undone.",
     "129": "publish, withdraw: ended by SIGHUP; the index is as before.",

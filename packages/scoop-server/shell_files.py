@@ -21,7 +21,7 @@ from scoop_server.config.options import SERVE
 from scoop_server.config.sources import CONFIG_VARIABLE
 
 TABLE: Final = OptionTable[IndexPlugin](lambda: [PLUGIN])
-"""All options and commands of the project. Where a package is missing, its options tell how to install it."""
+"""All options and commands of the project. Where a package is missing, its options say how to install it."""
 TABLE.load_plugins()
 
 COMPLETIONS: Final = {

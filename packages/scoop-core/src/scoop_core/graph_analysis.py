@@ -144,7 +144,7 @@ def _by_chance(name: str) -> int:
     """Return a number that has nothing to do with the order of names.
 
     Without a package from somewhere in the middle, a long ring with edges in both directions falls into two halves;
-    without the first or the last, all others stay together, and to go on like this takes quadratic time.
+    without the first or the last, all others stay together, and repeating that takes quadratic time.
     """
     return crc32(name.encode(ENCODING))
 

@@ -77,7 +77,7 @@ class Deferred:
 
         Raises :exc:`~scoop_core.UnknownPackage` as the question does.
         """
-        key = (self._index.epoch, key)  # an answer about an index that has vanished is none
+        key = (self._index.epoch, key)  # an answer about an earlier index does not count
         entry: _Entry[T] = self._entries.setdefault(key, _Entry())
         self._entries.move_to_end(key)
         if len(self._entries) > ANSWERS_MAX:

@@ -56,7 +56,7 @@ class LiveIndex:
     """Follows ``source`` from :meth:`start` to :meth:`stop`.
 
     ``on_change`` is called in the following thread after each poll that has changed something people see.
-    ``is_served`` tells whether a server still changes the source, None if that is unknown.
+    ``is_served`` returns whether a server still changes the source, None if that is unknown.
     """
 
     def __init__(

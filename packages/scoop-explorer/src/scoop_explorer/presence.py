@@ -1,4 +1,4 @@
-"""Whether a server has a data directory open: it holds a lock then, which this looks at and never takes.
+"""The presence of a server: it holds the lock of its data directory, which this module reads and never takes.
 
 The kernel lists the locks in /proc/locks. It hides those of processes in other containers, so only a lock that was
 seen, or the process id in the lock file of a machine without containers, shows that a server has stopped.
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 INTERVAL_SECONDS: Final = 1.0
-"""The interval at which it looks: a person cannot tell the difference."""
+"""The interval of the checks: a person does not notice the difference."""
 
 _LOCKS: Final = Path("/proc/locks")
 
@@ -19,7 +19,7 @@ _PROCESSES: Final = "pid:[4026531836]"
 
 
 class ServerPresence:
-    """Tells whether a server has the data directory at ``path`` open."""
+    """A repeated check of whether a server has the data directory at ``path`` open."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)

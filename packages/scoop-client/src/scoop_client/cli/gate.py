@@ -136,7 +136,7 @@ class Gate:
         return end.status
 
     def _ask(self, signals: _Signals) -> _End:
-        """Make the change, and go on if it is OK."""
+        """Make the change, and run the command if it is answered OK."""
         try:
             if self.artifact is not None:
                 self._read(self.artifact)
@@ -271,7 +271,7 @@ class Gate:
         try:
             self.output.result(text, value)
             sys.stdout.flush()
-        except OSError:  # the status tells what has happened, whoever reads the line
+        except OSError:  # nobody reads the line; the exit status reports the end
             discard(sys.stdout)
             self.output.message(text)
 

@@ -39,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that reports an error in one line, and a help text that cannot be written, which argparse ignores."""
 
     runs_command = False
-    """Whether all that follows ``--`` is a command to run."""
+    """True if the words after ``--`` are a command to run."""
 
     def parse_known_args(  # type: ignore[override]  # the overloads of argparse are for other namespaces
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

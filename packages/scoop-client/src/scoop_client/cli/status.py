@@ -21,7 +21,7 @@ class ExitStatus(enum.IntEnum):
     COMMAND_FAILED = 4
     """The command of ``publish`` or ``withdraw`` failed, and the index is as before."""
     COMMAND_KILLED = 5
-    """It was killed by a signal, so nobody knows what it has done; the index is as before."""
+    """It was killed by a signal, so its outcome is unknown; the index is as before."""
     UNKNOWN = 6
     """The connection was lost during the change of ``publish`` or ``withdraw``; the command was not run."""
     NOT_UNDONE = 7

@@ -28,7 +28,7 @@ _EXACT_FLOATS: Final = 1 << 53
 
 
 class NodeCounters:
-    """What a node counts."""
+    """The counters of a node."""
 
     def __init__(self) -> None:
         self.append_seconds = Histogram(COMMIT_SECONDS)

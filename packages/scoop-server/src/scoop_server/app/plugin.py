@@ -31,7 +31,7 @@ class Command:
     run: Callable[["Invocation"], int]
     """Does the work, and returns the exit status. Raises ServerError."""
     synopsis: str
-    """What follows the name in the usage."""
+    """The arguments, as the usage shows them after the name."""
     description: str
     """For the help; the first sentence is the summary."""
     has_directory: bool = False
@@ -67,7 +67,7 @@ class IndexSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the application gives to an index that it opens."""
+    """The resources that the application gives to an index that it opens."""
 
     settings: Settings
     addresses: Sequence[str]

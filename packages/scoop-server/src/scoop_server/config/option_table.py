@@ -12,7 +12,7 @@ _IN_PACKAGES: Final = (("etcd(_.*)?|reads|commit_timeout|nodes|revision", "scoop
 
 
 class OptionOwner(Protocol):
-    """A plug-in, as far as its settings are concerned."""
+    """The settings of a plug-in."""
 
     @property
     def options(self) -> type:

@@ -157,7 +157,7 @@ class LocalIndex(Generic[ClientT]):
 
     @property
     def not_ready_reason(self) -> str:
-        """The reason for which changes are refused, in a word; empty while they are accepted."""
+        """The reason for which changes are refused, in a few words; empty while they are accepted."""
         return READ_ONLY if self._store.read_only_reason else ""
 
     def package_count(self) -> int:

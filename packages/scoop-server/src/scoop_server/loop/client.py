@@ -205,7 +205,7 @@ class Client:
     # State
 
     def _enter(self, phase: Phase) -> None:
-        """Change the phase; the only place that does. A message that is answered at once changes none."""
+        """Change the phase; the only place that does. A message that is answered immediately changes none."""
         assert phase in TRANSITIONS[self.phase], (self.phase, phase)  # noqa: S101  # a defect, which the simulation finds
         self.phase = phase
 
