@@ -73,6 +73,11 @@ class Installed:
     def main_process(self) -> str:
         return self.run("systemctl show --property=MainPID --value scoop.service").stdout.strip()
 
+    def warnings(self) -> str:
+        """Run the page's command that lists warnings and errors, and return what it prints."""
+        [command] = re.findall(r"^    (journalctl .*)$", PAGE.read_text(), re.MULTILINE)
+        return self.run(command).stdout
+
     def wait_until(self, condition: str) -> None:
         """Return once a command succeeds."""
         self.run(f"for _ in $(seq 300); do if {condition}; then exit 0; fi; sleep 0.1; done; exit 1")
@@ -241,6 +246,7 @@ def test_a_mistake_in_the_settings_keeps_clients_waiting_until_it_is_corrected(s
     )
     scoop.wait_until('[ "$(systemctl show --property=NRestarts --value scoop.service)" -ge 3 ]')
     assert scoop.state("scoop.socket") == scoop.state("scoop-tls.socket") == "active"
+    assert "nonsense" in scoop.warnings()
     scoop.run("sed -i '/nonsense/d' /etc/scoop/scoop.toml")
     scoop.wait_until("systemctl is-active --quiet scoop.service")
     scoop.wait_until("grep -q OK /tmp/answer")
@@ -291,6 +297,15 @@ def test_a_tls_socket_can_accept_certain_certificates_only(scoop: Installed) -> 
             assert "tls:[::]:8443?subject=a%26b&subject=an%20other" in scoop.machine.journal()
     scoop.run(f"rm -r {drop_in}; systemctl daemon-reload; systemctl stop 'scoop*.socket' scoop.service")
     scoop.run("systemctl start scoop.socket scoop-tls.socket scoop.service")
+
+
+def test_warnings_and_errors_are_found_in_a_log_of_json_lines_too(scoop: Installed) -> None:
+    scoop.run("sed -i '1i log-format = \"json\"' /etc/scoop/scoop.toml; systemctl restart scoop.service")
+    scoop.run("cd /etc/scoop/tls; cp -p server.pem saved; echo nonsense > server.pem")
+    assert scoop.run("systemctl reload scoop.service", check=False).returncode != 0
+    assert re.search(r'"level": ?"ERROR".*cannot use the certificate', scoop.warnings())
+    assert '"INFO"' not in scoop.warnings()
+    scoop.run("cd /etc/scoop/tls; mv saved server.pem; sed -i 1d /etc/scoop/scoop.toml; systemctl restart scoop.service")
 
 
 def test_a_reload_reads_a_new_certificate_and_fails_on_a_bad_one(scoop: Installed) -> None:
