@@ -38,7 +38,7 @@ SHORT_SEARCH: Final = "--hypothesis-profile=short"
 
 UNMEASURED_TESTS: Final = (
     *("tests/test_*.py", "tests/*/test_*_page.py", "tests/*/test_tour.py", "tests/*/test_howtos.py"),
-    *("tests/*/test_bench*.py", "tests/contrib/*", "tests/explorer/test_load.py", "tests/server/*/test_alert_rules.py"),
+    *("tests/*/test_bench*.py", "tests/contrib/*", "tests/server/*/test_alert_rules.py"),
 )
 """Tests of documents, and of programs around the packages. Other tests cover the packages better and faster."""
 
@@ -139,10 +139,11 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(tags=["check"])
 def types(session: nox.Session) -> None:
-    """Check all types with mypy, for the oldest and the newest supported Python."""
+    """Check all types with mypy, for the oldest and the newest Python, and those of the tour of scoop-core."""
     session.install(*_group("types"))
     for version in (SUPPORTED_PYTHONS[0], SUPPORTED_PYTHONS[-1]):
         session.run("mypy", "--python-version", version)
+    session.run("python", "-m", "tests.library.tour_types", env={"MYPYPATH": str(CORE / "src")})
 
 
 @nox.session(tags=["check"])

@@ -305,7 +305,9 @@ def test_warnings_and_errors_are_found_in_a_log_of_json_lines_too(scoop: Install
     assert scoop.run("systemctl reload scoop.service", check=False).returncode != 0
     assert re.search(r'"level": ?"ERROR".*cannot use the certificate', scoop.warnings())
     assert '"INFO"' not in scoop.warnings()
-    scoop.run("cd /etc/scoop/tls; mv saved server.pem; sed -i 1d /etc/scoop/scoop.toml; systemctl restart scoop.service")
+    scoop.run(
+        "cd /etc/scoop/tls; mv saved server.pem; sed -i 1d /etc/scoop/scoop.toml; systemctl restart scoop.service"
+    )
 
 
 def test_a_reload_reads_a_new_certificate_and_fails_on_a_bad_one(scoop: Installed) -> None:

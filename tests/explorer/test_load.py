@@ -12,7 +12,7 @@ from bench.explorer_pages import urls_by_kind
 
 from tests.support.process import WAIT_SECONDS, processes_with
 
-pytestmark = pytest.mark.any_python
+pytestmark = pytest.mark.campaign
 
 
 @pytest.mark.parametrize("graph", ["homebrew", "random"])

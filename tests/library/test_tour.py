@@ -18,7 +18,6 @@ TOUR: Final = Path(__file__).parent.parent.parent / "docs" / "library.md"
 
 BLOCKS: Final = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", TOUR.read_text("utf-8"), flags=re.DOTALL)
 SERVER_BLOCK: Final = next(code for code, _ in BLOCKS if "asyncio.run" in code)
-REMOVAL_BLOCK: Final = next(code for code, _ in BLOCKS if "transitive_dependents" in code)
 
 # The server of the page listens on a port that may be taken here: it gets a free one, and tells which.
 ON_A_FREE_PORT: Final = """
@@ -54,18 +53,3 @@ def test_the_server_of_the_page_serves_the_homebrew_list() -> None:
         finally:
             process.terminate()
             process.communicate(timeout=WAIT_SECONDS)
-
-
-@pytest.mark.parametrize("code", ["".join(code for code, _ in BLOCKS if code != SERVER_BLOCK), SERVER_BLOCK])
-def test_the_blocks_pass_the_strict_type_checker(code: str, tmp_path: Path) -> None:
-    pytest.importorskip("mypy", reason="the session of the types has it")
-    (tmp_path / "tour.py").write_text(code, "utf-8")
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "tour.py"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert run.stdout.startswith("Success: "), run.stdout
-
-
-@pytest.mark.parametrize("block", [SERVER_BLOCK, REMOVAL_BLOCK], ids=["server", "removal"])
-def test_ten_lines_are_enough(block: str) -> None:
-    lines = [line for line in block.splitlines() if line and not line.startswith(("import ", "from "))]
-    assert len(lines) <= 10
