@@ -17,7 +17,7 @@ from scoop_server.cli.parser import build_parsers
 from scoop_server.config.addresses import parse_address
 from scoop_server.config.options import SERVE
 
-from tests.support.messages import SERVER_SOURCES, templates
+from tests.support.messages import is_message
 from tests.support.pages import code_blocks, code_spans, prose, table_rows
 from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end, server_environment
 from tests.support.settings import TABLE
@@ -110,12 +110,6 @@ def test_every_metric_that_it_names_is_documented() -> None:
     assert len(named) >= 4
     known = set(re.findall(r"`(scoop_[a-z_]+)`", (DOCS / "monitoring.md").read_text()))
     assert named <= known
-
-
-def is_message(text: str) -> bool:
-    """Return whether the server may print ``text``, in which ``…`` stands for any field."""
-    pattern = re.compile(".*".join(map(re.escape, text.split("…"))), re.DOTALL)
-    return any(map(pattern.search, templates(SERVER_SOURCES)))
 
 
 def test_every_message_that_it_quotes_exists() -> None:

@@ -1,6 +1,5 @@
 """docs/replication.md: its settings are valid, its commands do what it says, and its messages exist."""
 
-import inspect
 import re
 import shutil
 import subprocess
@@ -14,10 +13,10 @@ from typing import Final
 import pytest
 
 from scoop_etcd.options import EtcdSettings
-from scoop_etcd.replication import status
 from scoop_server.cli.parser import build_parsers
 
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
+from tests.support.messages import is_message
 from tests.support.pages import ROOT, code_blocks, code_spans, prose, table_rows
 from tests.support.process import WAIT_SECONDS, ServerProcess, server_environment
 from tests.support.settings import TABLE, read_settings
@@ -90,12 +89,12 @@ def test_the_drop_in_runs_the_unit_without_its_data_directory() -> None:
     assert [line for line in block.splitlines() if re.match(r"Exec\w+=.", line)] == expected
 
 
-def test_every_reason_of_readyz_exists() -> None:
+def test_every_message_that_it_quotes_exists() -> None:
     rows = table_rows(PAGE, "failure", "clients", "what the node reports", "what to do")
-    reasons = [code_spans(row[2])[1] for row in rows if row[2].startswith("`/readyz`")]
-    assert len(reasons) == 3
-    source = inspect.getsource(status)
-    assert all(f'"{reason.partition(": ")[0]}' in source for reason in reasons), reasons
+    quoted = [span for row in rows for span in code_spans(row[2]) if re.search("[a-z] [a-z]", span)]
+    messages = [span for span in quoted if not span.startswith("scoop-server")]
+    assert len(messages) >= 8
+    assert [span for span in messages if not is_message(span.replace("...", "…"))] == []
 
 
 # Commands

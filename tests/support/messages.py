@@ -36,3 +36,9 @@ def templates(sources: list[Path]) -> Iterator[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in statements:
                 yield template_of(node)
+
+
+def is_message(text: str) -> bool:
+    """Return whether the server may print ``text``, in which ``…`` stands for any field."""
+    pattern = re.compile(".*".join(map(re.escape, text.split("…"))), re.DOTALL)
+    return any(map(pattern.search, templates(SERVER_SOURCES)))
