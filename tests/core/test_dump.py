@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoop_core import DependencyGraph, DumpError, decode_dump, encode_dump
+from scoop_core import DependencyGraph, DumpError, IndexedGraph, decode_dump, encode_dump
 
 from tests.support.graph_strategies import graphs
 
@@ -39,7 +39,9 @@ def test_a_large_dump_comes_in_chunks() -> None:
 @given(graphs(), st.booleans(), st.integers(0, 30))
 def test_a_dump_is_decoded_to_an_equal_graph(graph: DependencyGraph, is_whole: bool, place: int) -> None:
     data = b"".join(encode_dump(graph))
-    assert decode_dump(data if is_whole else [data[:place], data[place:]]) == graph
+    decoded = decode_dump(data if is_whole else [data[:place], data[place:]], graph_class=IndexedGraph)
+    assert decoded == graph
+    assert decoded.dependents_by_package() == graph.dependents_by_package()
 
 
 def test_a_dump_with_a_cycle_has_more_lines_than_packages() -> None:

@@ -17,6 +17,7 @@ from scoop_core import (
     Request,
     RequestRefused,
     Response,
+    ScoopError,
     Tally,
     parse_name,
     parse_request,
@@ -494,6 +495,25 @@ class TestFromLists:
         with pytest.raises(RequestRefused, match="cannot index a: it would close the cycle a -> "):
             DependencyGraph.from_lists(["a", "b"], lists, reject_cycles=True)
         assert DependencyGraph.from_lists(["a", "b"], ["b", ""], reject_cycles=True).reject_cycles
+
+
+class TestFromLines:
+    @pytest.mark.parametrize(
+        ("lines", "error", "message"),
+        [
+            (["# a comment", "INDEX|a"], MalformedRequest, "line 2: expected 2 bars, got 1: 'INDEX|a'"),
+            (["INDEX|b|\n", "", "INDEX|a|"], MalformedRequest, "line 2: expected 2 bars, got 0: ''"),
+            (["INDEX|b|\n", "INDEX|a|c\n"], RequestRefused, "line 2: cannot index a: c is not indexed"),
+        ],
+    )
+    def test_an_error_names_the_line(self, lines: list[str], error: type[ScoopError], message: str) -> None:
+        with pytest.raises(error) as caught:
+            DependencyGraph.from_lines(lines)
+        assert str(caught.value) == str(pickle.loads(pickle.dumps(caught.value))) == message
+
+    def test_a_single_string_is_not_a_list_of_lines(self) -> None:
+        with pytest.raises(TypeError, match=r"expected an iterable of lines, got the string 'INDEX\|a\|'"):
+            DependencyGraph.from_lines("INDEX|a|")
 
 
 def test_the_count_of_dependents_excludes_the_package_itself() -> None:

@@ -14,6 +14,7 @@ from scoop_core import (
     CriticalPath,
     DependencyGraph,
     IndexedGraph,
+    UnknownPackage,
     critical_path,
     elementary_cycles,
     feedback_edges,
@@ -54,6 +55,11 @@ def cycles_of(graph: DependencyGraph) -> list[tuple[str, ...]]:
                 yield from cycles_from((*path, name))
 
     return sorted(cycle for name in graph for cycle in cycles_from((name,)))
+
+
+def test_a_duration_of_an_unknown_package_is_an_error() -> None:
+    with pytest.raises(UnknownPackage, match="package 'gpm' is not indexed"):
+        critical_path(DependencyGraph.from_mapping({"gmp": []}), {"gpm": 5.0})
 
 
 def greedy_feedback(graph: DependencyGraph) -> tuple[tuple[str, str], ...]:
@@ -187,6 +193,7 @@ class TestCriticalPath:
     @given(edges(acyclic=True), st.dictionaries(st.sampled_from(NAMES), st.integers(0, 9)), st.integers(0, 3))
     def test_no_chain_has_a_longer_duration(self, edges: Edges, durations: dict[str, float], default: int) -> None:
         graph = DependencyGraph.from_mapping(edges)
+        durations = {name: duration for name, duration in durations.items() if name in graph}
         path = critical_path(graph, durations, default=default)
         assert path.duration == sum(durations.get(name, default) for name in path.packages)
         assert all(name in edges[other] for name, other in itertools.pairwise(path.packages))

@@ -5,6 +5,7 @@ import io
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import networkx as nx  # type: ignore[import-untyped]  # it has no types of its own
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from scoop_core import (
     DependencyGraph,
     FormatError,
+    IndexedGraph,
     InvalidName,
     MissingDependencies,
     RequestRefused,
@@ -26,13 +28,31 @@ from scoop_core import (
     encode_mermaid,
     encode_node_link,
 )
+from scoop_core.graph import ANY_GRAPH, Made
 
 from tests.support.graph_strategies import graph_of, graphs
 
 ODD_NAMES = DependencyGraph.from_mapping(
     {"node": ["a:~b", "gtk+3"], "a:~b": ["@scope/x.y"], "gtk+3": [], "@scope/x.y": []}
 )
-Decoder = Callable[[str | Iterable[str]], DependencyGraph]
+
+
+class Decoder(Protocol):
+    """A function that decodes a text of a format, or its pieces."""
+
+    __name__: str
+
+    def __call__(
+        self,
+        source: str | Iterable[str],
+        *,
+        add_missing: bool = False,
+        reject_cycles: bool = False,
+        graph_class: type[Made] = ANY_GRAPH,
+    ) -> Made:
+        """Return the graph."""
+
+
 READERS: dict[Decoder, Callable[[DependencyGraph], Iterator[str]]] = {
     decode_dot: encode_dot,
     decode_graphml: encode_graphml,
@@ -88,6 +108,8 @@ class TestRoundTrips:
             'strict digraph "my graph" { rankdir=LR; node [shape=box]; a -> {b, c;} [label="->"][x=1] b:n -> c d }',
             "DIGRAPH G {// one\n /* two\n */ a->b a, b->c # three\n d;; edge [style=dashed]; graph [label=x] }",
             'digraph { "\\"" = x "a" -> "b"; {a} -> {b c}; b -> c; d [x=1, y=2]; }',
+            '\ufeffdigraph { URL="x" + "y"; a:"p" + "q" -> "" + "b" [k="a"+"b"]; a->c b -> "c" + "" d }',
+            "digraph { a -> b\na -> c\nb -> c\nd\n}",
             'digraph { label=<x<b>-</b>> subgraph s { {rank=same a:n} -> {b -> "\\\nc"} } {} -> subgraph {d} }',
         ],
     )
@@ -147,6 +169,27 @@ class TestErrors:
         nodes = '<g:node id="a"/><g:node id="b"/><g:edge source="a" target="b" directed="1"/>'
         document = f'<g:graphml xmlns:g="http://x"><g:graph edgedefault="directed">{nodes}</g:graph></g:graphml>'
         assert decode_graphml(document) == graph_of("a:b b:")
+
+    def test_graphml_in_bytes_has_the_encoding_that_it_names(self) -> None:
+        text = "".join(encode_graphml(ODD_NAMES))
+        for data in (text.encode(), text.replace("UTF-8", "UTF-16").encode("utf-16"), b"\xef\xbb\xbf" + text.encode()):
+            assert decode_graphml(data) == decode_graphml([data[:99], data[99:]]) == ODD_NAMES
+
+    @FORMATS
+    def test_every_decoder_has_the_same_options(self, decode: Decoder) -> None:
+        graph = graph_of("a:b b:a")
+        indexed = decode(READERS[decode](graph), graph_class=IndexedGraph)
+        assert type(indexed) is IndexedGraph
+        assert indexed.dependents("a") == ("b",)
+        with pytest.raises(RequestRefused, match="cannot index a: it would close the cycle a -> b -> a"):
+            decode(READERS[decode](graph), reject_cycles=True)
+        assert decode(READERS[decode](graph_of("a:")), reject_cycles=True, graph_class=IndexedGraph).reject_cycles
+        text = "".join(READERS[decode](graph_of("a:b b:")))
+        for node in ('"b";\n', '<node id="b"/>\n', ',\n{"id": "b"}', '"a";\n', '<node id="a"/>\n', '{"id": "a"},\n'):
+            assert decode(text.replace(node, ""), add_missing=True) == graph_of("a:b b:")
+
+    def test_a_byte_order_mark_is_no_json(self) -> None:
+        assert decode_node_link("\ufeff" + "".join(encode_node_link(ODD_NAMES))) == ODD_NAMES
 
     def test_graphml_that_is_cut_short_is_an_error(self) -> None:
         with pytest.raises(FormatError, match=r"^expected GraphML, got no element found: line 1, column "):

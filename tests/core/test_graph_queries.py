@@ -362,7 +362,7 @@ class TestSetsOfPackages:
         refusal = graph_of(TOOLCHAIN).explain_removal("d", "b")
         assert refusal == BlockedSet(("b", "d"), ("a", "c"))
         assert str(refusal) == "cannot remove b, d together: 2 other packages depend on them: a, c"
-        assert str(BlockedSet(("a",), ("b",))) == "cannot remove a together: 1 other package depends on them: b"
+        assert str(BlockedSet(("a",), ("b",))) == "cannot remove a: 1 other package depends on it: b"
 
     @given(graphs(), st.sets(st.sampled_from(NAMES)))
     def test_a_subgraph_has_the_dependencies_among_its_packages(self, graph: DependencyGraph, some: set[str]) -> None:

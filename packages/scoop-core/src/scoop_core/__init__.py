@@ -43,11 +43,10 @@ from scoop_core.graph_analysis import (
     feedback_edges,
     transitive_reduction,
 )
+from scoop_core.graph_dot import decode_dot, encode_dot
 from scoop_core.graph_formats import (
-    decode_dot,
     decode_graphml,
     decode_node_link,
-    encode_dot,
     encode_graphml,
     encode_mermaid,
     encode_node_link,

@@ -18,7 +18,7 @@ from typing import Final
 from zlib import crc32
 
 from scoop_core.errors import DumpError, ScoopError, shown
-from scoop_core.graph import DependencyGraph
+from scoop_core.graph import ANY_GRAPH, DependencyGraph, Made
 from scoop_core.messages import ENCODING, OK, parse_request
 
 _HEADER: Final = b"#scoop dump 1\n"
@@ -55,7 +55,9 @@ def _trailer(graph: DependencyGraph, checksum: int) -> bytes:
     return b"#end packages %d crc32 %08x\n" % (len(graph), checksum)
 
 
-def decode_dump(source: bytes | Iterable[bytes], *, reject_cycles: bool = False) -> DependencyGraph:
+def decode_dump(
+    source: bytes | Iterable[bytes], *, reject_cycles: bool = False, graph_class: type[Made] = ANY_GRAPH
+) -> Made:
     r"""Return the graph of a dump, or of other request lines, each of which must be answered OK.
 
     ``source`` is the text or its pieces, as a binary file yields them. A line that begins with ``#`` is a comment;
@@ -68,7 +70,7 @@ def decode_dump(source: bytes | Iterable[bytes], *, reject_cycles: bool = False)
     Traceback (most recent call last):
     scoop_core.errors.DumpError: line 3: the dump is incomplete: its last line is missing
     """
-    graph = DependencyGraph(reject_cycles=reject_cycles)
+    graph = graph_class.empty(reject_cycles=reject_cycles)
     lines = _complete_lines((source,) if isinstance(source, bytes) else source)
     is_dump = has_requests = False
     checksum, number = 0, 1

@@ -101,7 +101,8 @@ class BlockedSet(NamedTuple):
 
     def __str__(self) -> str:
         subject = _depend(self.dependents, "other package")
-        return f"cannot remove {_join(self.packages)} together: {subject} on them: {_join(self.dependents)}"
+        together, them = (" together", "them") if len(self.packages) > 1 else ("", "it")
+        return f"cannot remove {_join(self.packages)}{together}: {subject} on {them}: {_join(self.dependents)}"
 
 
 @_compared_by_kind
@@ -148,6 +149,10 @@ def _join(names: tuple[str, ...]) -> str:
     return f"{first} and {more:,} more" if more > 0 else first
 
 
+def _in_line(number: int, text: str) -> str:
+    return f"line {number:,}: {text}" if number else text
+
+
 class ScoopError(Exception):
     """The root of every exception that scoop_core raises on bad input.
 
@@ -187,9 +192,16 @@ class InvalidName(ProtocolError):
 class MalformedRequest(ProtocolError):
     """A line is not a request. ``column`` is a column of the line; 0 if the number of bars is wrong.
 
+    ``line`` is its number if it is one of several, else 0.
+
     >>> print(MalformedRequest("QUERY|a", "expected 2 bars, got 1"))
     expected 2 bars, got 1: 'QUERY|a'
     """
+
+    line: int = 0
+
+    def __str__(self) -> str:
+        return _in_line(self.line, super().__str__())
 
 
 class MalformedResponse(ProtocolError):
@@ -237,16 +249,20 @@ class UnknownPackage(ScoopError, KeyError):
 class RequestRefused(ScoopError, ValueError):
     """A graph cannot be built, because a request would be answered FAIL. ``refusal`` explains why.
 
+    ``line`` is the number of the request's line if it has one, else 0.
+
     >>> print(RequestRefused(NotIndexed("gmp")))
     gmp is not indexed
     """
+
+    line: int = 0
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal)
         self.refusal = refusal
 
     def __str__(self) -> str:
-        return str(self.refusal)
+        return _in_line(self.line, str(self.refusal))
 
 
 class FormatError(ScoopError, ValueError):
@@ -274,7 +290,7 @@ class DumpError(ScoopError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"line {self.line:,}: {self.reason}"
+        return _in_line(self.line, self.reason)
 
 
 class TranscriptError(ScoopError, ValueError):

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, compress, filterfalse, islice
 from math import inf
 from operator import contains, itemgetter
-from typing import Final, Self, TypeAlias, TypeVar, assert_never, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, assert_never, cast
 
-from scoop_core.errors import ClosesCycle, MissingDependencies, RequestRefused, shown
+from scoop_core.errors import ClosesCycle, MalformedRequest, MissingDependencies, RequestRefused, shown
 from scoop_core.graph_order import PartialResponses
 from scoop_core.graph_requests import GraphRequests
 from scoop_core.graph_state import same_names, split_names
@@ -31,6 +31,13 @@ from scoop_core.messages import (
 )
 
 Graph = TypeVar("Graph", bound="DependencyGraph")
+
+if TYPE_CHECKING:
+    import typing_extensions  # for a type checker only: TypeVar of Python 3.11 has no default
+
+    Made = typing_extensions.TypeVar("Made", bound="DependencyGraph", default="DependencyGraph")
+else:
+    Made = TypeVar("Made", bound="DependencyGraph")
 
 SlotState: TypeAlias = tuple[dict[str, object] | None, dict[str, object]]
 """The attributes of an object whose class has slots: those in its ``__dict__``, and those in slots."""
@@ -341,13 +348,25 @@ class DependencyGraph(GraphRequests):
         r"""Return the graph that a transcript of request lines makes, with or without newlines.
 
         Lines that begin with ``#`` are comments. Raises :exc:`MalformedRequest` for a malformed line,
-        and :exc:`RequestRefused` for the first that is answered FAIL.
+        and :exc:`RequestRefused` for the first that is answered FAIL, both with the number of the line.
 
         >>> DependencyGraph.from_lines(["INDEX|gmp|\n", "INDEX|isl|gmp\n"])
         <DependencyGraph: 2 packages: gmp, isl>
         """
-        requests = (parse_request(line.removesuffix("\n")) for line in lines if not line.startswith("#"))
-        return cls.from_requests(requests, reject_cycles=reject_cycles)
+        number = 0
+
+        def requests() -> Iterator[Request]:
+            nonlocal number
+            for line in listed_names(lines, "lines"):
+                number += 1
+                if not line.startswith("#"):
+                    yield parse_request(line.removesuffix("\n"))
+
+        try:
+            return cls.from_requests(requests(), reject_cycles=reject_cycles)
+        except (MalformedRequest, RequestRefused) as error:
+            error.line = number
+            raise
 
     @classmethod
     def from_mapping(
@@ -449,15 +468,24 @@ class DependencyGraph(GraphRequests):
         return graph
 
 
+ANY_GRAPH: Final[Any] = DependencyGraph
+"""The class of the graphs that a decoder makes by default, which fits any variable for a class of graphs."""
+
+
 def trusted_graph(
-    lists: dict[str, str], counts: dict[str, int], late: set[str] | None, *, reject_cycles: bool
-) -> DependencyGraph:
+    graph_class: type[Graph],
+    lists: dict[str, str],
+    counts: dict[str, int],
+    late: set[str] | None,
+    *,
+    reject_cycles: bool,
+) -> Graph:
     """Return the graph with these lists and counts of dependents, which must be right: nothing is checked.
 
     At a million packages that takes a quarter of the time of :meth:`DependencyGraph.from_lists`. Cycles are
     accepted with ``reject_cycles`` too, which then holds for later requests.
     """
-    graph = DependencyGraph()
+    graph = graph_class.empty()
     graph._load(lists, counts, late)
     graph.reject_cycles = reject_cycles
     return graph

@@ -28,13 +28,15 @@ def critical_path(graph: DependencyGraph, durations: Mapping[str, float], *, def
     """Return the longest chain of packages that can only be built one after the other.
 
     A package that is not in ``durations`` takes ``default``. Packages that need each other in a cycle are
-    built one after the other, all of them before what needs one of them. Raises ValueError for a negative duration.
-    O(P log P + D).
+    built one after the other, all of them before what needs one of them. Raises ValueError for a negative duration,
+    and :exc:`UnknownPackage` for that of a package that is not indexed. O(P log P + D).
 
     >>> graph = DependencyGraph.from_mapping({"gcc": ["isl", "mpfr"], "isl": ["gmp"], "mpfr": ["gmp"], "gmp": []})
     >>> critical_path(graph, {"gcc": 60, "isl": 5, "mpfr": 4, "gmp": 3})
     CriticalPath(packages=('gmp', 'isl', 'gcc'), duration=68.0)
     """
+    for name in durations:
+        graph._known(name)
     finish: dict[str, float] = {}  # when the component of a package can be ready at the earliest
     component_of: dict[str, tuple[str, ...]] = {}
     before: dict[tuple[str, ...], tuple[str, ...]] = {}

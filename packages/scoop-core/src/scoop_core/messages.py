@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Final, NamedTuple, NewType, Self, TypeVar
 
-from scoop_core.errors import InvalidName, MalformedRequest, MalformedResponse
+from scoop_core.errors import InvalidName, MalformedRequest, MalformedResponse, shown
 
 MAX_NAME_LENGTH: Final = 255
 """The limit of a package name, in characters: the limit of a file name on common file systems."""
@@ -113,10 +113,10 @@ class Request(NamedTuple):
         )
 
 
-def listed_names(names: Names) -> Names:
+def listed_names(names: Names, what: str = "names") -> Names:
     """Return ``names``, but reject a single string: iterating it would yield its characters."""
     if isinstance(names, str):
-        raise TypeError(f"expected an iterable of names, got the string {names!r}")
+        raise TypeError(f"expected an iterable of {what}, got the string {shown(names)}")
     return names
 
 

@@ -46,7 +46,7 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from scoop_core.errors import TranscriptError, UnsupportedFormat
-from scoop_core.graph import DependencyGraph, trusted_graph
+from scoop_core.graph import ANY_GRAPH, DependencyGraph, Made, trusted_graph
 from scoop_core.graph_requests import dependent_counts_of, lists_in_order
 from scoop_core.messages import ENCODING, MAX_NAME_LENGTH, NAME_CHARACTERS
 
@@ -100,7 +100,9 @@ def _snapshot_chunks(graph: DependencyGraph) -> Iterator[tuple[int, bytes]]:
         yield count, note
 
 
-def decode_snapshot(data: bytes, *, reject_cycles: bool = False, trust_checksum: bool = False) -> DependencyGraph:
+def decode_snapshot(
+    data: bytes, *, reject_cycles: bool = False, trust_checksum: bool = False, graph_class: type[Made] = ANY_GRAPH
+) -> Made:
     """Return the graph of the snapshot ``data``.
 
     Raises :exc:`UnsupportedFormat` for another version of the format, and :exc:`TranscriptError` if ``data`` is not
@@ -129,7 +131,7 @@ def decode_snapshot(data: bytes, *, reject_cycles: bool = False, trust_checksum:
         raise TranscriptError(start, "a list has a name that is no package or is repeated, or a note is wrong")
     # A package with a second line is on a cycle.
     late = set[str]() if trust_checksum and packages == lines else None
-    graph = trusted_graph(lists, counts, late, reject_cycles=reject_cycles)
+    graph = trusted_graph(graph_class, lists, counts, late, reject_cycles=reject_cycles)
     if len(graph) != packages:
         raise TranscriptError(end, f"expected {packages} packages, got {len(graph)}")
     return graph
