@@ -81,7 +81,12 @@ class Connection:
 
     @property
     def incomplete_bytes(self) -> int:
-        """The number of bytes of the incomplete line that are held."""
+        r"""The number of bytes of the incomplete line that are held.
+
+        >>> connection = Connection()
+        >>> connection.receive(b"QUERY|a|\nQUERY|"), connection.incomplete_bytes
+        ('QUERY|a|\n', 6)
+        """
         return len(self._incomplete)
 
     def receive(self, data: bytes | bytearray | memoryview) -> str:
