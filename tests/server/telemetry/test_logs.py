@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoop_server.config.limits import Limits
-from scoop_server.telemetry.log_writer import LogWriter
+from scoop_server.telemetry.log_queue import LogQueue
 from scoop_server.telemetry.logs import (
     REPEAT_SECONDS,
     REQUEST_CHARACTERS_MAX,
@@ -144,7 +144,7 @@ def forget_logging(monkeypatch: pytest.MonkeyPatch) -> None:
 def written(capfd: pytest.CaptureFixture[str]) -> list[str]:
     """Return what was written to stderr, line by line."""
     for handler in logging.getLogger().handlers:
-        assert isinstance(handler, LogWriter)
+        assert isinstance(handler, LogQueue)
         handler.flush()
     return capfd.readouterr().err.splitlines()
 

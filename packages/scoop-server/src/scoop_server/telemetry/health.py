@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from scoop_server import __version__
 from scoop_server.telemetry.figures import Figure, counter
-from scoop_server.telemetry.log_writer import dropped_line_count
+from scoop_server.telemetry.log_queue import dropped_line_count
 from scoop_server.telemetry.statistics import Stage, Statistics
 
 STUCK_SECONDS: Final = 10.0

@@ -19,7 +19,7 @@ from typing import Final, Protocol, TypeAlias
 from scoop_core import MalformedRequest, parse_request
 
 from scoop_server.screening import READ_ONLY_PREFIX
-from scoop_server.telemetry.log_writer import LogWriter, writer_to
+from scoop_server.telemetry.log_queue import LogQueue, writer_to
 
 log: Final = logging.getLogger("scoop_server")
 
@@ -101,7 +101,7 @@ def set_up_logging(level: str, log_format: str, *, with_access: bool = False) ->
         root.addHandler(logging.NullHandler())
         return
     descriptor = sys.stderr.fileno()
-    writer = LogWriter(writer_to(descriptor))
+    writer = LogQueue(writer_to(descriptor))
     formatter = FORMATTERS[log_format]()
     writer.setFormatter(JournalFormatter(formatter) if is_journal(descriptor, os.environ) else formatter)
     root.addHandler(writer)
@@ -128,7 +128,7 @@ def log_final_problem(problem: str, log_format: str) -> None:
         return
     line = f"scoop-server: {escaped(problem)}"
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, LogWriter):  # after the lines before it, and without waiting for a blocked stderr
+        if isinstance(handler, LogQueue):  # after the lines before it, and without waiting for a blocked stderr
             is_prefixed = isinstance(handler.formatter, JournalFormatter)
             handler.put(f"<{_SYSLOG_PRIORITIES['ERROR']}>{line}" if is_prefixed else line)
             return

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from scoop_server.telemetry import log_writer
-from scoop_server.telemetry.log_writer import LogWriter, dropped_line_count, writer_to
+from scoop_server.telemetry import log_queue
+from scoop_server.telemetry.log_queue import LogQueue, dropped_line_count, writer_to
 
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, BlockingClient, server_environment
 
@@ -44,10 +44,10 @@ def output() -> Output:
 
 
 @pytest.fixture
-def writer(output: Output, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[LogWriter]:
+def writer(output: Output, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[LogQueue]:
     """A writer with room for 100 bytes that handles the log."""
     request.getfixturevalue("caplog").set_level(logging.INFO, logger="scoop_server")
-    writer = LogWriter(output.write, queue_bytes_max=100)
+    writer = LogQueue(output.write, queue_bytes_max=100)
     monkeypatch.setattr(logging.getLogger(), "handlers", [writer])
     yield writer
     output.error = None
@@ -55,7 +55,7 @@ def writer(output: Output, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     writer.flush()
 
 
-def block(output: Output, writer: LogWriter) -> None:
+def block(output: Output, writer: LogQueue) -> None:
     """Block the output, with one line under way."""
     output.is_open.clear()
     output.is_reached.clear()
@@ -63,14 +63,14 @@ def block(output: Output, writer: LogWriter) -> None:
     assert output.is_reached.wait(WAIT_SECONDS)
 
 
-def test_lines_are_written_in_order(output: Output, writer: LogWriter) -> None:
+def test_lines_are_written_in_order(output: Output, writer: LogQueue) -> None:
     for number in range(3):
         log.info("%(number)d", {"number": number})
     writer.flush()
     assert output.text == "0\n1\n2\n"
 
 
-def test_a_blocked_output_blocks_nobody_and_drops_are_reported_in_one_line(output: Output, writer: LogWriter) -> None:
+def test_a_blocked_output_blocks_nobody_and_drops_are_reported_in_one_line(output: Output, writer: LogQueue) -> None:
     block(output, writer)
     for _ in range(100):
         log.info("123456789")
@@ -82,7 +82,7 @@ def test_a_blocked_output_blocks_nobody_and_drops_are_reported_in_one_line(outpu
 
 
 def test_a_write_that_fails_drops_its_lines_and_is_reported_later(
-    output: Output, writer: LogWriter, capfd: pytest.CaptureFixture[str]
+    output: Output, writer: LogQueue, capfd: pytest.CaptureFixture[str]
 ) -> None:
     output.error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     log.info("lost")
@@ -95,7 +95,7 @@ def test_a_write_that_fails_drops_its_lines_and_is_reported_later(
 
 
 def test_an_event_that_cannot_be_formatted_is_dropped_without_a_traceback(
-    writer: LogWriter, capfd: pytest.CaptureFixture[str]
+    writer: LogQueue, capfd: pytest.CaptureFixture[str]
 ) -> None:
     writer.handle(logging.LogRecord("scoop_server", logging.INFO, "", 0, "%(missing)s", ({"other": 1},), None))
     writer.flush()
@@ -104,9 +104,9 @@ def test_an_event_that_cannot_be_formatted_is_dropped_without_a_traceback(
 
 
 def test_the_flush_of_a_blocked_output_has_a_deadline(
-    output: Output, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+    output: Output, writer: LogQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_writer, "FLUSH_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(log_queue, "FLUSH_SECONDS_MAX", 0.01)
     block(output, writer)
     writer.flush()
     assert output.text == ""
