@@ -5,13 +5,12 @@
 ``/metrics``  the metrics, if prometheus_client is installed
 ``/version``  as JSON
 
-It runs in threads of its own and reads a few numbers of the server, never the graph.
+It runs in a thread of its own and reads a few numbers of the server, never the graph.
 """
 
 import json
 import platform
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -83,28 +82,24 @@ def _metrics_response(health: Health) -> Callable[[], Response]:
     except ImportError:
         return lambda: Response(HTTPStatus.NOT_IMPLEMENTED, _INSTALL_METRICS)
     media_type, render = metrics_of(health)
-    cache = _RenderCache(render)
-    return lambda: Response(HTTPStatus.OK, cache.body(), media_type)
+    cached = _cached(render)
+    return lambda: Response(HTTPStatus.OK, cached(), media_type)
 
 
-class _RenderCache:
-    """Renders the metrics, at most so often that it takes half of the endpoint's share of the processor.
+def _cached(render: Callable[[], bytes]) -> Callable[[], bytes]:
+    """Return a function that renders the metrics, at most so often that it takes half of the endpoint's share.
 
     A rendering takes a few milliseconds, so a body is at most a tenth of a second old; and many requests for metrics
     cannot use up the share that the probes need.
     """
+    body, valid_until = b"", 0.0
 
-    def __init__(self, render: Callable[[], bytes]) -> None:
-        self._render = render
-        self._lock = threading.Lock()
-        self._body = b""
-        self._valid_until = 0.0
+    def cached() -> bytes:
+        nonlocal body, valid_until
+        if time.monotonic() >= valid_until:
+            cpu_started = time.thread_time()
+            body = render()
+            valid_until = time.monotonic() + (time.thread_time() - cpu_started) / (CPU_SHARE / 2)
+        return body
 
-    def body(self) -> bytes:
-        with self._lock:
-            if time.monotonic() >= self._valid_until:
-                cpu_started = time.thread_time()
-                self._body = self._render()
-                cpu_seconds = time.thread_time() - cpu_started
-                self._valid_until = time.monotonic() + cpu_seconds / (CPU_SHARE / 2)
-            return self._body
+    return cached

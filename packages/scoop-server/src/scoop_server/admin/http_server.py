@@ -1,36 +1,36 @@
-"""HTTP for the admin endpoint: the standard library's ``http.server``, with limits on connections, bytes and time.
+"""HTTP for the admin endpoint: one request per connection, with limits on connections, bytes and time.
 
-Each connection carries one request, so bytes after its head are never taken for another one. The thread that serves the
-index shares the interpreter lock with the threads here, so they accept connections no faster than their share of the
-processor allows; other connections wait in the backlog.
+A strict reader of heads and one thread with a selector take less code than ``http.server`` and what it would need
+around it. Each connection carries one request, so bytes after its head are never taken for another one. The loop of the
+server shares the interpreter lock with the thread, so this pauses after each turn in proportion to what the turn took;
+other connections wait in the backlog.
 """
 
 import contextlib
 import errno
-import http.client
-import io
 import logging
 import re
-import select
 import socket
-import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from email.utils import formatdate
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from socketserver import BaseServer
-from typing import Any, Final, NamedTuple
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from scoop_server.net.listener import Listener
+from scoop_server.ports import Stream, close_stream
 from scoop_server.telemetry.logs import RepeatLimit
 from scoop_server.telemetry.workers import start_thread
 
 CONNECTIONS_MAX: Final = 32
-"""Connections at a time, each with a thread; one more replaces the oldest. More than a few probes and scrapers need."""
+"""Connections at a time; one more replaces the oldest. More than a few probes and scrapers need."""
+
+ACCEPTS_MAX: Final = CONNECTIONS_MAX // 2
+"""Connections accepted in one turn: those of the turn before get their response before they are replaced."""
 
 BACKLOG: Final = 64
 """Connections that wait in the kernel: so few that the last of them is still answered within a second."""
@@ -44,24 +44,28 @@ HEAD_BYTES_MAX: Final = 8_192
 CPU_SHARE: Final = 0.1
 """Share of a processor that the endpoint may take from the server."""
 
-_DEADLINE_CHECK_SECONDS: Final = 1.0
-"""Interval at which deadlines are checked."""
+_READ_BYTES: Final = 65_536
 
-_ACCEPT_PAUSE_SECONDS: Final = 1.0
-"""Pause after the system had no descriptor or memory for a connection."""
+_DISCARD_BYTES_MAX: Final = 1_048_576
+"""Read after the response: closing over unread bytes would reset the connection, and lose the response."""
 
-_DISCARDS_MAX: Final = 16
-"""Reads after the response, so that a body of up to 1 MiB does not reset the connection under the response."""
+_TICK_SECONDS: Final = 1.0
+"""Interval at which deadlines are checked, and the pause after the system had no descriptor or memory."""
 
-_DISCARD_BYTES: Final = 65_536
+_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-_PEER_CLOSED: Final = getattr(select, "POLLRDHUP", 0)
-"""Linux reports that the peer has closed its side even while data is unread; other systems report resets only."""
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n|\A\r?\n")
 
-_HEAD_LINE: Final = re.compile(rb"(?![ \t])[\t -~\x80-\xff]*\r\n")
-"""A line of a head: ends in CR LF, holds no other control character but tabs, continues no line before it."""
+_HEAD: Final = re.compile(
+    rb"([A-Z]+) ([!-~]+) HTTP/1\.([01])\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*)\r\n"
+)
+"""A head that every reader understands in the same way: no bare newline, no folded field, no control character."""
 
-_LENGTH: Final = re.compile(r"[0-9]+")
+_FIELD: Final = re.compile(rb"(.+?):[ \t]*(.*?)[ \t]*\r\n")
+
+_LOCAL_HOST: Final = re.compile(rb"([^.:\[\]]+|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
+"""An address, or a name without a dot, such as localhost. Who owns a domain can give its names the address of loopback,
+so that a page in a browser on this machine could read the responses."""
 
 PLAIN_TEXT: Final = "text/plain; charset=utf-8"
 
@@ -79,29 +83,20 @@ def problem(status: HTTPStatus, note: str = "") -> Response:
     return Response(status, f"{status.phrase}{': ' * bool(note)}{note}\n".encode())
 
 
-class CpuBudget:
-    """Keeps the processor time of several threads within ``share`` of the time that passes by ``clock``."""
-
-    def __init__(self, share: float, clock: Callable[[], float]) -> None:
-        self._share = share
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._free_at = 0.0
-
-    def spend(self, cpu_seconds: float) -> None:
-        """Count processor time that was used."""
-        with self._lock:
-            self._free_at = max(self._free_at, self._clock()) + cpu_seconds / self._share
-
-    def seconds_until_free(self) -> float:
-        """Return how long to wait until the share allows more."""
-        return max(0.0, self._free_at - self._clock())
+@dataclass(slots=True, eq=False)
+class _Connection:
+    stream: Stream
+    deadline: float
+    received: bytearray = field(default_factory=bytearray)
+    unsent: bytes = b""
+    is_answered: bool = False
+    discarded: int = 0
 
 
-class HttpServer(BaseServer):
-    """Serves GET and HEAD at ``listener`` in threads of its own, from construction until :meth:`close`.
+class HttpServer:
+    """Serves GET and HEAD at ``listener`` in a thread of its own, from construction until :meth:`close`.
 
-    ``respond`` returns the response for a path; it is called in any of the threads.
+    ``respond`` returns the response for a path. It is called in the thread.
     """
 
     def __init__(
@@ -110,234 +105,161 @@ class HttpServer(BaseServer):
         respond: Callable[[str], Response],
         connection_seconds_max: float = CONNECTION_SECONDS_MAX,
     ) -> None:
-        super().__init__(listener.address, _Handler)
-        self._respond = respond
-        self.connection_seconds_max = connection_seconds_max
         self._listener = listener
-        self._budget = CpuBudget(CPU_SHARE, time.monotonic)
-        self._accept_cpu_used = 0.0
-        self._lock = threading.Lock()
-        self._connections: OrderedDict[socket.socket, float] = OrderedDict()
-        """The open connections and their deadlines: first those that have their response, then the oldest."""
+        self._respond = respond
+        self._connection_seconds_max = connection_seconds_max
+        self._checks_host = not listener.is_exposed and listener.listening_socket.family != socket.AF_UNIX
+        self._connections: set[_Connection] = set()
         self._repeat_limit = RepeatLimit(time.monotonic)
         self._closing = threading.Event()
-        self._workers = ThreadPoolExecutor(CONNECTIONS_MAX, "admin")
-        self._accept_thread = start_thread(lambda: self.serve_forever(_DEADLINE_CHECK_SECONDS), "admin accept")
+        self._selector = DefaultSelector()
+        listener.listening_socket.setblocking(False)
+        self._selector.register(listener, EVENT_READ)
+        self._thread = start_thread(self._run, "admin")
 
     def close(self) -> None:
         """Stop serving, and end the connections that are open."""
         self._closing.set()
         with contextlib.suppress(OSError):
-            self._listener.listening_socket.shutdown(socket.SHUT_RDWR)  # on Linux this wakes the accept thread
-        self.shutdown()
-        self._accept_thread.join()
-        with self._lock:
-            for connection in list(self._connections):
-                self._end(connection)
-        self._workers.shutdown()
+            self._listener.listening_socket.shutdown(socket.SHUT_RDWR)  # on Linux this wakes the thread
+        self._thread.join()
+        for connection in list(self._connections):
+            self._end(connection)
+        self._selector.close()
         self._listener.close()
         self._repeat_limit.flush(at_once=True)
 
-    # The accept thread; BaseServer calls these
+    # The thread
 
-    def fileno(self) -> int:
-        """Return the descriptor of the listening socket."""
-        return self._listener.listening_socket.fileno()
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            cpu_started = time.thread_time()
+            try:
+                self._turn()
+            except OSError as error:
+                self._note_shortage(error)
+            self._closing.wait((time.thread_time() - cpu_started) / CPU_SHARE)
 
-    def get_request(self) -> tuple[socket.socket, object]:
-        """Accept a connection once the share of the processor allows it. Raises OSError if nothing waits."""
-        cpu_used, self._accept_cpu_used = self._accept_cpu_used, time.thread_time()
-        self._budget.spend(self._accept_cpu_used - cpu_used)
-        self._closing.wait(self._budget.seconds_until_free())
-        try:
-            return self._listener.listening_socket.accept()
-        except OSError as error:
-            if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
-                with self._lock:
-                    self._repeat_limit.log(
-                        logging.WARNING,
-                        "the admin endpoint cannot accept connections: %(error)s; raise the limit of open files",
-                        {"error": error.strerror},
-                    )
-                self._closing.wait(_ACCEPT_PAUSE_SECONDS)
-            raise
-
-    def verify_request(self, request: Any, client_address: object) -> bool:
-        """Return whether to serve a connection: while others wait, not one that its client has already closed.
-
-        A client that has only shut its sending side looks the same, so it is served if it can be.
-        """
-        del client_address
-        poll = select.poll()
-        poll.register(self, select.POLLIN)
-        poll.register(request, _PEER_CLOSED)
-        others_wait_and_it_is_closed = len(poll.poll(0)) > 1
-        return not others_wait_and_it_is_closed
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Pass a connection to a thread; the oldest one makes room for it."""
-        with self._lock:
-            if len(self._connections) >= CONNECTIONS_MAX:
-                self._end(next(iter(self._connections)))
-            self._connections[request] = time.monotonic() + self.connection_seconds_max
-        self._workers.submit(self._serve, request, client_address)
-
-    def service_actions(self) -> None:
-        """End the connections that are past their deadline."""
+    def _turn(self) -> None:
+        """Serve the connections that are ready. Raises OSError if the system has no memory for that."""
+        for key, _ in self._selector.select(min(_TICK_SECONDS, self._connection_seconds_max)):
+            connection: _Connection | None = key.data
+            if connection is None:
+                self._accept()
+            elif connection in self._connections:  # not replaced in this turn
+                try:
+                    self._advance(connection)
+                except BlockingIOError:
+                    pass
+                except OSError:  # the client is gone
+                    self._end(connection)
         now = time.monotonic()
-        with self._lock:
-            for connection in [each for each, deadline in self._connections.items() if deadline <= now]:
-                self._end(connection)
-            self._repeat_limit.flush()
+        for connection in [each for each in self._connections if each.deadline <= now]:
+            self._end(connection)
+        self._repeat_limit.flush()
 
-    def handle_error(self, request: Any, client_address: object) -> None:
-        """Log that a connection could not be passed to a thread, in one line instead of a traceback."""
-        del request, client_address
-        self._log_failure(sys.exception())
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_MAX):
+            try:
+                stream, _, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _SHORTAGES:
+                    raise
+                continue  # one that has ended already
+            if len(self._connections) >= CONNECTIONS_MAX:
+                self._end(min(self._connections, key=lambda each: (not each.is_answered, each.deadline)))
+            connection = _Connection(stream, time.monotonic() + self._connection_seconds_max)
+            self._connections.add(connection)
+            self._selector.register(stream, EVENT_READ, connection)
 
-    def shutdown_request(self, request: Any) -> None:
-        """Close a connection that has no thread."""
-        with self._lock:
-            self._connections.pop(request, None)
-            request.close()
+    def _advance(self, connection: _Connection) -> None:
+        """Read from a connection, or send the rest of its response. Raises OSError if it has broken."""
+        if connection.unsent:
+            self._send(connection)
+            return
+        data = connection.stream.recv(_READ_BYTES)
+        if connection.is_answered:
+            connection.discarded += len(data)
+        if not data or connection.discarded > _DISCARD_BYTES_MAX:
+            self._end(connection)
+        elif not connection.is_answered:
+            connection.received += data
+            if (response := self._response_to(bytes(connection.received))) is not None:
+                connection.unsent, connection.is_answered = response, True
+                self._send(connection)
 
-    def _end(self, connection: socket.socket) -> None:
-        """End a connection: its thread sees the end of the stream. The lock is held."""
-        del self._connections[connection]
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+    def _send(self, connection: _Connection) -> None:
+        with contextlib.suppress(BlockingIOError):
+            connection.unsent = connection.unsent[connection.stream.send(connection.unsent) :]
+        self._selector.modify(connection.stream, EVENT_WRITE if connection.unsent else EVENT_READ, connection)
+        if not connection.unsent:
+            connection.stream.shutdown(socket.SHUT_WR)
 
-    # The threads of the connections
+    def _end(self, connection: _Connection) -> None:
+        self._connections.remove(connection)
+        self._selector.unregister(connection.stream)
+        close_stream(connection.stream)
 
-    def _serve(self, connection: socket.socket, address: object) -> None:
-        cpu_started = time.thread_time()
+    def _note_shortage(self, error: OSError) -> None:
+        self._repeat_limit.log(
+            logging.WARNING,
+            "the admin endpoint cannot accept connections: %(error)s; raise the limit of open files",
+            {"error": error.strerror},
+        )
+        self._closing.wait(_TICK_SECONDS)
+
+    # Requests and responses
+
+    def _response_to(self, received: bytes) -> bytes | None:
+        """Return the response to the bytes of a connection, None if the head is incomplete."""
+        end = _END_OF_HEAD.search(received)
+        if (end.end() if end else len(received)) > HEAD_BYTES_MAX:
+            return _encode(problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+        if end is None:
+            return None
+        head = _HEAD.fullmatch(received, 0, end.end())
+        if head is None:
+            return _encode(problem(HTTPStatus.BAD_REQUEST))
+        return _encode(self._respond_to_head(head), with_body=head[1] != b"HEAD")
+
+    def _respond_to_head(self, head: re.Match[bytes]) -> Response:
+        fields = [(name.lower(), value) for name, value in _FIELD.findall(head[4])]
+        hosts = [value for name, value in fields if name == b"host"]
+        lengths = {value for name, value in fields if name == b"content-length"}
+        is_chunked = any(name == b"transfer-encoding" for name, _ in fields)
+        if (
+            len(hosts) > 1
+            or (not hosts and head[3] == b"1")
+            or len(lengths) + is_chunked > 1
+            or not all(map(bytes.isdigit, lengths))
+        ):
+            return problem(HTTPStatus.BAD_REQUEST)
+        if head[1] not in {b"GET", b"HEAD"}:
+            return problem(HTTPStatus.METHOD_NOT_ALLOWED)
+        if self._checks_host and hosts and not _LOCAL_HOST.fullmatch(hosts[0]):
+            return problem(HTTPStatus.MISDIRECTED_REQUEST, "name the host by its address, or as localhost")
         try:
-            self.finish_request(connection, address)
-            with self._lock:
-                if connection in self._connections:
-                    self._connections.move_to_end(connection, last=False)
-            _discard_rest(connection)
-        except (OSError, EOFError):
-            pass  # the client is gone, or was too slow
-        finally:
-            with self._lock:  # so that none is shut down whose descriptor another connection has by now
-                self._connections.pop(connection, None)
-                connection.close()
-            self._budget.spend(time.thread_time() - cpu_started)
-
-    def response_for(self, path: str) -> Response:
-        """Return the response for ``path``: an error if making it failed."""
+            path = urlsplit(head[2].decode("ascii")).path
+        except ValueError:
+            return problem(HTTPStatus.BAD_REQUEST)
         try:
             return self._respond(path)
         except Exception as error:  # a defect in one response must not end the endpoint
-            self._log_failure(error)
+            self._repeat_limit.log(logging.WARNING, "the admin endpoint failed to answer: %(error)r", {"error": error})
             return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def _log_failure(self, error: BaseException | None) -> None:
-        with self._lock:
-            self._repeat_limit.log(logging.WARNING, "the admin endpoint failed to answer: %(error)r", {"error": error})
 
-
-def _discard_rest(connection: socket.socket) -> None:
-    """Wait for the client's end: closing over unread bytes would reset the connection, and lose the response."""
-    connection.shutdown(socket.SHUT_WR)
-    for _ in range(_DISCARDS_MAX):
-        if not connection.recv(_DISCARD_BYTES):
-            break
-
-
-class _MalformedHeadError(Exception):
-    """A line of a head that intermediaries may interpret differently."""
-
-
-class _HeadReader(io.BufferedReader):
-    """Reads the lines of a head, and rejects what ``http.server`` would tolerate."""
-
-    _bytes_left = HEAD_BYTES_MAX
-
-    def readline(self, _size: int | None = -1, /) -> bytes:
-        """Return the next line. Raises EOFError where the stream ends first."""
-        line = super().readline(self._bytes_left + 1)
-        self._bytes_left -= len(line)
-        if self._bytes_left < 0:
-            raise http.client.LineTooLong("head")
-        if not line.endswith(b"\n"):
-            raise EOFError
-        if not _HEAD_LINE.fullmatch(line):
-            raise _MalformedHeadError
-        return line
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """One connection with one request."""
-
-    server: HttpServer
-    protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.1"  # of the response to a request that names no version
-    wbufsize = -1
-
-    def setup(self) -> None:
-        self.request.settimeout(self.server.connection_seconds_max)
-        super().setup()
-        self.rfile = _HeadReader(self.rfile.detach())
-        self.command = self.requestline = self.request_version = ""
-
-    def handle(self) -> None:
-        try:
-            self.raw_requestline = self.rfile.readline()
-            is_parsed = self.parse_request()  # if not, it has sent an error, except for an empty line
-        except _MalformedHeadError:
-            self.send_error(HTTPStatus.BAD_REQUEST)
-        except http.client.LineTooLong:
-            self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        else:
-            if is_parsed:
-                self._send(self._respond())
-            elif not self.requestline:
-                self.send_error(HTTPStatus.BAD_REQUEST)
-
-    def _respond(self) -> Response:
-        if not self._is_strict():
-            return problem(HTTPStatus.BAD_REQUEST)
-        if self.command not in {"GET", "HEAD"}:
-            return problem(HTTPStatus.METHOD_NOT_ALLOWED)
-        try:
-            path = urlsplit(self.path).path
-        except ValueError:
-            return problem(HTTPStatus.BAD_REQUEST)
-        return self.server.response_for(path)
-
-    def _is_strict(self) -> bool:
-        """Return whether the head is unambiguous: no other reader can see another request in it, or several."""
-        fields = self.headers
-        hosts, lengths = fields.get_all("Host", []), fields.get_all("Content-Length", [])
-        return (
-            self.requestline == f"{self.command} {self.path} {self.request_version}"
-            and not fields.defects
-            and (len(hosts) == 1 or (not hosts and self.request_version == "HTTP/1.0"))
-            and len(set(lengths)) <= 1
-            and all(map(_LENGTH.fullmatch, lengths))
-            and not (lengths and "Transfer-Encoding" in fields)
-        )
-
-    def _send(self, response: Response) -> None:
-        self.send_response_only(response.status)
-        self.send_header("Date", self.date_time_string())
-        self.send_header("Content-Type", response.media_type)
-        self.send_header("Content-Length", str(len(response.body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("Connection", "close")
-        if response.status is HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(response.body)
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Send an error without echoing the request; ``http.server`` calls this as well."""
-        del message, explain
-        self._send(problem(HTTPStatus(code)))
-
-    def handle_expect_100(self) -> bool:
-        """Send no interim response: the final one does not depend on a body."""
-        return True
+def _encode(response: Response, *, with_body: bool = True) -> bytes:
+    fields = {
+        "Date": formatdate(usegmt=True),
+        "Content-Type": response.media_type,
+        "Content-Length": len(response.body),
+        "Cache-Control": "no-store",
+        "Connection": "close",
+    }
+    if response.status is HTTPStatus.METHOD_NOT_ALLOWED:
+        fields["Allow"] = "GET, HEAD"
+    lines = [f"HTTP/1.1 {response.status.value} {response.status.phrase}", *(f"{n}: {v}" for n, v in fields.items())]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + response.body * with_body
