@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Config
 from scoop_etcd.node import Node
-from scoop_etcd.replication.index import ReplicationSettings
+from scoop_etcd.replication.index import NodeSettings
 from scoop_server.admin.endpoint import PATHS
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.statistics import CloseReason, Statistics
@@ -43,7 +43,7 @@ def families(tmp_path: Path) -> list[Metric]:
     with complete_run(tmp_path) as (health, _, _):
         complete = parsed(scraped(health))
     cluster = Cluster(schedule := Schedule(0), lambda _: None)
-    settings = ReplicationSettings("a1", keys := Keys("/scoop/"), Config(reject_cycles=False, line_bytes_max=1))
+    settings = NodeSettings("a1", keys := Keys("/scoop/"), Config(reject_cycles=False, line_bytes_max=1))
 
     def start_compaction(fence: int) -> CompactionProcess:
         return CompactionProcess(cluster, "a1", keys, fence, reject_cycles=False)

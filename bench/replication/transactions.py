@@ -23,7 +23,7 @@ import grpc
 
 from bench.workloads import HOMEBREW, change_lines, index_line, read_packages
 
-from scoop_etcd.client.api import Compare, Put, Target, Txn
+from scoop_etcd.client.api import Put, Txn, is_missing
 from scoop_etcd.client.rpc_pb2 import TxnResponse
 from scoop_etcd.client.wire import exchange
 from scoop_etcd.formats.entries import Keys, encode_entry
@@ -172,7 +172,7 @@ def _append_entries(send: _Send, seconds: float, line_count: int) -> float:
         count += 1
         key = keys.entry(node, count)
         entry = encode_entry(node, count, "".join(f"{line}\n" for line in islice(lines, line_count)))
-        request = Txn((Compare(key, Target.VERSION, 0),), (Put(key, entry), Put(keys.head, b"%d" % count)))
+        request = Txn((is_missing(key),), (Put(key, entry), Put(keys.head, b"%d" % count)))
         _check(send(exchange(request).data))
     return count * line_count / (time.perf_counter() - started)
 

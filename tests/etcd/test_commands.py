@@ -12,8 +12,8 @@ from subprocess import CompletedProcess, run
 
 import pytest
 
-from scoop_etcd.client.api import EtcdClient, Range, Request, Ticket, Txn, TxnResult
-from scoop_etcd.client.connection_settings import Cluster
+from scoop_etcd.client.api import EtcdClient, EtcdRequest, Range, Ticket, Txn, TxnResult
+from scoop_etcd.client.connection_settings import ConnectionSettings
 from scoop_etcd.commands import EtcdSource
 from scoop_etcd.connection import open_client
 from scoop_etcd.errors import ReplicationError
@@ -87,7 +87,7 @@ class CompactedEtcd:
         self.cancel, self.poll, self.wake = client.cancel, client.poll, client.wake
         self.fileno, self.close = client.fileno, client.close
 
-    def submit(self, request: Request, /) -> Ticket:
+    def submit(self, request: EtcdRequest, /) -> Ticket:
         if isinstance(request, Range) and request.revision and not self.compactions:
             self.compactions += 1
             self._etcd.etcdctl("put", "/other", "")
@@ -97,7 +97,7 @@ class CompactedEtcd:
 
 def test_a_compaction_of_etcd_does_not_interrupt_a_command(place: tuple[str, ...], etcd: EtcdCluster) -> None:
     assert restored(LINES, *place).returncode == 0
-    with closing(CompactedEtcd(open_client(Cluster(etcd.endpoints), 10), etcd)) as client:
+    with closing(CompactedEtcd(open_client(ConnectionSettings(etcd.endpoints), 10), etcd)) as client:
         index = EtcdSession(client, read_settings(place).part(EtcdSettings)).load()
     assert (len(index.replica.graph), client.compactions) == (3, 1)
 

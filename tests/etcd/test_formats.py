@@ -38,7 +38,7 @@ def test_an_entry_under_another_key_is_damaged(node: str, seq: int) -> None:
 
 
 def test_the_order_of_the_keys_is_that_of_the_entries() -> None:
-    assert KEYS.entry("a1", 9) < KEYS.entry("a1", 10) < KEYS.log.range_end
+    assert KEYS.entry("a1", 9) < KEYS.entry("a1", 10) < KEYS.entries.range_end
     assert KEYS.parse_entry(KEYS.entry("a1", 10)) == ("a1", 10)
 
 

@@ -12,6 +12,7 @@ from scoop_etcd.client.api import (
     Compare,
     Delete,
     ErrorCode,
+    EtcdRequest,
     Failure,
     KeyValue,
     LeaseGrant,
@@ -20,7 +21,6 @@ from scoop_etcd.client.api import (
     Put,
     Range,
     RangeResult,
-    Request,
     Result,
     Target,
     Ticket,
@@ -30,7 +30,7 @@ from scoop_etcd.client.api import (
     WatchEnded,
     WatchEvents,
 )
-from scoop_etcd.client.connection_settings import Cluster, Credentials
+from scoop_etcd.client.connection_settings import ConnectionSettings, Credentials
 from scoop_etcd.client.failures import explained
 
 from tests.support.certificates import CertificateFiles
@@ -48,7 +48,7 @@ pytestmark = needs_etcd
 class Caller:
     """Waits for completions of a client."""
 
-    def __init__(self, cluster: Cluster, seconds_max: float = 10.0) -> None:
+    def __init__(self, cluster: ConnectionSettings, seconds_max: float = 10.0) -> None:
         self.client = GrpcEtcdClient(cluster, seconds_max)
         self.completed: list[tuple[Ticket, Result]] = []
 
@@ -62,7 +62,7 @@ class Caller:
             assert select.select([self.client], [], [], WAIT_SECONDS)[0]
             self.completed += self.client.poll()
 
-    def call(self, request: Request) -> Result:
+    def call(self, request: EtcdRequest) -> Result:
         """Return the result of ``request``."""
         return self.next_result(self.client.submit(request))
 
@@ -73,7 +73,7 @@ class Caller:
         assert isinstance(result, TxnResult)
         return result.revision
 
-    def failure(self, request: Request) -> Failure:
+    def failure(self, request: EtcdRequest) -> Failure:
         """Return the failure of ``request``, other than a time-out, which a busy machine explains."""
         while True:
             result = self.call(request)
@@ -103,7 +103,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
 
 @pytest.fixture
 def caller(etcd: EtcdCluster) -> Iterator[Caller]:
-    with closing(Caller(Cluster(etcd.endpoints))) as caller:
+    with closing(Caller(ConnectionSettings(etcd.endpoints))) as caller:
         caller.call(Txn((), (Delete(b"/", b"0"),)))
         yield caller
 
@@ -112,7 +112,7 @@ def test_a_range_returns_keys_in_order_with_their_attributes(caller: Caller) -> 
     first, second = caller.put(b"/b", b"1"), caller.put(b"/a", b"2")
     third = caller.put(b"/b", b"3")
     result = caller.call(Range(b"/", b"0"))
-    kvs = KeyValue(b"/a", b"2", second, second, 1), KeyValue(b"/b", b"3", first, third, 2)
+    kvs = KeyValue(b"/a", b"2", second, second), KeyValue(b"/b", b"3", first, third)
     assert result == RangeResult(third, kvs)
     old = caller.call(Range(b"/b", revision=second))
     assert isinstance(old, RangeResult)
@@ -133,7 +133,7 @@ def test_a_condition_of_zero_holds_while_the_key_is_missing(caller: Caller, targ
     first = caller.call(append)
     assert isinstance(first, TxnResult)
     assert first == TxnResult(first.revision, succeeded=True)
-    kv = KeyValue(b"/a", b"1", first.revision, first.revision, 1)
+    kv = KeyValue(b"/a", b"1", first.revision, first.revision)
     again = TxnResult(first.revision, succeeded=False, ranges=(RangeResult(first.revision, (kv,)),))
     assert caller.call(append) == again
 
@@ -200,7 +200,10 @@ def test_wake_makes_the_descriptor_readable_until_the_next_poll(caller: Caller) 
 
 def test_an_exhausted_quota_has_a_code_of_its_own(tmp_path: Path) -> None:
     arguments = ["--quota-backend-bytes", "1000000"]
-    with EtcdCluster(tmp_path, arguments=arguments) as etcd, closing(Caller(Cluster(etcd.endpoints))) as caller:
+    with (
+        EtcdCluster(tmp_path, arguments=arguments) as etcd,
+        closing(Caller(ConnectionSettings(etcd.endpoints))) as caller,
+    ):
         append = Txn((), (Put(b"/a", bytes(500_000)),))
         while isinstance(result := caller.call(append), TxnResult):  # etcd notices at its next commit
             pass
@@ -213,15 +216,15 @@ def test_an_exhausted_quota_has_a_code_of_its_own(tmp_path: Path) -> None:
 
 def test_an_endpoint_that_refuses_connections_costs_nothing(etcd: EtcdCluster) -> None:
     endpoints = [f"127.0.0.1:{free_port()}", *etcd.endpoints]
-    with closing(Caller(Cluster(endpoints))) as caller:
+    with closing(Caller(ConnectionSettings(endpoints))) as caller:
         start = caller.put(b"/a", b"1")
         assert caller.puts_until(caller.client.submit(Watch(b"/", b"0", start)), 1)
-    with closing(Caller(Cluster(endpoints))) as caller:
+    with closing(Caller(ConnectionSettings(endpoints))) as caller:
         assert caller.puts_until(caller.client.submit(Watch(b"/", b"0", start)), 1)
 
 
 def test_without_any_member_requests_and_watches_are_unavailable() -> None:
-    with closing(Caller(Cluster([f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]))) as caller:
+    with closing(Caller(ConnectionSettings([f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]))) as caller:
         assert caller.failure(Range(b"/a")).code is ErrorCode.UNAVAILABLE
         ended = caller.call(Watch(b"/", b"0", 1))
         assert isinstance(ended, WatchEnded)
@@ -229,7 +232,7 @@ def test_without_any_member_requests_and_watches_are_unavailable() -> None:
 
 
 def test_a_member_that_does_not_answer_is_replaced_by_another(tmp_path: Path) -> None:
-    with EtcdCluster(tmp_path, 3) as etcd, closing(Caller(Cluster(etcd.endpoints), 1.0)) as caller:
+    with EtcdCluster(tmp_path, 3) as etcd, closing(Caller(ConnectionSettings(etcd.endpoints), 1.0)) as caller:
         start = caller.put(b"/a", b"1")
         watch = caller.client.submit(Watch(b"/", b"0", start))
         caller.puts_until(watch, 1)
@@ -271,11 +274,11 @@ def test_tls_needs_the_authority_and_a_client_certificate(tmp_path: Path, certif
     client, ca = certificates.client_cert.read_bytes(), certificates.authority.read_bytes()
     with EtcdCluster(tmp_path, tls=certificates) as etcd:
         with closing(
-            Caller(Cluster(etcd.endpoints, True, Credentials(ca=ca, certificate=client, key=client)))
+            Caller(ConnectionSettings(etcd.endpoints, True, Credentials(ca=ca, certificate=client, key=client)))
         ) as caller:
             assert caller.put(b"/a", b"1")
         for wrong in (Credentials(ca=ca), Credentials(certificate=client, key=client)):
-            with closing(Caller(Cluster(etcd.endpoints, True, wrong))) as caller:
+            with closing(Caller(ConnectionSettings(etcd.endpoints, True, wrong))) as caller:
                 assert caller.failure(Range(b"/a")).code is ErrorCode.UNAVAILABLE
 
 
@@ -284,7 +287,7 @@ def test_a_user_needs_the_password_and_a_lost_token_is_renewed(tmp_path: Path) -
         for command in ("user add root:secret", "role add root", "user grant-role root root", "user add guest:guest"):
             etcd.etcdctl(*command.split())
         etcd.etcdctl("auth", "enable")
-        with closing(Caller(Cluster(etcd.endpoints, credentials=Credentials("root", "secret")))) as caller:
+        with closing(Caller(ConnectionSettings(etcd.endpoints, credentials=Credentials("root", "secret")))) as caller:
             start = caller.put(b"/a", b"1")
             etcd.members[0].kill()  # its tokens are in memory only
             etcd.start(*etcd.members)
@@ -296,7 +299,7 @@ def test_a_user_needs_the_password_and_a_lost_token_is_renewed(tmp_path: Path) -
             (Credentials(), ErrorCode.UNAUTHENTICATED),
             (Credentials("guest", "guest"), ErrorCode.PERMISSION_DENIED),
         ):
-            with closing(Caller(Cluster(etcd.endpoints, credentials=credentials))) as caller:
+            with closing(Caller(ConnectionSettings(etcd.endpoints, credentials=credentials))) as caller:
                 assert caller.failure(Range(b"/a")).code is code
                 ended = caller.call(Watch(b"/", b"0", 1))
                 assert isinstance(ended, WatchEnded)
@@ -304,7 +307,7 @@ def test_a_user_needs_the_password_and_a_lost_token_is_renewed(tmp_path: Path) -
 
 
 def test_credentials_show_no_secret() -> None:
-    shown = repr(Cluster(["host:1"], True, Credentials("root", "secret", b"secret", b"secret", b"secret")))
+    shown = repr(ConnectionSettings(["host:1"], True, Credentials("root", "secret", b"secret", b"secret", b"secret")))
     assert "secret" not in shown
 
 

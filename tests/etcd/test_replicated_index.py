@@ -14,9 +14,9 @@ from scoop_core import DependencyGraph
 from scoop_etcd.client.api import (
     Delete,
     ErrorCode,
+    EtcdRequest,
     Failure,
     Put,
-    Request,
     Result,
     Txn,
     Watch,
@@ -28,7 +28,7 @@ from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys, encode_entry
 from scoop_etcd.formats.records import Config, NodeRecord, Pointer, encode_chunks
 from scoop_etcd.replication.compactor import Compactor
-from scoop_etcd.replication.index import ReplicatedIndex, ReplicationSettings
+from scoop_etcd.replication.index import NodeSettings, ReplicatedIndex
 from scoop_etcd.replication.membership import Membership
 from scoop_etcd.replication.replica import Replica, digest_of
 from scoop_server.ports import Response
@@ -40,7 +40,7 @@ from tests.simulation.replicated.schedule import Schedule
 
 KEYS = Keys("/scoop/")
 CONFIG = Config(reject_cycles=False, line_bytes_max=65_536)
-SETTINGS = ReplicationSettings("a1", KEYS, CONFIG, addresses=("[::1]:8080",), version="1")
+SETTINGS = NodeSettings("a1", KEYS, CONFIG, addresses=("[::1]:8080",), version="1")
 
 
 class World:
@@ -56,7 +56,7 @@ class World:
     def put(self, key: bytes, value: bytes) -> int:
         return self.cluster.store.txn(Txn((), (Put(key, value),))).revision
 
-    def start(self, settings: ReplicationSettings = SETTINGS) -> ReplicatedIndex[str]:
+    def start(self, settings: NodeSettings = SETTINGS) -> ReplicatedIndex[str]:
         def compact(fence: int) -> CompactionProcess:
             process = CompactionProcess(self.cluster, settings.node, KEYS, fence, reject_cycles=False)
             self.compactions.append(process)
@@ -113,7 +113,7 @@ def test_the_lines_of_waiting_turns_share_an_entry(world: World) -> None:
         index.execute([(f"client{turn}", f"INDEX|p{turn}|\n")])
     world.wait()
     assert [client for client, _, _ in world.responses] == [f"client{turn}" for turn in range(5)]
-    entries = [kv.value for kv in world.cluster.store.puts if kv.key.startswith(KEYS.log.key)]
+    entries = [kv.value for kv in world.cluster.store.puts if kv.key.startswith(KEYS.entries.key)]
     shared = "".join(f"INDEX|p{turn}|\n" for turn in range(1, 5))
     assert entries[1:] == [encode_entry("a1", 2, shared)]
 
@@ -131,7 +131,7 @@ def test_clients_that_were_answered_together_share_the_next_entry(world: World) 
     world.wait(0.1)
     index.execute([("one", "INDEX|e|\n")])  # the other sends no more, so the wait ends by itself
     world.wait()
-    entries = [kv.value for kv in world.cluster.store.puts if kv.key.startswith(KEYS.log.key)]
+    entries = [kv.value for kv in world.cluster.store.puts if kv.key.startswith(KEYS.entries.key)]
     assert entries == [
         encode_entry("a1", 1, "INDEX|a|\nINDEX|b|\n"),
         encode_entry("a1", 2, "INDEX|c|\nINDEX|d|\n"),
@@ -175,7 +175,7 @@ def test_a_request_without_an_answer_in_time_disconnects_its_client(world: World
 
 
 def test_a_node_starts_from_a_snapshot_and_the_entries_after_it(world: World) -> None:
-    index = world.start(replace(SETTINGS, log_bytes_min=1))
+    index = world.start(replace(SETTINGS, entry_bytes_min=1))
     world.answers(index, "INDEX|a|\n")
     world.wait(8)
     assert [process.poll() for process in world.compactions] == [0]
@@ -209,7 +209,7 @@ def test_what_a_watch_has_received_is_passed_on_in_parts(world: World) -> None:
     wakes, received = list[float](), list[WatchEvents | WatchEnded]()
     client = SimulatedClient(world.cluster, "a1", lambda: wakes.append(world.schedule.now))
     calls = Calls(client, world.schedule.clock)
-    calls.watch(Watch(*KEYS.log, 1), received.append)
+    calls.watch(Watch(*KEYS.entries, 1), received.append)
     index = world.start(replace(SETTINGS, node="b2"))
     for number in range(3):
         world.answers(index, f"INDEX|{number}|\n")
@@ -321,11 +321,11 @@ def test_a_record_of_another_version_does_not_stop_a_node(world: World) -> None:
 def test_what_etcd_calls_too_large_is_not_tried_again(
     world: World, monkeypatch: pytest.MonkeyPatch, key: bytes
 ) -> None:
-    index = world.start(replace(SETTINGS, log_bytes_min=1))
+    index = world.start(replace(SETTINGS, entry_bytes_min=1))
     world.wait()
     execute = world.cluster.execute
 
-    def refuse(request: Request) -> Result:
+    def refuse(request: EtcdRequest) -> Result:
         if isinstance(request, Txn) and any(isinstance(each, Put) and key in each.key for each in request.success):
             return Failure(ErrorCode.TOO_LARGE, "etcdserver: request is too large")
         return execute(request)
@@ -389,7 +389,7 @@ def test_the_digest_is_that_of_the_whole_graph_however_it_was_made() -> None:
 
 
 def test_a_node_with_the_snapshot_needs_no_deleted_entries(world: World) -> None:
-    index = world.start(replace(SETTINGS, log_bytes_min=1))
+    index = world.start(replace(SETTINGS, entry_bytes_min=1))
     for name in "abc":
         world.answers(index, f"INDEX|{name}|\n")
         world.wait(8)

@@ -9,7 +9,7 @@ from typing import Final
 from scoop_core import DependencyGraph
 
 from scoop_etcd.client.api import ErrorCode, KeyValue, Range, RangeResult, Ticket, Watch, WatchEnded, WatchEvents
-from scoop_etcd.client.connection_settings import Cluster
+from scoop_etcd.client.connection_settings import ConnectionSettings
 from scoop_etcd.client.grpc_client import GrpcEtcdClient
 from scoop_etcd.formats.entries import Keys, decode_entry
 from scoop_etcd.replication.replica import Replica
@@ -23,7 +23,7 @@ class Witness:
     """Watches the log from its begin in a thread of its own, until it is closed."""
 
     def __init__(self, endpoints: list[str], prefix: str) -> None:
-        self._client = GrpcEtcdClient(Cluster(endpoints))
+        self._client = GrpcEtcdClient(ConnectionSettings(endpoints))
         self._keys = Keys(prefix)
         self._entries: list[KeyValue] = []
         self._revision = 0
@@ -56,7 +56,7 @@ class Witness:
                         current = self._open()
                     elif isinstance(result, WatchEnded) and result.code is ErrorCode.COMPACTED:
                         # In a quiet log the last entry may be older than etcd's history.
-                        current = self._client.submit(Range(*self._keys.log))
+                        current = self._client.submit(Range(*self._keys.entries))
                     else:
                         time.sleep(_PAUSE_SECONDS)
                         current = self._open()
@@ -70,7 +70,7 @@ class Witness:
             self._grew.notify_all()
 
     def _open(self) -> Ticket:
-        return self._client.submit(Watch(*self._keys.log, self.revision + 1, elsewhere=True))
+        return self._client.submit(Watch(*self._keys.entries, self.revision + 1, elsewhere=True))
 
     def wait_for(self, revision: int) -> None:
         """Wait until everything up to ``revision`` is recorded."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from scoop_etcd.client.api import (
     ErrorCode,
+    EtcdRequest,
     Failure,
     KeyValue,
     LeaseGrant,
@@ -18,7 +19,6 @@ from scoop_etcd.client.api import (
     LeaseResult,
     Put,
     Range,
-    Request,
     Result,
     Ticket,
     Txn,
@@ -89,7 +89,7 @@ class Cluster:
 
     # Requests
 
-    def arrive(self, client: "SimulatedClient", ticket: Ticket, request: Request, member: Member) -> None:
+    def arrive(self, client: "SimulatedClient", ticket: Ticket, request: EtcdRequest, member: Member) -> None:
         """Process a request that has been sent to ``member``."""
         schedule = self.schedule
         if self.is_blocked(client.host, member) or schedule.chance(self.loss):
@@ -122,18 +122,18 @@ class Cluster:
         schedule = self.schedule
         return schedule.between(0.0005, 0.005) if schedule.chance(0.9) else schedule.between(0.005, 0.2)
 
-    def _execute_late(self, request: Request) -> None:
+    def _execute_late(self, request: EtcdRequest) -> None:
         if not self.is_quiet:
             self.execute(request)
 
-    def execute(self, request: Request) -> Result:
+    def execute(self, request: EtcdRequest) -> Result:
         before = self.store.revision
         result = self._execute_now(request)
         if self.store.revision != before:
             self.wake_members()
         return result
 
-    def _execute_now(self, request: Request) -> Result:
+    def _execute_now(self, request: EtcdRequest) -> Result:
         match request:
             case Range():
                 return self.store.range(request, self.schedule.random.choice((0, 1, 5)))
@@ -275,14 +275,14 @@ class SimulatedClient:
         self._cluster = cluster
         self.host = host
         self._readable = readable
-        self._open: dict[Ticket, Request] = {}
+        self._open: dict[Ticket, EtcdRequest] = {}
         self._completed: list[tuple[Ticket, Result]] = []
         self._count = 0
         self._is_closed = False
         self._member = cluster.schedule.random.choice(cluster.members)
         self._watch_member = self._member
 
-    def submit(self, request: Request, /) -> Ticket:
+    def submit(self, request: EtcdRequest, /) -> Ticket:
         cluster = self._cluster
         self._count += 1
         ticket = self._count

@@ -14,19 +14,19 @@ from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
 
-from scoop_etcd.client.api import KeyValue, Put, Range, RangeResult, Target, Txn, TxnResult, Watch
+from scoop_etcd.client.api import KeyValue, Put, Range, RangeResult, Txn, TxnResult, Watch
 from scoop_etcd.client.calls import Calls
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Pointer
-from scoop_etcd.replication import compaction, follower, log_reader
+from scoop_etcd.replication import compaction, entry_feed, entry_reader
 from scoop_etcd.replication import index as replicated
-from scoop_etcd.replication.appender import Appender, Batch, Entry
+from scoop_etcd.replication.appender import Appender, Entry, LoggedRequests
 from scoop_etcd.replication.barrier import Barrier, Queries
 from scoop_etcd.replication.compaction import Compaction
-from scoop_etcd.replication.follower import Follower
+from scoop_etcd.replication.entry_feed import EntryFeed
+from scoop_etcd.replication.entry_reader import EntryReader
 from scoop_etcd.replication.gathering import Gathering
 from scoop_etcd.replication.index import ReplicatedIndex
-from scoop_etcd.replication.log_reader import LogReader
 from scoop_etcd.replication.replica import Replica
 
 from tests.simulation.replicated.simulation import Simulation
@@ -41,7 +41,7 @@ def _no_condition_on_the_transaction() -> Any:
     """An entry is put again when its outcome was unknown, although it may be in the log."""
 
     def txn(self: Calls, request: Txn, done: Any, final: Any = ()) -> Any:
-        is_entry = len(request.success) == 2 and not request.failure and request.compare[0].target is Target.VERSION
+        is_entry = len(request.success) == 2 and not request.failure and request.compare[0].expected == 0
         return original(self, replace(request, compare=()) if is_entry else request, done, final)
 
     original = Calls.txn
@@ -207,22 +207,18 @@ def _given_up_entries_are_forgotten() -> Any:
 def _pages_of_several_revisions() -> Any:
     """The pages of the log are read as they are now, not at one revision."""
 
-    def read_entries(self: LogReader, first: bytes) -> None:
-        original(self, first)
-        assert self._call is not None
-        self._calls.cancel(self._call)
-        self._call = self._calls.range(
-            Range(first, self._keys.log.range_end, 0, log_reader.ENTRIES_PER_READ), self._take_entries
+    def read_entries(self: EntryReader, first: bytes) -> None:
+        self._calls.range(
+            Range(first, self._keys.entries.range_end, 0, entry_reader.ENTRIES_PER_READ), self._take_entries
         )
 
-    original = LogReader._read_entries
-    return patch.object(LogReader, "_read_entries", read_entries)
+    return patch.object(EntryReader, "_read_entries", read_entries)
 
 
 def _truncation_is_ignored() -> Any:
     """A node whose position was truncated reads the entries that are left, and loads no snapshot."""
 
-    def take_pointer(self: LogReader, result: RangeResult) -> None:
+    def take_pointer(self: EntryReader, result: RangeResult) -> None:
         if self._position is None or not result.kvs:
             original(self, result)
         else:
@@ -230,8 +226,8 @@ def _truncation_is_ignored() -> Any:
             pointer = replace(Pointer.decode(kv.value), truncated=0)
             original(self, replace(result, kvs=(replace(kv, value=pointer.encode()),)))
 
-    original = LogReader._take_pointer
-    return patch.object(LogReader, "_take_pointer", take_pointer)
+    original = EntryReader._take_pointer
+    return patch.object(EntryReader, "_take_pointer", take_pointer)
 
 
 def _no_fence() -> Any:
@@ -248,21 +244,21 @@ def _no_fence() -> Any:
 
 def _stalled_watch_is_awaited() -> Any:
     """A watch that delivers nothing is not opened again while the head of the log moves."""
-    return patch.object(follower, "STALL_SECONDS", 1_000_000.0)
+    return patch.object(entry_feed, "STALL_SECONDS", 1_000_000.0)
 
 
 def _compacted_watch_goes_on() -> Any:
     """A watch that was compacted is opened at the oldest revision that can be watched."""
 
-    def read(self: Follower) -> None:
+    def read(self: EntryFeed) -> None:
         if self.position is None:
             original(self)
         else:
             self.position = self._calls._client._cluster.store.compacted  # type: ignore[attr-defined]  # simulated
             self._open()
 
-    original = Follower._read
-    return patch.object(Follower, "_read", read)
+    original = EntryFeed._read
+    return patch.object(EntryFeed, "_read", read)
 
 
 def _requests_wait_for_ever() -> Any:
@@ -278,7 +274,7 @@ def _gathering_has_no_end() -> Any:
 def _malformed_lines_are_not_logged() -> Any:
     """Only well-formed changes are logged, although another version may call other lines malformed."""
 
-    def add(self: Appender[Any], batch: Batch[Any]) -> None:
+    def add(self: Appender[Any], batch: LoggedRequests[Any]) -> None:
         lines = batch.logged.splitlines(keepends=True)
         batch.logged = "".join(line for line in lines if line.startswith(("INDEX|", "REMOVE|", "#")))
         original(self, batch)

@@ -8,7 +8,7 @@ from typing import Final
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Config
 from scoop_etcd.replication.compaction import Compaction, Outcome
-from scoop_etcd.replication.index import ReplicatedIndex, ReplicationSettings
+from scoop_etcd.replication.index import NodeSettings, ReplicatedIndex
 from scoop_etcd.replication.replica import digest_of
 from scoop_server.ports import Response
 
@@ -147,7 +147,7 @@ class Node:
         self._life += 1
         self._checked, self._acknowledged = -1, 0
         keys = Keys("/scoop/")
-        settings = ReplicationSettings(
+        settings = NodeSettings(
             node=f"{self._schedule.random.getrandbits(64):016x}",
             keys=keys,
             config=Config(reject_cycles=self._reject_cycles, line_bytes_max=65_536),
@@ -155,8 +155,8 @@ class Node:
             answer_seconds_max=self._answer_seconds_max,
             addresses=(self.name,),
             version="1",
-            log_bytes_min=self._schedule.random.choice((300, 1_000, 4_000)),
-            log_entries_max=self._schedule.random.choice((5, 20, 1_000)),
+            entry_bytes_min=self._schedule.random.choice((300, 1_000, 4_000)),
+            entries_max=self._schedule.random.choice((5, 20, 1_000)),
             poll_bytes_max=self._schedule.random.choice((1, 1_000_000)),
         )
         self._client = SimulatedClient(self._cluster, self.name, self._wake)

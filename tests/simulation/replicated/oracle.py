@@ -74,7 +74,7 @@ class Oracle:
     def put(self, kv: KeyValue) -> None:
         """Take a key that was put into etcd, at the moment at which that takes effect."""
         assert kv.key.startswith(self._keys.everything.key), f"a key of another program was written: {kv.key!r}"
-        if kv.key.startswith(self._keys.log.key):
+        if kv.key.startswith(self._keys.entries.key):
             self._append(kv)
         elif kv.key == self._keys.pointer:
             self._check_pointer(Pointer.decode(kv.value))
@@ -84,7 +84,7 @@ class Oracle:
         self.head = kv.mod_revision
         if kv.key in self._values:
             assert self._values[kv.key] == kv.value, "an entry was replaced by another"
-            assert kv.version == 1, "an entry was put again while it was in the log"
+            assert kv.create_revision == kv.mod_revision, "an entry was put again while it was in the log"
             self.late_duplicates += 1
         else:
             assert seq == self.sequences[node] + 1, f"entry {seq} of node {node} follows {self.sequences[node]}"

@@ -85,8 +85,6 @@ class Store:
         if kv is None:
             return compare.expected == 0
         match compare.target:
-            case Target.VERSION:
-                return kv.version == compare.expected
             case Target.CREATE_REVISION:
                 return kv.create_revision == compare.expected
             case Target.MOD_REVISION:
@@ -97,8 +95,7 @@ class Store:
         if key not in self._versions:
             self._versions[key] = []
             insort(self._sorted_keys, key)
-        created, version = (old.create_revision, old.version + 1) if old else (revision, 1)
-        kv = KeyValue(key, value, created, revision, version, lease)
+        kv = KeyValue(key, value, old.create_revision if old else revision, revision, lease)
         self._versions[key].append((revision, kv))
         self.puts.append(kv)
         self._put_revisions.append(revision)

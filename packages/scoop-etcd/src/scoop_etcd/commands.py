@@ -7,7 +7,7 @@ from zlib import crc32
 
 from scoop_core import encode_dump, encode_snapshot
 
-from scoop_etcd.client.api import Compare, Delete, Put, Range, Target, Txn
+from scoop_etcd.client.api import Delete, Put, Range, Txn, is_missing
 from scoop_etcd.errors import FormatVersionError, ReplicationError
 from scoop_etcd.formats.records import Config, Pointer, decode_chunk, encode_chunks
 from scoop_etcd.options import EtcdSettings
@@ -89,9 +89,9 @@ class EtcdSource:
                 raise ReplicationError(
                     f"cannot restore into {session.name}: it is not empty; choose another --etcd-prefix"
                 )
-            is_missing = Compare(keys.config, Target.VERSION, 0)
+            no_index = is_missing(keys.config)
             # The put makes the revision, which is in the keys of the chunks, different from that of any other restore.
-            begun = session.txn(Txn((is_missing,), (Put(keys.head, b"restore"),)))
+            begun = session.txn(Txn((no_index,), (Put(keys.head, b"restore"),)))
             if not begun.succeeded:  # then the revision may be that of the snapshot of another
                 raise _was_slower(session)
             revision = begun.revision
@@ -99,11 +99,11 @@ class EtcdSource:
             for value in encode_chunks(encode_snapshot(graph)):
                 data = decode_chunk(chunks, value)
                 size, checksum = size + len(data), crc32(data, checksum)
-                session.txn(Txn((is_missing,), (Put(keys.chunk(revision, chunks), value),)))
+                session.txn(Txn((no_index,), (Put(keys.chunk(revision, chunks), value),)))
                 chunks += 1
             pointer = Pointer(revision, chunks, size, checksum, digest_of(graph), revision, {})
             puts = Put(keys.config, self._config.encode()), Put(keys.pointer, pointer.encode())
-            written = session.txn(Txn((is_missing,), puts, (Range(keys.pointer),)))
+            written = session.txn(Txn((no_index,), puts, (Range(keys.pointer),)))
             # The first attempt may have taken effect, and its result been lost.
             if not written.succeeded and [kv.value for kv in written.ranges[0].kvs] != [pointer.encode()]:
                 session.txn(Txn((), (Delete(*keys.chunks(revision, 0, chunks)),)))

@@ -11,7 +11,7 @@ from base64 import b64decode, b64encode
 from contextlib import closing
 from typing import Final
 
-from scoop_etcd.client.connection_settings import Cluster, Credentials
+from scoop_etcd.client.connection_settings import ConnectionSettings, Credentials
 from scoop_etcd.connection import open_client
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.replication.compaction import Compaction
@@ -28,12 +28,14 @@ _REQUEST_SECONDS_MAX: Final = 10.0
 """A chunk may take long on a slow disk, and nobody waits for it."""
 
 
-def start_compaction(cluster: Cluster, prefix: str, log_format: str, reject_cycles: bool, fence: int) -> ChildProcess:
+def start_compaction(
+    connection: ConnectionSettings, prefix: str, log_format: str, reject_cycles: bool, fence: int
+) -> ChildProcess:
     """Start a compaction of the log. Raises OSError if no process can be started."""
-    given = cluster.credentials
+    given = connection.credentials
     settings = {
-        "endpoints": list(cluster.endpoints),
-        "is_tls": cluster.is_tls,
+        "endpoints": list(connection.endpoints),
+        "is_tls": connection.is_tls,
         "user": given.user,
         "password": given.password,
         "files": [each and b64encode(each).decode() for each in (given.ca, given.certificate, given.key)],
@@ -51,11 +53,11 @@ def main() -> int:
     set_up_logging("info", settings["log_format"])
     ca, certificate, key = (each and b64decode(each) for each in settings["files"])
     credentials = Credentials(settings["user"], settings["password"], ca, certificate, key)
-    cluster = Cluster(settings["endpoints"], settings["is_tls"], credentials)
+    connection = ConnectionSettings(settings["endpoints"], settings["is_tls"], credentials)
 
     def work() -> int:
         try:
-            _run(cluster, Keys(settings["prefix"]), settings["fence"], reject_cycles=settings["reject_cycles"])
+            _run(connection, Keys(settings["prefix"]), settings["fence"], reject_cycles=settings["reject_cycles"])
         except ServerError as error:
             log.error("cannot compact the log: %(reason)s", {"reason": error})
             return error.exit_status
@@ -64,10 +66,10 @@ def main() -> int:
     return run_child(work, _NICENESS)
 
 
-def _run(cluster: Cluster, keys: Keys, fence: int, *, reject_cycles: bool) -> None:
+def _run(connection: ConnectionSettings, keys: Keys, fence: int, *, reject_cycles: bool) -> None:
     started = time.monotonic()
     with (
-        closing(open_client(cluster, 4 * _REQUEST_SECONDS_MAX)) as client,
+        closing(open_client(connection, 4 * _REQUEST_SECONDS_MAX)) as client,
         selectors.DefaultSelector() as selector,
     ):
         selector.register(client.fileno(), selectors.EVENT_READ)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from scoop_etcd.client.api import EtcdClient
-from scoop_etcd.client.connection_settings import Cluster, Credentials
+from scoop_etcd.client.connection_settings import ConnectionSettings, Credentials
 from scoop_etcd.options import PASSWORD_VARIABLE, EtcdSettings
 from scoop_server.errors import ConfigurationError
 from scoop_server.net.expiry import expiries
@@ -18,7 +18,7 @@ _REQUEST_SHARE: Final = 4
 """Requests to etcd that may time out, one after the other, before a client's request does."""
 
 
-def read_cluster(etcd: EtcdSettings, environment: Mapping[str, str]) -> Cluster:
+def read_connection_settings(etcd: EtcdSettings, environment: Mapping[str, str]) -> ConnectionSettings:
     """Return what a client needs to connect. Raises ConfigurationError if a file cannot be read."""
     if etcd.urls is None:
         raise ConfigurationError("cannot connect to etcd: no URLs are set; set them with --etcd")
@@ -30,11 +30,11 @@ def read_cluster(etcd: EtcdSettings, environment: Mapping[str, str]) -> Cluster:
         certificate=_read(etcd.cert),
         key=_read(etcd.key),
     )
-    return Cluster(etcd.urls.addresses, etcd.urls.is_tls, credentials, expires_at)
+    return ConnectionSettings(etcd.urls.addresses, etcd.urls.is_tls, credentials, expires_at)
 
 
-def open_client(cluster: Cluster, commit_seconds_max: float) -> EtcdClient:
-    """Return a client of ``cluster``. Raises ConfigurationError if the extra is not installed."""
+def open_client(connection: ConnectionSettings, commit_seconds_max: float) -> EtcdClient:
+    """Return a client of ``connection``. Raises ConfigurationError if the extra is not installed."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would write to standard error, past the log
     try:
         from scoop_etcd.client.grpc_client import REQUEST_SECONDS_MAX, GrpcEtcdClient  # noqa: PLC0415  # of an extra
@@ -42,12 +42,12 @@ def open_client(cluster: Cluster, commit_seconds_max: float) -> EtcdClient:
         raise ConfigurationError(
             f"cannot use etcd: {error}; install it with: pip install 'scoop-server[etcd]'"
         ) from error
-    return GrpcEtcdClient(cluster, min(REQUEST_SECONDS_MAX, commit_seconds_max / _REQUEST_SHARE))
+    return GrpcEtcdClient(connection, min(REQUEST_SECONDS_MAX, commit_seconds_max / _REQUEST_SHARE))
 
 
 def connect(etcd: EtcdSettings, environment: Mapping[str, str]) -> EtcdClient:
     """Return a client for one command. Raises ConfigurationError."""
-    return open_client(read_cluster(etcd, environment), etcd.commit_seconds_max)
+    return open_client(read_connection_settings(etcd, environment), etcd.commit_seconds_max)
 
 
 def _check_certificates(etcd: EtcdSettings) -> float | None:

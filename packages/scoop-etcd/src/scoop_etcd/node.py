@@ -13,12 +13,12 @@ from typing import Final
 
 from scoop_etcd.client.api import ErrorCode
 from scoop_etcd.compaction_process import start_compaction
-from scoop_etcd.connection import open_client, read_cluster
+from scoop_etcd.connection import open_client, read_connection_settings
 from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Config
 from scoop_etcd.options import EtcdSettings, Reads
-from scoop_etcd.replication.index import ReplicatedIndex, ReplicationSettings
+from scoop_etcd.replication.index import NodeSettings, ReplicatedIndex
 from scoop_server import __version__
 from scoop_server.app.plugin import Resources
 from scoop_server.ports import ClientT
@@ -86,10 +86,10 @@ def join(resources: Resources) -> Node[ClientT]:
     """
     settings = resources.settings
     etcd = settings.part(EtcdSettings)
-    cluster = read_cluster(etcd, os.environ)
+    connection = read_connection_settings(etcd, os.environ)
     node = secrets.token_hex(8)
     host = socket.gethostname()
-    of_node = ReplicationSettings(
+    of_node = NodeSettings(
         node=node,
         keys=Keys(etcd.prefix),
         config=Config(settings.reject_cycles, settings.limits.line_bytes_max),
@@ -97,13 +97,13 @@ def join(resources: Resources) -> Node[ClientT]:
         answer_seconds_max=etcd.commit_seconds_max,
         addresses=tuple(_with_host(address, host) for address in resources.addresses),
         version=__version__,
-        log_bytes_min=settings.limits.compaction_bytes_min,
+        entry_bytes_min=settings.limits.compaction_bytes_min,
     )
-    compact = partial(start_compaction, cluster, etcd.prefix, settings.log_format, settings.reject_cycles)
-    client = open_client(cluster, etcd.commit_seconds_max)
+    compact = partial(start_compaction, connection, etcd.prefix, settings.log_format, settings.reject_cycles)
+    client = open_client(connection, etcd.commit_seconds_max)
     index = Node[ClientT](client, time.monotonic, of_node, compact, resources.meter)
     index.place = f"node {node} of {etcd.place}, {etcd.reads} reads"
-    index.certificate_expires_at = cluster.certificate_expires_at
+    index.certificate_expires_at = connection.certificate_expires_at
     with ExitStack() as stack:
         stack.enter_context(closing(index))
         _wait_until_loaded(index)

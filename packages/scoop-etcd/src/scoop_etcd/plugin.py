@@ -81,13 +81,13 @@ class EtcdPlugin:
 
     def follow(self, settings: Settings) -> FollowedIndex:
         """Return a follower of the log. Raises ConfigurationError."""
-        from scoop_etcd.connection import open_client, read_cluster  # noqa: PLC0415  # of gRPC
+        from scoop_etcd.connection import open_client, read_connection_settings  # noqa: PLC0415  # of gRPC
         from scoop_etcd.formats.entries import Keys  # noqa: PLC0415  # as above
-        from scoop_etcd.replication.log_follower import LogFollower  # noqa: PLC0415  # as above
+        from scoop_etcd.replication.index_follower import IndexFollower  # noqa: PLC0415  # as above
 
         etcd = settings.part(EtcdSettings)
-        connect = partial(open_client, read_cluster(etcd, environ), etcd.commit_seconds_max)
-        return LogFollower(connect, monotonic, Keys(etcd.prefix), etcd.place)
+        connect = partial(open_client, read_connection_settings(etcd, environ), etcd.commit_seconds_max)
+        return IndexFollower(connect, monotonic, Keys(etcd.prefix), etcd.place)
 
 
 def _print_nodes(given: Invocation) -> int:

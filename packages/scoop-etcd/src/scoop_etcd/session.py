@@ -11,11 +11,11 @@ from typing import Final, TypeVar
 from scoop_etcd.client.api import (
     ErrorCode,
     EtcdClient,
+    EtcdRequest,
     Failure,
     KeyValue,
     Range,
     RangeResult,
-    Request,
     Ticket,
     Txn,
     TxnResult,
@@ -27,7 +27,7 @@ from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Config, NodeRecord
 from scoop_etcd.options import EtcdSettings
 from scoop_etcd.replication.compaction import apply_entry
-from scoop_etcd.replication.log_reader import LogReader, Reading
+from scoop_etcd.replication.entry_reader import EntryReader, Reading
 from scoop_etcd.replication.replica import Replica
 
 _TICK_SECONDS: Final = 0.05
@@ -67,7 +67,7 @@ class _AtRevision:
         self.cancel, self.poll, self.wake = client.cancel, client.poll, client.wake
         self.fileno, self.close = client.fileno, client.close
 
-    def submit(self, request: Request, /) -> Ticket:
+    def submit(self, request: EtcdRequest, /) -> Ticket:
         """Start a read."""
         if not isinstance(request, Range):
             raise TypeError(f"expected a read, got {request}")
@@ -153,7 +153,7 @@ class EtcdSession:
         config = Config.decode(found[0].value)
         client = _AtRevision(self._client, revision) if revision else self._client
         calls, readings = Calls(client, time.monotonic), list[Reading]()
-        LogReader(calls, self.keys, readings.append, reject_cycles=config.reject_cycles).start(None)
+        EntryReader(calls, self.keys, readings.append, reject_cycles=config.reject_cycles).start(None)
         self._wait(calls, readings, revision)
         [reading] = readings
         replica = reading.snapshot

@@ -92,7 +92,6 @@ class Range:
 class Target(enum.Enum):
     """The attribute of a key that a condition compares; each is 0 while the key does not exist."""
 
-    VERSION = "version"
     CREATE_REVISION = "create revision"
     MOD_REVISION = "mod revision"
 
@@ -104,6 +103,11 @@ class Compare:
     key: bytes
     target: Target
     expected: int
+
+
+def is_missing(key: bytes) -> Compare:
+    """Return the condition that ``key`` does not exist."""
+    return Compare(key, Target.CREATE_REVISION, 0)
 
 
 Operation: TypeAlias = Put | Delete | Range
@@ -146,7 +150,7 @@ class Watch:
     elsewhere: bool = False
 
 
-Request: TypeAlias = Range | Txn | LeaseGrant | LeaseKeepAlive | Watch
+EtcdRequest: TypeAlias = Range | Txn | LeaseGrant | LeaseKeepAlive | Watch
 
 
 # Results
@@ -154,13 +158,12 @@ Request: TypeAlias = Range | Txn | LeaseGrant | LeaseKeepAlive | Watch
 
 @dataclass(frozen=True, slots=True)
 class KeyValue:
-    """A key and its value. ``version`` counts the puts since the key was created; ``lease`` 0 means no lease."""
+    """A key and its value. ``lease`` 0 means no lease."""
 
     key: bytes
     value: bytes
     create_revision: int
     mod_revision: int
-    version: int
     lease: int = 0
 
 
@@ -232,7 +235,7 @@ Result: TypeAlias = RangeResult | TxnResult | LeaseResult | WatchEvents | WatchE
 class EtcdClient(Protocol):
     """An asynchronous client of one etcd cluster. All methods are called in the thread of the event loop."""
 
-    def submit(self, request: Request, /) -> Ticket:
+    def submit(self, request: EtcdRequest, /) -> Ticket:
         """Start ``request``; return its ticket without waiting. Reasons of the network become a :class:`Failure`.
 
         Also without a connection: the client connects, chooses endpoints and fails over by itself.

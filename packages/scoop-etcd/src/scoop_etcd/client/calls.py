@@ -9,13 +9,13 @@ from typing import Final, TypeVar
 from scoop_etcd.client.api import (
     ErrorCode,
     EtcdClient,
+    EtcdRequest,
     Failure,
     LeaseGrant,
     LeaseKeepAlive,
     LeaseResult,
     Range,
     RangeResult,
-    Request,
     Result,
     Ticket,
     Txn,
@@ -39,7 +39,7 @@ PAUSE_SECONDS_MAX: Final = 1.0
 class Call:
     """A request that is repeated until it gets a result."""
 
-    request: Request
+    request: EtcdRequest
     finish: Callable[[Result], None]
     final: Collection[ErrorCode] = ()
     """Codes of failures after which it is not repeated."""
@@ -90,7 +90,7 @@ class Calls:
 
     def _start(
         self,
-        request: Request,
+        request: EtcdRequest,
         kind: type[ResultT],
         done: Callable[[ResultT | Failure], None],
         final: Collection[ErrorCode],

@@ -7,7 +7,7 @@ import grpc
 import grpc.experimental
 
 from scoop_etcd.client.api import ErrorCode
-from scoop_etcd.client.connection_settings import Cluster
+from scoop_etcd.client.connection_settings import ConnectionSettings
 from scoop_etcd.client.failures import error_code, explained, was_not_sent
 
 _RESPONSE_BYTES_MAX: Final = 256 << 20
@@ -47,7 +47,7 @@ class StatusCode(Protocol):
         """Its name, such as UNAVAILABLE."""
 
 
-class Call(Protocol):
+class Rpc(Protocol):
     """A call in progress, or one that has ended."""
 
     def cancel(self) -> bool:
@@ -60,7 +60,7 @@ class Call(Protocol):
         """Return the explanation of the status."""
 
 
-class Stream(Call, Protocol):
+class Stream(Rpc, Protocol):
     """A call with many responses."""
 
     def __iter__(self) -> Iterator[bytes]: ...
@@ -92,9 +92,9 @@ class CallFailure(NamedTuple):
 class Endpoint:
     """One endpoint, to which gRPC connects when it is used, and again when the connection breaks."""
 
-    def __init__(self, address: str, cluster: Cluster) -> None:
+    def __init__(self, address: str, connection: ConnectionSettings) -> None:
         self.address = address
-        self._channel = _open_channel(address, cluster)
+        self._channel = _open_channel(address, connection)
         self._methods: dict[str, _Unary] = {}
 
     def call(self, method: str, data: bytes, seconds: float, metadata: Metadata) -> bytes:
@@ -116,8 +116,8 @@ class Endpoint:
 class Endpoints:
     """The endpoints of a cluster. One is in use, until :meth:`leave` moves on to the next. Any thread may call it."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._endpoints = [Endpoint(address, cluster) for address in cluster.endpoints]
+    def __init__(self, connection: ConnectionSettings) -> None:
+        self._endpoints = [Endpoint(address, connection) for address in connection.endpoints]
         self._current = 0
 
     def __len__(self) -> int:
@@ -134,7 +134,7 @@ class Endpoints:
         if index == self._current:
             self._current = (index + 1) % len(self._endpoints)
 
-    def failed(self, endpoint: Endpoint, call: Call) -> CallFailure:
+    def failed(self, endpoint: Endpoint, call: Rpc) -> CallFailure:
         """Return the failure of ``call``, and leave ``endpoint`` if another may do better."""
         status, details = call.code().name, call.details() or ""
         code = error_code(status, details)
@@ -148,10 +148,10 @@ class Endpoints:
             endpoint.close()
 
 
-def _open_channel(address: str, cluster: Cluster) -> _Channel:
+def _open_channel(address: str, connection: ConnectionSettings) -> _Channel:
     channel: _Channel
-    if cluster.is_tls:
-        given = cluster.credentials
+    if connection.is_tls:
+        given = connection.credentials
         tls = grpc.ssl_channel_credentials(given.ca, given.key, given.certificate)
         channel = grpc.secure_channel(address, tls, options=_OPTIONS)
     else:

@@ -18,7 +18,7 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class ConnectionSettings:
     """The cluster that a client connects to: ``host:port`` of each endpoint, and whether they speak TLS."""
 
     endpoints: Sequence[str]

@@ -16,9 +16,9 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from scoop_etcd.client import wire
-from scoop_etcd.client.api import ErrorCode, Failure, Request, Result, Ticket, Watch, WatchEnded
-from scoop_etcd.client.channels import Call, Endpoint, Endpoints, Stream
-from scoop_etcd.client.connection_settings import Cluster
+from scoop_etcd.client.api import ErrorCode, EtcdRequest, Failure, Result, Ticket, Watch, WatchEnded
+from scoop_etcd.client.channels import Endpoint, Endpoints, Rpc, Stream
+from scoop_etcd.client.connection_settings import ConnectionSettings
 from scoop_etcd.client.threads import Threads
 from scoop_etcd.client.tokens import Tokens
 
@@ -28,11 +28,11 @@ this long another endpoint has a better chance."""
 
 
 class GrpcEtcdClient:
-    """A client of ``cluster``; satisfies :class:`scoop_etcd.client.api.EtcdClient`."""
+    """A client of ``connection``; satisfies :class:`scoop_etcd.client.api.EtcdClient`."""
 
-    def __init__(self, cluster: Cluster, seconds_max: float = REQUEST_SECONDS_MAX) -> None:
-        self._endpoints = Endpoints(cluster)
-        self._tokens = Tokens(cluster.credentials, self._endpoints)
+    def __init__(self, connection: ConnectionSettings, seconds_max: float = REQUEST_SECONDS_MAX) -> None:
+        self._endpoints = Endpoints(connection)
+        self._tokens = Tokens(connection.credentials, self._endpoints)
         self._seconds_max = seconds_max
         self._threads = Threads("etcd")
         self._tickets = count(1)
@@ -48,7 +48,7 @@ class GrpcEtcdClient:
         self._read_end, self._write_end = os.pipe()
         os.set_blocking(self._read_end, False)
 
-    def submit(self, request: Request, /) -> Ticket:
+    def submit(self, request: EtcdRequest, /) -> Ticket:
         """See :meth:`~scoop_etcd.client.api.EtcdClient.submit`."""
         ticket = next(self._tickets)
 
@@ -190,7 +190,7 @@ class _Watch:
         self._complete = complete
         self._may_renew_token = True
         """False once anything has been received, because etcd checks the token when it opens a watch."""
-        self._call: Call | None = None
+        self._call: Rpc | None = None
         self._is_cancelled = False
 
     def cancel(self) -> None:

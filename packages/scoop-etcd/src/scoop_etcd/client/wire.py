@@ -42,7 +42,6 @@ class Exchange(NamedTuple):
 WATCH_METHOD: Final = "/etcdserverpb.Watch/Watch"
 
 _TARGETS: Final = {
-    Target.VERSION: rpc.Compare.VERSION,
     Target.CREATE_REVISION: rpc.Compare.CREATE,
     Target.MOD_REVISION: rpc.Compare.MOD,
 }
@@ -132,8 +131,6 @@ def _txn(request: Txn) -> rpc.TxnRequest:
 def _compare(condition: Compare) -> rpc.Compare:
     target, expected = _TARGETS[condition.target], condition.expected
     match condition.target:
-        case Target.VERSION:
-            return rpc.Compare(key=condition.key, target=target, version=expected)
         case Target.CREATE_REVISION:
             return rpc.Compare(key=condition.key, target=target, create_revision=expected)
         case Target.MOD_REVISION:
@@ -155,8 +152,7 @@ def _operation(operation: Operation) -> rpc.RequestOp:
 
 def _key_values(messages: Iterable[rpc.KeyValue]) -> tuple[KeyValue, ...]:
     return tuple(
-        KeyValue(each.key, each.value, each.create_revision, each.mod_revision, each.version, each.lease)
-        for each in messages
+        KeyValue(each.key, each.value, each.create_revision, each.mod_revision, each.lease) for each in messages
     )
 
 

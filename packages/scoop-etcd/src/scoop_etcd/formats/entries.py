@@ -65,7 +65,7 @@ class Keys:
         self.head: Final = root + b"head"
         self.compactor: Final = root + b"compactor"
         self.pointer: Final = root + b"snapshot/current"
-        self.log: Final = KeyRange.of_prefix(root + b"log/")
+        self.entries: Final = KeyRange.of_prefix(root + b"log/")
         self.nodes: Final = KeyRange.of_prefix(root + b"nodes/")
 
     def node(self, node: str) -> bytes:
@@ -78,7 +78,7 @@ class Keys:
 
     def entry(self, node: str, seq: int) -> bytes:
         """Return the key of the entry ``seq`` of a node; the first one is 1."""
-        return self.log.key + b"%s/%020d" % (node.encode(), seq)
+        return self.entries.key + b"%s/%020d" % (node.encode(), seq)
 
     def entries_up_to(self, node: str, seq: int) -> KeyRange:
         """Return the range of a node's entries up to ``seq``."""
@@ -86,7 +86,7 @@ class Keys:
 
     def parse_entry(self, key: bytes) -> tuple[str, int]:
         """Return node and sequence number of an entry's key. Raises ReplicationError for another program's key."""
-        match = _ENTRY_KEY.fullmatch(key, len(self.log.key))
+        match = _ENTRY_KEY.fullmatch(key, len(self.entries.key))
         if match is None:
             raise ReplicationError(
                 f"cannot read the log in etcd: {key.decode(ENCODING)!r} is no entry; choose a prefix of your own"

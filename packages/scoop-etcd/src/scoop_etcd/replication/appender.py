@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic
 
-from scoop_etcd.client.api import Compare, ErrorCode, Failure, Put, Target, Txn, TxnResult
+from scoop_etcd.client.api import ErrorCode, Failure, Put, Txn, TxnResult, is_missing
 from scoop_etcd.client.calls import Call, Calls, too_large
 from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import ENTRY_BYTES_MAX, Keys, encode_entry
@@ -15,7 +15,7 @@ from scoop_server.ports import ClientT, Request
 
 
 @dataclass(slots=True, eq=False)
-class Batch(Generic[ClientT]):
+class LoggedRequests(Generic[ClientT]):
     """Requests of one turn that are logged together."""
 
     requests: Sequence[Request[ClientT]]
@@ -53,7 +53,7 @@ class Appender(Generic[ClientT]):
         self._clock = clock
         self._appended = appended
         """Called with the seconds that an append took."""
-        self._queue: deque[Batch[ClientT]] = deque()
+        self._queue: deque[LoggedRequests[ClientT]] = deque()
         self._sent: Entry[ClientT] | None = None
         """The entry that has been sent and not come back."""
         self._last_seq = 0
@@ -85,7 +85,7 @@ class Appender(Generic[ClientT]):
         self._is_started = True
         self.advance()
 
-    def add(self, batch: Batch[ClientT]) -> None:
+    def add(self, batch: LoggedRequests[ClientT]) -> None:
         """Queue a batch for the next entry."""
         self._queue.append(batch)
         self.pending += len(batch.requests)
@@ -107,7 +107,7 @@ class Appender(Generic[ClientT]):
         entry = self._sent = Entry(self._last_seq, requests, first.deadline, self._clock())
         key = self._keys.entry(self._node, entry.seq)
         transaction = Txn(
-            (Compare(key, Target.VERSION, 0),),
+            (is_missing(key),),
             (
                 Put(key, encode_entry(self._node, entry.seq, "".join(texts))),
                 Put(self._keys.head, b"%s/%d" % (self._node.encode(), entry.seq)),

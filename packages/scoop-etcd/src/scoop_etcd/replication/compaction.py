@@ -26,7 +26,7 @@ from scoop_etcd.client.api import (
 from scoop_etcd.client.calls import Calls, too_large
 from scoop_etcd.formats.entries import Keys, decode_entry
 from scoop_etcd.formats.records import CHUNK_BYTES_MAX, Pointer, decode_chunk
-from scoop_etcd.replication.log_reader import LogReader, Reading
+from scoop_etcd.replication.entry_reader import EntryReader, Reading
 from scoop_etcd.replication.replica import Replica
 
 _DELETIONS_MAX: Final = 100
@@ -69,7 +69,7 @@ class Compaction:
         self._transactions: Iterator[Txn] = iter(())
         self.outcome: Outcome | None = None
         """None while it runs."""
-        LogReader(self._calls, keys, self._take_reading, reject_cycles=reject_cycles).start(None)
+        EntryReader(self._calls, keys, self._take_reading, reject_cycles=reject_cycles).start(None)
 
     def advance(self) -> None:
         """Process the results that have arrived, and repeat what has failed. Raises ReplicationError."""

@@ -9,7 +9,7 @@ from scoop_etcd.formats.records import Pointer
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.workers import Task
 
-LOG_ENTRIES_MAX: Final = 100_000
+ENTRIES_MAX: Final = 100_000
 """Entries after the snapshot at which a compaction starts however small they are: etcd keeps an index of all keys in
 memory, about 200 bytes each, and a node that starts reads 64 entries at a time."""
 
@@ -34,38 +34,38 @@ class Compactor:
         self,
         start: Callable[[int], Task],
         clock: Callable[[], float],
-        log_bytes_min: int,
-        log_entries_max: int,
+        entry_bytes_min: int,
+        entries_max: int,
     ) -> None:
         self._start = start
         self._clock = clock
-        self._log_bytes_min = log_bytes_min
-        self._log_entries_max = log_entries_max
+        self._log_bytes_min = entry_bytes_min
+        self._log_entries_max = entries_max
         self._entries: deque[tuple[int, int]] = deque()
         """Revision and size of the entries after the snapshot."""
         self._snapshot_revision = 0
         self._snapshot_bytes = 0
         self._running: _Running | None = None
         self._not_before = clock()
-        self.log_bytes: int = 0
+        self.entry_bytes: int = 0
         """The size of the entries after the snapshot."""
 
     def note_entry(self, revision: int, size: int) -> None:
         """Count an entry of the log."""
         if revision > self._snapshot_revision:
             self._entries.append((revision, size))
-            self.log_bytes += size
+            self.entry_bytes += size
 
     def note_pointer(self, pointer: Pointer) -> None:
         """Drop the entries that a new snapshot holds from the count."""
         self._snapshot_revision, self._snapshot_bytes = pointer.revision, pointer.size
         while self._entries and self._entries[0][0] <= pointer.revision:
-            self.log_bytes -= self._entries.popleft()[1]
+            self.entry_bytes -= self._entries.popleft()[1]
 
     @property
     def is_due(self) -> bool:
         """Return whether the log is so long that a snapshot pays: a start then reads at most twice the snapshot."""
-        is_long = self.log_bytes >= max(self._log_bytes_min, self._snapshot_bytes)
+        is_long = self.entry_bytes >= max(self._log_bytes_min, self._snapshot_bytes)
         return bool(self._entries) and (is_long or len(self._entries) >= self._log_entries_max)
 
     def tick(self, fence: int | None) -> None:
@@ -85,7 +85,7 @@ class Compactor:
                 self._not_before = self._clock() + RETRY_SECONDS
                 log.warning("a compaction failed with status %(status)d; the log keeps growing", {"status": status})
         elif fence is not None and self._clock() >= self._not_before and self.is_due:
-            log.debug("a compaction of %(bytes)d bytes begins", {"bytes": self.log_bytes})
+            log.debug("a compaction of %(bytes)d bytes begins", {"bytes": self.entry_bytes})
             try:
                 self._running = _Running(self._start(fence), fence)
             except OSError as error:

@@ -14,17 +14,17 @@ from typing import Final, Generic
 
 from scoop_core import DependencyGraph
 
-from scoop_etcd.client.api import Compare, EtcdClient, Failure, KeyValue, Put, Range, Target, Txn, TxnResult
+from scoop_etcd.client.api import EtcdClient, Failure, KeyValue, Put, Range, Txn, TxnResult, is_missing
 from scoop_etcd.client.calls import Calls
 from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import ENTRY_BYTES_MAX, Keys, decode_entry
 from scoop_etcd.formats.records import Config, NodeRecord, Pointer
-from scoop_etcd.replication.appender import Appender, Batch
+from scoop_etcd.replication.appender import Appender, LoggedRequests
 from scoop_etcd.replication.barrier import Barrier, Queries
 from scoop_etcd.replication.compaction import apply_entry
-from scoop_etcd.replication.compactor import LOG_ENTRIES_MAX, Compactor
+from scoop_etcd.replication.compactor import ENTRIES_MAX, Compactor
 from scoop_etcd.replication.divergence import DigestHistory
-from scoop_etcd.replication.follower import Follower
+from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.membership import Membership, Survey
 from scoop_etcd.replication.replica import Replica
 from scoop_etcd.replication.status import NodeCounters, NodeStatus
@@ -37,7 +37,7 @@ _are_plain_queries: Final = re.compile(r"(?>(?:QUERY\|[^|\n]*\|\n)*)").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicationSettings:
+class NodeSettings:
     """The settings of one node."""
 
     node: str
@@ -49,9 +49,9 @@ class ReplicationSettings:
     """A request without a response for this long closes its connection."""
     addresses: tuple[str, ...] = ()
     version: str = ""
-    log_bytes_min: int = 64 * 1024 * 1024
+    entry_bytes_min: int = 64 * 1024 * 1024
     """Entries are compacted when they have at least this size, and that of the last snapshot."""
-    log_entries_max: int = LOG_ENTRIES_MAX
+    entries_max: int = ENTRIES_MAX
     poll_bytes_max: int = 256 * 1024
     """Entries applied in one turn, so that a node serves clients while it catches up; one response may hold more."""
 
@@ -68,7 +68,7 @@ class ReplicatedIndex(Generic[ClientT]):
         self,
         client: EtcdClient,
         clock: Callable[[], float],
-        settings: ReplicationSettings,
+        settings: NodeSettings,
         start_compaction: Callable[[int], Task],
         meter: Meter | None = None,
     ) -> None:
@@ -87,18 +87,18 @@ class ReplicatedIndex(Generic[ClientT]):
         self._surveyed = 0
         """The revision of the last entry that was known at the last survey."""
         self._counters = counters = NodeCounters()
-        self._follower = Follower(
+        self._feed = EntryFeed(
             calls, keys, clock, self._replace, self._apply, reject_cycles=settings.config.reject_cycles
         )
         self._appender = Appender[ClientT](calls, keys, settings.node, clock, counters.append_seconds.observe)
-        self._barrier = Barrier[ClientT](calls, keys, clock, self._follower.expect, counters.barrier_seconds.observe)
+        self._barrier = Barrier[ClientT](calls, keys, clock, self._feed.expect, counters.barrier_seconds.observe)
         self._membership = Membership(calls, keys, settings.node, clock, self._describe, self._take_survey)
-        self._compactor = Compactor(start_compaction, clock, settings.log_bytes_min, settings.log_entries_max)
+        self._compactor = Compactor(start_compaction, clock, settings.entry_bytes_min, settings.entries_max)
         self.status: Final = NodeStatus(
             clock,
             calls,
             lambda: self._replica,
-            self._follower,
+            self._feed,
             self._appender,
             self._barrier,
             self._membership,
@@ -116,7 +116,7 @@ class ReplicatedIndex(Generic[ClientT]):
         """Create the configuration, or compare it; then begin to follow and to append."""
         key = self._keys.config
         put = Put(key, self._settings.config.encode())
-        self.calls.txn(Txn((Compare(key, Target.VERSION, 0),), (put,), (Range(key),)), self._take_config)
+        self.calls.txn(Txn((is_missing(key),), (put,), (Range(key),)), self._take_config)
 
     def _take_config(self, result: TxnResult | Failure) -> None:
         assert isinstance(result, TxnResult)  # noqa: S101  # no failure of this call is final
@@ -126,7 +126,7 @@ class ReplicatedIndex(Generic[ClientT]):
             [found] = result.ranges[0].kvs
             self._settings.config.check(found.value)
             self._created = found.create_revision
-        self._follower.start()
+        self._feed.start()
         self._appender.start()
 
     # The Index port
@@ -142,7 +142,7 @@ class ReplicatedIndex(Generic[ClientT]):
         queries = requests if _are_plain_queries(text) else self._append(requests, text)
         if not queries:
             return []
-        if self._has_local_reads and self._follower.position is not None:
+        if self._has_local_reads and self._feed.position is not None:
             return self._query(queries)
         self._barrier.add(Queries(queries, self._clock() + self._settings.answer_seconds_max))
         self._barrier.advance()
@@ -154,12 +154,12 @@ class ReplicatedIndex(Generic[ClientT]):
         deadline = self._clock() + self._settings.answer_seconds_max
         # The look for any query first: it takes a hundredth of the time of deleting them.
         if "QUERY|" not in text and len(text) <= ENTRY_BYTES_MAX:
-            self._appender.add(Batch(requests, text, deadline))
+            self._appender.add(LoggedRequests(requests, text, deadline))
         else:
             for request in requests:
                 logged = _delete_plain_queries("", request[1])
                 if logged:
-                    self._appender.add(Batch((request,), logged, deadline))
+                    self._appender.add(LoggedRequests((request,), logged, deadline))
                 else:
                     queries.append(request)
         self._appender.advance()
@@ -182,7 +182,7 @@ class ReplicatedIndex(Generic[ClientT]):
     def tick(self) -> None:
         """Do what time requires: repeat, renew, survey, and give up requests without a response in time."""
         self.calls.tick()
-        self._follower.tick()
+        self._feed.tick()
         self._membership.tick()
         self._compactor.tick(self._membership.fence)
         now = self._clock()
@@ -202,7 +202,7 @@ class ReplicatedIndex(Generic[ClientT]):
     # Responses
 
     def _take_responses(self) -> list[Response[ClientT]]:
-        position = self._follower.position
+        position = self._feed.position
         if position is not None:
             for queries in self._barrier.released(position):
                 self._responses += self._query(queries.requests)
@@ -271,8 +271,8 @@ class ReplicatedIndex(Generic[ClientT]):
                 f"cannot continue: the last entry in etcd is at revision {head} and was at {self._surveyed} before:"
                 " it was restored from a backup; restart this node"
             )
-        self._follower.expect(head)
-        self._surveyed = self._follower.committed
+        self._feed.expect(head)
+        self._surveyed = self._feed.committed
         if survey.pointer is not None:
             pointer = Pointer.decode(survey.pointer.value)
             self._compactor.note_pointer(pointer)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from scoop_etcd.client.api import (
-    Compare,
     ErrorCode,
     Failure,
     KeyValue,
@@ -15,9 +14,9 @@ from scoop_etcd.client.api import (
     Put,
     Range,
     RangeResult,
-    Target,
     Txn,
     TxnResult,
+    is_missing,
 )
 from scoop_etcd.client.calls import Calls
 from scoop_etcd.errors import ReplicationError
@@ -49,6 +48,21 @@ class Survey:
     nodes: dict[str, NodeRecord] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Step:
+    """A request that is made at intervals, and not again before its result has come."""
+
+    due: float = 0.0
+    is_under_way: bool = False
+
+    def begins(self, now: float) -> bool:
+        """Return whether it is due; then it is under way."""
+        if self.is_under_way or now < self.due:
+            return False
+        self.is_under_way = True
+        return True
+
+
 class Membership:
     """Keeps the lease and the record of ``node``, and reads those of the others; ``describe`` makes the record."""
 
@@ -70,9 +84,8 @@ class Membership:
         self._lease = 0
         self._published = -1
         """The revision in the record that was last written."""
-        self._renew_at = self._survey_at = self._publish_at = 0.0
-        self._under_way: set[str] = set()
-        """The names of the steps that wait for their result."""
+        self._survey, self._renewal, self._publication, self._application = (_Step() for _ in range(4))
+        """The survey; the grant and the renewals of the lease; the record; the application for the compactor's role."""
         self.fence: int | None = None
         """The create revision of the key ``compactor`` while this node holds it. All that a compactor writes has the
         condition that it is still the same."""
@@ -80,55 +93,47 @@ class Membership:
     def tick(self) -> None:
         """Take the steps that are due."""
         now = self._clock()
-        if now >= self._survey_at and self._begins("survey"):
-            self._survey_at = now + SURVEY_SECONDS
+        if self._survey.begins(now):
+            self._survey.due = now + SURVEY_SECONDS
             keys = self._keys
             reads = (Range(keys.config), Range(keys.head), Range(keys.pointer), Range(keys.compactor))
             self._calls.txn(Txn((), (*reads, Range(*keys.nodes))), self._take_survey)
-        if not self._lease:
-            if self._begins("lease"):
-                self._calls.lease(LeaseGrant(LEASE_SECONDS), self._take_lease)
-            return
-        if now >= self._renew_at and self._begins("lease"):
-            self._renew_at = now + LEASE_SECONDS / 3
-            self._calls.lease(LeaseKeepAlive(self._lease), self._take_lease)
-        if now >= self._publish_at and self._begins("record"):
+        if self._renewal.begins(now):
+            self._renewal.due = now + LEASE_SECONDS / 3
+            request = LeaseKeepAlive(self._lease) if self._lease else LeaseGrant(LEASE_SECONDS)
+            self._calls.lease(request, self._take_lease)
+        if self._lease and self._publication.begins(now):
             self._publish(now)
 
-    def _begins(self, step: str) -> bool:
-        """Return whether ``step`` can begin now: it is not under way."""
-        if step in self._under_way:
-            return False
-        self._under_way.add(step)
-        return True
-
     def _take_lease(self, result: LeaseResult | Failure) -> None:
-        self._under_way.discard("lease")
+        self._renewal.is_under_way = False
         if isinstance(result, Failure):
             self._lose_lease()
         elif result.lease != self._lease:
             self._lease = result.lease
-            self._renew_at = self._clock() + LEASE_SECONDS / 3
-            self._publish_at = self._clock()
+            self._renewal.due = self._clock() + LEASE_SECONDS / 3
+            self._publication.due = self._clock()
             self._published = -1
 
     def _lose_lease(self) -> None:
+        """Ask for another lease with the next tick, and give up the role that depends on it."""
         self._lease = 0
+        self._renewal.due = 0.0
         self.fence = None
 
     def _publish(self, now: float) -> None:
         record = self._describe()
         if record.revision:  # a node that loads is described again when it has loaded
-            self._publish_at = now + PUBLISH_SECONDS
+            self._publication.due = now + PUBLISH_SECONDS
         if record.revision == self._published:
-            self._under_way.discard("record")
+            self._publication.is_under_way = False
             return
         self._published = record.revision
         put = Put(self._keys.node(self._node), record.encode(), self._lease)
         self._calls.txn(Txn((), (put,)), self._take_record, {ErrorCode.LEASE_NOT_FOUND})
 
     def _take_record(self, result: TxnResult | Failure) -> None:
-        self._under_way.discard("record")
+        self._publication.is_under_way = False
         if isinstance(result, Failure):
             self._lose_lease()
 
@@ -136,7 +141,7 @@ class Membership:
 
     def _take_survey(self, result: TxnResult | Failure) -> None:
         assert isinstance(result, TxnResult)  # noqa: S101  # no failure of this call is final
-        self._under_way.discard("survey")
+        self._survey.is_under_way = False
         *singles, nodes = result.ranges
         config, head, pointer, compactor = map(_first, singles)
         records = dict(self._read_records(nodes.kvs))
@@ -159,8 +164,8 @@ class Membership:
         compactor = survey.compactor
         if compactor is None:
             self.fence = None
-            if self._lease and self._begins("role"):
-                condition = Compare(self._keys.compactor, Target.VERSION, 0)
+            if self._lease and self._application.begins(self._clock()):
+                condition = is_missing(self._keys.compactor)
                 put = Put(self._keys.compactor, self._node.encode(), self._lease)
                 self._calls.txn(Txn((condition,), (put,)), self._take_role, {ErrorCode.LEASE_NOT_FOUND})
             return
@@ -169,7 +174,7 @@ class Membership:
 
     def _take_role(self, result: TxnResult | Failure) -> None:
         """Leave the response to the next survey, which also knows the revision."""
-        self._under_way.discard("role")
+        self._application.is_under_way = False
         if isinstance(result, Failure):
             self._lose_lease()
 

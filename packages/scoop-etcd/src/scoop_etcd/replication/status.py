@@ -9,7 +9,7 @@ from scoop_etcd.client.calls import Calls
 from scoop_etcd.replication.appender import Appender
 from scoop_etcd.replication.barrier import Barrier
 from scoop_etcd.replication.compactor import Compactor
-from scoop_etcd.replication.follower import Follower
+from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.membership import Membership
 from scoop_etcd.replication.replica import Replica
 from scoop_server.ports import ClientT
@@ -48,7 +48,7 @@ class NodeStatus(Generic[ClientT]):
     _clock: Callable[[], float]
     _calls: Calls
     _replica: Callable[[], Replica]
-    _follower: Follower
+    _feed: EntryFeed
     _appender: Appender[ClientT]
     _barrier: Barrier[ClientT]
     _membership: Membership
@@ -65,14 +65,14 @@ class NodeStatus(Generic[ClientT]):
         if self._appender.waiting_seconds > SILENT_SECONDS:
             failure = self._appender.failure
             return f"etcd accepts no changes: {failure.code.value}" if failure else "etcd accepts no changes"
-        if self._follower.behind_seconds > LAG_SECONDS_MAX:
+        if self._feed.behind_seconds > LAG_SECONDS_MAX:
             return "lagging"
         return ""
 
     @property
     def is_loading(self) -> bool:
         """Return whether the node has not read the snapshot and the log yet."""
-        return self._follower.position is None
+        return self._feed.position is None
 
     @property
     def applied_revision(self) -> int:
@@ -82,7 +82,7 @@ class NodeStatus(Generic[ClientT]):
     @property
     def committed_revision(self) -> int:
         """The highest revision of an entry known to be in the log."""
-        return max(self._follower.committed, self.applied_revision)
+        return max(self._feed.committed, self.applied_revision)
 
     @property
     def digest(self) -> int:
@@ -102,8 +102,8 @@ class NodeStatus(Generic[ClientT]):
     def figures(self) -> Iterator[Figure]:
         """Yield the figures of the node."""
         applied, committed, counters = self.applied_revision, self.committed_revision, self._counters
-        digest, lag_seconds = self.digest % _EXACT_FLOATS, self._follower.behind_seconds
-        log_bytes = self._compactor.log_bytes
+        digest, lag_seconds = self.digest % _EXACT_FLOATS, self._feed.behind_seconds
+        entry_bytes = self._compactor.entry_bytes
         failures: dict[tuple[str, ...], float] = {
             (code.value.replace(" ", "_"),): self._calls.failures[code] for code in ErrorCode
         }
@@ -114,7 +114,7 @@ class NodeStatus(Generic[ClientT]):
         yield Figure("scoop_replication_lag_seconds", "Time without progress while there are entries.", lag_seconds)
         yield Figure("scoop_replication_pending", "Clients that wait for etcd.", self.pending)
         yield Figure("scoop_compactor", "1 on the node that decides about compactions.", self.is_compactor)
-        yield Figure("scoop_replication_log_bytes", "Size of the entries since the snapshot.", log_bytes)
+        yield Figure("scoop_replication_log_bytes", "Size of the entries since the snapshot.", entry_bytes)
         yield counter("scoop_replication_timeouts", "Requests without a response in time.", counters.expired)
         yield counter("scoop_replication_late_duplicates", "Entries that were ignored.", counters.late_duplicates)
         yield counter("scoop_etcd_failures", "Failed requests to etcd, by code.", failures, "code")

@@ -8,7 +8,7 @@ from zlib import crc32
 from scoop_core import DependencyGraph
 
 from scoop_etcd.client.api import ErrorCode, Failure, KeyValue, Range, RangeResult
-from scoop_etcd.client.calls import Call, Calls
+from scoop_etcd.client.calls import Calls
 from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Pointer, decode_chunk
@@ -39,7 +39,7 @@ class Reading:
     """The nodes with entries in the log that the snapshot holds, or that are before the position."""
 
 
-class LogReader:
+class EntryReader:
     """Reads what a replica at a position lacks.
 
     The entries are those of one revision, read page by page: all that are in the log at that revision, and the
@@ -52,7 +52,6 @@ class LogReader:
         self._keys = keys
         self._done = done
         self._reject_cycles = reject_cycles
-        self._call: Call | None = None
         self._position: int | None = None
         self._snapshot: Replica | None = None
         self._pointer: Pointer | None = None
@@ -70,7 +69,7 @@ class LogReader:
     # The pointer
 
     def _read_pointer(self) -> None:
-        self._call = self._calls.range(Range(self._keys.pointer), self._take_pointer)
+        self._calls.range(Range(self._keys.pointer), self._take_pointer)
 
     def _take_pointer(self, result: RangeResult | Failure) -> None:
         assert isinstance(result, RangeResult)  # noqa: S101  # no failure of this call is final
@@ -83,7 +82,7 @@ class LogReader:
             self._position = 0
             self._snapshot = Replica(DependencyGraph.empty(reject_cycles=self._reject_cycles))
         self._reading = Reading(self._snapshot, [], result.revision, found)
-        self._read_entries(self._keys.log.key)
+        self._read_entries(self._keys.entries.key)
 
     # The snapshot. Its chunks never change, so they are read as they are now: no compaction of etcd interrupts that.
 
@@ -99,7 +98,7 @@ class LogReader:
         pointer, first = self._pointer, len(self._chunks)
         assert pointer is not None  # noqa: S101  # set by the only caller
         keys = self._keys.chunks(pointer.revision, first, min(first + CHUNKS_PER_READ, pointer.chunks))
-        self._call = self._calls.range(Range(*keys), self._take_chunks)
+        self._calls.range(Range(*keys), self._take_chunks)
 
     def _take_chunks(self, result: RangeResult | Failure) -> None:
         assert isinstance(result, RangeResult)  # noqa: S101  # no failure of this call is final
@@ -137,8 +136,8 @@ class LogReader:
     # The entries
 
     def _read_entries(self, first: bytes) -> None:
-        request = Range(first, self._keys.log.range_end, self._reading.revision, ENTRIES_PER_READ)
-        self._call = self._calls.range(request, self._take_entries, {ErrorCode.COMPACTED})
+        request = Range(first, self._keys.entries.range_end, self._reading.revision, ENTRIES_PER_READ)
+        self._calls.range(request, self._take_entries, {ErrorCode.COMPACTED})
 
     def _take_entries(self, result: RangeResult | Failure) -> None:
         if isinstance(result, Failure):  # compacted meanwhile
@@ -155,5 +154,4 @@ class LogReader:
             self._read_entries(result.kvs[-1].key + b"\0")
             return
         reading.entries.sort(key=lambda kv: kv.mod_revision)
-        self._call = None
         self._done(reading)

@@ -15,7 +15,7 @@ from scoop_etcd.client.calls import Calls
 from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys, decode_entry
 from scoop_etcd.formats.records import Config
-from scoop_etcd.replication.follower import Follower
+from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.replica import Replica
 from scoop_server.storage.follower import Batch, Loaded
 
@@ -29,7 +29,7 @@ RETRY_SECONDS: Final = 5.0
 """The pause before everything is read again after an entry or a snapshot that cannot be read."""
 
 
-class LogFollower:
+class IndexFollower:
     """Follows the index under ``keys``, one :meth:`poll` after the other, over clients that ``connect`` opens.
 
     ``path`` is its name for people. ``clock`` is in seconds. Not safe for several threads.
@@ -97,7 +97,7 @@ class _Session:
         self._clock = clock
         self._keys = keys
         self._calls = Calls(client, clock)
-        self._follower: Follower | None = None
+        self._feed: EntryFeed | None = None
         """None until the configuration has been read."""
         self._order = Replica(DependencyGraph())
         """The last entry of each node; its graph is empty, because the caller has it."""
@@ -118,11 +118,11 @@ class _Session:
         """Process what has arrived, and repeat what is due. Raises :exc:`ReplicationError`."""
         self._calls.poll()
         self._calls.tick()
-        if self._follower is not None:
-            self._follower.tick()
+        if self._feed is not None:
+            self._feed.tick()
         if self._head_at is not None and self._clock() >= self._head_at:
             self._head_at = None
-            if self._follower is None:
+            if self._feed is None:
                 self._read_config()
             else:
                 reads = Range(self._keys.head), Range(self._keys.config)
@@ -145,7 +145,7 @@ class _Session:
     def is_current(self) -> bool:
         """Return whether everything that the log is known to hold was delivered, and etcd answers."""
         is_silent = self._clock() - self._calls.last_answer > SILENT_SECONDS_MAX
-        return self._follower is not None and not self._follower.is_behind and not is_silent
+        return self._feed is not None and not self._feed.is_behind and not is_silent
 
     def _read_config(self) -> None:
         self._calls.range(Range(self._keys.config), self._take_config)
@@ -157,10 +157,10 @@ class _Session:
         if result.kvs:
             self._created = result.kvs[0].create_revision
             config = Config.decode(result.kvs[0].value)
-            self._follower = Follower(
+            self._feed = EntryFeed(
                 self._calls, self._keys, self._clock, self._replace, self._apply, reject_cycles=config.reject_cycles
             )
-            self._follower.start()
+            self._feed.start()
 
     def _take_head(self, result: TxnResult | Failure) -> None:
         assert isinstance(result, TxnResult)  # noqa: S101  # as above
@@ -168,8 +168,8 @@ class _Session:
         head, config = result.ranges
         if [kv.create_revision for kv in config.kvs] != [self._created]:
             raise ReplicationError("it was deleted or replaced")
-        if head.kvs and self._follower is not None:
-            self._follower.expect(head.kvs[0].mod_revision)
+        if head.kvs and self._feed is not None:
+            self._feed.expect(head.kvs[0].mod_revision)
 
     def _replace(self, replica: Replica) -> None:
         self._delivered.append(Loaded(replica.graph, replica.revision))

@@ -10,7 +10,7 @@ from scoop_etcd.client.api import Delete, Put, Txn
 from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys, encode_entry
 from scoop_etcd.formats.records import Config, Pointer, encode_chunks
-from scoop_etcd.replication.log_follower import RETRY_SECONDS, LogFollower
+from scoop_etcd.replication.index_follower import RETRY_SECONDS, IndexFollower
 from scoop_etcd.replication.replica import Replica, digest_of
 from scoop_server.storage.follower import Batch, Loaded
 
@@ -37,8 +37,8 @@ class World:
         self.clients += 1
         return SimulatedClient(self.cluster, f"reader{self.clients}", lambda: None)
 
-    def follower(self) -> LogFollower:
-        return LogFollower(self.connect, self.schedule.clock, KEYS, "/scoop/ in etcd")
+    def follower(self) -> IndexFollower:
+        return IndexFollower(self.connect, self.schedule.clock, KEYS, "/scoop/ in etcd")
 
     def append(self, *lines: str, node: str = "a1", seq: int | None = None) -> int:
         """Append an entry as a node does; return its revision."""
@@ -52,7 +52,7 @@ class World:
         revision: int = result.revision  # type: ignore[union-attr]  # the result of a transaction
         return revision
 
-    def poll(self, follower: LogFollower, seconds: float = 0.5) -> None:
+    def poll(self, follower: IndexFollower, seconds: float = 0.5) -> None:
         """Poll for a while, and apply what is delivered."""
         end = self.schedule.now + seconds
         while self.schedule.now < end:
@@ -66,7 +66,7 @@ class World:
                     assert isinstance(each, Batch)
                     self.graph.apply_lines(each.lines)
 
-    def poll_until_readable(self, follower: LogFollower) -> None:
+    def poll_until_readable(self, follower: IndexFollower) -> None:
         while True:
             try:
                 self.poll(follower, 1)

@@ -7,7 +7,7 @@ from typing import Final
 from scoop_etcd.client.api import ErrorCode, KeyValue, Watch, WatchEnded, WatchEvents
 from scoop_etcd.client.calls import PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN, Call, Calls
 from scoop_etcd.formats.entries import Keys
-from scoop_etcd.replication.log_reader import LogReader, Reading
+from scoop_etcd.replication.entry_reader import EntryReader, Reading
 from scoop_etcd.replication.replica import Replica
 
 STALL_SECONDS: Final = 2.0
@@ -15,7 +15,7 @@ STALL_SECONDS: Final = 2.0
 delivery takes about 1 ms, and 1 s on a member that is overloaded."""
 
 
-class Phase(enum.Enum):
+class FeedPhase(enum.Enum):
     """The phases of a follower."""
 
     READING = "reading"
@@ -26,7 +26,7 @@ class Phase(enum.Enum):
     """The watch has ended; the next one is opened after a pause."""
 
 
-class Follower:
+class EntryFeed:
     """Passes snapshots to ``replace`` and entries to ``apply``, without gaps: with a reader, then with a watch."""
 
     def __init__(
@@ -44,12 +44,12 @@ class Follower:
         self._clock = clock
         self._replace = replace
         self._apply = apply
-        self._reader = LogReader(calls, keys, self._take_reading, reject_cycles=reject_cycles)
+        self._reader = EntryReader(calls, keys, self._take_reading, reject_cycles=reject_cycles)
         self._watch: Call | None = None
         self._pause = PAUSE_SECONDS_MIN
         self._resume_at = 0.0
         self._opened_at = self._moved_at = clock()
-        self.phase = Phase.READING
+        self.phase = FeedPhase.READING
         self.position: int | None = None
         """Every entry up to this revision has been passed on; None before the first snapshot."""
         self.committed = 0
@@ -60,7 +60,7 @@ class Follower:
         self._read()
 
     def _read(self) -> None:
-        self.phase = Phase.READING
+        self.phase = FeedPhase.READING
         self._reader.start(self.position)
 
     def _take_reading(self, reading: Reading) -> None:
@@ -78,9 +78,9 @@ class Follower:
 
     def _open(self, *, elsewhere: bool = False) -> None:
         assert self.position is not None  # noqa: S101  # a reading comes first
-        self.phase = Phase.WATCHING
+        self.phase = FeedPhase.WATCHING
         self._opened_at = self._clock()
-        request = Watch(*self._keys.log, self.position + 1, elsewhere)
+        request = Watch(*self._keys.entries, self.position + 1, elsewhere)
         self._watch = self._calls.watch(request, self._take_events)
 
     def _take_events(self, result: WatchEvents | WatchEnded) -> None:
@@ -96,7 +96,7 @@ class Follower:
         elif result.code is ErrorCode.COMPACTED:
             self._read()
         else:
-            self.phase = Phase.PAUSING
+            self.phase = FeedPhase.PAUSING
             self._resume_at = self._clock() + self._pause
             self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
 
@@ -123,9 +123,9 @@ class Follower:
 
     def tick(self) -> None:
         """Open the watch again if it has ended, or makes no progress."""
-        if self.phase is Phase.PAUSING and self._clock() >= self._resume_at:
+        if self.phase is FeedPhase.PAUSING and self._clock() >= self._resume_at:
             self._open(elsewhere=True)
-        elif self.phase is Phase.WATCHING and min(self.behind_seconds, self._open_seconds) > STALL_SECONDS:
+        elif self.phase is FeedPhase.WATCHING and min(self.behind_seconds, self._open_seconds) > STALL_SECONDS:
             assert self._watch is not None  # noqa: S101  # it is open
             self._calls.cancel(self._watch)
             self._open(elsewhere=True)
