@@ -70,7 +70,7 @@ def import_packages(
     client = None if into is None else settings.new_client(into)  # before the long work, to check the address
     imported = ECOSYSTEMS[ecosystem].read(paths, switches)
     graph = imported.to_graph()
-    _tell(imported, output, left_out)
+    report_left_out(imported, output, left_out)
     output.message(
         f"{counted(len(graph), 'package')}, {counted(graph.edge_count(), 'dependency', 'dependencies')}, "
         f"{counted(len(graph.cyclic_components()), 'cyclic group')}"
@@ -84,7 +84,8 @@ def import_packages(
         return transfer.send(client, requests, f"importing {ecosystem}", len(requests))
 
 
-def _tell(imported: Imported, output: Output, path: str | None) -> None:
+def report_left_out(imported: Imported, output: Output, path: str | None) -> None:
+    """Write what was left out to the file ``path``, or print the beginning."""
     if path is not None:
         with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(f"{name}: {reason}\n" for name, reason in imported.left_out)

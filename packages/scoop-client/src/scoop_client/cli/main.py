@@ -19,6 +19,7 @@ from scoop_client.cli.settings import Settings, resolve
 from scoop_client.cli.shell import run_shell
 from scoop_client.cli.status import ExitStatus
 from scoop_client.cli.streams import discard, open_closed_streams
+from scoop_client.cli.sync import sync
 from scoop_client.inputs import read_graph
 
 Run = Callable[[Namespace, Settings, Output], ExitStatus]
@@ -74,6 +75,22 @@ def _import(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
     )
 
 
+def _sync(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
+    return sync(
+        flags.source,
+        flags.paths,
+        set(flags.switches),
+        settings,
+        output,
+        record=flags.record,
+        dry_run=flags.dry_run,
+        strict=flags.strict,
+        allow_empty=flags.allow_empty,
+        failures=flags.failures,
+        left_out=flags.left_out,
+    )
+
+
 COMMANDS: Final[Mapping[str, Run]] = {
     "index": _index,
     "remove": _each(Command.REMOVE),
@@ -84,6 +101,7 @@ COMMANDS: Final[Mapping[str, Run]] = {
     "shell": _shell,
     "load": _load,
     "import": _import,
+    "sync": _sync,
     "why": lambda flags, settings, output: questions.why(
         read_graph(settings.data), flags.package, flags.dependency, output
     ),

@@ -29,6 +29,7 @@ EXAMPLES: Final = {
     "scoop publish isl --needs gmp -- ./upload isl.tar": "Upload isl if the index accepts it.",
     "scoop load packages.txt": "Send the packages of a file in dependency order.",
     "scoop import debian --into 127.0.0.1:8080": "Index the packages that apt knows.",
+    "scoop sync debian Packages.gz --from /var/lib/scoop --into 127.0.0.1:8080": "Index what a repository has.",
     "scoop impact libssl3t64": "Print all that depends on a package.",
     "scoop why vim libc6": "Print how one package depends on another.",
     "scoop shell": "Type requests, with completion and history.",
@@ -158,6 +159,7 @@ def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
     add("shell", "read requests from a prompt or a pipe")
     _add_load(add("load", "send the packages of a file in dependency order"))
     _add_import(add("import", "turn the packages of an ecosystem into requests"), settings)
+    _add_sync(add("sync", "make the index equal to a repository", source))
     _add_questions(
         add("why", "print a shortest path from a package to a dependency", source),
         add("needs", "print all that packages depend on, in installation order", source),
@@ -214,10 +216,35 @@ def _add_import(parser: _Parser, settings: _Parser) -> None:
             adapter.add_argument(f"--{switch}", action="store_true", help=meaning)
         adapter.add_argument("--into", metavar="ADDRESS", help="send the requests to this server, instead of printing")
         adapter.add_argument("--since", metavar="OLD", help="only the difference from this index: any SOURCE of --from")
-        adapter.add_argument(
-            "--failures", metavar="FILE", help="write the requests that failed to a file, with reasons"
-        )
-        adapter.add_argument("--left-out", metavar="FILE", help="write all that was left out to a file, with reasons")
+        _add_reports(adapter)
+
+
+def _add_sync(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", metavar="SOURCE", help=f"an ecosystem ({', '.join(ECOSYSTEMS)}) with its PATHs, or a source of --from"
+    )
+    parser.add_argument("paths", metavar="PATH", nargs="*", help="as for scoop import")
+    for name, ecosystem in ECOSYSTEMS.items():
+        for switch, meaning in ecosystem.switches.items():
+            parser.add_argument(
+                f"--{switch}", dest="switches", action="append_const", const=switch, help=f"{name}: {meaning}"
+            )
+    parser.set_defaults(switches=[])
+    parser.add_argument(
+        "--into", dest="server", metavar="SERVER", default=argparse.SUPPRESS, help="the server, as in --server"
+    )
+    parser.add_argument(
+        "--record", metavar="FILE", help="remember the packages here, where --from cannot read the index"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the requests instead of sending them")
+    parser.add_argument("--strict", action="store_true", help="change nothing if the repository lacks a dependency")
+    parser.add_argument("--allow-empty", action="store_true", help="remove all packages if the repository has none")
+    _add_reports(parser)
+
+
+def _add_reports(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--failures", metavar="FILE", help="write the requests that failed to a file, with reasons")
+    parser.add_argument("--left-out", metavar="FILE", help="write all that was left out to a file, with reasons")
 
 
 def _add_questions(*parsers: argparse.ArgumentParser) -> None:
