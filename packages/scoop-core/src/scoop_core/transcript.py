@@ -27,9 +27,10 @@ A **journal** holds the changes after a snapshot in batches::
     #seal 17 lines 2 bytes 29 synced 16 after d9fc42b1 crc32 ba79400b
 
 - The header holds the generation, the number and the checksum of the batch before the first one, and its own checksum.
-- A batch is a list of requests, each of which changed the graph, and a seal: its number, its lines and bytes, the
-  number of the last batch known to be on disk when it was written, the checksum of the previous seal (or header), and
-  that of its lines and of the seal itself, which starts at the checksum of the header.
+- A batch is a list of requests, each of which changed the graph, and a seal. The seal holds the number of the batch,
+  its lines and bytes, the number of the last batch known to be on disk when it was written (``synced``), and the
+  checksum of the previous seal, or of the header (``after``). Its last field is the checksum of the batch and of the
+  seal itself, which starts at the checksum of the header.
 
 So each batch can be verified alone, a batch of another journal is never mistaken for one of this, and the chain of all
 batches reveals a missing, repeated or stale one. The ``synced`` of a later batch proves that a damaged one was on disk,

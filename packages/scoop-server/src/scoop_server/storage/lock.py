@@ -1,8 +1,8 @@
 """The lock on a data directory: one server at a time.
 
-The lock is a ``flock`` on the directory itself, which no removed or replaced file can lift, and one on the file
-``lock`` in it, which holds the process id and excludes servers that lock only the file, and is the only lock on file
-systems that cannot lock a directory (NFS). A lock ends with its process, so none is left behind by a crash.
+The lock is a ``flock`` on the directory itself, which no removed or replaced file can lift. A second one, on the file
+``lock`` in it, excludes servers that lock only the file; it is the only lock on file systems that cannot lock a
+directory (NFS). The file holds the process id. A lock ends with its process, so none is left behind by a crash.
 """
 
 import contextlib
