@@ -1,4 +1,4 @@
-"""Snapshots of the log in etcd, written by a separate process, so that they delay no turn of the node.
+"""Snapshots of the entry log in etcd, written by a separate process, so that they delay no turn of the node.
 
 The node passes the settings in one line of JSON on standard input.
 """
@@ -31,7 +31,7 @@ _REQUEST_SECONDS_MAX: Final = 10.0
 def start_compaction(
     connection: ConnectionSettings, prefix: str, log_format: str, reject_cycles: bool, fence: int
 ) -> ChildProcess:
-    """Start a compaction of the log. Raises OSError if no process can be started."""
+    """Start a compaction of the entry log. Raises OSError if no process can be started."""
     given = connection.credentials
     settings = {
         "endpoints": list(connection.endpoints),
@@ -59,7 +59,7 @@ def main() -> int:
         try:
             _run(connection, Keys(settings["prefix"]), settings["fence"], reject_cycles=settings["reject_cycles"])
         except ServerError as error:
-            log.error("cannot compact the log: %(reason)s", {"reason": error})
+            log.error("cannot compact the entry log: %(reason)s", {"reason": error})
             return error.exit_status
         return 0
 
@@ -78,7 +78,7 @@ def _run(connection: ConnectionSettings, keys: Keys, fence: int, *, reject_cycle
             selector.select(_TICK_SECONDS)
             compaction.advance()
     log.info(
-        "compacted the log in %(seconds).1f s (%(outcome)s)",
+        "compacted the entry log in %(seconds).1f s (%(outcome)s)",
         {"seconds": time.monotonic() - started, "outcome": compaction.outcome.value},
     )
 

@@ -73,14 +73,14 @@ class Node(ReplicatedIndex[ClientT]):
 
     def request_compaction(self) -> None:
         """Log that the nodes decide about compactions."""
-        log.info("nothing to compact: one of the nodes compacts the log in etcd when it is long enough")
+        log.info("nothing to compact: one of the nodes compacts the entry log in etcd when it is long enough")
 
     def save(self) -> None:
-        """Do nothing: every answered change is in the log."""
+        """Do nothing: every answered change is in the entry log."""
 
 
 def join(resources: Resources) -> Node[ClientT]:
-    """Join the index in etcd: check its configuration, and load its snapshot and log.
+    """Join the index in etcd: check its configuration, and load its snapshot and entry log.
 
     It waits for etcd for as long as that takes. Raises ConfigurationError or ReplicationError.
     """

@@ -21,10 +21,10 @@ _COMMANDS: Final = (SERVE, "check", "dump", "restore", "nodes")
 """The commands that read or write an index in etcd."""
 
 _LINE_BYTES_MAX: Final = 512 * KIB
-"""A line must fit into one entry of the log, and an entry into a request of etcd, which has 1.5 MiB by default."""
+"""A line must fit into one entry, and an entry into a request of etcd, which has 1.5 MiB by default."""
 
 _PREFIX_BYTES_MAX: Final = 255
-"""Far longer than a path needs. Each entry of the log repeats it."""
+"""Far longer than a path needs. Each entry repeats it."""
 
 
 class Reads(StrEnum):

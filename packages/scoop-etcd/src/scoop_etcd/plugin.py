@@ -80,7 +80,7 @@ class EtcdPlugin:
         return EtcdSource(settings, revision if isinstance(revision, int) else 0)
 
     def follow(self, settings: Settings) -> FollowedIndex:
-        """Return a follower of the log. Raises ConfigurationError."""
+        """Return a follower of the entry log. Raises ConfigurationError."""
         from scoop_etcd.connection import open_client, read_connection_settings  # noqa: PLC0415  # of gRPC
         from scoop_etcd.formats.entries import Keys  # noqa: PLC0415  # as above
         from scoop_etcd.replication.index_follower import IndexFollower  # noqa: PLC0415  # as above

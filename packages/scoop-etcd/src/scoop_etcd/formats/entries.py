@@ -89,7 +89,7 @@ class Keys:
         match = _ENTRY_KEY.fullmatch(key, len(self.entries.key))
         if match is None:
             raise ReplicationError(
-                f"cannot read the log in etcd: {key.decode(ENCODING)!r} is no entry; choose a prefix of your own"
+                f"cannot read the entry log in etcd: {key.decode(ENCODING)!r} is no entry; choose a prefix of your own"
             )
         return match[1].decode(), int(match[2])
 

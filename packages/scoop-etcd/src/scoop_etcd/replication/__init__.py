@@ -1,1 +1,1 @@
-"""The index of a node: a replica of a graph whose changes are ordered by a log in etcd."""
+"""The index of a node: a replica of a graph whose changes are ordered by an entry log in etcd."""

@@ -1,4 +1,4 @@
-"""Appending to the log: one entry under way, and the lines of the turns that pass meanwhile in the next."""
+"""Appending to the entry log: one entry under way, and the lines of the turns that pass meanwhile in the next."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -34,14 +34,14 @@ class Entry(Generic[ClientT]):
     deadline: float
     sent_at: float
     call: Call | None = None
-    """The transaction; None when the entry is known to be in the log."""
+    """The transaction; None when the entry is known to be in the entry log."""
 
 
 class Appender(Generic[ClientT]):
-    """Appends the batches of node ``node`` to the log.
+    """Appends the batches of node ``node`` to the entry log.
 
     A transaction has the condition that its entry does not exist, so it may be sent any number of times. etcd may
-    reorder transactions, so one entry is under way at a time, until the log delivers it.
+    reorder transactions, so one entry is under way at a time, until the entry log delivers it.
     """
 
     def __init__(
@@ -92,6 +92,8 @@ class Appender(Generic[ClientT]):
 
     def advance(self) -> None:
         """Send queued batches in an entry, unless one is under way or more clients are about to send."""
+        # Group commit: what arrives while an entry is under way makes the next one. A second entry beside it could come
+        # before it in the log, because etcd may reorder transactions, and then the first would count as missing.
         if self._sent is not None or not self._queue or not self._is_started:
             return
         if not self.gathering.is_complete(self.pending):  # all pending requests are queued
@@ -113,23 +115,25 @@ class Appender(Generic[ClientT]):
                 Put(self._keys.head, b"%s/%d" % (self._node.encode(), entry.seq)),
             ),
         )
+        # A failure leaves the outcome unknown, so the same transaction is sent again until it has a result: by its
+        # condition only one of the attempts takes effect. TOO_LARGE alone would fail each time.
         entry.call = self._calls.txn(transaction, partial(self._take, entry), {ErrorCode.TOO_LARGE})
 
     def _take(self, entry: Entry[ClientT], result: TxnResult | Failure) -> None:
-        """Note that the entry is in the log now, or was already."""
+        """Note that the entry is in the entry log now, or was already."""
         if isinstance(result, Failure):
-            raise too_large("append an entry to the log", result)
+            raise too_large("append an entry to the entry log", result)
         entry.call = None
         self._appended(self._clock() - entry.sent_at)
 
     # Entries that come back
 
     def delivered(self, seq: int) -> Sequence[Request[ClientT]]:
-        """Return the requests of entry ``seq``, the next of this node in the log; none if they are given up."""
+        """Return the requests of entry ``seq``, the next of this node in the entry log; none if they are given up."""
         entry = self._sent
         if entry is None or entry.seq != seq:
             expected = "none" if entry is None else entry.seq
-            raise ReplicationError(f"cannot follow the log in etcd: expected own entry {expected}, got {seq}")
+            raise ReplicationError(f"cannot follow the entry log in etcd: expected own entry {expected}, got {seq}")
         return self._end(entry)
 
     def skipped(self, seq: int) -> Sequence[Request[ClientT]]:
@@ -139,7 +143,7 @@ class Appender(Generic[ClientT]):
 
     def _end(self, entry: Entry[ClientT]) -> Sequence[Request[ClientT]]:
         """Send the next entry after ``entry``, whose result may still arrive; return its requests."""
-        if entry.call is not None:
+        if entry.call is not None:  # the watch was faster than the response, which says nothing new now
             self._calls.cancel(entry.call)
             self._appended(self._clock() - entry.sent_at)
         self._sent = None
@@ -151,7 +155,7 @@ class Appender(Generic[ClientT]):
     def expired(self, now: float) -> Iterator[Request[ClientT]]:
         """Yield the requests whose deadline has passed, and give them up.
 
-        Those not sent yet are never appended. An entry that was sent may be in the log, and so must stay the next.
+        Those not sent yet are never appended. One that was sent may be in the entry log, and so must stay the next.
         """
         while self._queue and self._queue[0].deadline <= now:
             requests = self._queue.popleft().requests

@@ -23,7 +23,7 @@ class Queries(Generic[ClientT]):
 
 
 class Barrier(Generic[ClientT]):
-    """Holds queries until the replica has reached the head of the log as it was after they arrived.
+    """Holds queries until the replica has reached the head of the entry log as it was after they arrived.
 
     One linearizable read of the head serves all queries that wait when it is sent. Those that arrive while it is
     on its way wait for the next: it may have been executed before they arrived.
@@ -66,6 +66,8 @@ class Barrier(Generic[ClientT]):
             return
         if not self.gathering.is_complete(sum([len(queries.requests) for queries in self._arrived])):
             return
+        # One read for all that wait. It must begin after their arrival: a read on its way may have been executed before
+        # another node acknowledged a change that they must see.
         self._asked, self._arrived = self._arrived, deque()
         self._is_asking = True
         self._sent_at = self._clock()

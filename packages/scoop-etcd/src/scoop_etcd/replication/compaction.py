@@ -1,4 +1,4 @@
-"""Compaction of the log: the last snapshot and the entries after it become the next one, and old entries are deleted.
+"""Compaction of the entry log: the last snapshot and the entries after it become the next, and old entries are deleted.
 
 A function of what is in etcd: it runs over a client of its own, in a process of its own, and needs nothing of the node
 that started it except the right to write. If it dies at any moment, or runs twice, everything is as it was.
@@ -144,7 +144,7 @@ class Compaction:
 
 
 def apply_entry(replica: Replica, keys: Keys, kv: KeyValue) -> None:
-    """Apply an entry of the log whose responses nobody needs; ignore a late duplicate."""
+    """Apply an entry of the entry log whose responses nobody needs; ignore a late duplicate."""
     node, seq = keys.parse_entry(kv.key)
     if replica.is_next(node, seq):
         replica.apply(node, seq, kv.mod_revision, (decode_entry(node, seq, kv.value),))

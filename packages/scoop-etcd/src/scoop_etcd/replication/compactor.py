@@ -28,7 +28,7 @@ class _Running:
 
 
 class Compactor:
-    """Measures the log, and starts compactions while this node holds the role."""
+    """Measures the entry log, and starts compactions while this node holds the role."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Compactor:
         """The size of the entries after the snapshot."""
 
     def note_entry(self, revision: int, size: int) -> None:
-        """Count an entry of the log."""
+        """Count an entry of the entry log."""
         if revision > self._snapshot_revision:
             self._entries.append((revision, size))
             self.entry_bytes += size
@@ -64,7 +64,7 @@ class Compactor:
 
     @property
     def is_due(self) -> bool:
-        """Return whether the log is so long that a snapshot pays: a start then reads at most twice the snapshot."""
+        """Return whether there are so many entries that a snapshot pays: a start then reads at most twice its size."""
         is_long = self.entry_bytes >= max(self._log_bytes_min, self._snapshot_bytes)
         return bool(self._entries) and (is_long or len(self._entries) >= self._log_entries_max)
 
@@ -83,7 +83,9 @@ class Compactor:
             self._not_before = self._clock() + SETTLE_SECONDS
             if status:
                 self._not_before = self._clock() + RETRY_SECONDS
-                log.warning("a compaction failed with status %(status)d; the log keeps growing", {"status": status})
+                log.warning(
+                    "a compaction failed with status %(status)d; the entry log keeps growing", {"status": status}
+                )
         elif fence is not None and self._clock() >= self._not_before and self.is_due:
             log.debug("a compaction of %(bytes)d bytes begins", {"bytes": self.entry_bytes})
             try:

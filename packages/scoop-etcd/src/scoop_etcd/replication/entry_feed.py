@@ -1,4 +1,4 @@
-"""Following the log: every entry exactly once, in the order of the revisions."""
+"""Following the entry log: every entry exactly once, in the order of the revisions."""
 
 import enum
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ class FeedPhase(enum.Enum):
     """The phases of a follower."""
 
     READING = "reading"
-    """Reading the snapshot and the log, at the start or because the watch cannot be continued."""
+    """Reading the snapshot and the entry log, at the start or because the watch cannot be continued."""
     WATCHING = "watching"
     """Entries arrive as they are appended."""
     PAUSING = "pausing"
@@ -53,7 +53,7 @@ class EntryFeed:
         self.position: int | None = None
         """Every entry up to this revision has been passed on; None before the first snapshot."""
         self.committed = 0
-        """The highest revision of an entry that is known to be in the log."""
+        """The highest revision of an entry that is known to be in the entry log."""
 
     def start(self) -> None:
         """Read everything, then follow."""
@@ -101,7 +101,7 @@ class EntryFeed:
             self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
 
     def expect(self, revision: int) -> None:
-        """Note the revision of an entry in the log."""
+        """Note the revision of an entry in the entry log."""
         if revision > self.committed:
             if not self.is_behind:
                 self._moved_at = self._clock()
@@ -109,7 +109,7 @@ class EntryFeed:
 
     @property
     def is_behind(self) -> bool:
-        """Return whether the log is known to hold entries that have not been passed on."""
+        """Return whether the entry log is known to hold entries that have not been passed on."""
         return self.position is None or self.position < self.committed
 
     @property

@@ -28,7 +28,7 @@ class Reading:
     """The content of etcd at one revision, from a position on."""
 
     snapshot: Replica | None
-    """The snapshot that was loaded; None if the position was in reach of the log."""
+    """The snapshot that was loaded; None if the position was in reach of the entry log."""
     entries: list[KeyValue]
     """The entries after the snapshot, or the position, in the order of their revisions."""
     revision: int
@@ -36,13 +36,13 @@ class Reading:
     pointer: KeyValue | None
     """The pointer at that revision; None before the first snapshot."""
     covered_nodes: set[str] = field(default_factory=set)
-    """The nodes with entries in the log that the snapshot holds, or that are before the position."""
+    """The nodes with entries in the entry log that the snapshot holds, or that are before the position."""
 
 
 class EntryReader:
     """Reads what a replica at a position lacks.
 
-    The entries are those of one revision, read page by page: all that are in the log at that revision, and the
+    The entries are those of one revision, read page by page: all that are in the entry log at that revision, and the
     pointer at that revision shows whether any that the replica needs had been deleted. If so, or if there is no
     replica, the snapshot is loaded first.
     """

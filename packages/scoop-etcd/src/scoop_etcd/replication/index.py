@@ -1,8 +1,8 @@
-"""The index of several nodes: each applies the same entries of a log in etcd, in the same order.
+"""The index of several nodes: each applies the same entries of a log in etcd, the entry log, in the same order.
 
-A change is appended to the log, and answered when the log delivers it, by the state that all entries before it have
-made. So every node decides alike, and no response precedes its entry. A query is answered by the applied state, after
-a barrier (linearizable) or immediately (local).
+A change is appended to the entry log, and answered when its entry comes back, by the state that all entries before it
+have made. So every node decides alike, and no response precedes its entry. A query is answered by the applied state,
+after a barrier (linearizable) or immediately (local).
 
 Nothing here does input or output: etcd is behind :class:`~scoop_etcd.client.api.EtcdClient`, the clock is injected.
 """
@@ -132,10 +132,10 @@ class ReplicatedIndex(Generic[ClientT]):
     # The Index port
 
     def execute(self, requests: Sequence[Request[ClientT]]) -> list[Response[ClientT]]:
-        """Append the changes of one turn to the log, and hold its queries; answer only local reads immediately.
+        """Append the changes of one turn to the entry log, and hold its queries; answer only local reads immediately.
 
-        A client's lines with a change among them are evaluated together, where the log has the change; its plain
-        queries need not be in the log for that, but all other lines are, as received.
+        A client's lines with a change among them are evaluated together, where the entry log has the change; its plain
+        queries need not be in the entry log for that, but all other lines are, as received.
         """
         text = requests[0][1] if len(requests) == 1 else "".join([lines for _, lines in requests])
         # Most turns have queries only, and one look at all of them takes a fifth of the time of one at each.
@@ -149,7 +149,7 @@ class ReplicatedIndex(Generic[ClientT]):
         return []
 
     def _append(self, requests: Sequence[Request[ClientT]], text: str) -> Sequence[Request[ClientT]]:
-        """Append the requests with changes, among all lines ``text``, to the log; return the others."""
+        """Append the requests with changes, among all lines ``text``, to the entry log; return the others."""
         queries: list[Request[ClientT]] = []
         deadline = self._clock() + self._settings.answer_seconds_max
         # The look for any query first: it takes a hundredth of the time of deleting them.
@@ -176,7 +176,7 @@ class ReplicatedIndex(Generic[ClientT]):
 
     @property
     def write_delay(self) -> float:
-        """Return 0: clients that send changes wait for the log, which is delay enough."""
+        """Return 0: clients that send changes wait for the entry log, which is delay enough."""
         return 0.0
 
     def tick(self) -> None:
@@ -222,7 +222,7 @@ class ReplicatedIndex(Generic[ClientT]):
         """Disconnect clients whose responses are unknown."""
         self._responses += [(client, lines, None) for client, lines in requests]
 
-    # The log
+    # Entries
 
     def _replace(self, replica: Replica) -> None:
         """Continue from a snapshot. It may hold entries of this node that were never delivered."""
@@ -233,7 +233,7 @@ class ReplicatedIndex(Generic[ClientT]):
         self._disconnect(self._appender.skipped(replica.sequences.get(self._settings.node, 0)))
 
     def _apply(self, entries: Sequence[KeyValue]) -> None:
-        """Apply the next entries of the log, and answer those of this node."""
+        """Apply the next entries of the entry log, and answer those of this node."""
         replica = self._replica
         own = self._keys.entry(self._settings.node, 0)[:-20]
         for kv in entries:
@@ -246,6 +246,8 @@ class ReplicatedIndex(Generic[ClientT]):
 
     def _apply_own(self, kv: KeyValue) -> None:
         node, seq = self._keys.parse_entry(kv.key)
+        # A late duplicate: etcd committed an attempt after a compaction had deleted the entry of an earlier one,
+        # so that the condition held again. All nodes ignore it alike, by the sequence numbers in their state.
         if not self._replica.is_next(node, seq):
             self._counters.late_duplicates += 1
             self._replica.revision = kv.mod_revision

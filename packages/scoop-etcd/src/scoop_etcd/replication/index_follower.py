@@ -1,4 +1,4 @@
-"""Following an index in etcd from outside, as a reader that is not a node: the snapshot, then each entry of the log.
+"""Following an index in etcd from outside, as a reader that is not a node: the snapshot, then each entry.
 
 It has the methods of the follower of a data directory, so one program can follow either. It only reads: a user of etcd
 who may read the prefix is enough. An entry is in the log once etcd has committed it, so delivered entries are final,
@@ -20,7 +20,7 @@ from scoop_etcd.replication.replica import Replica
 from scoop_server.storage.follower import Batch, Loaded
 
 HEAD_SECONDS: Final = 1.0
-"""The interval at which the end of the log is read, which distinguishes a stuck watch from a log without entries."""
+"""The interval at which the head is read, which distinguishes a stuck watch from an entry log that does not grow."""
 
 SILENT_SECONDS_MAX: Final = 3.0
 """Without a response of etcd for this long, it counts as unreachable: longer than a change of its leader."""
@@ -38,7 +38,7 @@ class IndexFollower:
     def __init__(self, connect: Callable[[], EtcdClient], clock: Callable[[], float], keys: Keys, path: str) -> None:
         self.path = path
         self.is_current = False
-        """True if the last poll has delivered everything that the log is known to hold."""
+        """True if the last poll has delivered everything that the entry log is known to hold."""
         self.has_more = False
         """True if the last poll has delivered something, but not everything."""
         self._connect = connect
@@ -53,8 +53,8 @@ class IndexFollower:
     def poll(self) -> list[Loaded | Batch]:
         """Return what was committed since the last poll, in order; never wait. A batch has the number of its revision.
 
-        Raises :exc:`ReplicationError` if the log cannot be followed now. A later poll tries again, and continues or
-        starts again with a :class:`Loaded`.
+        Raises :exc:`ReplicationError` if the entry log cannot be followed now. A later poll tries again, and continues
+        or starts again with a :class:`Loaded`.
         """
         self.is_current = self.has_more = False
         if self._reason:
@@ -135,7 +135,7 @@ class _Session:
 
     @property
     def problem(self) -> str:
-        """The reason why the log cannot be followed; empty while it can."""
+        """The reason why the entry log cannot be followed; empty while it can."""
         failure = self._calls.last_failure
         if failure is not None and self._clock() - self._calls.last_answer > SILENT_SECONDS_MAX:
             return failure.reason
@@ -143,7 +143,7 @@ class _Session:
 
     @property
     def is_current(self) -> bool:
-        """Return whether everything that the log is known to hold was delivered, and etcd answers."""
+        """Return whether everything that the entry log is known to hold was delivered, and etcd answers."""
         is_silent = self._clock() - self._calls.last_answer > SILENT_SECONDS_MAX
         return self._feed is not None and not self._feed.is_behind and not is_silent
 

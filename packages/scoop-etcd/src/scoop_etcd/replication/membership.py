@@ -37,7 +37,7 @@ PUBLISH_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The result of one read of etcd, without the log."""
+    """The result of one read of etcd, without the entry log."""
 
     revision: int
     """That of etcd at the read."""

@@ -53,8 +53,8 @@ class Replica:
         last = self.sequences.get(node, 0)
         if seq > last + 1:
             raise ReplicationError(
-                f"cannot follow the log in etcd: entry {last + 1} of node {node} is missing before its entry {seq};"
-                " restart this node"
+                f"cannot follow the entry log in etcd: entry {last + 1} of node {node} is missing before its entry"
+                f" {seq}; restart this node"
             )
         return seq == last + 1
 

@@ -32,7 +32,7 @@ class NodeCounters:
 
     def __init__(self) -> None:
         self.append_seconds = Histogram(COMMIT_SECONDS)
-        """From sending an entry until it is known to be in the log."""
+        """From sending an entry until it is known to be in the entry log."""
         self.barrier_seconds = Histogram(COMMIT_SECONDS)
         """The linearizable reads of barriers."""
         self.expired: int = 0
@@ -71,7 +71,7 @@ class NodeStatus(Generic[ClientT]):
 
     @property
     def is_loading(self) -> bool:
-        """Return whether the node has not read the snapshot and the log yet."""
+        """Return whether the node has not read the snapshot and the entry log yet."""
         return self._feed.position is None
 
     @property
@@ -81,7 +81,7 @@ class NodeStatus(Generic[ClientT]):
 
     @property
     def committed_revision(self) -> int:
-        """The highest revision of an entry known to be in the log."""
+        """The highest revision of an entry known to be in the entry log."""
         return max(self._feed.committed, self.applied_revision)
 
     @property
@@ -118,5 +118,5 @@ class NodeStatus(Generic[ClientT]):
         yield counter("scoop_replication_timeouts", "Requests without a response in time.", counters.expired)
         yield counter("scoop_replication_late_duplicates", "Entries that were ignored.", counters.late_duplicates)
         yield counter("scoop_etcd_failures", "Failed requests to etcd, by code.", failures, "code")
-        yield Figure("scoop_append_duration_seconds", "Duration of an append to the log.", counters.append_seconds)
+        yield Figure("scoop_append_duration_seconds", "Duration of an append.", counters.append_seconds)
         yield Figure("scoop_barrier_duration_seconds", "Duration of a barrier.", counters.barrier_seconds)
