@@ -65,13 +65,13 @@ list the arguments of its processes.
 _OTHERS: Final = """\
 ## others
 
-| flag | variable | meaning |
-|---|---|---|
-| `--config FILE` | `SCOOP_CONFIG` | TOML file with settings |
-| `--show-config` | | print all settings and their sources as such a file, and exit |
-| `--check-config` | | report every problem that a start would have, and exit with its status |
-| `--help`, `--help-all` | | print the most used options, or all, and exit |
-| `--version` | | print the version, and exit |
+| flag | meaning |
+|---|---|
+| `--config FILE` | TOML file with settings |
+| `--show-config` | print all settings and their sources as such a file, and exit |
+| `--check-config` | report every problem that a start would have, and exit with its status |
+| `--help`, `--help-all` | print the most used options, or all, and exit |
+| `--version` | print the version, and exit |
 """
 
 
@@ -85,13 +85,13 @@ def _section(group: str) -> str:
 
 
 def _table(group: str) -> Iterator[str]:
-    yield "| flag | variable | default | meaning |"
-    yield "|---|---|---|---|"
+    yield "| flag | default | meaning |"
+    yield "|---|---|---|"
     for option in TABLE:
         if option.group == group:
             flag = f"--[no-]{option.flag[2:]}" if option.is_switch else f"{option.flag} {option.kind.metavar}"
             default = option.default_text if option.default in (None, ()) else f"`{option.default_text}`"
-            yield f"| `{flag}` | `{option.variable}` | {default} | {option.meaning} |"
+            yield f"| `{flag}` | {default} | {option.meaning} |"
 
 
 if __name__ == "__main__":
