@@ -162,7 +162,8 @@ def test_without_free_descriptors_the_server_shuts_down_and_saves(tmp_path: Path
 
 def test_the_descriptor_limit_bounds_the_clients() -> None:
     limited = ("/bin/sh", "-c", 'ulimit -n 40 && exec "$@"', "sh", *MODULE_COMMAND)
-    with ServerProcess("--memory", command=limited) as server, connected(server, 20) as clients:
+    arguments = ("--memory", "--max-clients-per-peer", "8")
+    with ServerProcess(*arguments, command=limited) as server, connected(server, 20) as clients:
         server.wait_for_log(
             r"WARNING the limit of open files is 40, which allows only 8 clients; raise it with ulimit -n"
         )
@@ -172,6 +173,6 @@ def test_the_descriptor_limit_bounds_the_clients() -> None:
 
 def test_the_soft_descriptor_limit_is_raised_to_the_need_of_the_clients() -> None:
     limited = ("/bin/sh", "-c", 'ulimit -Sn 40 && exec "$@"', "sh", *MODULE_COMMAND)
-    arguments = ("--memory", "--max-clients", "100")
+    arguments = ("--memory", "--max-clients", "100", "--max-clients-per-peer", "100")
     with ServerProcess(*arguments, command=limited) as server, connected(server, 60) as clients:
         assert all(is_served(client) for client in clients)

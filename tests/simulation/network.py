@@ -13,7 +13,7 @@ from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from socket import SHUT_WR
 from typing import Any, Final
 
-from scoop_server.config.access import UNRESTRICTED, AccessPolicy
+from scoop_server.config.peer import Peer
 
 from tests.support.wakeup import SimulatedWakeup
 
@@ -137,6 +137,7 @@ class SimulatedListener:
     """The queue of clients that have not been accepted yet."""
 
     is_inherited = False
+    admits_named = False
 
     def __init__(self, network: "SimulatedNetwork") -> None:
         self.waiting: list[SimulatedSocket] = []
@@ -147,7 +148,7 @@ class SimulatedListener:
         """Return the descriptor."""
         return 3
 
-    def accept(self) -> tuple[SimulatedSocket, str, AccessPolicy]:
+    def accept(self) -> tuple[SimulatedSocket, Peer]:
         """Return the next client."""
         if self._network.random.random() < 0.03:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -155,7 +156,7 @@ class SimulatedListener:
             raise BlockingIOError
         client = self.waiting.pop(0)
         self._network.trace(f"accept {client.number}")
-        return client, f"client {client.number}", UNRESTRICTED
+        return client, Peer(f"client {client.number}", f"host {client.number}", "simulated")
 
     def close(self) -> None:
         """Stop listening."""

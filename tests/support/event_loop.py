@@ -15,6 +15,7 @@ from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.config.limits import Limits
+from scoop_server.config.peer import Peer as RemotePeer
 from scoop_server.index.local import LocalIndex, MemoryStore
 from scoop_server.loop.client import Client
 from scoop_server.loop.server import Server
@@ -78,6 +79,9 @@ class Listener:
     def __init__(self, policy: AccessPolicy = UNRESTRICTED, *, is_inherited: bool = False) -> None:
         self.policy = policy
         self.is_inherited = is_inherited
+        self.admits_named = False
+        self.next_peer: tuple[str, tuple[str, ...]] = ("192.0.2.1", ())
+        """The host and the names of the next peers."""
         self._readable, self._writable = socket.socketpair()
         self._readable.setblocking(False)
         self._waiting: deque[Stream | OSError] = deque()
@@ -90,7 +94,7 @@ class Listener:
         self._waiting.append(waiting)
         self._writable.send(b"+")
 
-    def accept(self) -> tuple[Stream, str, AccessPolicy]:
+    def accept(self) -> tuple[Stream, RemotePeer]:
         if self.error is not None:
             raise self.error
         if not self._waiting:
@@ -100,7 +104,9 @@ class Listener:
         if isinstance(accepted, OSError):
             raise accepted
         self._accepted += 1
-        return accepted, f"192.0.2.1:{self._accepted}", self.policy
+        host, names = self.next_peer
+        address = f"{host}:{self._accepted}"
+        return accepted, RemotePeer(address, host, "127.0.0.1:1", self.policy, names)
 
     @property
     def is_closed(self) -> bool:
@@ -290,6 +296,7 @@ class Loop:
         index: Index[Client] | None = None,
         policy: AccessPolicy = UNRESTRICTED,
         register_error: OSError | None = None,
+        listener_admits_named: bool = False,
     ) -> None:
         self.graph = DependencyGraph()
         self.clock = Clock()
@@ -299,6 +306,7 @@ class Loop:
         self.selector.register_errors.append(register_error)
         self.listeners = [Listener(policy, is_inherited=has_successor) for _ in range(listener_count)]
         for listener in self.listeners:
+            listener.admits_named = listener_admits_named
             self.resources.callback(listener.close)
         self._signal_reader, self._signal_writer = (self.resources.enter_context(end) for end in socket.socketpair())
         self.statistics = Statistics()

@@ -77,8 +77,8 @@ def _call_per_client(do: Callable[[], object]) -> None:
 
         def execute_and_more(requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
             for client, _ in requests:
-                if client.name not in known:
-                    known.add(client.name)
+                if client.peer.name not in known:
+                    known.add(client.peer.name)
                     do()
             return execute(requests)
 
@@ -126,7 +126,7 @@ def slow_down() -> None:
 
         def execute_late(requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
             for client, lines in requests:
-                first_seen.setdefault(client.name, time.monotonic())
+                first_seen.setdefault(client.peer.name, time.monotonic())
                 if len(first_seen) > _FIRST_CLIENTS and not lines.startswith("QUERY"):
                     started = list(first_seen.values())[_FIRST_CLIENTS]
                     share = (time.monotonic() - started) / _SLOWEST_AFTER_SECONDS
@@ -200,9 +200,9 @@ def disturb_others() -> None:
         def execute_or_disconnect(requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
             responses: list[Response[Client]] = []
             for client, lines, answers in execute(requests):
-                is_disturbed = sender and sender[0] != client.name
+                is_disturbed = sender and sender[0] != client.peer.name
                 responses.append((client, lines, None if is_disturbed else answers))
-                sender[:] = [client.name] if "\0" in lines else []
+                sender[:] = [client.peer.name] if "\0" in lines else []
             return responses
 
         return execute_or_disconnect

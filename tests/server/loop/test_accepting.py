@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from scoop_server.config.access import AccessPolicy
 from scoop_server.config.limits import Limits
 from scoop_server.telemetry.statistics import CloseReason
 
@@ -23,15 +24,53 @@ def test_many_connections_are_accepted_over_several_turns() -> None:
 
 
 def test_a_connection_over_the_limit_of_clients_is_closed(caplog: pytest.LogCaptureFixture) -> None:
-    with Loop(Limits(clients_max=2)) as loop:
+    with Loop(Limits(clients_max=2, clients_per_peer_max=2)) as loop:
         peers = [loop.connect() for _ in range(3)]
         assert [peer.has_ended() for peer in peers] == [False, False, True]
-        assert "closed the connection of 192.0.2.1:3: too many clients (limit 2)" in caplog.messages
+        assert (
+            "192.0.2.1 holds most places (2); closed the connection of 192.0.2.1:3: too many clients (limit 2)"
+        ) in caplog.messages
         assert loop.statistics.connections_closed == {CloseReason.TOO_MANY_CLIENTS: 1}
         peers[0].socket.close()
         loop.turn()
         assert loop.exchange(loop.connect()) == ANSWER
         assert loop.exchange(peers[1]) == ANSWER
+
+
+def test_one_address_has_a_quarter_of_the_places_by_default(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(Limits(clients_max=8)) as loop:
+        flood = [loop.connect() for _ in range(5)]
+        assert [peer.has_ended() for peer in flood] == [False, False, True, True, True]
+        loop.listeners[0].next_peer = ("192.0.2.2", ())
+        assert loop.exchange(loop.connect()) == ANSWER
+        assert "192.0.2.1 holds most places (2); closed the connection of 192.0.2.1:3: too many clients" in caplog.text
+        flood[0].socket.close()
+        loop.turn()
+        loop.listeners[0].next_peer = ("192.0.2.1", ())
+        assert loop.exchange(loop.connect()) == ANSWER
+
+
+def test_anonymous_clients_leave_places_to_named_ones() -> None:
+    with Loop(Limits(clients_max=8), listener_admits_named=True) as loop:
+        for number in range(8):
+            loop.listeners[0].next_peer = (f"192.0.2.{number}", ())
+            assert loop.connect().has_ended() == (number >= 6)
+        loop.listeners[0].next_peer = ("192.0.2.1", ("CN=builder",))
+        assert loop.exchange(loop.connect()) == ANSWER
+
+
+def test_a_named_client_takes_places_of_its_name_and_not_of_its_address() -> None:
+    with Loop(Limits(clients_max=8, clients_per_peer_max=1)) as loop:
+        for names, is_refused in ((), False), ((), True), (("CN=a",), False), (("CN=a", "DNS=b"), True):
+            loop.listeners[0].next_peer = ("192.0.2.1", names)
+            assert loop.connect().has_ended() == is_refused
+
+
+def test_a_listener_has_at_most_its_own_limit_of_clients(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(policy=AccessPolicy(clients_max=2)) as loop:
+        peers = [loop.connect() for _ in range(3)]
+        assert [peer.has_ended() for peer in peers] == [False, False, True]
+        assert "(limit 2 of 127.0.0.1:1)" in caplog.text
 
 
 def test_an_error_while_a_connection_over_the_limit_is_closed_is_ignored() -> None:

@@ -22,7 +22,8 @@ class ScriptedStream(ServerSocket):
         super().__init__(sock)
         self._steps = deque(steps)
         self.step_count = 0
-        self.peer_subject = ""
+        self.peer_names: tuple[str, ...] = ()
+        self.peer_certificate = b""
 
     def handshake(self) -> int:
         self.step_count += 1
@@ -61,7 +62,7 @@ def test_a_stream_becomes_a_client_once_its_handshake_is_complete(loop: Loop) ->
 
 def test_the_log_names_the_subject_of_the_clients_certificate(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     peer, stream = connect(loop, 0)
-    stream.peer_subject = "CN=build-7"
+    stream.peer_names, stream.peer_certificate = ("CN=build-7",), b"certificate"
     take_step(loop, peer)
     assert "192.0.2.1:1 (CN=build-7) connected" in caplog.messages
 
@@ -163,7 +164,33 @@ def test_handshakes_do_not_use_the_places_of_clients(caplog: pytest.LogCaptureFi
         assert loop.exchange(loop.connect()) == ANSWER
         take_step(loop, late)
         assert late.has_ended()
-        assert "closed the connection of 192.0.2.1:1: too many clients (limit 1)" in caplog.messages
+        assert "closed the connection of 192.0.2.1:1: too many clients (limit 1)" in caplog.text
+
+
+def test_over_the_quota_the_address_with_most_handshakes_loses_its_oldest(caplog: pytest.LogCaptureFixture) -> None:
+    with Loop(Limits(handshakes_max=3)) as loop:
+        loop.listeners[0].next_peer = ("192.0.2.9", ())
+        good, _ = connect(loop, EVENT_READ, 0)
+        loop.listeners[0].next_peer = ("192.0.2.1", ())
+        flood = [connect(loop, 0)[0] for _ in range(5)]
+        assert [peer.has_ended() for peer in flood] == [True, True, True, False, False]
+        assert (
+            "192.0.2.1 has 2 of the 3 TLS handshakes that may be in progress; closing its oldest"
+        ) in caplog.messages
+        take_step(loop, good)
+        take_step(loop, good)
+        assert loop.exchange(good) == ANSWER
+
+
+def test_a_turn_advances_handshakes_of_all_addresses() -> None:
+    with Loop(Limits(handshakes_per_turn_max=2)) as loop:
+        flood = [connect(loop, EVENT_READ)[0] for _ in range(5)]
+        loop.listeners[0].next_peer = ("192.0.2.9", ())
+        good, _ = connect(loop, 0)
+        for peer in flood:
+            peer.send(b"!")
+        take_step(loop, good)
+        assert loop.exchange(good) == ANSWER
 
 
 def test_over_the_quota_a_new_handshake_replaces_the_oldest(caplog: pytest.LogCaptureFixture) -> None:

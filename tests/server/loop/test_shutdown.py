@@ -58,7 +58,9 @@ def test_requests_of_waiting_connections_are_answered(loop: Loop, is_signal_firs
 
 @pytest.mark.parametrize(("clients_max", "accepted"), [(10_000, 30), (10, 10)])
 def test_all_waiting_connections_are_accepted_up_to_the_limit_of_clients(clients_max: int, accepted: int) -> None:
-    with Loop(Limits(accepts_per_turn_max=4, clients_max=clients_max), listener_count=2) as loop:
+    with Loop(
+        Limits(accepts_per_turn_max=4, clients_max=clients_max, clients_per_peer_max=clients_max), listener_count=2
+    ) as loop:
         peers = [loop.add_waiting(listener=number // 15) for number in range(30)]
         for peer in peers:
             peer.send(QUERY)

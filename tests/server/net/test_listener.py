@@ -171,7 +171,7 @@ def test_client_certificates_and_unix_sockets_need_no_warning(tmp_path: Path, ca
 def test_accepted_sockets_have_keepalive_and_no_delay(address: str) -> None:
     with listening(address) as listener, socket.create_connection(listener.listening_socket.getsockname()[:2]):
         listener.listening_socket.setblocking(True)
-        sock, _, _ = listener.accept()
+        sock, _ = listener.accept()
         assert isinstance(sock, socket.socket)
         with sock:
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -336,9 +336,9 @@ def test_a_unix_client_without_credentials_is_named_by_its_listener(
     path = tmp_path / "scoop.sock"
     with listening(f"unix:{path}") as listener, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
-        sock, name, _ = listener.accept()
+        sock, peer = listener.accept()
         sock.close()
-        assert name == f"a client on unix:{path}"
+        assert peer.name == f"a client on unix:{path}"
 
 
 # Certificates

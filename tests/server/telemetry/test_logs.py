@@ -15,21 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoop_server.config.limits import Limits
+from scoop_server.config.peer import Peer
 from scoop_server.telemetry.log_queue import LogQueue
 from scoop_server.telemetry.logs import (
     REPEAT_SECONDS,
-    REQUEST_CHARACTERS_MAX,
     JournalFormatter,
     JsonFormatter,
     RepeatLimit,
     TextFormatter,
     access_log,
     is_journal,
-    log_errors,
-    log_requests,
     set_log_level,
     set_up_logging,
 )
+from scoop_server.telemetry.request_log import REQUEST_CHARACTERS_MAX, RequestLog
 
 from tests.support.event_loop import Clock, Loop
 from tests.support.full_disk import LESS_THAN_THEIR_SNAPSHOT, LONG_PREFIX, index_chain, set_file_size_limit
@@ -45,7 +44,16 @@ MOMENT: Final = datetime(2026, 1, 31, 12, 0, 0, 7_000, UTC)
 class FakeClient(NamedTuple):
     """A client, as the log knows it."""
 
-    name: str
+    peer: Peer
+
+
+def log_requests(*responses: tuple[str, str, str]) -> RepeatLimit:
+    """Log responses, each with the address of its client; return the limit that holds back similar ones."""
+    limit = RepeatLimit(Clock())
+    RequestLog(limit).log(
+        [(FakeClient(Peer(who, who, "tcp:a:1")), lines, answers) for who, lines, answers in responses]
+    )
+    return limit
 
 
 def event(template: str, *arguments: object, level: int = logging.INFO) -> logging.LogRecord:
@@ -155,7 +163,7 @@ def test_the_access_log_depends_on_its_option_alone(
 ) -> None:
     forget_logging(monkeypatch)
     set_up_logging("error", "json", with_access=with_access)
-    log_requests([(FakeClient("192.0.2.1:1"), "QUERY|a|\n", "OK\n")])
+    log_requests(("192.0.2.1:1", "QUERY|a|\n", "OK\n"))
     assert [json.loads(line)["message"] for line in written(capfd)] == ["192.0.2.1:1 OK QUERY|a|"] * with_access
 
 
@@ -181,8 +189,8 @@ def test_the_access_log_shows_the_beginning_of_a_long_request(
 ) -> None:
     monkeypatch.setattr(access_log, "level", logging.INFO)
     request = "QUERY|" + "a" * 60_000
-    log_requests([(FakeClient("p"), f"{request}\n\n", "ERROR\nERROR\n")])
-    assert caplog.messages == [
+    log_requests(("p", f"{request}\n\n", "ERROR\nERROR\n"))
+    assert caplog.messages[:2] == [
         f"p ERROR {request[:REQUEST_CHARACTERS_MAX]}... (60,006 characters)",
         f"p ERROR {NOTHING_KEPT}",
     ]
@@ -201,7 +209,7 @@ def test_the_access_log_shows_the_beginning_of_a_long_request(
     ],
 )
 def test_an_error_is_logged_with_its_reason(line: str, reason: str, caplog: pytest.LogCaptureFixture) -> None:
-    log_errors([(FakeClient("p"), f"{line}\n", "ERROR\n")], RepeatLimit(Clock()))
+    log_requests(("p", f"{line}\n", "ERROR\n"))
     assert caplog.messages == [f'answered ERROR to p: {reason}: "{line}"']
 
 
@@ -216,11 +224,25 @@ def test_an_error_is_logged_with_its_reason(line: str, reason: str, caplog: pyte
 def test_the_first_error_of_a_client_is_shown_and_the_others_are_counted(
     lines: str, answers: str, first: str, count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limit = RepeatLimit(Clock())
-    log_errors([(FakeClient("p"), lines, answers)], limit)
-    limit.flush(at_once=True)
+    log_requests(("p", lines, answers)).flush(at_once=True)
     assert len(caplog.messages) == count
     assert all(f'"{first}"' in message for message in caplog.messages)
+
+
+def test_errors_of_one_batch_are_counted_for_each_reason(caplog: pytest.LogCaptureFixture) -> None:
+    log_requests(("p", "a\nQUERY|b|\nINDEX||\nb\nINDEX|||\n", "ERROR\nOK\n" + "ERROR\n" * 3)).flush(at_once=True)
+    assert caplog.messages == [
+        'answered ERROR to p: expected 2 bars, got 0: "a"',
+        'answered ERROR to p: empty name at column 7 of the line: "INDEX||"',
+        'answered ERROR to p: expected 2 bars, got 0: "a" (and 1 more like it in the last 0 s)',
+    ]
+
+
+def test_the_reasons_of_a_flood_of_errors_are_not_examined(caplog: pytest.LogCaptureFixture) -> None:
+    log_requests(("p", "\n" * 1_000, "ERROR\n" * 1_000), ("p", "a\n" * 5, "ERROR\n" * 5)).flush(at_once=True)
+    assert [record.levelname for record in caplog.records] == ["INFO"] * 4
+    assert caplog.messages[1] == "answered ERROR to p for reasons that were not examined"
+    assert "and 3 more like it" in caplog.messages[3]
 
 
 def test_connections_that_a_deadline_closes_are_logged_once_for_each_deadline_and_then_counted(

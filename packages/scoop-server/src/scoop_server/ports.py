@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol, TypeGuard, TypeVar
 
-from scoop_server.config.access import AccessPolicy
+from scoop_server.config.peer import Peer
 from scoop_server.telemetry.health import ObservedIndex
 
 ClientT = TypeVar("ClientT")
@@ -94,8 +94,12 @@ class HandshakingStream(Stream, Protocol):
     """A stream that carries no data before its handshake is complete."""
 
     @property
-    def peer_subject(self) -> str:
-        """The subject of the peer's certificate; empty if it presented none."""
+    def peer_names(self) -> tuple[str, ...]:
+        """The names in the peer's certificate; empty if it presented none."""
+
+    @property
+    def peer_certificate(self) -> bytes:
+        """The issuer and the serial number of that certificate; empty if it presented none."""
 
     def handshake(self) -> int:
         """Advance the handshake; return the selector events to wait for, 0 if it is complete.
@@ -122,8 +126,12 @@ class Listener(Protocol):
     def is_inherited(self) -> bool:
         """True if it stays open in another process, which can accept its connections after this one."""
 
-    def accept(self) -> tuple[Stream, str, AccessPolicy]:
-        """Return the next connection, the peer's name for the log, and what its requests may do.
+    @property
+    def admits_named(self) -> bool:
+        """True if peers may have a name here, by a certificate or a user of this machine."""
+
+    def accept(self) -> tuple[Stream, Peer]:
+        """Return the next connection and its peer.
 
         Raises BlockingIOError if none waits, and another OSError for one that has ended already.
         """

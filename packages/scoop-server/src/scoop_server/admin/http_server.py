@@ -161,7 +161,7 @@ class HttpServer:
     def _accept(self) -> None:
         for _ in range(ACCEPTS_MAX):
             try:
-                stream, _, _ = self._listener.accept()
+                stream, _ = self._listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:

@@ -6,6 +6,7 @@ A policy follows an address or a socket's name after a question mark, options se
 ``anonymous``     clients need no certificate, although ``--tls-client-ca`` is set
 ``subject=NAME``  the client's certificate has this name: its common name, or a DNS name, e-mail address or URI
 ``issuer=NAME``   the issuer of the client's certificate has this common name
+``max-clients=N`` at most so many clients of this listener are connected at a time
 
 ``subject`` and ``issuer`` may be repeated: one of the names must match. ``%20`` in a name is a space, ``%26`` is ``&``.
 """
@@ -21,7 +22,11 @@ _ANONYMOUS: Final = "anonymous"
 
 _NAMES: Final = ("subject", "issuer")
 
-_EXPECTED: Final = "read-only, anonymous, subject=NAME or issuer=NAME"
+_MAX_CLIENTS: Final = "max-clients"
+
+_COUNT_DIGITS_MAX: Final = 6
+
+_EXPECTED: Final = "read-only, anonymous, subject=NAME, issuer=NAME or max-clients=N"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class AccessPolicy:
     """Names of which a client's certificate must have one; empty accepts any."""
     issuers: tuple[str, ...] = ()
     """Common names of which the certificate's issuer must have one; empty accepts any."""
+    clients_max: int = 0
+    """Clients of the listener that may be connected at a time; 0 sets no limit of its own."""
 
     @property
     def requires_certificate(self) -> bool:
@@ -47,6 +54,7 @@ class AccessPolicy:
         options += [_ANONYMOUS] if self.is_anonymous else []
         for key, names in zip(_NAMES, (self.subjects, self.issuers), strict=True):
             options += [f"{key}={quote(name, safe='@:/*')}" for name in names]
+        options += [f"{_MAX_CLIENTS}={self.clients_max}"] if self.clients_max else []
         return f"?{'&'.join(options)}" if options else ""
 
 
@@ -58,8 +66,8 @@ def split_policy(text: str) -> tuple[str, AccessPolicy]:
 
     Raises ValueError with one line, also for a question mark without options.
 
-    >>> split_policy("tls:[::]:8443?read-only&subject=builder")
-    ('tls:[::]:8443', AccessPolicy(is_read_only=True, is_anonymous=False, subjects=('builder',), issuers=()))
+    >>> split_policy("tls:[::]:8443?read-only&subject=a") == ("tls:[::]:8443", AccessPolicy(True, subjects=("a",)))
+    True
     >>> split_policy("unix:/run/scoop.sock") == ("unix:/run/scoop.sock", UNRESTRICTED)
     True
     """
@@ -67,6 +75,7 @@ def split_policy(text: str) -> tuple[str, AccessPolicy]:
     if not question_mark:
         return place, UNRESTRICTED
     flags: set[str] = set()
+    clients_max = 0
     names: dict[str, list[str]] = {key: [] for key in _NAMES}
     for option in options.split("&"):
         key, _, value = option.partition("=")
@@ -75,12 +84,19 @@ def split_policy(text: str) -> tuple[str, AccessPolicy]:
             flags.add(option)
         elif key in names and name:
             names[key].append(name)
+        elif key == _MAX_CLIENTS and _is_count(value):
+            clients_max = int(value)
         else:
             raise ValueError(f"expected {_EXPECTED} after the question mark of {text!r}, got {option!r}")
-    policy = AccessPolicy(_READ_ONLY in flags, _ANONYMOUS in flags, tuple(names["subject"]), tuple(names["issuer"]))
+    subjects, issuers = (tuple(names[key]) for key in _NAMES)
+    policy = AccessPolicy(_READ_ONLY in flags, _ANONYMOUS in flags, subjects, issuers, clients_max)
     if policy.is_anonymous and policy.requires_certificate:
         raise ValueError(f"expected anonymous without subject and issuer, got {text!r}")
     return place, policy
+
+
+def _is_count(value: str) -> bool:
+    return value.isascii() and value.isdigit() and len(value) <= _COUNT_DIGITS_MAX and int(value) > 0
 
 
 def _decode(value: str) -> str:

@@ -66,6 +66,14 @@ class Limits:
     clients_max: int = _limit(10_000, integer(1, _COUNT_MAX), "max_clients", "most connections at a time")
     """An idle connection costs about 1 kB; a misbehaving one at most a line, a read and the output high-water mark."""
 
+    clients_per_peer_max: int = _limit(
+        0,
+        integer(0, _COUNT_MAX),
+        "max_clients_per_peer",
+        "most connections of one address, one network of IPv6, or one named identity; 0 is a quarter of --max-clients",
+    )
+    """One peer alone must not keep the others out. Behind a proxy all clients have its address."""
+
     output_seconds_max: float = _limit(
         60.0,
         duration(),
@@ -153,8 +161,7 @@ class Limits:
 
     handshakes_max: int = 1_024
     """TLS handshakes in progress. They do not count as clients; once there are this many, each new one takes the place
-    of the oldest. An honest handshake is over in milliseconds and is not the oldest by then, unless a flood brings a
-    hundred thousand connections a second."""
+    of the oldest one of the address that has most. So a flood from one address keeps out only others from there."""
 
     handshakes_per_turn_max: int = 8
     """TLS handshakes advanced in one turn. The most expensive step takes about 1 ms, so a flood of handshakes
@@ -200,6 +207,16 @@ class Limits:
         if factor > 1:
             return min(divisor * ceil(factor), _DIVISOR_MAX)
         return divisor // 2 if divisor > 1 and factor < 1 / 2 else divisor
+
+    @property
+    def places_per_peer_max(self) -> int:
+        """The most clients of one holder of places."""
+        return self.clients_per_peer_max or max(self.clients_max // 4, 1)
+
+    @property
+    def reserved_places(self) -> int:
+        """The places that anonymous clients leave free, if a listener admits named ones."""
+        return self.clients_max // 4
 
     @property
     def drain_reads_max(self) -> int:

@@ -35,6 +35,7 @@ class Acceptor:
         """A shortage is one warning, however often accepting is retried while it lasts."""
         self.resume()
         clients.on_close = self.resume
+        clients.admits_named = any(listener.admits_named for listener in self._listeners)
 
     def resume(self) -> None:
         """Accept again, if accepting is paused: time has passed, or a client has been closed."""
@@ -68,7 +69,7 @@ class Acceptor:
             return  # it was ready when the turn began
         for _ in range(count_max):
             try:
-                stream, name, policy = listener.accept()
+                stream, peer = listener.accept()
             except BlockingIOError:
                 self._is_shortage_logged = False  # none waits any more
                 return
@@ -82,9 +83,9 @@ class Acceptor:
                 continue
             statistics.connections_accepted += 1
             if needs_handshake(stream):
-                self._handshakes.begin(stream, name, policy)
+                self._handshakes.begin(stream, peer)
             else:
-                self._clients.admit(stream, name, policy)
+                self._clients.admit(stream, peer)
 
     def accept_waiting(self) -> None:
         """Accept all connections that wait, up to the limit on clients: their requests may have arrived as well."""

@@ -11,8 +11,8 @@ from typing import Final
 
 from scoop_core import Connection, ConnectionState
 
-from scoop_server.config.access import AccessPolicy
 from scoop_server.config.limits import Limits
+from scoop_server.config.peer import Peer
 from scoop_server.loop.timers import Timer
 from scoop_server.ports import Stream, close_stream
 from scoop_server.screening import HttpRequestError, is_http_request, reject_changes
@@ -56,9 +56,7 @@ class Client:
     """One accepted connection. Times are in seconds of the event loop's clock."""
 
     stream: Stream
-    name: str
-    """The peer's address, for the log."""
-    policy: AccessPolicy
+    peer: Peer
     _limits: Limits
     _statistics: Statistics
     connected_at: float
@@ -117,7 +115,7 @@ class Client:
             return lines
         if is_http_request(lines):
             raise HttpRequestError("its first line is an HTTP request, as a web page can make a browser send it")
-        if self.policy.is_read_only:
+        if self.peer.policy.is_read_only:
             self.receive = self._receive_read_only
             return self._reject_changes(lines)
         self.receive = self.connection.receive

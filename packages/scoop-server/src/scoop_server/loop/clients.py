@@ -1,6 +1,7 @@
 """The connected clients: what the selector watches them for, their deadlines, and the end of each."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
@@ -8,9 +9,10 @@ from selectors import EVENT_READ, EVENT_WRITE
 
 from scoop_core import ConnectionState
 
-from scoop_server.config.access import AccessPolicy
+from scoop_server.config.peer import Peer
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.context import Context
+from scoop_server.loop.places import Places
 from scoop_server.ports import Stream, close_stream
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.statistics import CloseReason
@@ -23,6 +25,12 @@ class Clients:
         self._context = context
         self.on_close: Callable[[], None] = lambda: None
         """Called after a client has been closed: a descriptor and a place are free."""
+        self.admits_named = False
+        """True if peers may have a name at a listener; then anonymous ones leave some places to them."""
+        self._places = Places()
+        """The places of each holder."""
+        self._listener_places = Counter[str]()
+        self._anonymous = 0
         self._clients: dict[Client, None] = {}  # an ordered set, so that a simulation can be replayed
 
     def __len__(self) -> int:
@@ -32,26 +40,49 @@ class Clients:
         """Iterate over the clients of this moment; they may be closed meanwhile."""
         return iter(list(self._clients))
 
-    def admit(self, stream: Stream, name: str, policy: AccessPolicy) -> None:
+    def admit(self, stream: Stream, peer: Peer) -> None:
         """Make a connected, non-blocking stream a client, unless there are as many as allowed."""
         context = self._context
-        if len(self._clients) >= context.limits.clients_max:
+        if limit := self._exhausted_limit(peer):
             close_stream(stream)
             context.statistics.connections_closed[CloseReason.TOO_MANY_CLIENTS] += 1
+            holder = self._places.largest_holder
+            fields = {**peer.fields, "limit": limit, "holder": holder, "held": self._places[holder]}
             context.repeat_limit.log(
                 logging.WARNING,
-                "closed the connection of %(peer)s: too many clients (limit %(connections)d)",
-                {"peer": name, "connections": context.limits.clients_max},
+                "%(holder)s holds most places (%(held)d); closed the connection of %(peer)s: too many clients "
+                "(limit %(limit)s)",
+                fields,
+                kind=limit,
             )
             return
-        client = Client(stream, name, policy, context.limits, context.statistics, context.timers.now)
+        client = Client(stream, peer, context.limits, context.statistics, context.timers.now)
         self._clients[client] = None
-        context.statistics.connections_now = len(self._clients)
-        log.debug("%(peer)s connected", {"peer": name})
+        self._count(peer, 1)
+        log.debug("%(peer)s connected", peer.fields)
         try:
             self._watch(client, EVENT_READ)
         except OSError as error:  # the system has no memory for one more, or a limit on them
             self.close(client, error, level=logging.WARNING)
+
+    def _exhausted_limit(self, peer: Peer) -> str:
+        """Return the limit that one more connection of ``peer`` would exceed; empty if none."""
+        limits = self._context.limits
+        if len(self._clients) >= limits.clients_max:
+            return f"{limits.clients_max}"
+        if self.admits_named and not peer.names and self._anonymous >= limits.clients_max - limits.reserved_places:
+            return f"{limits.clients_max - limits.reserved_places} for anonymous ones"
+        if self._places[peer.holder] >= limits.places_per_peer_max:
+            return f"{limits.places_per_peer_max} of {peer.holder}"
+        if peer.policy.clients_max and self._listener_places[peer.listener] >= peer.policy.clients_max:
+            return f"{peer.policy.clients_max} of {peer.listener}"
+        return ""
+
+    def _count(self, peer: Peer, step: int) -> None:
+        (self._places.take if step > 0 else self._places.release)(peer.holder)
+        self._listener_places[peer.listener] += step
+        self._anonymous += 0 if peer.names else step
+        self._context.statistics.connections_now = len(self._clients)
 
     def update(self, client: Client) -> None:
         """Watch ``client`` for what it waits for now; if nothing is left to wait for, end the connection.
@@ -134,8 +165,8 @@ class Clients:
             client.timer.cancel()
         client.close()
         del self._clients[client]
-        context.statistics.connections_now = len(self._clients)
+        self._count(client.peer, -1)
         context.statistics.connections_closed[reason] += 1
-        fields = {"peer": client.name, "why": why, "reason": reason.value}
+        fields = {**client.peer.fields, "why": why, "reason": reason.value}
         context.repeat_limit.log(level, "closed the connection of %(peer)s: %(why)s", fields, kind=reason.value)
         self.on_close()

@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from selectors import EVENT_READ, BaseSelector, DefaultSelector
+from itertools import zip_longest
+from selectors import EVENT_READ, BaseSelector, DefaultSelector, SelectorKey
 
-from scoop_server.config.access import AccessPolicy
+from scoop_server.config.peer import Peer
 from scoop_server.loop.context import Context
+from scoop_server.loop.places import Places
 from scoop_server.loop.timers import Timer
 from scoop_server.ports import HandshakingStream, Stream, close_stream
 from scoop_server.telemetry.statistics import CloseReason
@@ -19,39 +21,42 @@ class Handshake:
     """A handshake in progress."""
 
     stream: HandshakingStream
-    name: str
-    """The peer's address, for the log."""
-    policy: AccessPolicy
+    peer: Peer
 
 
 class Handshakes:
     """The handshakes in progress; a stream whose handshake is complete is handed to ``admit``.
 
     A step of a handshake takes as long as hundreds of requests. So these streams have a selector of their own, which
-    is one descriptor in ``selector``, and a turn advances a few of them. They have a quota of their own as well: once
-    it is used up, each new handshake takes the place of the oldest, so connections that never complete theirs keep out
-    neither clients nor handshakes that proceed.
+    is one descriptor in ``selector``, and a turn advances a few of them, of as many hosts as possible. They have a
+    quota of their own as well: once it is used up, each new handshake takes the place of the oldest one of the host
+    that has most. So connections that never complete theirs keep out neither clients nor handshakes from elsewhere.
     """
 
-    def __init__(self, context: Context, admit: Callable[[Stream, str, AccessPolicy], None]) -> None:
+    def __init__(self, context: Context, admit: Callable[[Stream, Peer], None]) -> None:
         self._context = context
         self._admit = admit
         self._own_selector: DefaultSelector | None = None  # created for the first handshake: many servers have none
-        self._handshakes: dict[Handshake, Timer] = {}
-        """The oldest first, each with its deadline."""
+        self._handshakes: dict[str, dict[Handshake, Timer]] = {}
+        """The handshakes of each host, the oldest first, each with its deadline."""
+        self._places = Places()
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._handshakes)
+        return self._count
 
-    def begin(self, stream: HandshakingStream, name: str, policy: AccessPolicy) -> None:
+    def begin(self, stream: HandshakingStream, peer: Peer) -> None:
         """Begin the handshake of ``stream``."""
-        if len(self._handshakes) >= self._context.limits.handshakes_max:
-            self._close(next(iter(self._handshakes)), "too many handshakes in progress")
-        handshake = Handshake(stream, name, policy)
+        if self._count >= self._context.limits.handshakes_max:
+            self._evict()
+        handshake = Handshake(stream, peer)
         seconds = self._context.limits.handshake_seconds_max
         overdue = partial(self._close, handshake, f"time-out: incomplete for {seconds:.0f} s")
-        self._handshakes[handshake] = self._context.timers.call_at(self._context.timers.now + seconds, overdue)
-        self._context.statistics.handshakes_now = len(self._handshakes)
+        timer = self._context.timers.call_at(self._context.timers.now + seconds, overdue)
+        self._handshakes.setdefault(peer.host, {})[handshake] = timer
+        self._places.take(peer.host)
+        self._count += 1
+        self._context.statistics.handshakes_now = self._count
         try:
             if self._own_selector is None:
                 selector = DefaultSelector()
@@ -61,33 +66,51 @@ class Handshakes:
         except OSError as error:  # out of descriptors or memory
             self._close(handshake, str(error))
 
+    def _evict(self) -> None:
+        """Close the oldest handshake of the host that has most."""
+        host = self._places.largest_holder
+        self._context.repeat_limit.log(
+            logging.WARNING,
+            "%(host)s has %(held)d of the %(handshakes)d TLS handshakes that may be in progress; closing its oldest",
+            {"host": host, "held": self._places[host], "handshakes": self._context.limits.handshakes_max},
+        )
+        self._close(next(iter(self._handshakes[host])), "too many handshakes in progress")
+
     def _advance_some(self) -> None:
-        if self._own_selector is not None:  # closed in this turn otherwise
-            for key, _ in self._own_selector.select(0)[: self._context.limits.handshakes_per_turn_max]:
-                self._advance(self._own_selector, key.data)
+        if self._own_selector is None:  # closed in this turn
+            return
+        ready = self._own_selector.select(0)
+        count_max = self._context.limits.handshakes_per_turn_max
+        for key in _fairly(ready)[:count_max] if len(ready) > count_max else [key for key, _ in ready]:
+            self._advance(self._own_selector, key.data)
 
     def _advance(self, selector: BaseSelector, handshake: Handshake) -> None:
+        stream, peer = handshake.stream, handshake.peer
         try:
-            if events := handshake.stream.handshake():
-                selector.modify(handshake.stream, events, handshake)
+            if events := stream.handshake():
+                selector.modify(stream, events, handshake)
                 return
         except OSError as error:
             self._close(handshake, str(error))
             return
-        selector.unregister(handshake.stream)
+        selector.unregister(stream)
         self._forget(handshake)
-        subject = handshake.stream.peer_subject
-        name = f"{handshake.name} ({subject})" if subject else handshake.name
-        self._admit(handshake.stream, name, handshake.policy)
+        peer.names, peer.certificate = stream.peer_names, stream.peer_certificate
+        self._admit(stream, peer)
 
     def _forget(self, handshake: Handshake) -> None:
-        self._handshakes.pop(handshake).cancel()
-        self._context.statistics.handshakes_now = len(self._handshakes)
+        host = handshake.peer.host
+        self._handshakes[host].pop(handshake).cancel()
+        if not self._handshakes[host]:
+            del self._handshakes[host]
+        self._places.release(host)
+        self._count -= 1
+        self._context.statistics.handshakes_now = self._count
 
     def close(self) -> None:
         """Close all of them, because the server is shutting down."""
-        while self._handshakes:
-            self._close(next(iter(self._handshakes)), "the server is shutting down", CloseReason.SHUTDOWN)
+        for handshake in [each for handshakes in self._handshakes.values() for each in handshakes]:
+            self._close(handshake, "the server is shutting down", CloseReason.SHUTDOWN)
         if self._own_selector is not None:
             self._context.selector.unregister(self._own_selector)
             self._own_selector.close()
@@ -99,6 +122,14 @@ class Handshakes:
         close_stream(handshake.stream)
         self._forget(handshake)
         self._context.statistics.connections_closed[reason] += 1
-        fields = {"peer": handshake.name, "why": why, "reason": reason.value}
+        fields = {**handshake.peer.fields, "why": why, "reason": reason.value}
         kind = re.sub("[0-9]", "", why)
         self._context.repeat_limit.log(logging.INFO, "TLS handshake of %(peer)s failed: %(why)s", fields, kind=kind)
+
+
+def _fairly(ready: list[tuple[SelectorKey, int]]) -> list[SelectorKey]:
+    """Return the first of each host, then the second of each, and so on: a flood is not served before the others."""
+    by_host: dict[str, list[SelectorKey]] = {}
+    for key, _ in ready:
+        by_host.setdefault(key.data.peer.host, []).append(key)
+    return [key for row in zip_longest(*by_host.values()) for key in row if key is not None]

@@ -5,7 +5,6 @@ index, and **sends** the responses. The index returns a response only when what 
 leaves before its change is safe, and one commit serves all clients of a turn.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -23,8 +22,9 @@ from scoop_server.loop.shutdown import Lifecycle, Shutdown
 from scoop_server.loop.timers import Timers
 from scoop_server.ports import Index, Listener, Request, Response
 from scoop_server.screening import has_change
-from scoop_server.telemetry.logs import RepeatLimit, access_log, log_responses
+from scoop_server.telemetry.logs import RepeatLimit
 from scoop_server.telemetry.meter import Meter
+from scoop_server.telemetry.request_log import RequestLog
 from scoop_server.telemetry.statistics import CloseReason, Statistics
 
 _SERVING: Final = Lifecycle.SERVING
@@ -69,7 +69,7 @@ class Server:
         """True if the index has responses to requests of earlier turns."""
         self._write_delay = 0.0
         """The delay that the index asked for at the last tick."""
-        self._logs_requests = access_log.isEnabledFor(logging.INFO)
+        self._request_log = RequestLog(self._repeat_limit)
         completions = index.fileno()
         if completions is not None:
             self.watch(completions, self._note_completed)
@@ -176,8 +176,8 @@ class Server:
             except OSError as error:
                 clients.close(client, error)
         self._statistics.bytes_sent += sent
-        if has_errors or self._logs_requests:
-            log_responses(responses, self._repeat_limit)
+        if has_errors or self._request_log.logs_all:
+            self._request_log.log(responses)
         if self._write_delay:
             self._delay_writers(responses)
 
@@ -212,6 +212,7 @@ class Server:
 
     def _tick(self) -> None:
         self._repeat_limit.flush()
+        self._request_log.tick()
         self._statistics.last_tick = self._clock()
         self._write_delay = self._index.write_delay
 

@@ -7,10 +7,13 @@ import os
 import socket
 import stat
 import struct
+from array import array
+from collections.abc import Sequence
 from typing import Final
 
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.config.addresses import Address, InternetAddress, UnixAddress, format_address
+from scoop_server.config.peer import Peer, host_of
 from scoop_server.errors import ListenError
 from scoop_server.net.tls import Certificates, TlsStream
 
@@ -23,6 +26,12 @@ UNIX_MODE: Final = 0o660
 
 _CREDENTIALS: Final = struct.Struct("3i")
 """Process, user and group of a peer, the layout of SO_PEERCRED."""
+
+_SO_PEERGROUPS: Final = 59
+"""Linux has this option, and Python no name for it."""
+
+_GROUPS_BYTES_MAX: Final = 4 * 1_024
+"""Room for as many groups as a user has hardly ever."""
 
 _WAY_OUT: Final = "name another address with --listen, --host or --port"
 ADMIN_WAY_OUT: Final = "name another address with --admin"
@@ -100,8 +109,16 @@ class Listener:
         """The socket itself, for another event loop."""
         return self._socket
 
-    def accept(self) -> tuple[socket.socket | TlsStream, str, AccessPolicy]:
-        """Return a connected, non-blocking stream, its peer's name for the log, and its policy.
+    @property
+    def admits_named(self) -> bool:
+        """Return whether clients have a name: a user of this machine, or a certificate."""
+        is_unix = self._socket.family == socket.AF_UNIX
+        return is_unix or (
+            self._certificates is not None and self._certificates.requires_client_certificate(self.policy)
+        )
+
+    def accept(self) -> tuple[socket.socket | TlsStream, Peer]:
+        """Return a connected, non-blocking stream, and its peer.
 
         Raises BlockingIOError if no client waits, and another OSError for a connection that has ended already: under
         a flood of those, making a client of each would take longer than the flood takes to open it. A policy on
@@ -117,17 +134,23 @@ class Listener:
         except OSError:
             sock.close()
             raise
-        peer = self._format_unix_peer(sock) if sock.family == socket.AF_UNIX else format_address(address)
-        return (sock if self._certificates is None else self._certificates.wrap(sock, self.policy)), peer, self.policy
+        if sock.family == socket.AF_UNIX:
+            peer = self._unix_peer(sock)
+        else:
+            peer = Peer(format_address(address), host_of(address[0]), self.address, self.policy)
+        return (sock if self._certificates is None else self._certificates.wrap(sock, self.policy)), peer
 
-    def _format_unix_peer(self, sock: socket.socket) -> str:
-        """Return the credentials of a peer on a Unix socket, which has no address."""
-        with contextlib.suppress(OSError, AttributeError):  # SO_PEERCRED is not on every system
-            process, user, _ = _CREDENTIALS.unpack(
+    def _unix_peer(self, sock: socket.socket) -> Peer:
+        """Return a peer on a Unix socket, which has credentials in place of an address."""
+        try:  # SO_PEERCRED is not on every system
+            process, user, group = _CREDENTIALS.unpack(
                 sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             )
-            return f"uid {user} pid {process} on {self.address}"
-        return f"a client on {self.address}"
+        except (OSError, AttributeError):
+            return Peer(f"a client on {self.address}", "unknown user", self.address, self.policy)
+        groups = {group, *_supplementary_groups(sock)}
+        names = (f"uid={user}", *(f"gid={each}" for each in sorted(groups)))
+        return Peer(f"uid {user} pid {process} on {self.address}", f"uid {user}", self.address, self.policy, names)
 
     def close(self) -> None:
         """Stop listening, and remove the file of a Unix socket that this process has bound."""
@@ -139,6 +162,13 @@ class Listener:
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._socket.fileno()
+
+
+def _supplementary_groups(sock: socket.socket) -> Sequence[int]:
+    try:
+        return array("i", sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES_MAX))
+    except OSError:  # Linux before 4.13, and other systems
+        return ()
 
 
 class OwnFile:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from scoop_server.config.access import AccessPolicy
+from scoop_server.config.peer import quote_name
 
 _ALTERNATIVE_NAMES: Final = frozenset({"DNS", "email", "URI"})
 """The kinds of subject alternative names that a policy can name."""
@@ -14,8 +15,8 @@ _ALTERNATIVE_NAMES: Final = frozenset({"DNS", "email", "URI"})
 class PeerCertificate:
     """The content of a verified client certificate."""
 
-    common_names: tuple[str, ...] = ()
-    alternative_names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """The names of the client with their kinds: ``CN=``, ``DNS=``, ``email=`` or ``URI=``."""
     issuer_names: tuple[str, ...] = ()
     """Common names of the issuer."""
 
@@ -23,25 +24,18 @@ class PeerCertificate:
     def from_ssl(cls, certificate: Mapping[str, object] | None) -> Self:
         """Return the names in the dictionary of :meth:`ssl.SSLObject.getpeercert`; None means no certificate."""
         certificate = certificate or {}
+        common = tuple(f"CN={name}" for name in _common_names(certificate.get("subject")))
         return cls(
-            _common_names(certificate.get("subject")),
-            _alternative_names(certificate.get("subjectAltName")),
-            _common_names(certificate.get("issuer")),
+            common + _alternative_names(certificate.get("subjectAltName")), _common_names(certificate.get("issuer"))
         )
-
-    @property
-    def subject(self) -> str:
-        """One name for the log: ``CN=NAME``, an alternative name, or empty."""
-        if self.common_names:
-            return f"CN={self.common_names[0]}"
-        return self.alternative_names[0] if self.alternative_names else ""
 
     def rejection(self, policy: AccessPolicy) -> str:
         """Return why ``policy`` rejects the certificate; empty if it accepts it."""
-        if policy.subjects and not {*self.common_names, *self.alternative_names}.intersection(policy.subjects):
-            return f"the subject of the client's certificate ({self.subject or 'no name'}) is not accepted here"
+        if policy.subjects and not {name.partition("=")[2] for name in self.names}.intersection(policy.subjects):
+            subject = quote_name(self.names[0]) if self.names else "no name"
+            return f"the subject of the client's certificate ({subject}) is not accepted here"
         if policy.issuers and not set(self.issuer_names).intersection(policy.issuers):
-            issuer = ", ".join(self.issuer_names) or "no name"
+            issuer = ", ".join(map(quote_name, self.issuer_names)) or "no name"
             return f"the issuer of the client's certificate ({issuer}) is not accepted here"
         return ""
 
@@ -54,4 +48,4 @@ def _common_names(name: object) -> tuple[str, ...]:
 
 def _alternative_names(names: object) -> tuple[str, ...]:
     pairs = names if isinstance(names, tuple) else ()
-    return tuple(value for kind, value in pairs if kind in _ALTERNATIVE_NAMES)
+    return tuple(f"{kind}={value}" for kind, value in pairs if kind in _ALTERNATIVE_NAMES)

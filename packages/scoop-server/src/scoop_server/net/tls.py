@@ -138,7 +138,8 @@ class TlsStream:
         "_socket",
         "_taken",
         "_tls",
-        "peer_subject",
+        "peer_certificate",
+        "peer_names",
     )
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, policy: AccessPolicy = UNRESTRICTED) -> None:
@@ -146,8 +147,10 @@ class TlsStream:
         self._context: ssl.SSLContext | None = context
         """None once the state of OpenSSL exists."""
         self._policy = policy
-        self.peer_subject = ""
-        """A name in the client's certificate, after the handshake; empty without a certificate."""
+        self.peer_names: tuple[str, ...] = ()
+        """The names in the client's certificate, after the handshake; empty without a certificate."""
+        self.peer_certificate = b""
+        """The issuer and the serial number of that certificate."""
         self._ciphertext = b""
         """Encrypted bytes that were taken out of ``_outgoing`` and not sent yet."""
         self._taken = 0
@@ -197,7 +200,8 @@ class TlsStream:
         certificate = PeerCertificate.from_ssl(self._tls.getpeercert())
         if rejection := certificate.rejection(self._policy):
             raise ConnectionAbortedError(rejection)
-        self.peer_subject = certificate.subject
+        self.peer_names = certificate.names
+        self.peer_certificate = self._tls.getpeercert(binary_form=True) or b""
 
     def recv(self, size: int, /) -> bytes:
         """Return the plaintext that at most ``size`` newly received bytes complete; empty at the end of the stream.

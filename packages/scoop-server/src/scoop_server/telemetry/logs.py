@@ -11,14 +11,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
-from scoop_core import MalformedRequest, parse_request
-
-from scoop_server.screening import READ_ONLY_PREFIX
 from scoop_server.telemetry.log_queue import LogQueue, writer_to
 
 log: Final = logging.getLogger("scoop_server")
@@ -29,12 +25,6 @@ access_log.setLevel(logging.CRITICAL)
 
 REPEAT_SECONDS: Final = 10.0
 """Interval in which similar events share one line: a person can follow one line in this time."""
-
-REQUEST_CHARACTERS_MAX: Final = 1_000
-"""Characters of a request in a log line: nearly every request is shorter, and a flood of the longest stays readable."""
-
-_NOTHING_KEPT: Final = "an empty line, or one longer than --max-line"
-"""The description of a line without text; the connection keeps no text of a line over the limit."""
 
 _SYSLOG_PRIORITIES: Final = {"CRITICAL": 3, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
 
@@ -207,66 +197,3 @@ class _Repeated:
 
 def _resolve(fields: Fields | Callable[[], Fields]) -> Fields:
     return fields() if callable(fields) else fields
-
-
-class Peer(Protocol):
-    """A client, as the log knows it."""
-
-    @property
-    def name(self) -> str:
-        """The name of the client in the log."""
-
-
-def log_responses(responses: Iterable[tuple[Peer, str, str | None]], limit: RepeatLimit) -> None:
-    """Log the requests of a turn, if the access log is on, and the reasons of errors, within ``limit``."""
-    answered = [(client, lines, answers) for client, lines, answers in responses if answers is not None]
-    if access_log.isEnabledFor(logging.INFO):
-        log_requests(answered)
-    if log.isEnabledFor(logging.INFO):
-        log_errors(answered, limit)
-
-
-def log_requests(responses: Iterable[tuple[Peer, str, str]]) -> None:
-    """Write the access log: one line per request in ``responses``: a client, its lines, and their responses."""
-    for client, lines, answers in responses:
-        for line, answer in zip(lines.split("\n"), answers.split(), strict=False):  # nothing follows the last newline
-            request = _shortened(line) if line else _NOTHING_KEPT
-            fields = {"peer": client.name, "response": answer, "request": request}
-            access_log.info("%(peer)s %(response)s %(request)s", fields)
-
-
-def log_errors(responses: Iterable[tuple[Peer, str, str]], limit: RepeatLimit) -> None:
-    """Log, for each client in ``responses``, the first line answered ERROR and the reason, within ``limit``."""
-    for client, lines, answers in responses:
-        errors = answers.count("ERROR")
-        if errors:
-            limit.log(
-                logging.INFO,
-                'answered ERROR to %(peer)s: %(reason)s: "%(request)s"',
-                partial(_error_fields, client.name, lines, answers),
-                errors,
-            )
-
-
-def _error_fields(peer: str, lines: str, answers: str) -> Fields:
-    number = answers.count("\n", 0, answers.find("ERROR"))
-    line = lines.split("\n", number + 1)[number]
-    return {"peer": peer, "reason": _error_reason(line), "request": _shortened(line)}
-
-
-def _error_reason(line: str) -> str:
-    if not line:
-        return _NOTHING_KEPT
-    if line.startswith(READ_ONLY_PREFIX):
-        return "this listener is read-only"
-    try:
-        parse_request(line)
-    except MalformedRequest as error:
-        return error.reason
-    return "the request was rejected"
-
-
-def _shortened(request: str) -> str:
-    if len(request) <= REQUEST_CHARACTERS_MAX:
-        return request
-    return f"{request[:REQUEST_CHARACTERS_MAX]}... ({len(request):,} characters)"
