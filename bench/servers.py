@@ -193,7 +193,16 @@ class ScoopPeer(Peer):
     def running(self, directory: Path, processors: Processors) -> Iterator[Server]:
         """See :meth:`Peer.running`."""
         storage = ("--data-dir", str(directory / "data"), "--fsync", "always") if self.keeps_changes else ("--memory",)
-        command = [*self._command, "--port", "0", "--max-clients", str(CLIENTS_MAX), *storage]
+        command = [
+            *self._command,
+            "--port",
+            "0",
+            "--max-clients",
+            str(CLIENTS_MAX),
+            "--max-clients-per-peer",
+            str(CLIENTS_MAX),
+            *storage,
+        ]
         with Server(command, directory / "log", processors) as server:
             server.wait_until_listening()
             yield server

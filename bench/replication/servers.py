@@ -77,7 +77,16 @@ class ReplicatedPeer(Peer):
     @contextmanager
     def running(self, directory: Path, processors: Processors) -> Iterator[Server]:
         """See :meth:`Peer.running`."""
-        command = [*SCOOP_COMMAND, "--port", "0", "--max-clients", str(CLIENTS_MAX), *self._options]
+        command = [
+            *SCOOP_COMMAND,
+            "--port",
+            "0",
+            "--max-clients",
+            str(CLIENTS_MAX),
+            "--max-clients-per-peer",
+            str(CLIENTS_MAX),
+            *self._options,
+        ]
         with Server(command, directory / "log", processors) as server:
             server.wait_until_listening()
             yield server
