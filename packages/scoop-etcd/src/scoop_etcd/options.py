@@ -1,12 +1,13 @@
 """The options of an index that is replicated over etcd, and their contradictions."""
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
+from scoop_server.config.addresses import format_host_and_port, parse_host_and_port
 from scoop_server.config.contradictions import without_effect
 from scoop_server.config.options import SERVE, declared_options, option
 from scoop_server.config.settings import Settings
@@ -48,26 +49,21 @@ class EtcdUrls:
 
 
 def _parse_urls(text: str) -> EtcdUrls:
+    if "@" in text:  # which may hide a password
+        raise ValueError("expected URLs without a user; set it with --etcd-user")
     schemes, addresses = set(), []
     for each in text.split(","):
-        try:
-            url = urlsplit(each.strip())
-            is_valid = url.scheme in {"http", "https"} and bool(url.hostname and url.port)
-        except ValueError:  # an invalid port, or brackets
-            raise ValueError(_expected_urls(each)) from None
-        if not is_valid or url.path not in {"", "/"} or url.query or url.fragment or "@" in url.netloc:
-            raise ValueError(_expected_urls(each))
-        schemes.add(url.scheme)
-        addresses.append(url.netloc)
+        scheme, _, address = each.strip().removesuffix("/").partition("://")
+        host, port = "", 0
+        with suppress(ValueError):
+            host, port = parse_host_and_port(address)
+        if scheme not in {"http", "https"} or not port:
+            raise ValueError(f"expected https://HOST:PORT or http://HOST:PORT, separated by commas, got {each!r}")
+        schemes.add(scheme)
+        addresses.append(format_host_and_port(host, port))
     if len(schemes) > 1:
         raise ValueError("expected https: for all endpoints or http: for all, got both")
     return EtcdUrls(tuple(dict.fromkeys(addresses)), schemes == {"https"})
-
-
-def _expected_urls(text: str) -> str:
-    if "@" in text:  # which may hide a password
-        return "expected URLs without a user; set it with --etcd-user"
-    return f"expected https://HOST:PORT or http://HOST:PORT, separated by commas, got {text!r}"
 
 
 def _parse_prefix(text: str) -> str:

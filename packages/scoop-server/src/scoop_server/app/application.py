@@ -1,7 +1,6 @@
 """The application: open, run, reload and stop one server.
 
-Each stage takes what the stage before it returned: claims (lock, certificates, addresses), then the index, then the
-server. So no stage can begin too early, and the exit stack closes them in reverse.
+It opens the stages in order: claims (lock, certificates, addresses), the index, the server.
 """
 
 import gc
@@ -11,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from selectors import DefaultSelector
 from typing import Final
 
@@ -21,7 +20,6 @@ from scoop_server.app.plugin import IndexPlugin, Resources
 from scoop_server.app.signals import SignalPipe
 from scoop_server.app.stored_index import load_index
 from scoop_server.app.systemd_notify import SystemdNotifier
-from scoop_server.config.limits import Limits
 from scoop_server.config.option_table import OptionTable
 from scoop_server.config.settings import Settings
 from scoop_server.errors import CertificateError, ConfigurationError
@@ -39,52 +37,94 @@ _RELOADABLE: Final = frozenset({"log_level"})
 """Settings that SIGHUP applies; any other change waits for a restart."""
 
 
-@dataclass(slots=True)
 class Application:
-    """One server with everything it needs open; made by :meth:`open`."""
+    """One server with everything it needs open; made by :meth:`open`.
 
-    _settings: Settings
-    _reread: Callable[[], Settings]
-    _options: OptionTable[IndexPlugin]
-    _signals: SignalPipe
-    _notifier: SystemdNotifier
-    _certificates: Certificates | None
-    _index: OpenIndex[Client]
-    _server: Server
-    _health: Health
+    ``reread`` reads the settings again, and ``resources`` closes what is opened, in reverse.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reread: Callable[[], Settings],
+        options: OptionTable[IndexPlugin],
+        resources: ExitStack,
+    ) -> None:
+        self._settings = settings
+        self._reread = reread
+        self._options = options
+        self._signals = resources.enter_context(closing(SignalPipe()))
+        self._notifier = resources.enter_context(closing(SystemdNotifier(os.environ)))
+        absolute, plugin = _with_absolute_paths(settings), options.selected(settings)
+        has_directory = plugin is None and not settings.memory
+        self._claims = Claims.take(absolute, os.environ, resources, has_directory=has_directory)
+        self._health = Health(Statistics(), self._claims.certificates)
+        if settings.admin is not None:
+            from scoop_server.admin.endpoint import AdminEndpoint  # noqa: PLC0415  # its imports cost memory and time
+
+            resources.enter_context(closing(AdminEndpoint(settings.admin, self._health)))
+        self._meter = Meter() if settings.admin is None else CountingMeter(self._health.statistics, time.monotonic)
+        started = time.monotonic()
+        self._health.index = self._index = resources.enter_context(closing(self._open_index(absolute, plugin)))
+        self._health.statistics.recovery_seconds = time.monotonic() - started
+        self._server = resources.enter_context(closing(self._begin_to_listen(resources)))
+        self._health.statistics.stage = Stage.SERVING
+        self._log_start()
 
     @classmethod
     @contextmanager
     def open(
         cls, settings: Settings, reread: Callable[[], Settings], options: OptionTable[IndexPlugin]
     ) -> "Iterator[Application]":
-        """Open a server with ``settings``, and close it at the end; ``reread`` reads the settings again.
-
-        Raises ConfigurationError, DataDirectoryError, ListenError, CertificateError or another ServerError.
-        """
+        """Open a server with ``settings``, and close it at the end. Raises ServerError."""
         with ExitStack() as resources:
-            signals = resources.enter_context(closing(SignalPipe()))
-            notifier = resources.enter_context(closing(SystemdNotifier(os.environ)))
-            absolute = _with_absolute_paths(settings)
-            plugin = options.selected(settings)
-            has_directory = plugin is None and not settings.memory
-            claims = Claims.take(absolute, os.environ, resources, has_directory=has_directory)
-            health = Health(Statistics(), claims.certificates)
-            _start_admin_endpoint(settings, health, resources)
-            meter = Meter() if settings.admin is None else CountingMeter(health.statistics, time.monotonic)
-            started = time.monotonic()
-            index = resources.enter_context(closing(_open_index(absolute, plugin, claims, meter, signals)))
-            health.statistics.recovery_seconds, health.index = time.monotonic() - started, index
-            server = _build_server(settings, claims, index, health, meter, notifier, resources)
-            application = cls(settings, reread, options, signals, notifier, claims.certificates, index, server, health)
-            application._connect()
-            yield application
+            yield cls(settings, reread, options, resources)
 
-    def _connect(self) -> None:
-        """Connect signals and the service manager to the loop."""
-        self._server.watch(self._signals.fileno(), self._handle_signals)
+    def _open_index(self, settings: Settings, plugin: IndexPlugin | None) -> OpenIndex[Client]:
+        """Open the index of ``plugin``, load that of the data directory, or make an empty one in memory.
+
+        Raises SystemExit if a signal stops the server meanwhile: nothing has been changed yet.
+        """
+        try:
+            with self._signals.interrupting():
+                if plugin is None:
+                    return load_index(settings, self._claims.directory, self._meter)
+                addresses = [listener.address for listener in self._claims.listeners]
+                return plugin.open(Resources(settings, addresses, self._meter))
+        except KeyboardInterrupt:
+            log.info("a signal stopped the server while it loaded the index; nothing was changed")
+            raise SystemExit from None
+
+    def _begin_to_listen(self, resources: ExitStack) -> Server:
+        """Begin to listen, and return the server of the index."""
+        claims, index = self._claims, self._index
+        tick_seconds = self._notifier.tick_seconds(min(self._settings.limits.tick_seconds, index.tick_seconds_max))
+        limits = replace(self._settings.limits, tick_seconds=tick_seconds)
+        limits = fit_descriptors(limits, has_admin=self._settings.admin is not None, has_tls=claims.has_tls)
+        self._health.connections_max = limits.clients_max
+        selector = resources.enter_context(DefaultSelector())
+        _freeze_heap()
+        for listener in claims.listeners:
+            listener.listen()
+        statistics = self._health.statistics
+        server = Server(index, claims.listeners, selector, time.monotonic, limits, statistics, self._meter)
+        server.on_tick(index.tick)
+        index.use_timer(server.call_later)
+        server.watch(self._signals.fileno(), self._handle_signals)
         if self._notifier.is_present:
-            self._server.on_tick(lambda: self._notifier.tick(self.status))
+            server.on_tick(lambda: self._notifier.tick(self.status))
+        return server
+
+    def _log_start(self) -> None:
+        log.info(
+            "scoop-server %(version)s with Python %(python)s",
+            {"version": __version__, "python": sys.version.split()[0]},
+        )
+        addresses = ", ".join(listener.address for listener in self._claims.listeners)
+        log.info(
+            "listening on %(address)s with %(packages)d packages (%(place)s)",
+            {"address": addresses, "packages": self._index.package_count(), "place": self._index.place},
+        )
 
     @property
     def status(self) -> str:
@@ -110,8 +150,8 @@ class Application:
         """Apply the settings that can change while the server runs: certificates and log level."""
         self._notifier.reloading()
         outcomes = [_reload_settings(self._settings, self._reread, self._options)]
-        if self._certificates is not None:
-            outcomes.append(_reload_certificates(self._certificates))
+        if self._claims.certificates is not None:
+            outcomes.append(_reload_certificates(self._claims.certificates))
         self._health.last_reload_succeeded = all(outcomes)
         self._notifier.ready(self.status)
 
@@ -137,77 +177,8 @@ class Application:
 
 def _with_absolute_paths(settings: Settings) -> Settings:
     """Return ``settings`` with absolute paths, so that log lines and errors do not depend on the working directory."""
-    return replace(
-        settings,
-        data_dir=settings.data_dir.absolute(),
-        tls_cert=settings.tls_cert and settings.tls_cert.absolute(),
-        tls_key=settings.tls_key and settings.tls_key.absolute(),
-        tls_client_ca=settings.tls_client_ca and settings.tls_client_ca.absolute(),
-    )
-
-
-def _open_index(
-    settings: Settings,
-    plugin: IndexPlugin | None,
-    claims: Claims,
-    meter: Meter,
-    signals: SignalPipe,
-) -> OpenIndex[Client]:
-    """Open the index of ``plugin``, load that of the data directory, or make an empty one in memory.
-
-    Raises SystemExit if a signal stops the server meanwhile: nothing has been changed yet.
-    """
-    try:
-        with signals.interrupting():
-            if plugin is None:
-                return load_index(settings, claims.directory, meter)
-            return plugin.open(Resources(settings, [listener.address for listener in claims.listeners], meter))
-    except KeyboardInterrupt:
-        log.info("a signal stopped the server while it loaded the index; nothing was changed")
-        raise SystemExit from None
-
-
-def _start_admin_endpoint(settings: Settings, health: Health, resources: ExitStack) -> None:
-    """Start the admin endpoint, if ``settings`` ask for one."""
-    if settings.admin is None:
-        return
-    from scoop_server.admin.endpoint import AdminEndpoint  # noqa: PLC0415  # its imports cost memory and time
-
-    resources.enter_context(closing(AdminEndpoint(settings.admin, health)))
-
-
-def _build_server(
-    settings: Settings,
-    claims: Claims,
-    index: OpenIndex[Client],
-    health: Health,
-    meter: Meter,
-    notifier: SystemdNotifier,
-    resources: ExitStack,
-) -> Server:
-    """Begin to listen, and return the server of ``index``."""
-    limits = _effective_limits(settings, claims, notifier, index.tick_seconds_max)
-    statistics = health.statistics
-    health.connections_max = limits.clients_max
-    selector = resources.enter_context(DefaultSelector())
-    _freeze_heap()
-    for listener in claims.listeners:
-        listener.listen()
-    server = Server(
-        index,
-        claims.listeners,
-        selector,
-        time.monotonic,
-        limits,
-        statistics,
-        meter,
-    )
-    resources.enter_context(closing(server))
-    server.on_tick(index.tick)
-    index.use_timer(server.call_later)
-    statistics.stage = Stage.SERVING
-    _log_start(claims, index)
-    return server
+    names = ("data_dir", "tls_cert", "tls_key", "tls_client_ca")
+    return replace(settings, **{name: path.absolute() for name in names if (path := getattr(settings, name))})
 
 
 def _freeze_heap() -> None:
@@ -215,25 +186,6 @@ def _freeze_heap() -> None:
     gc.collect()
     if hasattr(gc, "freeze"):  # PyPy has none
         gc.freeze()
-
-
-def _log_start(claims: Claims, index: OpenIndex[Client]) -> None:
-    addresses = ", ".join(listener.address for listener in claims.listeners)
-    log.info(
-        "scoop-server %(version)s with Python %(python)s",
-        {"version": __version__, "python": sys.version.split()[0]},
-    )
-    log.info(
-        "listening on %(address)s with %(packages)d packages (%(place)s)",
-        {"address": addresses, "packages": index.package_count(), "place": index.place},
-    )
-
-
-def _effective_limits(settings: Settings, claims: Claims, notifier: SystemdNotifier, tick_seconds_max: float) -> Limits:
-    """Return the limits of this run, given its descriptors, its watchdog and the ticks that its index needs."""
-    tick_seconds = notifier.tick_seconds(min(settings.limits.tick_seconds, tick_seconds_max))
-    limits = replace(settings.limits, tick_seconds=tick_seconds)
-    return fit_descriptors(limits, has_admin=settings.admin is not None, has_tls=claims.has_tls)
 
 
 def _reload_certificates(certificates: Certificates) -> bool:

@@ -1,9 +1,8 @@
 """The sources of settings. Precedence: flags, environment variables, the configuration file, defaults."""
 
-import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,8 +84,7 @@ class _Resolution:
                 self.problems.append(f"{place}: {key} repeats {keys[name]}; remove one of them")
             else:
                 keys[name] = key
-                with self._problems_at(f"{place}: {key}"):
-                    self._set(option, _check_toml_type(option, value), place)
+                self._set(option, value, place, f"{place}: {key}", is_toml=True)
 
     def add_variables(self, environment: Mapping[str, str], flags: Flags) -> None:
         for variable in sorted(environment.keys() - _OTHER_VARIABLES):
@@ -101,8 +99,7 @@ class _Resolution:
             # An empty variable counts as unset: compose files and units can set one to nothing, but not remove it.
             # One that a flag overrides is not parsed, so that the flag can replace an invalid value.
             elif environment[variable] and name not in flags:
-                with self._problems_at(variable):
-                    self._set(option, environment[variable], f"variable {variable}")
+                self._set(option, environment[variable], f"variable {variable}", variable)
 
     def _advice(self, name: str, spelled: Callable[[Option], str], otherwise: str) -> str:
         """Return the way out for an unknown name: the option that it resembles, as it is ``spelled`` there."""
@@ -115,22 +112,17 @@ class _Resolution:
     def add_flags(self, flags: Flags) -> None:
         for option in self._table:
             if option.name in flags:
-                with self._problems_at(option.flag):
-                    self._set(option, flags[option.name], f"flag {option.flag}")
+                self._set(option, flags[option.name], f"flag {option.flag}", option.flag)
 
-    def _set(self, option: Option, given: str | bool | Sequence[str], source: str) -> None:
-        self.values[option] = _parse(option, given)
-        self.sources[option.name] = source
-
-    @contextlib.contextmanager
-    def _problems_at(self, place: str) -> Iterator[None]:
+    def _set(self, option: Option, given: object, source: str, place: str, *, is_toml: bool = False) -> None:
         try:
-            yield
+            self.values[option] = _parse(option, _check_toml_type(option, given) if is_toml else given)
         except ValueError as error:
             self.problems.append(f"{place}: {error}")
+        self.sources[option.name] = source
 
 
-def _parse(option: Option, given: str | bool | Sequence[str]) -> object:
+def _parse(option: Option, given: object) -> object:
     """Return the value that a source gives. Raises ValueError with "expected A, got B"."""
     match given:
         case bool(value):
@@ -139,10 +131,9 @@ def _parse(option: Option, given: str | bool | Sequence[str]) -> object:
             return _parse(option, [each for each in re.split(r"[,\s]+", text) if each])
         case str(text):
             return option.kind.parse(text)
-        case []:
-            raise ValueError("expected at least one value, got none")
-        case texts:
-            return tuple(map(option.kind.parse, texts))
+        case [_, *_] as texts:
+            return tuple(option.kind.parse(str(text)) for text in texts)
+    raise ValueError("expected at least one value, got none")
 
 
 def _check_toml_type(option: Option, value: object) -> str | bool | Sequence[str]:
