@@ -46,6 +46,7 @@ EXIT_STATUSES: Final = {
     "2": "The command line, a variable or the configuration file is invalid: standard error names it.",
     "3": "For check: intact, except for an interrupted write at the end, which the next start drops.",
     "4": "For check: not damaged, but written by a newer version.",
+    "5": "For check: a file could not be read, so it is unknown whether it is intact.",
     "130": "Interrupted before the server was ready, or in another command.",
 }
 

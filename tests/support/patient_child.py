@@ -14,4 +14,4 @@ def work() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_child(work, 0))
+    sys.exit(run_child(work, lambda: None, int(sys.argv[1])))

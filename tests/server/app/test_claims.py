@@ -1,6 +1,8 @@
 """The resources of a start: a data directory that others can write to, and the limit of open files."""
 
 import logging
+import os
+import pwd
 import resource
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +12,8 @@ import pytest
 from scoop_server.app.claims import ADMIN_DESCRIPTORS, RESERVED_DESCRIPTORS, Claims, fit_descriptors
 from scoop_server.config.limits import Limits
 
+from tests.support.certificates import CertificateFiles
+from tests.support.privileges import NOBODY
 from tests.support.settings import read_settings
 
 LIMITS = Limits(clients_max=800)
@@ -64,3 +68,30 @@ def test_a_data_directory_that_every_user_can_write_to_is_a_warning(
         f"every user of this machine can write to the data directory {tmp_path}, and so change the index; "
         "remove that permission with chmod o-w"
     )
+
+
+def test_a_data_directory_of_another_user_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = read_settings(["--data-dir", str(tmp_path), "--port", "0"])
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    with ExitStack() as resources:
+        Claims.take(settings, {}, resources, has_directory=True)
+    [message] = caplog.messages
+    owner = pwd.getpwuid(tmp_path.stat().st_uid).pw_name
+    assert message == (
+        f"the data directory {tmp_path} belongs to {owner}, and the server runs as nobody, whose files {owner} cannot "
+        f"read; start it as {owner}"
+    )
+
+
+def test_a_key_that_every_user_can_read_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    certificates = CertificateFiles.make(tmp_path / "tls")
+    key = Path(certificates.server_arguments[certificates.server_arguments.index("--tls-key") + 1])
+    key.chmod(0o644)
+    arguments = ["--memory", "--listen", "tls:127.0.0.1:0", *certificates.server_arguments]
+    with ExitStack() as resources:
+        Claims.take(read_settings(arguments), {}, resources, has_directory=False)
+    assert caplog.messages == [
+        f"every user of this machine can read the private key {key}; remove that permission with chmod o-r"
+    ]

@@ -11,7 +11,7 @@ import pytest
 
 from scoop_core import DependencyGraph, encode_snapshot
 
-from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, EXIT_UNSEALED, check
+from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, EXIT_UNREADABLE, EXIT_UNSEALED, check
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 
@@ -24,7 +24,7 @@ from tests.support.data_directory import (
     make_data_directory,
 )
 from tests.support.journals import written
-from tests.support.privileges import unprivileged
+from tests.support.privileges import NOBODY, unprivileged
 from tests.support.process import ServerProcess
 
 
@@ -127,8 +127,23 @@ def test_a_file_that_cannot_be_read(path: Path) -> None:
     (path / "journal-2").unlink()
     (path / "journal-2").symlink_to("nowhere")
     out = io.StringIO()
-    assert check(str(path), out) == EXIT_DAMAGED
-    assert f"{path}/journal-2: DAMAGED: No such file or directory\n" in out.getvalue()
+    assert check(str(path), out) == EXIT_UNREADABLE
+    assert f"{path}/journal-2: cannot read: No such file or directory\n" in out.getvalue()
+
+
+def test_files_of_another_owner_are_not_damaged(path: Path) -> None:
+    with unprivileged(path) as own:
+        os.seteuid(0)
+        os.chown(own / "snapshot-1", 0, 0)
+        (own / "snapshot-1").chmod(0o600)
+        os.seteuid(NOBODY)
+        out = io.StringIO()
+        assert check(str(own), out) == EXIT_UNREADABLE
+    assert "snapshot-1: cannot read: Permission denied\n" in out.getvalue()
+    assert out.getvalue().splitlines()[-1] == (
+        "a server would refuse to start: cannot read data/snapshot-1: Permission denied; it belongs to root, and this "
+        "process runs as nobody: start it as root, or give the directory to nobody with: chown -R nobody data"
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from scoop_server.cli.main import main
 from scoop_server.errors import ConfigurationError, DataDirectoryError, JournalError, ListenError, ServerError
 
 from tests.support.data_directory import NEXT_JOURNAL, make_data_directory
-from tests.support.process import MODULE_COMMAND, ServerProcess, run_to_end
+from tests.support.process import MODULE_COMMAND, ServerProcess, run_to_end, server_environment
 
 CONSOLE_SCRIPT: Final = (str(Path(sys.executable).with_name("scoop-server")),)
 
@@ -90,6 +91,28 @@ def test_invalid_settings_are_one_printable_line_and_status_2(
     assert printed.err.startswith(f"scoop-server: {line}")
     assert printed.err.count("\n") == 1
     assert printed.err.rstrip("\n").isprintable()
+
+
+def test_the_journal_shows_invalid_settings_as_an_error(tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        variables = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+        for arguments in (["--port", "http"], ["--port", "http", "--check-config"]):
+            ended = subprocess.run(
+                [*MODULE_COMMAND, *arguments], env=server_environment(variables), stderr=stream, check=False
+            )
+            assert ended.returncode == 2
+        stream.seek(0)
+        lines = stream.read().splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["<3>scoop-server"] * 2
+
+
+def test_an_abort_by_a_watchdog_leaves_the_stacks() -> None:
+    with ServerProcess("--memory") as server:
+        server.send_signal(signal.SIGABRT)
+        server.wait_for_log("Fatal Python error: Aborted")
+        server.wait_for_log("most recent call first")
+        assert server.wait() == -signal.SIGABRT
 
 
 def test_show_config_prints_a_certificate_that_no_address_uses() -> None:

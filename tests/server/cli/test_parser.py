@@ -119,6 +119,7 @@ def test_other_arguments_are_rejected_in_one_line(arguments: Sequence[str], mess
 
 def test_a_negative_number_is_a_value() -> None:
     assert parsed(["--idle-timeout", "-1"]).flags == {"idle_timeout": "-1"}
+    assert parsed(["--line-timeout", "-1s", "--memory"]).flags["line_timeout"] == "-1s"
 
 
 def printed(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 from shell_files import COMPLETIONS, EXIT_STATUSES, MANUAL, TABLE, shell_files
 
 from scoop_server import __version__
-from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, EXIT_UNSEALED
+from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, EXIT_UNREADABLE, EXIT_UNSEALED
 from scoop_server.cli.failures import EXIT_INTERRUPTED
 from scoop_server.cli.parser import all_commands
 from scoop_server.cli.stdio import EXIT_BROKEN_PIPE
@@ -46,7 +46,15 @@ def subclasses(error: type[ServerError]) -> set[type[ServerError]]:
 
 
 def test_the_manual_page_and_the_operations_page_have_every_exit_status() -> None:
-    statuses = {EXIT_INTACT, EXIT_DAMAGED, EXIT_UNSEALED, EXIT_NEWER, EXIT_BROKEN_PIPE, EXIT_INTERRUPTED}
+    statuses = {
+        EXIT_INTACT,
+        EXIT_DAMAGED,
+        EXIT_UNSEALED,
+        EXIT_NEWER,
+        EXIT_UNREADABLE,
+        EXIT_BROKEN_PIPE,
+        EXIT_INTERRUPTED,
+    }
     statuses |= {error.exit_status for error in subclasses(ServerError)}
     assert list(EXIT_STATUSES) == [str(status) for status in sorted(statuses)]
     rows = table_rows(ROOT / "docs" / "operations.md", "exit status", "meaning")

@@ -3,10 +3,8 @@
 import errno
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,7 +19,6 @@ from scoop_server.telemetry.workers import ChildProcess
 
 from tests.support.faulty_files import FaultyFiles, contents_of, names_in
 from tests.support.journals import written
-from tests.support.process import WAIT_SECONDS
 from tests.support.storage import graph_of, snapshot_of
 
 FIRST = written([["INDEX|gmp|", "INDEX|isl|gmp"], ["INDEX|make|"]])
@@ -143,43 +140,9 @@ class TestTheProcess:
             raise MemoryError
 
         monkeypatch.setattr(compaction, "compact", fail)
-        monkeypatch.setattr(compaction, "run_child", lambda work, _niceness: work())
+        monkeypatch.setattr(compaction, "run_child", lambda work, *_: work())
         assert main(str(directory.duplicate()), directory.path, "3", "0", "text") == 1
         assert caplog.messages == ["compaction failed: out of memory"]
-
-    def test_killing_it_changes_nothing(self, directory: DataDirectory) -> None:
-        path = Path(directory.path)
-        # A journal that never ends is read for ever.
-        (path / "journal-2").unlink()
-        os.mkfifo(path / "journal-2")
-        process = start(directory)
-        with ThreadPoolExecutor() as pool:
-            # A pipe can be opened when the other side is there: then the process has come this far.
-            opened = pool.submit((path / "journal-2").open, "wb")
-            try:
-                with opened.result(WAIT_SECONDS):
-                    assert process.poll() is None
-                    assert os.getpgid(process.pid) != os.getpgid(0)  # ^C is not for it
-                    process.kill()
-            finally:
-                process.kill()
-                os.close(os.open(path / "journal-2", os.O_RDONLY | os.O_NONBLOCK))  # unblocks an open
-        assert process.poll() == -signal.SIGKILL
-        (path / "journal-2").unlink()
-        assert names_in(path) == {"snapshot-1", "journal-1", "journal-3"}
-
-    @pytest.mark.parametrize("niceness", [0, 10])
-    def test_its_priority_is_set_by_the_server(self, directory: DataDirectory, niceness: int) -> None:
-        (Path(directory.path) / "journal-2").unlink()
-        os.mkfifo(Path(directory.path) / "journal-2")  # it waits there
-        process = start(directory, niceness)
-        try:
-            with (Path(directory.path) / "journal-2").open("wb"):
-                assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(
-                    19, os.getpriority(os.PRIO_PROCESS, 0) + niceness
-                )
-        finally:
-            process.kill()
 
     def test_one_that_cannot_be_started_is_an_error_of_the_system(
         self, directory: DataDirectory, monkeypatch: pytest.MonkeyPatch

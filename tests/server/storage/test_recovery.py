@@ -1,6 +1,7 @@
 """Reading a data directory: all that was sealed, or one line that says where the fault is and changes nothing."""
 
 import errno
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -329,6 +330,21 @@ def test_preallocated_zeros_are_no_tail(tmp_path: Path) -> None:
     assert state.graph == graph_after(*BATCHES)
     assert (state.sealed_bytes, state.unsealed_bytes) == (len(second.data), 0)
     assert state.journal_bytes == len(first.data) + len(second.data)
+
+
+def test_a_fifo_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "snapshot-1")
+    with pytest.raises(DataDirectoryError, match="snapshot-1: it is a FIFO; restore the directory"):
+        recovered(tmp_path)
+
+
+def test_a_shortage_of_descriptors_is_no_reason_to_restore(tmp_path: Path) -> None:
+    fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT)
+    files = FaultyFiles()
+    files.fail("open snapshot-1", errno.EMFILE)
+    assert refusal(tmp_path, files) == (
+        f"cannot read {tmp_path}/snapshot-1: Too many open files; raise the limit with ulimit -n or LimitNOFILE="
+    )
 
 
 # Every tail, through the real recovery

@@ -9,6 +9,7 @@ import sys
 import time
 from base64 import b64decode, b64encode
 from contextlib import closing
+from functools import partial
 from typing import Final
 
 from scoop_etcd.client.connection_settings import ConnectionSettings, Credentials
@@ -50,7 +51,6 @@ def start_compaction(
 def main() -> int:
     """Run one compaction with the settings of standard input; return the exit status."""
     settings = json.loads(sys.stdin.buffer.readline())
-    set_up_logging("info", settings["log_format"])
     ca, certificate, key = (each and b64decode(each) for each in settings["files"])
     credentials = Credentials(settings["user"], settings["password"], ca, certificate, key)
     connection = ConnectionSettings(settings["endpoints"], settings["is_tls"], credentials)
@@ -63,7 +63,7 @@ def main() -> int:
             return error.exit_status
         return 0
 
-    return run_child(work, _NICENESS)
+    return run_child(work, partial(set_up_logging, "info", settings["log_format"]), _NICENESS)
 
 
 def _run(connection: ConnectionSettings, keys: Keys, fence: int, *, reject_cycles: bool) -> None:

@@ -1,11 +1,14 @@
 """``scoop-server``, and ``python -m scoop_server``."""
 
+import faulthandler
 import signal
 import sys
 
 
 def main() -> int:
     """Run the command; Ctrl-C during the imports, before it can handle that, ends it without a traceback."""
+    if sys.stderr is not None:
+        faulthandler.enable()  # a watchdog ends a process with SIGABRT, and its stacks tell why
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,5 +1,6 @@
 """The resources that a start claims: the data directory, certificates, addresses, descriptors."""
 
+import os
 import resource
 import stat
 from collections.abc import MutableMapping
@@ -13,6 +14,7 @@ from scoop_server.net.activation import inherited_listeners
 from scoop_server.net.listener import Listener, bind
 from scoop_server.net.tls import Certificates
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.files import user_name
 from scoop_server.telemetry.logs import log
 
 RESERVED_DESCRIPTORS: Final = 32
@@ -54,6 +56,7 @@ class Claims:
         if directory is not None:
             _warn_of_other_writers(directory)
         certificates = read_certificates(settings)
+        _warn_of_readable_key(settings)
 
         def claim(listener: Listener) -> Listener:
             return resources.enter_context(closing(listener))
@@ -90,11 +93,28 @@ def _warn_of_unused_addresses(settings: Settings, inherited: list[Listener]) -> 
 
 def _warn_of_other_writers(directory: DataDirectory) -> None:
     with suppress(OSError):
-        if directory.files.fstat(directory.descriptor).st_mode & stat.S_IWOTH:
+        status = directory.files.fstat(directory.descriptor)
+        if status.st_uid != os.geteuid():
+            log.warning(
+                "the data directory %(path)s belongs to %(owner)s, and the server runs as %(user)s, whose files "
+                "%(owner)s cannot read; start it as %(owner)s",
+                {"path": directory.path, "owner": user_name(status.st_uid), "user": user_name(os.geteuid())},
+            )
+        if status.st_mode & stat.S_IWOTH:
             log.warning(
                 "every user of this machine can write to the data directory %(path)s, and so change the index; "
                 "remove that permission with chmod o-w",
                 {"path": directory.path},
+            )
+
+
+def _warn_of_readable_key(settings: Settings) -> None:
+    key = settings.tls_key or settings.tls_cert
+    with suppress(OSError):
+        if key is not None and os.stat(key).st_mode & stat.S_IROTH:
+            log.warning(
+                "every user of this machine can read the private key %(path)s; remove that permission with chmod o-r",
+                {"path": key},
             )
 
 

@@ -27,6 +27,8 @@ EXIT_UNSEALED: Final = 3
 """Intact except for an interrupted write at the end, which the next start drops."""
 EXIT_NEWER: Final = 4
 """Not damaged, but written by a newer version."""
+EXIT_UNREADABLE: Final = 5
+"""A file could not be read, so it is unknown whether it is intact."""
 
 READ_ATTEMPTS: Final = 5
 """A running server may replace its files while they are read, which is rare."""
@@ -78,7 +80,7 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
     except OSError as error:
         raise DataDirectoryError(f"cannot read {directory.path}: {error.strerror}; check its permissions") from error
     verdicts = {_check_file(directory, kind, number, out) for kind, number in files}
-    status = next((verdict for verdict in (EXIT_DAMAGED, EXIT_NEWER) if verdict in verdicts), EXIT_INTACT)
+    status = next((each for each in (EXIT_DAMAGED, EXIT_NEWER, EXIT_UNREADABLE) if each in verdicts), EXIT_INTACT)
     try:
         state = recover(directory)
     except DataDirectoryError as error:
@@ -118,7 +120,7 @@ def _check_file(directory: DataDirectory, kind: str, generation: int, out: TextI
     try:
         status, found = EXIT_INTACT, describe(directory.read(kind, generation))
     except OSError as error:
-        status, found = EXIT_DAMAGED, f"DAMAGED: {error.strerror}"
+        status, found = EXIT_UNREADABLE, f"cannot read: {error.strerror}"
     except UnsupportedFormat as error:
         status, found = EXIT_NEWER, f"NEWER FORMAT: {error.reason}; use the version that wrote it, or a later one"
     except TranscriptError as error:

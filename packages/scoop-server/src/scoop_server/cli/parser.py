@@ -1,6 +1,7 @@
 """The command line: one tree of parsers, made from the tables of options and commands. ``serve`` is the default."""
 
 import argparse
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
@@ -92,7 +93,7 @@ def _parse(arguments: Sequence[str], table: OptionTable[IndexPlugin]) -> Invocat
         parsers[command].check_flags(arguments, table)
     else:
         root.reject("command", repr(command), parsers, table.missing_package(command))
-    given = vars(root.parse_args(arguments))
+    given = vars(root.parse_args(_with_joined_values(arguments)))
     if (named := given.pop("command")) != command:
         root.error(f"expected the command {named} as the first argument")
     names = {"config", *(option.name for option in table)}
@@ -103,6 +104,17 @@ def _parse(arguments: Sequence[str], table: OptionTable[IndexPlugin]) -> Invocat
         {name: value for name, value in given.items() if name not in names},
         table,
     )
+
+
+def _with_joined_values(arguments: Sequence[str]) -> list[str]:
+    """Return ``arguments`` with ``--option=-1s`` for ``--option -1s``, whose value argparse takes for a flag."""
+    joined: list[str] = []
+    for argument in arguments:
+        if re.match(r"-[0-9]", argument) and joined and re.fullmatch(r"--[^=]+", joined[-1]):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def all_commands(table: OptionTable[IndexPlugin]) -> Mapping[str, Command]:

@@ -71,8 +71,8 @@ def _run(descriptor: int, path: str, generation: int) -> int:
 
 def main(descriptor: str, path: str, generation: str, niceness: str, log_format: str) -> int:
     """Run one compaction; return the exit status."""
-    set_up_logging("info", log_format)
-    return run_child(partial(_run, int(descriptor), path, int(generation)), int(niceness))
+    work = partial(_run, int(descriptor), path, int(generation))
+    return run_child(work, partial(set_up_logging, "info", log_format), int(niceness))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ or deleted from another directory that has its path.
 """
 
 import contextlib
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from typing import Final, Self
 from zlib import crc32
@@ -26,6 +28,7 @@ from scoop_server.storage.files import (
     close_quietly,
     is_temporary,
     named,
+    way_out,
     write_all,
 )
 from scoop_server.storage.lock import DirectoryLock
@@ -75,9 +78,11 @@ class DataDirectory:
                 directory.close()
                 raise
         except OSError as error:
+            advice = "name a writable one with --data-dir, or keep nothing on disk with --memory"
+            if error.filename and not os.path.isabs(error.filename):
+                error.filename = os.path.join(path, error.filename)
             raise DataDirectoryError(
-                f"cannot use the data directory {path}: {error.strerror}; "
-                "name a writable one with --data-dir, or keep nothing on disk with --memory"
+                f"cannot use the data directory {path}: {error.strerror}; {way_out(error, path, advice)}"
             ) from error
         return directory
 
@@ -183,7 +188,10 @@ class DataDirectory:
 
     def read(self, kind: str, generation: int) -> bytes:
         """Return all bytes of a file."""
-        with self._opened(f"{kind}-{generation}", os.O_RDONLY) as descriptor:
+        # Opening a FIFO would wait for its writer.
+        with self._opened(f"{kind}-{generation}", os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+            if stat.S_ISFIFO(self.files.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "it is a FIFO")
             parts = []
             while part := self.files.read(descriptor, _READ_BYTES):
                 parts.append(part)

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
 from collections.abc import Iterator
 from typing import Final, Protocol
 
@@ -112,6 +113,30 @@ OPERATING_SYSTEM: Final[FileSystem] = OperatingSystem()
 
 _TEMPORARY: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS})
 """No space, quota or file size left; no descriptors left for a new file (clients may hold them all); read-only."""
+
+
+def user_name(number: int) -> str:
+    """Return the name of a user, or the number of one without a name."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def way_out(error: OSError, directory: str, otherwise: str) -> str:
+    """Return the way out of a call that failed on a file in ``directory``; what is sound needs no restore."""
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return "raise the limit with ulimit -n or LimitNOFILE="
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        with contextlib.suppress(OSError):
+            owner = user_name(os.stat(error.filename or directory).st_uid)
+            own = user_name(os.geteuid())
+            if owner != own:
+                return (
+                    f"it belongs to {owner}, and this process runs as {own}: start it as {owner}, or give the "
+                    f"directory to {own} with: chown -R {own} {directory}"
+                )
+    return otherwise
 
 
 def is_temporary(error: OSError) -> bool:

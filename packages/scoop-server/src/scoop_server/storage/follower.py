@@ -239,7 +239,7 @@ class _Tail:
 
     def _open(self) -> int:
         with named(self.path):
-            return self._files.open(self._name, os.O_RDONLY, dir_fd=self._directory.descriptor)
+            return self._files.open(self._name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=self._directory.descriptor)
 
     def close(self) -> None:
         """Close the file."""

@@ -21,6 +21,7 @@ from scoop_core import (
 
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.files import way_out
 
 _WAY_OUT: Final = "restore the directory from a backup, or inspect it with: scoop-server check"
 
@@ -89,8 +90,9 @@ def _naming_errors(directory: DataDirectory) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        advice = way_out(error, directory.path, f"{_WAY_OUT} {directory.path}")
         raise DataDirectoryError(
-            f"cannot read {error.filename or directory.path}: {error.strerror}; {_WAY_OUT} {directory.path}"
+            f"cannot read {error.filename or directory.path}: {error.strerror}; {advice}"
         ) from error
 
 

@@ -116,14 +116,26 @@ def log_final_problem(problem: str, log_format: str) -> None:
     if log_format == "json":
         log.error("%(problem)s", {"problem": problem})
         return
-    line = f"scoop-server: {escaped(problem)}"
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LogQueue):  # after the lines before it, and without waiting for a blocked stderr
-            is_prefixed = isinstance(handler.formatter, JournalFormatter)
-            handler.put(f"<{_SYSLOG_PRIORITIES['ERROR']}>{line}" if is_prefixed else line)
+            handler.put(_problem_line(problem, "ERROR"))
             return
+    print_problem(problem)
+
+
+def print_problem(problem: str, level: str = "ERROR") -> None:
+    """Print ``scoop-server: PROBLEM`` to stderr, with a priority if that is the journal."""
     if sys.stderr is not None:  # print would use standard output instead
-        print(line, file=sys.stderr)
+        print(_problem_line(problem, level), file=sys.stderr)
+
+
+def _problem_line(problem: str, level: str) -> str:
+    line = f"scoop-server: {escaped(problem)}"
+    try:
+        goes_to_journal = sys.stderr is not None and is_journal(sys.stderr.fileno(), os.environ)
+    except OSError:  # a stream without a descriptor
+        goes_to_journal = False
+    return f"<{_SYSLOG_PRIORITIES[level]}>{line}" if goes_to_journal else line
 
 
 def escaped(text: str) -> str:

@@ -1,8 +1,10 @@
 """Threads and child processes, which work beside the event loop and end with the process."""
 
+import contextlib
 import errno
 import logging
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -13,6 +15,10 @@ _log: Final = logging.getLogger("scoop_server")
 
 _KILL_SECONDS: Final = 1.0
 """The wait for a killed process: one that is stuck in a call on a disk ends when that call does."""
+
+
+_OOM_SCORE_ADDED: Final = 500
+_OOM_SCORE_MAX: Final = 1_000
 
 
 def start_thread(run: Callable[[], None], name: str) -> threading.Thread:
@@ -85,11 +91,24 @@ class ChildProcess:
             _log.debug("a child process did not read its input")
 
 
-def run_child(work: Callable[[], int], niceness: int) -> int:
-    """Do the work of a child process with a lower priority; return its exit status. It ends with its parent."""
-    os.nice(niceness)
-    start_thread(_end_with_parent, "parent")
+def run_child(work: Callable[[], int], set_up_log: Callable[[], None], niceness: int) -> int:
+    """Do the work of a child process, which gives way to its parent and ends with it; return its exit status."""
+    try:
+        set_up_log()
+        os.nice(niceness)
+        start_thread(_end_with_parent, "parent")
+    except OSError as error:
+        _log.error("cannot begin: %(reason)s", {"reason": error.strerror})
+        return 1
+    with contextlib.suppress(OSError):  # only Linux has the file
+        _prefer_as_victim()
     return work()
+
+
+def _prefer_as_victim() -> None:
+    """Let the kernel end this process before its parent if memory runs out: its work can be repeated."""
+    path = pathlib.Path("/proc/self/oom_score_adj")
+    path.write_text(str(min(_OOM_SCORE_MAX, int(path.read_text()) + _OOM_SCORE_ADDED)))
 
 
 def _end_with_parent() -> None:
