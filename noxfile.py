@@ -195,6 +195,7 @@ def build(session: nox.Session) -> None:
     # What these need beyond the wheels comes from the index.
     wheels = [str(wheel) for name in ("scoop_etcd", "scoop_explorer") for wheel in dist.glob(f"{name}-*.whl")]
     session.run(str(clean / "bin" / "pip"), "install", *wheels, external=True)
+    session.run(str(clean / "bin" / "scoop-server"), "nodes", "--help", external=True, silent=True)
     session.run(str(clean / "bin" / "python"), "-m", "tests.explorer_smoke", external=True)
 
 

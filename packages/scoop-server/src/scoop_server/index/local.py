@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from math import inf
-from typing import Final, Generic, Protocol
+from typing import Generic, Protocol
 
 from scoop_core import Changes, DependencyGraph
 
@@ -55,7 +55,7 @@ class MemoryStore:
     """A store that keeps nothing."""
 
     commit_delay: float = 0.0
-    place: Final = "memory only"
+    place: str = "memory only"
     read_only_reason: str = ""
 
     def commit(self, changes: Changes) -> None:
