@@ -11,22 +11,23 @@ import pytest
 from scoop_core import DependencyGraph, IndexedGraph, UnknownPackage
 
 from scoop_explorer import deferred as deferred_module
+from scoop_explorer import questions
 from scoop_explorer.deferred import QUEUE_MAX, THREADS, Deferred, Found
 
 from tests.support.data_directory import create_directory
-from tests.support.explorer import WAIT_SECONDS, exploring
+from tests.support.explorer import WAIT_SECONDS, ScriptedSource, exploring, wait_until
 
 
 class SettableIndex:
     """The part of a live index that questions need."""
 
     def __init__(self) -> None:
-        self.revision = self.epoch = 0
+        self.batch = self.epoch = 0
         self.graph = IndexedGraph.from_mapping({"gmp": []})
 
     def ask_at_length(self, question: object) -> object:
         assert callable(question)
-        return question(self.graph, self.revision)
+        return question(self.graph, self.batch)
 
 
 @pytest.fixture
@@ -50,11 +51,11 @@ def test_an_answer_is_kept_until_the_graph_changes() -> None:
             asked.append(batch)
             return f"answer {batch}"
 
-        assert await deferred.ask("key", question) == Found("answer 0")
+        assert await deferred.ask("key", question) == Found("answer 0", 0)
         await asyncio.sleep(0)
-        assert await deferred.ask("key", question) == Found("answer 0")
-        index.revision = 2
-        assert await deferred.ask("key", question) == Found("answer 2")
+        assert await deferred.ask("key", question) == Found("answer 0", 0)
+        index.batch = 2
+        assert await deferred.ask("key", question) == Found("answer 2", 2)
         assert asked == [0, 2]
         deferred.close()
 
@@ -70,17 +71,17 @@ def test_a_long_question_returns_none_and_later_its_answer() -> None:
             assert may_end.wait(60)
             return batch
 
-        assert await deferred.ask("key", question) == Found(None)
-        assert await deferred.ask("key", question) == Found(None)  # asked once
+        assert await deferred.ask("key", question) == Found(None, 0)
+        assert await deferred.ask("key", question) == Found(None, 0)  # asked once
         assert deferred.waiting == 1
         may_end.set()
         while (found := await deferred.ask("key", question)).answer is None:
             pass
-        assert found == Found(0)
+        assert found == Found(0, 0)
         may_end.clear()
-        index.revision = 2
+        index.batch = 2
         # The older answer is shown until the new one is there.
-        assert await deferred.ask("key", question) == Found(0, is_outdated=True)
+        assert await deferred.ask("key", question) == Found(0, 0)
         may_end.set()
         deferred.close()
 
@@ -98,14 +99,14 @@ def test_a_long_question_pauses_after_its_answer_while_changes_go_on(monkeypatch
             assert may_end.wait(60)
             return batch
 
-        assert await deferred.ask("key", question) == Found(None)
+        assert await deferred.ask("key", question) == Found(None, 0)
         may_end.set()
         while (await deferred.ask("key", question)).answer is None:
             pass
         while deferred.waiting:
             await asyncio.sleep(0)
-        index.revision = 2
-        assert await deferred.ask("key", question) == Found(0, is_outdated=True)
+        index.batch = 2
+        assert await deferred.ask("key", question) == Found(0, 0)
         assert deferred.waiting == 0
         deferred.close()
 
@@ -124,12 +125,12 @@ def test_an_answer_that_arrives_with_the_time_out_is_not_outdated(monkeypatch: p
             has_ended.set()
             return batch
 
-        assert await deferred.ask("key", question) == Found(None)
+        assert await deferred.ask("key", question) == Found(None, 0)
         may_end.set()
         assert has_ended.wait(60)
         while (found := await deferred.ask("key", question)).answer is None:
             pass
-        assert found == Found(0)
+        assert found == Found(0, 0)
         deferred.close()
 
     asyncio.run(run())
@@ -145,15 +146,78 @@ def test_too_many_questions_do_not_begin_and_pages_appear_without_their_answers(
             for number in range(QUEUE_MAX)
         ]
         await asyncio.sleep(0)
-        assert await deferred.ask("one more", lambda _graph, _batch: "answer") == Found(None)
+        assert await deferred.ask("one more", lambda _graph, _batch: "answer") == Found(None, 0)
         may_end.set()
         await asyncio.gather(*asking)
         while deferred.waiting:
             await asyncio.sleep(0)
-        assert await deferred.ask("one more", lambda _graph, _batch: "answer") == Found("answer")
+        assert await deferred.ask("one more", lambda _graph, _batch: "answer") == Found("answer", 0)
         deferred.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.usefixtures("waits_for_answers")
+def test_the_names_of_all_answers_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deferred_module, "NAMES_MAX", 10)
+
+    async def run() -> None:
+        deferred, _ = make_deferred()
+        asked: list[str] = []
+
+        async def ask(key: str) -> None:
+            def question(_graph: DependencyGraph, _batch: int) -> list[int]:
+                asked.append(key)
+                return [0] * 6
+
+            await deferred.ask(key, question)
+            await asyncio.sleep(0)
+
+        for key in ("a", "a", "b", "c", "c", "a"):
+            await ask(key)
+        assert asked == ["a", "b", "c", "a"]
+        deferred.close()
+
+    asyncio.run(run())
+
+
+def test_an_answer_that_is_always_older_than_the_index_is_one_as_of_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API answers 200 with the batch, so that a program need not ask for ever while the index changes."""
+    create = {"isl": ["gmp"], "gmp": []}
+    monkeypatch.setattr(deferred_module, "REST", 1e9)
+    monkeypatch.setattr(deferred_module, "WAIT_SECONDS", 0.0)
+    source = ScriptedSource(DependencyGraph.from_mapping(create))
+    with exploring(source) as explored:
+        explored.json("/removal/gmp")
+        source.commit("INDEX|cloog|gmp")
+        wait_until(lambda: explored.application.index.batch == 1)
+        response = explored.client.get("/api/v1/removal/gmp")
+        found = response.json()
+        assert (response.status_code, found["status"]["batch"], found["as_of_batch"]) == (200, 1, 0)
+        assert found["answer"]["requests"]["names"] == ["REMOVE|isl|", "REMOVE|gmp|"]
+        page = explored.client.get("/removal/gmp").text
+        assert "As of batch 0" in page
+        assert "data-pending" in page
+
+
+def test_a_long_list_is_computed_once_for_all_its_parts_and_formats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = {"hub": [], **{f"w{number:04}": ["hub"] for number in range(1_200)}}
+    create_directory(tmp_path / "data", DependencyGraph.from_mapping(wide))
+    calls: list[str] = []
+    original = questions.removal_order
+
+    def count(graph: DependencyGraph, names: tuple[str, ...]) -> questions.RemovalOrder:
+        calls.append(names[0])
+        return original(graph, names)
+
+    monkeypatch.setattr(questions, "removal_order", count)
+    with exploring(tmp_path / "data") as explored:
+        for url in ("/removal/hub", "/removal/hub?offset=500", "/removal/hub?offset=1000", "/packages/hub"):
+            explored.page(url)
+        assert explored.client.get("/removal/hub?format=text").text.count("\n") == 1_201
+    assert calls == ["hub"]
 
 
 @pytest.mark.usefixtures("waits_for_answers")
@@ -181,8 +245,8 @@ def ponder(question):
     threading.Event().wait()
 
 async def main():
-    deferred = Deferred(SimpleNamespace(revision=0, epoch=0, ask_at_length=ponder))
-    assert await deferred.ask("key", None) == Found(None)
+    deferred = Deferred(SimpleNamespace(batch=0, epoch=0, ask_at_length=ponder))
+    assert await deferred.ask("key", None) == Found(None, 0)
     has_begun.wait()
     deferred.close()
 
@@ -207,7 +271,7 @@ def test_questions_that_have_not_begun_are_cancelled_at_the_end() -> None:
             assert has_begun.acquire(timeout=60)
         deferred.close()
         may_end.set()
-        assert await asyncio.gather(*asking[:THREADS]) == [Found(answer=True)] * THREADS
+        assert await asyncio.gather(*asking[:THREADS]) == [Found(answer=True, batch=0)] * THREADS
         with pytest.raises(asyncio.CancelledError):
             await asking[THREADS]
 

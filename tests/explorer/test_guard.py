@@ -2,6 +2,9 @@
 
 import asyncio
 import re
+from collections.abc import MutableMapping
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from starlette.responses import PlainTextResponse
@@ -25,6 +28,36 @@ def test_a_known_host_is_served(explored: Explored, host: str) -> None:
 def test_an_unknown_host_is_rejected(explored: Explored, host: str) -> None:
     response = explored.client.get("/packages/openssl", headers={"host": host})
     assert (response.status_code, "openssl" in response.text) == (421, False)
+
+
+def send(target: bytes, host: bytes) -> tuple[int, bytes]:
+    """Request a target as it is from a guard of one host."""
+    messages: list[MutableMapping[str, Any]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(f"{scope['path']} {scope['raw_path']}")(scope, receive, send)
+
+    async def call() -> None:
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "http.request"}
+
+        async def keep(message: MutableMapping[str, Any]) -> None:
+            messages.append(message)
+
+        scope = {
+            "type": "http", "method": "GET", "path": unquote(target.decode()), "raw_path": target, "query_string": b"",
+            "headers": [(b"host", host)],
+        }  # fmt: skip
+        await Guard(app, ["here"], Metrics())(scope, receive, keep)
+
+    asyncio.run(call())
+    return messages[0]["status"], messages[1]["body"]
+
+
+def test_a_target_that_is_a_whole_url_is_served_and_its_host_counts() -> None:
+    assert send(b"http://here:80/packages/a%2Fb", b"other") == (200, b"/packages/a/b b'/packages/a%2Fb'")
+    assert send(b"HTTP://here", b"here") == (200, b"/ b'/'")
+    assert send(b"http://other/", b"here")[0] == 421
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])

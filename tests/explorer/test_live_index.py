@@ -20,39 +20,7 @@ from scoop_explorer.questions import reach
 from scoop_explorer.sources import DumpFile, SourceError
 from scoop_server.storage.follower import Batch, Loaded
 
-from tests.support.explorer import exploring, exploring_unloaded, wait_until
-
-
-class ScriptedSource:
-    """A source that delivers what a test puts into it."""
-
-    def __init__(self, graph: DependencyGraph | None = None) -> None:
-        self.path = "scripted"
-        self.is_current = True
-        self.has_more = False
-        self.problem = ""
-        self._lock = threading.Lock()
-        self._deliveries: list[Loaded | Batch] = [] if graph is None else [Loaded(graph, 0)]
-        self._batch = 0
-
-    def commit(self, *lines: str) -> None:
-        with self._lock:
-            self._batch += 1
-            self._deliveries.append(Batch("".join(f"{line}\n" for line in lines), self._batch))
-
-    def load(self, graph: DependencyGraph) -> None:
-        with self._lock:
-            self._deliveries.append(Loaded(graph, self._batch))
-
-    def poll(self) -> list[Loaded | Batch]:
-        if self.problem:
-            raise SourceError(self.problem)
-        with self._lock:
-            delivered, self._deliveries = self._deliveries, []
-        return delivered
-
-    def close(self) -> None:
-        pass
+from tests.support.explorer import ScriptedSource, exploring, exploring_unloaded, wait_until
 
 
 @contextmanager
@@ -362,8 +330,8 @@ def test_answers_beside_changes_are_those_of_one_batch(seed: int) -> None:
         states[-1].apply_lines("".join(f"{line}\n" for line in lines))
         source.commit(*lines)
 
-    def reach_of(graph: DependencyGraph, name: str, batch: int) -> Reach | None:
-        return reach(graph, name, batch) if name in graph else None
+    def reach_of(graph: DependencyGraph, name: str) -> Reach | None:
+        return reach(graph, name) if name in graph else None
 
     def look(index: LiveIndex) -> int:
         """Ask until the last batch is shown; return the number of answers."""
@@ -372,8 +340,8 @@ def test_answers_beside_changes_are_those_of_one_batch(seed: int) -> None:
         while not is_last:
             is_last = index.batch == len(states) - 1
             name = names[count % len(names)]
-            batch, answer = index.ask_at_length(lambda graph, batch: (batch, reach_of(graph, name, batch)))  # noqa: B023
-            assert answer == reach_of(states[batch], name, batch)
+            batch, answer = index.ask_at_length(lambda graph, batch: (batch, reach_of(graph, name)))  # noqa: B023
+            assert answer == reach_of(states[batch], name)
             mapping = dict(index.ask(lambda graph: graph.to_mapping()))
             assert any(mapping == state.to_mapping() for state in states[batch:])
             count += 1

@@ -1,6 +1,7 @@
 """Every page, as HTML and as JSON, on the Homebrew list, on hostile names, and beside a failing source."""
 
 import html
+import json
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -8,13 +9,14 @@ from urllib.parse import quote
 
 import pytest
 
-from scoop_core import DependencyGraph, IndexedGraph
+from scoop_core import DependencyGraph, IndexedGraph, decode_dot
 
 from scoop_explorer import openapi, questions
 from scoop_explorer.links import package_url
 
 from tests.support.data_directory import create_directory
-from tests.support.explorer import Explored, exploring
+from tests.support.explorer import Explored, exploring, wait_until
+from tests.support.process import ServerProcess
 
 PAGES = (
     "/",
@@ -88,7 +90,7 @@ def test_the_page_of_openssl_shows_why_it_cannot_be_removed_and_the_order_of_rem
     explored: Explored, homebrew: DependencyGraph
 ) -> None:
     words = text_of(explored.page("/packages/openssl"))
-    assert "Can it be removed? No. 554 packages need openssl directly, 677 directly or not." in words
+    assert "Can it be removed? No. 554 packages need openssl directly, 677 directly or indirectly." in words
     first, second = homebrew.removal_requests("openssl", *homebrew.transitive_dependents("openssl"))[:2]
     assert f"What would have to go first, in this order {first.package} {second.package}" in words
     assert "The whole order, as 678 requests ; openssl comes last." in words
@@ -106,12 +108,12 @@ def test_the_whole_order_of_a_removal_is_answered_ok(explored: Explored, homebre
 
 
 def test_an_order_of_too_many_packages_has_a_page_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(questions, "ORDERED_MAX", 2)
+    monkeypatch.setattr(questions, "ORDERED_MAX", 1)
     create_directory(tmp_path / "data", DependencyGraph.from_mapping({"c": ["b"], "b": ["a"], "a": []}))
     with exploring(tmp_path / "data") as explored:
         words = text_of(explored.page("/packages/a"))
-        assert "2 directly or not" in words
-        assert "The whole order, as 3 requests (this takes a while)." in words
+        assert "2 directly or indirectly" in words
+        assert "The whole order (this takes a while)." in words
         assert "3 packages: the steps (this takes a while)." in words
         assert answer(explored, "/removal/a")["requests"]["names"] == ["REMOVE|c|", "REMOVE|b|", "REMOVE|a|"]
 
@@ -119,11 +121,11 @@ def test_an_order_of_too_many_packages_has_a_page_of_its_own(tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("/dependents/openssl?offset=9999", "The list ends before this part. Previous"),
-        ("/removal/openssl?offset=9999", "The list ends before this part. Previous"),
+        ("/dependents/openssl?offset=9999", "The list ends before this part. The whole list Previous"),
+        ("/removal/openssl?offset=9999", "The list ends before this part. The whole list Previous"),
         ("/rebuild/openssl?offset=99", "The list ends before this part. All steps"),
         ("/rebuild/openssl?step=99", "The list ends before this part. All steps"),
-        ("/search?q=ssl&offset=9999", "No more packages have it in their names. Previous"),
+        ("/search?q=ssl&offset=9999", "No more packages are listed. The first ones Previous"),
     ],
 )
 def test_a_part_behind_the_end_of_a_list_says_so(explored: Explored, url: str, words: str) -> None:
@@ -139,14 +141,14 @@ def test_counts_and_layer_are_those_of_the_graph(explored: Explored, homebrew: D
     layer_of = {name: number for number, names in enumerate(graph.layers(), 1) for name in names}
     for name in ("openssl", "pkg-config", "fftw", "zzuf", "a2ps", "boost"):
         package = answer(explored, f"/packages/{name}")
-        near, reach = package["neighbours"], package["reach"]
+        near, reach, rebuild = package["neighbours"], package["reach"], package["rebuild"]
         assert near["dependencies"]["total"] == len(graph.dependencies(name))
         assert near["dependents"]["total"] == graph.dependent_count(name)
         assert reach["dependencies"]["total"] == len(graph.transitive_dependencies(name))
         assert reach["dependents"]["total"] == len(graph.transitive_dependents(name))
         assert reach["layer"] == layer_of[name]
         affected = graph.subgraph([name, *graph.transitive_dependents(name)])
-        assert reach["rebuild_steps"] == [len(step) for step in affected.layers()]
+        assert rebuild["sizes"] == [len(step) for step in affected.layers()]
         assert package["is_removable"] is not bool(graph.dependent_count(name))
 
 
@@ -178,11 +180,148 @@ def test_a_path_is_a_sentence_in_either_direction(explored: Explored) -> None:
     assert "Show the path" in text_of(explored.page("/path"))
 
 
-def test_the_search_puts_prefixes_first(explored: Explored) -> None:
-    assert answer(explored, "/search?q=ssl&limit=6")["names"][:3] == ["ssldump", "sslh", "ssllabs-scan"]
-    assert answer(explored, "/search?q=openssl")["names"][0] == "openssl"
-    assert answer(explored, "/search?q=&limit=3")["names"] == ["a", "a2ps", "a52dec"]
-    assert 'value="ssl"' in explored.page("/search?q=ssl")
+def test_a_search_puts_first_what_fits_and_what_many_packages_need(
+    explored: Explored, homebrew: DependencyGraph
+) -> None:
+    found = answer(explored, "/search?q=ssl&limit=6")
+    assert found["hits"][0] == {"name": "openssl", "dependents": 554}
+    assert found["total"] == sum("ssl" in name.lower() for name in homebrew)
+    assert answer(explored, "/search?q=python")["hits"][0]["name"] == "python"
+    assert answer(explored, "/search?q=PYTHON")["hits"][0]["name"] == "python"
+    assert [each["name"] for each in answer(explored, "/search?limit=3")["hits"]] == ["a", "a2ps", "a52dec"]
+    page = explored.page("/search?q=ssl")
+    assert 'value="ssl"' in page
+    assert f"{found['total']} packages" in page
+    assert "openssl needed by 554" in text_of(page)
+
+
+def test_a_search_for_a_name_with_a_typing_mistake_suggests_it(explored: Explored) -> None:
+    for typed in ("opnessl", "openssk", "opensssl", "OPNESSL"):
+        found = answer(explored, f"/search?q={typed}")
+        assert (found["total"], found["similar"][0]["name"]) == (0, "openssl"), typed
+        assert "Did you mean …? openssl needed by 554" in text_of(explored.page(f"/search?q={typed}"))
+    assert answer(explored, "/search?q=zq")["similar"] == []
+
+
+def test_enter_on_an_exact_name_opens_it(explored: Explored) -> None:
+    response = explored.client.get("/search?q=openssl&go=yes", follow_redirects=False)
+    assert (response.status_code, response.headers["location"]) == (303, "/packages/openssl")
+    assert "Search for" in explored.page("/search?q=openss&go=yes")
+    assert "Search for" in explored.page("/search?q=openssl")
+
+
+def test_a_path_keeps_its_form_and_suggests_names(explored: Explored) -> None:
+    page = explored.page("/path?from=opnessl&to=zzuf", 404)
+    assert 'name="from" value="opnessl"' in page
+    assert 'name="to" value="zzuf"' in page
+    assert '<a href="/path?to=zzuf&amp;from=openssl">openssl</a>' in page
+    page = explored.page("/path?from=openssl", 400)
+    assert "missing parameter to" in page
+    assert 'name="from" value="openssl"' in page
+    assert "unknown parameter 'form'" in html.unescape(explored.page("/path?form=openssl&to=zzuf", 400))
+
+
+def test_several_packages_are_removed_or_rebuilt_together(explored: Explored, homebrew: DependencyGraph) -> None:
+    names = ["openssl", "cmake", "zzuf"]
+    affected = {*names, *homebrew.transitive_dependents(*names)}
+    for query in ("/removal?name=openssl&name=cmake&name=zzuf", "/removal/openssl?name=cmake%2C+zzuf"):
+        removal = answer(explored, query)
+        assert removal["packages"] == names
+        assert removal["requests"]["total"] == len(affected)
+    rebuild = answer(explored, "/rebuild/openssl?name=cmake&name=zzuf")
+    assert rebuild["total"] == len(affected)
+    assert "How to remove openssl , cmake and zzuf" in text_of(explored.page(query))
+    page = explored.page("/removal?name=openssl&name=opnessl", 404)
+    assert '<a href="/removal?name=openssl&amp;name=openssl">openssl</a>' in page
+    assert "Package" in text_of(explored.page("/removal"))
+
+
+def test_lists_are_sorted_filtered_and_shown_as_a_table(explored: Explored, homebrew: DependencyGraph) -> None:
+    graph = IndexedGraph.from_graph(homebrew)
+    url = "/dependents/openssl?scope=all&limit=1000"
+    rows = answer(explored, f"{url}&sort=dependents&filter=lib")["packages"]
+    counts = [row["dependents"] for row in rows]
+    assert counts == sorted(counts, reverse=True)
+    assert {row["name"] for row in rows} == {
+        name for name in graph.transitive_dependents("openssl") if "lib" in name.lower()
+    }
+    for row in rows[:20]:
+        assert row["dependents"] == graph.dependent_count(row["name"])
+        assert row["distance"] == len(graph.find_path(row["name"], "openssl")) - 1
+    distances = [row["distance"] for row in answer(explored, f"{url}&sort=distance")["packages"]]
+    assert distances == sorted(distances)
+    names = answer(explored, f"{url}&sort=name")["listing"]["names"]
+    assert names == sorted(graph.transitive_dependents("openssl"))
+    page = explored.page("/dependents/openssl?scope=all&view=table&sort=name")
+    assert '<th scope="col" aria-sort="ascending">' in page
+    assert "No name has it. Without the filter" in text_of(explored.page("/dependents/openssl?filter=zzzz"))
+
+
+def test_whole_answers_are_downloaded(explored: Explored, homebrew: DependencyGraph) -> None:
+    def get(url: str) -> tuple[str, str]:
+        response = explored.client.get(url)
+        assert response.status_code == 200
+        return response.headers["content-disposition"], response.text
+
+    name, text = get("/removal/openssl?format=text")
+    assert name == 'attachment; filename="removal-openssl.txt"'
+    assert set(homebrew.copy().apply_lines(text).split()) == {"OK"}
+    assert text.count("\n") == 678
+    name, text = get("/dependents/openssl?scope=all&format=csv&sort=name")
+    assert name == 'attachment; filename="dependents-openssl.csv"'
+    lines = text.splitlines()
+    assert lines[0] == "name,dependents,distance"
+    assert len(lines) == 678
+    _, text = get("/dependencies/fftw?scope=all&format=json")
+    assert {each["name"] for each in json.loads(text)} == set(homebrew.transitive_dependencies("fftw"))
+    _, text = get("/dependencies/fftw?scope=all&format=dot")
+    part = decode_dot(text)
+    assert set(part) == {"fftw", *homebrew.transitive_dependencies("fftw")}
+    _, text = get("/rebuild/makedepend?format=csv")
+    assert text.splitlines()[:3] == ["step,name,cycle", "1,makedepend,", "2,openssl,"]
+    assert get("/path?from=fftw&to=openssl&format=text")[1].split() == ["fftw", "open-mpi", "openssl"]
+    assert len(json.loads(get("/removal/openssl?format=json")[1])["requests"]) == 678
+    assert get("/search?q=ssl&format=csv")[1].splitlines()[1] == "openssl,554"
+    for url in ("/packages/openssl?format=dot", "/cycles?format=csv", "/cycles?format=dot", "/changes?format=csv"):
+        assert get(url)[1]
+    assert explored.client.get("/removal/openssl?format=csv").status_code == 400
+
+
+def test_a_path_tells_what_cuts_it(explored: Explored) -> None:
+    path = answer(explored, "/path?from=fftw&to=openssl")
+    assert path["cut_packages"]["names"] == ["open-mpi"]
+    words = text_of(explored.page("/path?from=fftw&to=openssl"))
+    assert "Each of these packages is on every path between the two: open-mpi" in words
+
+
+def test_the_changes_since_a_batch_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with ServerProcess("--data-dir", str(path)) as server, exploring(path) as explored:
+        client = server.connect()
+        for name in "abc":
+            assert client.ask(f"INDEX|{name}|") == ["OK"]
+        client.close()
+        wait_until(lambda: explored.application.index.batch == 3)
+        found = answer(explored, "/changes?since=1")
+        assert [each["package"] for each in found["changes"]] == ["c", "b"]
+        assert (found["since"], found["total"]) == (1, 2)
+        found = answer(explored, "/changes?limit=1")
+        assert ([each["package"] for each in found["changes"]], found["total"]) == (["c"], 3)
+
+
+def test_an_answer_has_a_tag_until_the_next_change(explored: Explored) -> None:
+    for url in ("/api/v1/packages/openssl", "/api/v1/changes", "/api/v1/search?q=ssl"):
+        explored.json(url.removeprefix("/api/v1"))
+        tag = explored.client.get(url).headers["etag"]
+        response = explored.client.get(url, headers={"if-none-match": f'"other", {tag}'})
+        assert (response.status_code, response.content) == (304, b"")
+        assert explored.client.get(url, headers={"if-none-match": '"other"'}).status_code == 200
+
+
+def test_long_responses_are_compressed_but_not_the_stream(explored: Explored) -> None:
+    page = explored.client.get("/dependents/openssl?scope=all", headers={"accept-encoding": "gzip"})
+    assert page.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in explored.client.get("/", headers={"accept-encoding": "identity"}).headers
 
 
 def test_the_drawing_is_capped(explored: Explored) -> None:
@@ -203,16 +342,29 @@ def test_cycles_and_what_would_break_them(tmp_path: Path) -> None:
         words = text_of(explored.page("/cycles"))
         assert "2 groups of packages that all need each other" in words
         assert "c needs itself" in words
-        package = answer(explored, "/packages/a")
-        assert package["reach"]["removal_requests"] == 4  # one of them releases the cycle
-        assert package["reach"]["removal"]["names"][0] == "d"
+        removal = answer(explored, "/packages/a")["removal"]
+        assert removal["requests"]["names"] == ["INDEX|a|", "REMOVE|d|", "REMOVE|b|"]
+        assert (removal["requests"]["total"], removal["releases"]) == (4, 1)
+        lines = answer(explored, "/removal/a")["requests"]["names"]
+        assert lines == ["INDEX|a|", "REMOVE|d|", "REMOVE|b|", "REMOVE|a|"]
+        words = text_of(explored.page("/packages/a"))
+        assert "What would have to go first, in this order release a d b" in words
+        assert "The whole order, as 4 requests ; a comes last." in words
+        assert "It needs 1 other package that needs it too, directly or indirectly" in words
+        assert "It is in layer 1 . Can" not in words
+        assert "can be built first" not in words
         assert "It needs itself." in explored.page("/packages/c")
+        rebuild = text_of(explored.page("/rebuild/a"))
+        assert "Step 1 2 A cycle of 2 packages, built as a whole: a b Step 2 1 d" in rebuild
+        assert "in no group" in explored.page("/cycles?package=e")
+        assert "Group 1: 2 packages" in explored.page("/cycles?package=b")
 
 
 def test_a_package_that_is_not_indexed_is_a_404_with_similar_names(explored: Explored) -> None:
     words = text_of(explored.page("/packages/openss", 404))
     assert "openss is not indexed The index has no package of this name, among 3,370." in words
-    assert "Similar names openssl" in words
+    assert "Did you mean …? openssl needed by 554" in words
+    assert "Names that contain it" in words
     assert explored.json("/packages/openss", 404) is None
 
 
@@ -229,8 +381,11 @@ def test_other_paths_are_a_404(explored: Explored, url: str) -> None:
     ["/removal/openssl?offset=-1", "/removal/openssl?offset=x", "/dependents/openssl?scope=some", "/search?limit=201"],
 )
 def test_parameters_are_checked(explored: Explored, url: str) -> None:
-    assert "This URL has a mistake" in explored.page(url, 400)
+    page = explored.page(url, 400)
+    assert "expected " in page
+    assert "unknown parameter 'x'" in html.unescape(explored.page(url.partition("?")[0] + "?x=1", 400))
     explored.json(url, 400)
+    explored.json(url.partition("?")[0] + "?x=1", 400)
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +418,8 @@ def test_every_link_of_a_page_leads_to_the_package_that_it_names(hostile: Explor
 )
 def test_text_that_is_no_name_is_escaped(explored: Explored, name: str, url: str) -> None:
     response = explored.client.get(url.format(quote(name, safe="")))
-    assert response.status_code == (200 if "search" in url else 404)
+    is_too_long = len(name) > 255 and "search" in url
+    assert response.status_code == (400 if is_too_long else 200 if "search" in url else 404)
     assert "<script>alert" not in response.text
     assert "<img" not in response.text
     assert "49" not in text_of(response.text).replace("3,370", "").partition("· Scoop")[0]
@@ -292,15 +448,17 @@ def test_long_lists_have_parts(tmp_path: Path) -> None:
     create_directory(tmp_path / "data", DependencyGraph.from_mapping(chain | wide | cycles | ring))
     with exploring(tmp_path / "data") as explored:
         link = r'<a href="/packages/([cwrxy]\d+)">'
-        path = follow_next(explored, "/path?from=c449&to=c0", rf'(?:needs |sentence">){link}')
-        assert path == [f"c{number}" for number in reversed(range(450))]
-        assert "The path ends before this part" in explored.page("/path?from=c449&to=c0&offset=999")
+        url = "/path?from=c449&to=c0"
+        assert follow_next(explored, url, r"(to) \d+ of 450 packages") == ["to"] * 3
+        parts = [answer(explored, f"{url}&offset={offset}")["packages"] for offset in (0, 200, 400)]
+        assert [name for part in parts for name in part] == [f"c{number}" for number in reversed(range(450))]
+        assert "The list ends before this part" in explored.page(f"{url}&offset=999")
         assert len(follow_next(explored, "/rebuild/c0", r'id="step-(\d+)"')) == 450
         [more] = re.findall(r'href="([^"]+)">\+640 more', explored.page("/rebuild/root"))
         assert more == "/rebuild/root?step=2"
         assert len(set(follow_next(explored, more, link))) == 700
         assert "+426 more" in explored.page("/packages/c0")
-        assert len(answer(explored, "/packages/c0")["reach"]["rebuild_steps"]) == 100
+        assert len(answer(explored, "/packages/c0")["rebuild"]["sizes"]) == 100
         assert len(set(follow_next(explored, "/search?q=w", r'<li><a href="/packages/(w\d+)">'))) == 700
         assert len(follow_next(explored, "/cycles", r'id="group-(\d+)"')) == 46
         [more, *_] = re.findall(r'href="([^"]+)">\+540 more', explored.page("/cycles"))
@@ -336,11 +494,12 @@ def test_the_openapi_document_describes_every_answer(explored: Explored) -> None
             kinds = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
             assert isinstance(value, kinds[schema["type"]])  # type: ignore[arg-type]  # a type or a tuple of them
 
-    for url in PAGES:
+    for url in (*PAGES, "/graph/openssl"):
         target = "/overview" if url == "/" else url
         path = openapi.PREFIX + re.sub(r"/openssl\b", "/{name}", target.partition("?")[0])
         operation = document["paths"][path]["get"]
         explored.json(target)
         body = explored.client.get(f"/api/v1{target}").json()
         check(body, operation["responses"]["200"]["content"]["application/json"]["schema"])
-    assert len(document["paths"]) == len(PAGES)
+    check(explored.client.get("/api/v1/path").json(), schemas["Error"])
+    assert len(document["paths"]) == len(PAGES) + 2

@@ -1,5 +1,6 @@
 """The command beside real servers that compact, stop, start again and are killed, and beside files that break."""
 
+import re
 import signal
 import socket
 import sys
@@ -119,7 +120,9 @@ def test_an_index_that_is_not_there_yet_is_awaited(tmp_path: Path) -> None:
         assert "1 package" in explorer.get("/")[1]
         status, log = explorer.stop()
     assert status == 0
-    assert log.splitlines() == [
+    times, lines = zip(*(line.split(" ", 1) for line in log.splitlines()), strict=True)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", each) for each in times)
+    assert list(lines) == [
         f"cannot follow {path}: No such file or directory; waiting for it; start its server, or name another directory",
         f"following {path} again, at batch 0",
     ]
@@ -142,6 +145,12 @@ def test_broken_requests_are_rejected(tmp_path: Path, request_bytes: bytes) -> N
             sock.sendall(request_bytes)
             response = sock.recv(4_096)
         assert response.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413"))
+        wait_until(explorer.is_ready)
+
+
+def test_an_address_of_all_interfaces_is_printed_as_one_that_answers(tmp_path: Path) -> None:
+    create_directory(tmp_path / "data", DependencyGraph())
+    with ExplorerProcess(tmp_path / "data", "--listen", "0.0.0.0:0") as explorer:
         wait_until(explorer.is_ready)
 
 

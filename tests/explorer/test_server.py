@@ -1,6 +1,7 @@
 """The deadline for a request to arrive, on a real connection."""
 
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import uvicorn
 from starlette.responses import PlainTextResponse
 
 from scoop_explorer import server as server_module
-from scoop_explorer.server import BoundedProtocol
+from scoop_explorer.server import BoundedProtocol, OneLineOfRejections
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,19 @@ def test_a_connection_whose_request_does_not_arrive_is_closed(sent: bytes, monke
         return received
 
     assert asyncio.run(run()).count(b"200 OK") == sent.count(b"\r\n\r\n")
+
+
+def test_rejected_connections_are_one_line() -> None:
+    logger = logging.Logger("uvicorn.error")
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]  # no class for it
+    logger.addFilter(OneLineOfRejections())
+    logger.addHandler(handler)
+    for message in ["Exceeded concurrency limit."] * 3 + ["Invalid HTTP request received."]:
+        logger.warning(message)
+    assert len(lines) == 2
+    assert lines[0].startswith("more than 300 connections: further ones are answered 503")
 
 
 def test_the_package_holds_its_templates_and_files() -> None:

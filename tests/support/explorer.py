@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,11 @@ from typing import Final, Self
 
 from starlette.testclient import TestClient
 
+from scoop_core import DependencyGraph
+
 from scoop_explorer.application import Application
-from scoop_explorer.sources import Source, open_source
+from scoop_explorer.sources import Source, SourceError, open_source
+from scoop_server.storage.follower import Batch, Loaded
 
 WAIT_SECONDS: Final = 120.0
 """Longest wait for an event that must happen; only a bug takes longer, even on a busy machine."""
@@ -27,6 +31,38 @@ def wait_until(is_true: Callable[[], object]) -> None:
         if time.monotonic() > deadline:
             raise AssertionError("the event has not happened")
         time.sleep(0.02)
+
+
+class ScriptedSource:
+    """A source that delivers what a test puts into it."""
+
+    def __init__(self, graph: DependencyGraph | None = None) -> None:
+        self.path = "scripted"
+        self.is_current = True
+        self.has_more = False
+        self.problem = ""
+        self._lock = threading.Lock()
+        self._deliveries: list[Loaded | Batch] = [] if graph is None else [Loaded(graph, 0)]
+        self._batch = 0
+
+    def commit(self, *lines: str) -> None:
+        with self._lock:
+            self._batch += 1
+            self._deliveries.append(Batch("".join(f"{line}\n" for line in lines), self._batch))
+
+    def load(self, graph: DependencyGraph) -> None:
+        with self._lock:
+            self._deliveries.append(Loaded(graph, self._batch))
+
+    def poll(self) -> list[Loaded | Batch]:
+        if self.problem:
+            raise SourceError(self.problem)
+        with self._lock:
+            delivered, self._deliveries = self._deliveries, []
+        return delivered
+
+    def close(self) -> None:
+        pass
 
 
 class Explored:

@@ -103,22 +103,60 @@ class Neighbours:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """The packages that one reaches, and those that reach it, as of a batch."""
+class Node:
+    """A package of a drawing."""
 
-    batch: int
+    name: str
+    dependents: int
+    """The number of other packages that depend on it directly, drawn or not."""
+    dependencies: int
+    """The number of its direct dependencies, drawn or not."""
+    needs: tuple[str, ...]
+    """Direct dependencies, among which are all that are drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A part of the graph that is small enough to be drawn."""
+
+    nodes: tuple[Node, ...]
+    """The packages, those that were asked for first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The packages that one reaches, and those that reach it."""
+
     layer: int
     """The number of the layer, from 1: each layer needs the ones before it."""
     dependencies: Listing
     dependents: Listing
-    removal: Listing
-    """The packages that must be removed first, in a possible order; the names are missing if there are too many."""
-    removal_requests: int
-    """The number of requests; more than packages if cycles must be released first."""
-    rebuild_steps: tuple[int, ...]
-    """The number of packages that each of the first steps of a rebuild has; empty if there are too many packages."""
-    rebuild_step_count: int
-    """The number of all steps; 0 if there are too many packages."""
+    cycle: Listing
+    """The other packages that it needs and that need it, directly or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The requests that remove packages and all that needs them, in an order in which each is answered OK."""
+
+    packages: tuple[str, ...]
+    """The packages that were asked for; a single one comes last."""
+    requests: Listing
+    releases: int
+    """The number of requests that release a cycle: they come first, and index a package without dependencies."""
+    graph: Graph | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildSizes:
+    """The numbers of packages that the steps of a rebuild have."""
+
+    packages: int
+    steps: int
+    sizes: tuple[int, ...]
+    """Those of the first steps."""
+    cyclic: int
+    """The number of packages that can only be built together with others, which they need and which need them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +165,26 @@ class Package:
 
     neighbours: Neighbours
     is_removable: bool
+    graph: Graph
     reach: Reach | None
     """None while it is counted."""
+    has_orders: bool
+    """False if so many packages need it that their orders are on pages of their own only."""
+    removal: Removal | None
+    """The first requests of its removal; None while they are found."""
+    rebuild: RebuildSizes | None
+    """None while it is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedPackage:
+    """A package in a list of dependencies or dependents."""
+
+    name: str
+    dependents: int
+    """The number of packages that depend on it directly."""
+    distance: int
+    """The number of dependencies on a shortest path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,23 +195,36 @@ class RelatedPackages:
     relation: str
     scope: str
     listing: Listing
+    """The names; the total is that of those that pass the filter."""
+    packages: tuple[RelatedPackage, ...]
+    """The same part of the list, with figures."""
 
 
 @dataclass(frozen=True, slots=True)
-class Removal:
-    """The requests that remove a package and all that needs it."""
+class Step:
+    """A step of a rebuild."""
 
-    name: str
-    requests: Listing
+    total: int
+    names: tuple[str, ...]
+    """A part of its packages."""
+    offset: int
+    cycles: tuple[Listing, ...]
+    """Those of the part that need each other: each group is built as a whole. All others can be built in parallel."""
+
+    @property
+    def more(self) -> int:
+        """The number of packages behind the part."""
+        return self.total - self.offset - len(self.names)
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """The rebuild after a change of a package: the packages of each step can be built in parallel."""
+    """The rebuild after a change of packages, step by step."""
 
-    name: str
+    packages: tuple[str, ...]
+    """The packages that were asked for."""
     total: int
-    steps: tuple[Listing, ...]
+    steps: tuple[Step, ...]
     """Some of the steps."""
     step_count: int
     """The number of all steps."""
@@ -163,6 +232,14 @@ class Rebuild:
     """The number of steps before the first one in ``steps``."""
     is_single: bool
     """True if one step was asked for, which is listed at length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A dependency of a package."""
+
+    package: str
+    dependency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +255,12 @@ class Path:
     total: int = 0
     """The number of packages on the whole path."""
     offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """A dependency of a package."""
-
-    package: str
-    dependency: str
+    cut_packages: Listing = Listing(0, ())
+    """The packages between the ends that are on every path, each of which alone cuts all of them."""
+    cut_edges: tuple[Edge, ...] = ()
+    """Some of the dependencies that are on every path."""
+    cut_edge_total: int = 0
+    graph: Graph | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +273,7 @@ class CyclicGroup:
     breaking: tuple[Edge, ...]
     """The part of them from the same offset on as of the packages."""
     breaking_total: int
+    graph: Graph | None = None
 
     @property
     def more_breaking(self) -> int:
@@ -209,7 +285,6 @@ class CyclicGroup:
 class Cycles:
     """The answer of the cycles page."""
 
-    batch: int
     total: int
     groups: tuple[CyclicGroup, ...]
     offset: int
@@ -222,14 +297,21 @@ class Changes:
     """The latest changes, the newest first."""
 
     changes: tuple[Change, ...]
+    since: int
+    """The batch after which all changes are listed, or could be with a larger ``limit``; older ones are not known."""
+    total: int
+    """The number of changes that were asked for and are known."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The names that match a query: those that begin with it first."""
+    """The names that match a query, the best first: by how well they fit, and by how many packages need them."""
 
     query: str
-    names: tuple[str, ...]
-    has_more: bool
-    offset: int = 0
+    hits: tuple[Needed, ...]
+    total: int | None
+    """The number of matches; None while they are counted."""
+    offset: int
     """The number of matches before these."""
+    similar: tuple[Needed, ...]
+    """Names that differ little from the query, if nothing matches."""

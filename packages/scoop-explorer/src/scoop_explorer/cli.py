@@ -22,6 +22,9 @@ from scoop_server.errors import ConfigurationError
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
+"""The address of this machine to which each address of all interfaces answers."""
+
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
 _EXAMPLES: Final = """\
@@ -154,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         address = f"{_written(host)}:{port}"
         print(f"cannot listen on {address}: {error.strerror}; name another with --listen", file=sys.stderr)
         return 1
-    logging.basicConfig(format="%(message)s")
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
     hosts = [*_LOOPBACK_NAMES, *options.host_name, *([] if _is_unspecified(host) else [_written(host)])]
     with listener:
         try:
@@ -162,7 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ConfigurationError as error:
             print(error, file=sys.stderr)
             return error.exit_status
-        print(f"exploring {source.path} at http://{_written(host)}:{listener.getsockname()[1]}", file=sys.stderr)
+        reached = _written(_LOOPBACK.get(host, host))  # an address of all interfaces is none to go to
+        print(f"exploring {source.path} at http://{reached}:{listener.getsockname()[1]}", file=sys.stderr)
         sys.stderr.flush()
         survey = [sys.executable, "-m", "scoop_explorer.survey_process", *arguments]
         serve(Application(source, hosts, survey), listener)

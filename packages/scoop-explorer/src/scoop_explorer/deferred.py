@@ -1,15 +1,16 @@
 """Expensive questions: a few threads answer them, so that they starve neither the cheap ones nor each other.
 
 A page waits a moment for an answer. If it takes longer, the page appears without it and asks again; the question goes
-on, and its answer is kept. After a change an older answer is shown, and the page asks again, until the new one is
-there. While changes never end, a question that took long is asked again after a pause, which leaves time for others.
+on, and its answer is kept whole, for all parts of a list. After a change an older answer is shown, as of its batch, and
+the page asks again, until the new one is there. While changes never end, a question that took long is asked again after
+a pause, which leaves time for others.
 """
 
 import asyncio
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sized
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,7 +30,10 @@ THREADS: Final = 3
 """Questions at a time: two that take long, of the packages that nearly all others need, leave room for a third."""
 
 ANSWERS_MAX: Final = 512
-"""Answers that are kept, each of at most some hundred names."""
+"""Answers that are kept: those of the pages that are looked at."""
+
+NAMES_MAX: Final = 4_000_000
+"""Names in all answers that are kept, which take eight bytes each: four orders of a million packages."""
 
 QUEUE_MAX: Final = 32
 """Questions that wait or are being answered; more do not begin, and their pages ask again."""
@@ -43,19 +47,18 @@ class Found(NamedTuple, Generic[T]):
     """The last answer to a question; None before the first one."""
 
     answer: T | None
-    is_outdated: bool = False
-    """True if the graph has changed since."""
+    batch: int
+    """The batch as of which it is true."""
 
 
 @dataclass
 class _Entry(Generic[T]):
-    """The last answer to a question and its revision, and the answer that is being found."""
+    """The last answer to a question, and the answer that is being found."""
 
-    answer: T | None = None
-    revision: int = -1
+    found: Found[T] = field(default_factory=lambda: Found(None, 0))
     due: float = 0.0
     """The time from which it may be asked again."""
-    future: "Future[T] | None" = field(default=None, repr=False)
+    future: "Future[Found[T]] | None" = field(default=None, repr=False)
 
 
 class Deferred:
@@ -65,6 +68,8 @@ class Deferred:
         self._index = index
         self._threads = _Threads()
         self._entries: OrderedDict[Hashable, _Entry[Any]] = OrderedDict()
+        self._names = 0
+        """Those in all answers."""
         self.waiting = 0
         """The number of questions that wait or are being answered."""
 
@@ -72,7 +77,9 @@ class Deferred:
         """Answer no further questions, and do not wait for the others."""
         self._threads.close()
 
-    async def ask(self, key: Hashable, question: Callable[[DependencyGraph, int], T]) -> Found[T]:
+    async def ask(
+        self, key: Hashable, question: Callable[[DependencyGraph, int], T], seconds: float = WAIT_SECONDS
+    ) -> Found[T]:
         """Return the answer to the question with this key, or an older one or none if it is not there in time.
 
         Raises :exc:`~scoop_core.UnknownPackage` as the question does.
@@ -80,43 +87,62 @@ class Deferred:
         key = (self._index.epoch, key)  # an answer about an earlier index does not count
         entry: _Entry[T] = self._entries.setdefault(key, _Entry())
         self._entries.move_to_end(key)
-        if len(self._entries) > ANSWERS_MAX:
-            self._entries.popitem(last=False)
-        if entry.answer is not None and entry.revision == self._index.revision:
-            return Found(entry.answer)
+        self._forget_the_oldest()
+        if entry.found.answer is not None and entry.found.batch == self._index.batch:
+            return entry.found
         if entry.future is None and (time.monotonic() < entry.due or self.waiting >= QUEUE_MAX):
-            return Found(entry.answer, entry.answer is not None)
+            return entry.found
         waiting = asyncio.wrap_future(entry.future or self._begin(key, entry, question))
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                return Found(await asyncio.shield(waiting))
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(waiting)
         except TimeoutError:
             waiting.add_done_callback(lambda each: each.cancelled() or each.exception())  # nobody waits for it now
-            return Found(entry.answer, entry.answer is not None and entry.revision != self._index.revision)
+            return entry.found
 
-    def _begin(self, key: Hashable, entry: _Entry[T], question: Callable[[DependencyGraph, int], T]) -> "Future[T]":
+    def _forget_the_oldest(self) -> None:
+        """Drop the answers that were not asked for the longest time, but not the newest one."""
+        while len(self._entries) > 1 and (len(self._entries) > ANSWERS_MAX or self._names > NAMES_MAX):
+            _, entry = self._entries.popitem(last=False)
+            self._names -= _names_in(entry.found.answer)
+
+    def _begin(
+        self, key: Hashable, entry: _Entry[T], question: Callable[[DependencyGraph, int], T]
+    ) -> "Future[Found[T]]":
         self.waiting += 1
-        revision, start = self._index.revision, time.monotonic()
+        start = time.monotonic()
         loop = asyncio.get_running_loop()
-        future = entry.future = self._threads.submit(lambda: self._index.ask_at_length(question))
 
-        def keep(future: "Future[T]") -> None:
+        def answer() -> Found[T]:
+            return self._index.ask_at_length(lambda graph, batch: Found(question(graph, batch), batch))
+
+        future = entry.future = self._threads.submit(answer)
+
+        def keep(future: "Future[Found[T]]") -> None:
             self.waiting -= 1
             entry.future = None
             error = None if future.cancelled() else future.exception()
             if isinstance(error, UnknownPackage):
-                self._entries.pop(key, None)
+                if self._entries.get(key) is entry:
+                    del self._entries[key]
+                    self._names -= _names_in(entry.found.answer)
             elif error is None and not future.cancelled():
-                entry.answer, entry.revision = future.result(), revision
+                if self._entries.get(key) is entry:
+                    self._names += _names_in(future.result().answer) - _names_in(entry.found.answer)
+                entry.found = future.result()
                 now = time.monotonic()
                 entry.due = now + REST * (now - start) if now - start > WAIT_SECONDS else 0.0
 
-        def keep_soon(future: "Future[T]") -> None:
+        def keep_soon(future: "Future[Found[T]]") -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(keep, future)
 
         future.add_done_callback(keep_soon)
         return future
+
+
+def _names_in(answer: object) -> int:
+    return len(answer) if isinstance(answer, Sized) else 1
 
 
 class _Threads:

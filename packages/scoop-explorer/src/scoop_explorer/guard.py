@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Collection
 from typing import Final
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -63,6 +64,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = _in_origin_form(scope)
         start = time.perf_counter()
         has_begun = False
         status = 500
@@ -106,6 +108,22 @@ class Guard:
         if self.requests >= REQUESTS_MAX:
             return PlainTextResponse("too many requests: try again later\n", 503, {"Retry-After": "1"})
         return None
+
+
+def _in_origin_form(scope: Scope) -> Scope:
+    """Return a request whose target is a path. The host of a whole URL replaces that of the header, see RFC 9112."""
+    scheme, separator, rest = scope["raw_path"].partition(b"://")
+    if not separator or scheme.lower() not in {b"http", b"https"}:
+        return scope
+    host, slash, path = rest.partition(b"/")
+    raw_path = slash + path or b"/"
+    headers = [each for each in scope["headers"] if each[0] != b"host"]
+    return {
+        **scope,
+        "raw_path": raw_path,
+        "path": unquote(raw_path.decode("ascii", "replace")),
+        "headers": [(b"host", host), *headers],
+    }
 
 
 def _without_port(host: str) -> str:

@@ -71,6 +71,8 @@ class LiveIndex:
         """Even while the graph is at rest, odd while it changes."""
         self.epoch = 0
         """The number of times that the whole index was read: the numbers of batches start again with it."""
+        self.loaded_batch = 0
+        """The batch as of which the whole index was read."""
         self._source = source
         self._look_for_server = is_served
         self._is_served: bool | None = None
@@ -258,6 +260,7 @@ class LiveIndex:
                 self._graph, self.names, self._batch = graph, names, delivered.batch
                 self._changes.clear()  # they are those of another index, or some after them are unknown
                 self.epoch += 1
+                self.loaded_batch = delivered.batch
                 self.revision += 1
             gc.collect()
             gc.freeze()  # a collection need not walk a million packages

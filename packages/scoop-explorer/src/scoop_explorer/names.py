@@ -1,4 +1,4 @@
-"""Search in the names of packages: prefixes first, then other places.
+"""Search in the names of packages: those that contain a text, the best first, and those that differ little from it.
 
 The names are kept sorted in blocks, each with the text of its names, so a search runs at the speed of a string search:
 a million names take ten milliseconds. Changes are kept beside the blocks, and merged into them once there are many, a
@@ -6,10 +6,17 @@ few blocks at a time, so that neither pages nor changes wait for it.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import partial
+from heapq import nlargest, nsmallest
+from itertools import chain, compress, islice, repeat
+from math import log2
+from operator import contains
 from typing import Final, NamedTuple
+
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
 
 BLOCK: Final = 512
 """Names in a block: merging one takes a tenth of a millisecond."""
@@ -19,6 +26,29 @@ CHANGES_MAX: Final = 8_192
 
 MERGED_AT_ONCE: Final = 64
 """Blocks that a call of :meth:`NameIndex.merge` replaces."""
+
+
+RANKED_MAX: Final = 20_000
+"""Matches that are ranked by how well they fit; of more, those that most packages need."""
+
+HITS_KEPT: Final = 10_200
+"""Ranked matches that are kept: nobody reads more."""
+
+_FITS_AT_START: Final = 4.0
+"""The bonus of a name that begins with the query: it outweighs 16 times as many dependents."""
+
+_FITS_WORD: Final = 1.5
+"""The bonus for each end of the match that is an end of a word."""
+
+_TYPOS: Final = ((3, 0), (5, 1))
+"""The least lengths of queries up to which so many characters may differ; in longer ones, two."""
+
+
+class Ranked(NamedTuple):
+    """The matches of a query, the best first, and the number of all."""
+
+    names: tuple[str, ...]
+    total: int
 
 
 class Match(NamedTuple):
@@ -74,6 +104,58 @@ class NameIndex:
                 break
         return Match(tuple(islice(found, limit)), len(found) > limit)
 
+    def rank(self, query: str, present: Container[str], count_of: Callable[[str], int]) -> Ranked:
+        """Return the names that are ``present`` and contain ``query`` in any case, by fit and by ``count_of``."""
+        names = self._matches(query.lower(), present)
+        wanted = query.lower()
+        ranked = names
+        if wanted and len(names) > RANKED_MAX:
+            ranked = [*nlargest(RANKED_MAX, names, key=count_of), *self.find(query, RANKED_MAX, present).names]
+        if wanted:
+            key = partial(_rank, query=query, wanted=wanted, count_of=count_of)
+            ranked = nsmallest(HITS_KEPT, dict.fromkeys(ranked), key=key)
+        return Ranked(tuple(ranked[:HITS_KEPT]), len(names))
+
+    def _matches(self, wanted: str, present: Container[str]) -> list[str]:
+        if "\n" in wanted:  # which separates the names in the text
+            return []
+        changed = self._changed.copy()  # before the blocks, into which the other thread moves them
+        found = [name for name in changed if wanted in name.lower() and name in present]
+        for block in self._blocks.blocks:
+            if wanted in block.text:
+                found += (name for name in block.all_matches(wanted) if name not in changed)
+        return sorted(found) if changed else found
+
+    def similar(self, query: str, limit: int, present: Container[str], count_of: Callable[[str], int]) -> Sequence[str]:
+        """Return names that are ``present`` and differ from ``query`` by a typing mistake or two, the best first."""
+        wanted = query.lower()
+        most = next((most for length, most in _TYPOS if len(wanted) < length), 2)
+        if not most or "\n" in query:
+            return ()
+        found: dict[str, float] = {}
+        # A block at a time, so that pages are not held up.
+        for choices in (tuple(self._changed), *(block.names for block in self._blocks.blocks)):
+            near = process.extract(
+                wanted, choices, scorer=OSA.distance, processor=str.lower, score_cutoff=most, limit=limit
+            )
+            found |= {name: distance for name, distance, _ in near if name in present}
+        return nsmallest(limit, found, key=lambda name: (found[name], -count_of(name), name))
+
+
+def _rank(name: str, query: str, wanted: str, count_of: Callable[[str], int]) -> tuple[bool, bool, float, int, str]:
+    """Return a key that is smaller for better matches: the name itself first, then by fit and dependents together."""
+    lower = name.lower()
+    score = log2(1 + count_of(name))
+    place = lower.index(wanted)
+    end = place + len(wanted)
+    if place == 0:
+        score += _FITS_AT_START
+    elif not lower[place - 1].isalnum():
+        score += _FITS_WORD
+    if end == len(lower) or not lower[end].isalpha():
+        score += _FITS_WORD
+    return name != query, lower != wanted, -score, len(name), name
+
 
 class _Block:
     """Sorted names, at least one, with the text of all of them in lower case."""
@@ -86,6 +168,11 @@ class _Block:
         self.text = text.lower()
         self.is_mixed = self.text != text
         """True if a name has an upper-case letter."""
+
+    def all_matches(self, part: str) -> Iterator[str]:
+        """Yield the names that contain ``part``, at the speed of C where there are many."""
+        names = self.names if not self.is_mixed else self.text[1:-1].split("\n")
+        return compress(self.names, map(contains, names, repeat(part)))
 
     def matches(self, part: str, *, is_prefix: bool) -> Iterator[str]:
         """Yield the names that contain ``part``, or begin with it."""

@@ -6,7 +6,8 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
 from scoop_explorer.answers import Status
-from scoop_explorer.pages import PAGES, Page, Parameter
+from scoop_explorer.pages import PAGES, Page
+from scoop_explorer.parameters import PACKAGES_MAX, TEXT_MAX, Parameter
 
 PREFIX: Final = "/api/v1"
 
@@ -19,7 +20,12 @@ def document(version: str) -> Json:
     """Return the OpenAPI document."""
     schemas: Json = {}
     paths = {path_of(page): {"get": _operation(page, schemas)} for page in PAGES}
-    _schema(Status, schemas)
+    status = _schema(Status, schemas)
+    schemas["Error"] = {
+        "type": "object",
+        "required": ["status", "error"],
+        "properties": {"status": status, "error": {"type": "string", "description": "One line for a person."}},
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -27,9 +33,29 @@ def document(version: str) -> Json:
             "version": version,
             "description": "Each page of the explorer as JSON. Within v1, fields are added and never removed.",
         },
-        "paths": paths,
+        "paths": {**paths, f"{PREFIX}/events": {"get": _EVENTS}},
         "components": {"schemas": dict(sorted(schemas.items()))},
     }
+
+
+_ERROR: Final[Json] = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+
+_ETAG: Final[Json] = {
+    "ETag": {"description": "For If-None-Match: the same until a change.", "schema": {"type": "string"}}
+}
+
+_EVENTS: Final[Json] = {
+    "operationId": "events",
+    "summary": "The status at each change, and every two seconds, as server-sent events",
+    "description": "Each event is named status, and its data is a Status as JSON. At most four come in a second.",
+    "responses": {
+        "200": {
+            "description": "The stream, which ends with the explorer.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        "503": {"description": "Too many streams.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    },
+}
 
 
 def path_of(page: Page) -> str:
@@ -41,35 +67,48 @@ def _operation(page: Page, schemas: Json) -> Json:
     answer = _schema(page.answer_type, schemas)
     body = {
         "type": "object",
-        "required": ["status", "answer"],
-        "properties": {"status": _schema(Status, schemas), "answer": {"anyOf": [answer, {"type": "null"}]}},
+        "required": ["status", "as_of_batch", "answer"],
+        "properties": {
+            "status": _schema(Status, schemas),
+            "as_of_batch": {"type": "integer", "description": "The batch of the oldest part of the answer."},
+            "answer": {"anyOf": [answer, {"type": "null"}]},
+        },
     }
     content = {"application/json": {"schema": body}}
     return {
         "operationId": page.api_path.strip("/"),
         "summary": page.summary,
-        "parameters": [_parameter(each) for each in page.parameters],
+        "parameters": [each for parameter in page.parameters for each in _parameters(parameter)],
         "responses": {
-            "200": {"description": "The answer.", "content": content},
-            "202": {
-                "description": "The answer is incomplete, or older than the last change: ask again soon.",
-                "content": content,
-            },
-            "400": {"description": "A parameter cannot be used."},
-            "404": {"description": "The package is not indexed."},
+            "200": {"description": "The answer, as of a batch.", "content": content, "headers": _ETAG},
+            "202": {"description": "A part of the answer is still being found: ask again soon.", "content": content},
+            "304": {"description": "The answer is the one with the ETag of If-None-Match."},
+            "400": {"description": "A parameter is missing, unknown or out of range.", "content": _ERROR},
+            "404": {"description": "A package is not indexed.", "content": _ERROR},
             "503": {"description": "Too many requests, or no index yet: ask again after Retry-After seconds."},
         },
     }
 
 
-def _parameter(parameter: Parameter) -> Json:
-    return {
-        "name": parameter.name,
-        "in": "path" if parameter.is_path else "query",
-        "required": parameter.is_required,
-        "description": parameter.description,
-        "schema": {"type": "integer", "minimum": 0} if parameter.is_number else {"type": "string", "maxLength": 255},
-    }
+def _parameters(parameter: Parameter) -> list[Json]:
+    described = {"description": parameter.description, "schema": _value_schema(parameter)}
+    if not parameter.is_path:
+        return [{"name": parameter.name, "in": "query", "required": parameter.is_required, **described}]
+    found: list[Json] = [{"name": parameter.name, "in": "path", "required": True, **described}]
+    if parameter.is_repeated:
+        several = {"type": "array", "items": _value_schema(parameter), "maxItems": PACKAGES_MAX - 1}
+        found.append({"name": parameter.name, "in": "query", "required": False, **described, "schema": several})
+    return found
+
+
+def _value_schema(parameter: Parameter) -> Json:
+    if parameter.maximum is not None:
+        return {"type": "integer", "minimum": 0, "maximum": parameter.maximum}
+    if parameter.choices:
+        return {"type": "string", "enum": list(parameter.choices), "default": parameter.choices[0]}
+    if parameter.is_package:
+        return {"type": "string", "minLength": 1, "maxLength": TEXT_MAX, "pattern": "^[A-Za-z0-9_+.@/:~-]+$"}
+    return {"type": "string", "maxLength": TEXT_MAX}
 
 
 def _schema(kind: Any, schemas: Json) -> Json:

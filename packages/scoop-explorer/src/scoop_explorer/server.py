@@ -1,8 +1,11 @@
 """The process: a socket, uvicorn with limits, and an orderly end."""
 
 import asyncio
+import logging
+import math
 import socket
 import sys
+import time
 from types import FrameType
 from typing import Any, Final, cast
 
@@ -28,6 +31,9 @@ KEEP_ALIVE_SECONDS: Final = 10
 
 SWITCH_SECONDS: Final = 0.001
 """The switch interval of the interpreter: an expensive question delays a page by this much at most."""
+
+REJECTIONS_SECONDS: Final = 600.0
+"""The time between two lines about rejected connections."""
 
 END_SECONDS: Final = 3
 """The time for which requests may continue after a signal to end."""
@@ -75,6 +81,29 @@ class BoundedProtocol(H11Protocol):
             self._deadline = None
 
 
+_REJECTED: Final = (
+    f"more than {CONNECTIONS_MAX} connections: further ones are answered 503; close those that are not needed"
+)
+
+
+class OneLineOfRejections(logging.Filter):
+    """Logs that connections are rejected once in a while: uvicorn does it for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._silent_until = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to log a record; name the limit."""
+        if record.msg != "Exceeded concurrency limit.":
+            return True
+        if time.monotonic() < self._silent_until:
+            return False
+        self._silent_until = time.monotonic() + REJECTIONS_SECONDS
+        record.msg = _REJECTED
+        return True
+
+
 class _Server(uvicorn.Server):
     """Ends the event streams at a signal, so that the end need not wait for them."""
 
@@ -115,12 +144,14 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(application: Application, listener: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    logging.getLogger("uvicorn.error").addFilter(OneLineOfRejections())
     protocol: Any = BoundedProtocol
     config = uvicorn.Config(
         application.asgi,
         http=protocol,
         ws="none",
         lifespan="on",
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
