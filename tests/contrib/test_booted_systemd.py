@@ -141,8 +141,11 @@ def test_a_member_of_the_sockets_group_cannot_read_the_key(scoop: Installed) -> 
 
 
 def test_a_new_address_is_served_after_the_block_that_changes_it(scoop: Installed) -> None:
+    [drop_in] = code_blocks(PAGE, "ini")
+    path = drop_in.splitlines()[0].removeprefix("# ")
+    scoop.run(f"mkdir -p $(dirname {path}); cat > {path} <<'END'\n{drop_in}\nEND")
     for _ in range(2):
-        scoop.run_block("address.conf")
+        scoop.run_block("socket=scoop-unix.socket", socket="scoop.socket")
         assert scoop.ask("QUERY|gmp|", port=8088) == ["OK"]
         assert scoop.state("scoop-tls.socket") == "active"
     scoop.run("rm /etc/systemd/system/scoop.socket.d/address.conf; systemctl daemon-reload")
