@@ -300,6 +300,24 @@ class TestNpm:
         (tmp_path / "package-lock.json").write_text(json.dumps(lock))
         assert import_npm([str(tmp_path)]).packages == NPM
 
+    def test_names_beside_versions(self, scoop: Scoop, address: str) -> None:
+        path = str(DATA / "package-lock.json")
+        packages = import_npm([path], names=True).packages
+        assert packages["color-convert"] == ["color-convert@2.0.1", "color-convert@1.9.3"]
+        assert packages["@demo/tool"] == ["@demo/tool@0.2.0"]
+        assert {name: listed for name, listed in packages.items() if "@" in name[1:]} == NPM
+        assert scoop("import", "npm", path, "--names", "--into", address).status == 0
+        for request, status in (
+            ("index app color-convert", 0),
+            ("remove color-convert@1.9.3", 1),
+            ("remove color-convert", 1),
+            ("index color-convert color-convert@2.0.1", 0),
+            ("remove color-convert@1.9.3", 1),  # the workspace needs this version
+            ("index @demo/tool@0.2.0 color-convert", 0),
+            ("remove color-convert@1.9.3", 0),
+        ):
+            assert scoop("--server", address, *request.split()).status == status, request
+
     def test_optional_and_linked_packages(self, tmp_path: Path) -> None:
         lock = {
             "name": "demo",

@@ -47,7 +47,11 @@ ECOSYSTEMS: Final[Mapping[str, Ecosystem]] = {
     "python": Ecosystem(
         lambda paths, _: import_python(paths), "environments or pylock.toml files (default: this environment)"
     ),
-    "npm": Ecosystem(lambda paths, _: import_npm(paths), "package-lock.json files or their directories (default: .)"),
+    "npm": Ecosystem(
+        lambda paths, switches: import_npm(paths, names="names" in switches),
+        "package-lock.json files or their directories (default: .)",
+        {"names": "index each name without its version too, as a package that depends on all of its versions"},
+    ),
     "cargo": Ecosystem(lambda paths, _: import_cargo(paths), "Cargo.lock files or their directories (default: .)"),
 }
 

@@ -20,13 +20,23 @@ _MODULES: Final = "node_modules/"
 _VERSIONS: Final = (2, 3)
 
 
-def import_npm(paths: Iterable[str]) -> Imported:
-    """Return the packages of lock files. Raises InvalidInput."""
+def import_npm(paths: Iterable[str], *, names: bool = False) -> Imported:
+    """Return the packages of lock files. Raises InvalidInput.
+
+    With ``names``, each name without its version is a package too, which depends on all of its versions.
+    """
     dependencies: dict[str, list[str]] = {}
     for path in list(paths) or ["package-lock.json"]:
         file = f"{path}/package-lock.json" if path != STDIN and Path(path).is_dir() else path
         for name, listed in _read(file):
             dependencies.setdefault(name, []).extend(listed)
+    if names:
+        versions: dict[str, list[str]] = {}
+        for full in dependencies:
+            name = full.rpartition("@")[0]
+            if name:  # not so without a version, of a project or in @scope/name
+                versions.setdefault(name, []).append(full)
+        dependencies = versions | dependencies
     return build(dependencies)
 
 
