@@ -320,7 +320,7 @@ def core_size(session: nox.Session) -> None:
 def campaign_tests(session: nox.Session) -> None:
     """Run the tests marked as campaigns: a short run of each campaign, which must also find planted faults."""
     _install(session, "test")
-    # Two kinds are sessions of their own: only one systemd can run at a time, and only one needs a browser.
+    # Three kinds are sessions of their own: only one systemd can run at a time, and two install programs.
     session.run(
         "pytest",
         *IN_PARALLEL,
@@ -328,6 +328,7 @@ def campaign_tests(session: nox.Session) -> None:
         "campaign",
         "--ignore=tests/contrib",
         "--ignore=tests/explorer",
+        "--ignore=tests/registries",
         "tests",
         *session.posargs,
     )
@@ -338,6 +339,28 @@ def browser(session: nox.Session) -> None:
     """Use the explorer with Chromium and axe, and on Debian's archive. SCOOP_PICTURES=1 takes the pictures in docs."""
     _install(session, "test", "browser")
     session.run("pytest", "-m", "campaign", "tests/explorer", *session.posargs)
+
+
+VERDACCIO: Final = "verdaccio@~6.2.0"  # later ones need Node.js 22
+
+
+@nox.session(default=False, tags=["campaign"])
+def registries(session: nox.Session) -> None:
+    """Follow the how-tos with a real reprepro, devpi-server and Verdaccio; one that cannot be installed is skipped."""
+    _install(session, "test", packages=[CORE, SERVER, CLIENT])
+    programs = Path(session.create_tmp()).resolve()
+    any_status = range(256)
+    if shutil.which("reprepro") is None and shutil.which("apt-get") and os.geteuid() == 0:
+        apt = ("apt-get", "install", "-y", "-qq", "--no-install-recommends")
+        session.run(*apt, "reprepro", external=True, success_codes=any_status)
+    session.run("python", "-m", "venv", str(programs))
+    pip = str(programs / "bin" / "pip")
+    session.run(pip, "install", "-q", *_group("registries"), external=True, success_codes=any_status)
+    if shutil.which("npm"):
+        npm = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(programs))
+        session.run(*npm, VERDACCIO, external=True, success_codes=any_status)
+    path = f"{programs / 'bin'}:{programs / 'node_modules' / '.bin'}:{os.environ['PATH']}"
+    session.run("pytest", "-m", "campaign", "tests/registries", *session.posargs, env={"PATH": path})
 
 
 @nox.session(default=False, tags=["campaign"])
