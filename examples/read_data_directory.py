@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
-HEADER = re.compile(rb"#scoop journal 1 generation \d+ batch (\d+) after [0-9a-f]{8} crc32 ([0-9a-f]{8})\n")
-SEAL = re.compile(rb"#seal (\d+) lines \d+ bytes \d+ synced \d+ after ([0-9a-f]{8}) crc32 ([0-9a-f]{8})\n")
+HEADER = re.compile(rb"#scoop journal 2 generation \d+ batch (\d+) time \d+ after [0-9a-f]{8} crc32 ([0-9a-f]{8})\n")
+SEAL = re.compile(rb"#seal (\d+) lines \d+ bytes \d+ synced \d+ time \d+ after ([0-9a-f]{8}) crc32 ([0-9a-f]{8})\n")
 
 
 def batches(journal: bytes) -> Iterator[bytes]:
@@ -20,7 +20,7 @@ def batches(journal: bytes) -> Iterator[bytes]:
     if header is None or header[2] != b"%08x" % crc32(journal[: header.start(2)]):
         sys.exit("the header of a journal is damaged")
     start, number, after = header.end(), int(header[1]), header[2]
-    while seal := SEAL.match(journal, max(journal.find(b"#", start), start)):
+    while seal := SEAL.match(journal, max(journal.find(b"#seal ", start), start)):
         checksum = b"%08x" % crc32(journal[start : seal.start(3)], int(header[2], 16))
         if (int(seal[1]), seal[2], seal[3]) != (number + 1, after, checksum):
             break

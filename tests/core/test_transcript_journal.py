@@ -48,16 +48,16 @@ def damaged(journal: Written, *numbers: int) -> bytes:
 
 class TestHeader:
     def test_the_format(self) -> None:
-        data, seal = encode_journal_header(4, Seal(16, 0x5D1F00AA))
-        before_checksum = b"#scoop journal 1 generation 4 batch 16 after 5d1f00aa crc32 "
+        data, seal = encode_journal_header(4, Seal(16, 0x5D1F00AA, 77))
+        before_checksum = b"#scoop journal 2 generation 4 batch 16 time 77 after 5d1f00aa crc32 "
         assert data == before_checksum + b"%08x\n" % crc32(before_checksum)
-        assert seal == Seal(16, crc32(before_checksum))
-        assert JOURNAL_VERSION == 1
+        assert seal == Seal(16, crc32(before_checksum), 77)
+        assert JOURNAL_VERSION == 2
 
     def test_a_chain_starts_at_no_batch(self) -> None:
-        assert Seal(number=0, checksum=0) == NO_BATCH
+        assert Seal(number=0, checksum=0, time=0) == NO_BATCH
         assert encode_journal_header(1, NO_BATCH)[0].startswith(
-            b"#scoop journal 1 generation 1 batch 0 after 00000000 "
+            b"#scoop journal 2 generation 1 batch 0 time 0 after 00000000 "
         )
 
     @pytest.mark.parametrize("after", [NO_BATCH, Seal(16, 0x5D1F00AA), Seal(10**18 - 1, 0xFFFFFFFF), Seal(1, 0xA)])
@@ -81,21 +81,21 @@ class TestHeader:
             (b"\n" + FOUR.data, "not a journal: the first line is not a header"),
             (FOUR.batches[0], "not a journal: the first line is not a header"),
             (b"".join(encode_snapshot(DependencyGraph())), "not a journal: the first line is not a header"),
-            (b"#scoop journal 1\n", "invalid journal header"),
+            (b"#scoop journal 2\n", "invalid journal header"),
             (FOUR.header.replace(b"generation 1", b"generation 2"), "invalid journal header"),
-            (FOUR.header.upper().replace(b"#SCOOP JOURNAL 1", b"#scoop journal 1"), "invalid journal header"),
+            (FOUR.header.upper().replace(b"#SCOOP JOURNAL 2", b"#scoop journal 2"), "invalid journal header"),
             (FOUR.header.replace(b"\n", b" \n"), "invalid journal header"),
             (FOUR.header.replace(b"\n", b"\r\n"), "invalid journal header"),
             (
-                header(b"#scoop journal 1 generation 1 batch 0 after 0 crc32 "),
+                header(b"#scoop journal 2 generation 1 batch 0 time 0 after 0 crc32 "),
                 "invalid journal header",
             ),
             (
-                header(b"#scoop journal 1 generation %d batch 0 after 00000000 crc32 " % 10**18),
+                header(b"#scoop journal 2 generation %d batch 0 time 0 after 00000000 crc32 " % 10**18),
                 "invalid journal header",
             ),
             (
-                header(b"#scoop journal 1 generation -1 batch 0 after 00000000 crc32 "),
+                header(b"#scoop journal 2 generation -1 batch 0 time 0 after 00000000 crc32 "),
                 "invalid journal header",
             ),
         ],
@@ -108,9 +108,9 @@ class TestHeader:
     @pytest.mark.parametrize(
         "data",
         [
-            b"#scoop journal 2\n",
-            b"#scoop journal 2 and anything\n\0\xff",
-            header(b"#scoop journal 2 generation 1 batch 0 after 00000000 crc32 ") + FOUR.batches[0],
+            b"#scoop journal 1\n",
+            b"#scoop journal 1 and anything\n\0\xff",
+            header(b"#scoop journal 1 generation 1 batch 0 after 00000000 crc32 ") + FOUR.batches[0],
             b"#scoop journal 0\n",
             b"#scoop journal 999999999\n",
         ],
@@ -120,15 +120,42 @@ class TestHeader:
         assert type(error) is UnsupportedFormat
         assert error.offset == 0
         version = int(data.split()[2])
-        assert str(error) == f"byte 0: the journal has format {version}; this version reads format 1"
+        assert str(error) == f"byte 0: the journal has format {version}; this version reads format 2"
 
 
 class TestBatch:
     def test_the_format(self) -> None:
         data, seal = encode_batch(["INDEX|cloog|isl", "REMOVE|make|"], Seal(16, 0x91B2C3D4), 15, 0x5EED)
-        before_checksum = b"INDEX|cloog|isl\nREMOVE|make|\n#seal 17 lines 2 bytes 29 synced 15 after 91b2c3d4 crc32 "
+        before_checksum = (
+            b"INDEX|cloog|isl\nREMOVE|make|\n#seal 17 lines 2 bytes 29 synced 15 time 0 after 91b2c3d4 crc32 "
+        )
         assert data == before_checksum + b"%08x\n" % crc32(before_checksum, 0x5EED)
         assert seal == Seal(17, crc32(before_checksum, 0x5EED))
+
+    def test_a_batch_has_a_time_which_a_clock_that_was_set_back_does_not_set_back(self) -> None:
+        header, seal = encode_journal_header(1, Seal(0, 0, 50))
+        data = header
+        for time in (100, 60, 0, 200):
+            batch, seal = encode_batch(["INDEX|a|"], seal, 0, crc32(header[:-9]), time=time)
+            data += batch
+        reader = JournalReader(data)
+        assert (reader.after.time, [reader.head.time for _ in reader]) == (50, [100, 100, 100, 200])
+
+    def test_a_batch_has_the_authors_of_its_changes(self) -> None:
+        authors = ((1, "CN=builder-a"), (3, "anonymous"))
+        journal = written([["INDEX|a|", "INDEX|b|", "INDEX|c|", "INDEX|d|"]], authors=authors)
+        lines = journal.batches[0].decode().splitlines()[:-1]
+        assert lines == ["INDEX|a|", "#by CN=builder-a", "INDEX|b|", "INDEX|c|", "#by anonymous", "INDEX|d|"]
+        reader = JournalReader(journal.data + written([["INDEX|e|"]]).batches[0])
+        assert list(reader) == journal.texts
+        assert reader.authors == authors
+
+    def test_the_authors_of_a_batch_are_not_those_of_the_next(self) -> None:
+        header, seal = encode_journal_header(1, NO_BATCH)
+        first, seal = encode_batch(["INDEX|a|"], seal, 0, crc32(header[:-9]), authors=[(0, "uid=0")])
+        second, _ = encode_batch(["INDEX|b|"], seal, 0, crc32(header[:-9]))
+        reader = JournalReader(header + first + second)
+        assert [reader.authors for _ in reader] == [((0, "uid=0"),), ()]
 
     def test_batches_are_read_one_by_one(self) -> None:
         reader = JournalReader(FOUR.data)

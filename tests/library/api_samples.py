@@ -12,6 +12,7 @@ import pytest
 
 import scoop_core
 from scoop_core import (
+    Authors,
     BlockedByDependents,
     BlockedSet,
     Changes,
@@ -200,12 +201,16 @@ def sample_journal() -> None:
     header, start = scoop_core.encode_journal_header(1, after=scoop_core.NO_BATCH)
     assert_type(header, bytes)
     assert_type(start, Seal)
-    batch, end = scoop_core.encode_batch(["INDEX|gmp|"], after=start, synced=0, journal=start.checksum)
+    authors: Authors = [(0, "CN=builder")]
+    batch, end = scoop_core.encode_batch(
+        ["INDEX|gmp|"], after=start, synced=0, journal=start.checksum, time=1_764_668_400_123, authors=authors
+    )
     reader = JournalReader(header + batch)
     assert_type(list(reader), list[str])
     assert_type(reader.generation + reader.sealed_bytes + reader.unsealed_bytes + end.number, int)
     version: int = scoop_core.JOURNAL_VERSION
-    assert (reader.after, reader.head, version) == (scoop_core.NO_BATCH, end, 1)
+    assert (reader.after, reader.head, version) == (scoop_core.NO_BATCH, end, 2)
+    assert reader.authors == ((0, "CN=builder"),)
 
 
 class AuditedGraph(DependencyGraph):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scoop_core import Changes, DependencyGraph, JournalReader, TranscriptError
 
 from tests.support import strategies
-from tests.support.journals import Written, read, synced_by_every_commit, written
+from tests.support.journals import Written, read, synced_by_every_commit, time_of, written
 from tests.support.naive_index import NaiveIndex, contents_of
 
 pytestmark = pytest.mark.any_python
@@ -32,7 +32,9 @@ LONG = written(
     generation=3,
 )
 
-SMALL = written([["INDEX|a|"], ["INDEX|b|a", "INDEX|a|b"], ["INDEX|a|"]])
+SMALL = written(
+    [["INDEX|a|"], ["INDEX|b|a", "INDEX|a|b"], ["INDEX|a|"]], times=time_of, authors=[(0, "CN=a"), (1, "uid=0")]
+)
 
 LAGGING = written(
     [["INDEX|a|"], ["INDEX|b|a"], ["INDEX|c|b"], ["REMOVE|c|"], ["REMOVE|b|"]],
@@ -64,7 +66,7 @@ def part_of(journal: Written, position: int) -> int:
 
 def is_vouched_for(journal: Written, number: int) -> bool:
     """Tell whether the seal of a later batch says that batch ``number`` is on disk, by the words of that seal."""
-    return any(int(later.split()[-5]) >= number for later in journal.batches[number:])
+    return any(int(later.split()[-7]) >= number for later in journal.batches[number:])
 
 
 def single_byte_changes(data: bytes, others: Callable[[int], Iterable[int]]) -> Iterator[tuple[int, bytes]]:

@@ -103,8 +103,8 @@ def _no_chain() -> Any:
 def _checksums_begin_at_zero() -> Any:
     """The checksums of a journal do not begin with that of its header, so a batch may belong to any journal."""
 
-    def encode(lines: list[str], after: Seal, synced: int, journal: int) -> tuple[bytes, Seal]:  # noqa: ARG001  # ignored
-        return encode_batch(lines, after, synced, 0)
+    def encode(lines: list[str], after: Seal, synced: int, _journal: int, **named: Any) -> tuple[bytes, Seal]:
+        return encode_batch(lines, after, synced, 0, **named)
 
     def is_intact(data: bytes, seal: re.Match[bytes], journal: int) -> bool:  # noqa: ARG001  # ignored
         return original(data, seal, 0)

@@ -217,7 +217,12 @@ class Life:
         """Start, serve, save."""
         directory = DataDirectory.lock(DIRECTORY, self._process)
         store, graph = JournalStore.open(
-            directory, self._fsync, self._network.clock, self._start_compaction, _COMPACT_ABOVE_BYTES
+            directory,
+            self._fsync,
+            self._network.clock,
+            self._start_compaction,
+            _COMPACT_ABOVE_BYTES,
+            lambda: round(1_000 * self._network.clock()),
         )
         if self._rejects_cycles:
             graph.reject_cycles = True
@@ -441,7 +446,7 @@ class Operator:
         written = list(self._disk.written)
         self._second = SimulatedProcess(self._disk)
         directory = DataDirectory.lock(DIRECTORY, self._second)
-        store, graph = JournalStore.open(directory, Fsync.ALWAYS, lambda: 0.0, _no_compaction)
+        store, graph = JournalStore.open(directory, Fsync.ALWAYS, lambda: 0.0, _no_compaction, wall_clock=lambda: 0)
         changes = Changes()
         graph.apply_lines("INDEX|second|\n", changes)
         store.commit(changes)

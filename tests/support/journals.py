@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-from scoop_core import NO_BATCH, JournalReader, Seal, TranscriptError, encode_batch, encode_journal_header
+from scoop_core import NO_BATCH, Authors, JournalReader, Seal, TranscriptError, encode_batch, encode_journal_header
 
 Batch = Sequence[str]
 """The requests of one batch, without newline."""
@@ -13,6 +13,11 @@ Batch = Sequence[str]
 def synced_by_every_commit(number: int) -> int:
     """Return the number of synced batches in the seal of batch ``number``, if each commit waits for the disk."""
     return number - 1
+
+
+def time_of(number: int) -> int:
+    """Return the time of batch ``number``."""
+    return 1_764_668_400_000 + 1_000 * number
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,24 @@ def written(
     generation: int = 1,
     after: Seal = NO_BATCH,
     synced: Callable[[int], int] = synced_by_every_commit,
+    times: Callable[[int], int] = lambda _: 0,
+    authors: Authors = (),
 ) -> Written:
-    """Return the journal of ``batches``; ``synced`` gives the number of synced batches for the seal of a batch."""
+    """Return the journal of ``batches``, each made by ``authors`` at the time that ``times`` gives for its number.
+
+    ``synced`` gives the number of synced batches for the seal of a batch.
+    """
     data, head = start = encode_journal_header(generation, after)
     ends = [len(data)]
     for lines in batches:
-        batch, head = encode_batch(list(lines), head, synced(head.number + 1), start[1].checksum)
+        batch, head = encode_batch(
+            list(lines),
+            head,
+            synced(head.number + 1),
+            start[1].checksum,
+            time=times(head.number + 1),
+            authors=authors,
+        )
         data += batch
         ends.append(len(data))
     return Written(data, ends, ["".join(f"{line}\n" for line in lines) for lines in batches], head)
@@ -82,5 +99,5 @@ def sealed(body: bytes, journal: int, number: int, lines: int, length: int, sync
 
     The checksum covers the last ``length`` bytes of ``body``; ``journal`` is that of the journal's header.
     """
-    seal = b"#seal %d lines %d bytes %d synced %d after %08x crc32 " % (number, lines, length, synced, after)
+    seal = b"#seal %d lines %d bytes %d synced %d time 0 after %08x crc32 " % (number, lines, length, synced, after)
     return body + seal + b"%08x\n" % crc32(seal, crc32(body[len(body) - length :], journal))

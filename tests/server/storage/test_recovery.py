@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoop_core import NO_BATCH, Changes, DependencyGraph
+from scoop_core import JOURNAL_VERSION, NO_BATCH, SNAPSHOT_VERSION, Changes, DependencyGraph
 
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
@@ -281,9 +281,10 @@ def test_a_snapshot_of_another_moment_is_detected_by_a_request_that_changes_noth
 def test_a_newer_format_is_refused_with_its_version(tmp_path: Path, name: str) -> None:
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=written([]).data)
     kind = name.partition("-")[0]
-    (tmp_path / name).write_bytes(b"#scoop %s 2 as a later version writes it\n" % kind.encode())
+    (tmp_path / name).write_bytes(b"#scoop %s 9 as a later version writes it\n" % kind.encode())
+    version = {"snapshot": SNAPSHOT_VERSION, "journal": JOURNAL_VERSION}[kind]
     assert refusal(tmp_path) == (
-        f"cannot read {tmp_path}/{name}: byte 0: the {kind} has format 2; this version reads format 1; "
+        f"cannot read {tmp_path}/{name}: byte 0: the {kind} has format 9; this version reads format {version}; "
         f"start the version that wrote it, or a later one"
     )
 

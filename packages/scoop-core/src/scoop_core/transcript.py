@@ -21,16 +21,21 @@ A **snapshot** is a whole graph::
 
 A **journal** holds the changes after a snapshot in batches::
 
-    #scoop journal 1 generation 4 batch 16 after 5d1f00aa crc32 d9fc42b1
+    #scoop journal 2 generation 4 batch 16 time 1764668400000 after 5d1f00aa crc32 0af0f441
+    #by CN=builder-a
     INDEX|cloog|isl
     REMOVE|make|
-    #seal 17 lines 2 bytes 29 synced 16 after d9fc42b1 crc32 ba79400b
+    #seal 17 lines 3 bytes 46 synced 16 time 1764668400123 after 0af0f441 crc32 faed04e6
 
-- The header holds the generation, the number and the checksum of the batch before the first one, and its own checksum.
+- The header holds the generation, the number, the time and the checksum of the batch before the first one, and its own
+  checksum.
 - A batch is a list of requests, each of which changed the graph, and a seal. The seal holds the number of the batch,
-  its lines and bytes, the number of the last batch known to be on disk when it was written (``synced``), and the
-  checksum of the previous seal, or of the header (``after``). Its last field is the checksum of the batch and of the
-  seal itself, which starts at the checksum of the header.
+  its lines and bytes, the number of the last batch known to be on disk when it was written (``synced``), its time, and
+  the checksum of the previous seal, or of the header (``after``). Its last field is the checksum of the batch and of
+  the seal itself, which starts at the checksum of the header.
+- A time is in milliseconds since 1970, and never smaller than that of the batch before.
+- A line ``#by`` holds the identity of the client that made the changes up to the next such line, or the end of the
+  batch. Changes before the first one are those of clients without a known identity.
 
 So each batch can be verified alone, a batch of another journal is never mistaken for one of this, and the chain of all
 batches reveals a missing, repeated or stale one. The ``synced`` of a later batch proves that a damaged one was on disk,
@@ -40,10 +45,10 @@ Checksums are CRC-32 as ``zlib.crc32`` computes it, in eight hexadecimal digits.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, compress, islice
 from operator import contains, mul
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 from scoop_core.errors import TranscriptError, UnsupportedFormat
@@ -52,7 +57,7 @@ from scoop_core.graph_requests import dependent_counts_of, lists_in_order
 from scoop_core.messages import ENCODING, MAX_NAME_LENGTH, NAME_CHARACTERS
 
 SNAPSHOT_VERSION: Final = 1
-JOURNAL_VERSION: Final = 1
+JOURNAL_VERSION: Final = 2
 
 _HEADER: Final = re.compile(rb"#scoop (snapshot|journal) ([0-9]{1,9})(?: .*)?\n")
 _TRAILER: Final = re.compile(rb"#end packages ([0-9]{1,18}) lines ([0-9]{1,18}) crc32 ([0-9a-f]{8})\n")
@@ -230,27 +235,35 @@ def _read_notes(data: bytes, offset: int, count: int) -> list[int]:
     return list(map(number_of.__getitem__, words))
 
 
+Authors: TypeAlias = Sequence[tuple[int, str]]
+"""The identities of those who made the changes of a batch, each with the index of its first change, in order."""
+
+
 class Seal(NamedTuple):
-    """A position in a chain of batches: the number of the last batch, and the checksum of the last seal or header.
+    """A position in a chain of batches: number and time of the last batch, and the checksum of the last seal or header.
 
     >>> NO_BATCH
-    Seal(number=0, checksum=0)
+    Seal(number=0, checksum=0, time=0)
     """
 
     number: int
     checksum: int
+    time: int = 0
+    """In milliseconds since 1970; 0 if there is no batch."""
 
 
 NO_BATCH: Final = Seal(0, 0)
 """The start of a chain."""
 
 _JOURNAL_HEADER: Final = re.compile(
-    rb"#scoop journal [0-9]+ generation ([0-9]{1,18}) batch ([0-9]{1,18}) after ([0-9a-f]{8}) crc32 ([0-9a-f]{8})\n"
+    rb"#scoop journal [0-9]+ generation ([0-9]{1,18}) batch ([0-9]{1,18}) time ([0-9]{1,18})"
+    rb" after ([0-9a-f]{8}) crc32 ([0-9a-f]{8})\n"
 )
 _SEAL: Final = re.compile(
     rb"#seal ([0-9]{1,18}) lines ([0-9]{1,18}) bytes ([0-9]{1,18}) synced ([0-9]{1,18})"
-    rb" after ([0-9a-f]{8}) crc32 ([0-9a-f]{8})\n"
+    rb" time ([0-9]{1,18}) after ([0-9a-f]{8}) crc32 ([0-9a-f]{8})\n"
 )
+_BY: Final = re.compile(r"#by ([!-~]+)")
 
 
 def encode_journal_header(generation: int, after: Seal) -> tuple[bytes, Seal]:
@@ -258,36 +271,46 @@ def encode_journal_header(generation: int, after: Seal) -> tuple[bytes, Seal]:
 
     >>> header, seal = encode_journal_header(1, after=NO_BATCH)
     >>> print(header.decode(), end="")
-    #scoop journal 1 generation 1 batch 0 after 00000000 crc32 c766f94b
+    #scoop journal 2 generation 1 batch 0 time 0 after 00000000 crc32 2aea1716
     """
-    header = b"#scoop journal %d generation %d batch %d after %08x crc32 " % (
+    header = b"#scoop journal %d generation %d batch %d time %d after %08x crc32 " % (
         JOURNAL_VERSION,
         generation,
         after.number,
+        after.time,
         after.checksum,
     )
     checksum = crc32(header)
-    return header + b"%08x\n" % checksum, Seal(after.number, checksum)
+    return header + b"%08x\n" % checksum, Seal(after.number, checksum, after.time)
 
 
-def encode_batch(lines: list[str], after: Seal, synced: int, journal: int) -> tuple[bytes, Seal]:
+def encode_batch(
+    lines: list[str], after: Seal, synced: int, journal: int, *, time: int = 0, authors: Authors = ()
+) -> tuple[bytes, Seal]:
     """Return ``lines``, requests without newline, as the batch that follows ``after``, and its seal.
 
     ``synced`` is the number of the last batch known to be on disk, ``journal`` the checksum of the journal's header.
+    ``time`` is in milliseconds since 1970; a clock that was set back does not set back the time of a batch.
 
     >>> encode_batch(["INDEX|gmp|"], after=NO_BATCH, synced=0, journal=0)[1].number
     1
     """
+    if authors:
+        lines = lines.copy()
+        for start, identity in reversed(authors):
+            lines.insert(start, f"#by {identity}")
     body = ("\n".join(lines) + "\n").encode(ENCODING)
-    seal = b"#seal %d lines %d bytes %d synced %d after %08x crc32 " % (
+    time = max(time, after.time)
+    seal = b"#seal %d lines %d bytes %d synced %d time %d after %08x crc32 " % (
         after.number + 1,
         len(lines),
         len(body),
         synced,
+        time,
         after.checksum,
     )
     checksum = crc32(seal, crc32(body, journal))
-    return b"%s%s%08x\n" % (body, seal, checksum), Seal(after.number + 1, checksum)
+    return b"%s%s%08x\n" % (body, seal, checksum), Seal(after.number + 1, checksum, time)
 
 
 class JournalReader:
@@ -295,8 +318,8 @@ class JournalReader:
 
     Iterating yields the text of each sealed batch. ``generation`` and ``after`` are those of the header; ``head`` is
     the position in the chain after the last batch that was yielded, ``sealed_bytes`` its end in the data, and
-    ``synced`` the number of the last batch known to be on disk when it was written. Bytes after it are an interrupted
-    write, to be dropped. Zeros at the end are preallocated space, not data.
+    ``synced`` the number of the last batch known to be on disk when it was written; ``authors`` are those of its
+    changes. Bytes after it are an interrupted write, to be dropped. Zeros at the end are preallocated space, not data.
 
     Raises :exc:`UnsupportedFormat` for another version of the format, and :exc:`TranscriptError` for a damaged
     header; while iterating, also for a damaged batch that a later seal proves to have been on disk.
@@ -311,12 +334,13 @@ class JournalReader:
     def __init__(self, data: bytes) -> None:
         end = _check_header(data, b"journal", JOURNAL_VERSION)
         header = _JOURNAL_HEADER.fullmatch(data, 0, end)
-        if header is None or b"%08x" % crc32(data[: header.start(4)]) != header[4]:
+        if header is None or b"%08x" % crc32(data[: header.start(5)]) != header[5]:
             raise TranscriptError(0, "invalid journal header")
         self.generation: int = int(header[1])
-        self.after: Seal = Seal(int(header[2]), int(header[3], 16))
-        self._checksum = int(header[4], 16)
-        self.head: Seal = Seal(self.after.number, self._checksum)
+        self.after: Seal = Seal(int(header[2]), int(header[4], 16), int(header[3]))
+        self._checksum = int(header[5], 16)
+        self.head: Seal = Seal(self.after.number, self._checksum, self.after.time)
+        self.authors: Authors = ()
         self.sealed_bytes: int = end
         self.synced: int = self.after.number
         self._data = data
@@ -325,11 +349,24 @@ class JournalReader:
     def __iter__(self) -> Iterator[str]:
         while (end := self._find_seal()) is not None:
             body = self._data[self.sealed_bytes : end.start()].decode(ENCODING)
-            self.head = Seal(int(end[1]), int(end[6], 16))
+            self.head = Seal(int(end[1]), int(end[7], 16), int(end[5]))
             self.sealed_bytes = end.end()
             self.synced = int(end[4])
-            yield body
+            self.authors = ()
+            yield self._without_notes(body) if "#" in body else body
         self._check_tail()
+
+    def _without_notes(self, body: str) -> str:
+        """Return the requests of a batch, and take its notes as their authors."""
+        lines: list[str] = []
+        authors: list[tuple[int, str]] = []
+        for line in body.splitlines():
+            if note := _BY.fullmatch(line):
+                authors.append((len(lines), note[1]))
+            else:
+                lines.append(line)
+        self.authors = tuple(authors)
+        return "".join(f"{line}\n" for line in lines)
 
     @property
     def unsealed_bytes(self) -> int:
@@ -344,12 +381,12 @@ class JournalReader:
     def _find_seal(self) -> re.Match[bytes] | None:
         """Return the seal of the next batch; None if that is incomplete, damaged or not the next of the chain."""
         data, start = self._data, self.sealed_bytes
-        # A request cannot contain "#", so the first one begins the seal.
-        seal = _SEAL.match(data, max(data.find(b"#", start), start))
+        # Neither a request nor an identity contains "#".
+        seal = _SEAL.match(data, max(data.find(b"#seal ", start), start))
         if (
             seal is None
             or int(seal[1]) != self.head.number + 1
-            or int(seal[5], 16) != self.head.checksum
+            or int(seal[6], 16) != self.head.checksum
             or int(seal[2]) != data.count(b"\n", start, seal.start())
             or int(seal[3]) != seal.start() - start
             or not _is_intact(data, seal, self._checksum)
@@ -387,4 +424,4 @@ class JournalReader:
 def _is_intact(data: bytes, seal: re.Match[bytes], journal: int) -> bool:
     """Return whether the checksum of ``seal`` matches it, the bytes of its batch, and the journal."""
     start = seal.start() - int(seal[3])
-    return b"%08x" % crc32(memoryview(data)[start : seal.start(6)], journal) == seal[6]
+    return b"%08x" % crc32(memoryview(data)[start : seal.start(7)], journal) == seal[7]

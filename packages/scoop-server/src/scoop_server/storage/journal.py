@@ -10,7 +10,7 @@ import errno
 import os
 from typing import Final
 
-from scoop_core import Seal, encode_batch, encode_journal_header
+from scoop_core import Authors, Seal, encode_batch, encode_journal_header
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.errors import JournalError, ReadOnlyError
@@ -86,7 +86,7 @@ class Journal:
         """Return whether the file was removed or cut short, so that batches in it are lost."""
         return bool(self.lost_reason) and not self._has_failed_sync
 
-    def append(self, lines: list[str]) -> None:
+    def append(self, lines: list[str], time: int = 0, authors: Authors = ()) -> None:
         """Append one batch, and wait until it is on disk if the policy says so.
 
         Raises :exc:`ReadOnlyError` if nothing of it was kept, :exc:`JournalError` if the disk can no longer be
@@ -94,7 +94,7 @@ class Journal:
         """
         if not self._is_in_place() or self.lost_reason or self._must_cut_back:
             self.verify()
-        data, head = encode_batch(lines, self.head, self._synced, self._header_checksum)
+        data, head = encode_batch(lines, self.head, self._synced, self._header_checksum, time=time, authors=authors)
         if self.reserves_room and self.size + len(data) > self._room_end and len(data) <= ROOMY_BATCH_BYTES_MAX:
             self._reserve_room(max(len(data), ROOM_BYTES))
         try:

@@ -1,10 +1,11 @@
 """The store: the changes of each turn are committed to the journal, and journals are compacted into snapshots."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from scoop_core import Changes, DependencyGraph
+from scoop_core import Authors, Changes, DependencyGraph
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import COMPACTION_BYTES_MIN
@@ -30,11 +31,17 @@ VERIFY_SECONDS: Final = 1.0
 for a directory that was moved or replaced."""
 
 
+def milliseconds() -> int:
+    """Return the milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
 class JournalStore:
     """Keeps a graph in ``directory``, which no other process uses meanwhile.
 
-    ``clock`` returns seconds, ``start_compaction`` starts the compaction of the journals before a generation, and
-    compaction begins when the journals are larger than the snapshot and than ``journal_bytes_min``.
+    ``clock`` returns seconds, ``wall_clock`` milliseconds since 1970; ``start_compaction`` starts the compaction of the
+    journals before a generation, and compaction begins when the journals are larger than the snapshot and than
+    ``journal_bytes_min``.
     """
 
     @classmethod
@@ -45,6 +52,7 @@ class JournalStore:
         clock: Callable[[], float],
         start_compaction: StartCompaction,
         journal_bytes_min: int = COMPACTION_BYTES_MIN,
+        wall_clock: Callable[[], int] = milliseconds,
     ) -> tuple["JournalStore", DependencyGraph]:
         """Recover ``directory``; return the store and the graph, which the store does not keep.
 
@@ -56,7 +64,7 @@ class JournalStore:
             graph, files = state.graph, Generations.recovered(directory, state, fsync)
         else:
             files = Generations.create(directory, graph, fsync)
-        store = cls(files, fsync, clock, start_compaction, journal_bytes_min)
+        store = cls(files, fsync, clock, start_compaction, journal_bytes_min, wall_clock)
         try:
             store._files.take_over()
         except ReadOnlyError as error:
@@ -70,11 +78,13 @@ class JournalStore:
         clock: Callable[[], float],
         start_compaction: StartCompaction,
         journal_bytes_min: int,
+        wall_clock: Callable[[], int] = milliseconds,
     ) -> None:
         self._files = files
         self._directory = files.directory
         self._fsync = fsync
         self._clock = clock
+        self._wall_clock = wall_clock
         self._backlog = Backlog(journal_bytes_min)
         self._supervisor = CompactionSupervisor(files, self._backlog, clock, start_compaction)
         self.request_compaction: Final = self._supervisor.request
@@ -125,15 +135,15 @@ class JournalStore:
             "scoop_compaction_threshold_bytes", "Size of the journals at which a compaction starts.", threshold
         )
 
-    def commit(self, changes: Changes) -> None:
+    def commit(self, changes: Changes, authors: Authors = ()) -> None:
         """Return when ``changes`` are as durable as the sync policy requires.
 
         Raises :exc:`ReadOnlyError` if nothing of them was kept, :exc:`JournalError` if the server must stop.
         """
         with self.watch:
-            self._commit(changes)
+            self._commit(changes.lines, authors)
 
-    def _commit(self, changes: Changes) -> None:
+    def _commit(self, lines: list[str], authors: Authors) -> None:
         try:
             if self._clock() >= self._verify_at:
                 self._verify()
@@ -142,7 +152,7 @@ class JournalStore:
             if not self._files.journal.is_writable:
                 self._begin_own_journal()
             journal = self._files.journal
-            journal.append(changes.lines)
+            journal.append(lines, self._wall_clock(), authors)
         except ReadOnlyError as error:
             self._refuse_changes(error)
             raise
