@@ -37,7 +37,7 @@ EXTRA_RULES = ("label-content-name-mismatch", "landmark-unique", "focus-order-se
 EVERY_RULE = {"rules": {name: {"enabled": True} for name in EXTRA_RULES}}
 """The rules of axe that are not on by themselves."""
 
-WAIT_MS = 120_000
+WAIT_MS = 15_000
 """Longest wait for something on a page; only a bug takes longer."""
 
 PAGES = {
@@ -137,7 +137,7 @@ def test_a_search_suggests_while_typing_and_a_click_leads_on(page: Page) -> None
     page.get_by_role("option", name="openssl needed by 554", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("openssl")
     expect(page.get_by_text("554 packages need")).to_be_visible()
-    page.locator(".drawing").get_by_role("link", name="open-mpi").click()
+    page.locator(".plane [data-node=open-mpi] a").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("open-mpi")
     page.locator("#needs ~ .chips").get_by_role("link", name="openssl").click()
     page.get_by_role("link", name=re.compile("The whole order")).click()
@@ -363,6 +363,98 @@ def test_a_page_keeps_its_elements_while_others_change(page: Page, server: Serve
     expect(page.locator(".verdict")).to_contain_text("No. 1 package needs zzuf directly")
     assert page.evaluate("window.drawing.isConnected") is True
     assert ask(server, "REMOVE|keeps|") == ["OK"]
+
+
+def test_a_drawing_is_expanded_collapsed_filtered_and_started_again(page: Page) -> None:
+    page.goto("/packages/openssl")
+    nodes = page.locator(".plane .node")
+    expect(page.locator(".plane .centre")).to_have_text(re.compile("^openssl"))
+    count = nodes.count()
+    assert 9 + 1 + 2 <= count <= 40
+    expect(page.locator(".drawing")).to_be_hidden()
+    page.locator(".plane [data-act=expand][data-name=openssl][data-direction=dependents]").click()
+    expect(nodes).not_to_have_count(count)
+    assert nodes.count() > count
+    page.locator(".plane [data-act=collapse][data-name=openssl][data-direction=dependents]").click()
+    expect(page.locator(".plane [data-node=open-mpi]")).to_have_count(0)
+    expect(page.locator(".plane [data-node=makedepend]")).to_be_visible()
+    page.get_by_label("Show only names with").fill("pkg")
+    expect(nodes).to_have_count(2)
+    page.get_by_role("button", name="Start again").click()
+    expect(nodes).to_have_count(count)
+    assert page.locator(".plane .curve").count() >= count - 1
+
+
+def test_the_list_of_a_drawing_does_the_same_with_the_keyboard(page: Page) -> None:
+    page.goto("/path?from=fftw&to=openssl")
+    expect(page.locator(".plane .node")).to_have_count(3)
+    page.get_by_text("The same as a list (3)").click()
+    first = page.locator(".nodes li").first
+    expect(first).to_contain_text("fftw needs open-mpi")
+    button = first.get_by_role("button", name=re.compile("more that fftw needs"))
+    button.focus()
+    page.keyboard.press("Enter")
+    again = page.get_by_role("button", name=re.compile("^Hide the .* that fftw needs"))
+    expect(again).to_be_focused()
+    assert page.locator(".nodes li").count() > 3
+    assert page.locator(".plane svg").get_attribute("aria-hidden") == "true"
+    results = Axe().run(page, options=EVERY_RULE)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def test_paths_removals_and_cycles_are_drawn_too(page: Page) -> None:
+    for url, name in (
+        ("/path?from=fftw&to=openssl", "open-mpi"),
+        ("/removal/openssl", "openssl"),
+        ("/cycles", "bootstrap-b"),
+        ("/packages/bootstrap-a", "bootstrap-b"),
+    ):
+        page.goto(url)
+        expect(page.locator(f".plane [data-node={name}]")).to_be_visible()
+
+
+def test_a_drawing_follows_changes_and_keeps_what_was_expanded(page: Page, server: ServerProcess) -> None:
+    page.goto("/packages/zzuf")
+    assert ask(server, "INDEX|drawn-a|zzuf", "INDEX|drawn-b|drawn-a", "INDEX|drawn-c|drawn-b") == ["OK"] * 3
+    expect(page.locator(".plane [data-node=drawn-b]")).to_be_visible()
+    page.locator(".plane [data-act=expand][data-name=drawn-b][data-direction=dependents]").click()
+    expect(page.locator(".plane [data-node=drawn-c]")).to_be_visible()
+    assert ask(server, "INDEX|drawn-d|drawn-a") == ["OK"]
+    expect(page.locator(".plane [data-node=drawn-d]")).to_be_visible()
+    expect(page.locator(".plane [data-node=drawn-c]")).to_be_visible()
+    assert set(ask(server, *(f"REMOVE|drawn-{each}|" for each in "dcba"))) == {"OK"}
+
+
+def test_a_drawing_begins_at_the_package_on_a_phone(browser: Browser, explorer: ExplorerProcess) -> None:
+    context = new_context(browser, explorer, viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto("/packages/openssl")
+    page.locator(".plane .centre").wait_for()
+    plane = page.locator(".plane").bounding_box()
+    centre = page.locator(".plane .centre rect").bounding_box()
+    assert plane is not None
+    assert centre is not None
+    assert plane["x"] <= centre["x"] + centre["width"] / 2 <= plane["x"] + plane["width"]
+    assert plane["y"] <= centre["y"] <= plane["y"] + plane["height"]
+    context.close()
+
+
+def test_no_name_is_wider_than_its_box(browser: Browser, tmp_path: Path) -> None:
+    names = ["W" * 25, "m" * 24, "i" * 25, "MW@" * 80]
+    create_directory(tmp_path / "data", DependencyGraph.from_mapping({"centre": names, **{name: [] for name in names}}))
+    with ExplorerProcess(tmp_path / "data") as explorer:
+        wait_until(explorer.is_ready)
+        for is_scripted, boxes in ((True, ".plane .node"), (False, ".drawing svg > a")):
+            context = new_context(browser, explorer, java_script_enabled=is_scripted)
+            page = context.new_page()
+            page.goto("/packages/centre")
+            page.locator(boxes).first.wait_for()
+            for box in page.locator(boxes).all():
+                text, rect = box.locator("text").first.bounding_box(), box.locator("rect").bounding_box()
+                assert text is not None
+                assert rect is not None
+                assert text["x"] + text["width"] <= rect["x"] + rect["width"]
+            context.close()
 
 
 def test_everything_works_without_javascript(browser: Browser, explorer: ExplorerProcess) -> None:

@@ -1,6 +1,7 @@
 """The deadline for a request to arrive, on a real connection."""
 
 import asyncio
+import hashlib
 import logging
 from pathlib import Path
 
@@ -47,6 +48,27 @@ def test_rejected_connections_are_one_line() -> None:
         logger.warning(message)
     assert len(lines) == 2
     assert lines[0].startswith("more than 300 connections: further ones are answered 503")
+
+
+VENDORED = {
+    "d3-dag-1.2.2.esm.min.js": "37c98e4ea147f2bb9a703bd4839606040a2a1c74ee97d0fc4d13fef62e44eb4b",
+    "idiomorph-0.8.0.esm.js": "e1e2c7dbd606233d302bac48074fd1307c15609b77ea485c18f1b13d6be67c14",
+}
+"""The checksum of each file of another project, as its release on the npm registry has it."""
+
+
+def test_vendored_files_are_those_of_their_releases_with_their_licences() -> None:
+    static = Path(server_module.__file__).parent / "static"
+    scripts = {path.name for path in (static / "vendor").glob("*.js")}
+    assert scripts == VENDORED.keys()
+    used = "".join(path.read_text() for path in static.glob("*.js"))
+    for name, checksum in VENDORED.items():
+        data = (static / "vendor" / name).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == checksum
+        licence = (static / "vendor" / f"{name.partition('.esm')[0]}.LICENSE.txt").read_text()
+        assert "Permission" in licence
+        assert f"./vendor/{name}" in used
+        assert b"http://" not in data.replace(b"http://www.w3.org", b"")
 
 
 def test_the_package_holds_its_templates_and_files() -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from scoop_explorer.answers import Needed, Neighbours
 
-_BOX_WIDTH: Final = 200
+_BOX_WIDTH: Final = 216
 _BOX_HEIGHT: Final = 30
 _ROW: Final = 40
 _GAP: Final = 96
@@ -16,8 +16,8 @@ _HEADING: Final = 28
 
 WIDTH: Final = 3 * _BOX_WIDTH + 2 * _GAP + 2 * _MARGIN
 
-_CHARACTERS_MAX: Final = 25
-"""Characters that fit into a box."""
+_CHARACTERS_MAX: Final = 24
+"""Characters that fit into a box: the font is monospaced, and each takes 8 of its 216 pixels."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,7 +260,9 @@ async def _graph(explorer: Explorer, values: Values) -> Graph:
     directions = {"both": ("dependents", "dependencies")}
     direction = values.text("direction") or "both"
     names = [known_form(name) for name in values.packages]
-    return explorer.index.ask(lambda graph: questions.around(graph, names, directions.get(direction, (direction,))))
+    wanted = directions.get(direction, (direction,))
+    levels = int(values.text("levels") or questions.GRAPH_LEVELS)
+    return explorer.index.ask(lambda graph: questions.around(graph, names, wanted, levels))
 
 
 async def _cycles(explorer: Explorer, values: Values) -> Cycles | None:
@@ -407,6 +409,10 @@ PAGES: Final = (
     ),
     Page(
         "/graph", "/graph", "", "The packages around some, to be drawn", Graph, _graph,
-        (_NAMES, Parameter("direction", "One direction only.", choices=("both", "dependents", "dependencies"))),
+        (
+            _NAMES,
+            Parameter("direction", "One direction only.", choices=("both", "dependents", "dependencies")),
+            Parameter("levels", "The largest distance; 2 if that many can be drawn.", choices=("2", "1")),
+        ),
     ),
 )  # fmt: skip

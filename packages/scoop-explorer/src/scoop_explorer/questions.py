@@ -39,7 +39,7 @@ NAMES_PER_PAGE: Final = 500
 """Names on a page of a long list: 50 kB of HTML."""
 
 DRAWN: Final = 9
-"""Neighbours in each column of the drawing of the server: more cannot be read."""
+"""Neighbours in each column of the drawing of the server, and in one that has no room for all: the most needed."""
 
 GRAPH_NODES: Final = 40
 """Packages of a drawing: more cannot be read. Each level beyond the first is drawn if all of it fits."""
@@ -92,7 +92,9 @@ def _most_needed(graph: DependencyGraph, names: Iterable[str], limit: int) -> tu
     return tuple(Needed(name, count) for count, name in counted)
 
 
-def around(graph: DependencyGraph, names: Sequence[str], directions: Collection[str]) -> Graph:
+def around(
+    graph: DependencyGraph, names: Sequence[str], directions: Collection[str], levels: int = GRAPH_LEVELS
+) -> Graph:
     """Return the part of the graph around ``names`` that can be drawn, in one or both of the ``directions``."""
     drawn = dict.fromkeys(names)
     room = (GRAPH_NODES - len(drawn)) // max(1, len(directions))
@@ -101,13 +103,14 @@ def around(graph: DependencyGraph, names: Sequence[str], directions: Collection[
         neighbours_of = graph.dependencies if is_down else graph.dependents
         count_of = graph.dependency_count if is_down else graph.dependent_count
         left, level = room, list(names)
-        for number in range(GRAPH_LEVELS):
+        for number in range(levels):
             if number and max(map(count_of, level), default=0) > GRAPH_NODES:
                 break  # without a look at each of them
             following = dict.fromkeys(each for name in level for each in neighbours_of(name) if each not in drawn)
             if number and len(following) > left:
                 break
-            level = [each.name for each in _most_needed(graph, following, left)]
+            is_readable = len(following) <= left or levels == 1  # which a person has asked for, package by package
+            level = [each.name for each in _most_needed(graph, following, left if is_readable else DRAWN)]
             drawn.update(dict.fromkeys(level))
             left -= len(level)
     return among(graph, tuple(drawn))
