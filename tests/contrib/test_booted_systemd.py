@@ -305,8 +305,8 @@ def test_warnings_and_errors_are_found_in_a_log_of_json_lines_too(scoop: Install
     scoop.run("sed -i '1i log-format = \"json\"' /etc/scoop/scoop.toml; systemctl restart scoop.service")
     scoop.run("cd /etc/scoop/tls; cp -p server.pem saved; echo nonsense > server.pem")
     assert scoop.run("systemctl reload scoop.service", check=False).returncode != 0
-    assert re.search(r'"level": ?"ERROR".*cannot use the certificate', scoop.warnings())
-    assert '"INFO"' not in scoop.warnings()
+    assert re.search(r'"level": ?"error".*cannot use the certificate', scoop.warnings())
+    assert '"info"' not in scoop.warnings()
     scoop.run(
         "cd /etc/scoop/tls; mv saved server.pem; sed -i 1d /etc/scoop/scoop.toml; systemctl restart scoop.service"
     )

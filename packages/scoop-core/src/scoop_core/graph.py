@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, compress, filterfalse, islice
 from math import inf
 from operator import contains, itemgetter
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, assert_never, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, assert_never
 
+from scoop_core.compilation import mypyc_attr
 from scoop_core.errors import ClosesCycle, MalformedRequest, MissingDependencies, RequestRefused, shown
 from scoop_core.graph_order import PartialResponses
 from scoop_core.graph_requests import GraphRequests
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 else:
     Made = TypeVar("Made", bound="DependencyGraph")
 
-SlotState: TypeAlias = tuple[dict[str, object] | None, dict[str, object]]
-"""The attributes of an object whose class has slots: those in its ``__dict__``, and those in slots."""
-
 _RESPONSES: Final = {encode_response(response): response for response in Response}
 
 
@@ -61,6 +59,7 @@ def _split_lines(text: str) -> list[str]:
     return lines
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class DependencyGraph(GraphRequests):
     """The packages that are indexed, and the dependencies of each.
 
@@ -121,7 +120,7 @@ class DependencyGraph(GraphRequests):
         """
         twin = type(self).__new__(type(self))
         # __init__ is not called, because that of a subclass may need arguments.
-        for attributes in cast("SlotState", self.__getstate__()):
+        for attributes in self.__getstate__():
             for name, value in (attributes or {}).items():
                 object.__setattr__(twin, name, value)
         twin._load(*self._copies())
@@ -242,7 +241,7 @@ class DependencyGraph(GraphRequests):
             return PartialResponses(self.apply_lines(text, changes, tally), "", None, 0)
         lines = _split_lines(text)
         order = self._current_order()
-        order.budget, order.pending = budget, None
+        order.begin_budget(budget)
         try:
             responses = self._apply_each(lines, changes, tally)
             cost = budget - int(order.budget)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Final, NamedTuple, Self, TypeAlias, TypeVar, TypeVarTuple, cast
 
-from scoop_core.graph import DependencyGraph, SlotState
+from scoop_core.compilation import mypyc_attr
+from scoop_core.graph import DependencyGraph
 from scoop_core.graph_algorithms import shortest_path
 from scoop_core.graph_order import PartialResponses
-from scoop_core.graph_state import split_names
+from scoop_core.graph_state import SlotState, split_names
 from scoop_core.messages import Changes, Request, Response, Tally
 
 Arguments = TypeVarTuple("Arguments")
@@ -48,6 +49,7 @@ Observer: TypeAlias = Callable[[GraphEvent], object]
 _NOTIFYING: Final = "notifying"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class IndexedGraph(DependencyGraph):
     """A dependency graph with a reverse index and observers. Its other methods are those of the base class.
 
@@ -90,8 +92,8 @@ class IndexedGraph(DependencyGraph):
 
     def __getstate__(self) -> SlotState:
         """Return the attributes that a copy has: all but the observers."""
-        attributes, slots = cast("SlotState", object.__getstate__(self))
-        return attributes, {**slots, "_observers": {}, "_call": "", "_changes": []}
+        attributes, slots = super().__getstate__()
+        return attributes, {**slots, "_dependents": self._dependents, "_observers": {}, "_call": "", "_changes": []}
 
     # Observers
 

@@ -73,9 +73,10 @@ class TopologicalOrder:
         self._log: dict[str, int | None] = {}
         """Labels from before these changes; None: none."""
 
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        """Copy and pickle as None: the copy of a graph makes an order of its own when it needs one."""
-        return type(None), ()
+    def begin_budget(self, budget: int) -> None:
+        """Let the searches of the current call visit ``budget`` packages and dependencies, and forget a pending one."""
+        self.budget = float(budget)
+        self.pending = None
 
     # Changes of the graph
 
@@ -218,7 +219,7 @@ class CycleSearch:
         self._unvisited: list[tuple[int, str]] = []
         """A heap of negated labels and names; only those that have been seen."""
         self._visited: list[str] = []
-        self._lowest: float = inf
+        self._lowest: int | None = None
         """The lowest label that was visited, or in the second phase, that was moved."""
         self._rank = 0
         """The number of different labels that were visited, or in the second phase, are left to be moved."""
@@ -266,14 +267,15 @@ class CycleSearch:
     def _run(self, budget: float) -> bool | None:
         """Do the same without regard to other searches, and without noticing changes of the graph."""
         if self.result is None:
-            limit = self.cost + budget
-            if not self._visited and not self._begin(limit):
-                return self.result
+            self._continue(self.cost + budget)
+        return self.result
+
+    def _continue(self, limit: float) -> None:
+        if self._visited or self._begin(limit):
             if not self._gap:
                 self._visit(limit)
             if self._gap and self.cost < limit:
                 self._move(limit)
-        return self.result
 
     def _begin(self, limit: float) -> bool:
         """Look up the new dependencies; return whether that is complete, so that the visits can begin."""
@@ -304,7 +306,7 @@ class CycleSearch:
             if self.cost >= limit:
                 return
             label = -unvisited[0][0]
-            if label < self._lowest:
+            if self._lowest is None or label < self._lowest:
                 if label < floor and floor - label >= (self._rank + 1) ** 2 << _ROOM_BITS:
                     self._gap = (floor - label) // (self._rank + 1)
                     return
@@ -329,7 +331,7 @@ class CycleSearch:
         order, visited, floor = self._order, self._visited, self._order.labels[self.package]
         while visited:
             label = order.labels[visited[-1]]
-            if label > self._lowest:
+            if self._lowest is not None and label > self._lowest:
                 if self.cost >= limit:  # only here: packages of one label may be a cycle, which moves as a whole
                     return
                 self._lowest = label

@@ -15,12 +15,14 @@ from itertools import chain, compress
 from operator import contains
 from types import MappingProxyType
 
+from scoop_core.compilation import mypyc_attr
 from scoop_core.errors import UnknownPackage
 from scoop_core.graph_algorithms import component_layers, reachable, shortest_path, successors_first
 from scoop_core.graph_state import GraphState, split_names
 from scoop_core.messages import listed_names
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class GraphQueries(GraphState):
     """The queries of :class:`~scoop_core.DependencyGraph`."""
 

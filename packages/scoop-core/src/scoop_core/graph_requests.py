@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
+from scoop_core.compilation import mypyc_attr
 from scoop_core.errors import (
     BlockedByDependents,
     BlockedSet,
@@ -23,6 +24,7 @@ from scoop_core.graph_state import same_names, split_names
 from scoop_core.messages import Command, PackageName, Request, listed_names, parse_name, parse_request
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class GraphRequests(GraphQueries):
     """The explanations, differences and text forms of :class:`~scoop_core.DependencyGraph`."""
 

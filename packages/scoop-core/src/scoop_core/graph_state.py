@@ -20,12 +20,18 @@ A graph that rejects cycles also has ``_order``, which makes most checks for a c
 
 from collections.abc import Iterable
 from itertools import takewhile
+from typing import TypeAlias
 
+from scoop_core.compilation import mypyc_attr
 from scoop_core.errors import InvalidName
 from scoop_core.graph_order import SearchPendingError, TopologicalOrder
 from scoop_core.messages import ERROR, FAIL, OK, UNKNOWN, Changes, Tally, is_name, parse_name, parse_names
 
+SlotState: TypeAlias = tuple[dict[str, object] | None, dict[str, object]]
+"""The attributes of an object whose class has slots: those in its ``__dict__``, and those in slots."""
 
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class GraphState:
     """The two dictionaries of a graph, and all that changes them."""
 
@@ -41,6 +47,20 @@ class GraphState:
         # Known to have no cycle, because it has rejected cycles ever since it was empty or was checked.
         self._is_acyclic = reject_cycles
         self._order: TopologicalOrder | None = None
+
+    def __getstate__(self) -> SlotState:
+        """Return the attributes of a copy: those of a subclass, and its own, which are no slots if it is compiled."""
+        state = object.__getstate__(self)
+        attributes, slots = state if isinstance(state, tuple) else (state, {})
+        own = {
+            "_dependencies": self._dependencies,
+            "_dependent_counts": self._dependent_counts,
+            "_is_acyclic": self._is_acyclic,
+            "_late": self._late,
+            "_order": None,
+            "_rejects_cycles": self._rejects_cycles,
+        }
+        return attributes, {**slots, **own}
 
     @property
     def reject_cycles(self) -> bool:

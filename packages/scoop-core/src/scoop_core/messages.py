@@ -98,7 +98,7 @@ class Request(NamedTuple):
     dependencies: tuple[PackageName, ...] = ()
 
     @classmethod
-    def of(cls, command: Command, package: str, dependencies: Iterable[str] = ()) -> Self:
+    def of(cls, command: Command | str, package: str, dependencies: Iterable[str] = ()) -> Self:
         """Check the command and the names, and return the request.
 
         Raises :exc:`InvalidName`, and :exc:`MalformedRequest` for a text that is no command.
