@@ -34,6 +34,7 @@ class CertificateFiles:
         server = authority.issue_cert(HOST, "::1", "localhost")
         server.cert_chain_pems[0].write_to_path(files.server_cert)
         server.private_key_pem.write_to_path(files.server_key)
+        files.server_key.chmod(0o600)
         authority.issue_cert("builder@scoop.test").private_key_and_cert_chain_pem.write_to_path(files.client_cert)
         return files
 
