@@ -21,6 +21,7 @@ from scoop_client.cli.status import ExitStatus
 from tests.support.command import Result, Scoop
 from tests.support.process import WAIT_SECONDS, ServerProcess
 from tests.support.scripted_server import Script, ScriptedServer, lines_of
+from tests.support.terminal import Terminal
 
 MAIN: Final = (sys.executable, "-m", "scoop_client.cli.main")
 
@@ -311,6 +312,20 @@ class TestFaultsOfTheServer:
             assert capsys.readouterr().err.endswith("; to undo it: scoop remove isl\n")
 
 
+COUNT_INTERRUPTS: Final = """
+import signal
+times = 0
+def count(*_):
+    global times
+    times += 1
+    print("interrupted", flush=True)
+signal.signal(signal.SIGINT, count)
+print("begun", flush=True)
+input()
+print("times:", times)
+"""
+
+
 class TestSignals:
     @pytest.mark.parametrize(
         ("answers", "change", "status", "line"),
@@ -355,6 +370,7 @@ class TestSignals:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # without the terminal of the person who runs the tests
             preexec_fn=set_signals,  # noqa: PLW1509  # it only sets dispositions
         )
         assert process.stdout is not None
@@ -373,6 +389,19 @@ class TestSignals:
             f"isl: ended by {number.name}: sh was killed by {number.name}: check the registry; the index is as before\n"
         )
         assert scoop("--server", f"127.0.0.1:{server.port}", "query", "isl").status == 1
+
+    def test_ctrl_c_reaches_the_command_once(self, server: ServerProcess, tmp_path: Path) -> None:
+        program = tmp_path / "count"
+        program.write_text(COUNT_INTERRUPTS)
+        command = [*MAIN, "--server", f"127.0.0.1:{server.port}", "publish", "isl", "--", sys.executable, str(program)]
+        with Terminal(command, os.environ) as terminal:
+            terminal.wait_for("begun")
+            for _ in range(10):  # two signals in quick succession can look like one
+                terminal.send_keys("\x03")
+                terminal.wait_for("interrupted")
+            terminal.send_keys("how many?\r")
+            assert terminal.wait_for(r"times: \d+").endswith("times: 10")
+            assert terminal.wait() == 0
 
     def test_a_command_that_succeeds_in_spite_of_a_signal(self, server: ServerProcess) -> None:
         with self.start(server, "trap 'exit 0' TERM; echo begun; while :; do sleep 0.01; done") as process:

@@ -23,6 +23,7 @@ is printed before RUN shows it.
 
 import contextlib
 import enum
+import os
 import signal
 import subprocess
 import sys
@@ -86,7 +87,7 @@ class _Signals:
         self.received = signal.Signals(number)
         if self.step is not _Step.RUN:
             raise _Interrupted
-        if self._process is not None:
+        if self._process is not None and not _is_from_terminal(number):
             self._process.send_signal(number)
 
     def run(self, command: Sequence[str], output: Output) -> int:
@@ -96,6 +97,20 @@ class _Signals:
         if self.received is not None:  # before there was a process
             self._process.send_signal(self.received)
         return self._process.wait()
+
+
+def _is_from_terminal(number: int) -> bool:
+    """Return whether a terminal has sent the signal, which sends it to the command as well.
+
+    Sent twice, it would end a program that waits for its work to finish after the first.
+    """
+    if number not in (signal.SIGINT, signal.SIGQUIT):
+        return False
+    try:
+        with open("/dev/tty", "rb") as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:  # there is no terminal
+        return False
 
 
 class _End(NamedTuple):

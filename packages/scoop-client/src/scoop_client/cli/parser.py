@@ -27,6 +27,7 @@ PROGRAM: Final = "scoop"
 EXAMPLES: Final = {
     "scoop index isl gmp": "Index isl, which depends on gmp.",
     "scoop publish isl --needs gmp -- ./upload isl.tar": "Upload isl if the index accepts it.",
+    "scoop withdraw isl --needs gmp -- ./delete isl": "Delete isl if no other package depends on it.",
     "scoop load packages.txt": "Send the packages of a file in dependency order.",
     "scoop import debian --into 127.0.0.1:8080": "Index the packages that apt knows.",
     "scoop sync debian Packages.gz --from /var/lib/scoop --into 127.0.0.1:8080": "Index what a repository has.",
@@ -117,20 +118,22 @@ def _settings_parser() -> _Parser:
     return parser
 
 
-def _source_parser() -> _Parser:
+def _source_parser(default: str) -> _Parser:
     parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument(
         "--from",
         dest="data",
         metavar="SOURCE",
-        help=f"a data directory, a dump, a list, JSON, DOT or GraphML; - is standard input (default {DEFAULT_DATA})",
+        help=f"a data directory, a dump, a list, JSON, DOT or GraphML; - is standard input ({default})",
     )
     return parser
 
 
 def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
     """Return the parser, and that of each command."""
-    settings, source = _settings_parser(), _source_parser()
+    settings, source = _settings_parser(), _source_parser(f"default {DEFAULT_DATA}")
+    # A change must not rest on a directory that may belong to another server.
+    named_source = _source_parser("no default: what is indexed is unknown")
     variables = ", ".join([*VARIABLES.values(), CONFIG_VARIABLE])
     root = _Parser(
         PROGRAM,
@@ -152,14 +155,14 @@ def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
 
     _add_requests(add("index", "index a package"), add("remove", "remove packages"), add("query", "query packages"))
     _add_gate(
-        add("publish", "index a package, and run a command that uploads it", source),
-        add("withdraw", "remove a package, and run a command that deletes it", source),
+        add("publish", "index a package, and run a command that uploads it", named_source),
+        add("withdraw", "remove a package, and run a command that deletes it", named_source),
     )
     add("ping", "measure the time of one request")
     add("shell", "read requests from a prompt or a pipe")
     _add_load(add("load", "send the packages of a file in dependency order"))
     _add_import(add("import", "turn the packages of an ecosystem into requests"), settings)
-    _add_sync(add("sync", "make the index equal to a repository", source))
+    _add_sync(add("sync", "make the index equal to a repository", named_source))
     _add_questions(
         add("why", "print a shortest path from a package to a dependency", source),
         add("needs", "print all that packages depend on, in installation order", source),
