@@ -123,6 +123,12 @@ class TestPublish:
         assert result.err.endswith("scoop: isl: sh was killed by SIGKILL: check the registry; the index is as before\n")
         assert not place.holds("isl")
 
+    def test_a_command_that_is_killed_by_a_signal_without_a_name(self, place: Place) -> None:
+        number = signal.SIGRTMIN + 5
+        result = place("publish", "isl", run=("sh", "-c", f"kill -{number} $$"))
+        assert result.status == ExitStatus.COMMAND_KILLED
+        assert result.err.endswith(f"sh was killed by signal {number}: check the registry; the index is as before\n")
+
     def test_a_command_that_cannot_be_run(self, place: Place) -> None:
         result = place("publish", "isl", run=("/nonexistent",))
         assert result.status == ExitStatus.COMMAND_FAILED
@@ -225,10 +231,11 @@ class Requests:
 
 
 def interrupted(answer: str) -> Callable[[], str]:
-    """Return a function that sends SIGTERM to this process, and returns ``answer``."""
+    """Return a function that sends signals to this process, and returns ``answer``."""
 
     def interrupt() -> str:
-        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(100):
+            os.kill(os.getpid(), signal.SIGTERM)
         return answer
 
     return interrupt

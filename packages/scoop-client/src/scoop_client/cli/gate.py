@@ -57,7 +57,12 @@ class _Step(enum.Enum):
 
 
 class _Interrupted(KeyboardInterrupt):
-    """A signal in ASK or CHANGE."""
+    """A signal in a step that ends with it."""
+
+    def __init__(self, step: _Step, number: signal.Signals) -> None:
+        super().__init__(step, number)
+        self.step = step
+        self.number = number
 
 
 class _Signals:
@@ -66,7 +71,7 @@ class _Signals:
     def __init__(self) -> None:
         self.step = _Step.ASK
         self.received: signal.Signals | None = None
-        """The last one that was not ignored."""
+        """The last one in RUN."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @contextlib.contextmanager
@@ -84,9 +89,10 @@ class _Signals:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.step is _Step.UNDO:
             return
-        self.received = signal.Signals(number)
         if self.step is not _Step.RUN:
-            raise _Interrupted
+            step, self.step = self.step, _Step.UNDO  # a second signal must not interrupt the way to the end
+            raise _Interrupted(step, signal.Signals(number))
+        self.received = signal.Signals(number)
         if self._process is not None and not _is_from_terminal(number):
             self._process.send_signal(number)
 
@@ -111,6 +117,13 @@ def _is_from_terminal(number: int) -> bool:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
     except OSError:  # there is no terminal
         return False
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 class _End(NamedTuple):
@@ -145,8 +158,8 @@ class Gate:
         with signals.handled():
             try:
                 end = self._ask(signals)
-            except _Interrupted:
-                end = self._interrupted(signals)
+            except _Interrupted as interrupted:
+                end = self._interrupted(interrupted)
             self._print(end)
         return end.status
 
@@ -178,11 +191,10 @@ class Gate:
         else:
             self.former = chosen
 
-    def _interrupted(self, signals: _Signals) -> _End:
-        assert signals.received is not None  # noqa: S101  # it raised the exception
-        reason = f"ended by {signals.received.name}"
-        if signals.step is _Step.ASK:
-            return _End(ExitStatus.of_signal(signals.received), f"{reason}; nothing has changed")
+    def _interrupted(self, interrupted: _Interrupted) -> _End:
+        reason = f"ended by {interrupted.number.name}"
+        if interrupted.step is _Step.ASK:
+            return _End(ExitStatus.of_signal(interrupted.number), f"{reason}; nothing has changed")
         return self._unknown(reason)
 
     def _unknown(self, reason: str) -> _End:
@@ -218,7 +230,7 @@ class Gate:
                 return _End(ExitStatus.OK, f"{self._program} exited with status 0", Response.OK)
             if returned < 0:
                 status = ExitStatus.COMMAND_KILLED
-                reason = f"{self._program} was killed by {signal.Signals(-returned).name}: check the registry"
+                reason = f"{self._program} was killed by {_name(-returned)}: check the registry"
             else:
                 reason = f"{self._program} exited with status {returned}"
         signals.step = _Step.UNDO
