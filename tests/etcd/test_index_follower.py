@@ -12,7 +12,7 @@ from scoop_etcd.formats.entries import Keys, encode_entry
 from scoop_etcd.formats.records import Config, Pointer, encode_chunks
 from scoop_etcd.replication.index_follower import RETRY_SECONDS, IndexFollower
 from scoop_etcd.replication.replica import Replica, digest_of
-from scoop_server.storage.follower import Batch, Loaded
+from scoop_server.ports import Batch, Loaded
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient
 from tests.simulation.replicated.schedule import Schedule

@@ -18,7 +18,7 @@ from scoop_explorer.answers import Reach
 from scoop_explorer.live_index import CHANGES_KEPT, LiveIndex
 from scoop_explorer.questions import reach
 from scoop_explorer.sources import DumpFile, SourceError
-from scoop_server.storage.follower import Batch, Loaded
+from scoop_server.ports import Batch, Loaded
 
 from tests.support.explorer import ScriptedSource, exploring, exploring_unloaded, wait_until
 

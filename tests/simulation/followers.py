@@ -7,9 +7,10 @@ from typing import Final
 
 from scoop_core import DependencyGraph
 
+from scoop_explorer.data_directory import Follower
 from scoop_server.config.fsync import Fsync
 from scoop_server.errors import DataDirectoryError
-from scoop_server.storage.follower import Follower, Loaded
+from scoop_server.ports import Loaded
 
 from tests.simulation.disk import DIRECTORY, SimulatedDisk, SimulatedProcess
 from tests.simulation.observer import Observer, State, state_of

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from scoop_explorer.data_directory import _Tail
 from scoop_server.loop.client import TRANSITIONS, Client, Phase
-from scoop_server.storage.follower import _Tail
 
 from tests.simulation import run
 from tests.simulation.mutants import MUTANTS, Mutation, first_failure

@@ -18,7 +18,7 @@ from scoop_core import DependencyGraph
 
 from scoop_explorer.application import Application
 from scoop_explorer.sources import Source, SourceError, open_source
-from scoop_server.storage.follower import Batch, Loaded
+from scoop_server.ports import Batch, Loaded
 
 WAIT_SECONDS: Final = 120.0
 """Longest wait for an event that must happen; only a bug takes longer, even on a busy machine."""

@@ -9,6 +9,7 @@ from typing import BinaryIO, TextIO
 
 from scoop_core import DependencyGraph
 
+from scoop_explorer.data_directory import Follower
 from scoop_server.app.plugin import Command, IndexPlugin, Resources
 from scoop_server.cli import main
 from scoop_server.config.options import SERVE, option
@@ -16,8 +17,7 @@ from scoop_server.config.settings import Settings
 from scoop_server.config.values import Kind
 from scoop_server.errors import ConfigurationError
 from scoop_server.index.local import LocalIndex, MemoryStore
-from scoop_server.ports import ClientT
-from scoop_server.storage.follower import FollowedIndex, Follower
+from scoop_server.ports import ClientT, FollowedIndex
 from scoop_server.telemetry.figures import Figure
 
 

@@ -17,8 +17,7 @@ from scoop_server.cli import stdio
 from scoop_server.config.settings import Settings
 from scoop_server.config.sources import resolve
 from scoop_server.errors import ConfigurationError
-from scoop_server.ports import ClientT, OpenIndex
-from scoop_server.storage.follower import FollowedIndex
+from scoop_server.ports import ClientT, FollowedIndex, OpenIndex
 
 _REVISION_DIGITS: Final = 19
 """A revision has 63 bits."""

@@ -31,6 +31,7 @@ from scoop_core import UnknownPackage
 
 from scoop_explorer import __version__, exports, openapi
 from scoop_explorer.answers import Needed
+from scoop_explorer.data_directory import Follower
 from scoop_explorer.deferred import WAIT_SECONDS, Deferred
 from scoop_explorer.drawing import draw
 from scoop_explorer.events import STREAMS_MAX, Events
@@ -43,7 +44,6 @@ from scoop_explorer.parameters import TEXT_MAX, BadParameterError, Values, packa
 from scoop_explorer.presence import ServerPresence
 from scoop_explorer.sources import Source
 from scoop_explorer.surveyor import Surveyor
-from scoop_server.storage.follower import Follower
 
 HEARTBEAT_SECONDS_MAX: Final = 10.0
 """The age of the last poll at which the follower counts as stuck."""

@@ -15,7 +15,7 @@ from scoop_core import Changes, DependencyGraph, IndexedGraph
 from scoop_explorer.answers import Change, Status
 from scoop_explorer.names import NameIndex
 from scoop_explorer.sources import Source, SourceError
-from scoop_server.storage.follower import Batch, Loaded
+from scoop_server.ports import Batch, Loaded
 
 T = TypeVar("T")
 

@@ -5,8 +5,9 @@ from typing import TypeAlias
 
 from scoop_core import DumpError, decode_dump
 
+from scoop_explorer.data_directory import Follower
 from scoop_server.errors import DataDirectoryError, ServerError
-from scoop_server.storage.follower import Batch, FollowedIndex, Follower, Loaded
+from scoop_server.ports import Batch, FollowedIndex, Loaded
 
 SourceError = ServerError
 """A source that cannot be read now. The message is one line for a person."""

@@ -19,7 +19,7 @@ from scoop_core import DependencyGraph
 from scoop_explorer.cli import source_of
 from scoop_explorer.sources import Source, SourceError
 from scoop_explorer.surveyor import count
-from scoop_server.storage.follower import Loaded
+from scoop_server.ports import Loaded
 
 NICENESS: Final = 19
 """Everything else comes first."""

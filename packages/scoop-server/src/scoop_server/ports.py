@@ -1,8 +1,10 @@
-"""The ports between the event loop, the index and the application: structural types, each met by several classes."""
+"""The ports between the event loop, the index, the application and readers of an index: structural types."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol, TypeGuard, TypeVar
+from typing import NamedTuple, Protocol, TypeGuard, TypeVar
+
+from scoop_core import DependencyGraph
 
 from scoop_server.config.peer import Peer
 from scoop_server.telemetry.health import ObservedIndex
@@ -141,3 +143,42 @@ class Listener(Protocol):
 
     def fileno(self) -> int:
         """Return the descriptor."""
+
+
+class Loaded(NamedTuple):
+    """The whole index, as of a batch: the start, or a new start after the follower was left behind."""
+
+    graph: DependencyGraph
+    batch: int
+
+
+class Batch(NamedTuple):
+    """The changes of one turn of the server: request lines, each of which changed the index."""
+
+    lines: str
+    batch: int
+
+
+class FollowedIndex(Protocol):
+    """An index that a reader outside the server follows: a data directory, or the index of a plug-in.
+
+    All calls come from one thread.
+    """
+
+    path: str
+    """Its name, for people."""
+    is_current: bool
+    """True if the last poll has delivered everything that there was."""
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether there was more than the last poll has read."""
+
+    def poll(self) -> list[Loaded | Batch]:
+        """Return what was acknowledged since the last poll, in order; the first delivery is a :class:`Loaded`.
+
+        Raises ServerError if the index cannot be read now. A later poll tries again.
+        """
+
+    def close(self) -> None:
+        """Release everything."""

@@ -17,7 +17,7 @@ from scoop_etcd.formats.entries import Keys, decode_entry
 from scoop_etcd.formats.records import Config
 from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.replica import Replica
-from scoop_server.storage.follower import Batch, Loaded
+from scoop_server.ports import Batch, Loaded
 
 HEAD_SECONDS: Final = 1.0
 """The interval at which the head is read, which distinguishes a stuck watch from an entry log that does not grow."""

@@ -9,17 +9,14 @@ does not know, or for the help.
 from argparse import _ArgumentGroup
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TextIO
+from typing import BinaryIO, Final, Protocol, TextIO
 
 from scoop_server.config.option_table import OptionOwner, OptionTable
 from scoop_server.config.settings import Settings
 from scoop_server.config.sources import Flags
 from scoop_server.errors import ConfigurationError
-from scoop_server.ports import ClientT, OpenIndex
+from scoop_server.ports import ClientT, FollowedIndex, OpenIndex
 from scoop_server.telemetry.meter import Meter
-
-if TYPE_CHECKING:  # a start of the server needs no follower
-    from scoop_server.storage.follower import FollowedIndex
 
 ENTRY_POINTS: Final = "scoop_server.indexes"
 
@@ -102,7 +99,7 @@ class IndexPlugin(OptionOwner, Protocol):
     def source(self, settings: Settings, arguments: Mapping[str, object]) -> IndexSource:
         """Return the index that ``settings`` name, for a command with ``arguments``."""
 
-    def follow(self, settings: Settings) -> "FollowedIndex":
+    def follow(self, settings: Settings) -> FollowedIndex:
         """Return the index that ``settings`` name, for a reader outside the server. Raises ConfigurationError."""
 
 

@@ -10,12 +10,14 @@ import pytest
 
 from scoop_core import Changes, DependencyGraph, encode_snapshot
 
+from scoop_explorer import data_directory
+from scoop_explorer.data_directory import Follower
 from scoop_server.config.fsync import Fsync
-from scoop_server.storage import follower as follower_module
+from scoop_server.errors import DataDirectoryError
+from scoop_server.ports import Batch, Loaded
 from scoop_server.storage.compaction import compact
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OperatingSystem
-from scoop_server.storage.follower import Batch, DataDirectoryError, Follower, Loaded
 from scoop_server.storage.generations import Generations
 from scoop_server.storage.recovery import recover
 
@@ -303,7 +305,7 @@ def test_a_journal_that_was_cut_short_is_an_error(path: Path, server: Server) ->
 def test_batches_beyond_one_read_follow_in_the_next(
     path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follower_module, "READ_BYTES_MAX", 100)
+    monkeypatch.setattr(data_directory, "READ_BYTES_MAX", 100)
     names = [f"package-{number}" for number in range(200)]
     server.commit(*(f"INDEX|{name}|" for name in names[:100]))
     for name in names[100:]:

@@ -13,15 +13,14 @@ A batch is delivered once the server has acknowledged it, which the files prove 
 
 import os
 import re
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
-from scoop_core import DependencyGraph, JournalReader, Seal, TranscriptError, decode_snapshot
+from scoop_core import JournalReader, Seal, TranscriptError, decode_snapshot
 
 from scoop_server.errors import DataDirectoryError
+from scoop_server.ports import Batch, Loaded
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OPERATING_SYSTEM, FileSystem, close_quietly, named
-
-__all__ = ["Batch", "DataDirectoryError", "FollowedIndex", "Follower", "Loaded"]  # with the exception of a poll
 
 READ_BYTES_MAX: Final = 16 * 1_048_576
 """Read at a time: far more than a server writes between two polls, and little beside the graph."""
@@ -33,45 +32,6 @@ _SEAL_BYTES_MAX: Final = 200
 """The longest seal: five numbers of up to 18 digits, two checksums and the words between them."""
 
 _LAST_CHECKSUM: Final = re.compile(rb"crc32 ([0-9a-f]{8})\n\Z")
-
-
-class Loaded(NamedTuple):
-    """The whole index, as of a batch: the start, or a new start after the follower was left behind."""
-
-    graph: DependencyGraph
-    batch: int
-
-
-class Batch(NamedTuple):
-    """The changes of one turn of the server: request lines, each of which changed the index."""
-
-    lines: str
-    batch: int
-
-
-class FollowedIndex(Protocol):
-    """An index that a reader outside the server follows: :class:`Follower`, or that of a plug-in.
-
-    All calls come from one thread.
-    """
-
-    path: str
-    """Its name, for people."""
-    is_current: bool
-    """True if the last poll has delivered everything that there was."""
-
-    @property
-    def has_more(self) -> bool:
-        """Return whether there was more than the last poll has read."""
-
-    def poll(self) -> list[Loaded | Batch]:
-        """Return what was acknowledged since the last poll, in order; the first delivery is a :class:`Loaded`.
-
-        Raises ServerError if the index cannot be read now. A later poll tries again.
-        """
-
-    def close(self) -> None:
-        """Release everything."""
 
 
 class Follower:
