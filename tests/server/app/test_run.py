@@ -1,11 +1,9 @@
 """One run of the server as a process: its options, its start, its signals and its end."""
 
-import contextlib
 import os
 import queue
 import signal
 import socket
-import subprocess
 import threading
 from pathlib import Path
 from typing import Final
@@ -16,7 +14,8 @@ from scoop_core import DependencyGraph, encode_snapshot
 
 from scoop_server import __version__
 
-from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
+from tests.support.held import HeldServer
+from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end
 
 
 def refusal(*arguments: str) -> str:
@@ -100,29 +99,17 @@ def opened(pipe: Path, flags: int) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_interrupts_loading_and_nothing_is_changed(tmp_path: Path, number: signal.Signals) -> None:
-    slow = tmp_path / "snapshot-1"
-    os.mkfifo(slow)  # a file that the test writes slowly
-    with subprocess.Popen(
-        [*MODULE_COMMAND, "--data-dir", str(tmp_path), "--port", "0"],
-        env=server_environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        writer = opened(slow, os.O_WRONLY)
-        try:
-            os.write(writer, SNAPSHOT[:10])
-            process.send_signal(signal.SIGUSR1)  # ignored while loading
-            process.send_signal(number)
-            # A signal just before a read does not interrupt the read of a pipe, unlike that of a file.
-            with contextlib.suppress(BrokenPipeError):
-                os.write(writer, SNAPSHOT[10:20])
-            _, log = process.communicate(timeout=WAIT_SECONDS)
-        finally:
-            process.kill()
-            os.close(writer)
-    assert process.returncode == 0
-    assert log.endswith(" INFO a signal stopped the server while it loaded the index; nothing was changed\n")
-    assert sorted(os.listdir(tmp_path)) == ["lock", "snapshot-1"]
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "snapshot-1").write_bytes(SNAPSHOT)
+    with HeldServer("loading", tmp_path, "--data-dir", str(data)) as held:
+        held.wait_until_held()
+        held.process.send_signal(signal.SIGUSR1)  # ignored while loading
+        held.process.send_signal(number)
+        assert held.process.wait() == 0
+        assert held.process.log.endswith("a signal stopped the server while it loaded the index; nothing was changed\n")
+    assert sorted(os.listdir(data)) == ["lock", "snapshot-1"]
+    assert (data / "snapshot-1").read_bytes() == SNAPSHOT
 
 
 def test_a_second_signal_interrupts_the_last_snapshot_and_nothing_is_lost(tmp_path: Path) -> None:
