@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -92,6 +93,11 @@ def test_a_closed_client_raises_an_error() -> None:
     client.close()
     with pytest.raises(RuntimeError, match="the client is closed"):
         client.query("a")
+
+
+def test_addresses_are_texts() -> None:
+    with pytest.raises(TypeError, match=r"expected addresses such as '127\.0\.0\.1:8080', got \[\]"):
+        Client(cast("str", []))
 
 
 @pytest.mark.parametrize(

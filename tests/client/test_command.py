@@ -55,6 +55,22 @@ class TestRequests:
         assert result.out.startswith(f"tcp:{address}: ")
         assert result.out.endswith(" ms\n")
 
+    def test_a_ping_fails_at_once_and_on_error(self, scoop: Scoop) -> None:
+        def close(sock: socket.socket, _number: int) -> None:
+            sock.close()
+
+        def answer_error(sock: socket.socket, _number: int) -> None:
+            for _ in lines_of(sock):
+                sock.sendall(b"ERROR\n")
+
+        with ScriptedServer(close) as server:
+            assert scoop("--server", server.address, "ping").status == 3
+        assert server.connection_count <= 2  # the second asks for TLS
+        with ScriptedServer(answer_error) as server:
+            result = scoop("--server", server.address, "ping")
+        assert result.status == 2
+        assert "ERROR: the listener is read-only" in result.out
+
     def test_a_server_that_answers_error(self, scoop: Scoop) -> None:
         def answer_error(sock: socket.socket, _number: int) -> None:
             for _ in lines_of(sock):
@@ -133,6 +149,20 @@ class TestErrors:
             (["--server"], "argument --server: expected one argument (see scoop --help)"),
             (["--from", "/nonexistent", "stats"], "cannot read /nonexistent: no such file or directory"),
             (["stats", "--from", "/nonexistent"], "cannot read /nonexistent: no such file or directory"),
+            (["--server", "", "ping"], "--server: expected a value, got ''"),
+            (["stats", "--from", ""], "--from: expected a value, got ''"),
+            (["--from", "x", "query", "gmp"], "--from is not used (see scoop query --help)"),
+            (["query", "gmp", "--from", "x"], "--from is not used (see scoop query --help)"),
+            (["stats", "--ca", "x"], "--ca is not used (see scoop stats --help)"),
+            (["--connect-timeout", "1s", "diff", "a", "b"], "--connect-timeout is not used (see scoop diff --help)"),
+            (["--server", "h:1", "import", "npm"], "--server is not used (see scoop import npm --help)"),
+            (["--ca", "x", "import", "npm"], "--ca is not used (see scoop import npm --help)"),
+            (["ping", "now"], "unexpected argument 'now' (see scoop ping --help)"),
+            (
+                ["--server", "h:1", "stats"],
+                "--server: HOME/.config/scoop/client.toml has no data directory of 'h:1'; use --from",
+            ),
+            (["diff", "-", "-"], "diff: standard input can be read only once"),
         ],
     )
     def test_usage(self, scoop: Scoop, arguments: list[str], message: str) -> None:
@@ -161,17 +191,17 @@ class TestErrors:
             ("order --from LIST 2>/dev/full", 0, "gmp\n", ""),
             ("order --from LIST/none 2>&-", 2, "", ""),
             ("order --from LIST/none 2>/dev/full", 2, "", ""),
-            ("query gmp <&- >&- 2>&-", 3, "", ""),
+            ("--server unix:/nonexistent query gmp <&- >&- 2>&-", 3, "", ""),
             ("order --from - <&-", 2, "", "scoop: cannot read standard input: bad file descriptor\n"),
             ("load --dry-run - <&-", 2, "", "scoop: cannot read standard input: bad file descriptor\n"),
-            ("shell <&-", 2, "", "scoop: cannot read standard input: bad file descriptor\n"),
+            ("--server unix:/nonexistent shell <&-", 2, "", "scoop: cannot read standard input: bad file descriptor\n"),
         ],
     )
     def test_a_stream_that_is_closed_or_full_is_one_line(
         self, tmp_path: Path, command: str, status: int, out: str, err: str
     ) -> None:
         (tmp_path / "list").write_text("gmp\n")
-        program = f"{sys.executable} -m scoop_client.cli.main --server unix:/nonexistent "
+        program = f"{sys.executable} -m scoop_client.cli.main "
         finished = subprocess.run(
             program + command.replace("LIST", f"{tmp_path}/list"),
             shell=True,
@@ -211,6 +241,11 @@ class TestSettings:
         assert "unix:/variable" in scoop("ping").err
         assert "unix:/flag" in scoop("--server", "unix:/flag", "ping").err
         assert "unix:/other" in scoop("ping", "--server", "other").err
+
+    def test_a_server_of_the_file_names_the_data_that_answers_questions(self, scoop: Scoop, file: Path) -> None:
+        (file.parent / "list").write_text("gmp\n")
+        file.write_text(f'[servers.main]\naddresses = "unix:/other"\ndata = "{file.parent}/list"\n')
+        assert scoop("--server", "main", "order").out == "gmp\n"
 
     @pytest.mark.parametrize(
         "content", ["[servers.main]\n", "[servers.main]\naddresses = 'h:1'\nport = 1\n", "x = 1", "="]

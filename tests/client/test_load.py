@@ -192,7 +192,7 @@ class TestEnds:
     def test_ctrl_c_while_the_input_is_read_reports_that_nothing_was_sent(
         self, scoop: Scoop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def interrupt(_text: str, _source: str) -> dict[str, list[str]]:
+        def interrupt(_text: str, _source: str, _form: str | None) -> dict[str, list[str]]:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("scoop_client.cli.load.parse_packages", interrupt)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scoop_core import DependencyGraph, decode_dot, decode_graphml, decode_node_link, encode_snapshot
+from scoop_core import DependencyGraph, decode_dot, decode_graphml, decode_node_link, encode_graphml, encode_snapshot
 
 from scoop_client import InvalidInput
 from scoop_client.inputs import read_graph
@@ -67,8 +67,13 @@ def test_diff(scoop: Scoop, tmp_path: Path) -> None:
     assert scoop("diff", arguments[1], arguments[1]) == (0, "", "")
 
 
+def from_lines(text: str) -> DependencyGraph:
+    return DependencyGraph.from_lines(text.splitlines())
+
+
 @pytest.mark.parametrize(
-    ("form", "decode"), [("dot", decode_dot), ("graphml", decode_graphml), ("json", decode_node_link)]
+    ("form", "decode"),
+    [("dot", decode_dot), ("graphml", decode_graphml), ("json", decode_node_link), ("lines", from_lines)],
 )
 def test_export(scoop: Scoop, form: str, decode: Callable[[str], DependencyGraph]) -> None:
     assert decode(scoop("export", "--format", form, "--from", "-", stdin=LIST).out) == GRAPH
@@ -77,6 +82,8 @@ def test_export(scoop: Scoop, form: str, decode: Callable[[str], DependencyGraph
     [value] = scoop("export", "--json", "--from", "-", stdin=LIST).json()
     assert decode_node_link(json.dumps(value)) == GRAPH
     assert scoop("export", "--format", "mermaid", "--from", "-", stdin=LIST).out.startswith("flowchart")
+    refused = scoop("export", "--format", "dot", "--json", "--from", "-", stdin=LIST)
+    assert (refused.status, refused.out) == (2, "")
 
 
 def test_an_unknown_package(scoop: Scoop) -> None:
@@ -99,11 +106,31 @@ class TestSources:
             if name != "unordered":  # of a cycle's two lines the last one counts
                 assert read_graph(str(tmp_path / name)) == GRAPH, name
 
-    @pytest.mark.parametrize("form", ["dot", "graphml", "json"])
-    def test_the_output_of_export(self, scoop: Scoop, tmp_path: Path, form: str) -> None:
-        path = tmp_path / f"graph.{form}"
-        path.write_text(scoop("export", "--format", form, "--from", "-", stdin=LIST).out)
-        assert read_graph(str(path)) == GRAPH
+    @pytest.mark.parametrize("form", ["dot", "graphml", "json", "lines"])
+    def test_the_output_of_export_is_read_by_its_content(self, scoop: Scoop, tmp_path: Path, form: str) -> None:
+        text = scoop("export", "--format", form, "--from", "-", stdin=LIST).out
+        (tmp_path / "graph").write_text(text)
+        assert read_graph(str(tmp_path / "graph")) == read_graph(str(tmp_path / "graph"), form) == GRAPH
+        for arguments in ([], ["--from-format", form], ["--format", form]):
+            assert scoop("order", "--from", "-", *arguments, stdin=text.encode()).status == 0
+        for arguments in ([], ["--format", form]):
+            loaded = scoop("load", "--dry-run", *arguments, stdin=text.encode()).out
+            assert DependencyGraph.from_lines(loaded.splitlines()) == GRAPH
+        assert scoop("load", "--dry-run", "--format", "list", stdin=text.encode()).status == 2
+
+    def test_dot_whose_first_line_does_not_show_it(self, tmp_path: Path, scoop: Scoop) -> None:
+        text = b"/* a | b */\ndigraph\n{ isl -> gmp }\n"
+        (tmp_path / "graph").write_bytes(text)
+        assert sorted(read_graph(str(tmp_path / "graph"))) == ["gmp", "isl"]
+        assert scoop("load", "--dry-run", stdin=text).out == "INDEX|gmp|\nINDEX|isl|gmp\n"
+        assert scoop("load", "--dry-run", stdin=text[12:]).out == "INDEX|gmp|\nINDEX|isl|gmp\n"
+
+    def test_xml_in_the_encoding_that_it_names(self, tmp_path: Path) -> None:
+        text = (
+            "".join(encode_graphml(GRAPH)).replace("UTF-8", "latin-1").replace("<graphml", "<!-- \xe9 --><graphml", 1)
+        )
+        (tmp_path / "graph").write_bytes(text.encode("latin-1"))
+        assert read_graph(str(tmp_path / "graph")) == GRAPH
 
     def test_a_data_directory_beside_its_server_and_its_dump(self, tmp_path: Path) -> None:
         data = str(tmp_path / "data")
@@ -136,7 +163,16 @@ class TestSources:
             (b"INDEX|a\n", "expected 2 bars, got 1"),
             (b"INDEX|a|\x0bINDEX|b|\n", "expected 2 bars, got 4"),
             (b"a b" * 1_000, "line 1: expected 'name: dependency ...'"),
-            (b"[1]", "expected a name, got None"),
+            (b"INDEX|a|\nINDEX|b\n", "line 2: expected 2 bars, got 1"),
+            (b"[1]", "item 1: expected an object with a name, got 1"),
+            (b'[{"name":"w","deps":["gmp"]}]', "item 1 (w): expected name and dependencies, got 'deps'"),
+            (b'[{"name":"w","dependencies":"gmp"}]', "item 1 (w): expected a list of names, got 'gmp'"),
+            (b'{"w": ["gmp", 1]}', "w: expected a list of names, got ['gmp', 1]"),
+            (b'[{"name":"w"},{"name":"w"}]', "item 2: 'w' is there twice"),
+            (b'{"w": [], "w": ["gmp"]}', "'w' is there twice"),
+            (b"w: gmp\n\nw\n", "line 3: 'w' is there twice"),
+            (b"digraph { a -- b }", "expected DOT"),
+            (b'{"nodes": [{"id": 1}], "links": []}', "expected an object with a text 'id'"),
             (b"{", "Expecting property name"),
             (b"x!\n", "invalid '!'"),
         ],

@@ -100,7 +100,7 @@ class InvalidInput(ClientError, ValueError):
 
     def __init__(self, source: str, reason: str) -> None:
         super().__init__(source, reason)
-        self.source = source
+        self.source = "standard input" if source == "-" else source
         self.reason = reason
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Package graphs from files: snapshots, dumps, data directories, protocol lines, lists and graph formats.
+"""Package graphs from files: snapshots, dumps, data directories, and the forms of packages.
 
 Everything is read only, also a data directory beside its server.
 """
@@ -9,24 +9,26 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TextIO
 
 from scoop_core import (
     ENCODING,
+    Command,
     DependencyGraph,
     JournalReader,
+    MalformedRequest,
+    Request,
     ScoopError,
-    decode_dot,
     decode_dump,
     decode_graphml,
-    decode_node_link,
     decode_snapshot,
     parse_request,
 )
 
 from scoop_client.errors import InvalidInput
+from scoop_client.forms import LINES, parse_packages, recognise
 
 STDIN: Final = "-"
 
@@ -37,26 +39,21 @@ _SNAPSHOT_HEADER: Final = b"#scoop snapshot "
 _READ_ATTEMPTS: Final = 5
 """A server that compacts deletes files that have just been listed; it does not do so again for a while."""
 
-_READERS_BY_SUFFIX: Final[Mapping[str, Callable[[str], DependencyGraph]]] = {
-    ".dot": decode_dot,
-    ".gv": decode_dot,
-    ".graphml": decode_graphml,
-}
 
-
-def read_graph(source: str) -> DependencyGraph:
+def read_graph(source: str, form: str | None = None) -> DependencyGraph:
     """Return the graph in ``source``: a data directory, a file, or ``-`` for standard input.
 
-    Dependencies that are no packages of a list become packages. Raises :exc:`InvalidInput`.
+    The content shows the form, unless ``form`` names one. Dependencies that are no packages of a list become packages.
+    Raises :exc:`InvalidInput`.
     """
     try:
         if source != STDIN and Path(source).is_dir():
             return _read_directory(Path(source))
-        return _decode(read_bytes(source), source)
+        return _decode(read_bytes(source), source, form)
     except (ScoopError, UnicodeDecodeError, RecursionError) as error:
         if isinstance(error, InvalidInput):
             raise
-        raise InvalidInput(_name_of(source), str(error)) from error
+        raise InvalidInput(source, str(error)) from error
 
 
 def read_bytes(source: str) -> bytes:
@@ -73,7 +70,7 @@ def load_json(text: str | bytes, source: str) -> object:
     try:
         value: object = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(_name_of(source), f"invalid JSON: {error}") from error
+        raise InvalidInput(source, f"invalid JSON: {error}") from error
     return value
 
 
@@ -82,7 +79,7 @@ def load_toml(data: bytes, source: str) -> dict[str, object]:
     try:
         return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(_name_of(source), f"invalid TOML: {error}") from error
+        raise InvalidInput(source, f"invalid TOML: {error}") from error
 
 
 def lines_of(stream: TextIO, source: str) -> Iterator[str]:
@@ -95,7 +92,7 @@ def lines_of(stream: TextIO, source: str) -> Iterator[str]:
 
 def cannot_read(source: str, error: OSError) -> InvalidInput:
     """Return the error of a file or of standard input that cannot be read."""
-    return InvalidInput(_name_of(source), (error.strerror or str(error)).lower())
+    return InvalidInput(source, (error.strerror or str(error)).lower())
 
 
 def open_stdin() -> TextIO:
@@ -105,44 +102,31 @@ def open_stdin() -> TextIO:
     return sys.stdin
 
 
-def _name_of(source: str) -> str:
-    return "standard input" if source == STDIN else source
-
-
-def _decode(data: bytes, source: str) -> DependencyGraph:
+def _decode(data: bytes, source: str, form: str | None) -> DependencyGraph:
     if data.startswith(_SNAPSHOT_HEADER):
         return decode_snapshot(data)
     if data.startswith(_DUMP_HEADER):
         return decode_dump(data)
-    if read := _READERS_BY_SUFFIX.get(Path(source).suffix):
-        return read(data.decode())
     text = data.decode(ENCODING)
-    if _is_json(text):
-        return _decode_json(data.decode(), source)
-    if is_protocol(text):
-        return _decode_protocol(text)
-    return DependencyGraph.from_mapping(parse_list(text, source), add_missing=True)
+    form = form or recognise(text)
+    if form == LINES:
+        return _decode_lines(text)
+    if form == "graphml":
+        return decode_graphml(data)  # which may name an encoding
+    return DependencyGraph.from_mapping(parse_packages(data.decode(), source, form), add_missing=True)
 
 
-def is_protocol(text: str) -> bool:
-    r"""Return whether the first line that is no comment looks like a request.
-
-    >>> is_protocol("#scoop dump 1\nINDEX|gmp|\n"), is_protocol("isl: gmp")
-    (True, False)
-    """
-    first = re.search(r"^(?!#|\s*$).*", text, re.MULTILINE)
-    return first is not None and "|" in first[0] and not _is_json(first[0])
-
-
-def _is_json(text: str) -> bool:
-    return text.lstrip()[:1] in {"{", "["}
-
-
-def _decode_protocol(text: str) -> DependencyGraph:
+def _decode_lines(text: str) -> DependencyGraph:
     """Return the graph of request lines. Where only INDEX lines are, their order does not matter."""
-    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line and not line.startswith("#")]
-    requests = map(parse_request, lines)
-    if not all(line.startswith("INDEX|") for line in lines):
+    requests: list[Request] = []
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        if line and not line.startswith("#"):
+            try:
+                requests.append(parse_request(line))
+            except MalformedRequest as error:
+                error.line = number
+                raise
+    if any(request.command is not Command.INDEX for request in requests):
         graph = DependencyGraph()
         for request in requests:
             graph.apply(request)
@@ -150,67 +134,6 @@ def _decode_protocol(text: str) -> DependencyGraph:
     return DependencyGraph.from_mapping(
         {request.package: request.dependencies for request in requests}, add_missing=True
     )
-
-
-def parse_list(text: str, source: str) -> dict[str, list[str]]:
-    r"""Return the packages of lines ``name: dep dep``; the colon and the dependencies may be missing.
-
-    Separators are spaces, tabs and commas; ``#`` begins a comment. A name may contain colons, but not end with one.
-
-    >>> parse_list("isl: gmp, mpfr  # comment\n\ngmp\n", "list")
-    {'isl': ['gmp', 'mpfr'], 'gmp': []}
-    """
-    packages: dict[str, list[str]] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        content = line.partition("#")[0]
-        name, *dependencies = re.split(r"[\s,]+", content.strip()) if content.strip() else [""]
-        if not name:
-            continue
-        if dependencies and not name.endswith(":"):
-            raise InvalidInput(_name_of(source), f"line {number}: expected 'name: dependency ...', got {line!r:.80}")
-        packages[name.removesuffix(":")] = [each for each in dependencies if each]
-    return packages
-
-
-def parse_json(text: str, source: str) -> dict[str, list[str]]:
-    """Return the packages of ``{"name": ["dep"]}`` or ``[{"name": "...", "dependencies": ["dep"]}]``.
-
-    >>> parse_json('[{"name": "isl", "dependencies": ["gmp"]}, {"name": "gmp"}]', "list")
-    {'isl': ['gmp'], 'gmp': []}
-    """
-    value = load_json(text, source)
-    if isinstance(value, list):
-        value = {_text(_field(each, "name"), source): _field(each, "dependencies") or [] for each in value}
-    if not isinstance(value, dict):
-        raise InvalidInput(_name_of(source), "expected a JSON object or array")
-    return {name: [_text(each, source) for each in _list(names, source)] for name, names in value.items()}
-
-
-def _field(value: object, name: str) -> object:
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def _list(value: object, source: str) -> list[object]:
-    if not isinstance(value, list):
-        raise InvalidInput(_name_of(source), f"expected a list of names, got {value!r:.80}")
-    return value
-
-
-def _text(value: object, source: str) -> str:
-    if not isinstance(value, str):
-        raise InvalidInput(_name_of(source), f"expected a name, got {value!r:.80}")
-    return value
-
-
-def _decode_json(text: str, source: str) -> DependencyGraph:
-    if '"nodes"' in text and ('"links"' in text or '"edges"' in text):
-        return decode_node_link(text)
-    return DependencyGraph.from_mapping(parse_json(text, source), add_missing=True)
-
-
-def parse_packages(text: str, source: str) -> dict[str, list[str]]:
-    """Return the packages of a list or of JSON."""
-    return parse_json(text, source) if _is_json(text) else parse_list(text, source)
 
 
 def _read_directory(directory: Path) -> DependencyGraph:

@@ -8,7 +8,7 @@ from typing import Final
 
 from scoop_core import MAX_UNANSWERED
 
-from scoop_client.addresses import Address, InternetAddress, parse_address
+from scoop_client.addresses import Address, InternetAddress, UnixAddress, parse_address
 
 PING_NAME: Final = "ping"
 """The package of the QUERY that tests a connection; whether it is indexed does not matter."""
@@ -53,6 +53,9 @@ class ClientOptions:
         resend_changes: bool = False,
     ) -> "ClientOptions":
         """Check and return the options. Raises ValueError with "expected A, got B"."""
+        for each in addresses:
+            if not isinstance(each, str | InternetAddress | UnixAddress):
+                raise TypeError(f"expected addresses such as '127.0.0.1:8080', got {each!r}")
         parsed = tuple(parse_address(each) if isinstance(each, str) else each for each in addresses)
         if not parsed:
             raise ValueError("expected at least one address, got none")

@@ -318,7 +318,7 @@ def run_gate(
     artifact = read_artifact(file) if file is not None else None
     name = artifact.package if artifact else package or ""
     # The default source is not used: it may belong to another server than the one that is asked.
-    index = read_graph(settings.data) if "data" in settings.sources else None
+    index = read_graph(settings.data, settings.form) if "data" in settings.sources else None
     known = index.dependencies(name) if index is not None and name in index else None
     is_publish = command is Command.INDEX
     with settings.new_client(resend_changes=True) as client:

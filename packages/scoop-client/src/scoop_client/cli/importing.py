@@ -70,7 +70,7 @@ def import_packages(
     failures: str | None,
     left_out: str | None,
 ) -> ExitStatus:
-    """Print or send the requests; return the status of the worst response."""
+    """Print or send the requests; return the status of the worst response, FAIL if something was left out."""
     client = None if into is None else settings.new_client(into)  # before the long work, to check the address
     imported = ECOSYSTEMS[ecosystem].read(paths, switches)
     graph = imported.to_graph()
@@ -81,11 +81,12 @@ def import_packages(
     )
     requests = read_graph(since).diff(graph) if since is not None else graph.to_requests()
     transfer = Transfer(output, failures)
+    incomplete = ExitStatus.FAIL if imported.left_out else ExitStatus.OK
     if client is None:
-        return transfer.print_requests(requests)
+        return max(incomplete, transfer.print_requests(requests))
     with client:
         client.connect()
-        return transfer.send(client, requests, f"importing {ecosystem}", len(requests))
+        return max(incomplete, transfer.send(client, requests, f"importing {ecosystem}", len(requests)))
 
 
 def report_left_out(imported: Imported, output: Output, path: str | None) -> None:

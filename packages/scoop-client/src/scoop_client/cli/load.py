@@ -14,7 +14,8 @@ from scoop_client.cli.output import Output
 from scoop_client.cli.sending import Transfer
 from scoop_client.cli.settings import Settings
 from scoop_client.cli.status import ExitStatus
-from scoop_client.inputs import STDIN, cannot_read, is_protocol, lines_of, open_stdin, parse_packages
+from scoop_client.forms import LINES, parse_packages, recognise
+from scoop_client.inputs import STDIN, cannot_read, lines_of, open_stdin
 from scoop_client.ordering import Reject, in_dependency_order, requests_of_lines, requests_of_packages
 
 _READ_BYTES: Final = 1_048_576
@@ -23,7 +24,14 @@ _BYTE_ORDER_MARK: Final = codecs.BOM_UTF8.decode(ENCODING)
 
 
 def load(
-    source: str, settings: Settings, output: Output, *, dry_run: bool, failures: str | None, resend: bool
+    source: str,
+    settings: Settings,
+    output: Output,
+    *,
+    form: str | None,
+    dry_run: bool,
+    failures: str | None,
+    resend: bool,
 ) -> ExitStatus:
     """Send the packages in ``source``, or print the requests; return the status of the worst response."""
     transfer = Transfer(output, failures)
@@ -31,7 +39,7 @@ def load(
         total = None if source == STDIN else _count_lines(source)
         stream = open_stdin() if source == STDIN else stack.enter_context(_open(source))
         try:
-            requests = in_dependency_order(_read(stream, source, transfer.reject))
+            requests = in_dependency_order(_read(stream, source, form, transfer.reject))
             client = None if dry_run else stack.enter_context(settings.new_client(resend_changes=resend))
             if client:
                 client.connect()
@@ -63,8 +71,8 @@ def _count_lines(path: str) -> int | None:
         raise cannot_read(path, error) from error
 
 
-def _read(stream: TextIO, source: str, reject: Reject) -> Iterator[Request]:
-    """Yield the requests of protocol lines as they arrive, or of a list or JSON, which is read whole."""
+def _read(stream: TextIO, source: str, form: str | None, reject: Reject) -> Iterator[Request]:
+    """Yield the requests of protocol lines as they arrive, or of another form, which is read whole."""
     lines = lines_of(stream, source)
     head: list[str] = []
     for line in chain((each.removeprefix(_BYTE_ORDER_MARK) for each in islice(lines, 1)), lines):
@@ -72,7 +80,7 @@ def _read(stream: TextIO, source: str, reject: Reject) -> Iterator[Request]:
         if line.strip() and not line.startswith("#"):
             break
     text = "".join(head)
-    if is_protocol(text):
+    if (form or recognise(text)) == LINES:
         return requests_of_lines(chain(head, lines), reject)
     data = (text + "".join(lines)).encode(ENCODING, "replace")
-    return requests_of_packages(parse_packages(data.decode("utf-8", "replace"), source), reject)
+    return requests_of_packages(parse_packages(data.decode("utf-8", "replace"), source, form), reject)

@@ -15,12 +15,12 @@ from scoop_client.cli.load import load
 from scoop_client.cli.one_shot import ping, run_requests
 from scoop_client.cli.output import Output
 from scoop_client.cli.parser import parse
-from scoop_client.cli.settings import Settings, resolve
+from scoop_client.cli.settings import Settings, UsageError, resolve
 from scoop_client.cli.shell import run_shell
 from scoop_client.cli.status import ExitStatus
 from scoop_client.cli.streams import discard, open_closed_streams
 from scoop_client.cli.sync import sync
-from scoop_client.inputs import read_graph
+from scoop_client.inputs import STDIN, read_graph
 
 Run = Callable[[Namespace, Settings, Output], ExitStatus]
 
@@ -48,7 +48,7 @@ def _gate(command: Command) -> Run:
 
 
 def _ping(_flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
-    with settings.new_client() as client:
+    with settings.new_client(reconnect_timeout=0) as client:  # the question is whether it works now
         return ping(client, output)
 
 
@@ -58,7 +58,15 @@ def _shell(_flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
 
 
 def _load(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
-    return load(flags.file, settings, output, dry_run=flags.dry_run, failures=flags.failures, resend=flags.resend)
+    return load(
+        flags.file,
+        settings,
+        output,
+        form=flags.form,
+        dry_run=flags.dry_run,
+        failures=flags.failures,
+        resend=flags.resend,
+    )
 
 
 def _import(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
@@ -91,6 +99,12 @@ def _sync(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
     )
 
 
+def _diff(flags: Namespace, _settings: Settings, output: Output) -> ExitStatus:
+    if flags.old == flags.new == STDIN:
+        raise UsageError("diff: standard input can be read only once")
+    return questions.diff(read_graph(flags.old), read_graph(flags.new), output)
+
+
 COMMANDS: Final[Mapping[str, Run]] = {
     "index": _index,
     "remove": _each(Command.REMOVE),
@@ -103,21 +117,21 @@ COMMANDS: Final[Mapping[str, Run]] = {
     "import": _import,
     "sync": _sync,
     "why": lambda flags, settings, output: questions.why(
-        read_graph(settings.data), flags.package, flags.dependency, output
+        settings.read_graph(), flags.package, flags.dependency, output
     ),
     "needs": lambda flags, settings, output: questions.needs(
-        read_graph(settings.data), flags.packages, output, direct=flags.direct
+        settings.read_graph(), flags.packages, output, direct=flags.direct
     ),
     "impact": lambda flags, settings, output: questions.impact(
-        read_graph(settings.data), flags.packages, output, direct=flags.direct
+        settings.read_graph(), flags.packages, output, direct=flags.direct
     ),
-    "cycles": lambda _, settings, output: questions.cycles(read_graph(settings.data), output),
-    "order": lambda _, settings, output: questions.order(read_graph(settings.data), output),
-    "layers": lambda _, settings, output: questions.layers(read_graph(settings.data), output),
-    "stats": lambda _, settings, output: questions.stats(read_graph(settings.data), output),
-    "diff": lambda flags, _, output: questions.diff(read_graph(flags.old), read_graph(flags.new), output),
+    "cycles": lambda _, settings, output: questions.cycles(settings.read_graph(), output),
+    "order": lambda _, settings, output: questions.order(settings.read_graph(), output),
+    "layers": lambda _, settings, output: questions.layers(settings.read_graph(), output),
+    "stats": lambda _, settings, output: questions.stats(settings.read_graph(), output),
+    "diff": _diff,
     "export": lambda flags, settings, output: questions.export(
-        read_graph(settings.data), flags.format, flags.packages, output
+        settings.read_graph(), flags.format, flags.packages, output
     ),
 }
 

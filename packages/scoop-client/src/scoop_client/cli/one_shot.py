@@ -1,5 +1,6 @@
 """``scoop index``, ``remove``, ``query`` and ``ping``: one request per package, and the reason of each FAIL."""
 
+import time
 from collections.abc import Iterable, Sequence
 
 from scoop_core import Command, MissingDependencies, Request, Response
@@ -7,6 +8,7 @@ from scoop_core import Command, MissingDependencies, Request, Response
 from scoop_client.blocking import Client
 from scoop_client.cli.output import JsonValue, Output
 from scoop_client.cli.status import ExitStatus
+from scoop_client.options import PING_NAME
 
 _REMOVE_FAILED = "other packages depend on it; scoop impact --direct names them"
 _INDEX_FAILED = "every dependency is indexed: the server rejects cycles, or the index has just changed"
@@ -52,7 +54,14 @@ def find_missing(client: Client, packages: Iterable[str]) -> tuple[str, ...]:
 
 def ping(client: Client, output: Output) -> ExitStatus:
     """Print the time of one request."""
-    seconds = client.ping()
+    client.connect()
+    start = time.perf_counter()
+    response = client.query(PING_NAME)
+    seconds = time.perf_counter() - start
     address = str(client.address)
-    output.result(f"{address}: {seconds * 1_000:.2f} ms", {"address": address, "seconds": seconds})
+    value: dict[str, JsonValue] = {"address": address, "seconds": seconds}
+    if response is Response.ERROR:
+        output.result(f"{address}: ERROR: {_ERROR}", value | {"response": str(response)})
+        return ExitStatus.ERROR
+    output.result(f"{address}: {seconds * 1_000:.2f} ms", value)
     return ExitStatus.OK

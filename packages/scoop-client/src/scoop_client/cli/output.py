@@ -14,6 +14,9 @@ from scoop_client.cli.streams import discard
 SECONDS_BETWEEN_LINES: Final = 2.0
 """The interval of lines about the progress of a long operation."""
 
+_BAR_WIDTH_MIN: Final = 60
+"""On a narrower terminal, the progress is only a number."""
+
 _TEXT_SHOWN: Final = 100
 """The limit of characters of a text from an input."""
 
@@ -95,8 +98,11 @@ class Output:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415  # noqa: PLC0415
         from rich.progress import Progress as Bar  # noqa: PLC0415
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        console = Console(stderr=True)
+        columns = [TextColumn("{task.description}"), MofNCompleteColumn()]
+        if console.width >= _BAR_WIDTH_MIN:
+            columns += [BarColumn(), TimeRemainingColumn(), TimeElapsedColumn()]
+        with Bar(*columns, console=console) as bar:
             task = bar.add_task(what, total=total)
 
             class _Bar:

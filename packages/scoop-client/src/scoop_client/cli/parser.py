@@ -18,6 +18,7 @@ from scoop_client.cli.settings import (
     UsageError,
     default_file,
 )
+from scoop_client.forms import FORMS
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -73,6 +74,26 @@ class _Parser(argparse.ArgumentParser):
             if option.startswith("-") and option not in {"-", *known}:
                 self.error(f"unknown option {option}{_suggestion(option, known)}")
 
+    def command_of(self, flags: argparse.Namespace) -> "_Parser":
+        """Return the parser of the command, or of its part, that ``flags`` name."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # the type has no public name
+                chosen: _Parser = action.choices[getattr(flags, action.dest)]
+                return chosen.command_of(flags)
+        return self
+
+    def check_use(self, flags: argparse.Namespace, rest: Sequence[str]) -> None:
+        """Raise UsageError for a setting that the command does not use, or an argument too many."""
+        command = self.command_of(flags)
+        used = {action.dest for action in command._actions}  # noqa: SLF001  # of the same class
+        if getattr(flags, "into", "") is None:  # printed only
+            used -= VARIABLES.keys()
+        unused = [
+            option for option, each in self._option_string_actions.items() if each.dest in vars(flags).keys() - used
+        ]
+        for argument in [*unused, *rest]:
+            command.error(f"{argument} is not used" if argument[:1] == "-" else f"unexpected argument {argument!r}")
+
     def known_options(self) -> set[str]:
         """Return the options of this parser and of its commands."""
         known = set(self._option_string_actions)
@@ -98,27 +119,34 @@ def _suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {similar[0]}?" if similar else ""
 
 
-def _settings_parser() -> _Parser:
-    """Return the options of all commands. They have no defaults, so that they may precede or follow the command."""
+def _settings_parser(*, server: bool = True, connection: bool = True) -> _Parser:
+    """Return the common options. They have no defaults, so that they may precede or follow the command."""
     parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     group = parser.add_argument_group("settings")
-    group.add_argument(
-        "--server",
-        metavar="ADDRESS",
-        help=f"HOST:PORT, tls:HOST:PORT or unix:PATH, several with commas, or the name "
-        f"of a server in the settings file (default {DEFAULT_ADDRESS})",
-    )
-    group.add_argument("--ca", metavar="FILE", help="trust the authorities in this PEM file")
-    group.add_argument("--cert", metavar="FILE", help="present this client certificate")
-    group.add_argument("--key", metavar="FILE", help="the private key of --cert, if it is in another file")
-    group.add_argument("--connect-timeout", metavar="TIME", help="limit of a connection attempt (default 5s)")
-    group.add_argument("--response-timeout", metavar="TIME", help="limit of the wait for a response (default 30s)")
+    if server:
+        group.add_argument(
+            "--server",
+            metavar="ADDRESS",
+            help=f"HOST:PORT, tls:HOST:PORT or unix:PATH, several with commas, or the name "
+            f"of a server in the settings file (default {DEFAULT_ADDRESS})",
+        )
+    if connection:
+        _add_connection(group)
     group.add_argument("--config", metavar="FILE", help="the settings file")
     group.add_argument("--json", action="store_true", help="print results as JSON, one value per line")
     return parser
 
 
-def _source_parser(default: str) -> _Parser:
+def _add_connection(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--ca", metavar="FILE", help="trust the authorities in this PEM file")
+    group.add_argument("--cert", metavar="FILE", help="present this client certificate")
+    group.add_argument("--key", metavar="FILE", help="the private key of --cert, if it is in another file")
+    group.add_argument("--connect-timeout", metavar="TIME", help="limit of a connection attempt (default 5s)")
+    group.add_argument("--response-timeout", metavar="TIME", help="limit of the wait for a response (default 30s)")
+
+
+def _source_parser(default: str, *names: str) -> _Parser:
+    """Return the options of a source, whose form is named by any of ``names``."""
     parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument(
         "--from",
@@ -126,14 +154,18 @@ def _source_parser(default: str) -> _Parser:
         metavar="SOURCE",
         help=f"a data directory, a dump, a list, JSON, DOT or GraphML; - is standard input ({default})",
     )
+    parser.add_argument(*names, dest="form", choices=FORMS, help="the form of SOURCE (default: as its content shows)")
     return parser
 
 
 def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
     """Return the parser, and that of each command."""
-    settings, source = _settings_parser(), _source_parser(f"default {DEFAULT_DATA}")
+    default = f"default {DEFAULT_DATA}"
+    settings, source = _settings_parser(), _source_parser(default, "--from-format")
     # A change must not rest on a directory that may belong to another server.
-    named_source = _source_parser("no default: what is indexed is unknown")
+    named_source = _source_parser("no default: what is indexed is unknown", "--from-format")
+    # The server of a question is the name of one in the settings file, which names its data directory.
+    offline = _settings_parser(connection=False), _source_parser(default, "--from-format", "--format")
     variables = ", ".join([*VARIABLES.values(), CONFIG_VARIABLE])
     root = _Parser(
         PROGRAM,
@@ -146,12 +178,18 @@ def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     parsers: dict[str, _Parser] = {}
 
-    def add(name: str, summary: str, *parents: _Parser) -> _Parser:
+    def add_with(parents: Sequence[_Parser], name: str, summary: str) -> _Parser:
         text = f"{summary[0].upper()}{summary[1:]}."
         parsers[name] = commands.add_parser(
-            name, help=summary, description=text, parents=[settings, *parents], allow_abbrev=False
+            name, help=summary, description=text, parents=[*parents], allow_abbrev=False
         )
         return parsers[name]
+
+    def add(name: str, summary: str, *parents: _Parser) -> _Parser:
+        return add_with([settings, *parents], name, summary)
+
+    def add_question(name: str, summary: str) -> _Parser:
+        return add_with(offline, name, summary)
 
     _add_requests(add("index", "index a package"), add("remove", "remove packages"), add("query", "query packages"))
     _add_gate(
@@ -161,19 +199,23 @@ def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
     add("ping", "measure the time of one request")
     add("shell", "read requests from a prompt or a pipe")
     _add_load(add("load", "send the packages of a file in dependency order"))
-    _add_import(add("import", "turn the packages of an ecosystem into requests"), settings)
+    _add_import(add_with([], "import", "turn the packages of an ecosystem into requests"))
     _add_sync(add("sync", "make the index equal to a repository", named_source))
     _add_questions(
-        add("why", "print a shortest path from a package to a dependency", source),
-        add("needs", "print all that packages depend on, in installation order", source),
-        add("impact", "print all that depends on packages, in rebuild order", source),
-        add("export", "print the graph for graph tools", source),
-        add("diff", "print the difference between two indexes; exit status 1 if there is one"),
+        add_question("why", "print a shortest path from a package to a dependency (find_path in the library)"),
+        add_question("needs", "print all that packages depend on, in installation order (transitive_dependencies)"),
+        add_question("impact", "print all that depends on packages, in rebuild order (transitive_dependents)"),
+        add_with([offline[0], source], "export", "print the graph for graph tools"),
+        add_with(
+            [_settings_parser(server=False, connection=False)],
+            "diff",
+            "print the difference between two indexes; exit status 1 if there is one",
+        ),
     )
-    add("cycles", "print the groups of packages that depend on each other", source)
-    add("order", "print all packages, dependencies first", source)
-    add("layers", "print the packages that can be built in parallel, one layer per line", source)
-    add("stats", "print the size and shape of the index", source)
+    add_question("cycles", "print the groups of packages that depend on each other (cyclic_components)")
+    add_question("order", "print all packages, dependencies first (topological_order)")
+    add_question("layers", "print the packages that can be built in parallel, one layer per line")
+    add_question("stats", "print the size and shape of the index")
     return root, parsers
 
 
@@ -203,14 +245,22 @@ def _names(text: str) -> list[str]:
 
 def _add_load(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "file", metavar="FILE", nargs="?", default="-", help="protocol lines, 'name: dep dep' lines or JSON (default -)"
+        "file",
+        metavar="FILE",
+        nargs="?",
+        default="-",
+        help="protocol lines, 'name: dep dep' lines, JSON, DOT or GraphML (default -)",
+    )
+    parser.add_argument(
+        "--format", dest="form", choices=FORMS, default=None, help="the form of FILE (default: as its content shows)"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the requests instead of sending them")
     parser.add_argument("--failures", metavar="FILE", help="write the requests that failed, with reasons, to a file")
     parser.add_argument("--resend", action="store_true", help="send changes again after a broken connection")
 
 
-def _add_import(parser: _Parser, settings: _Parser) -> None:
+def _add_import(parser: _Parser) -> None:
+    settings = _settings_parser(server=False)
     adapters = parser.add_subparsers(dest="ecosystem", metavar="ECOSYSTEM", required=True)
     for name, ecosystem in ECOSYSTEMS.items():
         adapter = adapters.add_parser(name, help=ecosystem.paths, parents=[settings], allow_abbrev=False)
@@ -258,7 +308,7 @@ def _add_questions(*parsers: argparse.ArgumentParser) -> None:
         parser.add_argument("packages", metavar="PACKAGE", nargs="+")
         parser.add_argument("--direct", action="store_true", help="only direct neighbours")
     export.add_argument("packages", metavar="PACKAGE", nargs="*", help="only these, and all that they need")
-    export.add_argument("--format", choices=list(EXPORT_FORMATS), default="dot", help="the format (default dot)")
+    export.add_argument("--format", choices=list(EXPORT_FORMATS), help="the format of the output (default dot)")
     diff.add_argument("old", metavar="OLD")
     diff.add_argument("new", metavar="NEW")
 
@@ -267,4 +317,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the parsed command line. Raises UsageError, and SystemExit after printing the help or the version."""
     root, _ = build_parser()
     root.check_options(arguments)
-    return root.parse_args(arguments)
+    flags, rest = root.parse_known_args(arguments)
+    root.check_use(flags, rest)
+    return flags

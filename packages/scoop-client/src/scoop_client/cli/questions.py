@@ -15,9 +15,11 @@ from scoop_core import (
 )
 
 from scoop_client.cli.output import Output, counted, shortened
+from scoop_client.cli.settings import UsageError
 from scoop_client.cli.status import ExitStatus
 
 EXPORT_FORMATS: Final[Mapping[str, Callable[[DependencyGraph], Iterator[str]]]] = {
+    "lines": lambda graph: (f"{line}\n" for line in graph.to_lines()),
     "dot": encode_dot,
     "mermaid": encode_mermaid,
     "graphml": encode_graphml,
@@ -132,13 +134,15 @@ def diff(old: DependencyGraph, new: DependencyGraph, output: Output) -> ExitStat
     return ExitStatus.FAIL if added or removed or changed else ExitStatus.OK
 
 
-def export(graph: DependencyGraph, form: str, packages: Sequence[str], output: Output) -> ExitStatus:
-    """Print the graph, or that of ``packages`` and all that they need, for graph tools."""
+def export(graph: DependencyGraph, form: str | None, packages: Sequence[str], output: Output) -> ExitStatus:
+    """Print the graph, or that of ``packages`` and all that they need, for graph tools. Raises UsageError."""
+    if output.is_json and form not in {None, "json"}:
+        raise UsageError(f"export: --json prints node-link JSON, --format {form} something else")
     if packages:
         graph = graph.subgraph([*packages, *graph.transitive_dependencies(*packages)])
     if output.is_json:  # one value per line; a string in JSON contains no newline
         sys.stdout.writelines(piece.replace("\n", "") for piece in EXPORT_FORMATS["json"](graph))
         print()
         return ExitStatus.OK
-    sys.stdout.writelines(EXPORT_FORMATS[form](graph))
+    sys.stdout.writelines(EXPORT_FORMATS[form or "dot"](graph))
     return ExitStatus.OK

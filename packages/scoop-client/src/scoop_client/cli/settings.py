@@ -22,9 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from scoop_core import DependencyGraph
+
 from scoop_client.addresses import Address, parse_address
 from scoop_client.blocking import Client
 from scoop_client.errors import ClientError
+from scoop_client.inputs import read_graph
 from scoop_client.link import describe
 from scoop_client.options import MAX_TIMEOUT, create_tls_context
 
@@ -65,12 +68,22 @@ class Settings:
     connect_timeout: str = "5s"
     response_timeout: str = "30s"
     data: str = DEFAULT_DATA
+    form: str | None = None
+    """The form of ``data``; None: as its content shows."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """The flag, variable or file of each setting, by name."""
     file: Path = Path()
     """The settings file, which may not exist."""
 
-    def new_client(self, addresses: str | None = None, *, resend_changes: bool = False) -> Client:
+    def read_graph(self) -> DependencyGraph:
+        """Return the graph that answers questions. Raises UsageError if ``--server`` names none, and InvalidInput."""
+        if self.sources.get("server") == "--server" and self.sources.get("data") != str(self.file):
+            raise UsageError(f"--server: {self.file} has no data directory of {self.server!r}; use --from")
+        return read_graph(self.data, self.form)
+
+    def new_client(
+        self, addresses: str | None = None, *, resend_changes: bool = False, reconnect_timeout: float = 10.0
+    ) -> Client:
         """Return a client of the server, or of ``addresses``. Raises UsageError."""
         parsed = self._parse_addresses(addresses)
         with self._problems_of("connect_timeout"):
@@ -84,6 +97,7 @@ class Settings:
                 tls=create_tls_context(self.ca, self.cert, self.key) if uses_files else None,
                 connect_timeout=connect_timeout,
                 response_timeout=response_timeout,
+                reconnect_timeout=reconnect_timeout,
                 resend_changes=resend_changes,
             )
         except OSError as error:
@@ -139,9 +153,12 @@ def resolve(flags: Namespace, environment: Mapping[str, str]) -> Settings:
     sources: dict[str, str] = {}
     for name, variable in VARIABLES.items():
         flag, set_by_variable = getattr(flags, name, None), environment.get(variable)
+        option = "--from" if name == "data" else f"--{name.replace('_', '-')}"
+        if flag == "":
+            raise UsageError(f"{option}: expected a value, got ''")
         if value := flag or set_by_variable:
             given[name] = value
-            sources[name] = f"--{name.replace('_', '-')}" if flag else variable
+            sources[name] = option if flag else variable
     named = getattr(flags, "config", None) or environment.get(CONFIG_VARIABLE)
     path = Path(named) if named else default_file(environment)
     if named or path.is_file():
@@ -152,7 +169,7 @@ def resolve(flags: Namespace, environment: Mapping[str, str]) -> Settings:
         if "addresses" in given:
             given["server"] = given.pop("addresses")
             sources["server"] = sources.pop("addresses")
-    return Settings(**given, sources=sources, file=path)
+    return Settings(**given, form=getattr(flags, "form", None), sources=sources, file=path)
 
 
 def _read_file(path: Path, server: str | None) -> dict[str, str]:

@@ -115,7 +115,8 @@ class Shell:
                 return ExitStatus.OK
             case known if known in USAGES:
                 return self._tell(f"expected {known} {USAGES[known].arguments}, got {line!r}", ExitStatus.ERROR)
-        return self._tell(f"unknown command {command!r}; help lists the commands", ExitStatus.ERROR)
+        hint = "scoop load sends 'name: dependency' lines" if command.endswith(":") else "help lists the commands"
+        return self._tell(f"unknown command {command!r}; {hint}", ExitStatus.ERROR)
 
     def _send(self, requests: list[Request]) -> ExitStatus:
         for request in requests:

@@ -73,7 +73,7 @@ def sync(
     client = None if dry_run else settings.new_client(resend_changes=True)  # before the long work, to check the address
     is_exact = record is None and "data" in settings.sources
     if is_exact:
-        known = read_graph(settings.data)
+        known = read_graph(settings.data, settings.form)
     else:
         known = read_graph(record) if record is not None and Path(record).exists() else DependencyGraph()
     repository, is_complete = _read(source, paths, switches, output, left_out)

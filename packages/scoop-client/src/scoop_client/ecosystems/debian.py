@@ -145,17 +145,21 @@ def _parse_relations(text: str) -> Iterator[tuple[str, ...]]:
 def resolve(stanzas: Mapping[str, Stanza], *, virtual: bool = True) -> Imported:
     """Return the packages with the dependencies that were chosen among alternatives and providers."""
     providers: dict[str, list[str]] = {}
-    for name, stanza in stanzas.items() if virtual else ():
+    for name, stanza in stanzas.items():
         for provided in stanza.provides:
             providers.setdefault(provided, []).append(name)
     provider_of = {name: min(names) for name, names in providers.items()}
     chosen: dict[str, list[str]] = {}
     unsatisfied: list[LeftOut] = []
+    virtual_count = 0
     for name, stanza in stanzas.items():
         chosen[name] = []
         for alternatives in stanza.dependencies:
-            found = next((each for each in alternatives if each in stanzas or each in provider_of), None)
-            if found is None:
+            usable = [each for each in alternatives if each in stanzas or each in provider_of]
+            found = next((each for each in usable if virtual or each in stanzas), None)
+            if found is None and usable:
+                virtual_count += 1
+            elif found is None:
                 reason = f"{name} depends on it, and no package of the lists satisfies that"
                 unsatisfied.append(LeftOut(" | ".join(alternatives), reason))
             elif found in stanzas:
@@ -165,6 +169,8 @@ def resolve(stanzas: Mapping[str, Stanza], *, virtual: bool = True) -> Imported:
                 chosen[name].append(provider_of[found])
     imported = build(chosen)
     imported.left_out += unsatisfied
+    if virtual_count:
+        imported.notes.append(f"dependencies on virtual packages, left out on request: {virtual_count:,}")
     return imported
 
 

@@ -1,4 +1,4 @@
-"""package-lock.json, versions 2 and 3: each package is ``name@version``.
+"""package-lock.json, versions 2 and 3: each package is ``name@version``, or ``name`` if it has no version.
 
 - A dependency is looked up as Node.js does: in the ``node_modules`` of the package, then of each directory above it.
 - Dependencies, optional and peer dependencies count, and the development dependencies of the project itself.
