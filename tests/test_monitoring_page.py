@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Config
 from scoop_etcd.node import Node
-from scoop_etcd.replication.index import NodeSettings
+from scoop_etcd.replication.node_settings import NodeSettings
 from scoop_server.admin.endpoint import PATHS
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.statistics import CloseReason, Statistics

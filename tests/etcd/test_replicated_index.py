@@ -6,6 +6,7 @@ That several nodes agree, whatever happens, is shown by tests/simulation/replica
 from collections.abc import Callable
 from dataclasses import replace
 from errno import ENOMEM
+from itertools import pairwise
 
 import pytest
 
@@ -28,8 +29,9 @@ from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys, encode_entry
 from scoop_etcd.formats.records import Config, NodeRecord, Pointer, encode_chunks
 from scoop_etcd.replication.compactor import Compactor
-from scoop_etcd.replication.index import NodeSettings, ReplicatedIndex
+from scoop_etcd.replication.index import ReplicatedIndex
 from scoop_etcd.replication.membership import Membership
+from scoop_etcd.replication.node_settings import NodeSettings
 from scoop_etcd.replication.replica import Replica, digest_of
 from scoop_server.ports import Response
 from scoop_server.telemetry.workers import Task
@@ -69,7 +71,7 @@ class World:
             index.tick()
             self.schedule.after(0.25, tick)
 
-        client = SimulatedClient(self.cluster, settings.node, lambda: self.schedule.after(0, collect))
+        client = SimulatedClient(self.cluster, settings.node, lambda: self.schedule.after(0.0001, collect))
         index = ReplicatedIndex[str](client, self.schedule.clock, settings, compact)
         self.schedule.after(0, tick)
         return index
@@ -382,8 +384,8 @@ def test_a_node_reports_why_it_is_not_ready(world: World, fault: Callable[[World
 def test_the_digest_is_that_of_the_whole_graph_however_it_was_made() -> None:
     one, other = Replica(DependencyGraph()), Replica(DependencyGraph())
     lines = "INDEX|a|\nINDEX|b|\nINDEX|c|b,a\nINDEX|c|a,b\nINDEX|d|a,b\nINDEX|d|b,a\n"
-    one.apply("a1", 1, 5, [lines, "REMOVE|d|\nINDEX|b|a\n"])
-    other.apply("a1", 1, 5, ["INDEX|a|\nINDEX|b|a\nINDEX|c|a,b\n"])
+    one.apply("a1", 1, 5, f"{lines}REMOVE|d|\nINDEX|b|a\n")
+    other.apply("a1", 1, 5, "INDEX|a|\nINDEX|b|a\nINDEX|c|a,b\n")
     # Nodes of two versions compare it: another digest needs another format of their records and of the pointer.
     assert one.digest == other.digest == digest_of(one.graph) == 0x36AC5D2FB2CCDCE1
 
@@ -415,3 +417,41 @@ def test_the_figures_are_those_of_the_node(world: World) -> None:
     assert (figures["scoop_compactor"], figures["scoop_replication_late_duplicates"]) == (1, 0)
     assert figures["scoop_etcd_failures"] == {(code.value.replace(" ", "_"),): 0 for code in ErrorCode}
     assert sum(figures["scoop_append_duration_seconds"].counts) == 1  # type: ignore[union-attr]  # a histogram
+
+
+def put_entries(world: World, node: str, *texts: str) -> None:
+    """Put one entry of ``node`` for each of ``texts``, as it would."""
+    for seq, text in enumerate(texts, 1):
+        entry = Put(KEYS.entry(node, seq), encode_entry(node, seq, text))
+        world.cluster.store.txn(Txn((), (entry, Put(KEYS.head, f"{node}/{seq}".encode()))))
+
+
+def test_a_long_reading_is_applied_over_several_turns(world: World) -> None:
+    put_entries(world, "b2", *(f"INDEX|package-{number}|\n" for number in range(50)))
+    index = world.start(replace(SETTINGS, turn_bytes_max=200))
+    counts = [len(index.graph)]
+    while index.status.is_loading:
+        world.wait(0.0001)
+        counts.append(len(index.graph))
+    assert counts[-1] == 50
+    assert max(after - before for before, after in pairwise(counts)) <= 4, "an entry has about 60 bytes"
+
+
+def test_a_long_search_for_a_cycle_is_sliced_and_queries_are_answered_meanwhile(world: World) -> None:
+    config = replace(CONFIG, reject_cycles=True)
+    chain = ["INDEX|p0|\n", *(f"INDEX|p{number}|p{number - 1}\n" for number in range(1, 1_000))]
+    put_entries(world, "b2", "".join(chain))
+    index = world.start(replace(SETTINGS, config=config, has_local_reads=True, turn_visits_max=100))
+    world.wait()
+    attack = "INDEX|new|\nINDEX|p0|p999\nINDEX|later|\n"
+    assert index.execute([("attacker", attack)]) == []
+    turns = 0
+    while not world.responses:
+        revision, digest = index.status.applied_revision, index.status.digest
+        assert index.execute([("reader", "QUERY|p5|\n")]) == [("reader", "QUERY|p5|\n", "OK\n")]
+        world.wait(0.0001)
+        turns += 1
+        assert index.status.applied_revision != revision or index.status.digest == digest, "half of an entry"
+    assert turns > 10
+    assert world.responses == [("attacker", attack, "OK\nFAIL\nOK\n")]
+    assert digest_of(index.graph) == index.status.digest

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
@@ -21,13 +21,14 @@ from scoop_etcd.formats.records import Pointer
 from scoop_etcd.replication import compaction, entry_feed, entry_reader
 from scoop_etcd.replication import index as replicated
 from scoop_etcd.replication.appender import Appender, Entry, LoggedRequests
+from scoop_etcd.replication.applier import Applier
 from scoop_etcd.replication.barrier import Barrier, Queries
 from scoop_etcd.replication.compaction import Compaction
 from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.entry_reader import EntryReader
 from scoop_etcd.replication.gathering import Gathering
 from scoop_etcd.replication.index import ReplicatedIndex
-from scoop_etcd.replication.replica import Replica
+from scoop_etcd.replication.replica import EntryApplication, Replica
 
 from tests.simulation.replicated.simulation import Simulation
 
@@ -126,18 +127,14 @@ def _watch_skips_a_revision() -> Any:
 def _answers_to_foreign_entries() -> Any:
     """An entry of another node answers the oldest batch of this one."""
 
-    def apply(self: ReplicatedIndex[Any], entries: Sequence[KeyValue]) -> None:
-        for kv in entries:
-            node, seq = self._keys.parse_entry(kv.key)
-            sent = self._appender._sent
-            is_foreign = node != self._settings.node and self._replica.is_next(node, seq)
-            original(self, [kv])
-            if is_foreign and sent is not None and sent.requests:
-                (client, lines), *sent.requests = sent.requests
-                self._responses.append((client, lines, "OK\n" * lines.count("\n")))
+    def begin(self: Applier[Any], kv: KeyValue) -> EntryApplication | None:
+        application, sent = original(self, kv), self._appender._sent
+        if application is not None and not self._requests and sent is not None and sent.requests:
+            self._requests, sent.requests = sent.requests[:1], sent.requests[1:]
+        return application
 
-    original = ReplicatedIndex._apply
-    return patch.object(ReplicatedIndex, "_apply", apply)
+    original = Applier._begin
+    return patch.object(Applier, "_begin", begin)
 
 
 def _late_duplicate_is_applied() -> Any:
@@ -285,8 +282,8 @@ def _malformed_lines_are_not_logged() -> Any:
 
 def _reordered_lists_are_not_in_the_digest() -> Any:
     """The digest of a node that was there when a list was reordered is not the one of the graph."""
-    original = Replica._update_digest
-    return patch.object(Replica, "_update_digest", lambda self, changes, _: original(self, changes, ()))
+    original = Replica.update_digest
+    return patch.object(Replica, "update_digest", lambda self, changes, _: original(self, changes, ()))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ from typing import Final
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Config
 from scoop_etcd.replication.compaction import Compaction, Outcome
-from scoop_etcd.replication.index import NodeSettings, ReplicatedIndex
+from scoop_etcd.replication.index import ReplicatedIndex
+from scoop_etcd.replication.node_settings import NodeSettings
 from scoop_etcd.replication.replica import digest_of
 from scoop_server.ports import Response
 
@@ -157,7 +158,8 @@ class Node:
             version="1",
             entry_bytes_min=self._schedule.random.choice((300, 1_000, 4_000)),
             entries_max=self._schedule.random.choice((5, 20, 1_000)),
-            poll_bytes_max=self._schedule.random.choice((1, 1_000_000)),
+            turn_bytes_max=self._schedule.random.choice((1, 1_000_000)),
+            turn_visits_max=self._schedule.random.choice((1, 4_096)),
         )
         self._client = SimulatedClient(self._cluster, self.name, self._wake)
         self.index = ReplicatedIndex(self._client, self._schedule.clock, settings, partial(self._compact, keys))
@@ -260,9 +262,9 @@ class Node:
     def _response(self, responses: list[Response[Client]]) -> None:
         index = self.index
         assert index is not None
-        revision = index.status.applied_revision
-        if revision != self._checked:
-            self._oracle.check_state(index.graph, revision)
+        revision, is_partial = index.status.applied_revision, index._applier._application is not None
+        if revision != self._checked or is_partial:
+            self._oracle.check_state(index.graph, revision, is_partial=is_partial)
             self._checked = revision
         for client, lines, answers in responses:
             batch = client.waits_for
@@ -270,6 +272,8 @@ class Node:
                 continue  # disconnected meanwhile
             assert lines == batch.text, f"batch {batch.number} got the responses to {lines!r}"
             assert answers is not None or not batch.is_after_faults, f"batch {batch.number} was not answered"
+            waited = self._schedule.now - batch.executed_at
+            assert answers is None or waited < self._answer_seconds_max, f"batch {batch.number} took {waited} s"
             if answers is None:
                 self._disconnect(client)
                 continue
@@ -277,7 +281,7 @@ class Node:
                 self._acknowledged = max(self._acknowledged, self._oracle.change_answered(batch, answers))
             else:
                 at_least = self._acknowledged if self._has_local_reads else batch.head
-                self._oracle.queries_answered(batch, answers, revision, at_least=at_least)
+                self._oracle.queries_answered(batch, answers, revision, at_least=at_least, is_partial=is_partial)
             client.waits_for = None
             client.answered()
 

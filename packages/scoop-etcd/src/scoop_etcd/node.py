@@ -18,7 +18,8 @@ from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Config
 from scoop_etcd.options import EtcdSettings, Reads
-from scoop_etcd.replication.index import NodeSettings, ReplicatedIndex
+from scoop_etcd.replication.index import ReplicatedIndex
+from scoop_etcd.replication.node_settings import NodeSettings
 from scoop_server import __version__
 from scoop_server.app.plugin import Resources
 from scoop_server.ports import ClientT

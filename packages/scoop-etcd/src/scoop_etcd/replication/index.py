@@ -9,7 +9,6 @@ Nothing here does input or output: etcd is behind :class:`~scoop_etcd.client.api
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Generic
 
 from scoop_core import DependencyGraph
@@ -17,15 +16,16 @@ from scoop_core import DependencyGraph
 from scoop_etcd.client.api import EtcdClient, Failure, KeyValue, Put, Range, Txn, TxnResult, is_missing
 from scoop_etcd.client.calls import Calls
 from scoop_etcd.errors import ReplicationError
-from scoop_etcd.formats.entries import ENTRY_BYTES_MAX, Keys, decode_entry
-from scoop_etcd.formats.records import Config, NodeRecord, Pointer
+from scoop_etcd.formats.entries import ENTRY_BYTES_MAX
+from scoop_etcd.formats.records import NodeRecord, Pointer
 from scoop_etcd.replication.appender import Appender, LoggedRequests
+from scoop_etcd.replication.applier import Applier
 from scoop_etcd.replication.barrier import Barrier, Queries
-from scoop_etcd.replication.compaction import apply_entry
-from scoop_etcd.replication.compactor import ENTRIES_MAX, Compactor
+from scoop_etcd.replication.compactor import Compactor
 from scoop_etcd.replication.divergence import DigestHistory
 from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.membership import Membership, Survey
+from scoop_etcd.replication.node_settings import NodeSettings
 from scoop_etcd.replication.replica import Replica
 from scoop_etcd.replication.status import NodeCounters, NodeStatus
 from scoop_server.ports import CallLater, ClientT, Request, Response
@@ -34,26 +34,6 @@ from scoop_server.telemetry.workers import Task
 
 _delete_plain_queries: Final = re.compile(r"^QUERY\|[^|\n]*\|\n", re.MULTILINE).sub
 _are_plain_queries: Final = re.compile(r"(?>(?:QUERY\|[^|\n]*\|\n)*)").fullmatch
-
-
-@dataclass(frozen=True, slots=True)
-class NodeSettings:
-    """The settings of one node."""
-
-    node: str
-    """Fresh for each start: hexadecimal digits."""
-    keys: Keys
-    config: Config
-    has_local_reads: bool = False
-    answer_seconds_max: float = 10.0
-    """A request without a response for this long closes its connection."""
-    addresses: tuple[str, ...] = ()
-    version: str = ""
-    entry_bytes_min: int = 64 * 1024 * 1024
-    """Entries are compacted when they have at least this size, and that of the last snapshot."""
-    entries_max: int = ENTRIES_MAX
-    poll_bytes_max: int = 256 * 1024
-    """Entries applied in one turn, so that a node serves clients while it catches up; one response may hold more."""
 
 
 class ReplicatedIndex(Generic[ClientT]):
@@ -79,7 +59,6 @@ class ReplicatedIndex(Generic[ClientT]):
         self._has_local_reads = settings.has_local_reads
         self._meter = meter or Meter()
         self.calls = calls = Calls(client, clock)
-        self._replica = Replica(DependencyGraph.empty(reject_cycles=settings.config.reject_cycles))
         self._digests = DigestHistory()
         self._responses: list[Response[ClientT]] = []
         self._created = 0
@@ -87,17 +66,17 @@ class ReplicatedIndex(Generic[ClientT]):
         self._surveyed = 0
         """The revision of the last entry that was known at the last survey."""
         self._counters = counters = NodeCounters()
-        self._feed = EntryFeed(
-            calls, keys, clock, self._replace, self._apply, reject_cycles=settings.config.reject_cycles
-        )
+        reject_cycles = settings.config.reject_cycles
         self._appender = Appender[ClientT](calls, keys, settings.node, clock, counters.append_seconds.observe)
+        self._applier = applier = Applier[ClientT](settings, self._appender, clock, self._meter, self._note_applied)
+        self._feed = EntryFeed(calls, keys, clock, self._replace, applier.add, reject_cycles=reject_cycles)
         self._barrier = Barrier[ClientT](calls, keys, clock, self._feed.expect, counters.barrier_seconds.observe)
         self._membership = Membership(calls, keys, settings.node, clock, self._describe, self._take_survey)
         self._compactor = Compactor(start_compaction, clock, settings.entry_bytes_min, settings.entries_max)
         self.status: Final = NodeStatus(
             clock,
             calls,
-            lambda: self._replica,
+            applier,
             self._feed,
             self._appender,
             self._barrier,
@@ -142,7 +121,7 @@ class ReplicatedIndex(Generic[ClientT]):
         queries = requests if _are_plain_queries(text) else self._append(requests, text)
         if not queries:
             return []
-        if self._has_local_reads and self._feed.position is not None:
+        if self._has_local_reads and not self.status.is_loading:
             return self._query(queries)
         self._barrier.add(Queries(queries, self._clock() + self._settings.answer_seconds_max))
         self._barrier.advance()
@@ -167,7 +146,11 @@ class ReplicatedIndex(Generic[ClientT]):
 
     def completed(self) -> list[Response[ClientT]]:
         """Process what has arrived from etcd; return the responses that it allows."""
-        self.calls.poll(self._settings.poll_bytes_max)
+        self._give_up()  # after a pause of the process, what has arrived may be late
+        self.calls.poll(self._settings.turn_bytes_max)
+        self._responses += self._applier.advance()
+        if self._applier.is_pending:
+            self._client.wake()
         return self._take_responses()
 
     def fileno(self) -> int:
@@ -185,14 +168,19 @@ class ReplicatedIndex(Generic[ClientT]):
         self._feed.tick()
         self._membership.tick()
         self._compactor.tick(self._membership.fence)
+        self._give_up()
+        if self._responses:
+            self._client.wake()
+
+    def _give_up(self) -> None:
+        """Disconnect the clients whose requests have no response in time."""
         now = self._clock()
         given_up = list(self._appender.expired(now))
         for queries in self._barrier.expired(now):
             given_up += queries.requests
-        self._counters.expired += len(given_up)
-        self._disconnect(given_up)
-        if self._responses:
-            self._client.wake()
+        if given_up:
+            self._counters.expired += len(given_up)
+            self._disconnect(given_up)
 
     def close(self) -> None:
         """End a compaction, and disconnect. The lease, and with it the record of the node, expires by itself."""
@@ -204,6 +192,8 @@ class ReplicatedIndex(Generic[ClientT]):
     def _take_responses(self) -> list[Response[ClientT]]:
         position = self._feed.position
         if position is not None:
+            if self._applier.is_pending:
+                position = self._applier.replica.revision
             for queries in self._barrier.released(position):
                 self._responses += self._query(queries.requests)
         responses, self._responses = self._responses, []
@@ -211,7 +201,7 @@ class ReplicatedIndex(Generic[ClientT]):
 
     def _query(self, requests: Sequence[Request[ClientT]]) -> list[Response[ClientT]]:
         """Return the responses to batches of queries."""
-        answers = self._replica.graph.apply_batches([lines for _, lines in requests], None, self._meter.tally)
+        answers = self._applier.replica.graph.apply_batches([lines for _, lines in requests], None, self._meter.tally)
         return self._with_answers(requests, answers)
 
     @staticmethod
@@ -226,40 +216,13 @@ class ReplicatedIndex(Generic[ClientT]):
 
     def _replace(self, replica: Replica) -> None:
         """Continue from a snapshot. It may hold entries of this node that were never delivered."""
-        self._replica = replica
-        self._meter.index_opened(replica.graph.edge_count)
-        replica.on_changes = self._meter.changed
+        self._applier.replace(replica)
         self._digests.note(replica.revision, replica.digest)
         self._disconnect(self._appender.skipped(replica.sequences.get(self._settings.node, 0)))
 
-    def _apply(self, entries: Sequence[KeyValue]) -> None:
-        """Apply the next entries of the entry log, and answer those of this node."""
-        replica = self._replica
-        own = self._keys.entry(self._settings.node, 0)[:-20]
-        for kv in entries:
-            if kv.key.startswith(own):
-                self._apply_own(kv)
-            else:
-                apply_entry(replica, self._keys, kv)
-            self._digests.note(kv.mod_revision, replica.digest)
-            self._compactor.note_entry(kv.mod_revision, len(kv.value))
-
-    def _apply_own(self, kv: KeyValue) -> None:
-        node, seq = self._keys.parse_entry(kv.key)
-        # A late duplicate: etcd committed an attempt after a compaction had deleted the entry of an earlier one,
-        # so that the condition held again. All nodes ignore it alike, by the sequence numbers in their state.
-        if not self._replica.is_next(node, seq):
-            self._counters.late_duplicates += 1
-            self._replica.revision = kv.mod_revision
-            return
-        lines = decode_entry(node, seq, kv.value)
-        requests = self._appender.delivered(seq)
-        if not requests:
-            self._replica.apply(node, seq, kv.mod_revision, (lines,))
-            return
-        texts = [lines for _, lines in requests]
-        answers = self._replica.apply(node, seq, kv.mod_revision, texts, self._meter.tally)
-        self._responses += self._with_answers(requests, answers)
+    def _note_applied(self, kv: KeyValue) -> None:
+        self._digests.note(kv.mod_revision, self._applier.replica.digest)
+        self._compactor.note_entry(kv.mod_revision, len(kv.value))
 
     # Surveys
 
@@ -283,7 +246,7 @@ class ReplicatedIndex(Generic[ClientT]):
             self._digests.check(record.revision, record.digest, f"node {node}")
 
     def _describe(self) -> NodeRecord:
-        settings, replica = self._settings, self._replica
+        settings, replica = self._settings, self._applier.replica
         return NodeRecord(settings.addresses, settings.version, replica.revision, replica.digest)
 
     # What others see
@@ -291,4 +254,4 @@ class ReplicatedIndex(Generic[ClientT]):
     @property
     def graph(self) -> DependencyGraph:
         """The graph as applied. It is another object after a snapshot has been loaded."""
-        return self._replica.graph
+        return self._applier.replica.graph

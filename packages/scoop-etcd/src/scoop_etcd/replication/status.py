@@ -7,11 +7,11 @@ from typing import Final, Generic
 from scoop_etcd.client.api import ErrorCode
 from scoop_etcd.client.calls import Calls
 from scoop_etcd.replication.appender import Appender
+from scoop_etcd.replication.applier import Applier
 from scoop_etcd.replication.barrier import Barrier
 from scoop_etcd.replication.compactor import Compactor
 from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.membership import Membership
-from scoop_etcd.replication.replica import Replica
 from scoop_server.ports import ClientT
 from scoop_server.telemetry.figures import Figure, Histogram, counter
 from scoop_server.telemetry.statistics import COMMIT_SECONDS
@@ -37,8 +37,6 @@ class NodeCounters:
         """The linearizable reads of barriers."""
         self.expired: int = 0
         """Requests without a response in time."""
-        self.late_duplicates: int = 0
-        """Entries that were ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class NodeStatus(Generic[ClientT]):
 
     _clock: Callable[[], float]
     _calls: Calls
-    _replica: Callable[[], Replica]
+    _applier: Applier[ClientT]
     _feed: EntryFeed
     _appender: Appender[ClientT]
     _barrier: Barrier[ClientT]
@@ -65,19 +63,24 @@ class NodeStatus(Generic[ClientT]):
         if self._appender.waiting_seconds > SILENT_SECONDS:
             failure = self._appender.failure
             return f"etcd accepts no changes: {failure.code.value}" if failure else "etcd accepts no changes"
-        if self._feed.behind_seconds > LAG_SECONDS_MAX:
+        if self.lag_seconds > LAG_SECONDS_MAX:
             return "lagging"
         return ""
 
     @property
     def is_loading(self) -> bool:
         """Return whether the node has not read the snapshot and the entry log yet."""
-        return self._feed.position is None
+        return not self._applier.has_loaded
 
     @property
     def applied_revision(self) -> int:
         """The revision of the last entry applied."""
-        return self._replica().revision
+        return self._applier.replica.revision
+
+    @property
+    def lag_seconds(self) -> float:
+        """The time for which nothing was received or applied although there are entries."""
+        return max(self._feed.behind_seconds, self._applier.behind_seconds)
 
     @property
     def committed_revision(self) -> int:
@@ -87,7 +90,7 @@ class NodeStatus(Generic[ClientT]):
     @property
     def digest(self) -> int:
         """The digest of the graph."""
-        return self._replica().digest
+        return self._applier.replica.digest
 
     @property
     def pending(self) -> int:
@@ -102,7 +105,7 @@ class NodeStatus(Generic[ClientT]):
     def figures(self) -> Iterator[Figure]:
         """Yield the figures of the node."""
         applied, committed, counters = self.applied_revision, self.committed_revision, self._counters
-        digest, lag_seconds = self.digest % _EXACT_FLOATS, self._feed.behind_seconds
+        digest = self.digest % _EXACT_FLOATS
         entry_bytes = self._compactor.entry_bytes
         failures: dict[tuple[str, ...], float] = {
             (code.value.replace(" ", "_"),): self._calls.failures[code] for code in ErrorCode
@@ -111,12 +114,14 @@ class NodeStatus(Generic[ClientT]):
         yield Figure("scoop_replication_digest", "Digest of the graph, in part.", digest)
         yield Figure("scoop_committed_revision", "Revision of the last entry known.", committed)
         yield Figure("scoop_replication_lag_entries", "Entries known and not applied, at most.", committed - applied)
-        yield Figure("scoop_replication_lag_seconds", "Time without progress while there are entries.", lag_seconds)
+        yield Figure(
+            "scoop_replication_lag_seconds", "Time without progress while there are entries.", self.lag_seconds
+        )
         yield Figure("scoop_replication_pending", "Clients that wait for etcd.", self.pending)
         yield Figure("scoop_compactor", "1 on the node that decides about compactions.", self.is_compactor)
         yield Figure("scoop_replication_log_bytes", "Size of the entries since the snapshot.", entry_bytes)
         yield counter("scoop_replication_timeouts", "Requests without a response in time.", counters.expired)
-        yield counter("scoop_replication_late_duplicates", "Entries that were ignored.", counters.late_duplicates)
+        yield counter("scoop_replication_late_duplicates", "Entries that were ignored.", self._applier.late_duplicates)
         yield counter("scoop_etcd_failures", "Failed requests to etcd, by code.", failures, "code")
         yield Figure("scoop_append_duration_seconds", "Duration of an append.", counters.append_seconds)
         yield Figure("scoop_barrier_duration_seconds", "Duration of a barrier.", counters.barrier_seconds)
