@@ -59,6 +59,11 @@ class Installed:
             assert count == 1, (name, block)
         return self.run(f"cd {_CLONE} && {block.replace('sudo ', '')}", check=check)
 
+    def run_script(self, command: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a script that the page names, with other arguments."""
+        assert f"sudo contrib/systemd/{command.split(maxsplit=1)[0]}" in PAGE.read_text()
+        return self.run(f"{_CLONE}/contrib/systemd/{command}", check=check)
+
     def ask(self, *lines: str, port: int = 8080, scheme: str = "tcp") -> list[str]:
         """Send the lines to the server; return their responses."""
         words = " ".join(f"'{line}'" for line in lines)
@@ -163,11 +168,11 @@ def test_a_backup_is_restored_and_its_blocks_can_be_repeated(scoop: Installed) -
     scoop.ask("REMOVE|isl|")
     for _ in range(2):
         scoop.run_block("gunzip --stdout")
-    scoop.run_block("the previous index is in")
+    scoop.run_script("replace-index")
     assert scoop.ask("QUERY|isl|", "QUERY|gmp|") == ["OK", "OK"]
     assert scoop.state("scoop-tls.socket") == "active"
     process = scoop.main_process()
-    again = scoop.run_block("the previous index is in", check=False)
+    again = scoop.run_script("replace-index", check=False)
     assert again.returncode != 0
     assert scoop.main_process() == process
 
@@ -176,7 +181,7 @@ def test_a_truncated_backup_is_not_put_in_place(scoop: Installed) -> None:
     scoop.run("cd /var/backups/scoop; head -c 30 *.gz > broken")
     assert scoop.run_block("gunzip --stdout", check=False, backup="/var/backups/scoop/broken").returncode != 0
     process = scoop.main_process()
-    assert scoop.run_block("the previous index is in", check=False).returncode != 0
+    assert scoop.run_script("replace-index", check=False).returncode != 0
     assert scoop.main_process() == process
 
 
@@ -185,20 +190,21 @@ def test_a_release_that_does_not_start_is_switched_back(scoop: Installed) -> Non
         "mkdir -p /opt/scoop/9-broken/bin; cd /opt/scoop/9-broken/bin; "
         "printf '#!/bin/sh\\n[ \"$1\" = --version ]\\n' > scoop-server; chmod 755 scoop-server"
     )
-    done = scoop.run_block("switch_to", check=False, release="9-broken")
+    done = scoop.run_script("switch-release 9-broken", check=False)
     assert done.returncode == 1
     assert "release 9-broken did not start" in done.stderr
     assert scoop.run("readlink /opt/scoop/current").stdout == "0.1.0\n"
     assert scoop.ask("QUERY|gmp|") == ["OK"]
 
 
-@pytest.mark.parametrize(
-    "block", ["-m venv --clear", "systemd-sysusers", "switch_to", "the index of the newer release"]
-)
+@pytest.mark.parametrize("action", ["-m venv --clear", "systemd-sysusers", "switch-release", "convert-release"])
 @pytest.mark.parametrize("name", ["", "current", ".", "a/b"])
-def test_a_name_that_is_no_release_changes_nothing(scoop: Installed, block: str, name: str) -> None:
+def test_a_name_that_is_no_release_changes_nothing(scoop: Installed, action: str, name: str) -> None:
     process = scoop.main_process()
-    done = scoop.run_block(block, check=False, release=f"'{name}'")
+    if action.endswith("-release"):
+        done = scoop.run_script(f"{action} '{name}'", check=False)
+    else:
+        done = scoop.run_block(action, check=False, release=f"'{name}'")
     assert (done.returncode, done.stderr) == (1, f"expected a release such as 0.1.0, got '{name}'\n")
     assert scoop.run("readlink /opt/scoop/current").stdout == "0.1.0\n"
     assert scoop.main_process() == process
@@ -207,17 +213,17 @@ def test_a_name_that_is_no_release_changes_nothing(scoop: Installed, block: str,
 def test_an_upgrade_and_both_ways_back_keep_every_change(scoop: Installed) -> None:
     scoop.run_block("-m venv --clear", release="0.2.0")
     scoop.ask("INDEX|before|")
-    scoop.run_block("switch_to")
+    scoop.run_script("switch-release 0.2.0")
     assert scoop.run("readlink /opt/scoop/current").stdout == "0.2.0\n"
     assert scoop.ask("QUERY|before|", "INDEX|after|") == ["OK", "OK"]
     assert scoop.run_block("-m venv --clear", check=False, release="0.2.0").returncode == 1  # it is in use
-    scoop.run_block("switch_to", release="0.1.0")
-    scoop.run_block("switch_to", release="0.2.0")
-    scoop.run_block("the index of the newer release")
+    scoop.run_script("switch-release 0.1.0")
+    scoop.run_script("switch-release 0.2.0")
+    scoop.run_script("convert-release 0.1.0")
     assert scoop.run("readlink /opt/scoop/current").stdout == "0.1.0\n"
     assert scoop.ask("QUERY|before|", "QUERY|after|") == ["OK", "OK"]
     process = scoop.main_process()
-    assert scoop.run_block("the index of the newer release", check=False).returncode != 0
+    assert scoop.run_script("convert-release 0.1.0", check=False).returncode != 0
     assert scoop.main_process() == process
 
 
