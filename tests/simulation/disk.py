@@ -65,15 +65,33 @@ class File:
 
 
 @dataclass(eq=False)
+class NameChange:
+    """A change of names that one call has made, in one directory or two: it reaches the disk in both or in neither."""
+
+    target: "Folder"
+    name: str
+    file: File | None
+    """The file that has the name now; None if it has disappeared."""
+    gone: str | None = None
+    """The name that the file had before."""
+    source: "Folder | None" = None
+    """The directory of that name."""
+    is_durable: bool | None = None
+    """None until a sync or a power failure decides."""
+
+
+@dataclass(eq=False)
 class Folder:
     """One directory: its names in the cache and on the disk."""
 
     inode: int
     names: dict[str, File] = field(default_factory=dict)
     durable: dict[str, File] = field(default_factory=dict)
-    unsynced: list[tuple[str, File | None, str | None]] = field(default_factory=list)
-    """Changes of names since the last sync: (name, its file or None, the name that disappears)."""
+    unsynced: list["NameChange"] = field(default_factory=list)
+    """Changes of names since the last sync."""
     is_removed: bool = False
+    folders: dict[str, "Folder"] = field(default_factory=dict)
+    """The directories in it. A new one is durable at once."""
 
     def link(self, name: str, file: File) -> None:
         self.unlink(name)
@@ -153,25 +171,28 @@ class SimulatedDisk:
     def remove(self, path: str) -> None:
         """Delete a directory with everything in it."""
         folder = self.folders.pop(path)
-        folder.is_removed = True
-        for name in list(folder.names):
-            folder.unlink(name)
+        for each in (folder, *folder.folders.values()):
+            each.is_removed = True
+            for name in list(each.names):
+                each.unlink(name)
 
     # Power
 
     def lose_power(self) -> None:
         """Drop the cache: what was not synced is kept, lost, torn or garbage."""
-        for folder in self.folders.values():
+        for folder in self.all_folders():
             names = dict(folder.durable)
-            for name, file, gone in folder.unsynced:
-                if self.random.random() < 0.5:
+            for change in folder.unsynced:
+                if change.is_durable is None:
+                    change.is_durable = self.random.random() >= 0.5
+                if not change.is_durable:
                     continue
-                if gone is not None:
-                    names.pop(gone, None)
-                if file is None:
-                    names.pop(name, None)
-                else:
-                    names[name] = file
+                if change.gone is not None and change.source is folder:
+                    names.pop(change.gone, None)
+                if change.target is folder and change.file is None:
+                    names.pop(change.name, None)
+                elif change.target is folder and change.file is not None:
+                    names[change.name] = change.file
             for file in dict.fromkeys([*folder.durable.values(), *names.values()]):
                 self.write_back(file, is_complete=False)
                 file.content = bytearray(file.durable)
@@ -183,9 +204,13 @@ class SimulatedDisk:
             folder.unsynced.clear()
         self.locks.clear()
 
+    def all_folders(self) -> list[Folder]:
+        """Return the directories, each before those in it."""
+        return [each for folder in self.folders.values() for each in (folder, *folder.folders.values())]
+
     def evict(self) -> None:
         """Drop clean pages from the cache: the next read comes from the disk."""
-        for folder in self.folders.values():
+        for folder in self.all_folders():
             for file in folder.names.values():
                 file.content = bytearray(applied(file.durable, file.unsynced))
 
@@ -240,6 +265,8 @@ class SimulatedProcess:
         if dir_fd is None or path == ".":
             return self._descriptor(Opened(self._folder(path) if dir_fd is None else self._opened(dir_fd), path))
         folder = self._opened(dir_fd)
+        if path in folder.folders:
+            return self._descriptor(Opened(folder.folders[path], path))
         if path not in folder.names:
             if not flags & os.O_CREAT or folder.is_removed:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -248,7 +275,7 @@ class SimulatedProcess:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
             file = File(next(disk.inodes))
             folder.link(path, file)
-            folder.unsynced.append((path, file, None))
+            folder.unsynced.append(NameChange(folder, path, file))
         elif flags & (os.O_WRONLY | os.O_RDWR):
             disk.check_writable()
         file = folder.names[path]
@@ -266,13 +293,14 @@ class SimulatedProcess:
         locks = self._disk.locks.get(opened.node.inode, [])
         locks[:] = [each for each in locks if each[0] is not opened]
 
-    def mkdir(self, path: str, mode: int = 0o777) -> None:  # noqa: ARG002  # there is no other process
+    def mkdir(self, path: str, mode: int = 0o777, *, dir_fd: int | None = None) -> None:  # noqa: ARG002  # there is no other process
         """See :func:`os.mkdir`."""
         self._disk.call("mkdir", path)
-        if path in self._disk.folders:
+        folders = self._disk.folders if dir_fd is None else self._opened(dir_fd).folders
+        if path in folders:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         self._disk.check_writable()
-        self._disk.folders[path] = Folder(next(self._disk.inodes))
+        folders[path] = Folder(next(self._disk.inodes))
 
     def flock(self, fd: int, operation: int, /) -> None:
         """See :func:`fcntl.flock`."""
@@ -304,7 +332,7 @@ class SimulatedProcess:
 
     def listdir(self, fd: int, /) -> list[str]:
         """See :func:`os.listdir`; in any order."""
-        names = sorted(self._opened(fd).names)
+        names = sorted((*self._opened(fd).names, *self._opened(fd).folders))
         return self._disk.random.sample(names, len(names))
 
     def stat(self, path: str, *, dir_fd: int | None = None) -> os.stat_result:
@@ -321,7 +349,7 @@ class SimulatedProcess:
 
     def exists(self, path: str, *, dir_fd: int) -> bool:
         """See :func:`os.access`."""
-        return path in self._opened(dir_fd).names
+        return path in self._opened(dir_fd).names or path in self._opened(dir_fd).folders
 
     def free_bytes(self, fd: int, /) -> int:
         """Return the free space, as large for the tiny files here as it would be for real ones."""
@@ -392,11 +420,18 @@ class SimulatedProcess:
         try:
             self._disk.call("fsync", "directory")
         except OSError:
-            node.unsynced.clear()  # the page counts as written until a name in it changes
+            self._decide(node, is_durable=False)  # the page counts as written until a name in it changes
             raise
         if node.unsynced:
             node.durable = dict(node.names)
-            node.unsynced.clear()
+            self._decide(node, is_durable=True)
+
+    @staticmethod
+    def _decide(folder: Folder, *, is_durable: bool) -> None:
+        for change in folder.unsynced:
+            if change.is_durable is None:
+                change.is_durable = is_durable
+        folder.unsynced.clear()
 
     def fdatasync(self, fd: int, /) -> None:
         """See :func:`os.fdatasync`."""
@@ -418,14 +453,17 @@ class SimulatedProcess:
 
     def rename(self, src: str, dst: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
         """See :func:`os.rename`."""
-        assert src_dir_fd == dst_dir_fd is not None
+        assert src_dir_fd is not None
+        assert dst_dir_fd is not None
         self._disk.call("rename", dst)
         self._disk.check_writable()
-        folder = self._opened(dst_dir_fd)
-        file = folder.names[src]
-        folder.link(dst, file)
-        folder.unlink(src)
-        folder.unsynced.append((dst, file, src))
+        source, target = self._opened(src_dir_fd), self._opened(dst_dir_fd)
+        file = source.names[src]
+        target.link(dst, file)
+        source.unlink(src)
+        change = NameChange(target, dst, file, src, source)
+        for folder in dict.fromkeys((source, target)):
+            folder.unsynced.append(change)
 
     def unlink(self, path: str, *, dir_fd: int | None = None) -> None:
         """See :func:`os.unlink`."""
@@ -436,7 +474,7 @@ class SimulatedProcess:
         if path not in folder.names:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         folder.unlink(path)
-        folder.unsynced.append((path, None, None))
+        folder.unsynced.append(NameChange(folder, path, None))
 
     # Looking up
 

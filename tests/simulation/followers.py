@@ -26,7 +26,7 @@ class _Reader(SimulatedProcess):
     """The process of the follower. It meets no faults, and uses none of the life's random numbers."""
 
     def listdir(self, fd: int, /) -> list[str]:
-        return sorted(self._opened(fd).names)
+        return sorted((*self._opened(fd).names, *self._opened(fd).folders))
 
     def fdatasync(self, fd: int, /) -> None:
         """Succeed if nothing is to be done: a sync that changed what a crash leaves would hide mistakes of a server."""

@@ -169,7 +169,7 @@ def _no_second_answer() -> Any:
 def _response_before_commit() -> Any:
     """A commit returns before anything is written; its batch is written with the next one."""
 
-    def commit(self: JournalStore, changes: Changes) -> None:
+    def commit(self: JournalStore, changes: Changes, authors: Any = ()) -> None:  # noqa: ARG001  # there are none
         held = _held.pop(self, None)
         _held[self] = (list(changes.lines), list(changes.previous))
         if held is not None:

@@ -14,7 +14,7 @@ from random import Random
 from typing import Final
 from unittest.mock import patch
 
-from scoop_core import Changes, DependencyGraph
+from scoop_core import Authors, Changes, DependencyGraph
 
 from scoop_server.config import limits
 from scoop_server.config.fsync import Fsync
@@ -25,14 +25,16 @@ from scoop_server.loop.server import Server
 from scoop_server.loop.shutdown import Lifecycle
 from scoop_server.storage import compaction, journal
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.history import NO_HISTORY, Retention
 from scoop_server.storage.store import VERIFY_SECONDS, JournalStore
+from scoop_server.storage.trail import Moment, Trail
 from scoop_server.telemetry.workers import Task
 
 from tests.simulation.compactions import SimulatedCompaction
 from tests.simulation.disk import DIRECTORY, PowerLossError, ProcessKilledError, SimulatedDisk, SimulatedProcess
 from tests.simulation.followers import SimulatedFollower
 from tests.simulation.network import Habit, SimulatedNetwork
-from tests.simulation.observer import Observer, state_of
+from tests.simulation.observer import Observer, State, state_of
 from tests.simulation.processor import OneProcessor
 from tests.simulation.sliced import SlicedObserver
 
@@ -91,6 +93,10 @@ class Simulation:
         self._fsync = self.random.choice((Fsync.ALWAYS, Fsync.ALWAYS, Fsync.ALWAYS, Fsync.EVERYSEC, Fsync.NEVER))
         self._observer: Observer | None = None
         self.follower = SimulatedFollower(self.disk, self._fsync, seed)
+        self.retention = Retention(seconds=1e9) if seed % 2 else NO_HISTORY
+        self.states: dict[int, State] = {}
+        """The state after each batch that was acknowledged, as the history must show it."""
+        self.has_given_up_history = False
 
     def trace(self, line: str) -> None:
         """Note an event."""
@@ -150,6 +156,8 @@ class Simulation:
         self._observer = life.observer if life.observer is not None else self._observer
         if life.is_index_lost:
             self._observer = None
+            self.states.clear()
+            self.has_given_up_history = False
 
     def _forgive_unsynced(self, life: "Life") -> None:
         """Expect only synced changes, unless every commit syncs."""
@@ -164,12 +172,46 @@ class Simulation:
         again, files_again = self._recover_once()
         if graph != again or files != files_again:
             raise AssertionError("recovering twice is not the same as recovering once")
+        if self.retention.seconds:
+            self._check_trail(graph)
         return graph
+
+    def _check_trail(self, graph: DependencyGraph) -> None:
+        """Check that the trail has no gap, and leads to each state that was acknowledged."""
+        process = SimulatedProcess(self.disk)
+        with Trail(DIRECTORY, process) as trail:
+            numbers = [batch.seal.number for batch in trail.batches()]
+            last = numbers[-1] if numbers else 0
+            first = last - len(numbers) + 1
+            if numbers != [*range(first, last + 1)] or (first > 1 and not self.has_given_up_history):
+                raise AssertionError(f"the trail holds the batches {numbers}")
+            if numbers and trail.graph_at(Moment(batch=last)) != graph:
+                raise AssertionError("the trail does not lead to the index")
+            # Without a sync of each commit, a power failure loses the last batches, whose numbers are used again.
+            self.states = {number: state for number, state in self.states.items() if first <= number <= last}
+            for number in self.random.sample(sorted(self.states), min(3, len(self.states))):
+                try:
+                    found = state_of(trail.graph_at(Moment(batch=number)))
+                except DataDirectoryError as error:
+                    if "before the oldest state" in str(error) and self.has_given_up_history:
+                        continue
+                    raise
+                if found != self.states[number]:
+                    raise AssertionError(f"the trail shows {dict(found)} after batch {number}")
+        process.end()
 
     def _recover_once(self) -> tuple[DependencyGraph, dict[str, bytes]]:
         process = SimulatedProcess(self.disk)
         directory = DataDirectory.lock(DIRECTORY, process)
-        store, graph = JournalStore.open(directory, self._fsync, lambda: 0.0, _no_compaction, _COMPACT_ABOVE_BYTES)
+        store, graph = JournalStore.open(
+            directory,
+            self._fsync,
+            lambda: 0.0,
+            _no_compaction,
+            _COMPACT_ABOVE_BYTES,
+            lambda: 0,
+            self.retention,
+        )
         if store.read_only_reason:
             raise AssertionError(f"changes are refused on a sound disk: {store.read_only_reason}")
         store.close()
@@ -198,6 +240,7 @@ class Life:
 
     def __init__(self, simulation: Simulation, fsync: Fsync, end: str) -> None:
         self.observer: Observer | None = None
+        self._simulation = simulation
         self._rejects_cycles = simulation.rejects_cycles
         self._limits = simulation.limits
         self.is_index_lost = False
@@ -223,7 +266,9 @@ class Life:
             self._start_compaction,
             _COMPACT_ABOVE_BYTES,
             lambda: round(1_000 * self._network.clock()),
+            self._simulation.retention,
         )
+        self._record(store, graph)
         if self._rejects_cycles:
             graph.reject_cycles = True
             self.observer = SlicedObserver(graph, store, self._network, self._random.choice((1, 2, 5)))
@@ -238,6 +283,21 @@ class Life:
         store.close()
         directory.close()
         self._follower.check_current()
+
+    def _record(self, store: JournalStore, graph: DependencyGraph) -> None:
+        """Record the state after each batch that is acknowledged, and whether history is given up."""
+        simulation, commit, give_up = self._simulation, store.commit, store._history.give_up
+
+        def recording_commit(changes: Changes, authors: Authors = ()) -> None:
+            commit(changes, authors)
+            simulation.states[store._files.journal.head.number] = state_of(graph)
+
+        def recording_give_up() -> bool:
+            simulation.has_given_up_history = True  # in any case: it may be interrupted
+            return give_up()
+
+        vars(store).update(commit=recording_commit)
+        vars(store._history).update(give_up=recording_give_up)
 
     def end(self) -> None:
         """End the process and its compaction; let the operator undo the mistake."""

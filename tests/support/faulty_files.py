@@ -95,10 +95,10 @@ class FaultyFiles:
         os.close(fd)
         self.on_call(f"close {name}")
 
-    def mkdir(self, path: str, mode: int = 0o777) -> None:
+    def mkdir(self, path: str, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         with self._by_path(path) as name:
             self.on_call(f"mkdir {name}")
-            os.mkdir(path, mode)
+            os.mkdir(path, mode, dir_fd=dir_fd)
 
     def read(self, fd: int, length: int, /) -> bytes:
         self.on_call(f"read {self.open_files[fd]}")

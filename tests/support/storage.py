@@ -11,6 +11,7 @@ from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import COMPACTION_BYTES_MIN
 from scoop_server.storage.compaction import compact
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.history import NO_HISTORY, Retention
 from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.workers import Task
 
@@ -89,12 +90,28 @@ class Bench:
         self.compactions.append(PlannedCompaction(directory, generation, niceness))
         return self.compactions[-1]
 
+    def milliseconds(self) -> int:
+        return round(1_000 * self.now)
+
     @contextmanager
-    def open(self, fsync: Fsync = Fsync.ALWAYS, journal_bytes_min: int = COMPACTION_BYTES_MIN) -> Iterator[Opened]:
+    def open(
+        self,
+        fsync: Fsync = Fsync.ALWAYS,
+        journal_bytes_min: int = COMPACTION_BYTES_MIN,
+        retention: Retention = NO_HISTORY,
+    ) -> Iterator[Opened]:
         """Lock the directory and open a store on it, as a process does, and leave no descriptor open at its end."""
         with DataDirectory.lock(str(self.path), self.files) as directory:
             self.files.calls.clear()
-            store, graph = JournalStore.open(directory, fsync, self.clock, self._start_compaction, journal_bytes_min)
+            store, graph = JournalStore.open(
+                directory,
+                fsync,
+                self.clock,
+                self._start_compaction,
+                journal_bytes_min,
+                self.milliseconds,
+                retention,
+            )
             try:
                 yield Opened(store, graph)
             finally:

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import pytest
 
-from scoop_core import DependencyGraph, encode_snapshot
+from scoop_core import JOURNAL_VERSION, SNAPSHOT_VERSION, DependencyGraph, encode_snapshot
 
 from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, EXIT_UNREADABLE, EXIT_UNSEALED, check
 from scoop_server.errors import DataDirectoryError
@@ -254,10 +254,11 @@ def test_beside_a_working_server_every_check_finds_the_directory_intact(tmp_path
 @pytest.mark.parametrize("name", ["snapshot-1", "journal-2"])
 def test_a_newer_format_is_not_damage(path: Path, name: str) -> None:
     kind = name.partition("-")[0]
-    (path / name).write_bytes((path / name).read_bytes().replace(b" 1", b" 2", 1))
+    version = {"snapshot": SNAPSHOT_VERSION, "journal": JOURNAL_VERSION}[kind]
+    (path / name).write_bytes((path / name).read_bytes().replace(b" %d" % version, b" 9", 1))
     status, lines = checked(path)
     assert status == EXIT_NEWER
-    found = f"{name}: NEWER FORMAT: the {kind} has format 2; this version reads format 1; use the version that wrote it"
+    found = f"{name}: NEWER FORMAT: the {kind} has format 9; this version reads format {version}; use the version that"
     assert any(line.startswith(found) for line in lines)
     (path / "journal-1").write_bytes(b"damaged")
     assert checked(path)[0] == EXIT_DAMAGED

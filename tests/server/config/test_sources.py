@@ -32,6 +32,8 @@ TEXTS = {
     "memory": "yes",
     "fsync": "never",
     "compaction_threshold": "0",
+    "history": "30d",
+    "history_size": "1g",
     "reject_cycles": "on",
     "max_line": "1",
     "max_clients": "1000000",
@@ -74,6 +76,8 @@ ALL_SETTINGS = Settings(
     limits=Limits(
         handshake_seconds_max=0.5,
         compaction_bytes_min=0,
+        history_seconds=2_592_000.0,
+        history_bytes_max=1_073_741_824,
         line_bytes_max=1,
         clients_max=1_000_000,
         clients_per_peer_max=9,

@@ -11,6 +11,7 @@ from scoop_server.index.sliced import SlicedIndex, SocketWakeup
 from scoop_server.loop.client import Client
 from scoop_server.storage.compaction import start_compaction
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.history import Retention
 from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.meter import Meter
 
@@ -25,8 +26,15 @@ def load_index(
     graph = DependencyGraph()
     if directory is not None:
         compact = partial(start_compaction, log_format=settings.log_format)
-        bytes_min = settings.limits.compaction_bytes_min
-        store, graph = JournalStore.open(directory, settings.fsync, time.monotonic, compact, bytes_min)
+        limits = settings.limits
+        store, graph = JournalStore.open(
+            directory,
+            settings.fsync,
+            time.monotonic,
+            compact,
+            limits.compaction_bytes_min,
+            retention=Retention(limits.history_seconds, limits.history_bytes_max),
+        )
         store.watch.start()
     meter.index_opened(graph.edge_count)
     graph.reject_cycles = settings.reject_cycles

@@ -118,6 +118,23 @@ class Limits:
     )
     """See :data:`COMPACTION_BYTES_MIN`."""
 
+    history_seconds: float = option(
+        0.0,
+        duration(or_zero=True),
+        Group.DATA,
+        "time for which superseded journals and snapshots are kept in history/; 0 keeps none",
+        name="history",
+    )
+    """None are kept by default: they take space, and hold the names of whoever changed the index."""
+    history_bytes_max: int = option(
+        0,
+        size(0, 1_024 * GIB),
+        Group.DATA,
+        "size of the history above which its oldest part is deleted; 0 leaves that to the space on the disk",
+        name="history_size",
+    )
+    """History is given up before changes are refused, so a full disk limits it too."""
+
     accepts_per_turn_max: int = 256
     """Connections that a turn accepts at each listener: about 5 ms, so that a flood of connections does not delay the
     responses to the other clients. The rest waits in the backlog."""

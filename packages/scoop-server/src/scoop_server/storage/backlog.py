@@ -1,5 +1,7 @@
 """The backlog of a compaction, and its consequences: the priority of the compaction, and delays for writers."""
 
+import errno
+import os
 from typing import Final
 
 from scoop_server.errors import ReadOnlyError
@@ -19,6 +21,9 @@ slowed still get ten answers a second."""
 _DISK_SHARE: Final = 8
 """The share of the free space at which a compaction starts. The backlog is full at half of it, and the other half is
 then enough for a snapshot, which grows by no more than the journals do."""
+
+_SHORT_SHARE: Final = 4
+"""History is given up where it makes compactions more than so many times as frequent."""
 
 _RETRY_SECONDS: Final = 60.0
 """The pause after a compaction that failed on a nearly full disk, where the journals may no longer grow."""
@@ -64,6 +69,11 @@ class Backlog:
         self._by_space = budget // _DISK_SHARE if budget > 0 else None
 
     @property
+    def is_short_of_space(self) -> bool:
+        """Return whether compactions start far more often than their size alone would have them."""
+        return self._by_space is None or self._by_space < self._by_size // _SHORT_SHARE
+
+    @property
     def limit(self) -> int:
         """The size of the journals at which a compaction starts."""
         return self._by_size if self._by_space is None else min(self._by_size, self._by_space)
@@ -90,7 +100,8 @@ class Backlog:
     def check_space(self, path: str, journal_bytes: int) -> None:
         """Raise :exc:`ReadOnlyError` if the rest of the disk of ``path`` is needed by the next snapshot."""
         if self.is_disk_full(journal_bytes):
-            raise ReadOnlyError(f"the disk of {path} is full except for the space of a snapshot")
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise ReadOnlyError(f"the disk of {path} is full except for the space of a snapshot") from full
 
     def delay(self, journal_bytes: int) -> float:
         """Return the seconds for which a client should wait before its next change: none normally, rising smoothly."""

@@ -23,7 +23,7 @@ class FileSystem(Protocol):
     def close(self, fd: int) -> None:
         """Close a descriptor. It is closed even if an error is reported."""
 
-    def mkdir(self, path: str, mode: int = 0o777) -> None:
+    def mkdir(self, path: str, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         """Create a directory."""
 
     def read(self, fd: int, length: int, /) -> bytes:
@@ -137,6 +137,12 @@ def way_out(error: OSError, directory: str, otherwise: str) -> str:
                     f"directory to {own} with: chown -R {own} {directory}"
                 )
     return otherwise
+
+
+def is_out_of_space(error: BaseException) -> bool:
+    """Return whether an error, or its cause, is a lack of space."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(cause, OSError) and cause.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def is_temporary(error: OSError) -> bool:

@@ -8,6 +8,7 @@ from scoop_server.config.fsync import Fsync
 from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
 from scoop_server.storage.directory import DataDirectory, NameNotDurableError
 from scoop_server.storage.files import is_temporary
+from scoop_server.storage.history import NO_HISTORY, History
 from scoop_server.storage.journal import Journal
 from scoop_server.storage.recovery import RecoveredState
 from scoop_server.telemetry.logs import log
@@ -33,6 +34,8 @@ class Generations:
         unsynced: RecoveredState | None = None,
     ) -> None:
         self.directory = directory
+        self.history = History(directory, NO_HISTORY, lambda: 0)
+        """Where superseded files go: nowhere, until the store replaces it."""
         self.journal = journal
         self.snapshot_bytes = snapshot_bytes
         self._fsync = fsync
@@ -131,7 +134,7 @@ class Generations:
                     "dropped the last %(bytes)d bytes of %(file)s: %(why)s",
                     {"bytes": state.unsealed_bytes, "file": self.journal.path, "why": state.unsealed_reason},
                 )
-            self.directory.delete_before(state.snapshot_generation)
+            self.history.supersede(state.snapshot_generation)
         except NameNotDurableError as error:
             raise JournalError(
                 f"cannot sync {error.filename}: {error.strerror}; check the disk and start again"
@@ -153,7 +156,7 @@ class Generations:
         before.close()
 
     def adopt_snapshot(self) -> None:
-        """Rely on the snapshot that the journal continues, and delete the files that it makes superfluous.
+        """Rely on the snapshot that the journal continues, and keep or delete the files that it makes superfluous.
 
         Raises OSError if it is not there, :exc:`ReadOnlyError` if the directory is no longer the one that was locked.
         """
@@ -163,7 +166,7 @@ class Generations:
         self._snapshot_batch = self._rotation_batch
         self._earlier_bytes = 0
         try:
-            self.directory.delete_before(generation)
+            self.history.supersede(generation)
         except OSError as error:
             log.warning(
                 "cannot delete %(file)s, which is no longer needed: %(why)s",

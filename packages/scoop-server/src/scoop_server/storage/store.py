@@ -12,8 +12,9 @@ from scoop_server.config.limits import COMPACTION_BYTES_MIN
 from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
 from scoop_server.storage.backlog import Backlog
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.files import is_temporary
+from scoop_server.storage.files import is_out_of_space, is_temporary
 from scoop_server.storage.generations import Generations
+from scoop_server.storage.history import NO_HISTORY, History, Retention
 from scoop_server.storage.journal import Journal
 from scoop_server.storage.recovery import recover
 from scoop_server.storage.supervisor import CompactionSupervisor, StartCompaction
@@ -53,6 +54,7 @@ class JournalStore:
         start_compaction: StartCompaction,
         journal_bytes_min: int = COMPACTION_BYTES_MIN,
         wall_clock: Callable[[], int] = milliseconds,
+        retention: Retention = NO_HISTORY,
     ) -> tuple["JournalStore", DependencyGraph]:
         """Recover ``directory``; return the store and the graph, which the store does not keep.
 
@@ -64,7 +66,7 @@ class JournalStore:
             graph, files = state.graph, Generations.recovered(directory, state, fsync)
         else:
             files = Generations.create(directory, graph, fsync)
-        store = cls(files, fsync, clock, start_compaction, journal_bytes_min, wall_clock)
+        store = cls(files, fsync, clock, start_compaction, journal_bytes_min, wall_clock, retention)
         try:
             store._files.take_over()
         except ReadOnlyError as error:
@@ -78,8 +80,10 @@ class JournalStore:
         clock: Callable[[], float],
         start_compaction: StartCompaction,
         journal_bytes_min: int,
-        wall_clock: Callable[[], int] = milliseconds,
+        wall_clock: Callable[[], int],
+        retention: Retention,
     ) -> None:
+        files.history = self._history = History(files.directory, retention, wall_clock)
         self._files = files
         self._directory = files.directory
         self._fsync = fsync
@@ -154,6 +158,10 @@ class JournalStore:
             journal = self._files.journal
             journal.append(lines, self._wall_clock(), authors)
         except ReadOnlyError as error:
+            # History goes before changes are refused. What was written of the batch has been removed.
+            if is_out_of_space(error) and self._history.give_up():
+                self._commit(lines, authors)
+                return
             self._refuse_changes(error)
             raise
         if self.read_only_reason:
@@ -168,6 +176,8 @@ class JournalStore:
             missing = self._files.missing_file()
             if not self._supervisor.is_running:
                 self._backlog.measure(self._directory, self._files.snapshot_bytes, self.journal_bytes)
+                while self._backlog.is_short_of_space and self._history.give_up():
+                    self._backlog.measure(self._directory, self._files.snapshot_bytes, self.journal_bytes)
                 self._files.journal.reserves_room &= not self._backlog.is_on_small_disk
         except OSError as error:
             raise ReadOnlyError(f"cannot examine {error.filename}: {error.strerror}") from error
@@ -237,6 +247,8 @@ class JournalStore:
         self._files.take_over()
         if self._directory.has_room(self._files.journal.generation + 1, PROBE_BYTES):
             self._accept_changes()
+        else:
+            self._history.give_up()  # the next tick tries again
 
     def save(self, graph: DependencyGraph) -> None:
         """Write a snapshot of ``graph``, if anything has changed since the last one.
@@ -277,4 +289,5 @@ class JournalStore:
         """Close the journal as it is. The directory stays open and locked."""
         self._supervisor.stop()
         self._files.journal.close()
+        self._history.close()
         self.watch.close()

@@ -1,0 +1,190 @@
+"""The trail: every change that the files of a data directory hold, oldest first, and the index at any moment.
+
+It reads a data directory with its ``history/``, beside its server too, or a directory of archived files. Nothing here
+writes. The trail is complete, because the journals that make changes durable are the trail.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Final, NamedTuple, Self
+
+from scoop_core import Authors, Changes, DependencyGraph, JournalReader, Seal, TranscriptError, decode_snapshot
+
+from scoop_server.errors import DataDirectoryError
+from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.files import OPERATING_SYSTEM, FileSystem, way_out
+from scoop_server.storage.history import HEADER_BYTES_MAX, NAME
+from scoop_server.storage.recovery import open_journal
+from scoop_server.text import format_time
+
+
+class Moment(NamedTuple):
+    """A batch, or a time in milliseconds since 1970. The index at a moment includes the batches up to it."""
+
+    batch: int | None = None
+    time: int | None = None
+
+    def __str__(self) -> str:
+        return f"batch {self.batch}" if self.time is None else format_time(self.time)
+
+    def includes(self, seal: Seal) -> bool:
+        """Return whether a batch is not after this moment."""
+        if self.batch is not None:
+            return seal.number <= self.batch
+        return self.time is None or seal.time <= self.time
+
+
+BEGINNING: Final = Moment()
+
+
+class TrailBatch(NamedTuple):
+    """The changes of one turn of the server."""
+
+    lines: str
+    seal: Seal
+    authors: Authors
+
+
+class Trail:
+    """The trail in the directory ``path``, until :meth:`close`. Raises :exc:`DataDirectoryError` if it has none."""
+
+    def __init__(self, path: str, files: FileSystem = OPERATING_SYSTEM) -> None:
+        self.path = path
+        self._resources = ExitStack()
+        self._directories = [self._open(path, files)]
+        if self._directories[0].files.exists(NAME, dir_fd=self._directories[0].descriptor):
+            self._directories.append(self._open(os.path.join(path, NAME), files, self._directories[0].descriptor))
+
+    def _open(self, path: str, files: FileSystem, parent: int | None = None) -> DataDirectory:
+        try:
+            name = path if parent is None else NAME
+            descriptor = files.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)
+            return self._resources.enter_context(DataDirectory(path, files, descriptor=descriptor))
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def close(self) -> None:
+        """Close the directories."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # The files
+
+    def _generations(self, kind: str) -> list[int]:
+        try:
+            return sorted({number for each in self._directories for number in each.generations(kind)})
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _read(self, kind: str, generation: int, length: int | None = None) -> bytes:
+        """Return the bytes of a file. A server may move it from one directory to the other meanwhile."""
+        for directory in (*self._directories, *self._directories):
+            try:
+                return directory.read(kind, generation, length)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise self._unreadable(error) from error
+        raise DataDirectoryError(f"{os.path.join(self.path, kind)}-{generation} is missing; restore it from an archive")
+
+    def _unreadable(self, error: OSError) -> DataDirectoryError:
+        advice = way_out(error, self.path, "name a data directory, or one of archived files")
+        return DataDirectoryError(f"cannot read {error.filename or self.path}: {error.strerror}; {advice}")
+
+    def _damaged(self, kind: str, generation: int, error: TranscriptError) -> DataDirectoryError:
+        file = f"{os.path.join(self.path, kind)}-{generation}"
+        return DataDirectoryError(f"cannot read {file}: {error}; restore it from an archive")
+
+    def _start_of(self, generation: int) -> Seal:
+        """Return the position before the first batch of a journal."""
+        header = self._read("journal", generation, HEADER_BYTES_MAX)
+        try:
+            return JournalReader(header[: header.find(b"\n") + 1]).after
+        except TranscriptError as error:
+            raise self._damaged("journal", generation, error) from error
+
+    # Batches
+
+    def batches(self, since: Moment = BEGINNING, *, first: int = 0) -> Iterator[TrailBatch]:
+        """Yield the batches after the batch or from the time of ``since``, in order, of the journals from ``first`` on.
+
+        Raises :exc:`DataDirectoryError` at a gap: journals that are missing or do not fit.
+        """
+        journals = [number for number in self._generations("journal") if number >= first]
+        after: Seal | None = None
+        for generation, following in zip(journals, [*journals[1:], None], strict=True):
+            start = self._start_of(generation)
+            if after is not None and start != after:
+                raise DataDirectoryError(
+                    f"the history in {self.path} has a gap after batch {after.number} ({format_time(after.time)}) and "
+                    f"up to batch {start.number} ({format_time(start.time)}); restore the missing files from an archive"
+                )
+            if following is not None and _is_before(end := self._start_of(following), since):
+                after = end  # all of its batches are too early
+                continue
+            try:
+                reader = open_journal(self._read("journal", generation), generation, start)
+                for lines in reader:
+                    if not _is_before(reader.head, since):
+                        yield TrailBatch(lines, reader.head, reader.authors)
+            except TranscriptError as error:
+                raise self._damaged("journal", generation, error) from error
+            after = reader.head
+
+    # The index
+
+    def graph_at(self, moment: Moment) -> DependencyGraph:
+        """Return the index as it was at ``moment``.
+
+        Raises :exc:`DataDirectoryError` if the moment is before the oldest state, in a gap, or not reached yet.
+        """
+        bases = [(number, self._start_of(number)) for number in self._generations("snapshot")]
+        usable = [(number, start) for number, start in bases if moment.includes(start)]
+        if not usable:
+            oldest = f"batch {bases[0][1].number} at {format_time(bases[0][1].time)}" if bases else "none"
+            raise DataDirectoryError(
+                f"cannot rebuild the index at {moment}: that is before the oldest state in {self.path}, {oldest}; "
+                "restore older files from an archive"
+            )
+        base, last = usable[-1]
+        try:
+            graph = decode_snapshot(self._read("snapshot", base), trust_checksum=True)
+        except TranscriptError as error:
+            raise self._damaged("snapshot", base, error) from error
+        changes = Changes()
+        for batch in self.batches(first=base):
+            if not moment.includes(batch.seal):
+                return graph
+            graph.apply_lines(batch.lines, changes)
+            if len(changes) != batch.lines.count("\n"):
+                reason = f"batch {batch.seal.number} holds a request that changes nothing"
+                raise DataDirectoryError(f"cannot rebuild the index at {moment}: {reason}; restore from an archive")
+            changes.clear()
+            last = batch.seal
+        if moment.batch is not None and last.number < moment.batch:
+            raise DataDirectoryError(
+                f"cannot rebuild the index at {moment}: the last one in {self.path} is {last.number}; name that"
+            )
+        return graph
+
+
+def _is_before(seal: Seal, since: Moment) -> bool:
+    """Return whether a batch is not to be shown: the batches after a number, or from a time on are."""
+    if since.batch is not None:
+        return seal.number <= since.batch
+    return since.time is not None and seal.time < since.time
+
+
+def graph_at(path: str, moment: Moment) -> DependencyGraph:
+    """Return the index of a data directory, or of a directory of archived files, as it was at ``moment``.
+
+    Raises :exc:`DataDirectoryError` if the moment is before the oldest state, in a gap, or not reached yet.
+    """
+    with Trail(path) as trail:
+        return trail.graph_at(moment)
