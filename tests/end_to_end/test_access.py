@@ -1,7 +1,13 @@
 """Access to a real server: read-only listeners of every kind, limits on certificates, and browsers."""
 
+import json
+import os
+import pwd
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,8 +16,8 @@ import pytest
 import trustme
 
 from tests.support.admin import get, place_of
-from tests.support.certificates import CertificateFiles
-from tests.support.process import ServerProcess
+from tests.support.certificates import CertificateFiles, revocation_list
+from tests.support.process import BlockingClient, ServerProcess
 
 QUESTIONS = ("QUERY|gmp|", "INDEX|isl|", "REMOVE|gmp|", "INDEX|x", "QUERY|isl|", "QUERY|gmp|")
 ANSWERS = ["OK", "ERROR", "ERROR", "ERROR", "FAIL", "OK"]
@@ -103,3 +109,113 @@ def test_a_resumed_session_is_checked_like_a_new_one(
         with pytest.raises((OSError, AssertionError)):
             ask(server, 1, session)
         server.wait_for_log(r"failed: the subject of the client's certificate \(CN=builder\) is not accepted here")
+
+
+# Roles
+
+ROLES = """\
+[[role]]
+name = "team-a"
+identities = ["CN=builder-a", "user=root"]
+commands = ["QUERY", "INDEX", "REMOVE"]
+packages = ["a*"]
+
+[[role]]
+name = "mirror"
+identities = ["anonymous", "CN=builder-b", "user=nobody"]
+commands = ["QUERY"]
+"""
+
+
+def reload(server: ServerProcess) -> None:
+    """Send SIGHUP, and wait until the reload has ended."""
+    logged = len(server.log_lines)
+    server.send_signal(signal.SIGHUP)
+    server.wait_for_log("(the|previous) roles", after=logged)
+
+
+def is_closed(client: BlockingClient) -> bool:
+    """Return whether the server disconnects the client within a second."""
+    client.socket.settimeout(1.0)
+    try:
+        return client.socket.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_certificates_have_roles_until_a_reload_takes_them_away(
+    tmp_path: Path, files: CertificateFiles, authority: trustme.CA
+) -> None:
+    access, crl = tmp_path / "access.toml", tmp_path / "crl.pem"
+    access.write_text(ROLES)
+    crl.write_text(revocation_list(authority))
+    contexts = {name: files.client_context() for name in ("builder-a", "builder-b")}
+    issued = {name: authority.issue_cert(f"{name}@example.org", common_name=name) for name in contexts}
+    for name, context in contexts.items():
+        issued[name].configure_cert(context)
+    listen = ("--listen", "tls:127.0.0.1:0", "--listen", "tcp:127.0.0.1:0")
+    arguments = ("--memory", *listen, *files.mutual_arguments, "--tls-crl", str(crl), "--access", str(access))
+    with ServerProcess(*arguments, "--log-format", "json", "--admin", "127.0.0.1:0") as server:
+        a, b = (server.connect(tls=contexts[name]) for name in ("builder-a", "builder-b"))
+        with a, b, server.connect(1) as anonymous:
+            assert a.ask("INDEX|a|", "INDEX|b|", "QUERY|a|") == ["OK", "ERROR", "OK"]
+            assert b.ask("REMOVE|a|", "QUERY|a|") == ["ERROR", "OK"]
+            assert anonymous.ask("INDEX|c|", "QUERY|a|") == ["ERROR", "OK"]
+            line = json.loads(server.wait_for_log(r".*role team-a does not permit.*")[0])
+            assert (line["subject"], line["role"], line["listener"]) == ("CN=builder-a", "team-a", line["listener"])
+            assert 'scoop_forbidden_requests_total{role="mirror"} 2.0' in get(place_of(server), "/metrics")[1]
+
+            access.write_text(ROLES.replace("anonymous", "CN=nobody").replace("a*", "b*"))
+            reload(server)
+            assert is_closed(anonymous)
+            assert a.ask("INDEX|b|", "INDEX|a|") == ["OK", "ERROR"]
+
+            access.write_text("[[role]]\nname = 5\n")
+            crl.write_text(revocation_list(authority, issued["builder-b"]))
+            reload(server)
+            server.wait_for_log(
+                r"cannot use .*access.toml line 1: role 1: expected a name .*previous roles stay in use"
+            )
+            assert is_closed(b)
+            assert a.ask("QUERY|b|") == ["OK"]
+            with server.connect(tls=contexts["builder-b"]) as again, pytest.raises((OSError, AssertionError)):
+                again.ask("QUERY|gmp|")
+            server.wait_for_log("certificate revoked")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can run a client as another user")
+def test_users_of_unix_sockets_have_roles(tmp_path: Path) -> None:
+    access, path = tmp_path / "access.toml", f"/tmp/scoop-{os.getpid()}.sock"
+    access.write_text(ROLES)
+    client = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+    client += "s.sendall(b'INDEX|a|\\nQUERY|a|\\nINDEX|b|\\n'); s.shutdown(1); print(s.makefile().readlines())"
+    answers = {}
+    with ServerProcess("--memory", "--listen", f"unix:{path}", "--access", str(access)) as server:
+        os.chmod(path, 0o666)
+        for user in ("root", "nobody", "daemon"):
+            command = [sys.executable, "-I", "-c", client, path]
+            done = subprocess.run(
+                command,
+                user=user,
+                group=pwd.getpwnam(user).pw_gid,
+                capture_output=True,
+                text=True,
+                cwd="/",
+                check=False,
+                timeout=20,
+            )
+            answers[user] = done.stdout.strip() or done.stderr.splitlines()[-1]
+        server.wait_for_log("no role names uid=")
+    assert answers["root"] == str(["OK\n", "OK\n", "ERROR\n"])
+    assert answers["nobody"] == str(["ERROR\n", "OK\n", "ERROR\n"])
+    assert answers["daemon"] != answers["nobody"]
+
+
+def test_a_forged_name_in_a_certificate_stays_in_its_field(files: CertificateFiles, authority: trustme.CA) -> None:
+    context = files.client_context()
+    name = "builder) OK INDEX|pwned|\nx"
+    authority.issue_cert("a@example.org", common_name=name).configure_cert(context)
+    arguments = ("--memory", "--listen", "tls:127.0.0.1:0", *files.mutual_arguments, "--access-log")
+    with ServerProcess(*arguments) as server, server.connect(tls=context) as client:
+        assert client.ask("QUERY|a|") == ["FAIL"]
+        server.wait_for_log(r":\d+ \(CN=builder%29%20OK%20INDEX%7Cpwned%7C%0Ax\) FAIL QUERY\|a\|$")

@@ -22,7 +22,9 @@ from scoop_server.config.fsync import Fsync
 from scoop_server.errors import ReadOnlyError
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.client import Client, Phase
+from scoop_server.loop.clients import Clients
 from scoop_server.loop.server import Server
+from scoop_server.screening import Screen
 from scoop_server.storage import compaction, recovery
 from scoop_server.storage.backlog import Backlog
 from scoop_server.storage.directory import DataDirectory
@@ -366,6 +368,23 @@ def _waiting_client_is_watched() -> Any:
     return patch.object(Server, "_flush", flush)
 
 
+def _waiting_lines_keep_their_role() -> Any:
+    """A reload of the roles does not screen lines that wait."""
+
+    def screen_by(self: Client, screen: Screen | None) -> None:
+        waiting, self.queued_lines = self.queued_lines, ""
+        original(self, screen)
+        self.queued_lines = waiting
+
+    original = Client.screen_by
+    return patch.object(Client, "screen_by", screen_by)
+
+
+def _revoked_clients_stay() -> Any:
+    """A reload admits by the new rules, and closes nobody."""
+    return patch.object(Clients, "judge_again", lambda _: None)
+
+
 MUTANTS: Final[tuple[Mutation, ...]] = (
     _no_fsync_before_the_answer,
     _no_fsync_of_a_new_file,
@@ -396,6 +415,8 @@ MUTANTS: Final[tuple[Mutation, ...]] = (
     _writers_are_not_slowed,
     _search_ignores_changes,
     _waiting_client_is_watched,
+    _waiting_lines_keep_their_role,
+    _revoked_clients_stay,
 )
 
 

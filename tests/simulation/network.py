@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from scoop_server.config.peer import Peer
 
+from tests.simulation.roles import IDENTITIES
 from tests.support.wakeup import SimulatedWakeup
 
 _SEND_BUFFER_BYTES: Final = 64
@@ -156,7 +157,11 @@ class SimulatedListener:
             raise BlockingIOError
         client = self.waiting.pop(0)
         self._network.trace(f"accept {client.number}")
-        return client, Peer(f"client {client.number}", f"host {client.number}", "simulated")
+        name = IDENTITIES[client.number % len(IDENTITIES)]
+        names = () if name == "anonymous" else (name,)
+        peer = Peer(f"client {client.number}", f"host {client.number}", "simulated", names=names)
+        peer.certificate = "".join(names).encode()
+        return client, peer
 
     def close(self) -> None:
         """Stop listening."""

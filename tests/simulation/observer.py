@@ -1,6 +1,6 @@
 """The oracle of a simulation: it knows every state that was reached, every response, and what a crash may leave."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from scoop_core import DependencyGraph
 
@@ -70,6 +70,8 @@ class Observer:
         """The number of changes made before the last response was sent: none of them may be lost."""
         self.synced = 0
         """The number of changes made before the last sync of the journal."""
+        self.check: Callable[[Sequence[Request[Client]]], None] = lambda _: None
+        """Called with the requests of each turn."""
         self._expected: dict[SimulatedSocket, bytes] = {}
         self._sent: dict[SimulatedSocket, bytes] = {}
 
@@ -78,6 +80,7 @@ class Observer:
     def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
         """Execute the requests, and check the responses."""
         assert len(dict(requests)) == len(requests), "a client has one request per turn"
+        self.check(requests)
         before = len(self.history)
         expected = [answer_all_naively(self.history, lines) for _, lines in requests]
         responses = self._index.execute(requests)

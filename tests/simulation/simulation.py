@@ -36,6 +36,7 @@ from tests.simulation.followers import SimulatedFollower
 from tests.simulation.network import Habit, SimulatedNetwork
 from tests.simulation.observer import Observer, State, state_of
 from tests.simulation.processor import OneProcessor
+from tests.simulation.roles import RoleOperator
 from tests.simulation.sliced import SlicedObserver
 
 _LIVES_MAX: Final = 4
@@ -83,6 +84,8 @@ class Simulation:
     def __init__(self, seed: int, tell: Callable[[str], None] = lambda _: None) -> None:
         self.random = Random(seed)
         self.rejects_cycles = seed % 6 == 5
+        self.roles_random = Random(seed)  # of its own, so that seeds without roles live as if there were none
+        self.has_roles = seed % 5 == 4
         has_short_turns = seed % 12 == 5
         self.limits = _SHORT_TURNS if has_short_turns else _LIMITS
         self._share_bytes_min = _SHORT_SHARE_BYTES if has_short_turns else limits.SHARE_BYTES_MIN
@@ -243,6 +246,7 @@ class Life:
         self._simulation = simulation
         self._rejects_cycles = simulation.rejects_cycles
         self._limits = simulation.limits
+        self._roles = RoleOperator(simulation.roles_random, is_active=simulation.has_roles)
         self.is_index_lost = False
         """True if an operator has deleted the index and no copy was left."""
         self._disk = simulation.disk
@@ -274,6 +278,7 @@ class Life:
             self.observer = SlicedObserver(graph, store, self._network, self._random.choice((1, 2, 5)))
         else:
             self.observer = Observer(LocalIndex(graph, store), graph)
+        self.observer.check = self._roles.check
         self._serve(store)
         self._heal_disk()
         try:
@@ -347,7 +352,7 @@ class Life:
                 store.request_compaction()
             if network.is_quiet and not self._is_compaction_hanging:
                 self._end_when_quiet(server)
-            server.turn()
+            self._roles.take_turn(server)
             self._operator.check(observer, network.now)
             self._check_compaction()
             if server.state is Lifecycle.STOPPED:

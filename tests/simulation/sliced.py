@@ -26,6 +26,7 @@ class SlicedObserver(Observer):
     def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
         """Execute the requests, and check the responses."""
         assert len(dict(requests)) == len(requests), "a client has one request per turn"
+        self.check(requests)
         self._parked |= dict(requests)
         return self._check(self._index.execute(requests))
 

@@ -1,6 +1,7 @@
 """Certificates for tests, and the client's side of TLS, record by record."""
 
 import contextlib
+import datetime as dt
 import socket
 import ssl
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import Final, Self
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.process import WAIT_SECONDS
 
@@ -54,6 +58,22 @@ class CertificateFiles:
         if certificate is not None:
             context.load_cert_chain(certificate)
         return context
+
+
+def revocation_list(authority: trustme.CA, *certificates: trustme.LeafCert) -> str:
+    """Return the list of ``authority`` that revokes ``certificates``, in PEM."""
+    now = dt.datetime.now(dt.UTC)
+    issuer = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.subject)
+    builder = builder.last_update(now - dt.timedelta(days=1)).next_update(now + dt.timedelta(days=1))
+    for each in certificates:
+        serial = x509.load_pem_x509_certificate(each.cert_chain_pems[0].bytes()).serial_number
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+        )
+    key = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 class TlsPeer:

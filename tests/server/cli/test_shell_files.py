@@ -89,7 +89,7 @@ printf '%s\n' "${COMPREPLY[@]}"
     ("line", "expected"),
     [
         (["scoop-server", "ch"], ["check"]),
-        (["scoop-server", "--tls-c"], ["--tls-cert", "--tls-client-ca"]),
+        (["scoop-server", "--tls-c"], ["--tls-cert", "--tls-client-ca", "--tls-crl"]),
         (["scoop-server", "--fsync", "e"], ["everysec"]),
         (["scoop-server", "serve", "--log-f"], ["--log-format"]),
     ],

@@ -38,6 +38,8 @@ SCOOP_ETCD=http://h:1 --max-line 1m
     tls_key (flag --tls-key) is set, but there is no certificate; set one with --tls-cert
 SCOOP_TLS_CLIENT_CA=a
     tls_client_ca (variable SCOOP_TLS_CLIENT_CA) is set, but there is no certificate; set one with --tls-cert
+--tls-cert c --tls-crl r
+    tls_crl (flag --tls-crl) needs the authorities of clients; name them with --tls-client-ca
 --listen unix:s --listen tls:h:1
     listen (flag --listen): tls:h:1 needs a certificate; set one with --tls-cert, or use tcp:
 --tls-cert c --listen tcp:h:1 --listen tls:h:1

@@ -27,6 +27,8 @@ TEXTS = {
     "tls_cert": "server.pem",
     "tls_key": "server.key",
     "tls_client_ca": "clients.pem",
+    "tls_crl": "revoked.pem",
+    "access": "access.toml",
     "tls_handshake_timeout": "500ms",
     "data_dir": "somewhere/else",
     "memory": "yes",
@@ -65,6 +67,8 @@ ALL_SETTINGS = Settings(
     tls_cert=Path("server.pem"),
     tls_key=Path("server.key"),
     tls_client_ca=Path("clients.pem"),
+    tls_crl=Path("revoked.pem"),
+    access=Path("access.toml"),
     data_dir=Path("somewhere/else"),
     memory=True,
     fsync=Fsync.NEVER,
@@ -101,11 +105,17 @@ ALL_SETTINGS = Settings(
     },
 )
 ETCD = {"SCOOP_ETCD": "https://a:1", "SCOOP_ETCD_CERT": "c", "SCOOP_ETCD_KEY": "k", "SCOOP_ETCD_USER": "u"}
-NEEDED_WITH = {name: {"SCOOP_TLS_CERT": "c"} for name in ("listen", "tls_key", "tls_client_ca")} | {
-    option.name: {variable: text for variable, text in ETCD.items() if variable != option.variable}
-    for option in OPTIONS
-    if option.owner is EtcdSettings
-}
+NEEDED_WITH = (
+    {name: {"SCOOP_TLS_CERT": "c"} for name in ("listen", "tls_key", "tls_client_ca")}
+    | {
+        "tls_crl": {"SCOOP_TLS_CERT": "c", "SCOOP_TLS_CLIENT_CA": "a"},
+    }
+    | {
+        option.name: {variable: text for variable, text in ETCD.items() if variable != option.variable}
+        for option in OPTIONS
+        if option.owner is EtcdSettings
+    }
+)
 A, B = parse_address("tcp:127.0.0.1:1"), parse_address("unix:b")
 
 

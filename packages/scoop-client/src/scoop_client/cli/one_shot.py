@@ -12,7 +12,7 @@ from scoop_client.options import PING_NAME
 
 _REMOVE_FAILED = "other packages depend on it; scoop impact --direct names them"
 _INDEX_FAILED = "every dependency is indexed: the server rejects cycles, or the index has just changed"
-_ERROR = "the listener is read-only, or the server has lower limits than this client"
+_ERROR = "the listener is read-only, a role forbids it, or the server has lower limits than this client"
 
 
 def run_requests(client: Client, requests: Sequence[Request], output: Output) -> ExitStatus:

@@ -15,6 +15,7 @@ from selectors import DefaultSelector
 from typing import Final
 
 from scoop_server import __version__
+from scoop_server.app.access import Access
 from scoop_server.app.claims import Claims, fit_descriptors
 from scoop_server.app.plugin import IndexPlugin, Resources
 from scoop_server.app.signals import SignalPipe
@@ -22,10 +23,9 @@ from scoop_server.app.stored_index import load_index
 from scoop_server.app.systemd_notify import SystemdNotifier
 from scoop_server.config.option_table import OptionTable
 from scoop_server.config.settings import Settings
-from scoop_server.errors import CertificateError, ConfigurationError
+from scoop_server.errors import ConfigurationError
 from scoop_server.loop.client import Client
 from scoop_server.loop.server import Server
-from scoop_server.net.tls import Certificates
 from scoop_server.ports import OpenIndex
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log, set_log_level
@@ -58,6 +58,7 @@ class Application:
         absolute, plugin = _with_absolute_paths(settings), options.selected(settings)
         has_directory = plugin is None and not settings.memory
         self._claims = Claims.take(absolute, os.environ, resources, has_directory=has_directory)
+        self._access = Access(absolute.access, self._claims.certificates)
         self._health = Health(Statistics(), self._claims.certificates)
         if settings.admin is not None:
             from scoop_server.admin.endpoint import AdminEndpoint  # noqa: PLC0415  # its imports cost memory and time
@@ -110,6 +111,7 @@ class Application:
         server = Server(index, claims.listeners, selector, time.monotonic, limits, statistics, self._meter)
         server.on_tick(index.tick)
         index.use_timer(server.call_later)
+        self._access.enforce(server)
         server.watch(self._signals.fileno(), self._handle_signals)
         if self._notifier.is_present:
             server.on_tick(lambda: self._notifier.tick(self.status))
@@ -147,12 +149,11 @@ class Application:
         self._notifier.stopping(self.status)
 
     def reload(self) -> None:
-        """Apply the settings that can change while the server runs: certificates and log level."""
+        """Apply what can change while the server runs: log level, certificates, revocation lists and roles."""
         self._notifier.reloading()
-        outcomes = [_reload_settings(self._settings, self._reread, self._options)]
-        if self._claims.certificates is not None:
-            outcomes.append(_reload_certificates(self._claims.certificates))
-        self._health.last_reload_succeeded = all(outcomes)
+        are_settings_valid = _reload_settings(self._settings, self._reread, self._options)
+        self._health.last_reload_succeeded = self._access.reload() and are_settings_valid
+        self._access.enforce(self._server)
         self._notifier.ready(self.status)
 
     def _handle_signals(self) -> None:
@@ -177,7 +178,7 @@ class Application:
 
 def _with_absolute_paths(settings: Settings) -> Settings:
     """Return ``settings`` with absolute paths, so that log lines and errors do not depend on the working directory."""
-    names = ("data_dir", "tls_cert", "tls_key", "tls_client_ca")
+    names = ("data_dir", "tls_cert", "tls_key", "tls_client_ca", "tls_crl", "access")
     return replace(settings, **{name: path.absolute() for name in names if (path := getattr(settings, name))})
 
 
@@ -186,17 +187,6 @@ def _freeze_heap() -> None:
     gc.collect()
     if hasattr(gc, "freeze"):  # PyPy has none
         gc.freeze()
-
-
-def _reload_certificates(certificates: Certificates) -> bool:
-    """Read the certificates again; return whether they can be used."""
-    try:
-        certificates.reload()
-    except CertificateError as error:
-        log.error("%(reason)s; the previous certificates stay in use", {"reason": error})
-        return False
-    log.info("reloaded the certificate %(path)s", {"path": certificates.path})
-    return True
 
 
 def _reload_settings(running: Settings, reread: Callable[[], Settings], options: OptionTable[IndexPlugin]) -> bool:

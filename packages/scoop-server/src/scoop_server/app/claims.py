@@ -76,7 +76,7 @@ def read_certificates(settings: Settings) -> Certificates | None:
     """Read the certificates of ``settings``, if any. Raises CertificateError."""
     if settings.tls_cert is None:
         return None
-    return Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    return Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca, settings.tls_crl)
 
 
 def _warn_of_unused_addresses(settings: Settings, inherited: list[Listener]) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from scoop_server.app.claims import read_certificates
 from scoop_server.app.plugin import IndexPlugin
+from scoop_server.config.access_file import read_access_file
 from scoop_server.config.settings import Settings
 from scoop_server.errors import DataDirectoryError, DirectoryInUseError, ServerError
 from scoop_server.net.listener import ADMIN_WAY_OUT, check_address
@@ -50,6 +51,9 @@ def start_problems(settings: Settings, plugin: IndexPlugin | None) -> list[Serve
         for address in settings.addresses:
             with _adding_to(problems):
                 check_address(address, certificates)
+    with _adding_to(problems):
+        if settings.access is not None:
+            read_access_file(settings.access)
     with _adding_to(problems):
         if settings.admin is not None:
             check_address(settings.admin, way_out=ADMIN_WAY_OUT)

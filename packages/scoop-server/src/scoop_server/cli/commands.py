@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
 from scoop_server.app.plugin import Command, IndexSource, Invocation
@@ -10,9 +11,11 @@ from scoop_server.cli import stdio
 from scoop_server.cli.check import check
 from scoop_server.cli.dump import dump
 from scoop_server.cli.restore import restore
+from scoop_server.config.access_file import explain, read_access_file, resolve_identity
 from scoop_server.config.options import SERVE
 from scoop_server.config.sources import resolve
 from scoop_server.errors import ConfigurationError
+from scoop_server.telemetry.logs import escaped
 
 
 def _serve(given: Invocation) -> int:
@@ -50,6 +53,16 @@ def _source(given: Invocation) -> IndexSource:
     return plugin.source(settings, given.arguments)
 
 
+def _access(given: Invocation) -> int:
+    file, identity, line = (str(given.arguments.get(name, "")) for name in ("file", "identity", "line"))
+    try:
+        is_permitted, reason = explain(read_access_file(Path(file)), (resolve_identity(identity),), line)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    print(escaped(reason), file=stdio.standard_output_text())
+    return 0 if is_permitted else 1
+
+
 def _places(given: Invocation) -> str:
     given.table.load_plugins()
     return " or ".join(["a data directory", *(plugin.selector for plugin in given.table.plugins)])
@@ -76,6 +89,17 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "DIR < LINES",
         "Create a stored index from protocol lines on standard input, such as those of dump.",
         has_directory=True,
+    ),
+    "access": Command(
+        _access,
+        "FILE IDENTITY [LINE]",
+        "Say which role of an access file an identity has, and whether it permits a request. Exit status: 0 permitted, "
+        "1 not permitted.",
+        operands={
+            "FILE": "TOML file with roles",
+            "IDENTITY": "such as CN=builder, user=ci or anonymous",
+            "LINE": "a request, such as 'INDEX|gcc|gmp'",
+        },
     ),
 }
 """The commands of the server, by name."""

@@ -147,7 +147,10 @@ def build_parsers(table: OptionTable[IndexPlugin], *, with_all: bool = True) -> 
             continue
         if command.has_directory:
             parser.add_argument("directory", metavar="DIR", nargs="?", help="data directory")
-        for plugin in table.plugins:
+        for number, (operand, text) in enumerate(command.operands.items(), 1):
+            is_optional = number == len(command.operands)
+            parser.add_argument(operand.lower(), metavar=operand, help=text, nargs="?" if is_optional else None)
+        for plugin in () if command.operands else table.plugins:
             _add_selection(parser, name, command, plugin, table)
     return root, parsers
 

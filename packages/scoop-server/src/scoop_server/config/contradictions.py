@@ -22,6 +22,8 @@ def contradictions(settings: Settings, sources: Mapping[str, str], flags: Contai
             yield from without_effect(winner, losers, sources, flags)
     if settings.tls_cert is None:
         yield from _uses_of_no_certificate(settings, sources)
+    if settings.tls_crl is not None and settings.tls_client_ca is None:
+        yield f"tls_crl ({sources['tls_crl']}) needs the authorities of clients; name them with --tls-client-ca"
     yield from _repeated_addresses(settings, sources)
 
 

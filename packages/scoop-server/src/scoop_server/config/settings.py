@@ -49,6 +49,18 @@ class Settings:
         "certificate authorities, in PEM, that issue client certificates; without it clients need no certificate",
         is_basic=True,
     )
+    tls_crl: Path | None = option(
+        None,
+        path("FILE"),
+        Group.TLS,
+        "revocation lists of the client authorities, in PEM; without it no certificate is revoked",
+    )
+    access: Path | None = option(
+        None,
+        path("FILE"),
+        Group.LISTENING,
+        "TOML file with the roles of clients; without it each client that is admitted may send anything",
+    )
     data_dir: Path = option(
         Path("scoop-data"),
         path("DIR"),

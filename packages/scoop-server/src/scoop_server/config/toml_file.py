@@ -25,14 +25,14 @@ class ConfigurationFile:
         return f"{self.path} line {self.text.count(chr(10), 0, found.start()) + 1}" if found else self.path
 
 
-def read_configuration_file(path: str) -> ConfigurationFile:
-    """Read and parse the file ``path``. Raises ConfigurationError where that is not possible."""
+def read_configuration_file(path: str, flag: str = "--config") -> ConfigurationFile:
+    """Read and parse the file ``path``, which ``flag`` names. Raises ConfigurationError where that is not possible."""
     try:
         with open(path, "rb") as file:
             text = file.read().decode("utf-8")
     except OSError as error:
         raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}; check its name and permissions, or name another file with --config"
+            f"cannot read {path}: {error.strerror}; check its name and permissions, or name another file with {flag}"
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"cannot read {path}: byte {error.start} is not UTF-8; save it as UTF-8") from error

@@ -9,7 +9,8 @@ from selectors import EVENT_READ, EVENT_WRITE
 
 from scoop_core import ConnectionState
 
-from scoop_server.config.peer import Peer
+from scoop_server.config.access_file import AccessRules, Role
+from scoop_server.config.peer import Peer, quote_name
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.context import Context
 from scoop_server.loop.places import Places
@@ -27,6 +28,8 @@ class Clients:
         """Called after a client has been closed: a descriptor and a place are free."""
         self.admits_named = False
         """True if peers may have a name at a listener; then anonymous ones leave some places to them."""
+        self._rules: AccessRules | None = None
+        self._is_revoked: Callable[[bytes], bool] = lambda _: False
         self._places = Places()
         """The places of each holder."""
         self._listener_places = Counter[str]()
@@ -43,6 +46,11 @@ class Clients:
     def admit(self, stream: Stream, peer: Peer) -> None:
         """Make a connected, non-blocking stream a client, unless there are as many as allowed."""
         context = self._context
+        role, refusal = self._judge(peer)
+        if refusal:
+            close_stream(stream)
+            self._log_close(peer, refusal, CloseReason.FORBIDDEN, logging.WARNING)
+            return
         if limit := self._exhausted_limit(peer):
             close_stream(stream)
             context.statistics.connections_closed[CloseReason.TOO_MANY_CLIENTS] += 1
@@ -57,6 +65,7 @@ class Clients:
             )
             return
         client = Client(stream, peer, context.limits, context.statistics, context.timers.now)
+        client.screen_by(None if role is None else role.screen)
         self._clients[client] = None
         self._count(peer, 1)
         log.debug("%(peer)s connected", peer.fields)
@@ -64,6 +73,29 @@ class Clients:
             self._watch(client, EVENT_READ)
         except OSError as error:  # the system has no memory for one more, or a limit on them
             self.close(client, error, level=logging.WARNING)
+
+    def _judge(self, peer: Peer) -> tuple[Role | None, str]:
+        """Return the role of ``peer``, and why it is refused; empty if it is not."""
+        if peer.certificate and self._is_revoked(peer.certificate):
+            return None, "its certificate is revoked"
+        if self._rules is None:
+            return None, ""
+        role = self._rules.role_of(peer.identities)
+        peer.role = "" if role is None else role.name
+        return role, "" if role is not None else f"no role names {', '.join(map(quote_name, peer.identities))}"
+
+    def enforce(self, rules: AccessRules | None, is_revoked: Callable[[bytes], bool]) -> None:
+        """Admit clients by ``rules``, and none with a revoked certificate; :meth:`judge_again` applies that to all."""
+        self._rules, self._is_revoked = rules, is_revoked
+
+    def judge_again(self) -> None:
+        """Give each client the role that it has now; close those without one or with a revoked certificate."""
+        for client in self:
+            role, refusal = self._judge(client.peer)
+            if refusal:
+                self.close(client, refusal, CloseReason.FORBIDDEN, logging.WARNING)
+            else:
+                client.screen_by(None if role is None else role.screen)
 
     def _exhausted_limit(self, peer: Peer) -> str:
         """Return the limit that one more connection of ``peer`` would exceed; empty if none."""
@@ -166,7 +198,10 @@ class Clients:
         client.close()
         del self._clients[client]
         self._count(client.peer, -1)
-        context.statistics.connections_closed[reason] += 1
-        fields = {**client.peer.fields, "why": why, "reason": reason.value}
-        context.repeat_limit.log(level, "closed the connection of %(peer)s: %(why)s", fields, kind=reason.value)
+        self._log_close(client.peer, why, reason, level)
         self.on_close()
+
+    def _log_close(self, peer: Peer, why: object, reason: CloseReason, level: int) -> None:
+        self._context.statistics.connections_closed[reason] += 1
+        fields = {**peer.fields, "why": why, "reason": reason.value}
+        self._context.repeat_limit.log(level, "closed the connection of %(peer)s: %(why)s", fields, kind=reason.value)

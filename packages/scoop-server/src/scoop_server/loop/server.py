@@ -11,6 +11,7 @@ from functools import partial
 from selectors import EVENT_READ, BaseSelector
 from typing import Final
 
+from scoop_server.config.access_file import AccessRules
 from scoop_server.config.limits import Limits
 from scoop_server.loop.acceptor import Acceptor
 from scoop_server.loop.client import Client, Phase
@@ -87,6 +88,14 @@ class Server:
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call ``callback`` once, in the first turn after ``seconds``."""
         self._timers.call_at(self._clock() + seconds, callback)
+
+    def enforce(self, rules: AccessRules | None, is_revoked: Callable[[bytes], bool]) -> None:
+        """Apply access rules and the revocation of certificates to new clients, and to the others after this turn.
+
+        Its requests have been read under the previous ones, and their responses must find their clients open.
+        """
+        self._clients.enforce(rules, is_revoked)
+        self._timers.call_at(self._timers.now, self._clients.judge_again)
 
     @property
     def state(self) -> Lifecycle:

@@ -17,6 +17,7 @@ from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.errors import CertificateError
 from scoop_server.net.expiry import first_expiry
 from scoop_server.net.peer_certificate import PeerCertificate
+from scoop_server.net.revocation import identify, revoked_certificates
 
 _RECORD_BYTES_MAX: Final = 16_384
 """The longest plaintext of one TLS record (RFC 8446, section 5.1)."""
@@ -29,19 +30,24 @@ class Certificates:
     """The server's certificate and the authorities of clients, read from PEM files.
 
     Without ``key`` the private key is in ``cert``. With ``client_ca`` a client must present a certificate issued by one
-    of the authorities in that file. Raises CertificateError.
+    of the authorities in that file, and with ``crl`` one that its list does not revoke. Raises CertificateError.
     """
 
-    def __init__(self, cert: Path, key: Path | None, client_ca: Path | None) -> None:
+    def __init__(self, cert: Path, key: Path | None, client_ca: Path | None, crl: Path | None = None) -> None:
         self.path = cert
         self._key = key
         self._client_ca = client_ca
+        self._crl = crl
         self._contexts = self._load()
 
     @property
     def expires_at(self) -> float:
         """The Unix time at which the first of the server's certificates expires. May be read in any thread."""
         return self._contexts.expires_at
+
+    def is_revoked(self, certificate: bytes) -> bool:
+        """Return whether a client certificate, named by its issuer and serial number, has been revoked."""
+        return certificate in self._contexts.revoked
 
     def requires_client_certificate(self, policy: AccessPolicy) -> bool:
         """Return whether a client of a listener with ``policy`` must present a certificate."""
@@ -57,14 +63,22 @@ class Certificates:
         self._contexts = self._load()
 
     def _load(self) -> "_Contexts":
-        for path in filter(None, (self.path, self._key, self._client_ca)):
+        for path in filter(None, (self.path, self._key, self._client_ca, self._crl)):
             _check_file(path)
         anonymous, verifying = self._load_context(None), self._load_context(self._client_ca)
         try:
             expires_at = first_expiry(self.path.read_text(encoding="ascii", errors="replace"))
         except (OSError, ValueError) as error:  # the file has changed since OpenSSL read it
             raise CertificateError(f"cannot use the certificate {self.path}: {error}; it must be PEM") from error
-        return _Contexts(anonymous, verifying, expires_at)
+        return _Contexts(anonymous, verifying, expires_at, self._revoked())
+
+    def _revoked(self) -> frozenset[bytes]:
+        if self._crl is None:
+            return frozenset()
+        try:
+            return revoked_certificates(self._crl.read_text(encoding="ascii", errors="replace"))
+        except (OSError, ValueError) as error:
+            raise _crl_error(self._crl, error) from error
 
     def _load_context(self, client_ca: Path | None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -81,6 +95,12 @@ class Certificates:
                 raise CertificateError(
                     f"cannot use the authorities in {client_ca}: {_explain(error)}; the file must be PEM"
                 ) from error
+            if self._crl is not None:
+                context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+                try:
+                    context.load_verify_locations(self._crl)
+                except OSError as error:
+                    raise _crl_error(self._crl, error) from error
         return context
 
     def _load_key_pair(self, context: ssl.SSLContext) -> None:
@@ -107,6 +127,13 @@ class _Contexts(NamedTuple):
     verifying: ssl.SSLContext
     """Like ``anonymous`` if no authorities of clients are known."""
     expires_at: float
+    revoked: frozenset[bytes]
+    """The client certificates that the list revokes."""
+
+
+def _crl_error(path: Path, error: Exception) -> CertificateError:
+    reason = _explain(error) if isinstance(error, OSError) else str(error)
+    return CertificateError(f"cannot use the revocation list {path}: {reason}; it must be PEM, name one with --tls-crl")
 
 
 def _check_file(path: Path) -> None:
@@ -201,7 +228,8 @@ class TlsStream:
         if rejection := certificate.rejection(self._policy):
             raise ConnectionAbortedError(rejection)
         self.peer_names = certificate.names
-        self.peer_certificate = self._tls.getpeercert(binary_form=True) or b""
+        if encoded := self._tls.getpeercert(binary_form=True):
+            self.peer_certificate = identify(encoded)
 
     def recv(self, size: int, /) -> bytes:
         """Return the plaintext that at most ``size`` newly received bytes complete; empty at the end of the stream.

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from scoop_core import MalformedRequest, parse_request
 
-from scoop_server.screening import READ_ONLY_PREFIX
+from scoop_server.screening import READ_ONLY_PREFIX, role_prefix
 from scoop_server.telemetry.logs import Fields, RepeatLimit, access_log, log
 
 REQUEST_CHARACTERS_MAX: Final = 1_000
@@ -29,6 +29,8 @@ class Peer(Protocol):
     @property
     def fields(self) -> Fields:
         """Its name and identity, as fields of an event."""
+
+    role: str
 
 
 class Client(Protocol):
@@ -75,7 +77,7 @@ class RequestLog:
         found: dict[str, tuple[str, str, int]] = {}
         for line, answer in zip(lines.split("\n"), answers.split("\n"), strict=False):
             if answer == "ERROR":
-                reason = _error_reason(line)
+                reason = _error_reason(line, client.peer.role)
                 kind = re.sub("'.*'|[0-9]", "", reason)  # what differs from line to line
                 first, why, count = found.get(kind, (line, reason, 0))
                 found[kind] = first, why, count + 1
@@ -100,11 +102,13 @@ def _error_fields(peer: Peer, reason: str, line: str) -> Fields:
     return {**peer.fields, "reason": reason, "request": _shortened(line)}
 
 
-def _error_reason(line: str) -> str:
+def _error_reason(line: str, role: str) -> str:
     if not line:
         return _NOTHING_KEPT
     if line.startswith(READ_ONLY_PREFIX):
         return "this listener is read-only"
+    if role and line.startswith(role_prefix(role)):
+        return f"role {role} does not permit this"
     try:
         parse_request(line)
     except MalformedRequest as error:

@@ -57,6 +57,8 @@ class CloseReason(enum.StrEnum):
     """A line was incomplete for too long."""
     UNREAD_OUTPUT = "unread_output"
     """It took nothing of its responses for too long."""
+    FORBIDDEN = "forbidden"
+    """No role names it, or its certificate is revoked."""
     HTTP = "http"
     """Its first line was an HTTP request."""
     UNANSWERED = "unanswered"
@@ -74,6 +76,8 @@ class Statistics:
     """Duration of reading the index; None until it has been read."""
     changes_rejected: int = 0
     """INDEX and REMOVE requests that a read-only listener rejected."""
+    requests_forbidden: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """Requests that a role did not permit, by its name."""
     connections_now: int = 0
     """Number of clients, without connections whose TLS handshake is in progress."""
     handshakes_now: int = 0
@@ -93,6 +97,11 @@ class Statistics:
     commit_seconds: Histogram = field(default_factory=lambda: Histogram(COMMIT_SECONDS))
     commit_changes: Histogram = field(default_factory=lambda: Histogram(BATCH_CHANGES))
 
+    def count_forbidden(self, role: str, count: int) -> None:
+        """Count requests that ``role`` did not permit."""
+        if count:
+            self.requests_forbidden[role,] += count
+
     def count_commit(self, changes: Changes, seconds: float) -> None:
         """Count one commit of ``changes`` that took so long."""
         self.commit_seconds.observe(seconds)
@@ -101,6 +110,9 @@ class Statistics:
     def figures(self) -> Iterator[Figure]:
         """Yield the figures of the run, without those that are not known yet."""
         yield counter("scoop_rejected_changes", "Changes rejected by read-only listeners.", self.changes_rejected)
+        if self.requests_forbidden:
+            by_role = self.requests_forbidden.copy()
+            yield counter("scoop_forbidden_requests", "Requests that a role did not permit.", by_role, "role")
         yield counter("scoop_received_bytes", "Bytes received from clients.", self.bytes_received)
         yield counter("scoop_sent_bytes", "Bytes sent to clients.", self.bytes_sent)
         yield Figure("scoop_connections", "Connected clients.", self.connections_now)

@@ -1,0 +1,50 @@
+"""Who is admitted, and what each may do: the files that a reload reads again."""
+
+from pathlib import Path
+
+from scoop_server.config.access_file import AccessRules, read_access_file
+from scoop_server.errors import CertificateError, ConfigurationError
+from scoop_server.loop.server import Server
+from scoop_server.net.tls import Certificates
+from scoop_server.telemetry.logs import log
+
+
+class Access:
+    """The access rules of ``path``, if any, and the certificates, if any. Raises ConfigurationError."""
+
+    def __init__(self, path: Path | None, certificates: Certificates | None) -> None:
+        self._path = path
+        self._certificates = certificates
+        self.rules: AccessRules | None = None if path is None else read_access_file(path)
+
+    def reload(self) -> bool:
+        """Read the files again; a file with a mistake changes nothing. Return whether there is none."""
+        return self._reload_certificates() & self._reload_rules()
+
+    def _reload_certificates(self) -> bool:
+        if self._certificates is None:
+            return True
+        try:
+            self._certificates.reload()
+        except CertificateError as error:
+            log.error("%(reason)s; the previous certificates stay in use", {"reason": error})
+            return False
+        log.info("reloaded the certificate %(path)s", {"path": self._certificates.path})
+        return True
+
+    def _reload_rules(self) -> bool:
+        if self._path is None:
+            return True
+        try:
+            self.rules = read_access_file(self._path)
+        except ConfigurationError as error:
+            log.error("%(reason)s; the previous roles stay in use", {"reason": error})
+            return False
+        log.info("reloaded the roles of %(path)s (%(digest)s)", {"path": self._path, "digest": self.rules.digest})
+        return True
+
+    def enforce(self, server: Server) -> None:
+        """Let ``server`` admit clients by the current files, and close those that they do not admit any more."""
+        if self.rules is not None or self._certificates is not None:
+            is_revoked = self._certificates.is_revoked if self._certificates is not None else lambda _: False
+            server.enforce(self.rules, is_revoked)
