@@ -17,6 +17,7 @@ from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end
 pytestmark = pytest.mark.any_python
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "howto-access.md"
+TLS_PAGE: Final = PAGE.with_name("howto-tls.md")
 
 
 def run(commands: str, directory: Path, ports: tuple[int, ...] = (0, 0)) -> str:
@@ -44,9 +45,10 @@ def check_console(block: str, directory: Path, ports: tuple[int, ...] = (0, 0)) 
 
 def test_two_teams_and_a_mirror(tmp_path: Path) -> None:
     certificates, empty_list, start, revoke = code_blocks(PAGE, "sh")
+    authority = code_blocks(TLS_PAGE, "sh")[0]
     [roles] = code_blocks(PAGE, "toml")
     ask_file, ask_server = code_blocks(PAGE, "console")
-    run(certificates + empty_list, tmp_path)
+    run(authority + certificates + empty_list, tmp_path)
     (tmp_path / "access.toml").write_text(roles)
     check_console(ask_file, tmp_path)
     arguments = [re.sub(r":844[34]", ":0", word) for word in shlex.split(start)[1:]]
