@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -157,8 +158,8 @@ def _flood(address: Address, clients: int, *, resets: bool) -> None:
             held.popleft().close()
 
 
-def _handshake(hello: bytes, address: Address, clients: int) -> None:
-    """Open 2,500 TLS connections a second, send ``hello`` on each, and never continue; close the oldest."""
+def _handshake(hello: bytes, address: Address, clients: int, *, rate: int = 2_500) -> None:
+    """Open ``rate`` TLS connections a second, send ``hello`` on each, and never continue; close the oldest."""
     _begin()
     held: deque[socket.socket] = deque()
     started = time.monotonic()
@@ -169,8 +170,21 @@ def _handshake(hello: bytes, address: Address, clients: int) -> None:
                 held[-1].send(hello)
         if len(held) > clients:
             held.popleft().close()
-        if (ahead := started + number / 2_500 - time.monotonic()) > 0:
+        if (ahead := started + number / rate - time.monotonic()) > 0:
             time.sleep(ahead)
+
+
+def _hold_places(address: Address, clients: int) -> None:
+    """Hold as many connections as possible of clients without a certificate, from eight addresses."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    held = []
+    for number in range(clients):
+        with contextlib.suppress(OSError):
+            plain = socket.create_connection(address, source_address=(f"127.0.0.{10 + number % 8}", 0))
+            held.append(context.wrap_socket(plain))
+    _begin()
+    threading.Event().wait()
 
 
 def _say_hello(address: Address, clients: int) -> None:
@@ -199,6 +213,8 @@ ATTACKS: Final[dict[str, Attack]] = {
     "cycle-lists": partial(_close_cycles, LISTED),
     "tls-silent": partial(_handshake, b""),
     "tls-hello": _say_hello,
+    "tls-half": partial(_handshake, b"\x16\x03\x01\x00", rate=10_000),
+    "tls-places": _hold_places,
     "metrics": partial(_pump, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"),
 }
 

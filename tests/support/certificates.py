@@ -32,7 +32,7 @@ class CertificateFiles:
     def make(cls, directory: Path, authority: trustme.CA | None = None) -> Self:
         """Create them all in the new ``directory``, issued by ``authority`` or a new one."""
         directory.mkdir()
-        files = cls(*(directory / f"{name}.pem" for name in ("authority", "server", "server-key", "client")))
+        files = cls.existing(directory)
         authority = authority or trustme.CA()
         authority.cert_pem.write_to_path(files.authority)
         server = authority.issue_cert(HOST, "::1", "localhost")
@@ -41,6 +41,11 @@ class CertificateFiles:
         files.server_key.chmod(0o600)
         authority.issue_cert("builder@scoop.test").private_key_and_cert_chain_pem.write_to_path(files.client_cert)
         return files
+
+    @classmethod
+    def existing(cls, directory: Path) -> Self:
+        """Return those of ``directory``."""
+        return cls(*(directory / f"{name}.pem" for name in ("authority", "server", "server-key", "client")))
 
     @property
     def server_arguments(self) -> tuple[str, ...]:
