@@ -38,6 +38,8 @@ def document(version: str) -> Json:
     }
 
 
+_TEXT: Final[Json] = {"text/plain": {"schema": {"type": "string"}}}
+
 _ERROR: Final[Json] = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 
 _ETAG: Final[Json] = {
@@ -53,7 +55,7 @@ _EVENTS: Final[Json] = {
             "description": "The stream, which ends with the explorer.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        "503": {"description": "Too many streams.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        "503": {"description": "Too many streams.", "content": _TEXT},
     },
 }
 
@@ -85,7 +87,11 @@ def _operation(page: Page, schemas: Json) -> Json:
             "304": {"description": "The answer is the one with the ETag of If-None-Match."},
             "400": {"description": "A parameter is missing, unknown or out of range.", "content": _ERROR},
             "404": {"description": "A package is not indexed.", "content": _ERROR},
-            "503": {"description": "Too many requests, or no index yet: ask again after Retry-After seconds."},
+            "414": {"description": "The URL is too long.", "content": _TEXT},
+            "503": {
+                "description": "Too many requests, or no index yet: ask again after Retry-After seconds.",
+                "content": {**_ERROR, **_TEXT},
+            },
         },
     }
 

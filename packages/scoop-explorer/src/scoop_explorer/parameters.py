@@ -123,6 +123,8 @@ def _check(parameter: Parameter, text: str) -> None:
             raise BadParameterError(
                 f"expected an integer from 0 to {parameter.maximum} as {parameter.name}, got {text[:20]!r}"
             )
+    elif parameter.is_package and not text:
+        raise BadParameterError(f"missing parameter {parameter.name}: {parameter.description}")
     elif parameter.choices:
         if text not in parameter.choices:
             expected = " or ".join(parameter.choices)
