@@ -34,11 +34,13 @@ def urls_by_kind(names: Sequence[str], hubs: Sequence[str], count: int) -> Mappi
     kinds = {"start": urls("/", names), "cycles": urls("/cycles", names), "changes": urls("/changes", names)}
     kinds["search"] = urls("/search?q={2}", names)
     kinds["search without a match"] = urls("/search?q=zzq{2}", names)
+    kinds["search of one letter"] = [f"/search?q={name[0]}" for name in names[:count]]
     kinds["package that is not indexed"] = urls("/packages/{0}-missing", names)
     for about, some in (("", names), (" of a hub", hubs)):
         kinds[f"package{about}"] = urls("/packages/{0}", some)
         for page in ("dependencies", "dependents"):
             kinds[f"all {page}{about}"] = urls(f"/{page}/{{0}}?scope=all", some)
+        kinds[f"table of all dependents{about}"] = urls("/dependents/{0}?scope=all&view=table&sort=dependents", some)
         kinds[f"removal{about}"] = urls("/removal/{0}", some)
         kinds[f"rebuild{about}"] = urls("/rebuild/{0}", some)
     kinds["path"] = urls("/path?from={0}&to={1}", names)

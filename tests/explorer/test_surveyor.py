@@ -23,7 +23,7 @@ COMMAND = (sys.executable, "-m", "scoop_explorer.survey_process")
 
 
 def figures_of(surveyor: Surveyor) -> Figures | None:
-    return None if surveyor.survey is None else (surveyor.survey, surveyor.cyclic_groups)
+    return surveyor._figures
 
 
 def test_a_large_graph_is_counted_by_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

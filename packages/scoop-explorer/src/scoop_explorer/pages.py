@@ -295,9 +295,10 @@ async def known_changes(explorer: Explorer, values: Values) -> Changes:
 async def ranked(explorer: Explorer, values: Values) -> questions.Found | None:
     """Return all matches of a search that are kept, the best first."""
     query = values.text("q")
-    names = explorer.index.names
+    names, popular = explorer.index.names, explorer.surveyor.popular
     return await explorer.ask(
-        ("search", query), lambda graph, _: questions.Found(*names.rank(query, graph, graph.dependent_count))
+        ("search", query, bool(popular)),
+        lambda graph, _: questions.Found(*names.rank(query, graph, graph.dependent_count, popular)),
     )
 
 

@@ -61,6 +61,9 @@ PATH_SHOWN: Final = 200
 GROUPS_SHOWN: Final = 20
 """Cyclic groups on a page, each with :data:`NAMES_SHOWN` packages and dependencies."""
 
+POPULAR: Final = 20_000
+"""Packages that a search looks at first: some hundred kilobytes."""
+
 MOST_NEEDED: Final = 12
 """Packages in the list of the most needed ones."""
 
@@ -394,6 +397,12 @@ def survey(graph: DependencyGraph, batch: int) -> Survey:
         len(graph.layers()),
         tuple(Needed(name, count) for count, name in top if count),
     )
+
+
+def popular(graph: DependencyGraph) -> tuple[str, ...]:
+    """Return the packages that most others need directly."""
+    needed = ((graph.dependent_count(name), name) for name in graph if graph.dependent_count(name))
+    return tuple(name for _, name in nlargest(POPULAR, needed))
 
 
 def cyclic_groups(graph: DependencyGraph) -> tuple[CyclicGroup, ...]:

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 from scoop_core import DependencyGraph
 
@@ -20,7 +20,15 @@ from scoop_explorer.live_index import LiveIndex
 
 _log = logging.getLogger("scoop_explorer")
 
-Figures: TypeAlias = tuple[Survey, tuple[CyclicGroup, ...]]
+
+class Figures(NamedTuple):
+    """What a survey finds."""
+
+    survey: Survey
+    cyclic_groups: tuple[CyclicGroup, ...]
+    popular: tuple[str, ...]
+    """The packages that most others need, which a search looks at first."""
+
 
 IN_THREAD_MAX: Final = 50_000
 """Packages of a graph that is counted in a thread: no step takes more than 15 ms."""
@@ -53,13 +61,19 @@ class Surveyor:
     def survey(self) -> Survey | None:
         """The figures of the last survey; None before the first one of the index that is shown."""
         figures = self._current()
-        return None if figures is None else figures[0]
+        return None if figures is None else figures.survey
 
     @property
     def cyclic_groups(self) -> tuple[CyclicGroup, ...]:
         """The cyclic groups of the last survey."""
         figures = self._current()
-        return () if figures is None else figures[1]
+        return () if figures is None else figures.cyclic_groups
+
+    @property
+    def popular(self) -> tuple[str, ...]:
+        """The packages that most others needed at the last survey."""
+        figures = self._current()
+        return () if figures is None else figures.popular
 
     def _current(self) -> Figures | None:
         return self._figures if self._epoch == self._index.epoch else None
@@ -127,4 +141,4 @@ class Surveyor:
 
 def count(graph: DependencyGraph, batch: int) -> Figures:
     """Return the figures of a graph, and its cyclic groups."""
-    return questions.survey(graph, batch), questions.cyclic_groups(graph)
+    return Figures(questions.survey(graph, batch), questions.cyclic_groups(graph), questions.popular(graph))
