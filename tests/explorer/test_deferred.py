@@ -29,6 +29,8 @@ class SettableIndex:
         assert callable(question)
         return question(self.graph, self.batch)
 
+    ask_beside_changes = ask_at_length
+
 
 @pytest.fixture
 def waits_for_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +247,7 @@ def ponder(question):
     threading.Event().wait()
 
 async def main():
-    deferred = Deferred(SimpleNamespace(batch=0, epoch=0, ask_at_length=ponder))
+    deferred = Deferred(SimpleNamespace(batch=0, epoch=0, ask_at_length=ponder, ask_beside_changes=ponder))
     assert await deferred.ask("key", None) == Found(None, 0)
     has_begun.wait()
     deferred.close()

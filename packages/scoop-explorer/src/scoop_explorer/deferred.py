@@ -78,10 +78,16 @@ class Deferred:
         self._threads.close()
 
     async def ask(
-        self, key: Hashable, question: Callable[[DependencyGraph, int], T], seconds: float = WAIT_SECONDS
+        self,
+        key: Hashable,
+        question: Callable[[DependencyGraph, int], T],
+        seconds: float = WAIT_SECONDS,
+        *,
+        is_beside_changes: bool = False,
     ) -> Found[T]:
         """Return the answer to the question with this key, or an older one or none if it is not there in time.
 
+        With ``is_beside_changes``, the question may meet changes, and is not asked again because of them.
         Raises :exc:`~scoop_core.UnknownPackage` as the question does.
         """
         key = (self._index.epoch, key)  # an answer about an earlier index does not count
@@ -92,7 +98,8 @@ class Deferred:
             return entry.found
         if entry.future is None and (time.monotonic() < entry.due or self.waiting >= QUEUE_MAX):
             return entry.found
-        waiting = asyncio.wrap_future(entry.future or self._begin(key, entry, question))
+        ask = self._index.ask_beside_changes if is_beside_changes else self._index.ask_at_length
+        waiting = asyncio.wrap_future(entry.future or self._begin(key, entry, question, ask))
         try:
             async with asyncio.timeout(seconds):
                 return await asyncio.shield(waiting)
@@ -107,14 +114,18 @@ class Deferred:
             self._names -= _names_in(entry.found.answer)
 
     def _begin(
-        self, key: Hashable, entry: _Entry[T], question: Callable[[DependencyGraph, int], T]
+        self,
+        key: Hashable,
+        entry: _Entry[T],
+        question: Callable[[DependencyGraph, int], T],
+        ask: Callable[[Callable[[DependencyGraph, int], Found[T]]], Found[T]],
     ) -> "Future[Found[T]]":
         self.waiting += 1
         start = time.monotonic()
         loop = asyncio.get_running_loop()
 
         def answer() -> Found[T]:
-            return self._index.ask_at_length(lambda graph, batch: Found(question(graph, batch), batch))
+            return ask(lambda graph, batch: Found(question(graph, batch), batch))
 
         future = entry.future = self._threads.submit(answer)
 

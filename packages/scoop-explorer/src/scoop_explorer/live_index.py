@@ -187,6 +187,10 @@ class LiveIndex:
         with self._one_copy:
             return question(*self.copy())
 
+    def ask_beside_changes(self, question: Callable[[IndexedGraph, int], T]) -> T:
+        """Ask a question that may meet changes: each look at the graph is true, but not all at the same time."""
+        return question(self._graph, self._batch)
+
     def _settled_revision(self) -> int:
         """Return the revision, once no change is under way."""
         while (revision := self.revision) % 2:

@@ -83,16 +83,19 @@ class Explorer:
         """Raise :exc:`UnknownPackage` if one of the packages is not indexed, also while expensive questions wait."""
         self.index.ask(lambda graph: [graph.dependent_count(known_form(package)) for package in packages])
 
-    async def ask(self, key: Hashable, question: Callable[[DependencyGraph, int], T]) -> T | None:
+    async def ask(
+        self, key: Hashable, question: Callable[[DependencyGraph, int], T], *, is_beside_changes: bool = False
+    ) -> T | None:
         """Return the answer to an expensive question, as :meth:`Deferred.ask` does."""
-        found = await self.deferred.ask(key, question, max(0.0, self.deadline - self.clock()))
+        seconds = max(0.0, self.deadline - self.clock())
+        found = await self.deferred.ask(key, question, seconds, is_beside_changes=is_beside_changes)
         if found.answer is not None:
             self.as_of_batch = min(self.as_of_batch, found.batch)
         return found.answer
 
     async def similar(self, query: str) -> tuple[Needed, ...]:
         """Return names that differ little from one that is not indexed; none if they are not found in time."""
-        found = await self.ask(("similar", query), partial(_similar, self.index, query))
+        found = await self.ask(("similar", query), partial(_similar, self.index, query), is_beside_changes=True)
         return self.with_dependents(found or ())
 
     def with_dependents(self, names: Sequence[str]) -> tuple[Needed, ...]:
@@ -103,7 +106,7 @@ class Explorer:
 
 
 def _similar(index: LiveIndex, query: str, graph: DependencyGraph, _batch: int) -> tuple[str, ...]:
-    return tuple(index.names.similar(query, SIMILAR, graph, graph.dependent_count))
+    return tuple(index.names.similar(query, SIMILAR, graph, partial(questions.dependent_count, graph)))
 
 
 Ask: TypeAlias = Callable[[Explorer, Values], Awaitable[Any]]
@@ -298,7 +301,8 @@ async def ranked(explorer: Explorer, values: Values) -> questions.Found | None:
     names, popular = explorer.index.names, explorer.surveyor.popular
     return await explorer.ask(
         ("search", query, bool(popular)),
-        lambda graph, _: questions.Found(*names.rank(query, graph, graph.dependent_count, popular)),
+        lambda graph, _: questions.Found(*names.rank(query, graph, partial(questions.dependent_count, graph), popular)),
+        is_beside_changes=True,
     )
 
 

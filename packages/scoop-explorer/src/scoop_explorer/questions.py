@@ -6,7 +6,7 @@ from heapq import nlargest
 from itertools import pairwise
 from typing import Final
 
-from scoop_core import Command, DependencyGraph, IndexedGraph, feedback_edges
+from scoop_core import Command, DependencyGraph, IndexedGraph, UnknownPackage, feedback_edges
 
 from scoop_explorer.answers import (
     CyclicGroup,
@@ -191,18 +191,21 @@ def arranged(graph: DependencyGraph, found: Related, sort: str, contained: str) 
     elif sort == "distance":
         names.sort(key=found.distances.__getitem__)
     elif sort == "dependents":
-        names.sort(key=lambda name: (-_dependent_count(graph, name), name))
+        names.sort(key=lambda name: (-dependent_count(graph, name), name))
     return Related(tuple(names), found.distances)
 
 
 def related_part(graph: DependencyGraph, found: Related, names: Iterable[str]) -> tuple[RelatedPackage, ...]:
     """Return a part of a list, with figures."""
-    return tuple(RelatedPackage(name, _dependent_count(graph, name), found.distances[name]) for name in names)
+    return tuple(RelatedPackage(name, dependent_count(graph, name), found.distances[name]) for name in names)
 
 
-def _dependent_count(graph: DependencyGraph, name: str) -> int:
-    """Return the number of dependents; 0 for a package of an older answer that is not indexed any more."""
-    return graph.dependent_count(name) if name in graph else 0
+def dependent_count(graph: DependencyGraph, name: str) -> int:
+    """Return the number of dependents; 0 for a package that is not indexed any more."""
+    try:
+        return graph.dependent_count(name)
+    except UnknownPackage:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +247,14 @@ def removal_order(graph: DependencyGraph, goals: Sequence[str]) -> RemovalOrder:
 
     A goal in a cycle is released first, so that nothing else of its cycle need be released for it.
     """
-    affected = list(dict.fromkeys((*goals, *graph.transitive_dependents(*goals))))
+    dependents = graph.transitive_dependents(*goals)
+    if len(goals) == 1:  # without a cycle, this order is right backward: a third of the time
+        order = (*goals, *dependents)
+        place = {name: number for number, name in enumerate(order)}
+        place_of = place.get
+        if all(place_of(each, -1) <= number for name, number in place.items() for each in graph.dependencies(name)):
+            return RemovalOrder((), order[::-1])
+    affected = list(dict.fromkeys((*goals, *dependents)))
     released = tuple(goal for goal in goals if len(graph.find_path(goal, goal)) > 2)  # not on itself
     if released:
         graph = graph.subgraph(affected)
