@@ -27,7 +27,15 @@ PROTOCOL: Final = ROOT / "docs" / "protocol.md"
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
 CONTRIBUTING: Final = ROOT / "CONTRIBUTING.md"
 PACKAGE_READMES: Final = sorted(ROOT.glob("packages/*/README.md"))
-DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*.md"), *PACKAGE_READMES])
+DOCUMENTS: Final = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("bench/*.md"),
+        *ROOT.glob("tests/*.md"),
+        *PACKAGE_READMES,
+    ]
+)
 
 
 def _name(value: object) -> str | None:
@@ -81,7 +89,7 @@ class Example(NamedTuple):
 
 def _protocol_examples() -> Iterator[Example]:
     for header, reject_cycles in (("case", False), ("case, with `--reject-cycles`", True)):
-        for case, messages, answers, _ in table_rows(PROTOCOL, header, "messages", "responses", "reason"):
+        for case, messages, answers in table_rows(PROTOCOL, header, "messages", "responses"):
             spelled = [message.replace("␍", "\r").replace("␊", "") for message in code_spans(messages)]
             yield Example(case, spelled, code_spans(answers), reject_cycles)
 
@@ -140,7 +148,9 @@ def test_every_session_that_a_document_names_exists() -> None:
 
 
 def test_the_table_of_tests_is_current() -> None:
-    documented = {name for row in table_rows(CONTRIBUTING, "directory", "subject") for name in code_spans(row[0])}
+    documented = {
+        name for row in table_rows(ROOT / "tests" / "README.md", "directory", "subject") for name in code_spans(row[0])
+    }
     files = (path for suffix in ("py", "txt") for path in (ROOT / "tests").rglob(f"*.{suffix}"))
     real = {f"tests/{path.parts[len(ROOT.parts) + 1]}" for path in files if path.parent.name != "tests"}
     assert documented - {"tests/test_*.py"} == real
