@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from scoop_core import Command, Request
+from scoop_core import Command, Request, Response
 
 from scoop_client import Client
 from scoop_client.cli.gate import Gate
@@ -296,6 +296,21 @@ class TestFaultsOfTheServer:
             result = scoop(*flags, "withdraw", "isl", "--", "true")
         assert result.status == ExitStatus.UNKNOWN
         assert "outcome unknown: it may be removed" in result.err
+
+    def test_a_server_that_dies_before_the_change(self, capsys: pytest.CaptureFixture[str]) -> None:
+        class QueryThenKill(Client):
+            def query(self, package: str) -> Response:
+                response = super().query(package)
+                server.kill()
+                return response
+
+        with (
+            ServerProcess("--memory") as server,
+            QueryThenKill(f"127.0.0.1:{server.port}", reconnect_timeout=0.0, resend_changes=True) as client,
+        ):
+            gate = Gate(client=client, change=INDEX, command=["true"], output=Output(is_json=False), former=None)
+            assert gate.run() is ExitStatus.NO_CONNECTION
+        assert capsys.readouterr().err.endswith("connection refused; nothing has changed\n")
 
     def test_no_server_before(self, scoop: Scoop) -> None:
         result = scoop("--server", "unix:/nonexistent", "publish", "isl", "--", "true")

@@ -132,6 +132,7 @@ class TestCommand:
         assert place.record.read_text() == "INDEX|gmp|\nINDEX|isl|gmp\n"
         assert self.sync(scoop, place, "gmp\n", *known).err.startswith("1 package to index, 1 to remove\n")
         assert set(place.index()) == {"gmp", "foreign"}
+        assert place.record.read_text() == "INDEX|gmp|\n"
 
     def test_without_a_source_nothing_is_removed(self, scoop: Scoop, place: Place) -> None:
         self.sync(scoop, place, "isl: gmp\n")
