@@ -20,6 +20,7 @@ from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.records import NodeRecord
 from scoop_etcd.options import EtcdSettings
 from scoop_etcd.session import EtcdSession
+from scoop_server.config.access_file import read_access_file
 
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
@@ -192,12 +193,19 @@ def test_a_restore_that_fails_writes_nothing(place: tuple[str, ...]) -> None:
         assert "it holds no index; check --etcd-prefix" in run_to_end(command, *place).stderr
 
 
-def test_nodes_lists_those_that_run(place: tuple[str, ...]) -> None:
-    with ServerProcess(*place) as one, ServerProcess(*place, "--listen", "tcp:0.0.0.0:0") as two:
+def test_nodes_lists_those_that_run(place: tuple[str, ...], tmp_path: Path) -> None:
+    access = tmp_path / "access.toml"
+    access.write_text('[[role]]\nname = "all"\nidentities = ["anonymous"]\ncommands = ["QUERY"]\n')
+    with (
+        ServerProcess(*place, "--access", str(access)) as one,
+        ServerProcess(*place, "--listen", "tcp:0.0.0.0:0") as two,
+    ):
         addresses = (one.addresses[0], f"{socket.gethostname()}:{two.port}")
         while not all(each in (listed := run_to_end("nodes", *place)).stdout for each in addresses):
             assert listed.returncode == 0  # a record follows the start
     assert listed.stdout.startswith("NODE ")
+    digests = {line.split()[1]: line.split()[6] for line in listed.stdout.splitlines()[1:]}
+    assert [digests[each] for each in addresses] == [read_access_file(access).digest, "-"]
 
 
 def test_a_command_without_etcd_gives_up(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ CONFIG = Config(reject_cycles=True, line_bytes_max=1_000)
 POINTER = Pointer(
     revision=70, chunks=2, size=99, checksum=0xAB, digest=0xCD, truncated=40, sequences={"a1": 3, "b2": 1}
 )
-RECORD = NodeRecord(("[::1]:8080", "/run/scoop"), "1.2.3", 70, 0xFFFF_FFFF_FFFF_FFFF)
+RECORD = NodeRecord(("[::1]:8080", "/run/scoop"), "1.2.3", 70, 0xFFFF_FFFF_FFFF_FFFF, "e973f6dd5a820733")
 
 
 def test_an_entry_is_the_same_after_encoding_and_decoding() -> None:

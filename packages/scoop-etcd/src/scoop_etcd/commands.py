@@ -18,7 +18,7 @@ from scoop_server.cli.restore import read_index
 from scoop_server.config.settings import Settings
 from scoop_server.text import counted
 
-_HEADINGS: Final = ("NODE", "ADDRESSES", "VERSION", "REVISION", "LAG", "DIGEST", "ROLE")
+_HEADINGS: Final = ("NODE", "ADDRESSES", "VERSION", "REVISION", "LAG", "DIGEST", "ACCESS", "ROLE")
 
 
 class EtcdSource:
@@ -140,6 +140,7 @@ def print_nodes(settings: Settings, out: TextIO) -> int:
             str(record.revision),
             str(max(0, last - record.revision)),
             f"{record.digest:016x}",
+            record.access or "-",
             "compactor" if node == compacting else "",
         )
         for node, record in records.items()

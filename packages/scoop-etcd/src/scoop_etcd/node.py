@@ -98,6 +98,7 @@ def join(resources: Resources) -> Node[ClientT]:
         answer_seconds_max=etcd.commit_seconds_max,
         addresses=tuple(_with_host(address, host) for address in resources.addresses),
         version=__version__,
+        access_digest=resources.access_digest,
         entry_bytes_min=settings.limits.compaction_bytes_min,
     )
     compact = partial(start_compaction, connection, etcd.prefix, settings.log_format, settings.reject_cycles)

@@ -246,6 +246,8 @@ class NodeRecord:
     """That of the last entry that it has applied."""
     digest: int
     """The digest of its graph at that revision."""
+    access: str = ""
+    """The digest of its access rules; empty without them."""
 
     def encode(self) -> bytes:
         """Return the value of the key ``nodes/<node>``."""
@@ -256,6 +258,7 @@ class NodeRecord:
                 "version": self.version,
                 "revision": self.revision,
                 "digest": f"{self.digest:016x}",
+                "access": self.access,
             }
         )
 
@@ -264,7 +267,11 @@ class NodeRecord:
         """Return the record of the value ``data``. Raises ReplicationError."""
         fields = _Fields(f"the record of node {node}", data, NODE_VERSION)
         record = cls(
-            fields.texts("addresses"), fields.text("version"), fields.integer("revision"), fields.hexadecimal("digest")
+            fields.texts("addresses"),
+            fields.text("version"),
+            fields.integer("revision"),
+            fields.hexadecimal("digest"),
+            fields.text("access"),
         )
         fields.end()
         return record

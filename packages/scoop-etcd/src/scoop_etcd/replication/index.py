@@ -247,7 +247,8 @@ class ReplicatedIndex(Generic[ClientT]):
 
     def _describe(self) -> NodeRecord:
         settings, replica = self._settings, self._applier.replica
-        return NodeRecord(settings.addresses, settings.version, replica.revision, replica.digest)
+        access = settings.access_digest()
+        return NodeRecord(settings.addresses, settings.version, replica.revision, replica.digest, access)
 
     # What others see
 

@@ -1,5 +1,6 @@
 """The settings of one node."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from scoop_etcd.formats.entries import Keys
@@ -20,6 +21,8 @@ class NodeSettings:
     """A request without a response for this long closes its connection."""
     addresses: tuple[str, ...] = ()
     version: str = ""
+    access_digest: Callable[[], str] = lambda: ""
+    """Returns the digest of the access rules, which a reload may change."""
     entry_bytes_min: int = 64 * 1024 * 1024
     """Entries are compacted when they have at least this size, and that of the last snapshot."""
     entries_max: int = ENTRIES_MAX

@@ -17,6 +17,10 @@ class Access:
         self._certificates = certificates
         self.rules: AccessRules | None = None if path is None else read_access_file(path)
 
+    def digest(self) -> str:
+        """Return the digest of the access rules; empty without them."""
+        return "" if self.rules is None else self.rules.digest
+
     def reload(self) -> bool:
         """Read the files again; a file with a mistake changes nothing. Return whether there is none."""
         return self._reload_certificates() & self._reload_rules()

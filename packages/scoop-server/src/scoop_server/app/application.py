@@ -91,7 +91,7 @@ class Application:
                 if plugin is None:
                     return load_index(settings, self._claims.directory, self._meter)
                 addresses = [listener.address for listener in self._claims.listeners]
-                return plugin.open(Resources(settings, addresses, self._meter))
+                return plugin.open(Resources(settings, addresses, self._access.digest, self._meter))
         except KeyboardInterrupt:
             log.info("a signal stopped the server while it loaded the index; nothing was changed")
             raise SystemExit from None

@@ -71,6 +71,8 @@ class Resources:
     settings: Settings
     addresses: Sequence[str]
     """Those of the listeners, which are bound."""
+    access_digest: Callable[[], str]
+    """Returns the digest of the access rules, which a reload may change; empty without them."""
     meter: Meter
 
 
