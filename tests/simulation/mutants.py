@@ -24,7 +24,6 @@ from scoop_server.index.local import LocalIndex
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.clients import Clients
 from scoop_server.loop.server import Server
-from scoop_server.screening import Screen
 from scoop_server.storage import compaction, recovery
 from scoop_server.storage.backlog import Backlog
 from scoop_server.storage.directory import DataDirectory
@@ -371,13 +370,13 @@ def _waiting_client_is_watched() -> Any:
 def _waiting_lines_keep_their_role() -> Any:
     """A reload of the roles does not screen lines that wait."""
 
-    def screen_by(self: Client, screen: Screen | None) -> None:
+    def screen_again(self: Client) -> None:
         waiting, self.queued_lines = self.queued_lines, ""
-        original(self, screen)
+        original(self)
         self.queued_lines = waiting
 
-    original = Client.screen_by
-    return patch.object(Client, "screen_by", screen_by)
+    original = Client.screen_again
+    return patch.object(Client, "screen_again", screen_again)
 
 
 def _revoked_clients_stay() -> Any:

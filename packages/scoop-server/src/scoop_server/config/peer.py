@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import quote
 
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy
+from scoop_server.screening import Screen
 
 ANONYMOUS: Final = "anonymous"
 """The only identity of a peer without a name."""
@@ -31,6 +32,8 @@ class Peer:
     """The issuer and the serial number of its certificate, by which it can be revoked; empty without one."""
     role: str = ""
     """The name of its role; empty without access rules."""
+    screen: Screen | None = None
+    """The screen of its role; None if it may send anything."""
 
     @property
     def identities(self) -> tuple[str, ...]:

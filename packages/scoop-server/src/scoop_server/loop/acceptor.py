@@ -35,7 +35,7 @@ class Acceptor:
         """A shortage is one warning, however often accepting is retried while it lasts."""
         self.resume()
         clients.on_close = self.resume
-        clients.admits_named = any(listener.admits_named for listener in self._listeners)
+        clients.gate.admits_named = any(listener.admits_named for listener in self._listeners)
 
     def resume(self) -> None:
         """Accept again, if accepting is paused: time has passed, or a client has been closed."""

@@ -15,7 +15,7 @@ from scoop_server.config.limits import Limits
 from scoop_server.config.peer import Peer
 from scoop_server.loop.timers import Timer
 from scoop_server.ports import Stream, close_stream
-from scoop_server.screening import HttpRequestError, Screen, is_http_request, reject_changes
+from scoop_server.screening import HttpRequestError, is_http_request, reject_changes
 from scoop_server.telemetry.statistics import CloseReason, Statistics
 
 
@@ -82,8 +82,6 @@ class Client:
     _unsent: bytearray = field(default_factory=bytearray)
     _accepted_late_at: float | None = None
     """The time at which it last accepted some of its unsent responses, or these began; None if nothing is unsent."""
-    _screen: Screen | None = None
-    """The screen of its role; None if it may send anything."""
     _line_number: int = 0
     _line_started: float = 0.0
     """The time at which the line ``_line_number`` began to arrive; meaningful while a line is incomplete."""
@@ -125,21 +123,20 @@ class Client:
 
     @property
     def _is_screened(self) -> bool:
-        return self.peer.policy.is_read_only or self._screen is not None
+        return self.peer.policy.is_read_only or self.peer.screen is not None
 
     def _screened(self, lines: str) -> str:
         """Mark the requests that its listener or its role does not permit, so that they are answered ERROR."""
         if self.peer.policy.is_read_only:
             lines, count = reject_changes(lines)
             self._statistics.changes_rejected += count
-        if self._screen is not None:
-            lines, count = self._screen(lines)
+        if self.peer.screen is not None:
+            lines, count = self.peer.screen(lines)
             self._statistics.count_forbidden(self.peer.role, count)
         return lines
 
-    def screen_by(self, screen: Screen | None) -> None:
-        """Screen what is received from now on, and what waits to be executed, by ``screen``."""
-        self._screen = screen
+    def screen_again(self) -> None:
+        """Screen what is received from now on, and what waits to be executed, by the role that the peer has now."""
         if self.receive != self._receive_first:
             self.receive = self._receive_screened if self._is_screened else self.connection.receive
         self.queued_lines = self._screened(self.queued_lines)

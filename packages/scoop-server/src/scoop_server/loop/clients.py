@@ -1,7 +1,6 @@
 """The connected clients: what the selector watches them for, their deadlines, and the end of each."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
@@ -9,11 +8,10 @@ from selectors import EVENT_READ, EVENT_WRITE
 
 from scoop_core import ConnectionState
 
-from scoop_server.config.access_file import AccessRules, Role
-from scoop_server.config.peer import Peer, quote_name
+from scoop_server.config.gate import Gate
+from scoop_server.config.peer import Peer
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.context import Context
-from scoop_server.loop.places import Places
 from scoop_server.ports import Stream, close_stream
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.statistics import CloseReason
@@ -26,14 +24,7 @@ class Clients:
         self._context = context
         self.on_close: Callable[[], None] = lambda: None
         """Called after a client has been closed: a descriptor and a place are free."""
-        self.admits_named = False
-        """True if peers may have a name at a listener; then anonymous ones leave some places to them."""
-        self._rules: AccessRules | None = None
-        self._is_revoked: Callable[[bytes], bool] = lambda _: False
-        self._places = Places()
-        """The places of each holder."""
-        self._listener_places = Counter[str]()
-        self._anonymous = 0
+        self.gate = Gate(context.limits)
         self._clients: dict[Client, None] = {}  # an ordered set, so that a simulation can be replayed
 
     def __len__(self) -> int:
@@ -46,75 +37,39 @@ class Clients:
     def admit(self, stream: Stream, peer: Peer) -> None:
         """Make a connected, non-blocking stream a client, unless there are as many as allowed."""
         context = self._context
-        role, refusal = self._judge(peer)
-        if refusal:
+        if refusal := self.gate.judge(peer):
             close_stream(stream)
             self._log_close(peer, refusal, CloseReason.FORBIDDEN, logging.WARNING)
             return
-        if limit := self._exhausted_limit(peer):
+        if limit := self.gate.exhausted_limit(peer):
             close_stream(stream)
             context.statistics.connections_closed[CloseReason.TOO_MANY_CLIENTS] += 1
-            holder = self._places.largest_holder
-            fields = {**peer.fields, "limit": limit, "holder": holder, "held": self._places[holder]}
+            holder = self.gate.places.largest_holder
             context.repeat_limit.log(
                 logging.WARNING,
                 "%(holder)s holds most places (%(held)d); closed the connection of %(peer)s: too many clients "
                 "(limit %(limit)s)",
-                fields,
-                kind=limit,
+                {**peer.fields, "limit": limit, "holder": holder, "held": self.gate.places[holder]},
+                kind=limit.partition(" of ")[0],
             )
             return
         client = Client(stream, peer, context.limits, context.statistics, context.timers.now)
-        client.screen_by(None if role is None else role.screen)
         self._clients[client] = None
-        self._count(peer, 1)
+        self.gate.enter(peer)
+        context.statistics.connections_now = len(self._clients)
         log.debug("%(peer)s connected", peer.fields)
         try:
             self._watch(client, EVENT_READ)
         except OSError as error:  # the system has no memory for one more, or a limit on them
             self.close(client, error, level=logging.WARNING)
 
-    def _judge(self, peer: Peer) -> tuple[Role | None, str]:
-        """Return the role of ``peer``, and why it is refused; empty if it is not."""
-        if peer.certificate and self._is_revoked(peer.certificate):
-            return None, "its certificate is revoked"
-        if self._rules is None:
-            return None, ""
-        role = self._rules.role_of(peer.identities)
-        peer.role = "" if role is None else role.name
-        return role, "" if role is not None else f"no role names {', '.join(map(quote_name, peer.identities))}"
-
-    def enforce(self, rules: AccessRules | None, is_revoked: Callable[[bytes], bool]) -> None:
-        """Admit clients by ``rules``, and none with a revoked certificate; :meth:`judge_again` applies that to all."""
-        self._rules, self._is_revoked = rules, is_revoked
-
     def judge_again(self) -> None:
-        """Give each client the role that it has now; close those without one or with a revoked certificate."""
+        """Give each client the role that it has now; close those that the gate would not admit any more."""
         for client in self:
-            role, refusal = self._judge(client.peer)
-            if refusal:
+            if refusal := self.gate.judge(client.peer):
                 self.close(client, refusal, CloseReason.FORBIDDEN, logging.WARNING)
             else:
-                client.screen_by(None if role is None else role.screen)
-
-    def _exhausted_limit(self, peer: Peer) -> str:
-        """Return the limit that one more connection of ``peer`` would exceed; empty if none."""
-        limits = self._context.limits
-        if len(self._clients) >= limits.clients_max:
-            return f"{limits.clients_max}"
-        if self.admits_named and not peer.names and self._anonymous >= limits.clients_max - limits.reserved_places:
-            return f"{limits.clients_max - limits.reserved_places} for anonymous ones"
-        if self._places[peer.holder] >= limits.places_per_peer_max:
-            return f"{limits.places_per_peer_max} of {peer.holder}"
-        if peer.policy.clients_max and self._listener_places[peer.listener] >= peer.policy.clients_max:
-            return f"{peer.policy.clients_max} of {peer.listener}"
-        return ""
-
-    def _count(self, peer: Peer, step: int) -> None:
-        (self._places.take if step > 0 else self._places.release)(peer.holder)
-        self._listener_places[peer.listener] += step
-        self._anonymous += 0 if peer.names else step
-        self._context.statistics.connections_now = len(self._clients)
+                client.screen_again()
 
     def update(self, client: Client) -> None:
         """Watch ``client`` for what it waits for now; if nothing is left to wait for, end the connection.
@@ -197,7 +152,8 @@ class Clients:
             client.timer.cancel()
         client.close()
         del self._clients[client]
-        self._count(client.peer, -1)
+        self.gate.leave(client.peer)
+        self._context.statistics.connections_now = len(self._clients)
         self._log_close(client.peer, why, reason, level)
         self.on_close()
 

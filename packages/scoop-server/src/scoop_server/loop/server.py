@@ -94,7 +94,7 @@ class Server:
 
         Its requests have been read under the previous ones, and their responses must find their clients open.
         """
-        self._clients.enforce(rules, is_revoked)
+        self._clients.gate.rules, self._clients.gate.is_revoked = rules, is_revoked
         self._timers.call_at(self._timers.now, self._clients.judge_again)
 
     @property

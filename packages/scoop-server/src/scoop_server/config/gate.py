@@ -1,0 +1,115 @@
+"""Who is admitted: by access rules and revocation, and by fair shares of the places."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from scoop_server.config.access_file import AccessRules
+from scoop_server.config.limits import Limits
+from scoop_server.config.peer import Peer, quote_name
+
+
+class Places:
+    """Counts the places of each holder.
+
+    >>> places = Places()
+    >>> for holder in ("a", "b", "a", "c"):
+    ...     places.take(holder)
+    >>> places["a"], places.largest_holder
+    (2, 'a')
+    >>> places.release("a")
+    >>> places["a"], places.largest_holder
+    (1, 'b')
+    """
+
+    def __init__(self) -> None:
+        self._counts = Counter[str]()
+        self._holders: dict[int, dict[str, None]] = {}
+        """The holders by the number of their places, each set in the order in which they came to have so many."""
+
+    def __getitem__(self, holder: str) -> int:
+        """Return the number of places of ``holder``."""
+        return self._counts[holder]
+
+    def take(self, holder: str) -> None:
+        """Give ``holder`` one place more."""
+        self._change(holder, 1)
+
+    def release(self, holder: str) -> None:
+        """Take a place from ``holder``."""
+        self._change(holder, -1)
+
+    @property
+    def largest_holder(self) -> str:
+        """The holder of most places, of several the one that has had so many for longest."""
+        return next(iter(self._holders[max(self._holders)]))
+
+    def _change(self, holder: str, step: int) -> None:
+        # All counts below the largest one are common, so the holders of each are found without a search: a flood from
+        # thousands of addresses asks for the largest at each of its connections.
+        before = self._counts[holder]
+        if before:
+            holders = self._holders[before]
+            del holders[holder]
+            if not holders:
+                del self._holders[before]
+        self._counts[holder] = after = before + step
+        if after:
+            self._holders.setdefault(after, {})[holder] = None
+        else:
+            del self._counts[holder]
+
+
+class Gate:
+    """Admits peers to the places of clients, as far as ``limits`` and the rules allow."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.admits_named = False
+        """True if peers may have a name at a listener; then anonymous ones leave some places to them."""
+        self.rules: AccessRules | None = None
+        self.is_revoked: Callable[[bytes], bool] = lambda _: False
+        """Returns whether a certificate is revoked."""
+        self.places = Places()
+        self._listeners = Counter[str]()
+        self._total = self._anonymous = 0
+
+    def judge(self, peer: Peer) -> str:
+        """Give ``peer`` its role; return why it may not be connected, empty if it may."""
+        if peer.certificate and self.is_revoked(peer.certificate):
+            return "its certificate is revoked"
+        if self.rules is None:
+            return ""
+        role = self.rules.role_of(peer.identities)
+        if role is None:
+            return f"no role names {', '.join(map(quote_name, peer.identities))}"
+        peer.role, peer.screen = role.name, role.screen
+        return ""
+
+    def exhausted_limit(self, peer: Peer) -> str:
+        """Return the limit that one more connection of ``peer`` would exceed; empty if none."""
+        limits = self._limits
+        anonymous_max = limits.clients_max - limits.reserved_places
+        if self._total >= limits.clients_max:
+            return f"{limits.clients_max}"
+        if self.admits_named and not peer.names and self._anonymous >= anonymous_max:
+            return f"{anonymous_max} for anonymous ones"
+        if self.places[peer.holder] >= limits.places_per_peer_max:
+            return f"{limits.places_per_peer_max} of {peer.holder}"
+        if peer.policy.clients_max and self._listeners[peer.listener] >= peer.policy.clients_max:
+            return f"{peer.policy.clients_max} of {peer.listener}"
+        return ""
+
+    def enter(self, peer: Peer) -> None:
+        """Give ``peer`` a place."""
+        self.places.take(peer.holder)
+        self._count(peer, 1)
+
+    def leave(self, peer: Peer) -> None:
+        """Take the place of ``peer``."""
+        self.places.release(peer.holder)
+        self._count(peer, -1)
+
+    def _count(self, peer: Peer, step: int) -> None:
+        self._listeners[peer.listener] += step
+        self._anonymous += 0 if peer.names else step
+        self._total += step
