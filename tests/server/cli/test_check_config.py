@@ -33,6 +33,18 @@ def check(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 Check = Callable[..., tuple[int, list[str]]]
 
 
+def test_mistakes_in_the_files_of_access_are_found(check: Check, tmp_path: Path) -> None:
+    certificates = CertificateFiles.make(tmp_path / "tls")
+    (tmp_path / "access.toml").write_text("[[role]]\nname = 5\n")
+    (tmp_path / "crl.pem").write_text("no list")
+    arguments = (*certificates.mutual_arguments, "--listen", "tls:127.0.0.1:0", "--tls-crl", str(tmp_path / "crl.pem"))
+    status, lines = check("--memory", *arguments, "--access", str(tmp_path / "access.toml"))
+    assert status == 1
+    assert len(lines) == 2
+    assert lines[0].startswith(f"cannot use the revocation list {tmp_path}/crl.pem: ")
+    assert lines[1].startswith(f"cannot use {tmp_path}/access.toml line 1: role 1: expected a name of letters")
+
+
 def test_valid_settings_have_no_line_and_nothing_is_created(check: Check, tmp_path: Path) -> None:
     certificates = CertificateFiles.make(tmp_path / "tls")
     arguments = ("--data-dir", f"{tmp_path}/data", "--listen", "tls:127.0.0.1:0", "--listen", f"unix:{tmp_path}/s")
