@@ -3,7 +3,7 @@
 import contextlib
 import enum
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 from selectors import EVENT_READ, EVENT_WRITE
@@ -255,37 +255,30 @@ class Client:
 
     def next_deadline(self) -> float:
         """Return when :meth:`overdue` may first return something; infinity if never."""
-        if self.phase is Phase.LINGERING:
-            return self.last_active + self._limits.linger_seconds_max
-        return min(self._line_deadline, self._output_deadline, self._idle_deadline)
+        return min([since + seconds for since, seconds, _, _ in self._deadlines()], default=inf)
 
     def overdue(self, now: float) -> tuple[CloseReason, str] | None:
         """Return the time-out that has passed, with its message for the log; None if none has."""
-        if self.phase is Phase.LINGERING:
-            if now >= self.next_deadline():
-                return CloseReason.SHUTDOWN, "the server is shutting down"
-        elif now >= self._line_deadline:
-            return CloseReason.INCOMPLETE_LINE, f"line time-out: incomplete for {now - self._line_started:.0f} s"
-        elif now >= self._output_deadline:
-            seconds = self._limits.output_seconds_max
-            return CloseReason.UNREAD_OUTPUT, f"write time-out: no data accepted for {seconds:.0f} s"
-        elif now >= self._idle_deadline:
-            return CloseReason.IDLE, f"idle time-out: no data for {now - self.last_active:.0f} s"
+        for since, seconds, reason, why in self._deadlines():
+            if now >= since + seconds:
+                return reason, f"{why} for {now - since:.0f} s"
         return None
 
-    @property
-    def _line_deadline(self) -> float:
-        # A client that is not read cannot complete its line.
-        if self.is_in_line and self.registered_events & EVENT_READ:
-            return self._line_started + self._limits.incomplete_line_seconds_max
-        return inf
-
-    @property
-    def _output_deadline(self) -> float:
-        return inf if self._accepted_late_at is None else self._accepted_late_at + self._limits.output_seconds_max
-
-    @property
-    def _idle_deadline(self) -> float:
-        if self.phase is Phase.PARKED or not self._limits.idle_seconds_max:  # a parked client waits for the server
-            return inf
-        return self.last_active + self._limits.idle_seconds_max
+    def _deadlines(self) -> Iterator[tuple[float, float, CloseReason, str]]:
+        """Yield since when it waits for something, for how many seconds it may, and what its end is called."""
+        limits = self._limits
+        if self.phase is Phase.LINGERING:
+            yield self.last_active, limits.linger_seconds_max, CloseReason.SHUTDOWN, "shutting down: no end of file"
+            return
+        if self.is_in_line and self.registered_events & EVENT_READ:  # one that is not read cannot complete its line
+            yield (
+                self._line_started, limits.incomplete_line_seconds_max, CloseReason.INCOMPLETE_LINE,
+                "line time-out: incomplete",
+            )  # fmt: skip
+        if self._accepted_late_at is not None:
+            yield (
+                self._accepted_late_at, limits.output_seconds_max, CloseReason.UNREAD_OUTPUT,
+                "write time-out: no data accepted",
+            )  # fmt: skip
+        if self.phase is not Phase.PARKED and limits.idle_seconds_max:  # a parked client waits for the server
+            yield self.last_active, limits.idle_seconds_max, CloseReason.IDLE, "idle time-out: no data"
