@@ -124,7 +124,7 @@ def _synopsis() -> str:
     for name, command in all_commands(TABLE).items():
         if name != SERVE:
             lines.append((name, command.synopsis))
-        if command.has_directory:
+        if command.has_directory and command.has_plugins:
             lines += [(name, command.synopsis.replace("DIR", plugin.selector)) for plugin in TABLE.plugins]
     return "\n.br\n".join(rf"\fB{_escaped(f'{PROGRAM} {name}')}\fR {_escaped(words)}" for name, words in lines)
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scoop_core import Changes, DependencyGraph, encode_snapshot
+from scoop_core import Authors, Changes, DependencyGraph, encode_snapshot
 
 from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import COMPACTION_BYTES_MIN
@@ -47,13 +47,13 @@ class Opened:
     store: JournalStore
     graph: DependencyGraph
 
-    def commit(self, *lines: str) -> None:
+    def commit(self, *lines: str, authors: Authors = ()) -> None:
         """Apply requests and commit what they change, as one turn does; roll back if that is refused."""
         changes = Changes()
         answers = self.graph.apply_lines("".join(f"{line}\n" for line in lines), changes)
         assert answers == "OK\n" * len(lines)
         try:
-            self.store.commit(changes)
+            self.store.commit(changes, authors)
         except Exception:
             self.graph.undo(changes)
             raise

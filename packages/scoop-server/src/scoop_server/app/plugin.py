@@ -6,7 +6,7 @@ commands ``check``, ``dump`` and ``restore`` use its source. A start looks for p
 does not know, or for the help.
 """
 
-from argparse import _ArgumentGroup
+from argparse import ArgumentParser, _ArgumentGroup
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, Protocol, TextIO
@@ -35,6 +35,10 @@ class Command:
     """True if it accepts the path of a data directory."""
     operands: Mapping[str, str] = field(default_factory=dict)
     """Further arguments without a flag, by name, each with its help; the last may be left out."""
+    has_plugins: bool = True
+    """True if it accepts the options of plug-ins."""
+    add_arguments: Callable[[ArgumentParser], None] | None = None
+    """Adds the arguments that it accepts with a data directory alone."""
 
 
 @dataclass(frozen=True, slots=True)

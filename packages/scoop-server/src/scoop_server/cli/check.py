@@ -18,7 +18,9 @@ from scoop_core import (
 
 from scoop_server.errors import DataDirectoryError, DirectoryInUseError
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.history import NAME as HISTORY
 from scoop_server.storage.recovery import RecoveredState, recover
+from scoop_server.storage.trail import Trail
 from scoop_server.text import counted
 
 EXIT_INTACT: Final = 0
@@ -80,6 +82,8 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
     except OSError as error:
         raise DataDirectoryError(f"cannot read {directory.path}: {error.strerror}; check its permissions") from error
     verdicts = {_check_file(directory, kind, number, out) for kind, number in files}
+    if directory.files.exists(HISTORY, dir_fd=directory.descriptor):
+        verdicts |= _check_history(directory.path, out)
     status = next((each for each in (EXIT_DAMAGED, EXIT_NEWER, EXIT_UNREADABLE) if each in verdicts), EXIT_INTACT)
     try:
         state = recover(directory)
@@ -96,6 +100,22 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
             print(f"a start would drop the last {size} of {file}: {state.unsealed_reason}", file=out)
             return status or EXIT_UNSEALED
     return status
+
+
+def _check_history(path: str, out: TextIO) -> set[int]:
+    """Verify the files of the history, and that no batch is missing; return the statuses that they lead to."""
+    with DataDirectory(os.path.join(path, HISTORY)) as history:
+        files = [(kind, number) for kind in ("snapshot", "journal") for number in history.generations(kind)]
+        verdicts = {_check_file(history, kind, number, out) for kind, number in files}
+    try:
+        with Trail(path) as trail:
+            numbers = [batch.seal.number for batch in trail.batches()]
+        if numbers:
+            print(f"{path}: a history of the batches {numbers[0]} to {numbers[-1]}", file=out)
+    except DataDirectoryError as error:
+        print(error, file=out)
+        verdicts.add(EXIT_DAMAGED)
+    return verdicts
 
 
 def _report_index(directory: DataDirectory, state: RecoveredState | None, out: TextIO) -> None:

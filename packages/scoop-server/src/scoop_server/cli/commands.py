@@ -1,6 +1,7 @@
 """The table of commands. Those for a stored index use a data directory, or the source of a plug-in."""
 
 import os
+from argparse import ArgumentParser
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from scoop_server.app.plugin import Command, IndexSource, Invocation
 from scoop_server.cli import stdio
 from scoop_server.cli.check import check
 from scoop_server.cli.dump import dump
+from scoop_server.cli.log import add_arguments, log, parse_moment
 from scoop_server.cli.restore import restore
 from scoop_server.config.access_file import explain, read_access_file, resolve_identity
 from scoop_server.config.options import SERVE
@@ -68,6 +70,25 @@ def _places(given: Invocation) -> str:
     return " or ".join(["a data directory", *(plugin.selector for plugin in given.table.plugins)])
 
 
+def _directory(given: Invocation) -> str:
+    """Return the data directory of a command for which there must be one."""
+    if not given.directory:
+        raise ConfigurationError(f"expected a data directory (see scoop-server {given.command} --help)")
+    return given.directory
+
+
+def _dump(given: Invocation) -> int:
+    if "at" not in given.arguments:
+        return _source(given).dump(stdio.standard_output())
+    return dump(_directory(given), stdio.standard_output(), parse_moment(str(given.arguments["at"])))
+
+
+def _add_moment(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--at", metavar="MOMENT", help="the index as it was: at a batch, a time, or a time ago such as 2h"
+    )
+
+
 COMMANDS: Final[Mapping[str, Command]] = {
     SERVE: Command(_serve, "[OPTION ...]", "Run the server. This is the default command."),
     "check": Command(
@@ -79,10 +100,20 @@ COMMANDS: Final[Mapping[str, Command]] = {
         has_directory=True,
     ),
     "dump": Command(
-        lambda given: _source(given).dump(stdio.standard_output()),
-        "DIR",
+        _dump,
+        "DIR [--at MOMENT]",
         "Print a stored index as protocol lines, dependencies first. A server may be using it.",
         has_directory=True,
+        add_arguments=_add_moment,
+    ),
+    "log": Command(
+        lambda given: log(_directory(given), given.arguments, stdio.standard_output_text()),
+        "DIR [--since MOMENT] [--until MOMENT] [--package NAME] [--identity NAME] [--follow] [--json]",
+        "Print who changed what in a data directory, as far as its history reaches, or in its archived files. A server "
+        "may be using it.",
+        has_directory=True,
+        has_plugins=False,
+        add_arguments=add_arguments,
     ),
     "restore": Command(
         lambda given: _source(given).restore(stdio.standard_input()),

@@ -150,14 +150,16 @@ def build_parsers(table: OptionTable[IndexPlugin], *, with_all: bool = True) -> 
         for number, (operand, text) in enumerate(command.operands.items(), 1):
             is_optional = number == len(command.operands)
             parser.add_argument(operand.lower(), metavar=operand, help=text, nargs="?" if is_optional else None)
-        for plugin in () if command.operands else table.plugins:
+        if command.add_arguments is not None:
+            command.add_arguments(parser)
+        for plugin in table.plugins if command.has_plugins and not command.operands else ():
             _add_selection(parser, name, command, plugin, table)
     return root, parsers
 
 
 def _usage(commands: Mapping[str, Command], table: OptionTable[IndexPlugin]) -> str:
     first = f"%(prog)s [{SERVE}] {commands[SERVE].synopsis}"
-    others = "|".join(name for name, command in commands.items() if command.has_directory)
+    others = "|".join(name for name, command in commands.items() if command.has_directory and command.has_plugins)
     places = "|".join(["DIR", *(plugin.selector for plugin in table.plugins)])
     return f"{first}\n       %(prog)s {others} {places}"
 

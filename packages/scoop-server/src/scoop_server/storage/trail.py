@@ -52,15 +52,14 @@ class Trail:
     def __init__(self, path: str, files: FileSystem = OPERATING_SYSTEM) -> None:
         self.path = path
         self._resources = ExitStack()
-        self._directories = [self._open(path, files)]
-        if self._directories[0].files.exists(NAME, dir_fd=self._directories[0].descriptor):
-            self._directories.append(self._open(os.path.join(path, NAME), files, self._directories[0].descriptor))
+        self._files = files
+        self._directories = [self._open(path)]
 
-    def _open(self, path: str, files: FileSystem, parent: int | None = None) -> DataDirectory:
+    def _open(self, path: str, parent: int | None = None) -> DataDirectory:
         try:
             name = path if parent is None else NAME
-            descriptor = files.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)
-            return self._resources.enter_context(DataDirectory(path, files, descriptor=descriptor))
+            descriptor = self._files.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)
+            return self._resources.enter_context(DataDirectory(path, self._files, descriptor=descriptor))
         except OSError as error:
             raise self._unreadable(error) from error
 
@@ -77,6 +76,9 @@ class Trail:
     # The files
 
     def _generations(self, kind: str) -> list[int]:
+        parent = self._directories[0].descriptor
+        if len(self._directories) == 1 and self._files.exists(NAME, dir_fd=parent):  # the server may have just made it
+            self._directories.append(self._open(os.path.join(self.path, NAME), parent))
         try:
             return sorted({number for each in self._directories for number in each.generations(kind)})
         except OSError as error:
@@ -120,6 +122,11 @@ class Trail:
         after: Seal | None = None
         for generation, following in zip(journals, [*journals[1:], None], strict=True):
             start = self._start_of(generation)
+            if after is None and since.batch is not None and since.batch < start.number:
+                raise DataDirectoryError(
+                    f"the history in {self.path} begins after batch {start.number} ({format_time(start.time)}); "
+                    "restore older files from an archive"
+                )
             if after is not None and start != after:
                 raise DataDirectoryError(
                     f"the history in {self.path} has a gap after batch {after.number} ({format_time(after.time)}) and "
