@@ -137,7 +137,9 @@ class View {
     this.resetButton = element("button", { type: "button", className: "quiet", textContent: "Start again" });
     this.resetButton.addEventListener("click", () => { this.expanded = []; this.filterField.value = ""; this.load(); });
     this.words = element("span", { role: "status", className: "number" });
-    this.plane = element("div", { className: "plane" });
+    this.plane = element("div", {
+      className: "plane", tabIndex: 0, role: "region", "aria-label": `${host.dataset.label}: a drawing; a list follows it`,
+    });
     this.summary = element("summary");
     this.list = element("ul", { className: "nodes" });
     this.list.addEventListener("click", (event) => this.act(event));
