@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from selectors import DefaultSelector, SelectorKey
 from typing import Any, Final, Self
 
-from scoop_core import Changes, DependencyGraph
+from scoop_core import Authors, Changes, DependencyGraph
 
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.config.limits import Limits
@@ -131,7 +131,8 @@ class Store(MemoryStore):
         self.commits: list[list[str]] = []
         self.on_commit: Callable[[], None] = lambda: None
 
-    def commit(self, changes: Changes) -> None:
+    def commit(self, changes: Changes, authors: Authors = ()) -> None:
+        del authors
         self.on_commit()
         self.commits.append(list(changes.lines))
 

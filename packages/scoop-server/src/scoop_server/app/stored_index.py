@@ -5,6 +5,7 @@ from functools import partial
 
 from scoop_core import DependencyGraph
 
+from scoop_server.config.peer import quote_name
 from scoop_server.config.settings import Settings
 from scoop_server.index.local import LocalIndex, MemoryStore
 from scoop_server.index.sliced import SlicedIndex, SocketWakeup
@@ -38,6 +39,13 @@ def load_index(
         store.watch.start()
     meter.index_opened(graph.edge_count)
     graph.reject_cycles = settings.reject_cycles
-    return (
+    index: LocalIndex[Client] = (
         SlicedIndex(graph, store, SocketWakeup(), meter) if settings.reject_cycles else LocalIndex(graph, store, meter)
     )
+    if settings.limits.history_seconds:
+        index.identify = _identity
+    return index
+
+
+def _identity(client: Client) -> str:
+    return quote_name(client.peer.identities[0])

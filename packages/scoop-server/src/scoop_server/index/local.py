@@ -1,10 +1,11 @@
 """The index of one server: a graph in memory, and a store that makes its changes durable."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from math import inf
 from typing import Generic, Protocol
 
-from scoop_core import Changes, DependencyGraph
+from scoop_core import Authors, Changes, DependencyGraph
 
 from scoop_server.errors import ReadOnlyError
 from scoop_server.ports import CallLater, ClientT, Request, Response
@@ -21,8 +22,8 @@ class Store(Protocol):
     def commit_delay(self) -> float:
         """Seconds for which clients should send no more changes, because the store is behind."""
 
-    def commit(self, changes: Changes) -> None:
-        """Return when ``changes`` are as durable as the sync policy requires.
+    def commit(self, changes: Changes, authors: Authors = ()) -> None:
+        """Return when ``changes`` of ``authors`` are as durable as the sync policy requires.
 
         Raises :exc:`ReadOnlyError` if none of them was kept, and JournalError if the server must stop.
         """
@@ -58,7 +59,7 @@ class MemoryStore:
     place: str = "memory only"
     read_only_reason: str = ""
 
-    def commit(self, changes: Changes) -> None:
+    def commit(self, changes: Changes, authors: Authors = ()) -> None:
         """See :meth:`Store.commit`: nothing is durable."""
 
     def figures(self) -> Iterable[Figure]:
@@ -94,26 +95,48 @@ class LocalIndex(Generic[ClientT]):
         self._store = store
         self._meter = meter or Meter()
         self._changes = Changes()
+        self.identify: Callable[[ClientT], str] | None = None
+        """Returns the identity of a client, to be stored with its changes; None if no one reads it."""
 
     def execute(self, requests: Sequence[Request[ClientT]]) -> list[Response[ClientT]]:
         """Apply and commit the requests of one turn; return a response to each, in order."""
         changes, tally = self._changes, self._meter.tally
-        if len(requests) == 1:  # the most common turn of all if there are few clients
+        authors: Authors = ()
+        if self.identify is not None:
+            answers, counts = [], [0]
+            for _, lines in requests:
+                answers.append(self._graph.apply_lines(lines, changes, tally))
+                counts.append(len(changes))
+            authors = self._authors([client for client, _ in requests], counts)
+        elif len(requests) == 1:  # the most common turn of all if there are few clients
             client, lines = requests[0]
             answers = [self._graph.apply_lines(lines, changes, tally)]
             if not changes.lines:
                 return [(client, lines, answers[0])]
         else:
             answers = self._graph.apply_batches([lines for _, lines in requests], changes, tally)
-        if changes.lines and not self._commit(changes):
+        if changes.lines and not self._commit(changes, authors):
             return [(client, lines, self._answer_unchanged(lines)) for client, lines in requests]
         return [(client, lines, given) for (client, lines), given in zip(requests, answers)]  # noqa: B905  # strict costs 100 ns
 
-    def _commit(self, changes: Changes) -> bool:
+    def _authors(self, clients: Sequence[ClientT], counts: Sequence[int]) -> Authors:
+        """Return the authors of the changes, given their number before and after each client; the first are unknown."""
+        authors: list[tuple[int, str]] = []
+        last = ""
+        for client, (before, after) in zip(clients, pairwise(counts), strict=True):
+            if self.identify is not None and after > before and (name := self.identify(client)) != last:
+                authors.append((before, name))
+                last = name
+        return authors
+
+    def _commit(self, changes: Changes, authors: Authors = ()) -> bool:
         """Commit ``changes``; roll them back and return False if they cannot be stored."""
         self._meter.commit_started()
         try:
-            self._store.commit(changes)
+            if authors:
+                self._store.commit(changes, authors)
+            else:
+                self._store.commit(changes)
         except ReadOnlyError:
             self._graph.undo(changes)
             return False

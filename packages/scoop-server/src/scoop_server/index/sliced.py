@@ -235,7 +235,8 @@ class SlicedIndex(LocalIndex[ClientT]):
         for work in works:
             parts.append(self._graph.apply_lines_within(visits, work.rest, changes, tally))
             counts.append(len(changes))
-        if changes.lines and not self._commit(changes):
+        authors = () if self.identify is None else self._authors([work.client for work in works], counts)
+        if changes.lines and not self._commit(changes, authors):
             # Work that has changed the graph had its searches done. They are repeated to the end, because their results
             # are undone as well: in slices, they would be repeated for as long as nothing can be stored.
             budgets = [_UNLIMITED_VISITS if after > before else visits for before, after in pairwise(counts)]
