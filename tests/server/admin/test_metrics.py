@@ -51,6 +51,7 @@ def test_a_value_that_is_not_known_yet_is_left_out(health: Health, tmp_path: Pat
         last_reload_success certificate_expiry_timestamp_seconds connections_max slow_commit_seconds_total
         commit_longest_seconds packages dependency_edges recovery_seconds journal_bytes compaction_backlog_ratio
         commit_delay_seconds snapshot_bytes snapshot_timestamp_seconds compaction_threshold_bytes
+        forbidden_requests_total
     """
     assert complete - loading == {f"scoop_{name}" for name in single.split()}
     assert {"process_resident_memory_bytes", "python_info"} <= loading
