@@ -49,6 +49,7 @@ from scoop_core import (
     ScoopError,
     Seal,
     Tally,
+    Transaction,
     TranscriptError,
     UnknownPackage,
     critical_path,
@@ -140,7 +141,15 @@ def sample_graph() -> None:
         assert_type(counted, tuple[str, Response, int])
     assert_type(changes.lines, list[str])
     assert_type(changes.previous, list[str | None])
+    assert_type(changes.entries, tuple[PackageChange, ...])
     graph.undo(changes)
+    assert_type(graph.add_dependency("isl", "cloog", changes), Response)
+    assert_type(graph.remove_dependency("isl", "cloog"), Response)
+    with graph.transaction() as transaction:
+        assert_type(transaction, Transaction)
+        transaction.index("mpc", ["gmp"])
+        transaction.remove("mpc")
+    assert_type(transaction.changes, Changes)
 
 
 def sample_search_in_steps() -> None:

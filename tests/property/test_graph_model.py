@@ -1,5 +1,8 @@
 """DependencyGraph against a naive model, by random steps."""
 
+from contextlib import nullcontext
+
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -10,6 +13,8 @@ from scoop_core import (
     GraphEvent,
     IndexedGraph,
     Request,
+    RequestRefused,
+    UnknownPackage,
     decode_snapshot,
     encode_snapshot,
     parse_name,
@@ -48,6 +53,61 @@ class GraphAgainstModel(RuleBasedStateMachine):
         present = sorted(self.naive.state)
         dependencies = data.draw(st.lists(st.sampled_from(present), max_size=4) if present else st.just([]))
         assert self.graph.index(package, dependencies).value == self.naive.index(package, frozenset(dependencies))
+
+    @rule(package=names, dependency=names, is_added=st.booleans())
+    def change_one_dependency(self, package: str, dependency: str, is_added: bool) -> None:
+        change = self.graph.add_dependency if is_added else self.graph.remove_dependency
+        if package not in self.naive.state:
+            with pytest.raises(UnknownPackage):
+                change(package, dependency)
+            return
+        before, changes = self.graph.copy(), Changes()
+        wanted = self.naive.state[package].union([dependency]) if is_added else self.naive.state[package] - {dependency}
+        assert change(package, dependency, changes).value == self.naive.index(package, wanted)
+        self.check_changes(before, changes)
+
+    @rule(package=names, dependencies=dependency_lists, is_undone=st.booleans())
+    def index_and_undo(self, package: str, dependencies: list[str], is_undone: bool) -> None:
+        before, changes = self.graph.copy(), Changes()
+        self.graph.index(package, dependencies, changes)
+        self.graph.remove(package, changes)
+        self.check_changes(before, changes)
+        if is_undone:
+            self.graph.undo(changes)
+            assert self.graph == before
+        else:
+            self.naive.index(package, frozenset(dependencies))
+            self.naive.remove(package)
+
+    @rule(requests=st.lists(st.tuples(st.booleans(), names, dependency_lists), max_size=4), has_bug=st.booleans())
+    def transaction(self, requests: list[tuple[bool, str, list[str]]], has_bug: bool) -> None:
+        naive = NaiveIndex(self.naive.state, reject_cycles=self.graph.reject_cycles)
+        answers = [
+            naive.index(name, frozenset(names)) if is_index else naive.remove(name)
+            for is_index, name, names in requests
+        ]
+        before = self.graph.copy()
+        error = RequestRefused if "FAIL" in answers else ZeroDivisionError if has_bug else None
+        with pytest.raises(error) if error else nullcontext(), self.graph.transaction() as transaction:
+            for is_index, name, listed in requests:
+                transaction.index(name, listed) if is_index else transaction.remove(name)
+            if has_bug:
+                raise ZeroDivisionError
+        if error:
+            assert self.graph == before
+        else:
+            self.check_changes(before, transaction.changes)
+            self.naive = naive
+
+    def check_changes(self, before: DependencyGraph, changes: Changes) -> None:
+        """Check that the entries lead from ``before`` to the graph."""
+        state = dict(before.to_mapping())
+        for package, former, wanted in changes.entries:
+            known = state.pop(package, None)
+            assert (known is None, set(known or ())) == (former is None, set(former or ()))
+            if wanted is not None:
+                state[package] = wanted
+        assert DependencyGraph.from_mapping(state) == self.graph
 
     @rule(package=names)
     def remove(self, package: str) -> None:

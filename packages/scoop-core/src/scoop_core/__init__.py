@@ -35,7 +35,7 @@ from scoop_core.errors import (
     UnknownPackage,
     UnsupportedFormat,
 )
-from scoop_core.graph import DependencyGraph
+from scoop_core.graph import DependencyGraph, Transaction
 from scoop_core.graph_analysis import (
     CriticalPath,
     critical_path,
@@ -51,7 +51,7 @@ from scoop_core.graph_formats import (
     encode_mermaid,
     encode_node_link,
 )
-from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer, PackageChange
+from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer
 from scoop_core.graph_order import CycleSearch, PartialResponses
 from scoop_core.graph_schedule import Scheduler
 from scoop_core.messages import (
@@ -61,6 +61,7 @@ from scoop_core.messages import (
     NAME_CHARACTERS,
     Changes,
     Command,
+    PackageChange,
     PackageName,
     Request,
     Response,
@@ -132,6 +133,7 @@ __all__ = [
     "ScoopError",
     "Seal",
     "Tally",
+    "Transaction",
     "TranscriptError",
     "UnknownPackage",
     "UnsupportedFormat",

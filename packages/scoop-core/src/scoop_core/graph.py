@@ -5,7 +5,7 @@ data and the transitions, :mod:`~scoop_core.graph_queries` and :mod:`~scoop_core
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, compress, filterfalse, islice
 from math import inf
 from operator import contains, itemgetter
@@ -131,12 +131,12 @@ class DependencyGraph(GraphRequests):
 
     # One request
 
-    def index(self, package: str, dependencies: Iterable[str] = ()) -> Response:
+    def index(self, package: str, dependencies: Iterable[str] = (), changes: Changes | None = None) -> Response:
         """Index ``package``, or replace the dependencies that it is indexed with.
 
-        FAIL, and nothing changes, if a dependency is not indexed. Raises :exc:`InvalidName`. O(dependencies), the old
-        and the new; if the graph rejects cycles, also what the new ones need that follows the package in topological
-        order.
+        The change is appended to ``changes``, if given, here and below. FAIL, and nothing changes, if a dependency is
+        not indexed. Raises :exc:`InvalidName`. O(dependencies), the old and the new; if the graph rejects cycles, also
+        what the new ones need that follows the package in topological order.
 
         >>> graph = DependencyGraph()
         >>> graph.index("isl", ["gmp"])
@@ -148,9 +148,9 @@ class DependencyGraph(GraphRequests):
         for name in names:
             if name not in self._dependent_counts:
                 parse_name(name)
-        return _RESPONSES[self._index(package, ",".join(names), None)]
+        return _RESPONSES[self._change_one(self._index, package, ",".join(names), changes)]
 
-    def remove(self, package: str) -> Response:
+    def remove(self, package: str, changes: Changes | None = None) -> Response:
         """Remove ``package``: FAIL while another package depends on it, OK also if it is not indexed.
 
         Raises :exc:`InvalidName`. O(its dependencies).
@@ -159,7 +159,31 @@ class DependencyGraph(GraphRequests):
         >>> graph.remove("gmp"), graph.remove("isl"), graph.remove("gmp")
         (<Response.FAIL: 'FAIL'>, <Response.OK: 'OK'>, <Response.OK: 'OK'>)
         """
-        return _RESPONSES[self._remove(package, "", None)]
+        return _RESPONSES[self._change_one(self._remove, package, "", changes)]
+
+    def add_dependency(self, package: str, dependency: str, changes: Changes | None = None) -> Response:
+        """Let ``package`` depend on ``dependency`` too: FAIL if that is not indexed, or closes a forbidden cycle.
+
+        O(the dependencies of ``package``), and as for :meth:`index` in a graph that rejects cycles. Raises
+        :exc:`UnknownPackage` for ``package``.
+
+        >>> graph = DependencyGraph.from_mapping({"isl": [], "gmp": []})
+        >>> graph.add_dependency("isl", "gmp"), graph.add_dependency("isl", "mpc"), graph.dependencies("isl")
+        (<Response.OK: 'OK'>, <Response.FAIL: 'FAIL'>, ('gmp',))
+        """
+        return _RESPONSES[self._change_one(self._extend, self._known(package), dependency, changes)]
+
+    def remove_dependency(self, package: str, dependency: str, changes: Changes | None = None) -> Response:
+        """Let ``package`` no longer depend on ``dependency``: OK also if it does not.
+
+        O(the dependencies of ``package``). Raises :exc:`UnknownPackage` for ``package``.
+
+        >>> graph = DependencyGraph.from_mapping({"isl": ["gmp"], "gmp": []})
+        >>> graph.remove_dependency("isl", "gmp"), graph.dependencies("isl")
+        (<Response.OK: 'OK'>, ())
+        """
+        names = [name for name in self._names(package) if name != dependency]
+        return _RESPONSES[self._change_one(self._index, package, ",".join(names), changes)]
 
     def query(self, package: str) -> Response:
         """Return OK if ``package`` is indexed, else FAIL. Raises :exc:`InvalidName`. O(1).
@@ -169,7 +193,7 @@ class DependencyGraph(GraphRequests):
         """
         return _RESPONSES[self._query(package, "")]
 
-    def apply(self, request: Request) -> Response:
+    def apply(self, request: Request, changes: Changes | None = None) -> Response:
         """Answer one request, as :meth:`index`, :meth:`remove` or :meth:`query` do.
 
         >>> DependencyGraph().apply(parse_request("INDEX|isl|gmp"))
@@ -177,15 +201,37 @@ class DependencyGraph(GraphRequests):
         """
         match request.command:
             case Command.INDEX:
-                return self.index(request.package, request.dependencies)
+                return self.index(request.package, request.dependencies, changes)
             case Command.REMOVE:
-                return self.remove(request.package)
+                return self.remove(request.package, changes)
             case Command.QUERY:
                 return self.query(request.package)
             case _:
                 assert_never(request.command)
 
+    def _change_one(
+        self, transition: Callable[[str, str, Changes | None], str], package: str, text: str, changes: Changes | None
+    ) -> str:
+        """Make one transition, which can be undone efficiently if it is recorded."""
+        if changes is not None and self._rejects_cycles:
+            self._current_order().begin(self._dependencies, changes)
+        return transition(package, text, changes)
+
     # Many requests
+
+    def transaction(self) -> "Transaction":
+        """Return a context manager through which several requests are made, or none.
+
+        >>> graph = DependencyGraph.from_mapping({"gmp": []})
+        >>> with graph.transaction() as transaction:
+        ...     transaction.index("isl", ["gmp"])
+        ...     transaction.index("cloog", ["isl", "ppl"])
+        Traceback (most recent call last):
+        scoop_core.errors.RequestRefused: cannot index cloog: ppl is not indexed
+        >>> "isl" in graph
+        False
+        """
+        return Transaction(self)
 
     def apply_lines(self, text: str, changes: Changes | None = None, tally: Tally | None = None) -> str:
         r"""Answer every line of ``text`` in order; return the responses, each with its newline, in one text.
@@ -465,6 +511,58 @@ class DependencyGraph(GraphRequests):
         graph._load(lists, counts, late)
         graph.reject_cycles = self.reject_cycles  # of cycles that exist already, too
         return graph
+
+
+class Transaction:
+    """Requests that are all made, or none, through one ``with`` block.
+
+    One that is answered FAIL raises :exc:`RequestRefused`. If the block ends with this or any other exception, what it
+    has changed is undone; only changes that it has made otherwise than through this object are in the way.
+
+    >>> graph = DependencyGraph()
+    >>> with graph.transaction() as transaction:
+    ...     transaction.index("gmp")
+    ...     transaction.apply(parse_request("INDEX|isl|gmp"))
+    >>> [change.package for change in transaction.changes.entries], list(graph)
+    (['gmp', 'isl'], ['gmp', 'isl'])
+    """
+
+    def __init__(self, graph: DependencyGraph) -> None:
+        self._graph = graph
+        self.changes: Changes = Changes()
+        """What it has changed; with it, the graph can also be undone later."""
+
+    def index(self, package: str, dependencies: Iterable[str] = ()) -> None:
+        """Index ``package``.
+
+        >>> with DependencyGraph().transaction() as transaction:
+        ...     transaction.index("gmp")
+        """
+        self.apply(Request.of(Command.INDEX, package, dependencies))
+
+    def remove(self, package: str) -> None:
+        """Remove ``package``.
+
+        >>> with DependencyGraph().transaction() as transaction:
+        ...     transaction.remove("gmp")
+        """
+        self.apply(Request.of(Command.REMOVE, package))
+
+    def apply(self, request: Request) -> None:
+        """Make one request. Raises :exc:`RequestRefused`.
+
+        >>> with DependencyGraph().transaction() as transaction:
+        ...     transaction.apply(parse_request("INDEX|gmp|"))
+        """
+        if not self._graph.apply(request, self.changes) and (refusal := self._graph.explain(request)):
+            raise RequestRefused(refusal)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._graph.undo(self.changes)
 
 
 ANY_GRAPH: Final[Any] = DependencyGraph

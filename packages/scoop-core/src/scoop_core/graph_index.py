@@ -12,22 +12,10 @@ from scoop_core.graph import DependencyGraph
 from scoop_core.graph_algorithms import shortest_path
 from scoop_core.graph_order import PartialResponses
 from scoop_core.graph_state import SlotState, split_names
-from scoop_core.messages import Changes, Request, Response, Tally
+from scoop_core.messages import Changes, PackageChange, Request, Response, Tally, package_change
 
 Arguments = TypeVarTuple("Arguments")
 R = TypeVar("R")
-
-
-class PackageChange(NamedTuple):
-    """The change of one package: its dependencies before and after, None if it is not indexed.
-
-    >>> PackageChange("isl", None, ("gmp",))
-    PackageChange(package='isl', before=None, after=('gmp',))
-    """
-
-    package: str
-    before: tuple[str, ...] | None
-    after: tuple[str, ...] | None
 
 
 class GraphEvent(NamedTuple):
@@ -38,7 +26,7 @@ class GraphEvent(NamedTuple):
     """
 
     call: str
-    """The method that was called: index, remove, apply, apply_lines, apply_lines_within, apply_batches or undo."""
+    """The name of the method that was called, such as ``apply_lines``."""
 
     changes: tuple[PackageChange, ...]
 
@@ -132,7 +120,7 @@ class IndexedGraph(DependencyGraph):
             changes, self._changes = self._changes, []
             try:
                 if changes and self._observers:
-                    event = GraphEvent(call, tuple(PackageChange(p, _names(b), _names(a)) for p, b, a in changes))
+                    event = GraphEvent(call, tuple(package_change(*change) for change in changes))
                     with ExitStack() as calls:  # calls each observer, also if another raises
                         for observer in reversed(self._observers.values()):
                             calls.callback(observer, event)
@@ -141,14 +129,20 @@ class IndexedGraph(DependencyGraph):
 
     # Changes
 
-    def index(self, package: str, dependencies: Iterable[str] = ()) -> Response:
-        return self._report("index", super().index, package, dependencies)
+    def index(self, package: str, dependencies: Iterable[str] = (), changes: Changes | None = None) -> Response:
+        return self._report("index", super().index, package, dependencies, changes)
 
-    def remove(self, package: str) -> Response:
-        return self._report("remove", super().remove, package)
+    def remove(self, package: str, changes: Changes | None = None) -> Response:
+        return self._report("remove", super().remove, package, changes)
 
-    def apply(self, request: Request) -> Response:
-        return self._report("apply", super().apply, request)
+    def add_dependency(self, package: str, dependency: str, changes: Changes | None = None) -> Response:
+        return self._report("add_dependency", super().add_dependency, package, dependency, changes)
+
+    def remove_dependency(self, package: str, dependency: str, changes: Changes | None = None) -> Response:
+        return self._report("remove_dependency", super().remove_dependency, package, dependency, changes)
+
+    def apply(self, request: Request, changes: Changes | None = None) -> Response:
+        return self._report("apply", super().apply, request, changes)
 
     def apply_lines(self, text: str, changes: Changes | None = None, tally: Tally | None = None) -> str:
         return self._report("apply_lines", super().apply_lines, text, changes, tally)
@@ -172,19 +166,13 @@ class IndexedGraph(DependencyGraph):
             package, after = _parse_change(line)
             self._reindex(package, after, previous)
 
-    def _index(self, package: str, listed: str, changes: Changes | None) -> str:
-        return self._apply_one(super()._index, package, listed, changes)
-
-    def _remove(self, package: str, listed: str, changes: Changes | None) -> str:
-        return self._apply_one(super()._remove, package, listed, changes)
-
-    def _apply_one(
-        self, transition: Callable[[str, str, Changes], str], package: str, listed: str, changes: Changes | None
+    def _change_one(
+        self, transition: Callable[[str, str, Changes | None], str], package: str, text: str, changes: Changes | None
     ) -> str:
-        if changes is not None:  # a part of _apply_each
-            return transition(package, listed, changes)
-        response = transition(package, listed, made := Changes())
-        self._reindex_changes(made, 0)
+        changes = Changes() if changes is None else changes
+        start = len(changes)
+        response = super()._change_one(transition, package, text, changes)
+        self._reindex_changes(changes, start)
         return response
 
     def _apply_each(self, lines: list[str], changes: Changes | None, tally: Tally | None) -> list[str]:
@@ -259,7 +247,3 @@ def _parse_change(line: str) -> tuple[str, str | None]:
     """Return the package of a change, and its dependencies after it, or None if it was removed."""
     command, package, listed = line.split("|")
     return package, listed if command == "INDEX" else None
-
-
-def _names(listed: str | None) -> tuple[str, ...] | None:
-    return None if listed is None else tuple(split_names(listed))

@@ -208,6 +208,26 @@ class GraphState:
             changes.previous.append(previous)
         return OK
 
+    def _extend(self, package: str, name: str, changes: Changes | None) -> str:
+        """Let ``package``, which is indexed, depend on ``name`` too."""
+        counts, previous = self._dependent_counts, self._dependencies[package]
+        if name not in counts:
+            parse_name(name)
+            return FAIL
+        names = split_names(previous) if name in previous else []  # most are ruled out without being split
+        if name in names:
+            return OK
+        if self._rejects_cycles and not self._make_room(package, [name]):
+            return FAIL
+        listed = self._dependencies[package] = f"{previous},{name}" if previous else name
+        counts[name] += name != package
+        if self._late is not None:
+            self._late.add(package)
+        if changes is not None:
+            changes.lines.append(f"INDEX|{package}|{listed}")
+            changes.previous.append(previous)
+        return OK
+
     def _count_dependent_on(self, listed: str) -> bool:
         """Count a new package that depends on ``listed``; if a name is missing or repeated, only return False.
 

@@ -334,6 +334,25 @@ class Tally:
         counts[_REMOVE_OK] += removes
 
 
+class PackageChange(NamedTuple):
+    """The change of one package: its dependencies before and after, None if it is not indexed.
+
+    >>> PackageChange("isl", None, ("gmp",))
+    PackageChange(package='isl', before=None, after=('gmp',))
+    """
+
+    package: str
+    before: tuple[str, ...] | None
+    after: tuple[str, ...] | None
+
+
+def package_change(package: str, before: str | None, after: str | None) -> PackageChange:
+    """Return the change from one list as text to another; None: the package is not indexed."""
+    return PackageChange(
+        package, *(None if text is None else tuple(text.split(",") if text else ()) for text in (before, after))
+    )
+
+
 class Changes:
     r"""The changes that requests made, in order: enough to repeat them, and to undo them.
 
@@ -361,6 +380,22 @@ class Changes:
 
     def __repr__(self) -> str:
         return f"<Changes: {len(self.lines)}>"
+
+    @property
+    def entries(self) -> tuple[PackageChange, ...]:
+        """The changes as values.
+
+        >>> from scoop_core import DependencyGraph
+        >>> DependencyGraph().index("gmp", changes=(changes := Changes()))
+        <Response.OK: 'OK'>
+        >>> changes.entries
+        (PackageChange(package='gmp', before=None, after=()),)
+        """
+        parts = [line.split("|") for line in self.lines]
+        return tuple(
+            package_change(package, before, listed if command == "INDEX" else None)
+            for (command, package, listed), before in zip(parts, self.previous, strict=True)
+        )
 
     def clear(self) -> None:
         """Forget all changes.
