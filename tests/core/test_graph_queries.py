@@ -132,7 +132,57 @@ class TestClosures:
         assert letters(graph_of("a:cb b:d c:d d:").find_path("a", "d")) == "abd"
 
 
+class TestPaths:
+    @given(graphs(), st.booleans())
+    def test_paths_to_a_package_are_those_of_find_path(self, graph: DependencyGraph, has_index: bool) -> None:
+        graph = IndexedGraph.from_graph(graph) if has_index else graph
+        for goal in graph:
+            paths = graph.paths_to(goal)
+            assert list(map(len, paths.values())) == sorted(map(len, paths.values()))
+            for name in graph:
+                known = paths.get(name, ())
+                assert len(known) == (len(graph.find_path(name, goal)) if name != goal else 0)
+                assert known == () or (known[0], known[-1]) == (name, goal)
+                assert all(b in graph.dependencies(a) for a, b in itertools.pairwise(known))
+
+    @given(graphs())
+    def test_shortest_paths_are_all_paths_of_that_length(self, graph: DependencyGraph) -> None:
+        for start, goal in itertools.product(graph, repeat=2):
+            length = len(graph.find_path(start, goal))
+            paths: list[tuple[str, ...]] = [(start,)] if length else []
+            for _ in range(length - 1):
+                paths = [(*path, name) for path in paths for name in sorted(graph.dependencies(path[-1]))]
+            assert list(graph.shortest_paths(start, goal)) == [path for path in paths if path[-1] == goal]
+
+    @given(graphs())
+    def test_without_a_cut_package_there_is_no_path(self, graph: DependencyGraph) -> None:
+        for start, goal in itertools.product(graph, repeat=2):
+            path = graph.find_path(start, goal)
+            expected = [
+                name
+                for name in path
+                if name not in {start, goal} and not graph.subgraph(set(graph) - {name}).find_path(start, goal)
+            ]
+            assert list(graph.cut_packages(start, goal)) == expected
+
+    @pytest.mark.parametrize("ask", ["shortest_paths", "cut_packages"])
+    def test_both_ends_must_be_indexed(self, ask: str) -> None:
+        for ends in (("a", "x"), ("x", "a")):
+            with pytest.raises(UnknownPackage):
+                getattr(graph_of("a:"), ask)(*ends)
+
+
 class TestOrders:
+    @given(graphs(), st.data())
+    def test_components_are_units_of_the_layers(self, graph: DependencyGraph, data: st.DataObject) -> None:
+        some = data.draw(st.lists(st.sampled_from(sorted(graph)))) if graph else []
+        for packages in (None, some):
+            layers = graph.component_layers(packages)
+            names = [tuple(sorted(itertools.chain(*layer))) for layer in layers]
+            assert names == list(graph.layers(packages))
+            part = graph if packages is None else graph.subgraph(packages)
+            assert tuple(itertools.chain(*layers)) == part.strongly_connected_components()
+
     @pytest.mark.parametrize(
         ("text", "expected"),
         [("", ""), (TOOLCHAIN, "debca"), (RING, "dabce"), (LOOP, "bac"), ("c: b: a:", "abc")],

@@ -81,6 +81,30 @@ def oracle_for(graph: DependencyGraph) -> "nx.DiGraph":
     return oracle
 
 
+def check_paths(graph: DependencyGraph, indexed: IndexedGraph, oracle: "nx.DiGraph", sample: list[str]) -> None:
+    for target, some in itertools.product(sample[:1], (graph, indexed)):
+        paths = some.paths_to(target)
+        assert paths.keys() == nx.ancestors(oracle, target) - {target}
+        for name, path in list(paths.items())[:50]:
+            assert (path[0], path[-1]) == (name, target)
+            assert nx.is_path(oracle, path)
+            assert len(path) - 1 == nx.shortest_path_length(oracle, name, target)
+    for start, goal in itertools.pairwise(sample):
+        if not nx.has_path(oracle, start, goal):
+            assert list(graph.shortest_paths(start, goal)) == []
+            assert graph.cut_packages(start, goal) == ()
+            continue
+        expected = sorted(map(tuple, itertools.islice(nx.all_shortest_paths(oracle, start, goal), 201)))
+        if len(expected) <= 200:
+            assert list(graph.shortest_paths(start, goal)) == expected
+        dominator_of = nx.immediate_dominators(oracle, start)
+        cut, name = list[str](), dominator_of[goal]
+        while name not in {start, None}:
+            cut.insert(0, name)
+            name = dominator_of[name]
+        assert list(graph.cut_packages(start, goal)) == cut
+
+
 def check_queries(graph: DependencyGraph, oracle: "nx.DiGraph", sample: list[str]) -> None:
     indexed = IndexedGraph.from_graph(graph)
     assert set(graph.edges()) == set(oracle.edges)
@@ -101,6 +125,7 @@ def check_queries(graph: DependencyGraph, oracle: "nx.DiGraph", sample: list[str
                 assert len(path) - 1 == nx.shortest_path_length(oracle, start, goal)
             else:
                 assert not nx.has_path(oracle, start, goal)
+    check_paths(graph, indexed, oracle, sample[:6])
     part = graph.subgraph(sample)
     assert set(part.edges()) == set(oracle.subgraph(sample).edges)
 
@@ -116,6 +141,9 @@ def check_components(graph: DependencyGraph, oracle: "nx.DiGraph", condensed: "n
         for generation in nx.topological_generations(condensed.reverse(copy=False))
     ]
     assert [list(layer) for layer in graph.layers()] == generations
+    layers = graph.component_layers()
+    assert [sorted(itertools.chain(*layer)) for layer in layers] == generations
+    assert sorted(itertools.chain(*layers)) == sorted(found)
     component_of = condensed.graph["mapping"]
     for order in (graph.topological_order(), tuple(itertools.chain(*found))):
         place = {name: number for number, name in enumerate(order)}

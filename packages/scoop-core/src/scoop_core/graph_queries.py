@@ -157,6 +157,100 @@ class GraphQueries(GraphState):
         """
         return self._path(package, self._names(package), self._known(dependency))
 
+    def paths_to(self, dependency: str) -> Mapping[str, tuple[str, ...]]:
+        """Return a shortest path to ``dependency`` from each package that depends on it, directly or not, by package.
+
+        As :meth:`find_path` from each of them, but by one search; the nearest packages come first. O(P + D), or with a
+        reverse index the packages that depend on it and their dependents. The paths take O(their lengths).
+
+        >>> from scoop_core import DependencyGraph
+        >>> dict(DependencyGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": []}).paths_to("gmp"))
+        {'isl': ('isl', 'gmp'), 'cloog': ('cloog', 'isl', 'gmp')}
+        """
+        dependents = self._all_dependents()
+        nearest = [self._known(dependency)]
+        paths: dict[str, tuple[str, ...]] = {dependency: (dependency,)}
+        while nearest:
+            found: list[str] = []
+            for name in nearest:
+                path = paths[name]
+                for dependent in dependents.get(name, ()):
+                    if dependent not in paths:
+                        paths[dependent] = (dependent, *path)
+                        found.append(dependent)
+            nearest = sorted(found)  # so that of several next packages the first by name counts
+        del paths[dependency]
+        return MappingProxyType(paths)
+
+    def shortest_paths(self, package: str, dependency: str) -> Iterator[tuple[str, ...]]:
+        """Yield all paths from ``package`` to ``dependency`` that are as short as that of :meth:`find_path`, sorted.
+
+        There can be exponentially many. O(p + d) before the first. The graph must not change meanwhile.
+
+        >>> from scoop_core import DependencyGraph
+        >>> graph = DependencyGraph.from_mapping({"gcc": ["isl", "mpfr"], "isl": ["gmp"], "mpfr": ["gmp"], "gmp": []})
+        >>> list(graph.shortest_paths("gcc", "gmp"))
+        [('gcc', 'isl', 'gmp'), ('gcc', 'mpfr', 'gmp')]
+        """
+        levels = [set(self._names(package))]  # the packages at each distance
+        found = set[str]()
+        while self._known(dependency) not in levels[-1]:
+            found |= levels[-1]
+            following = set(chain.from_iterable(map(self._names, levels[-1]))) - found
+            if not following:
+                return iter(())
+            levels.append(following)
+        useful = [{dependency}]
+        for level in reversed(levels[:-1]):
+            useful.append({name for name in level if not useful[-1].isdisjoint(self._names(name))})
+        return self._paths_through(package, useful[::-1])
+
+    def _paths_through(self, package: str, levels: list[set[str]]) -> Iterator[tuple[str, ...]]:
+        """Yield all paths with one package of each level, from each of which one leads to the end."""
+        path = [package]
+        remaining = [iter(sorted(levels[0]))]
+        while remaining:
+            name = next(remaining[-1], None)
+            if name is None:
+                remaining.pop()
+                path.pop()
+            elif len(path) == len(levels):
+                yield (*path, name)
+            else:
+                remaining.append(iter(sorted(levels[len(path)].intersection(self._names(name)))))
+                path.append(name)
+
+    def cut_packages(self, package: str, dependency: str) -> tuple[str, ...]:
+        """Return the packages through which every path from ``package`` to ``dependency`` leads, in this order.
+
+        Without any one of them, ``package`` would not depend on ``dependency``. Neither end is among them; there are
+        none if there is no path. O(p + d).
+
+        >>> from scoop_core import DependencyGraph
+        >>> graph = DependencyGraph.from_mapping({"a": ["b", "c"], "b": ["d"], "c": ["d"], "d": ["e"], "e": []})
+        >>> graph.cut_packages("a", "e")
+        ('d',)
+        """
+        path = self.find_path(package, dependency)
+        places = {name: place for place, name in reversed(list(enumerate(path)))}  # a cycle begins at 0
+        if path:
+            places[dependency] = len(path) - 1
+        cut: list[str] = []
+        seen = set[str]()
+        farthest = 0  # of the places that all before this one reach, without a step along the rest of the path
+        for place, start in enumerate(path[:-1]):
+            if place and place == farthest:
+                cut.append(start)
+            unexplored = [start]
+            while unexplored:
+                for name in self._names(unexplored.pop()):
+                    if name in places:
+                        farthest = max(farthest, places[name])
+                    elif name not in seen:
+                        seen.add(name)
+                        unexplored.append(name)
+        return tuple(cut)
+
     # Orders and components
 
     def topological_order(self) -> tuple[str, ...]:
@@ -185,25 +279,34 @@ class GraphQueries(GraphState):
         >>> graph.layers(["a", "b"])
         (('b',), ('a',))
         """
-        lists: Mapping[str, str] = self._dependencies
-        if packages is not None:
-            lists = self._lists_among(dict.fromkeys(map(self._known, listed_names(packages))))
-        return tuple(map(tuple, _names_by_layer(component_layers(lists)[0])))
+        return tuple(map(tuple, _names_by_layer(component_layers(self._lists_of(packages))[0])))
+
+    def component_layers(self, packages: Iterable[str] | None = None) -> tuple[tuple[tuple[str, ...], ...], ...]:
+        """Return the :meth:`layers` as units: a tuple of one package, or of all packages of a cycle.
+
+        The units of a layer can be built in parallel, and one with a cycle as a whole.
+
+        >>> from scoop_core import DependencyGraph
+        >>> DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": ["b"], "d": []}).component_layers()
+        ((('b', 'c'), ('d',)), (('a',),))
+        """
+        layer_of, groups = component_layers(self._lists_of(packages))
+        group_of = {min(group): tuple(sorted(group)) for group in groups}
+        for name in set(chain.from_iterable(groups)).difference(group_of):
+            del layer_of[name]
+        return tuple(tuple([group_of.get(name) or (name,) for name in names]) for names in _names_by_layer(layer_of))
 
     def strongly_connected_components(self) -> tuple[tuple[str, ...], ...]:
         """Return the largest groups of packages in which each depends on each, every group after its dependencies.
 
-        A package that is on no cycle with another is a group of its own. O(P log P + D).
+        A package that is on no cycle with another is a group of its own. These are the :meth:`component_layers`, one
+        after the other. O(P log P + D).
 
         >>> from scoop_core import DependencyGraph
         >>> DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": ["b"]}).strongly_connected_components()
         (('b', 'c'), ('a',))
         """
-        layer_of, groups = component_layers(self._dependencies)
-        group_of = {min(group): tuple(sorted(group)) for group in groups}
-        for name in set(chain.from_iterable(groups)).difference(group_of):
-            del layer_of[name]
-        return tuple([group_of.get(name) or (name,) for name in chain.from_iterable(_names_by_layer(layer_of))])
+        return tuple(chain.from_iterable(self.component_layers()))
 
     def cyclic_components(self) -> tuple[tuple[str, ...], ...]:
         """Return the groups of packages that all depend on each other, and the packages that depend on themselves.
@@ -238,6 +341,12 @@ class GraphQueries(GraphState):
         """Return the dependencies of ``packages`` among them."""
         lists = self._dependencies
         return {name: ",".join(filter(packages.__contains__, split_names(lists[name]))) for name in packages}
+
+    def _lists_of(self, packages: Iterable[str] | None) -> Mapping[str, str]:
+        """Return the dependencies of all packages, or those of ``packages`` among them."""
+        if packages is None:
+            return self._dependencies
+        return self._lists_among(dict.fromkeys(map(self._known, listed_names(packages))))
 
     def _path(self, start: str, names: Iterable[str], goal: str) -> tuple[str, ...]:
         return shortest_path(start, names, goal, self._dependencies, None)
