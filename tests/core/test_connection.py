@@ -120,6 +120,7 @@ class TestPieces:
             start = stream.rfind(b"\n", 0, received) + 1
             length = received - start
             assert len(connection._incomplete) == (length if length <= SMALL_LIMIT else 0)
+            assert connection.incomplete_bytes == (0 if length > SMALL_LIMIT else length)
             assert connection.state is (SKIPPING if length > SMALL_LIMIT else IN_LINE if length else BETWEEN_LINES)
             assert connection.incomplete_line_number - number == (length > 0 and start != last_start)
             if length:

@@ -497,6 +497,29 @@ class TestFromLists:
         assert DependencyGraph.from_lists(["a", "b"], ["b", ""], reject_cycles=True).reject_cycles
 
 
+class TestOneDependency:
+    def test_it_is_added_once_if_it_is_indexed_and_closes_no_forbidden_cycle(self) -> None:
+        graph = graph_of("INDEX|a|", "INDEX|b|a", reject_cycles=True)
+        assert [graph.add_dependency("b", "a"), graph.add_dependency("a", "c"), graph.add_dependency("a", "b")] == [
+            OK,
+            FAIL,
+            FAIL,
+        ]
+        with pytest.raises(InvalidName):
+            graph.add_dependency("a", "c d")
+        twin = DependencyGraph.from_lists(["a", "b"], ["", "a"])  # whose order is unknown
+        for some in (graph, twin):
+            some.index("c")
+            changes = Changes()
+            assert some.add_dependency("b", "c", changes)
+            assert changes.lines == ["INDEX|b|a,c"]
+            assert some.remove_dependency("b", "a", changes)
+            assert some.dependencies("b") == ("c",)
+            some.undo(changes)
+            assert some.add_dependency("b", "c")
+            assert some.dependencies("b") == ("a", "c")
+
+
 class TestFromLines:
     @pytest.mark.parametrize(
         ("lines", "error", "message"),

@@ -28,7 +28,7 @@ from scoop_core import (
     encode_mermaid,
     encode_node_link,
 )
-from scoop_core.graph import ANY_GRAPH, Made
+from scoop_core.graph import Made
 
 from tests.support.graph_strategies import graph_of, graphs
 
@@ -48,7 +48,7 @@ class Decoder(Protocol):
         *,
         add_missing: bool = False,
         reject_cycles: bool = False,
-        graph_class: type[Made] = ANY_GRAPH,
+        graph_class: type[Made] = DependencyGraph,  # type: ignore[assignment]  # the default of the variable
     ) -> Made:
         """Return the graph."""
 
@@ -209,6 +209,7 @@ class TestErrors:
             ('{"directed": false, "nodes": [], "edges": []}', "expected directed edges, got undirected ones"),
             ('{"nodes": [1], "links": []}', "expected an object with a text 'id', got '1'"),
             ('{"directed": true, "nodes": [{"id": 1}], "edges": []}', "expected an object with a text 'id'"),
+            ('{"nodes": [{"id": "a"}, {}], "edges": []}', "expected an object with a text 'id', got '{}'"),
             ('{"directed": true, "nodes": [], "edges": [{}]}', "expected an object with a text 'source', got '{}'"),
         ],
     )

@@ -18,7 +18,7 @@ from typing import Final
 from zlib import crc32
 
 from scoop_core.errors import DumpError, ScoopError, shown
-from scoop_core.graph import ANY_GRAPH, DependencyGraph, Made
+from scoop_core.graph import DependencyGraph, Made
 from scoop_core.messages import ENCODING, OK, parse_request
 
 _HEADER: Final = b"#scoop dump 1\n"
@@ -56,7 +56,10 @@ def _trailer(graph: DependencyGraph, checksum: int) -> bytes:
 
 
 def decode_dump(
-    source: bytes | Iterable[bytes], *, reject_cycles: bool = False, graph_class: type[Made] = ANY_GRAPH
+    source: bytes | Iterable[bytes],
+    *,
+    reject_cycles: bool = False,
+    graph_class: type[Made] = DependencyGraph,  # type: ignore[assignment]  # the default of the variable
 ) -> Made:
     r"""Return the graph of a dump, or of other request lines, each of which must be answered OK.
 

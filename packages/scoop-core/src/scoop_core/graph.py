@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, compress, filterfalse, islice
 from math import inf
 from operator import contains, itemgetter
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, assert_never
+from typing import TYPE_CHECKING, Final, Self, TypeVar, assert_never
 
 from scoop_core.compilation import mypyc_attr
 from scoop_core.errors import ClosesCycle, MalformedRequest, MissingDependencies, RequestRefused, shown
@@ -563,10 +563,6 @@ class Transaction:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._graph.undo(self.changes)
-
-
-ANY_GRAPH: Final[Any] = DependencyGraph
-"""The class of the graphs that a decoder makes by default, which fits any variable for a class of graphs."""
 
 
 def trusted_graph(

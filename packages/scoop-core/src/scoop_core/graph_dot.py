@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Final
 
 from scoop_core.errors import FormatError, shown
-from scoop_core.graph import ANY_GRAPH, DependencyGraph, Made
+from scoop_core.graph import DependencyGraph, Made
 from scoop_core.graph_formats import in_pieces, text_of
 
 
@@ -47,7 +47,7 @@ def decode_dot(
     *,
     add_missing: bool = False,  # noqa: ARG001  # as for the other formats; each name in an edge is a node
     reject_cycles: bool = False,
-    graph_class: type[Made] = ANY_GRAPH,
+    graph_class: type[Made] = DependencyGraph,  # type: ignore[assignment]  # the default of the variable
 ) -> Made:
     """Return the graph of a directed graph in the DOT language.
 

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import Final, cast
 
 from scoop_core.errors import FormatError, shown
-from scoop_core.graph import ANY_GRAPH, DependencyGraph, Made
+from scoop_core.graph import DependencyGraph, Made
 
 _LINES_AT_ONCE: Final = 4_096
 """The lines of one chunk, as in a snapshot: about 200 kB."""
@@ -81,7 +81,7 @@ def decode_graphml(
     *,
     add_missing: bool = False,
     reject_cycles: bool = False,
-    graph_class: type[Made] = ANY_GRAPH,
+    graph_class: type[Made] = DependencyGraph,  # type: ignore[assignment]  # the default of the variable
 ) -> Made:
     """Return the graph of a directed graph in GraphML, read piece by piece.
 
@@ -179,7 +179,7 @@ def decode_node_link(
     *,
     add_missing: bool = False,
     reject_cycles: bool = False,
-    graph_class: type[Made] = ANY_GRAPH,
+    graph_class: type[Made] = DependencyGraph,  # type: ignore[assignment]  # the default of the variable
 ) -> Made:
     """Return the graph of node-link JSON, whose edges are called ``edges`` or ``links``.
 

@@ -52,7 +52,7 @@ from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 from scoop_core.errors import TranscriptError, UnsupportedFormat
-from scoop_core.graph import ANY_GRAPH, DependencyGraph, Made, trusted_graph
+from scoop_core.graph import DependencyGraph, Made, trusted_graph
 from scoop_core.graph_requests import dependent_counts_of, lists_in_order
 from scoop_core.messages import ENCODING, MAX_NAME_LENGTH, NAME_CHARACTERS
 
@@ -107,7 +107,11 @@ def _snapshot_chunks(graph: DependencyGraph) -> Iterator[tuple[int, bytes]]:
 
 
 def decode_snapshot(
-    data: bytes, *, reject_cycles: bool = False, trust_checksum: bool = False, graph_class: type[Made] = ANY_GRAPH
+    data: bytes,
+    *,
+    reject_cycles: bool = False,
+    trust_checksum: bool = False,
+    graph_class: type[Made] = DependencyGraph,  # type: ignore[assignment]  # the default of the variable
 ) -> Made:
     """Return the graph of the snapshot ``data``.
 
