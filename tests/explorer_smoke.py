@@ -1,6 +1,7 @@
 """Smoke test of an installed explorer, by the Python that has it: ``python -m tests.explorer_smoke``."""
 
 import http.client
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,22 +30,26 @@ def main() -> None:
         with subprocess.Popen(
             [COMMAND, dump, "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
         ) as explorer:
-            assert explorer.stderr is not None
-            line = explorer.stderr.readline()
-            port = int(line.rpartition(":")[2])
-            deadline = time.monotonic() + WAIT_SECONDS
-            while get(port, "/readyz")[0] != 200:
-                if time.monotonic() > deadline:
-                    raise AssertionError(get(port, "/readyz")[1])
-                time.sleep(0.05)
-            status, page = get(port, "/packages/gmp")
-            if status != 200 or "1 package needs" not in page:
-                raise AssertionError(page)
-            if [get(port, f"/static/explorer.{kind}")[0] for kind in ("css", "js")] != [200, 200]:
-                raise AssertionError("a static file is missing")
-            explorer.terminate()
-            if explorer.wait(WAIT_SECONDS) != 0:
-                raise AssertionError(explorer.stderr.read())
+            try:
+                assert explorer.stderr is not None
+                line = explorer.stderr.readline()
+                port = int(line.rpartition(":")[2])
+                deadline = time.monotonic() + WAIT_SECONDS
+                while get(port, "/readyz")[0] != 200:
+                    if time.monotonic() > deadline:
+                        raise AssertionError(get(port, "/readyz")[1])
+                    time.sleep(0.05)
+                status, page = get(port, "/packages/gmp")
+                if status != 200 or "1 package needs" not in page:
+                    raise AssertionError(page)
+                static = re.findall(r"/static/[^\"]+", page)
+                if not static or any(get(port, each)[0] != 200 for each in static):
+                    raise AssertionError(f"a static file is missing: {static}")
+                explorer.terminate()
+                if explorer.wait(WAIT_SECONDS) != 0:
+                    raise AssertionError(explorer.stderr.read())
+            finally:
+                explorer.kill()  # otherwise a failure would wait for its end
     print(f"{COMMAND} starts, shows a package, and stops")
 
 
