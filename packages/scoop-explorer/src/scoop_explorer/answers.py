@@ -313,5 +313,5 @@ class SearchResult:
     """The number of matches; None while they are counted."""
     offset: int
     """The number of matches before these."""
-    similar: tuple[Needed, ...]
-    """Names that differ little from the query, if nothing matches."""
+    similar: tuple[Needed, ...] | None
+    """Names that differ little from the query, if nothing matches; None while they are looked for."""

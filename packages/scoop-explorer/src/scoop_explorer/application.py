@@ -103,8 +103,8 @@ class Problem(NamedTuple):
     """``unknown``: a package is not indexed; ``parameter``: a parameter cannot be used."""
     name: str
     """The package, or the reason."""
-    similar: tuple[Needed, ...]
-    """Names that may have been meant."""
+    similar: tuple[Needed, ...] | None
+    """Names that may have been meant; None while they are looked for."""
 
 
 def _url_of(request: Request, **changes: object) -> str:
@@ -260,7 +260,7 @@ class Application:
     ) -> Response:
         """Return a page; its form alone if it has neither an answer nor a problem, and none is being found."""
         is_asked = not page.is_form or bool(request.query_params or _packages(request, page))
-        is_pending = problem is None and is_asked and not page.is_complete(answer)
+        is_pending = problem.similar is None if problem else is_asked and not page.is_complete(answer)
         return self._render(
             request, page.template, code,
             answer=answer, problem=problem, packages=_packages(request, page), page=page.path, pending=is_pending,

@@ -5,6 +5,7 @@ a million names take ten milliseconds. Changes are kept beside the blocks, and m
 few blocks at a time, so that neither pages nor changes wait for it.
 """
 
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,12 @@ CHANGES_MAX: Final = 8_192
 MERGED_AT_ONCE: Final = 64
 """Blocks that a call of :meth:`NameIndex.merge` replaces."""
 
+
+BLOCKS_AT_ONCE: Final = 8
+"""Blocks that a search in all names looks at before others have their turn."""
+
+_TURN_SECONDS: Final = 0.0005
+"""Long enough for a thread that waits for the interpreter to take it."""
 
 RANKED_MAX: Final = 20_000
 """Matches that are all ranked: each look at the number of dependents takes two microseconds in a large graph."""
@@ -127,9 +134,10 @@ class NameIndex:
             return []
         changed = self._changed.copy()  # before the blocks, into which the other thread moves them
         found: list[str] = []
-        for block in self._blocks.blocks:
+        for number, block in enumerate(self._blocks.blocks):
             if wanted in block.text:
                 found += block.all_matches(wanted)
+                _yield_at(number)
         if changed:
             kept = [name for name in found if name not in changed]
             return sorted([*kept, *(name for name in changed if wanted in name.lower() and name in present)])
@@ -146,12 +154,19 @@ class NameIndex:
         likely = [block for block in blocks if any(block.may_begin_with(letter) for letter in wanted[:2])]
         for chosen in (likely, blocks):
             found: dict[str, float] = {}
-            for choices in (tuple(self._changed), *(block.names for block in chosen)):  # few at a time, for the pages
+            for number, choices in enumerate((tuple(self._changed), *(block.names for block in chosen))):
+                _yield_at(number)
                 near = process.extract(wanted, choices, scorer=OSA.distance, score_cutoff=most, limit=limit)
                 found |= {name: distance for name, distance, _ in near if name in present}
             if found:
                 return nsmallest(limit, found, key=lambda name: (found[name], -count_of(name), name))
         return ()
+
+
+def _yield_at(number: int) -> None:
+    """Let the pages have their turn between some blocks, each of which takes up to 0.2 ms of the interpreter."""
+    if number % BLOCKS_AT_ONCE == BLOCKS_AT_ONCE - 1:
+        time.sleep(_TURN_SECONDS)
 
 
 def _rank(name: str, query: str, wanted: str, count_of: Callable[[str], int]) -> tuple[bool, bool, float, int, str]:

@@ -93,10 +93,10 @@ class Explorer:
             self.as_of_batch = min(self.as_of_batch, found.batch)
         return found.answer
 
-    async def similar(self, query: str) -> tuple[Needed, ...]:
-        """Return names that differ little from one that is not indexed; none if they are not found in time."""
+    async def similar(self, query: str) -> tuple[Needed, ...] | None:
+        """Return names that differ little from one that is not indexed; None if they are not found in time."""
         found = await self.ask(("similar", query), partial(_similar, self.index, query), is_beside_changes=True)
-        return self.with_dependents(found or ())
+        return None if found is None else self.with_dependents(found)
 
     def with_dependents(self, names: Sequence[str]) -> tuple[Needed, ...]:
         """Return packages with the numbers of their dependents, without those that are not indexed any more."""
@@ -139,7 +139,9 @@ class Page:
     def is_complete(answer: Any) -> bool:
         """Return whether nothing of an answer is still being found."""
         match answer:
-            case None | Package(reach=None) | Overview(survey=None) | SearchResult(total=None):
+            case None | Package(reach=None) | Overview(survey=None):
+                return False
+            case SearchResult(total=None) | SearchResult(similar=None):
                 return False
             case Package(has_orders=True, removal=None) | Package(has_orders=True, rebuild=None):
                 return False

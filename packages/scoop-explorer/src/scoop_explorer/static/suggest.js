@@ -59,7 +59,7 @@ const suggestFor = (input) => {
   };
 
   const show = ({ hits, similar }) => {
-    const found = hits.length ? hits : similar;
+    const found = hits.length ? hits : similar ?? [];
     if (!found.length) return close();
     list.replaceChildren(...found.map(optionFor));
     selected = -1;
