@@ -10,7 +10,7 @@ import pytest
 
 from scoop_core import Changes, DependencyGraph, JournalReader, decode_snapshot, encode_snapshot, transcript
 
-from scoop_server.config.fsync import Fsync
+from scoop_server.config.settings import Fsync
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.workers import Task

@@ -17,7 +17,7 @@ from typing import Final
 
 from scoop_server.cli.check import check
 from scoop_server.cli.dump import dump
-from scoop_server.config.fsync import Fsync
+from scoop_server.config.settings import Fsync
 
 from tests.crash.directory_watch import DirectoryWatch
 from tests.crash.load_client import LoadConnection, NotAsPromisedError, OwnPackages, State

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from scoop_server.net.expiry import first_expiry
+from scoop_server.net.x509 import first_expiry
 
 from tests.support.certificates import CertificateFiles
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd

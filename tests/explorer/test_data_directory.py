@@ -12,7 +12,7 @@ from scoop_core import Changes, DependencyGraph, encode_snapshot
 
 from scoop_explorer import data_directory
 from scoop_explorer.data_directory import Follower
-from scoop_server.config.fsync import Fsync
+from scoop_server.config.settings import Fsync
 from scoop_server.errors import DataDirectoryError
 from scoop_server.ports import Batch, Loaded
 from scoop_server.storage.compaction import compact

@@ -8,7 +8,7 @@ from typing import Final
 from scoop_core import DependencyGraph
 
 from scoop_explorer.data_directory import Follower
-from scoop_server.config.fsync import Fsync
+from scoop_server.config.settings import Fsync
 from scoop_server.errors import DataDirectoryError
 from scoop_server.ports import Loaded
 

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from scoop_core import Changes, DependencyGraph, JournalReader, Seal, encode_batch, transcript
 from scoop_core.graph_order import TopologicalOrder
 
-from scoop_server.config.fsync import Fsync
+from scoop_server.config.settings import Fsync
 from scoop_server.errors import ReadOnlyError
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.client import Client, Phase

@@ -17,8 +17,8 @@ from unittest.mock import patch
 from scoop_core import Authors, Changes, DependencyGraph
 
 from scoop_server.config import limits
-from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
+from scoop_server.config.settings import Fsync
 from scoop_server.errors import DataDirectoryError
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.server import Server

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from scoop_core import Authors, Changes, DependencyGraph, encode_snapshot
 
-from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import COMPACTION_BYTES_MIN
+from scoop_server.config.settings import Fsync
 from scoop_server.storage.compaction import compact
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.history import NO_HISTORY, Retention

@@ -8,11 +8,10 @@ import pytest
 from scoop_etcd.options import EtcdSettings, EtcdUrls, Reads
 from scoop_server.app.plugin import IndexPlugin
 from scoop_server.config.addresses import InternetAddress, parse_address
-from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
 from scoop_server.config.option_table import OptionTable
 from scoop_server.config.options import Option
-from scoop_server.config.settings import LOG_FORMATS, Settings
+from scoop_server.config.settings import LOG_FORMATS, Fsync, Settings
 from scoop_server.config.sources import resolve
 from scoop_server.errors import ConfigurationError
 from scoop_server.telemetry import logs

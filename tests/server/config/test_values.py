@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scoop_server.config.addresses import Address, InternetAddress, UnixAddress
-from scoop_server.config.fsync import Fsync
+from scoop_server.config.settings import Fsync
 from scoop_server.config.values import HOST, PLAIN_ADDRESS, SWITCH, Kind, choice, duration, integer, member, path, size
 
 PORT = integer(0, 65_535)

@@ -12,8 +12,8 @@ from scoop_server.config.access import UNRESTRICTED, AccessPolicy, split_policy
 from scoop_server.config.addresses import parse_address
 from scoop_server.errors import ListenError
 from scoop_server.net.listener import bind
-from scoop_server.net.peer_certificate import PeerCertificate
 from scoop_server.net.tls import Certificates
+from scoop_server.net.x509 import PeerCertificate
 
 from tests.support.certificates import CertificateFiles, TlsPeer
 

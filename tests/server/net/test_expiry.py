@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from scoop_server.net.expiry import first_expiry
+from scoop_server.net.x509 import first_expiry
 
 
 def certificate(expires_at: datetime) -> str:

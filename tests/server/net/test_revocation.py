@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoop_server.errors import CertificateError
-from scoop_server.net.revocation import identify, revoked_certificates
 from scoop_server.net.tls import Certificates
+from scoop_server.net.x509 import identify, revoked_certificates
 
 from tests.support.certificates import CertificateFiles, revocation_list
 

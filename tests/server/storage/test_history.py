@@ -8,7 +8,7 @@ import pytest
 
 from scoop_core import JournalReader, decode_snapshot
 
-from scoop_server.config.fsync import Fsync
+from scoop_server.config.settings import Fsync
 from scoop_server.storage.history import Retention
 
 from tests.support.faulty_files import names_in

@@ -11,7 +11,7 @@ import pytest
 
 from scoop_core import NO_BATCH, JournalReader, Seal, encode_journal_header
 
-from scoop_server.config.fsync import Fsync
+from scoop_server.config.settings import Fsync
 from scoop_server.errors import JournalError, ReadOnlyError
 from scoop_server.storage import journal as journal_module
 from scoop_server.storage.directory import DataDirectory

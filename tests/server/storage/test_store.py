@@ -12,7 +12,7 @@ import pytest
 
 from scoop_core import DependencyGraph, JournalReader
 
-from scoop_server.config.fsync import Fsync
+from scoop_server.config.settings import Fsync
 from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.generations import Generations

@@ -9,7 +9,7 @@ import pytest
 
 from scoop_core import DependencyGraph
 
-from scoop_server.config.fsync import Fsync
+from scoop_server.config.settings import Fsync
 from scoop_server.errors import JournalError
 from scoop_server.storage.backlog import DELAY_SECONDS_MAX, FULL_AT, Backlog
 from scoop_server.storage.compaction import HANG_SECONDS, NICENESS_MAX

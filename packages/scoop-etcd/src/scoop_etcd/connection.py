@@ -12,7 +12,7 @@ from scoop_etcd.client.api import EtcdClient
 from scoop_etcd.client.connection_settings import ConnectionSettings, Credentials
 from scoop_etcd.options import PASSWORD_VARIABLE, EtcdSettings
 from scoop_server.errors import ConfigurationError
-from scoop_server.net.expiry import expiries
+from scoop_server.net.x509 import expiries
 
 _REQUEST_SHARE: Final = 4
 """Requests to etcd that may time out, one after the other, before a client's request does."""

@@ -1,12 +1,12 @@
 """The settings of one run of the server."""
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
 from scoop_server.config.addresses import Address, InternetAddress
-from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import Limits
 from scoop_server.config.options import SERVE, Group, Option, declared_options, option, repeatable_option
 from scoop_server.config.values import ADDRESS, HOST, PLAIN_ADDRESS, SWITCH, choice, integer, member, path
@@ -15,6 +15,17 @@ OwnerT = TypeVar("OwnerT")
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
+
+
+class Fsync(enum.StrEnum):
+    """The sync policy of commits. Under each policy, every acknowledged change survives the death of the process."""
+
+    ALWAYS = "always"
+    """Every commit waits: every answered change survives a power loss."""
+    EVERYSEC = "everysec"
+    """Once per second: a power loss may lose the last second."""
+    NEVER = "never"
+    """The operating system decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,7 @@ from functools import partial
 from selectors import EVENT_READ
 from typing import Final
 
-from scoop_server.loop.clients import Clients
-from scoop_server.loop.context import Context
+from scoop_server.loop.clients import Clients, Context
 from scoop_server.loop.handshakes import Handshakes
 from scoop_server.loop.timers import Timer
 from scoop_server.ports import Listener, needs_handshake

@@ -2,19 +2,32 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from math import inf
-from selectors import EVENT_READ, EVENT_WRITE
+from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 
 from scoop_core import ConnectionState
 
 from scoop_server.config.gate import Gate
+from scoop_server.config.limits import Limits
 from scoop_server.config.peer import Peer
 from scoop_server.loop.client import Client, Phase
-from scoop_server.loop.context import Context
+from scoop_server.loop.timers import Timers
 from scoop_server.ports import Stream, close_stream
-from scoop_server.telemetry.logs import log
-from scoop_server.telemetry.statistics import CloseReason
+from scoop_server.telemetry.logs import RepeatLimit, log
+from scoop_server.telemetry.statistics import CloseReason, Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The selector, the timers with the time of the turn, the limits, and where events are counted and logged."""
+
+    selector: BaseSelector
+    timers: Timers
+    limits: Limits
+    statistics: Statistics
+    repeat_limit: RepeatLimit
 
 
 class Clients:

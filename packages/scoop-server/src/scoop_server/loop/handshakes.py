@@ -10,7 +10,7 @@ from selectors import EVENT_READ, BaseSelector, DefaultSelector, SelectorKey
 
 from scoop_server.config.gate import Places
 from scoop_server.config.peer import Peer
-from scoop_server.loop.context import Context
+from scoop_server.loop.clients import Context
 from scoop_server.loop.timers import Timer
 from scoop_server.ports import HandshakingStream, Stream, close_stream
 from scoop_server.telemetry.statistics import CloseReason

@@ -8,8 +8,7 @@ from typing import Final
 from scoop_core import ConnectionState
 
 from scoop_server.loop.client import Client, Phase
-from scoop_server.loop.clients import Clients
-from scoop_server.loop.context import Context
+from scoop_server.loop.clients import Clients, Context
 from scoop_server.ports import Request
 from scoop_server.screening import HttpRequestError
 from scoop_server.telemetry.statistics import CloseReason

@@ -15,8 +15,7 @@ from scoop_server.config.access_file import AccessRules
 from scoop_server.config.limits import Limits
 from scoop_server.loop.acceptor import Acceptor
 from scoop_server.loop.client import Client, Phase
-from scoop_server.loop.clients import Clients
-from scoop_server.loop.context import Context
+from scoop_server.loop.clients import Clients, Context
 from scoop_server.loop.handshakes import Handshakes
 from scoop_server.loop.intake import Intake
 from scoop_server.loop.shutdown import Lifecycle, Shutdown

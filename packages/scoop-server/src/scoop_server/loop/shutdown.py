@@ -6,8 +6,7 @@ from selectors import EVENT_READ, SelectorKey
 
 from scoop_server.loop.acceptor import Acceptor
 from scoop_server.loop.client import Client
-from scoop_server.loop.clients import Clients
-from scoop_server.loop.context import Context
+from scoop_server.loop.clients import Clients, Context
 from scoop_server.loop.handshakes import Handshakes
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.statistics import CloseReason, Stage

@@ -15,9 +15,7 @@ from typing import Final, NamedTuple, NoReturn
 
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 from scoop_server.errors import CertificateError
-from scoop_server.net.expiry import first_expiry
-from scoop_server.net.peer_certificate import PeerCertificate
-from scoop_server.net.revocation import identify, revoked_certificates
+from scoop_server.net.x509 import PeerCertificate, first_expiry, identify, revoked_certificates
 
 _RECORD_BYTES_MAX: Final = 16_384
 """The longest plaintext of one TLS record (RFC 8446, section 5.1)."""

@@ -72,7 +72,7 @@ class DataDirectory:
             directory = cls(path, files)
             try:
                 directory._lock = DirectoryLock(files, directory.descriptor, path)
-                directory._try_to_write()
+                _try_to_write(directory)
                 files.listdir(directory.descriptor)
             except BaseException:
                 directory.close()
@@ -102,17 +102,6 @@ class DataDirectory:
         except OSError as error:
             raise DataDirectoryError(f"cannot read {path}: {error.strerror}; check its permissions") from error
         return directory
-
-    def _try_to_write(self) -> None:
-        """Create and delete a file: an existing lock file can be opened where no other file could be created."""
-        try:
-            trial = self.files.open(_TRIAL_NAME, os.O_WRONLY | CREATE, 0o600, dir_fd=self.descriptor)
-        except OSError as error:
-            if not is_temporary(error):
-                raise
-            return
-        close_quietly(self.files, trial, self.path)
-        self.files.unlink(_TRIAL_NAME, dir_fd=self.descriptor)
 
     def close(self) -> None:
         """Close the directory and release its lock."""
@@ -302,6 +291,18 @@ class DataDirectory:
             if os.sep not in (error.filename or ""):
                 error.filename = path
             raise
+
+
+def _try_to_write(directory: DataDirectory) -> None:
+    """Create and delete a file: an existing lock file can be opened where no other file could be created."""
+    try:
+        trial = directory.files.open(_TRIAL_NAME, os.O_WRONLY | CREATE, 0o600, dir_fd=directory.descriptor)
+    except OSError as error:
+        if not is_temporary(error):
+            raise
+        return
+    close_quietly(directory.files, trial, directory.path)
+    directory.files.unlink(_TRIAL_NAME, dir_fd=directory.descriptor)
 
 
 def _create(path: str, files: FileSystem) -> None:

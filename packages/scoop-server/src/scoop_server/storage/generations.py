@@ -4,7 +4,7 @@ from typing import Self
 
 from scoop_core import DependencyGraph, Seal, encode_snapshot
 
-from scoop_server.config.fsync import Fsync
+from scoop_server.config.settings import Fsync
 from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
 from scoop_server.storage.directory import DataDirectory, NameNotDurableError
 from scoop_server.storage.files import is_temporary

@@ -12,7 +12,7 @@ from typing import Final
 
 from scoop_core import Authors, Seal, encode_batch, encode_journal_header
 
-from scoop_server.config.fsync import Fsync
+from scoop_server.config.settings import Fsync
 from scoop_server.errors import JournalError, ReadOnlyError
 from scoop_server.storage.directory import DataDirectory, NameNotDurableError
 from scoop_server.storage.files import close_quietly, is_temporary, write_all

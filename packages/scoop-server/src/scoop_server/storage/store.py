@@ -7,8 +7,8 @@ from typing import Final
 
 from scoop_core import Authors, Changes, DependencyGraph
 
-from scoop_server.config.fsync import Fsync
 from scoop_server.config.limits import COMPACTION_BYTES_MIN
+from scoop_server.config.settings import Fsync
 from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
 from scoop_server.storage.backlog import Backlog
 from scoop_server.storage.directory import DataDirectory
