@@ -265,25 +265,13 @@ class JournalStore:
                 return
             self._files.write_snapshot(graph)
         except OSError as error:
-            raise self._cannot_save(journal, error.strerror or str(error)) from error
+            raise _cannot_save(self._directory, journal, error.strerror or str(error)) from error
         except ReadOnlyError as error:
-            raise self._cannot_save(journal, str(error)) from error
+            raise _cannot_save(self._directory, journal, str(error)) from error
         log.info(
             f"saved %(packages)d {noun(len(graph), 'package')} in %(file)s",
             {"packages": len(graph), "file": self.snapshot_path},
         )
-
-    def _cannot_save(self, journal: Journal, reason: str) -> DataDirectoryError:
-        """Return the error of a failed save, which tells where the committed changes are."""
-        state = (
-            "its journals hold every acknowledged change; check the disk and the path of the directory, and then the "
-            "files with: scoop-server check"
-        )
-        if self._directory.is_removed:  # to create it again would hide that, and could meet another server
-            state = "its files are lost; restore it from a backup"
-        elif journal.is_damaged:
-            state = f"{journal.lost_reason}, so its changes are lost; restore the directory from a backup"
-        return DataDirectoryError(f"cannot save a snapshot in {self._directory.path}: {reason}; {state}")
 
     def close(self) -> None:
         """Close the journal as it is. The directory stays open and locked."""
@@ -291,3 +279,16 @@ class JournalStore:
         self._files.journal.close()
         self._history.close()
         self.watch.close()
+
+
+def _cannot_save(directory: DataDirectory, journal: Journal, reason: str) -> DataDirectoryError:
+    """Return the error of a failed save, which tells where the committed changes are."""
+    state = (
+        "its journals hold every acknowledged change; check the disk and the path of the directory, and then the "
+        "files with: scoop-server check"
+    )
+    if directory.is_removed:  # to create it again would hide that, and could meet another server
+        state = "its files are lost; restore it from a backup"
+    elif journal.is_damaged:
+        state = f"{journal.lost_reason}, so its changes are lost; restore the directory from a backup"
+    return DataDirectoryError(f"cannot save a snapshot in {directory.path}: {reason}; {state}")
