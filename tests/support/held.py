@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,7 @@ class HeldServer:
     def __init__(self, place: str, path: Path, *arguments: str, **variables: str) -> None:
         self._fifo = path / "fifo"
         os.mkfifo(self._fifo)
+        self._resources = ExitStack()
         command = (sys.executable, held_server.__file__, place, str(self._fifo))
         self.process = Victim(command, *arguments, variables=variables)
 
@@ -30,10 +32,10 @@ class HeldServer:
         self.process.wait_for_log("held\n")
 
     def let_go(self) -> None:
-        """Let the server continue."""
+        """Let the server continue, also if a signal has continued it already."""
         self.wait_until_held()
-        with self._fifo.open("wb"):
-            pass
+        # Open for both directions, it does not wait for the server, which may be anywhere before or after the FIFO.
+        self._resources.callback(os.close, os.open(self._fifo, os.O_RDWR))
 
     def __enter__(self) -> Self:
         return self
@@ -41,3 +43,4 @@ class HeldServer:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.close()
+        self._resources.close()
