@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import struct
+import sys
 from array import array
 from collections.abc import Sequence
 from typing import Final
@@ -26,6 +27,9 @@ UNIX_MODE: Final = 0o660
 
 _CREDENTIALS: Final = struct.Struct("3i")
 """Process, user and group of a peer, the layout of SO_PEERCRED."""
+
+_SO_PEERCRED: Final = getattr(socket, "SO_PEERCRED", 17 if sys.platform == "linux" else -1)
+"""PyPy has no name for it, and some systems no such option, as there is none of the number -1."""
 
 _SO_PEERGROUPS: Final = 59
 """Linux has this option, and Python no name for it."""
@@ -142,11 +146,11 @@ class Listener:
 
     def _unix_peer(self, sock: socket.socket) -> Peer:
         """Return a peer on a Unix socket, which has credentials in place of an address."""
-        try:  # SO_PEERCRED is not on every system
+        try:
             process, user, group = _CREDENTIALS.unpack(
-                sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+                sock.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, _CREDENTIALS.size)
             )
-        except (OSError, AttributeError):
+        except OSError:
             return Peer(f"a client on {self.address}", "unknown user", self.address, self.policy)
         groups = {group, *_supplementary_groups(sock)}
         names = (f"uid={user}", *(f"gid={each}" for each in sorted(groups)))
