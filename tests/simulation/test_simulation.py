@@ -103,7 +103,7 @@ def test_the_command_prints_the_seed_that_failed(
 @pytest.mark.campaign
 @pytest.mark.parametrize("mutant", QUICKLY_FOUND, ids=lambda mutant: mutant.__name__.strip("_"))
 def test_the_simulation_fails_without(mutant: Mutation) -> None:
-    assert first_failure(mutant, range(500)) is not None
+    assert first_failure(mutant, range(1_000)) is not None
 
 
 def test_the_simulation_fails_with_a_follower_that_delivers_all_that_is_written(

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final, cast
 from unittest.mock import patch
 
-from scoop_core import Changes, DependencyGraph
+from scoop_core import Authors, Changes, DependencyGraph
 
 from scoop_server.app import application
 from scoop_server.app.stored_index import load_index
@@ -61,10 +61,13 @@ def plant_commit(commit: Callable[[Callable[[Changes], None], Changes], None], *
     """Commit by a function that is given the sound commit and the changes."""
     open_store = JournalStore.open
 
-    def open_unsound(*arguments: Any) -> tuple[JournalStore, DependencyGraph]:
-        sound, graph = open_store(*arguments)
-        store = Delegate(sound, commit=partial(commit, sound.commit), **replaced)
-        return cast("JournalStore", store), graph
+    def open_unsound(*arguments: Any, **options: Any) -> tuple[JournalStore, DependencyGraph]:
+        sound, graph = open_store(*arguments, **options)
+
+        def commit_unsound(changes: Changes, _authors: Authors = ()) -> None:  # they may not fit what is left
+            commit(sound.commit, changes)
+
+        return cast("JournalStore", Delegate(sound, commit=commit_unsound, **replaced)), graph
 
     patch.object(JournalStore, "open", open_unsound).start()
 
