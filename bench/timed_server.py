@@ -12,7 +12,7 @@ import sys
 import time
 from array import array
 from pathlib import Path
-from selectors import DefaultSelector, SelectorKey
+from selectors import SelectorKey
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
@@ -23,6 +23,7 @@ from scoop_server.app.stored_index import load_index
 from scoop_server.cli import main as command_line
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.client import Client
+from scoop_server.net.selector import EpollSelector
 
 LONG_TURN_SECONDS: Final = 0.020
 """A turn longer than this is counted."""
@@ -44,7 +45,7 @@ class Turn(NamedTuple):
     """True if a dictionary of the graph outgrew its table, which CPython then rebuilds as a whole."""
 
 
-class TurnTimer(DefaultSelector):
+class TurnTimer(EpollSelector):
     """A selector that times the turns between its calls, and watches ``graph`` grow."""
 
     def __init__(self) -> None:
@@ -123,7 +124,7 @@ def main() -> int:
         return opened
 
     with (
-        patch.object(application, "DefaultSelector", lambda: timer),
+        patch.object(application, "best_selector", lambda: timer),
         patch.object(application, "load_index", load_and_watch),
     ):
         status = command_line.main(arguments)

@@ -3,12 +3,13 @@
 import sys
 import time
 from functools import partial
-from selectors import DefaultSelector, SelectorKey
+from selectors import SelectorKey
 from typing import Any, Final
 from unittest.mock import patch
 
 from scoop_server.app import application, stored_index
 from scoop_server.cli import main as command_line
+from scoop_server.net.selector import EpollSelector
 from scoop_server.storage.compaction import start_compaction
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OPERATING_SYSTEM
@@ -24,7 +25,7 @@ class TimedFiles:
         return timed(name, function) if name in _TIMED else function
 
 
-class TimedSelector(DefaultSelector):
+class TimedSelector(EpollSelector):
     """A selector with a line ``timed turn SECONDS`` for the time between two calls, and one for its CPU time."""
 
     def __init__(self) -> None:
@@ -63,7 +64,7 @@ def main() -> int:
     """Run the server."""
     with (
         patch.object(DataDirectory, "lock", partial(DataDirectory.lock, files=TimedFiles())),
-        patch.object(application, "DefaultSelector", TimedSelector),
+        patch.object(application, "best_selector", TimedSelector),
         patch.object(stored_index, "start_compaction", timed("start", start_compaction)),
     ):
         return command_line.main()

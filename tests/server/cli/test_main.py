@@ -143,7 +143,7 @@ def test_a_server_without_a_descriptor_for_its_selector_is_one_line(
     def fail(*_: object) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr("scoop_server.app.application.DefaultSelector", fail)
+    monkeypatch.setattr("scoop_server.app.application.best_selector", fail)
     assert main(["--memory", "--port", "0"]) == 1
     assert capsys.readouterr().err == (
         "scoop-server: cannot serve: Too many open files; what was acknowledged is stored as --fsync says, so raise "

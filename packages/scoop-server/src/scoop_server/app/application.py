@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from selectors import DefaultSelector
 from typing import Final
 
 from scoop_server import __version__
@@ -26,6 +25,7 @@ from scoop_server.config.settings import Settings
 from scoop_server.errors import ConfigurationError
 from scoop_server.loop.client import Client
 from scoop_server.loop.server import Server
+from scoop_server.net.selector import best_selector
 from scoop_server.ports import OpenIndex
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log, set_log_level
@@ -103,7 +103,7 @@ class Application:
         limits = replace(self._settings.limits, tick_seconds=tick_seconds)
         limits = fit_descriptors(limits, has_admin=self._settings.admin is not None, has_tls=claims.has_tls)
         self._health.connections_max = limits.clients_max
-        selector = resources.enter_context(DefaultSelector())
+        selector = resources.enter_context(best_selector())
         _freeze_heap()
         for listener in claims.listeners:
             listener.listen()
