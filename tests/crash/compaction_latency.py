@@ -19,7 +19,7 @@ from random import Random
 from selectors import EVENT_READ
 from typing import Final
 
-from scoop_server.cli.restore import restore
+from scoop_server.cli.dumps import restore
 
 from tests.crash import timed_server
 from tests.crash.victim import Victim

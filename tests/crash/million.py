@@ -19,8 +19,7 @@ from random import Random
 from typing import Final
 
 from scoop_server.cli.check import check
-from scoop_server.cli.dump import dump
-from scoop_server.cli.restore import restore
+from scoop_server.cli.dumps import dump, restore
 
 from tests.crash.scene import parse_dump
 from tests.crash.victim import Victim

@@ -16,7 +16,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final
 
 from scoop_server.cli.check import check
-from scoop_server.cli.dump import dump
+from scoop_server.cli.dumps import dump
 from scoop_server.config.settings import Fsync
 
 from tests.crash.directory_watch import DirectoryWatch

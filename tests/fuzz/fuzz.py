@@ -13,7 +13,7 @@ from typing import Final
 
 from scoop_core import Changes, Connection, DependencyGraph
 
-from scoop_server.cli.dump import dump
+from scoop_server.cli.dumps import dump
 from scoop_server.errors import DataDirectoryError
 from scoop_server.screening import is_http_request
 

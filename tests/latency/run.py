@@ -19,7 +19,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from scoop_server.cli.restore import restore
+from scoop_server.cli.dumps import restore
 
 from tests.latency.attacks import CHAIN, LISTED, name_of
 from tests.support.certificates import CertificateFiles

@@ -19,7 +19,7 @@ from random import Random
 from statistics import median
 from typing import Final
 
-from scoop_server.cli.dump import dump
+from scoop_server.cli.dumps import dump
 
 from tests.crash.load_client import NotAsPromisedError, OwnPackages, State
 from tests.crash.scene import parse_dump

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from scoop_core import Changes, DependencyGraph
 
 from scoop_server.cli.check import check
-from scoop_server.cli.dump import dump
-from scoop_server.cli.restore import restore
+from scoop_server.cli.dumps import dump, restore
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 
@@ -112,7 +111,7 @@ class Replaced(DataDirectory):
 def test_files_that_a_server_replaces_meanwhile_are_read_again(
     path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, is_dumped: bool
 ) -> None:
-    monkeypatch.setattr("scoop_server.cli.dump.DataDirectory", lambda name: Replaced(name, failures))
+    monkeypatch.setattr("scoop_server.cli.dumps.DataDirectory", lambda name: Replaced(name, failures))
     if is_dumped:
         assert dumped(path).count(b"INDEX") == 3
     else:

@@ -10,9 +10,8 @@ from typing import BinaryIO, Final, TextIO
 from scoop_server.app.plugin import Command, IndexSource, Invocation
 from scoop_server.cli import stdio
 from scoop_server.cli.check import check
-from scoop_server.cli.dump import dump
+from scoop_server.cli.dumps import dump, restore
 from scoop_server.cli.log import add_arguments, log, parse_moment
-from scoop_server.cli.restore import restore
 from scoop_server.config.access_file import explain, read_access_file, resolve_identity
 from scoop_server.config.options import SERVE
 from scoop_server.config.sources import resolve
