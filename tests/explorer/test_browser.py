@@ -16,7 +16,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed: 
 pytest.importorskip("axe_playwright_python", reason="axe is not installed: nox -s browser installs it")
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from scoop_core import DependencyGraph
 
@@ -268,8 +268,9 @@ class Proxy:
     @staticmethod
     def _copy(source: socket.socket, goal: socket.socket) -> None:
         with suppress(OSError):
-            while data := source.recv(65_536):
-                goal.sendall(data)
+            with suppress(ConnectionResetError):  # an explorer was killed: its client must see an end too
+                while data := source.recv(65_536):
+                    goal.sendall(data)
             goal.shutdown(socket.SHUT_WR)
 
 
@@ -354,6 +355,24 @@ def test_selected_text_and_a_pressed_link_outlast_changes(page: Page, server: Se
     page.evaluate("getSelection().removeAllRanges()")
     expect(first).to_contain_text("busy-c")
     assert set(ask(server, *(f"REMOVE|busy-{each}|" for each in "abc"))) == {"OK"}
+
+
+def test_a_page_that_was_behind_says_so_no_longer_than_it_is(page: Page) -> None:
+    def serve_late(route: Route) -> None:
+        text = route.fetch().text().replace("up to date", "0.4 s behind")
+        route.fulfill(body=re.sub(r'(data-state="[^"]*),false\]"', r'\1,true]"', text), content_type="text/html")
+
+    page.route("**/packages/zzuf", serve_late, times=1)
+    page.goto("/packages/zzuf")
+    expect(page.locator("#source")).to_contain_text("up to date")
+
+
+def test_a_page_asks_again_on_a_connection_that_has_fallen_silent(page: Page, server: ServerProcess) -> None:
+    page.goto("/packages/zzuf")
+    page.route("**/packages/zzuf", lambda _: None, times=1)  # no answer
+    assert ask(server, "INDEX|after-silence|zzuf") == ["OK"]
+    expect(page.locator(".verdict")).to_contain_text("No. 1 package needs zzuf directly")
+    assert ask(server, "REMOVE|after-silence|") == ["OK"]
 
 
 def test_a_page_keeps_its_elements_while_others_change(page: Page, server: ServerProcess) -> None:

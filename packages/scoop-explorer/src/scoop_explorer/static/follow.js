@@ -3,6 +3,7 @@ import { followStatus } from "./status-stream.js";
 
 const REFRESH_MS = 1_000;
 const LATE_MS = 4_000;
+const LOAD_MS_MAX = 10_000; // a connection to an explorer that has gone can stay silent for ever
 
 const root = document.documentElement;
 const banner = document.getElementById("connection");
@@ -10,7 +11,7 @@ const standing = document.getElementById("standing");
 const regions = () => document.querySelectorAll(".live");
 
 let state = { isConnected: null };
-let seen = "";
+let shown = root.dataset.state; // the state of which the page is
 let isLoading = false;
 let isPressed = false;
 let dueSince = 0; // the time since which there is a newer state than that of the page; 0: none
@@ -72,7 +73,7 @@ const place = (Idiomorph, region, fresh) => {
 };
 
 const load = async () => {
-  const response = await fetch(window.location.href);
+  const response = await fetch(window.location.href, { signal: AbortSignal.timeout(LOAD_MS_MAX) });
   if (response.status >= 500) return false;
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   if (!page.getElementById("content")) return false; // the page of a proxy, or of a log-in
@@ -84,6 +85,7 @@ const load = async () => {
     if (fresh) place(Idiomorph, region, fresh);
   }
   document.title = page.title;
+  shown = page.documentElement.dataset.state;
   document.dispatchEvent(new Event("refreshed"));
   return true;
 };
@@ -111,10 +113,8 @@ const receive = (next) => {
   tell();
   if (!next.isConnected) return;
   const { batch, problem, is_loaded, is_served, lag_seconds } = next.status;
-  const now = JSON.stringify([batch, problem, is_loaded, is_served]);
-  seen ||= root.dataset.state; // the state of the page itself
-  if (now !== seen || lag_seconds || isBack) refresh();
-  seen = now;
+  const now = JSON.stringify([batch, problem, is_loaded, is_served, lag_seconds > 0]);
+  if (now !== shown || lag_seconds || isBack) refresh();
 };
 
 const followAlone = () => {
