@@ -53,7 +53,7 @@ class Window:
                 granted.set_result(None)
 
 
-class Batch:
+class SentRequests:
     """Requests that were sent together, and the responses received so far."""
 
     def __init__(self, requests: Sequence[Request], release: Callable[[int], None]) -> None:
@@ -108,7 +108,7 @@ class AsyncLink(asyncio.Protocol):
         """Clear while the transport's buffer is full. Set after a loss, so that no task waits for ever."""
         self._response_timeout = options.response_timeout
         self._connection = ClientConnection(max_unanswered=options.max_unanswered)
-        self._batches: deque[Batch] = deque()
+        self._batches: deque[SentRequests] = deque()
         self._transport: asyncio.WriteTransport | None = None
         self._lost: ConnectionLost | None = None
         self.has_received = False
@@ -124,7 +124,9 @@ class AsyncLink(asyncio.Protocol):
         """Return the reason for the loss."""
         return self._lost or ConnectionLost(self.address, "closed")
 
-    def submit(self, requests: Sequence[Request], release: Callable[[int], None]) -> tuple[Batch, ScoopError | None]:
+    def submit(
+        self, requests: Sequence[Request], release: Callable[[int], None]
+    ) -> tuple[SentRequests, ScoopError | None]:
         """Send ``requests``, or those before one that is invalid; return their batch, and the error of that one.
 
         ``release`` is called with numbers of requests that are not unanswered any more.
@@ -138,7 +140,7 @@ class AsyncLink(asyncio.Protocol):
             self._last_progress = loop.time()
             if self._timer is None:
                 self._timer = loop.call_later(self._response_timeout, self._check_progress)
-        batch = Batch(valid, release)
+        batch = SentRequests(valid, release)
         if valid:
             self._batches.append(batch)
             self._transport.write(data)

@@ -11,7 +11,7 @@ from typing import Final, Self
 from scoop_core import Command, Request, Response
 
 from scoop_client.addresses import Address
-from scoop_client.async_link import AsyncLink, Batch, Window, open_link
+from scoop_client.async_link import AsyncLink, SentRequests, Window, open_link
 from scoop_client.errors import ConnectionFailed, ConnectionLost
 from scoop_client.link import describe, explain
 from scoop_client.options import MAX_DEPTH, PING_NAME, ClientOptions, Failover
@@ -105,7 +105,7 @@ class AsyncClient:
         invalid, the responses to those of earlier batches are yielded first. Raises what :meth:`send` raises.
         """
         outbox = Outbox(requests, self._options)
-        batches: deque[Batch] = deque()
+        batches: deque[SentRequests] = deque()
         link = await self._connected()
         while True:
             await self._refill(link, outbox, batches)
@@ -172,7 +172,7 @@ class AsyncClient:
                     return self._link
             raise ConnectionFailed(attempts)
 
-    async def _refill(self, link: AsyncLink, outbox: Outbox, batches: deque[Batch]) -> None:
+    async def _refill(self, link: AsyncLink, outbox: Outbox, batches: deque[SentRequests]) -> None:
         """Send batches until the window is full."""
         size = max(self._options.max_unanswered // _BATCHES_PER_WINDOW, 1)
         while len(batches) < _BATCHES_PER_WINDOW and (requests := outbox.take(size)):

@@ -18,7 +18,7 @@ _FAILURES_SHOWN: Final = 20
 _ANSWERS_PER_UPDATE: Final = 1_000
 
 
-class Failure(NamedTuple):
+class FailedInput(NamedTuple):
     """A request that was not answered OK, or a text that is no request, and the reason."""
 
     text: str
@@ -43,13 +43,13 @@ class Transfer:
     def __init__(self, output: Output, failures_path: str | None) -> None:
         self._output = output
         self._failures_path = failures_path
-        self._rejected: list[Failure] = []
+        self._rejected: list[FailedInput] = []
         self._failed: list[tuple[Request, Response]] = []
         self._answered = 0
 
     def reject(self, text: str, reason: str) -> None:
         """Record an input that is no request."""
-        self._rejected.append(Failure(text, reason, is_request=False))
+        self._rejected.append(FailedInput(text, reason, is_request=False))
 
     def print_requests(self, requests: Iterable[Request]) -> ExitStatus:
         """Print ``requests`` instead of sending them."""
@@ -83,7 +83,7 @@ class Transfer:
             status = ExitStatus.of_error(error)
             self._output.error(str(error), status)
             ending = "incomplete: "
-        failures = self._rejected + [Failure(encode_request(each[0]).rstrip(), "") for each in self._failed]
+        failures = self._rejected + [FailedInput(encode_request(each[0]).rstrip(), "") for each in self._failed]
         if status is ExitStatus.OK:
             failures = self._rejected + list(self._explain(client))
         self._report(failures)
@@ -96,7 +96,7 @@ class Transfer:
         self._summarize("interrupted: ")
         return ExitStatus.INTERRUPTED
 
-    def _explain(self, client: Client) -> Iterator[Failure]:
+    def _explain(self, client: Client) -> Iterator[FailedInput]:
         """Yield the failures with reasons; all missing dependencies are found by one stream of queries."""
         dependencies = chain.from_iterable(request.dependencies for request, _ in self._failed)
         missing = set(find_missing(client, dict.fromkeys(dependencies)))
@@ -108,12 +108,12 @@ class Transfer:
                 reason = str(MissingDependencies(request.package, lacking)).partition(": ")[2]
             else:
                 reason = "every dependency is indexed now: try again"
-            yield Failure(encode_request(request).rstrip(), reason)
+            yield FailedInput(encode_request(request).rstrip(), reason)
 
-    def _report(self, failures: list[Failure]) -> None:
+    def _report(self, failures: list[FailedInput]) -> None:
         if self._failures_path:
             with open(self._failures_path, "w", encoding="utf-8") as file:
-                file.writelines(map(Failure.to_line, failures))
+                file.writelines(map(FailedInput.to_line, failures))
             return
         for failure in failures[:_FAILURES_SHOWN]:
             self._output.message(str(failure))

@@ -24,7 +24,7 @@ from scoop_etcd.replication.barrier import Barrier, Queries
 from scoop_etcd.replication.compactor import Compactor
 from scoop_etcd.replication.divergence import DigestHistory
 from scoop_etcd.replication.entry_feed import EntryFeed
-from scoop_etcd.replication.membership import Membership, Survey
+from scoop_etcd.replication.membership import Membership, NodesSurvey
 from scoop_etcd.replication.node_settings import NodeSettings
 from scoop_etcd.replication.replica import Replica
 from scoop_etcd.replication.status import NodeCounters, NodeStatus
@@ -226,7 +226,7 @@ class ReplicatedIndex(Generic[ClientT]):
 
     # Surveys
 
-    def _take_survey(self, survey: Survey) -> None:
+    def _take_survey(self, survey: NodesSurvey) -> None:
         created = survey.config.create_revision if survey.config is not None else 0
         if created != self._created and survey.revision >= self._created > 0:
             raise ReplicationError("cannot continue: the index in etcd was deleted or replaced; restart this node")

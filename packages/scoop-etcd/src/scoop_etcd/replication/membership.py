@@ -36,7 +36,7 @@ PUBLISH_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class NodesSurvey:
     """The result of one read of etcd, without the entry log."""
 
     revision: int
@@ -73,7 +73,7 @@ class Membership:
         node: str,
         clock: Callable[[], float],
         describe: Callable[[], NodeRecord],
-        surveyed: Callable[[Survey], None],
+        surveyed: Callable[[NodesSurvey], None],
     ) -> None:
         self._calls = calls
         self._keys = keys
@@ -145,7 +145,7 @@ class Membership:
         *singles, nodes = result.ranges
         config, head, pointer, compactor = map(_first, singles)
         records = dict(self._read_records(nodes.kvs))
-        survey = Survey(result.revision, config, head, pointer, compactor, records)
+        survey = NodesSurvey(result.revision, config, head, pointer, compactor, records)
         self._update_role(survey)
         self._surveyed(survey)
 
@@ -159,7 +159,7 @@ class Membership:
                 log.debug("ignored a node: %(reason)s", {"reason": error})
         return records
 
-    def _update_role(self, survey: Survey) -> None:
+    def _update_role(self, survey: NodesSurvey) -> None:
         """Learn which node is the compactor, and apply for the role if there is no such node."""
         compactor = survey.compactor
         if compactor is None:
