@@ -11,7 +11,9 @@ import pytest
 from scoop_core import DependencyGraph
 
 from tests.support.data_directory import create_directory
-from tests.support.explorer import WAIT_SECONDS, ExplorerProcess, wait_until
+from tests.support.explorer import ExplorerProcess
+from tests.support.process import WAIT_SECONDS
+from tests.support.waiting import wait_until
 
 SCHEMATHESIS = shutil.which("schemathesis", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 

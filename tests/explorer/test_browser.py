@@ -21,8 +21,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sy
 from scoop_core import DependencyGraph
 
 from tests.support.data_directory import create_directory
-from tests.support.explorer import ExplorerProcess, wait_until
+from tests.support.explorer import ExplorerProcess
 from tests.support.process import ServerProcess
+from tests.support.waiting import wait_until
 
 CHROMIUM = shutil.which("chromium")
 

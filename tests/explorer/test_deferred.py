@@ -15,7 +15,9 @@ from scoop_explorer import questions
 from scoop_explorer.deferred import QUEUE_MAX, THREADS, Deferred, Found
 
 from tests.support.data_directory import create_directory
-from tests.support.explorer import WAIT_SECONDS, ScriptedSource, exploring, wait_until
+from tests.support.explorer import ScriptedSource, exploring
+from tests.support.process import WAIT_SECONDS
+from tests.support.waiting import wait_until
 
 
 class SettableIndex:

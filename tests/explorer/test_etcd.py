@@ -10,8 +10,9 @@ import pytest
 from scoop_explorer import cli
 
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
-from tests.support.explorer import ExplorerProcess, wait_until
+from tests.support.explorer import ExplorerProcess
 from tests.support.process import WAIT_SECONDS, ServerProcess
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.any_python
 

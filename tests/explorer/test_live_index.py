@@ -20,7 +20,8 @@ from scoop_explorer.questions import reach
 from scoop_explorer.sources import DumpFile, SourceError
 from scoop_server.ports import Batch, Loaded
 
-from tests.support.explorer import ScriptedSource, exploring, exploring_unloaded, wait_until
+from tests.support.explorer import ScriptedSource, exploring, exploring_unloaded
+from tests.support.waiting import wait_until
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from scoop_explorer import openapi, questions
 from scoop_explorer.links import package_url
 
 from tests.support.data_directory import create_directory
-from tests.support.explorer import Explored, exploring, wait_until
+from tests.support.explorer import Explored, exploring
 from tests.support.process import ServerProcess
+from tests.support.waiting import wait_until
 
 PAGES = (
     "/",

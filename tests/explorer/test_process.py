@@ -13,8 +13,9 @@ from scoop_core import DependencyGraph
 from scoop_explorer import cli
 
 from tests.support.data_directory import create_directory
-from tests.support.explorer import WAIT_SECONDS, Explored, ExplorerProcess, exploring, wait_until
-from tests.support.process import ServerProcess, run_to_end
+from tests.support.explorer import Explored, ExplorerProcess, exploring
+from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end
+from tests.support.waiting import wait_until
 
 
 def is_indexed(explored: Explored, name: str) -> bool:

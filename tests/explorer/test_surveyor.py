@@ -17,7 +17,8 @@ from scoop_explorer.sources import open_source
 from scoop_explorer.surveyor import Figures, Surveyor, count
 
 from tests.support.data_directory import index_in, make_data_directory
-from tests.support.explorer import WAIT_SECONDS, wait_until
+from tests.support.process import WAIT_SECONDS
+from tests.support.waiting import wait_until
 
 COMMAND = (sys.executable, "-m", "scoop_explorer.survey_process")
 

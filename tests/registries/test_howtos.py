@@ -6,6 +6,7 @@ After each step, the index and the registry must hold the same packages.
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from scoop_client.ecosystems.npm import import_npm
 
 from tests.support.pages import ROOT
 from tests.support.process import WAIT_SECONDS, ServerProcess, free_port, server_environment
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.campaign, pytest.mark.any_python]
 
@@ -90,7 +92,7 @@ class Page:
         return text.replace(f"--port {self._port}", f"--port {self._ports[self._port]}")
 
     def start_registry(self, command: str) -> None:
-        """Start the program of a block, and wait until its log names its address."""
+        """Start the program of a block, and wait until it serves: its log may name its address before."""
         self._registry = subprocess.Popen(
             ["bash", "-c", f"exec {self._with_free_ports(command)}"],
             cwd=self._directory,
@@ -108,6 +110,11 @@ class Page:
             log += line
         self._reader = threading.Thread(target=self._registry.stdout.read)  # so that it can go on writing
         self._reader.start()
+        wait_until(self._accepts_connections)
+
+    def _accepts_connections(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(self._ports[self._port]))) == 0
 
     def stop_registry(self) -> None:
         if self._registry is not None:

@@ -7,10 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from starlette.testclient import TestClient
 
@@ -20,17 +20,8 @@ from scoop_explorer.application import Application
 from scoop_explorer.sources import Source, SourceError, open_source
 from scoop_server.ports import Batch, Loaded
 
-WAIT_SECONDS: Final = 120.0
-"""Longest wait for an event that must happen; only a bug takes longer, even on a busy machine."""
-
-
-def wait_until(is_true: Callable[[], object]) -> None:
-    """Wait until ``is_true()``. Raises AssertionError after :data:`WAIT_SECONDS`."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not is_true():
-        if time.monotonic() > deadline:
-            raise AssertionError("the event has not happened")
-        time.sleep(0.02)
+from tests.support.process import WAIT_SECONDS
+from tests.support.waiting import wait_until
 
 
 class ScriptedSource:
