@@ -85,7 +85,7 @@ class Listener:
         self._readable, self._writable = socket.socketpair()
         self._readable.setblocking(False)
         self._waiting: deque[Stream | OSError] = deque()
-        self._accepted = 0
+        self.accepted: list[RemotePeer] = []
         self.error: OSError | None = None
         """An error that each call of :meth:`accept` raises, while the connections still wait."""
 
@@ -103,10 +103,10 @@ class Listener:
         accepted = self._waiting.popleft()
         if isinstance(accepted, OSError):
             raise accepted
-        self._accepted += 1
         host, names = self.next_peer
-        address = f"{host}:{self._accepted}"
-        return accepted, RemotePeer(address, host, "127.0.0.1:1", self.policy, names)
+        address = f"{host}:{len(self.accepted) + 1}"
+        self.accepted.append(RemotePeer(address, host, "127.0.0.1:1", self.policy, names))
+        return accepted, self.accepted[-1]
 
     @property
     def is_closed(self) -> bool:

@@ -22,8 +22,6 @@ class ScriptedStream(ServerSocket):
         super().__init__(sock)
         self._steps = deque(steps)
         self.step_count = 0
-        self.peer_names: tuple[str, ...] = ()
-        self.peer_certificate = b""
 
     def handshake(self) -> int:
         self.step_count += 1
@@ -61,8 +59,9 @@ def test_a_stream_becomes_a_client_once_its_handshake_is_complete(loop: Loop) ->
 
 
 def test_the_log_names_the_subject_of_the_clients_certificate(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
-    peer, stream = connect(loop, 0)
-    stream.peer_names, stream.peer_certificate = ("CN=build-7",), b"certificate"
+    peer, _ = connect(loop, 0)
+    remote = loop.listeners[0].accepted[0]
+    remote.names, remote.certificate = ("CN=build-7",), b"certificate"
     take_step(loop, peer)
     assert "192.0.2.1:1 (CN=build-7) connected" in caplog.messages
 

@@ -13,7 +13,7 @@ from scoop_server.config.addresses import parse_address
 from scoop_server.errors import ListenError
 from scoop_server.net.listener import bind
 from scoop_server.net.tls import Certificates
-from scoop_server.net.x509 import PeerCertificate
+from scoop_server.net.x509 import names_in, rejection
 
 from tests.support.certificates import CertificateFiles, TlsPeer
 
@@ -91,9 +91,16 @@ def test_names_of_certificates_need_authorities_of_clients(files: CertificateFil
 
 # Certificates
 
-BUILDER = PeerCertificate(
-    ("CN=builder", "DNS=build.example.org", "URI=spiffe://example.org/builder"), ("Build authority",)
-)
+BUILDER = {
+    "subject": ((("organizationName", "Example"),), (("commonName", "builder"),)),
+    "issuer": ((("commonName", "Build authority"),),),
+    "subjectAltName": (
+        ("DNS", "build.example.org"),
+        ("URI", "spiffe://example.org/builder"),
+        ("IP Address", "::1"),
+    ),
+}
+"""A certificate as ssl returns it."""
 
 
 @pytest.mark.parametrize(
@@ -115,23 +122,14 @@ BUILDER = PeerCertificate(
 )
 def test_one_subject_and_one_issuer_must_match_completely(options: str, is_accepted: bool) -> None:
     policy = split_policy(f"tls:[::]:1?{options}")[1]
-    assert (BUILDER.rejection(policy) == "") == is_accepted
+    assert (rejection(BUILDER, policy) == "") == is_accepted
     if policy.requires_certificate:
-        assert PeerCertificate().rejection(policy)
+        assert rejection({}, policy)
 
 
-def test_names_are_read_from_the_certificate_that_ssl_returns() -> None:
-    certificate = {
-        "subject": ((("organizationName", "Example"),), (("commonName", "builder"),)),
-        "issuer": ((("commonName", "Build authority"),),),
-        "subjectAltName": (
-            ("DNS", "build.example.org"),
-            ("URI", "spiffe://example.org/builder"),
-            ("IP Address", "::1"),
-        ),
-    }
-    assert PeerCertificate.from_ssl(certificate) == BUILDER
-    assert PeerCertificate.from_ssl(None) == PeerCertificate()
+def test_names_are_read_with_their_kinds() -> None:
+    assert names_in(BUILDER) == ("CN=builder", "DNS=build.example.org", "URI=spiffe://example.org/builder")
+    assert names_in({}) == ()
 
 
 def handshake(files: CertificateFiles, client: ssl.SSLContext, options: str) -> tuple[str, ...]:
@@ -139,8 +137,8 @@ def handshake(files: CertificateFiles, client: ssl.SSLContext, options: str) -> 
     certificates = Certificates(files.server_cert, files.server_key, files.authority)
     with closing(bind(parse_address(f"tls:127.0.0.1:0?{options}"), certificates)) as listener:
         listener.listen()
-        listener.listening_socket.setblocking(True)
-        with socket.create_connection(listener.listening_socket.getsockname()) as far:
+        listener.socket.setblocking(True)
+        with socket.create_connection(listener.socket.getsockname()) as far:
             stream, remote = listener.accept()
             assert not isinstance(stream, socket.socket)
             assert remote.policy == split_policy(f"?{options}")[1]
@@ -151,7 +149,7 @@ def handshake(files: CertificateFiles, client: ssl.SSLContext, options: str) -> 
                     peer.feed(far.recv(100_000))
                     peer.continue_handshake()
                     far.sendall(peer.encrypt(b""))
-                return stream.peer_names
+                return remote.names
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -162,7 +162,7 @@ def test_a_policy_on_certificates_needs_tls(manager: Manager, name: str) -> None
 def test_a_socket_named_tls_needs_a_certificate(manager: Manager) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         manager.pass_file(sock, "tls")
-        assert "('tls'): there is no certificate; name one with --tls-cert" in manager.refusal()
+        assert "('tls'): TLS needs a certificate; name one with --tls-cert" in manager.refusal()
 
 
 # The server process

@@ -108,7 +108,7 @@ def test_an_unknown_host_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_of_two_listeners_bound_to_one_port_the_second_cannot_listen() -> None:
     with closing(bind(parse_address("tcp:127.0.0.1:0"))) as listener, socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(listener.listening_socket.getsockname())
+        other.bind(listener.socket.getsockname())
         other.listen()
         with pytest.raises(ListenError, match=f"^cannot listen on {listener.address}: Address already in use; another"):
             listener.listen()
@@ -116,7 +116,7 @@ def test_of_two_listeners_bound_to_one_port_the_second_cannot_listen() -> None:
 
 def test_an_ipv6_listener_does_not_accept_ipv4() -> None:
     with closing(bind(parse_address("tcp:[::1]:0"))) as listener:
-        assert listener._socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+        assert listener.socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
 
 
 REACHES: list[tuple[str, bool]] = [
@@ -169,8 +169,8 @@ def test_client_certificates_and_unix_sockets_need_no_warning(tmp_path: Path, ca
 
 @pytest.mark.parametrize("address", ["tcp:127.0.0.1:0", "tcp:[::1]:0"])
 def test_accepted_sockets_have_keepalive_and_no_delay(address: str) -> None:
-    with listening(address) as listener, socket.create_connection(listener.listening_socket.getsockname()[:2]):
-        listener.listening_socket.setblocking(True)
+    with listening(address) as listener, socket.create_connection(listener.socket.getsockname()[:2]):
+        listener.socket.setblocking(True)
         sock, _ = listener.accept()
         assert isinstance(sock, socket.socket)
         with sock:
@@ -194,7 +194,7 @@ class ResetListeningSocket(socket.socket):
 def test_a_connection_that_has_been_reset_is_closed_and_not_returned() -> None:
     with closing(Listener(ResetListeningSocket())) as listener:
         listener.listen()
-        with socket.create_connection(listener.listening_socket.getsockname()) as client:
+        with socket.create_connection(listener.socket.getsockname()) as client:
             select.select([listener], [], [], WAIT_SECONDS)
             with pytest.raises(ConnectionResetError):
                 listener.accept()

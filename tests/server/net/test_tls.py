@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from scoop_server.config.limits import Limits
+from scoop_server.config.peer import Peer
 from scoop_server.errors import CertificateError
 from scoop_server.net.tls import Certificates, TlsStream
 
@@ -35,6 +36,10 @@ def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="scoop_server")
 
 
+def remote() -> Peer:
+    return Peer("192.0.2.1:1", "192.0.2.1", "tls:127.0.0.1:1")
+
+
 class Wire:
     """A loop, and the client's end of a TLS connection to it."""
 
@@ -50,7 +55,7 @@ class Wire:
         self.loop = self._resources.enter_context(Loop(limits))
         certificates = Certificates(files.server_cert, files.server_key, None)
         near, far = self._connect(buffer_bytes)
-        self.stream = certificates.wrap(near)
+        self.stream = certificates.wrap(near, remote())
         self.loop.listeners[0].add(self.stream)
         context = files.client_context()
         context.maximum_version = version
@@ -174,7 +179,7 @@ def test_a_silent_connection_costs_no_state_of_openssl() -> None:
     near, far = socket.socketpair()
     with near, far:
         near.setblocking(False)
-        stream = TlsStream(near, context)
+        stream = TlsStream(near, context, remote())
         assert stream.handshake() == EVENT_READ
         assert context.count == 0
         far.send(b"\x16")
@@ -185,7 +190,7 @@ def test_a_silent_connection_costs_no_state_of_openssl() -> None:
 def test_a_silent_connection_is_closed_without_an_alert() -> None:
     near, far = socket.socketpair()
     with far:
-        TlsStream(near, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)).close()
+        TlsStream(near, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), remote()).close()
         assert far.recv(100) == b""
 
 
@@ -437,7 +442,7 @@ def test_a_failed_reload_keeps_the_previous_certificate(files: CertificateFiles,
         certificates.reload()
     near, far = socket.socketpair()
     with near, far:
-        assert isinstance(certificates.wrap(near), TlsStream)
+        assert isinstance(certificates.wrap(near, remote()), TlsStream)
 
 
 @pytest.mark.parametrize("failing", ["load_cert_chain", "load_verify_locations"])

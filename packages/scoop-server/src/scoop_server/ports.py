@@ -93,20 +93,12 @@ class Stream(Protocol):
 
 
 class HandshakingStream(Stream, Protocol):
-    """A stream that carries no data before its handshake is complete."""
-
-    @property
-    def peer_names(self) -> tuple[str, ...]:
-        """The names in the peer's certificate; empty if it presented none."""
-
-    @property
-    def peer_certificate(self) -> bytes:
-        """The issuer and the serial number of that certificate; empty if it presented none."""
+    """A stream that carries no data before its handshake is complete, which tells who the peer is."""
 
     def handshake(self) -> int:
         """Advance the handshake; return the selector events to wait for, 0 if it is complete.
 
-        Raises OSError if the handshake failed.
+        At its end the peer has its names and its certificate. Raises OSError if the handshake failed.
         """
 
 

@@ -108,12 +108,12 @@ class HttpServer:
         self._listener = listener
         self._respond = respond
         self._connection_seconds_max = connection_seconds_max
-        self._checks_host = not listener.is_exposed and listener.listening_socket.family != socket.AF_UNIX
+        self._checks_host = not (listener.is_exposed or listener.is_unix)
         self._connections: set[_Connection] = set()
         self._repeat_limit = RepeatLimit(time.monotonic)
         self._closing = threading.Event()
         self._selector = DefaultSelector()
-        listener.listening_socket.setblocking(False)
+        listener.socket.setblocking(False)
         self._selector.register(listener, EVENT_READ)
         self._thread = start_thread(self._run, "admin")
 
@@ -121,7 +121,7 @@ class HttpServer:
         """Stop serving, and end the connections that are open."""
         self._closing.set()
         with contextlib.suppress(OSError):
-            self._listener.listening_socket.shutdown(socket.SHUT_RDWR)  # on Linux this wakes the thread
+            self._listener.socket.shutdown(socket.SHUT_RDWR)  # on Linux this wakes the thread
         self._thread.join()
         for connection in list(self._connections):
             self._end(connection)

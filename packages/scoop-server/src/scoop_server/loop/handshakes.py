@@ -85,7 +85,7 @@ class Handshakes:
             self._advance(self._own_selector, key.data)
 
     def _advance(self, selector: BaseSelector, handshake: Handshake) -> None:
-        stream, peer = handshake.stream, handshake.peer
+        stream = handshake.stream
         try:
             if events := stream.handshake():
                 selector.modify(stream, events, handshake)
@@ -95,8 +95,7 @@ class Handshakes:
             return
         selector.unregister(stream)
         self._forget(handshake)
-        peer.names, peer.certificate = stream.peer_names, stream.peer_certificate
-        self._admit(stream, peer)
+        self._admit(stream, handshake.peer)
 
     def _forget(self, handshake: Handshake) -> None:
         host = handshake.peer.host

@@ -49,16 +49,14 @@ _ADVICE: Final = {
 class Listener:
     """A bound or listening socket, made non-blocking.
 
-    With ``certificates`` it serves TLS. ``policy`` restricts its clients. ``own_file`` is the file of a Unix socket
-    that this process has bound. An inherited socket listens already, and continues
-    listening in another process after it is closed here.
+    With ``certificates`` it serves TLS. ``policy`` restricts its clients. An inherited socket listens already, and
+    continues listening in another process after it is closed here.
     """
 
     def __init__(
         self,
         sock: socket.socket,
         certificates: Certificates | None = None,
-        own_file: "OwnFile | None" = None,
         *,
         policy: AccessPolicy = UNRESTRICTED,
         is_inherited: bool = False,
@@ -70,33 +68,31 @@ class Listener:
             # keepalive frees the place of a peer that has vanished.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._socket = sock
+        self.socket = sock
         self._certificates = certificates
-        self._own_file = own_file
         self._way_out = way_out
         self.policy = policy
         self.is_inherited = is_inherited
-        self.address = f"{_format_listener(sock, is_tls=certificates is not None)}{policy}"
+        self.is_tls = certificates is not None
+        self.is_unix = sock.family == socket.AF_UNIX
+        self.admits_named = self.is_unix or bool(certificates and certificates.requires_client_certificate(policy))
+        """True if clients have a name: a user of this machine, or a certificate."""
+        self.address = f"{'tls:' if self.is_tls else ''}{_format_name(sock)}{policy}"
         """The address as ``--listen`` spells it, without ``tcp:``."""
-
-    @property
-    def is_tls(self) -> bool:
-        """Return whether it serves TLS."""
-        return self._certificates is not None
+        self._own_file = os.lstat(sock.getsockname()) if self.is_unix and not is_inherited else None
+        """The file of a Unix socket that this process has bound, until it is removed."""
 
     @property
     def is_exposed(self) -> bool:
         """Return whether clients on other machines can connect without a certificate."""
-        if self._socket.family == socket.AF_UNIX:
+        if self.admits_named:
             return False
-        if self._certificates is not None and self._certificates.requires_client_certificate(self.policy):
-            return False
-        host = ipaddress.ip_address(self._socket.getsockname()[0].partition("%")[0])
+        host = ipaddress.ip_address(self.socket.getsockname()[0].partition("%")[0])
         return not (getattr(host, "ipv4_mapped", None) or host).is_loopback
 
     def listen(self, backlog: int = BACKLOG) -> None:
         """Begin to listen. Raises ListenError if another server has taken the address since it was bound."""
-        if self._own_file is not None and not self._own_file.is_there():
+        if self._own_file is not None and not self._has_own_file:
             raise ListenError(
                 f"cannot listen on {self.address}: another process has replaced the socket file; "
                 f"stop it, or {self._way_out}"
@@ -104,22 +100,9 @@ class Listener:
         if self.is_inherited:
             return
         try:
-            self._socket.listen(backlog)
+            self.socket.listen(backlog)
         except OSError as error:
             raise _listen_error(self.address, error, self._way_out) from error
-
-    @property
-    def listening_socket(self) -> socket.socket:
-        """The socket itself, for another event loop."""
-        return self._socket
-
-    @property
-    def admits_named(self) -> bool:
-        """Return whether clients have a name: a user of this machine, or a certificate."""
-        is_unix = self._socket.family == socket.AF_UNIX
-        return is_unix or (
-            self._certificates is not None and self._certificates.requires_client_certificate(self.policy)
-        )
 
     def accept(self) -> tuple[socket.socket | TlsStream, Peer]:
         """Return a connected, non-blocking stream, and its peer.
@@ -128,7 +111,7 @@ class Listener:
         a flood of those, making a client of each would take longer than the flood takes to open it. A policy on
         certificates is enforced by the stream's handshake.
         """
-        sock, address = self._socket.accept()
+        sock, address = self.socket.accept()
         sock.setblocking(False)
         try:
             if not sock.recv(1, socket.MSG_PEEK):
@@ -138,11 +121,11 @@ class Listener:
         except OSError:
             sock.close()
             raise
-        if sock.family == socket.AF_UNIX:
+        if self.is_unix:
             peer = self._unix_peer(sock)
         else:
             peer = Peer(format_address(address), host_of(address[0]), self.address, self.policy)
-        return (sock if self._certificates is None else self._certificates.wrap(sock, self.policy)), peer
+        return (sock if self._certificates is None else self._certificates.wrap(sock, peer)), peer
 
     def _unix_peer(self, sock: socket.socket) -> Peer:
         """Return a peer on a Unix socket, which has credentials in place of an address."""
@@ -158,14 +141,23 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening, and remove the file of a Unix socket that this process has bound."""
-        own_file, self._own_file = self._own_file, None  # once removed, a later file may have the same identity
-        if own_file is not None:
-            own_file.remove()
-        self._socket.close()
+        if self._has_own_file:
+            with contextlib.suppress(OSError):
+                os.unlink(self.socket.getsockname())
+        self._own_file = None  # once removed, a later file may have the same identity
+        self.socket.close()
+
+    @property
+    def _has_own_file(self) -> bool:
+        """Return whether the file that it has created is still there, and not replaced."""
+        try:
+            return self._own_file is not None and os.path.samestat(self._own_file, os.lstat(self.socket.getsockname()))
+        except OSError:
+            return False
 
     def fileno(self) -> int:
         """Return the descriptor."""
-        return self._socket.fileno()
+        return self.socket.fileno()
 
 
 def _supplementary_groups(sock: socket.socket) -> Sequence[int]:
@@ -175,50 +167,21 @@ def _supplementary_groups(sock: socket.socket) -> Sequence[int]:
         return ()
 
 
-class OwnFile:
-    """The file that this process has just created at ``path``."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._identity = self._read_identity()
-
-    def is_there(self) -> bool:
-        """Return whether the file at the path is still that one."""
-        return self._identity is not None and self._read_identity() == self._identity
-
-    def remove(self) -> None:
-        """Remove the file, unless it has been replaced."""
-        if self.is_there():
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
-
-    def _read_identity(self) -> tuple[int, int] | None:
-        try:
-            status = os.lstat(self._path)
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-
 def bind(address: Address, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> Listener:
     """Return a listener bound to ``address``, which does not listen yet.
 
     Raises ListenError, whose message ends with ``way_out``; also if the address needs certificates and has none.
     """
-    used_certificates = certificates if isinstance(address, InternetAddress) and address.is_tls else None
-    if isinstance(address, InternetAddress) and address.is_tls and certificates is None:
-        raise ListenError(f"cannot listen on {address}: TLS needs a certificate; name one with --tls-cert, or use tcp:")
-    check_policy(address, address.policy, used_certificates)
-    own_file = None
+    is_tls = isinstance(address, InternetAddress) and address.is_tls
+    used_certificates = select_certificates(address, certificates, address.policy, is_tls=is_tls, way_out="use tcp:")
     try:
         if isinstance(address, UnixAddress):
             sock = _bind_unix(address.path)
-            own_file = OwnFile(address.path)
         else:
             sock = _bind_internet(address.host, address.port)
+        return Listener(sock, used_certificates, policy=address.policy, way_out=way_out)
     except OSError as error:
         raise _listen_error(address, error, way_out) from error
-    return Listener(sock, used_certificates, own_file, policy=address.policy, way_out=way_out)
 
 
 def check_address(address: Address, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> None:
@@ -238,13 +201,20 @@ def check_address(address: Address, certificates: Certificates | None = None, wa
             raise
 
 
-def check_policy(address: object, policy: AccessPolicy, certificates: Certificates | None) -> None:
-    """Raise ListenError if ``policy`` restricts client certificates and ``certificates`` require none."""
-    if policy.requires_certificate and not (certificates and certificates.requires_client_certificate(policy)):
+def select_certificates(
+    place: object, certificates: Certificates | None, policy: AccessPolicy, *, is_tls: bool, way_out: str
+) -> Certificates | None:
+    """Return the certificates of a listener at ``place``. Raises ListenError if it needs others."""
+    if is_tls and certificates is None:
+        raise ListenError(f"cannot listen on {place}: TLS needs a certificate; name one with --tls-cert, or {way_out}")
+    if policy.requires_certificate and not (
+        is_tls and certificates is not None and certificates.requires_client_certificate(policy)
+    ):
         raise ListenError(
-            f"cannot listen on {address}: subject and issuer need TLS with client certificates; "
+            f"cannot listen on {place}: subject and issuer need TLS with client certificates; "
             "name their authorities with --tls-client-ca"
         )
+    return certificates if is_tls else None
 
 
 # The following functions raise OSError.
@@ -258,32 +228,31 @@ def _bind_internet(host: str, port: int) -> socket.socket:
     except UnicodeError as error:
         raise OSError(errno.EINVAL, "not a host name") from error
     sock = socket.socket(family, kind, protocol)
-    try:
-        # A restart need not wait for the connections of the previous process; two servers still exclude each other.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            # [::] means IPv6 alone on every system, so that 0.0.0.0 can be bound beside it.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock
+    # A restart need not wait for the connections of the previous process; two servers still exclude each other.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        # [::] means IPv6 alone on every system, so that 0.0.0.0 can be bound beside it.
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return _bound(sock, address)
 
 
 def _bind_unix(path: str) -> socket.socket:
     _remove_stale_socket(path)
-    sock = socket.socket(socket.AF_UNIX)
     # The umask belongs to the whole process, so this runs before other threads start. A chmod after the bind would
     # leave a moment in which anyone could connect.
     previous = os.umask(0o777 & ~UNIX_MODE)
     try:
-        sock.bind(path)
+        return _bound(socket.socket(socket.AF_UNIX), path)
+    finally:
+        os.umask(previous)
+
+
+def _bound(sock: socket.socket, address: tuple[object, ...] | str) -> socket.socket:
+    try:
+        sock.bind(address)
     except OSError:
         sock.close()
         raise
-    finally:
-        os.umask(previous)
     return sock
 
 
@@ -318,14 +287,13 @@ def _reject_other_file(path: str) -> None:
         raise OSError(errno.ENOTSOCK, "the file there is not a socket")
 
 
-def _format_listener(sock: socket.socket, *, is_tls: bool) -> str:
-    scheme = "tls:" if is_tls else ""
+def _format_name(sock: socket.socket) -> str:
+    name = sock.getsockname()
     if sock.family != socket.AF_UNIX:
-        return f"{scheme}{format_address(sock.getsockname())}"
-    path = sock.getsockname()
-    if isinstance(path, bytes):  # Linux's abstract sockets: a zero byte, then a name
-        path = f"@{os.fsdecode(path[1:])}"
-    return f"{scheme}unix:{path}"
+        return format_address(name)
+    if isinstance(name, bytes):  # Linux's abstract sockets: a zero byte, then a name
+        name = f"@{os.fsdecode(name[1:])}"
+    return f"unix:{name}"
 
 
 def _listen_error(address: object, error: OSError, way_out: str) -> ListenError:

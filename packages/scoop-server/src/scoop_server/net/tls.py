@@ -9,19 +9,24 @@ import re
 import socket
 import ssl
 import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from selectors import EVENT_READ, EVENT_WRITE
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
-from scoop_server.config.access import UNRESTRICTED, AccessPolicy
+from scoop_server.config.access import AccessPolicy
+from scoop_server.config.peer import Peer
 from scoop_server.errors import CertificateError
-from scoop_server.net.x509 import PeerCertificate, first_expiry, identify, revoked_certificates
+from scoop_server.net.x509 import expiries, identify, names_in, rejection, revoked_certificates
 
 _RECORD_BYTES_MAX: Final = 16_384
 """The longest plaintext of one TLS record (RFC 8446, section 5.1)."""
 
 _REACTION_BYTES_MAX: Final = 65_536
 """Unsent alerts and key updates that a peer may have caused; a correct client never gets near this."""
+
+_LIST_ADVICE: Final = "it must be PEM, name one with --tls-crl"
 
 
 class Certificates:
@@ -36,47 +41,34 @@ class Certificates:
         self._key = key
         self._client_ca = client_ca
         self._crl = crl
-        self._contexts = self._load()
+        self.reload()
 
-    @property
-    def expires_at(self) -> float:
+    def reload(self) -> None:
+        """Read the files again, for new connections. If it raises CertificateError, the previous ones stay in use."""
+        for path in filter(None, (self.path, self._key, self._client_ca, self._crl)):
+            _check_file(path)
+        anonymous, verifying = self._load_context(None), self._load_context(self._client_ca)
+        # A file that has changed since OpenSSL read it may be unreadable now.
+        with _explaining(f"the certificate {self.path}", "it must be PEM"):
+            expires_at = min(expiries(self.path.read_text(encoding="ascii", errors="replace")))
+        revoked = self._read_revoked()
+        self._anonymous, self._verifying = anonymous, verifying
+        self._revoked = revoked
+        self.expires_at = expires_at
         """The Unix time at which the first of the server's certificates expires. May be read in any thread."""
-        return self._contexts.expires_at
 
     def is_revoked(self, certificate: bytes) -> bool:
         """Return whether a client certificate, named by its issuer and serial number, has been revoked."""
-        return certificate in self._contexts.revoked
+        return certificate in self._revoked
 
     def requires_client_certificate(self, policy: AccessPolicy) -> bool:
         """Return whether a client of a listener with ``policy`` must present a certificate."""
         return self._client_ca is not None and not policy.is_anonymous
 
-    def wrap(self, sock: socket.socket, policy: AccessPolicy = UNRESTRICTED) -> "TlsStream":
-        """Return the server's side of TLS over a connected socket, for clients that ``policy`` accepts."""
-        context = self._contexts.verifying if self.requires_client_certificate(policy) else self._contexts.anonymous
-        return TlsStream(sock, context, policy)
-
-    def reload(self) -> None:
-        """Read the files again, for new connections. If it raises CertificateError, the previous ones stay in use."""
-        self._contexts = self._load()
-
-    def _load(self) -> "_Contexts":
-        for path in filter(None, (self.path, self._key, self._client_ca, self._crl)):
-            _check_file(path)
-        anonymous, verifying = self._load_context(None), self._load_context(self._client_ca)
-        try:
-            expires_at = first_expiry(self.path.read_text(encoding="ascii", errors="replace"))
-        except (OSError, ValueError) as error:  # the file has changed since OpenSSL read it
-            raise CertificateError(f"cannot use the certificate {self.path}: {error}; it must be PEM") from error
-        return _Contexts(anonymous, verifying, expires_at, self._revoked())
-
-    def _revoked(self) -> frozenset[bytes]:
-        if self._crl is None:
-            return frozenset()
-        try:
-            return revoked_certificates(self._crl.read_text(encoding="ascii", errors="replace"))
-        except (OSError, ValueError) as error:
-            raise _crl_error(self._crl, error) from error
+    def wrap(self, sock: socket.socket, peer: Peer) -> "TlsStream":
+        """Return the server's side of TLS over a connected socket, for a client that the policy of ``peer`` accepts."""
+        context = self._verifying if self.requires_client_certificate(peer.policy) else self._anonymous
+        return TlsStream(sock, context, peer)
 
     def _load_context(self, client_ca: Path | None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -87,18 +79,12 @@ class Certificates:
             context.verify_mode = ssl.CERT_REQUIRED
             # Trust each certificate in the file as it is, also one whose issuer is not in the file.
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-            try:
+            with _explaining(f"the authorities in {client_ca}", "the file must be PEM"):
                 context.load_verify_locations(client_ca)
-            except OSError as error:
-                raise CertificateError(
-                    f"cannot use the authorities in {client_ca}: {_explain(error)}; the file must be PEM"
-                ) from error
             if self._crl is not None:
                 context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-                try:
+                with _explaining(f"the revocation list {self._crl}", _LIST_ADVICE):
                     context.load_verify_locations(self._crl)
-                except OSError as error:
-                    raise _crl_error(self._crl, error) from error
         return context
 
     def _load_key_pair(self, context: ssl.SSLContext) -> None:
@@ -109,29 +95,23 @@ class Certificates:
                 f"cannot use the key in {key}: it is encrypted; store it without a passphrase, for its owner only"
             )
 
-        try:
+        with _explaining(f"the certificate {self.path} with the key in {key}", "both must be PEM, and belong together"):
             context.load_cert_chain(self.path, self._key, reject_passphrase)
-        except OSError as error:  # ssl.SSLError, or the file has changed since it was checked
-            raise CertificateError(
-                f"cannot use the certificate {self.path} with the key in {key}: {_explain(error)}; "
-                "both must be PEM, and belong together"
-            ) from error
+
+    def _read_revoked(self) -> frozenset[bytes]:
+        if self._crl is None:
+            return frozenset()
+        with _explaining(f"the revocation list {self._crl}", _LIST_ADVICE):
+            return revoked_certificates(self._crl.read_text(encoding="ascii", errors="replace"))
 
 
-class _Contexts(NamedTuple):
-    """The two ways to serve TLS with one certificate, and its expiry."""
-
-    anonymous: ssl.SSLContext
-    verifying: ssl.SSLContext
-    """Like ``anonymous`` if no authorities of clients are known."""
-    expires_at: float
-    revoked: frozenset[bytes]
-    """The client certificates that the list revokes."""
-
-
-def _crl_error(path: Path, error: Exception) -> CertificateError:
-    reason = _explain(error) if isinstance(error, OSError) else str(error)
-    return CertificateError(f"cannot use the revocation list {path}: {reason}; it must be PEM, name one with --tls-crl")
+@contextlib.contextmanager
+def _explaining(what: str, advice: str) -> Iterator[None]:
+    """Raise an error of reading ``what`` as CertificateError."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise CertificateError(f"cannot use {what}: {_explain(error)}; {advice}") from error
 
 
 def _check_file(path: Path) -> None:
@@ -146,6 +126,7 @@ def _check_file(path: Path) -> None:
         ) from error
 
 
+@dataclass(eq=False, slots=True)
 class TlsStream:
     """The server's side of one TLS connection, with the interface of a socket.
 
@@ -153,39 +134,18 @@ class TlsStream:
     OpenSSL is created when the peer's first bytes arrive, so a silent connection costs little.
     """
 
-    __slots__ = (
-        "_ciphertext",
-        "_context",
-        "_incoming",
-        "_is_shut",
-        "_outgoing",
-        "_policy",
-        "_socket",
-        "_taken",
-        "_tls",
-        "peer_certificate",
-        "peer_names",
-    )
-
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, policy: AccessPolicy = UNRESTRICTED) -> None:
-        self._socket = sock
-        self._context: ssl.SSLContext | None = context
-        """None once the state of OpenSSL exists."""
-        self._policy = policy
-        self.peer_names: tuple[str, ...] = ()
-        """The names in the client's certificate, after the handshake; empty without a certificate."""
-        self.peer_certificate = b""
-        """The issuer and the serial number of that certificate."""
-        self._ciphertext = b""
-        """Encrypted bytes that were taken out of ``_outgoing`` and not sent yet."""
-        self._taken = 0
-        """Number of bytes offered to the next :meth:`send` that are encrypted already."""
-        self._is_shut = False
-
-    def _begin(self, context: ssl.SSLContext) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._context = None
+    _socket: socket.socket
+    _context: ssl.SSLContext | None
+    """None once the state of OpenSSL exists."""
+    _peer: Peer
+    _incoming: ssl.MemoryBIO = field(init=False)
+    _outgoing: ssl.MemoryBIO = field(init=False)
+    _tls: ssl.SSLObject = field(init=False)
+    _ciphertext: bytes = b""
+    """Encrypted bytes that were taken out of ``_outgoing`` and not sent yet."""
+    _taken: int = 0
+    """Number of bytes offered to the next :meth:`send` that are encrypted already."""
+    _is_shut: bool = False
 
     def handshake(self) -> int:
         """Advance the handshake; return the events to wait for, or 0 once it is complete.
@@ -204,7 +164,9 @@ class TlsStream:
         if self._context is not None:
             if not arrived:
                 return EVENT_READ
-            self._begin(self._context)
+            self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+            self._context = None
         self._incoming.write(arrived)
         awaited = 0
         try:
@@ -217,17 +179,17 @@ class TlsStream:
         self._socket.recv(len(arrived) - self._incoming.pending)
         self._incoming.read()
         if not awaited:
-            self._check_peer()
+            self._identify_peer()
         return awaited if self._flush() else EVENT_WRITE
 
-    def _check_peer(self) -> None:
-        """Raise ConnectionAbortedError if the policy rejects the client's certificate."""
-        certificate = PeerCertificate.from_ssl(self._tls.getpeercert())
-        if rejection := certificate.rejection(self._policy):
-            raise ConnectionAbortedError(rejection)
-        self.peer_names = certificate.names
+    def _identify_peer(self) -> None:
+        """Give the peer the names of its certificate; raise ConnectionAbortedError if its policy rejects them."""
+        certificate = self._tls.getpeercert() or {}
+        if why := rejection(certificate, self._peer.policy):
+            raise ConnectionAbortedError(why)
+        self._peer.names = names_in(certificate)
         if encoded := self._tls.getpeercert(binary_form=True):
-            self.peer_certificate = identify(encoded)
+            self._peer.certificate = identify(encoded)
 
     def recv(self, size: int, /) -> bytes:
         """Return the plaintext that at most ``size`` newly received bytes complete; empty at the end of the stream.
@@ -321,7 +283,7 @@ class TlsStream:
         raise ConnectionAbortedError(_explain(error)) from error
 
 
-def _explain(error: OSError) -> str:
+def _explain(error: Exception) -> str:
     """Return the reason of an error of OpenSSL or the system, without its source location.
 
     >>> _explain(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"))

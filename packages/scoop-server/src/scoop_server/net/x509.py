@@ -9,9 +9,8 @@ import base64
 import re
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Any, Final
 
 from scoop_server.config.access import AccessPolicy
 from scoop_server.config.peer import quote_name
@@ -19,45 +18,31 @@ from scoop_server.config.peer import quote_name
 _ALTERNATIVE_NAMES: Final = frozenset({"DNS", "email", "URI"})
 """The kinds of subject alternative names that a policy can name."""
 
-
-@dataclass(frozen=True, slots=True)
-class PeerCertificate:
-    """The content of a verified client certificate."""
-
-    names: tuple[str, ...] = ()
-    """The names of the client with their kinds: ``CN=``, ``DNS=``, ``email=`` or ``URI=``."""
-    issuer_names: tuple[str, ...] = ()
-    """Common names of the issuer."""
-
-    @classmethod
-    def from_ssl(cls, certificate: Mapping[str, object] | None) -> Self:
-        """Return the names in the dictionary of :meth:`ssl.SSLObject.getpeercert`; None means no certificate."""
-        certificate = certificate or {}
-        common = tuple(f"CN={name}" for name in _common_names(certificate.get("subject")))
-        return cls(
-            common + _alternative_names(certificate.get("subjectAltName")), _common_names(certificate.get("issuer"))
-        )
-
-    def rejection(self, policy: AccessPolicy) -> str:
-        """Return why ``policy`` rejects the certificate; empty if it accepts it."""
-        if policy.subjects and not {name.partition("=")[2] for name in self.names}.intersection(policy.subjects):
-            subject = quote_name(self.names[0]) if self.names else "no name"
-            return f"the subject of the client's certificate ({subject}) is not accepted here"
-        if policy.issuers and not set(self.issuer_names).intersection(policy.issuers):
-            issuer = ", ".join(map(quote_name, self.issuer_names)) or "no name"
-            return f"the issuer of the client's certificate ({issuer}) is not accepted here"
-        return ""
+VerifiedCertificate = Mapping[str, Any]
+"""A certificate as :meth:`ssl.SSLObject.getpeercert` returns it: empty if the client presented none."""
 
 
-def _common_names(name: object) -> tuple[str, ...]:
-    """Return the common names in a distinguished name, which is a tuple of tuples of pairs."""
-    parts = name if isinstance(name, tuple) else ()
-    return tuple(value for part in parts for key, value in part if key == "commonName")
+def names_in(certificate: VerifiedCertificate) -> tuple[str, ...]:
+    """Return the names of the client with their kinds: ``CN=``, ``DNS=``, ``email=`` or ``URI=``."""
+    alternatives = certificate.get("subjectAltName", ())
+    names = [f"CN={name}" for name in _common_names(certificate.get("subject", ()))]
+    return (*names, *(f"{kind}={name}" for kind, name in alternatives if kind in _ALTERNATIVE_NAMES))
 
 
-def _alternative_names(names: object) -> tuple[str, ...]:
-    pairs = names if isinstance(names, tuple) else ()
-    return tuple(f"{kind}={value}" for kind, value in pairs if kind in _ALTERNATIVE_NAMES)
+def rejection(certificate: VerifiedCertificate, policy: AccessPolicy) -> str:
+    """Return why ``policy`` rejects the certificate; empty if it accepts it."""
+    names, issuers = names_in(certificate), _common_names(certificate.get("issuer", ()))
+    if policy.subjects and not {name.partition("=")[2] for name in names}.intersection(policy.subjects):
+        subject = quote_name(names[0]) if names else "no name"
+        return f"the subject of the client's certificate ({subject}) is not accepted here"
+    if policy.issuers and not set(issuers).intersection(policy.issuers):
+        issuer = ", ".join(map(quote_name, issuers)) or "no name"
+        return f"the issuer of the client's certificate ({issuer}) is not accepted here"
+    return ""
+
+
+def _common_names(name: tuple[tuple[tuple[str, str], ...], ...]) -> list[str]:
+    return [value for part in name for key, value in part if key == "commonName"]
 
 
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -65,11 +50,6 @@ _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIF
 _VALIDITY: Final = re.compile(rb"0[\x1e-\x22]" + 2 * rb"(?:\x17\r(\d{12}Z)|\x18\x0f(\d{14}Z))")
 """The first sequence of two times in a certificate (RFC 5280, section 4.1). Each is a UTCTime, whose year has two
 digits, or a GeneralizedTime."""
-
-
-def first_expiry(pem: str) -> float:
-    """Return the Unix time at which the first of the certificates in ``pem`` expires. Raises ValueError."""
-    return min(expiries(pem))
 
 
 def expiries(pem: str) -> list[float]:
@@ -100,7 +80,7 @@ _LONG_FORM: Final = 0x80
 def identify(certificate: bytes) -> bytes:
     """Return the issuer and the serial number of a certificate in DER. Raises ValueError."""
     # version (tagged, optional), serial number, signature algorithm, issuer, ...
-    fields = [element for tag, element in _parts(_first_part(certificate)) if tag in {_INTEGER, _SEQUENCE}]
+    fields = _signed_fields(certificate, _INTEGER, _SEQUENCE)
     if len(fields) < 3:
         raise ValueError("the certificate is not complete")
     return fields[2] + fields[0]
@@ -116,27 +96,32 @@ def revoked_certificates(pem: str) -> frozenset[bytes]:
 
 def _revoked(revocation_list: bytes) -> Iterator[bytes]:
     # version (optional), signature algorithm, issuer, one or two times, revoked certificates (optional), ...
-    sequences = [element for tag, element in _parts(_first_part(revocation_list)) if tag == _SEQUENCE]
-    if len(sequences) < 2:
+    fields = _signed_fields(revocation_list, _SEQUENCE)
+    if len(fields) < 2:
         raise ValueError("the revocation list is not complete")
-    for entries in sequences[2:3]:
-        for _, entry in _parts(entries):
-            yield sequences[1] + _first_part(entry)
+    for entries in fields[2:3]:
+        for entry in _parts(entries):
+            yield fields[1] + _first_part(entry)
+
+
+def _signed_fields(document: bytes, *tags: int) -> list[bytes]:
+    """Return the elements with one of ``tags`` in the signed part of a certificate or a list, which is its first."""
+    return [element for element in _parts(_first_part(document)) if element[0] in tags]
 
 
 def _first_part(element: bytes) -> bytes:
     """Return the first element in the content of ``element``. Raises ValueError."""
-    for _, part in _parts(element):
+    for part in _parts(element):
         return part
     raise ValueError("expected an element in DER")
 
 
-def _parts(element: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the tag and the encoding of each element in the content of ``element``. Raises ValueError."""
+def _parts(element: bytes) -> Iterator[bytes]:
+    """Yield each element in the content of ``element``, beginning with its tag. Raises ValueError."""
     position, end = _bounds(element, 0)
     while position < end:
         start, position = position, _bounds(element, position)[1]
-        yield element[start], element[start:position]
+        yield element[start:position]
 
 
 def _bounds(data: bytes, start: int) -> tuple[int, int]:
