@@ -40,6 +40,7 @@ from scoop_core import (
     PackageName,
     PartialResponses,
     PeerViolation,
+    Plan,
     ProtocolError,
     Refusal,
     Request,
@@ -208,6 +209,18 @@ def sample_formats() -> None:
     assert_type(encode_dump(graph), Iterator[bytes])
     assert_type(decode_dump(encode_dump(graph), reject_cycles=True), DependencyGraph)
     assert graph == decode_dump(b"".join(encode_dump(graph)))
+
+
+def sample_plan() -> None:
+    plan = Plan(DependencyGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": []}))
+    plan.remove("cloog")
+    plan.index("isl", ["mpc"])
+    assert_type(plan.missing_dependencies(), Mapping[str, tuple[str, ...]])
+    assert_type(plan.broken(), tuple[str, ...])
+    assert plan.orphans(keep=["mpc"]) == ("gmp",)
+    plan.index("mpc")
+    assert plan.rebuilt() == ("mpc", "isl")
+    assert_type(plan.to_graph(), DependencyGraph)
 
 
 def sample_journal() -> None:

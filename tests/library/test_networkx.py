@@ -12,6 +12,7 @@ from hypothesis import given
 from scoop_core import (
     DependencyGraph,
     IndexedGraph,
+    Plan,
     critical_path,
     elementary_cycles,
     feedback_edges,
@@ -126,8 +127,33 @@ def check_queries(graph: DependencyGraph, oracle: "nx.DiGraph", sample: list[str
             else:
                 assert not nx.has_path(oracle, start, goal)
     check_paths(graph, indexed, oracle, sample[:6])
+    check_plan(graph, oracle, sample[:9])
     part = graph.subgraph(sample)
     assert set(part.edges()) == set(oracle.subgraph(sample).edges)
+
+
+def check_plan(graph: DependencyGraph, oracle: "nx.DiGraph", sample: list[str]) -> None:
+    """Check what follows if a third of ``sample`` is removed, and a third depends on the last third instead."""
+    third = len(sample) // 3
+    removed, changed, others = set(sample[:third]), sample[third : 2 * third], sample[2 * third :]
+    plan = Plan(graph)
+    plan.remove(removed)
+    after = oracle.copy()
+    for name in changed:
+        plan.index(name, others)
+        after.remove_edges_from(list(after.out_edges(name)))
+        after.add_edges_from((name, other) for other in others)
+    after.remove_edges_from(list(after.out_edges(removed)))
+    missing = set().union(*map(after.predecessors, removed))
+    assert {name: set(names) for name, names in plan.missing_dependencies().items()} == {
+        name: removed.intersection(after.successors(name)) for name in missing
+    }
+    broken = missing.union(*(nx.ancestors(after, name) for name in missing))
+    assert set(plan.broken()) == broken
+    assert set(plan.rebuilt()) == set(changed).union(*(nx.ancestors(after, name) for name in changed)) - broken
+    former = set().union(*(nx.descendants(oracle, name) for name in (*removed, *changed))) - removed - set(changed)
+    outside = set(graph) - removed - former
+    assert set(plan.orphans()) == former.difference(*(nx.descendants(after, name) for name in outside))
 
 
 def check_components(graph: DependencyGraph, oracle: "nx.DiGraph", condensed: "nx.DiGraph") -> None:

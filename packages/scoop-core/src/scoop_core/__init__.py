@@ -53,6 +53,7 @@ from scoop_core.graph_formats import (
 )
 from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer
 from scoop_core.graph_order import CycleSearch, PartialResponses
+from scoop_core.graph_plan import Plan
 from scoop_core.graph_schedule import Scheduler
 from scoop_core.messages import (
     ENCODING,
@@ -124,6 +125,7 @@ __all__ = [
     "PackageName",
     "PartialResponses",
     "PeerViolation",
+    "Plan",
     "ProtocolError",
     "Refusal",
     "Request",

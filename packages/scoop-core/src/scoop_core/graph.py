@@ -501,6 +501,14 @@ class DependencyGraph(GraphRequests):
         chosen = set(map(self._known, listed_names(packages)))
         return self._with_lists(self._lists_among(dict.fromkeys(filter(chosen.__contains__, self))))
 
+    def _changed(self, lists: Mapping[str, str | None]) -> Self:
+        """Return the graph in which the packages of ``lists`` differ; those with None are removed."""
+        merged = {name: text for name, text in {**self._dependencies, **lists}.items() if text is not None}
+        counts, is_acyclic = _count_dependents(merged), self._is_acyclic
+        graph = self._from_counted(merged, counts, None, add_missing=False, reject_cycles=is_acyclic)
+        graph.reject_cycles = self.reject_cycles  # of cycles that exist already, too
+        return graph
+
     def _with_lists(self, lists: dict[str, str]) -> Self:
         """Return a graph with a part of the dependencies of this one."""
         return self._like(type(self), lists, _count_dependents(lists), None)

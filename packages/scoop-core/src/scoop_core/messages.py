@@ -120,6 +120,11 @@ def listed_names(names: Names, what: str = "names") -> Names:
     return names
 
 
+def package_names(packages: str | Iterable[str]) -> Iterable[str]:
+    """Return the names of several packages, or of one that is given as a text."""
+    return (packages,) if isinstance(packages, str) else packages
+
+
 def parse_name(text: str) -> PackageName:
     """Return ``text`` as a package name. Raises :exc:`InvalidName` with the column of the first invalid character.
 
