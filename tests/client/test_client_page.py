@@ -10,7 +10,11 @@ from typing import Final
 
 import pytest
 
+import scoop_core
+from scoop_core import DependencyGraph
+
 from scoop_client.cli.importing import ECOSYSTEMS
+from scoop_client.cli.parser import build_parser
 from scoop_client.cli.settings import CONFIG_VARIABLE, VARIABLES
 from scoop_client.ecosystems.debian import APT_LISTS
 
@@ -145,6 +149,18 @@ def test_the_settings_are_listed() -> None:
 def test_the_ecosystems_are_listed() -> None:
     rows = table_rows(PAGE, "ecosystem", "input", "a package is named", "dependencies")
     assert [code_spans(row[0])[0] for row in rows] == list(ECOSYSTEMS)
+
+
+def test_the_help_of_each_question_names_the_call_of_the_library() -> None:
+    commands = build_parser()[1]
+    rows = table_rows(PAGE, "command", "scoop-core")
+    assert len(rows) > 5
+    for questions, calls in rows:
+        asked = [each for each in code_spans(questions) if not each.startswith("-")]
+        helps = " ".join(commands[each].description or "" for each in asked)
+        first, *others = code_spans(calls)
+        assert first in helps or [first] == asked
+        assert all(hasattr(DependencyGraph, call) or hasattr(scoop_core, call) for call in (first, *others))
 
 
 def test_the_settings_file_is_valid(place: Place, tmp_path: Path) -> None:

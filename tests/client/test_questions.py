@@ -1,6 +1,9 @@
 """Offline questions, and the sources that they accept."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from scoop_client import InvalidInput
 from scoop_client.inputs import read_graph
 
 from tests.support.command import Scoop
-from tests.support.process import ServerProcess, run_to_end
+from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end
 
 GRAPH = DependencyGraph.from_mapping(
     {"gcc": ["isl", "mpfr"], "isl": ["gmp"], "mpfr": ["gmp"], "gmp": [], "a": ["b"], "b": ["a"]}
@@ -30,6 +33,24 @@ LIST = b"gcc: isl mpfr\nisl: gmp\nmpfr: gmp\na: b\nb: a\n"
         (["needs", "gmp"], 0, "", {"needs": []}),
         (["impact", "gmp"], 0, "isl\nmpfr\ngcc\n", {"impact": ["isl", "mpfr", "gcc"]}),
         (["impact", "gmp", "isl", "--direct"], 0, "gcc\nmpfr\n", {"impact": ["gcc", "mpfr"]}),
+        (
+            ["plan", "--remove", "gmp"],
+            1,
+            "breaks isl: gmp would be missing\nbreaks mpfr: gmp would be missing\nbreaks gcc\n",
+            {"breaks": {"isl": ["gmp"], "mpfr": ["gmp"], "gcc": []}, "orphans": [], "rebuilds": []},
+        ),
+        (
+            ["plan", "--remove", "gcc", "--keep", "isl", "--change", "gmp"],
+            0,
+            "orphan mpfr\nrebuild gmp\nrebuild isl\nrebuild mpfr\n",
+            {"breaks": {}, "orphans": ["mpfr"], "rebuilds": ["gmp", "isl", "mpfr"]},
+        ),
+        (
+            ["plan", "--index", "mpc: gmp, mpfr", "--index", "isl"],
+            0,
+            "rebuild isl\nrebuild gcc\nrebuild mpc\n",
+            {"breaks": {}, "orphans": [], "rebuilds": ["isl", "gcc", "mpc"]},
+        ),
         (["cycles"], 0, "a b\n", {"cycles": [["a", "b"]]}),
         (["order"], 0, "a\nb\ngmp\nisl\nmpfr\ngcc\n", {"order": ["a", "b", "gmp", "isl", "mpfr", "gcc"]}),
         (["layers"], 0, "a b gmp\nisl mpfr\ngcc\n", {"layers": [["a", "b", "gmp"], ["isl", "mpfr"], ["gcc"]]}),
@@ -53,6 +74,44 @@ def test_stats(scoop: Scoop) -> None:
     assert value["most_depended_on"]["gmp"] == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (["gcc"], ["gcc", "├── isl", "│   └── gmp", "└── mpfr", "    └── gmp"]),
+        (["gcc", "--depth", "1"], ["gcc", "├── isl", "└── mpfr"]),
+        (["gcc", "--depth", "0"], ["gcc"]),
+        (["gmp", "--invert"], ["gmp", "├── isl", "│   └── gcc", "└── mpfr", "    └── gcc"]),
+        (["a"], ["a", "└── b", "    └── a (*)"]),
+        # Only a package whose branch has been shown is marked, not one at the limit of the depth.
+        (["x", "--depth", "2"], ["x", "├── y", "│   └── z", "└── z", "    └── w"]),
+        (["x"], ["x", "├── y", "│   └── z", "│       └── w", "└── z (*)"]),
+    ],
+)
+def test_tree(scoop: Scoop, arguments: list[str], lines: list[str]) -> None:
+    source = LIST + b"x: z y\ny: z\nz: w\n"
+    assert scoop("tree", *arguments, "--from", "-", stdin=source) == (0, "".join(f"{line}\n" for line in lines), "")
+    values = scoop("tree", *arguments, "--from", "-", "--json", stdin=source).json()
+    found = [(line.count("    ") + line.count("│   ") + ("─" in line), line.split()[-1] == "(*)") for line in lines]
+    assert [(value["depth"], value["repeated"]) for value in values if isinstance(value, dict)] == found
+
+
+def test_a_tree_in_ascii(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(LIST)
+    command = [sys.executable, "-m", "scoop_client.cli.main", "tree", "gcc", "--from", str(tmp_path / "list")]
+    environment = {**os.environ, "PYTHONIOENCODING": "iso-8859-1"}
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=WAIT_SECONDS, check=True)
+    assert done.stdout == b"gcc\n|-- isl\n|   `-- gmp\n`-- mpfr\n    `-- gmp\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["plan"], ["plan", "--index", "a b"], ["tree", "a", "--depth", "-1"], ["tree", "a", "--depth", "x"]],
+)
+def test_a_question_that_is_not_understood(scoop: Scoop, arguments: list[str]) -> None:
+    result = scoop(*arguments, "--from", "-", stdin=LIST)
+    assert (result.status, result.out) == (2, "")
+
+
 def test_diff(scoop: Scoop, tmp_path: Path) -> None:
     (tmp_path / "old").write_text("gmp\nisl: gmp\nmake\n")
     (tmp_path / "new").write_text("gmp\nisl: ppl\n")
@@ -65,6 +124,10 @@ def test_diff(scoop: Scoop, tmp_path: Path) -> None:
         "requests": ["INDEX|ppl|", "INDEX|isl|ppl", "REMOVE|make|"],
     }
     assert scoop("diff", arguments[1], arguments[1]) == (0, "", "")
+    assert scoop("diff", arguments[2], "--from", arguments[1]) == scoop(*arguments)
+    for wrong in ((*arguments, "x"), (*arguments, "--from", "x"), ("diff", "-", "--from", "-")):
+        result = scoop(*wrong)
+        assert (result.status, result.out) == (2, "")
 
 
 def from_lines(text: str) -> DependencyGraph:

@@ -20,6 +20,8 @@ from scoop_client.cli.shell import run_shell
 from scoop_client.cli.status import ExitStatus
 from scoop_client.cli.streams import discard, open_closed_streams
 from scoop_client.cli.sync import sync
+from scoop_client.cli.tree import tree
+from scoop_client.forms import parse_list
 from scoop_client.inputs import STDIN, read_graph
 
 Run = Callable[[Namespace, Settings, Output], ExitStatus]
@@ -99,10 +101,21 @@ def _sync(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
     )
 
 
-def _diff(flags: Namespace, _settings: Settings, output: Output) -> ExitStatus:
-    if flags.old == flags.new == STDIN:
+def _diff(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
+    *given, new = flags.sources
+    if len(given) > 1 or (given and {"--from", "--server"} & {*settings.sources.values()}):
+        raise UsageError("diff: expected OLD and NEW, or only NEW and the source of --from or --server")
+    if [*(given or [settings.data]), new] == [STDIN, STDIN]:
         raise UsageError("diff: standard input can be read only once")
-    return questions.diff(read_graph(flags.old), read_graph(flags.new), output)
+    old = read_graph(given[0]) if given else settings.read_graph()
+    return questions.diff(old, read_graph(new), output)
+
+
+def _plan(flags: Namespace, settings: Settings, output: Output) -> ExitStatus:
+    if not (flags.remove or flags.index or flags.change):
+        raise UsageError("plan: expected --remove, --index or --change")
+    indexed = parse_list("\n".join(flags.index), "--index")
+    return questions.plan(settings.read_graph(), flags.remove, indexed, flags.change, flags.keep, output)
 
 
 COMMANDS: Final[Mapping[str, Run]] = {
@@ -125,6 +138,10 @@ COMMANDS: Final[Mapping[str, Run]] = {
     "impact": lambda flags, settings, output: questions.impact(
         settings.read_graph(), flags.packages, output, direct=flags.direct
     ),
+    "tree": lambda flags, settings, output: tree(
+        settings.read_graph(), flags.package, flags.depth, output, inverted=flags.invert
+    ),
+    "plan": _plan,
     "cycles": lambda _, settings, output: questions.cycles(settings.read_graph(), output),
     "order": lambda _, settings, output: questions.order(settings.read_graph(), output),
     "layers": lambda _, settings, output: questions.layers(settings.read_graph(), output),

@@ -60,6 +60,13 @@ class Output:
         if summary and sys.stdout.isatty():
             self.message(summary)
 
+    def lines(self, lines: Iterable[str], value: Mapping[str, JsonValue]) -> None:
+        """Print ``lines``, or ``value`` as JSON."""
+        if self.is_json:
+            print(json.dumps(value))
+        for line in () if self.is_json else lines:
+            print(line)
+
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], value: Mapping[str, JsonValue]) -> None:
         """Print a table, or ``value`` as JSON."""
         if self.is_json:

@@ -34,6 +34,8 @@ EXAMPLES: Final = {
     "scoop sync debian Packages.gz --from /var/lib/scoop --into 127.0.0.1:8080": "Index what a repository has.",
     "scoop impact libssl3t64": "Print all that depends on a package.",
     "scoop why vim libc6": "Print how one package depends on another.",
+    "scoop tree vim --depth 2": "Print what a package needs as a tree.",
+    "scoop plan --remove libxml2": "Print what a removal would break, and what nothing would need any more.",
     "scoop shell": "Type requests, with completion and history.",
 }
 
@@ -205,12 +207,12 @@ def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
         add_question("why", "print a shortest path from a package to a dependency (find_path in the library)"),
         add_question("needs", "print all that packages depend on, in installation order (transitive_dependencies)"),
         add_question("impact", "print all that depends on packages, in rebuild order (transitive_dependents)"),
-        add_with([offline[0], source], "export", "print the graph for graph tools"),
-        add_with(
-            [_settings_parser(server=False, connection=False)],
-            "diff",
-            "print the difference between two indexes; exit status 1 if there is one",
+        add_question("tree", "print what a package needs, or what depends on it, as a tree (dependencies, dependents)"),
+        add_question(
+            "plan", "print what changes would break, orphan or rebuild; exit status 1 if they break any (Plan)"
         ),
+        add_with([offline[0], source], "export", "print the graph for graph tools (encode_dot and others)"),
+        add_question("diff", "print the difference between two indexes; exit status 1 if there is one"),
     )
     add_question("cycles", "print the groups of packages that depend on each other (cyclic_components)")
     add_question("order", "print all packages, dependencies first (topological_order)")
@@ -241,6 +243,12 @@ def _add_gate(*parsers: _Parser) -> None:
 
 def _names(text: str) -> list[str]:
     return re.findall(r"[^,\s]+", text)
+
+
+def _depth(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"expected a number of levels, got {text!r}")
+    return int(text)
 
 
 def _add_load(parser: argparse.ArgumentParser) -> None:
@@ -301,16 +309,30 @@ def _add_reports(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_questions(*parsers: argparse.ArgumentParser) -> None:
-    why, needs, impact, export, diff = parsers
+    why, needs, impact, tree, plan, export, diff = parsers
     why.add_argument("package", metavar="PACKAGE")
     why.add_argument("dependency", metavar="DEPENDENCY")
     for parser in (needs, impact):
         parser.add_argument("packages", metavar="PACKAGE", nargs="+")
         parser.add_argument("--direct", action="store_true", help="only direct neighbours")
+    tree.add_argument("package", metavar="PACKAGE")
+    tree.add_argument("--depth", metavar="N", type=_depth, help="show only N levels below the package")
+    tree.add_argument("--invert", action="store_true", help="show what depends on the package")
+    for option, meaning in (
+        ("--remove", "remove these packages"),
+        ("--change", "change these packages, but not their dependencies"),
+        ("--keep", "these packages are no orphans, even if nothing needs them"),
+    ):
+        plan.add_argument(option, metavar="A,B", type=_names, action="extend", default=[], help=meaning)
+    plan.add_argument(
+        "--index", metavar="'NAME: A B'", action="append", default=[], help="add or change a package with dependencies"
+    )
     export.add_argument("packages", metavar="PACKAGE", nargs="*", help="only these, and all that they need")
     export.add_argument("--format", choices=list(EXPORT_FORMATS), help="the format of the output (default dot)")
-    diff.add_argument("old", metavar="OLD")
-    diff.add_argument("new", metavar="NEW")
+    diff.usage = f"{diff.prog} [options] [OLD] NEW"
+    diff.add_argument(
+        "sources", metavar="[OLD] NEW", nargs="+", help="sources, as of --from, which is the default of OLD"
+    )
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -1,12 +1,12 @@
-"""Questions about an index that need no server: ``scoop why``, ``needs``, ``impact``, ``cycles`` and others."""
+"""Questions about an index that need no server: ``scoop why``, ``needs``, ``impact``, ``plan`` and others."""
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from scoop_core import (
     DependencyGraph,
+    Plan,
     encode_dot,
     encode_graphml,
     encode_mermaid,
@@ -65,6 +65,33 @@ def _subject(packages: Sequence[str]) -> str:
     return f"{shortened(packages)} {'has' if len(packages) == 1 else 'have'}"
 
 
+def plan(
+    graph: DependencyGraph,
+    removed: Sequence[str],
+    indexed: Mapping[str, Iterable[str]],
+    changed: Sequence[str],
+    keep: Sequence[str],
+    output: Output,
+) -> ExitStatus:
+    """Print what would break, be an orphan or be rebuilt; return FAIL if something would break."""
+    planned = Plan(graph)
+    planned.remove(removed)
+    for package, dependencies in indexed.items():
+        planned.index(package, dependencies)
+    for package in changed:
+        planned.index(package, graph.dependencies(package))
+    missing, broken = planned.missing_dependencies(), planned.broken()
+    orphans, rebuilt = planned.orphans(keep), planned.rebuilt()
+    lines = [
+        f"breaks {name}" + (f": {', '.join(missing[name])} would be missing" if name in missing else "")
+        for name in broken
+    ]
+    lines += [f"orphan {name}" for name in orphans] + [f"rebuild {name}" for name in rebuilt]
+    breaks = {name: list(missing.get(name, ())) for name in broken}
+    output.lines(lines, {"breaks": breaks, "orphans": list(orphans), "rebuilds": list(rebuilt)})
+    return ExitStatus.FAIL if broken else ExitStatus.OK
+
+
 def cycles(graph: DependencyGraph, output: Output) -> ExitStatus:
     """Print the groups of packages that depend on each other."""
     groups = graph.cyclic_components()
@@ -86,10 +113,7 @@ def order(graph: DependencyGraph, output: Output) -> ExitStatus:
 def layers(graph: DependencyGraph, output: Output) -> ExitStatus:
     """Print the packages that can be built in parallel, one layer per line."""
     found = graph.layers()
-    if output.is_json:
-        print(json.dumps({"layers": [list(layer) for layer in found]}))
-    for layer in found if not output.is_json else ():
-        print(*layer)
+    output.lines(map(" ".join, found), {"layers": [list(layer) for layer in found]})
     return ExitStatus.OK
 
 
@@ -122,15 +146,12 @@ def diff(old: DependencyGraph, new: DependencyGraph, output: Output) -> ExitStat
     added, removed = sorted(after.keys() - before.keys()), sorted(before.keys() - after.keys())
     both = before.keys() & after.keys()
     changed = sorted(name for name in both if set(before[name]) != set(after[name]))
-    if output.is_json:
-        requests = [encode_request(request).rstrip() for request in old.diff(new)]
-        print(json.dumps({"added": added, "removed": removed, "changed": changed, "requests": requests}))
-    else:
-        lines = [f"+ {name}" for name in added] + [f"- {name}" for name in removed]
-        for name in changed:
-            gained, lost = sorted(set(after[name]) - set(before[name])), sorted(set(before[name]) - set(after[name]))
-            lines.append(" ".join([f"~ {name}", *(f"+{each}" for each in gained), *(f"-{each}" for each in lost)]))
-        print(*lines, sep="\n", end="\n" if lines else "")
+    lines = [f"+ {name}" for name in added] + [f"- {name}" for name in removed]
+    for name in changed:
+        gained, lost = sorted(set(after[name]) - set(before[name])), sorted(set(before[name]) - set(after[name]))
+        lines.append(" ".join([f"~ {name}", *(f"+{each}" for each in gained), *(f"-{each}" for each in lost)]))
+    requests = [encode_request(request).rstrip() for request in old.diff(new)] if output.is_json else []
+    output.lines(lines, {"added": added, "removed": removed, "changed": changed, "requests": requests})
     return ExitStatus.FAIL if added or removed or changed else ExitStatus.OK
 
 

@@ -1,0 +1,52 @@
+"""``scoop tree``: a package and all that it needs, or that depends on it, as a tree."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from scoop_core import DependencyGraph, IndexedGraph
+
+from scoop_client.cli.output import Output
+from scoop_client.cli.status import ExitStatus
+
+
+def tree(graph: DependencyGraph, package: str, depth_max: int | None, output: Output, *, inverted: bool) -> ExitStatus:
+    """Print the tree below ``package``, each branch once: a package that is shown again is marked."""
+    neighbours = (
+        IndexedGraph.from_graph(graph).dependents if inverted else lambda name: sorted(graph.dependencies(name))
+    )
+    for name, lasts, is_repeated in _nodes(package, neighbours, depth_max):
+        if output.is_json:
+            print(json.dumps({"package": name, "depth": len(lasts), "repeated": is_repeated}))
+        else:
+            print(f"{_branch(lasts)}{name}{' (*)' if is_repeated else ''}")
+    return ExitStatus.OK
+
+
+def _nodes(
+    root: str, neighbours: Callable[[str], Sequence[str]], depth_max: int | None
+) -> Iterator[tuple[str, tuple[bool, ...], bool]]:
+    """Yield each package, whether those on the way to it are the last of their siblings, and whether it is repeated."""
+    shown: set[str] = set()
+    pending: list[tuple[str, tuple[bool, ...]]] = [(root, ())]
+    while pending:
+        name, lasts = pending.pop()
+        children = neighbours(name)
+        is_repeated = name in shown and bool(children)
+        yield name, lasts, is_repeated
+        if not is_repeated and (depth_max is None or len(lasts) < depth_max):
+            shown.add(name)
+            pending += [(child, (*lasts, child == children[-1])) for child in reversed(children)]
+
+
+def _branch(lasts: tuple[bool, ...]) -> str:
+    r"""Return what precedes a name.
+
+    >>> _branch((False, True, False))
+    '│       ├── '
+    """
+    if not lasts:
+        return ""
+    line, corner, tee, dash = "│└├─" if (sys.stdout.encoding or "").lower().startswith("utf") else "|`|-"
+    above = "".join("    " if is_last else f"{line}   " for is_last in lasts[:-1])
+    return f"{above}{corner if lasts[-1] else tee}{dash}{dash} "
