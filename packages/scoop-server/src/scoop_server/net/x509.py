@@ -7,7 +7,6 @@ is identified by its issuer, in DER, and its serial number (RFC 5280, section 5.
 
 import base64
 import re
-import ssl
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -45,68 +44,63 @@ def _common_names(name: tuple[tuple[tuple[str, str], ...], ...]) -> list[str]:
     return [value for part in name for key, value in part if key == "commonName"]
 
 
-_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-
-_VALIDITY: Final = re.compile(rb"0[\x1e-\x22]" + 2 * rb"(?:\x17\r(\d{12}Z)|\x18\x0f(\d{14}Z))")
-"""The first sequence of two times in a certificate (RFC 5280, section 4.1). Each is a UTCTime, whose year has two
-digits, or a GeneralizedTime."""
+_INTEGER: Final = 0x02
+_UTC_TIME: Final = 0x17
+_SEQUENCE: Final = 0x30
+_LONG_FORM: Final = 0x80
 
 
 def expiries(pem: str) -> list[float]:
     """Return the Unix time at which each certificate in ``pem`` expires, in their order. Raises ValueError."""
-    certificates = _CERTIFICATE.findall(pem)
-    if not certificates:
-        raise ValueError("expected a certificate in PEM")
-    return [_expiry(ssl.PEM_cert_to_DER_cert(certificate)) for certificate in certificates]
+    return [_expiry(each) for each in _decode(pem, "CERTIFICATE")]
 
 
 def _expiry(certificate: bytes) -> float:
-    validity = _VALIDITY.search(certificate)
-    if validity is None:
-        raise ValueError("the certificate has no validity")
-    text = (validity[3] or validity[4]).decode()
-    if validity[3]:  # two digits of the year: 1950 to 2049
+    # signature algorithm, issuer, validity, ...
+    _, end = _parts(_signed_fields(certificate, 3, _SEQUENCE)[2])
+    text = end[2:].decode("ascii")
+    if end[0] == _UTC_TIME:  # two digits of the year: 1950 to 2049
         text = f"{'20' if text < '50' else '19'}{text}"
     return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
-
-
-_LIST: Final = re.compile(r"-----BEGIN X509 CRL-----(.*?)-----END X509 CRL-----", re.DOTALL)
-
-_INTEGER: Final = 0x02
-_SEQUENCE: Final = 0x30
-_LONG_FORM: Final = 0x80
 
 
 def identify(certificate: bytes) -> bytes:
     """Return the issuer and the serial number of a certificate in DER. Raises ValueError."""
     # version (tagged, optional), serial number, signature algorithm, issuer, ...
-    fields = _signed_fields(certificate, _INTEGER, _SEQUENCE)
-    if len(fields) < 3:
-        raise ValueError("the certificate is not complete")
-    return fields[2] + fields[0]
+    serial_number, _, issuer = _signed_fields(certificate, 3, _INTEGER, _SEQUENCE)[:3]
+    return issuer + serial_number
 
 
 def revoked_certificates(pem: str) -> frozenset[bytes]:
     """Return the identities of all certificates that the lists in ``pem`` revoke. Raises ValueError."""
-    lists = _LIST.findall(pem)
-    if not lists:
-        raise ValueError("expected a revocation list in PEM, which begins with BEGIN X509 CRL")
-    return frozenset(identity for each in lists for identity in _revoked(base64.b64decode(each)))
+    return frozenset(identity for each in _decode(pem, "X509 CRL") for identity in _revoked(each))
 
 
 def _revoked(revocation_list: bytes) -> Iterator[bytes]:
     # version (optional), signature algorithm, issuer, one or two times, revoked certificates (optional), ...
-    fields = _signed_fields(revocation_list, _SEQUENCE)
-    if len(fields) < 2:
-        raise ValueError("the revocation list is not complete")
+    fields = _signed_fields(revocation_list, 2, _SEQUENCE)
     for entries in fields[2:3]:
         for entry in _parts(entries):
             yield fields[1] + _first_part(entry)
 
 
-def _signed_fields(document: bytes, *tags: int) -> list[bytes]:
-    """Return the elements with one of ``tags`` in the signed part of a certificate or a list, which is its first."""
-    return [element for element in _parts(_first_part(document)) if element[0] in tags]
+def _decode(pem: str, kind: str) -> list[bytes]:
+    """Return what ``pem`` has of ``kind``, in DER. Raises ValueError if that is nothing."""
+    encoded = re.findall(f"-----BEGIN {kind}-----(.*?)-----END {kind}-----", pem, re.DOTALL)
+    if not encoded:
+        raise ValueError(f"expected BEGIN {kind} and its end")
+    return [base64.b64decode(each) for each in encoded]
+
+
+def _signed_fields(document: bytes, count_min: int, *tags: int) -> list[bytes]:
+    """Return the elements with one of ``tags`` in the signed part of a certificate or a list, which is its first.
+
+    Raises ValueError if there are fewer than ``count_min``.
+    """
+    fields = [element for element in _parts(_first_part(document)) if element[0] in tags]
+    if len(fields) < count_min:
+        raise ValueError("expected more elements in DER")
+    return fields
 
 
 def _first_part(element: bytes) -> bytes:
