@@ -7,13 +7,9 @@ class SimulatedWakeup:
     def __init__(self) -> None:
         self.is_set = False
 
-    def set(self) -> None:
-        """Make it readable."""
-        self.is_set = True
-
-    def clear(self) -> None:
-        """Make it unreadable."""
-        self.is_set = False
+    def set(self, is_set: bool, /) -> None:
+        """Make it readable, or not."""
+        self.is_set = is_set
 
     def fileno(self) -> int:
         """Return the descriptor."""

@@ -1,9 +1,9 @@
 """The index of one server: a graph in memory, and a store that makes its changes durable."""
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from functools import partial
 from math import inf
-from typing import Generic, Protocol
+from typing import Generic, Protocol, TypeVar
 
 from scoop_core import Authors, Changes, DependencyGraph
 
@@ -13,6 +13,8 @@ from scoop_server.telemetry.figures import Figure
 from scoop_server.telemetry.health import READ_ONLY
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.meter import Meter
+
+T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -95,19 +97,19 @@ class LocalIndex(Generic[ClientT]):
         self._store = store
         self._meter = meter or Meter()
         self._changes = Changes()
+        self._authors: list[tuple[int, str]] = []
         self.identify: Callable[[ClientT], str] | None = None
         """Returns the identity of a client, to be stored with its changes; None if no one reads it."""
 
     def execute(self, requests: Sequence[Request[ClientT]]) -> list[Response[ClientT]]:
         """Apply and commit the requests of one turn; return a response to each, in order."""
         changes, tally = self._changes, self._meter.tally
-        authors: Authors = ()
         if self.identify is not None:
-            answers, counts = [], [0]
-            for _, lines in requests:
+            answers = []
+            for client, lines in requests:
+                before = len(changes)
                 answers.append(self._graph.apply_lines(lines, changes, tally))
-                counts.append(len(changes))
-            authors = self._authors([client for client, _ in requests], counts)
+                self._note_author(client, before)
         elif len(requests) == 1:  # the most common turn of all if there are few clients
             client, lines = requests[0]
             answers = [self._graph.apply_lines(lines, changes, tally)]
@@ -115,28 +117,24 @@ class LocalIndex(Generic[ClientT]):
                 return [(client, lines, answers[0])]
         else:
             answers = self._graph.apply_batches([lines for _, lines in requests], changes, tally)
-        if changes.lines and not self._commit(changes, authors):
-            return [(client, lines, self._answer_unchanged(lines)) for client, lines in requests]
+        if changes.lines and not self._commit():
+            apply = self._graph.apply_lines
+            return [(client, lines, self._answer_unchanged(partial(apply, lines))) for client, lines in requests]
         return [(client, lines, given) for (client, lines), given in zip(requests, answers)]  # noqa: B905  # strict costs 100 ns
 
-    def _authors(self, clients: Sequence[ClientT], counts: Sequence[int]) -> Authors:
-        """Return the authors of the changes, given their number before and after each client; the first are unknown."""
-        authors: list[tuple[int, str]] = []
-        last = ""
-        for client, (before, after) in zip(clients, pairwise(counts), strict=True):
-            if self.identify is not None and after > before and (name := self.identify(client)) != last:
-                authors.append((before, name))
-                last = name
-        return authors
+    def _note_author(self, client: ClientT, before: int) -> None:
+        """Note whose the changes after the first ``before`` are, unless the author of those is the same."""
+        if self.identify is not None and len(self._changes) > before:
+            name = self.identify(client)
+            if name != (self._authors[-1][1] if self._authors else ""):
+                self._authors.append((before, name))
 
-    def _commit(self, changes: Changes, authors: Authors = ()) -> bool:
-        """Commit ``changes``; roll them back and return False if they cannot be stored."""
+    def _commit(self) -> bool:
+        """Commit the changes of the turn; roll them back and return False if they cannot be stored."""
+        changes, authors = self._changes, self._authors
         self._meter.commit_started()
         try:
-            if authors:
-                self._store.commit(changes, authors)
-            else:
-                self._store.commit(changes)
+            self._store.commit(changes, authors)
         except ReadOnlyError:
             self._graph.undo(changes)
             return False
@@ -145,16 +143,17 @@ class LocalIndex(Generic[ClientT]):
             return True
         finally:
             changes.clear()
+            authors.clear()
 
-    def _answer_unchanged(self, lines: str) -> str | None:
+    def _answer_unchanged(self, apply: Callable[[Changes], T]) -> T | None:
         """Return the responses that are correct after a turn was rolled back.
 
-        The lines are answered again, alone, by the graph as it was before the turn. A client that would change it is
-        disconnected, because its change can be neither confirmed nor denied; the responses to the others reflect
-        nothing that was undone.
+        The lines are answered again by ``apply``, alone, by the graph as it was before the turn. A client that would
+        change it is disconnected, because its change can be neither confirmed nor denied; the responses to the others
+        reflect nothing that was undone.
         """
         refused = Changes()
-        answers = self._graph.apply_lines(lines, refused)
+        answers = apply(refused)
         self._graph.undo(refused)
         return None if refused else answers
 

@@ -1,13 +1,15 @@
 """The index of a server that rejects cycles: a long search for a cycle is done in slices, one in each turn."""
 
 import socket
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from heapq import heappop, heappush
-from itertools import count, pairwise
+from itertools import accumulate, count
 from typing import Final, Generic, Protocol
 
-from scoop_core import Changes, CycleSearch, DependencyGraph, PartialResponses
+from scoop_core import CycleSearch, DependencyGraph, PartialResponses
 
 from scoop_server.index.local import LocalIndex, Store
 from scoop_server.ports import ClientT, Request, Response
@@ -35,11 +37,8 @@ and all searches behind it would wait."""
 class Wakeup(Protocol):
     """A descriptor that is readable while it is set."""
 
-    def set(self) -> None:
-        """Make the descriptor readable."""
-
-    def clear(self) -> None:
-        """Make the descriptor unreadable."""
+    def set(self, is_set: bool, /) -> None:
+        """Make the descriptor readable, or not."""
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -55,17 +54,13 @@ class SocketWakeup:
         self._reader, self._writer = socket.socketpair()
         self._is_set = False
 
-    def set(self) -> None:
+    def set(self, is_set: bool, /) -> None:
         """See :class:`Wakeup`."""
-        if not self._is_set:
+        if is_set and not self._is_set:
             self._writer.send(b"!")
-            self._is_set = True
-
-    def clear(self) -> None:
-        """See :class:`Wakeup`."""
-        if self._is_set:
+        elif self._is_set and not is_set:
             self._reader.recv(1)
-            self._is_set = False
+        self._is_set = is_set
 
     def fileno(self) -> int:
         """See :class:`Wakeup`."""
@@ -88,24 +83,13 @@ class _Work(Generic[ClientT]):
     answers: str = ""
     search: CycleSearch | None = None
     """The search that the first of ``rest`` waits for."""
+    cost: int = 0
+    """What its client has cost when it was parked."""
+    number: int = 0
+    """Its place among works of equal cost."""
 
-
-class _Queue(Generic[ClientT]):
-    """Parked work, the client with the lowest cost first."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, int, _Work[ClientT]]] = []
-        self._numbers = count()
-
-    def __len__(self) -> int:
-        return len(self._heap)
-
-    def push(self, cost: int, work: _Work[ClientT]) -> None:
-        heappush(self._heap, (cost, next(self._numbers), work))
-
-    def pop(self) -> tuple[int, _Work[ClientT]]:
-        cost, _, work = heappop(self._heap)
-        return cost, work
+    def __lt__(self, other: "_Work[ClientT]") -> bool:
+        return (self.cost, self.number) < (other.cost, other.number)
 
 
 class SlicedIndex(LocalIndex[ClientT]):
@@ -132,8 +116,10 @@ class SlicedIndex(LocalIndex[ClientT]):
         super().__init__(graph, store, meter)
         self._wakeup = wakeup
         self._slice_visits = slice_visits
-        self._untried: _Queue[ClientT] = _Queue()
-        self._waiting: _Queue[ClientT] = _Queue()
+        self._untried: list[_Work[ClientT]] = []
+        self._waiting: list[_Work[ClientT]] = []
+        """Parked work: heaps, the client with the lowest cost first."""
+        self._numbers = count()
         self._active: _Work[ClientT] | None = None
         self._tries_next = True
         """True if an untried request comes before the active search: the two alternate."""
@@ -146,47 +132,46 @@ class SlicedIndex(LocalIndex[ClientT]):
 
     def execute(self, requests: Sequence[Request[ClientT]]) -> list[Response[ClientT]]:
         """Apply and commit the requests of one turn; return the responses of those that need no long search."""
-        works = [_Work(client, lines, lines) for client, lines in requests]
-        if self._is_holding:
-            self._held += [work for work in works if _may_change(work.lines)]
-            works = [work for work in works if not _may_change(work.lines)]
-        else:
-            works = self._hold_long(works)
-        return self._run(works)
-
-    def _hold_long(self, works: list[_Work[ClientT]]) -> list[_Work[ClientT]]:
-        """Return what this turn executes of ``works``; the other long requests wait for a turn of their own."""
         room = 0 if self._is_pending else HELD_BYTES_MAX
-        now = []
-        for work in works:
-            if _is_long(work):
-                if len(work.lines) > room != HELD_BYTES_MAX:  # the first one may be longer
-                    self._untried.push(self._costs.get(work.client, self._lowest_cost), work)
-                    continue
-                room -= len(work.lines)
-            now.append(work)
-        return now
+        works: list[_Work[ClientT]] = []
+        for client, lines in requests:
+            work, long_bytes = _Work(client, lines, lines), len(lines) if len(lines) > LONG_BYTES else 0
+            if not ("INDEX|" in lines or "REMOVE|" in lines):
+                works.append(work)
+            elif self._is_holding:
+                self._held.append(work)
+            elif long_bytes > room != HELD_BYTES_MAX:  # it waits for a turn of its own; the first one may be longer
+                self._push(self._untried, work)
+            else:
+                room -= long_bytes
+                works.append(work)
+        return self._run(works)
 
     def completed(self) -> list[Response[ClientT]]:
         """Do the next slice; return the responses of the requests that are complete with it."""
         if self._held and not self._is_holding:
             return self._run(self._take_held())
-        if self._active is None and self._waiting:
-            self._activate()
+        if self._active is None and self._waiting:  # the search of the cheapest client becomes active
+            self._active = heappop(self._waiting)
+            self._lowest_cost = self._active.cost
+            self._costs = {client: cost for client, cost in self._costs.items() if cost > self._lowest_cost}
         work, self._tries_next = self._active, not self._tries_next
         if self._untried and not self._is_holding and (work is None or not self._tries_next):
-            return self._run([self._untried.pop()[1]])
-        if work is not None and self._continue(work):
-            self._active = None
-            return self._run([work])
-        return []
+            return self._run([heappop(self._untried)])
+        if work is None or work.search is None:
+            return []
+        before = work.search.cost
+        result = work.search.step(self._slice_visits)
+        self._charge(work.client, work.search.cost - before)
+        if result is None:
+            return []
+        self._active = None
+        return self._run([work])
 
     def _take_held(self) -> list[_Work[ClientT]]:
         """Return the first of the requests that were held back: one, or as many as are short."""
-        size = count = 0
-        while count < len(self._held) and (not count or size + len(self._held[count].rest) <= HELD_BYTES_MAX):
-            size += len(self._held[count].rest)
-            count += 1
+        sizes = list(accumulate(len(work.lines) for work in self._held))
+        count = max(bisect_right(sizes, HELD_BYTES_MAX), 1)
         taken, self._held = self._held[:count], self._held[count:]
         return taken
 
@@ -208,21 +193,6 @@ class SlicedIndex(LocalIndex[ClientT]):
     def _is_pending(self) -> bool:
         return bool(self._untried or self._waiting or self._held) or self._active is not None
 
-    def _activate(self) -> None:
-        """Make the search of the cheapest client active."""
-        self._lowest_cost, self._active = self._waiting.pop()
-        self._costs = {client: cost for client, cost in self._costs.items() if cost > self._lowest_cost}
-
-    def _continue(self, work: _Work[ClientT]) -> bool:
-        """Do a slice of the active search; return whether it has a result."""
-        search = work.search
-        if search is None:
-            return True
-        before = search.cost
-        result = search.step(self._slice_visits)
-        self._charge(work.client, search.cost - before)
-        return result is not None
-
     def _charge(self, client: ClientT, visits: int) -> None:
         if visits:
             self._costs[client] = self._costs.get(client, self._lowest_cost) + visits
@@ -231,17 +201,19 @@ class SlicedIndex(LocalIndex[ClientT]):
         """Apply and commit the rest of each work, within a slice; return the responses, and park what needs more."""
         visits, changes, tally = self._slice_visits // (len(works) or 1), self._changes, self._meter.tally
         parts: list[PartialResponses | None] = []
-        counts = [0]
+        budgets: list[int] = []
         for work in works:
+            before = len(changes)
             parts.append(self._graph.apply_lines_within(visits, work.rest, changes, tally))
-            counts.append(len(changes))
-        authors = () if self.identify is None else self._authors([work.client for work in works], counts)
-        if changes.lines and not self._commit(changes, authors):
+            self._note_author(work.client, before)
             # Work that has changed the graph had its searches done. They are repeated to the end, because their results
             # are undone as well: in slices, they would be repeated for as long as nothing can be stored.
-            budgets = [_UNLIMITED_VISITS if after > before else visits for before, after in pairwise(counts)]
+            budgets.append(_UNLIMITED_VISITS if len(changes) > before else visits)
+        if changes.lines and not self._commit():
+            apply = self._graph.apply_lines_within
             parts = [
-                self._answer_part_unchanged(work.rest, budget) for work, budget in zip(works, budgets, strict=True)
+                self._answer_unchanged(partial(apply, budget, work.rest))
+                for work, budget in zip(works, budgets, strict=True)
             ]
         responses: list[Response[ClientT]] = []
         for work, part in zip(works, parts, strict=True):
@@ -261,27 +233,14 @@ class SlicedIndex(LocalIndex[ClientT]):
         """Try the search again with a whole slice, unless that has been done."""
         queue = self._untried if work.search is None or part.responses else self._waiting
         work.rest, work.search = part.rest, part.search
-        queue.push(self._costs.get(work.client, self._lowest_cost), work)
+        self._push(queue, work)
 
-    def _answer_part_unchanged(self, rest: str, visits: int) -> PartialResponses | None:
-        """See :meth:`LocalIndex._answer_unchanged`; the responses may be those to a part of ``rest``."""
-        refused = Changes()
-        part = self._graph.apply_lines_within(visits, rest, refused)
-        self._graph.undo(refused)
-        return None if refused else part
+    def _push(self, queue: list[_Work[ClientT]], work: _Work[ClientT]) -> None:
+        work.cost, work.number = self._costs.get(work.client, self._lowest_cost), next(self._numbers)
+        heappush(queue, work)
 
     def _update_wakeup(self) -> None:
-        if self._is_pending:
-            self._wakeup.set()
-        else:
-            self._wakeup.clear()
+        self._wakeup.set(self._is_pending)
+        if not self._is_pending:
             self._costs.clear()
             self._lowest_cost = 0
-
-
-def _is_long(work: _Work[ClientT]) -> bool:
-    return len(work.lines) > LONG_BYTES and _may_change(work.lines)
-
-
-def _may_change(lines: str) -> bool:
-    return "INDEX|" in lines or "REMOVE|" in lines
