@@ -16,7 +16,6 @@ from typing import Any, Final
 from scoop_server.config.peer import Peer
 
 from tests.simulation.roles import IDENTITIES
-from tests.support.wakeup import SimulatedWakeup
 
 _SEND_BUFFER_BYTES: Final = 64
 """The bytes that the system accepts before the client reads: few, so that sends are partial."""
@@ -179,7 +178,6 @@ class SimulatedNetwork(BaseSelector):
         """True if the last ``select`` found that nothing will ever happen again."""
         self.on_send: Callable[[SimulatedSocket, bytes], None] = lambda _socket, _data: None
         self.listener = SimulatedListener(self)
-        self.wakeup = SimulatedWakeup()
         self.sockets: list[SimulatedSocket] = []
         self._keys: dict[int, SelectorKey] = {}
 
@@ -241,8 +239,6 @@ class SimulatedNetwork(BaseSelector):
         for key in self._keys.values():
             if isinstance(key.fileobj, SimulatedListener):
                 events = EVENT_READ if key.fileobj.waiting else 0
-            elif isinstance(key.fileobj, int):
-                events = EVENT_READ if self.wakeup.is_set else 0
             else:
                 assert isinstance(key.fileobj, SimulatedSocket)
                 events = key.fileobj.events

@@ -113,6 +113,11 @@ class Observer:
         return self._index.completed()
 
     @property
+    def is_pending(self) -> bool:
+        """See :class:`scoop_server.ports.Index`."""
+        return self._index.is_pending
+
+    @property
     def write_delay(self) -> float:
         """See :class:`scoop_server.ports.Index`."""
         return self._index.write_delay

@@ -275,7 +275,7 @@ class Life:
         self._record(store, graph)
         if self._rejects_cycles:
             graph.reject_cycles = True
-            self.observer = SlicedObserver(graph, store, self._network, self._random.choice((1, 2, 5)))
+            self.observer = SlicedObserver(graph, store, self._random.choice((1, 2, 5)))
         else:
             self.observer = Observer(LocalIndex(graph, store), graph)
         self.observer.check = self._roles.check
@@ -350,7 +350,7 @@ class Life:
                 network.connect(self._requests(), random.choice(list(Habit)))
             if random.random() < (0.1 if trouble == "space" else 0.02):
                 store.request_compaction()
-            if network.is_quiet and not self._is_compaction_hanging:
+            if network.is_quiet and not observer.is_pending and not self._is_compaction_hanging:
                 self._end_when_quiet(server)
             self._roles.take_turn(server)
             self._operator.check(observer, network.now)

@@ -10,17 +10,16 @@ from scoop_server.index.sliced import SlicedIndex
 from scoop_server.loop.client import Client
 from scoop_server.ports import Request, Response
 
-from tests.simulation.network import SimulatedNetwork
 from tests.simulation.observer import Observer, answer_all_naively
 
 
 class SlicedObserver(Observer):
     """Checks each part of a request when the graph applies it, since only then its position is known."""
 
-    def __init__(self, graph: DependencyGraph, store: Store, network: SimulatedNetwork, slice_visits: int) -> None:
+    def __init__(self, graph: DependencyGraph, store: Store, slice_visits: int) -> None:
         super().__init__(LocalIndex(graph, store), graph)
         observed = cast("DependencyGraph", _ObservedGraph(graph, self))
-        self._index: SlicedIndex[Client] = SlicedIndex(observed, store, network.wakeup, slice_visits=slice_visits)
+        self._index: SlicedIndex[Client] = SlicedIndex(observed, store, slice_visits=slice_visits)
         self._parked: dict[Client, str] = {}
 
     def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:

@@ -140,6 +140,7 @@ class Store(MemoryStore):
 class DeferredIndex:
     """An index that answers OK to every line when the test says so."""
 
+    is_pending = False
     write_delay = 0.0
 
     def __init__(self) -> None:

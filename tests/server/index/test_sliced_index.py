@@ -8,7 +8,7 @@ from scoop_core import DependencyGraph
 
 from scoop_server.config.limits import Limits
 from scoop_server.errors import ReadOnlyError
-from scoop_server.index.sliced import HELD_BYTES_MAX, LONG_BYTES, RESTARTS_MAX, SlicedIndex, SocketWakeup
+from scoop_server.index.sliced import HELD_BYTES_MAX, LONG_BYTES, RESTARTS_MAX, SlicedIndex
 from scoop_server.loop.client import Client
 from scoop_server.loop.shutdown import Lifecycle
 from scoop_server.ports import Response
@@ -16,7 +16,6 @@ from scoop_server.ports import Response
 from tests.support.checked_graph import CheckedGraph
 from tests.support.event_loop import Loop, Store
 from tests.support.naive_index import contents_of
-from tests.support.wakeup import SimulatedWakeup
 
 CHAIN = 40
 """Each package of the chain depends on the one before it."""
@@ -39,8 +38,7 @@ class Index:
     def __init__(self, slice_visits: int = 20) -> None:
         self.graph = chain()
         self.store = Store()
-        self.wakeup = SimulatedWakeup()
-        self.index: SlicedIndex[str] = SlicedIndex(self.graph, self.store, self.wakeup, slice_visits=slice_visits)
+        self.index: SlicedIndex[str] = SlicedIndex(self.graph, self.store, slice_visits=slice_visits)
 
     def execute(self, **requests: str) -> Responses:
         return self.index.execute(list(requests.items()))
@@ -49,7 +47,7 @@ class Index:
         """Do slices until nothing is parked; return the responses in their order."""
         responses: Responses = []
         for _ in range(10_000):
-            if not self.wakeup.is_set:
+            if not self.index.is_pending:
                 return responses
             responses += self.index.completed()
         raise AssertionError("a search does not end")
@@ -66,7 +64,7 @@ def test_requests_without_a_long_search_are_answered_and_committed_in_their_turn
     responses = index.execute(a="INDEX|x|5\nINDEX|x|5,6\n", b="QUERY|x|\nINDEX|0|1\nbroken\n", c="REMOVE|3|\n")
     assert [answers for _, _, answers in responses] == ["OK\nOK\n", "OK\nFAIL\nERROR\n", "FAIL\n"]
     assert index.store.commits == [["INDEX|x|5", "INDEX|x|5,6"]]
-    assert not index.wakeup.is_set
+    assert not index.index.is_pending
 
 
 def test_a_long_search_parks_its_client_and_nobody_else() -> None:
@@ -74,7 +72,7 @@ def test_a_long_search_parks_its_client_and_nobody_else() -> None:
     lines = f"INDEX|x|\n{CLOSING}INDEX|y|x\n"
     assert index.execute(a=lines, b="QUERY|x|\n") == [("b", "QUERY|x|\n", "OK\n")]
     assert index.store.commits == [["INDEX|x|"]]
-    assert index.wakeup.is_set
+    assert index.index.is_pending
     assert index.execute(b="QUERY|y|\n") == [("b", "QUERY|y|\n", "FAIL\n")]
     assert index.complete() == [("a", lines, "OK\nFAIL\nOK\n")]
     assert index.store.commits[1:] == [["INDEX|y|x"]]
@@ -84,7 +82,7 @@ def test_a_slice_visits_no_more_than_it_may() -> None:
     index = Index()
     index.execute(a=CLOSING)
     slices = 0
-    while index.wakeup.is_set:
+    while index.index.is_pending:
         index.index.completed()
         slices += 1
     assert slices >= 2 * CHAIN / 20
@@ -106,7 +104,7 @@ def test_a_change_elsewhere_does_not_restart_the_search() -> None:
     index.execute(a=CLOSING)
     index.index.completed()
     slices = 0
-    while index.wakeup.is_set:
+    while index.index.is_pending:
         index.execute(b=f"INDEX|x{slices}|\nINDEX|x{slices}|0\nREMOVE|x{slices}|\n")
         index.index.completed()
         slices += 1
@@ -137,7 +135,7 @@ def test_long_requests_that_waited_for_the_search_are_executed_a_few_per_turn() 
     text = "INDEX|y|\n" * (HELD_BYTES_MAX // 20)  # a little less than half of what a turn executes
     assert index.execute(c=text, d=text, e=text) == []
     executed = []
-    while index.wakeup.is_set:
+    while index.index.is_pending:
         if clients := [client for client, _, _ in index.index.completed()]:
             executed.append(clients)
     assert executed == [["a"], ["b", "c", "d"], ["e"]]
@@ -148,7 +146,7 @@ def test_a_search_looks_up_many_names_in_slices() -> None:
     names = ",".join(map(str, range(1, CHAIN)))
     assert index.execute(a=f"INDEX|0|{names}\n") == []
     slices, responses = 0, []
-    while index.wakeup.is_set:
+    while index.index.is_pending:
         responses = index.index.completed()
         slices += 1
     assert [answers for _, _, answers in responses] == ["FAIL\n"]
@@ -174,7 +172,7 @@ def test_long_requests_of_one_turn_are_executed_a_few_per_turn() -> None:
     assert [client for client, _, _ in responses] == ["short", "c0"]
     for number in range(1, 5):
         assert [client for client, _, _ in index.index.completed()] == [f"c{number}"]
-    assert not index.wakeup.is_set
+    assert not index.index.is_pending
 
 
 def test_the_client_whose_searches_have_cost_least_comes_first() -> None:
@@ -206,7 +204,7 @@ def test_the_same_question_is_answered_for_all_clients_at_once() -> None:
     index = Index()
     index.execute(**{f"client{number}": CLOSING for number in range(20)})
     slices = 0
-    while index.wakeup.is_set:
+    while index.index.is_pending:
         index.index.completed()
         slices += 1
     assert slices < 20 * 2
@@ -263,12 +261,12 @@ def test_every_answer_is_correct_at_its_position(seed: int) -> None:
                 )
         responses = index.execute(**requests)
         parked |= requests
-        if index.wakeup.is_set and random.random() < 0.8:
+        if index.index.is_pending and random.random() < 0.8:
             responses += index.index.completed()
         for client, lines, answers in responses:
             assert parked.pop(client) == lines
             assert answers is None or answers.count("\n") == 2
-        assert index.wakeup.is_set == bool(parked)
+        assert index.index.is_pending == bool(parked)
         assert index.graph.cyclic_components() == ()
     is_full = False
     assert {client for client, _, _ in index.complete()} == parked.keys()
@@ -276,7 +274,7 @@ def test_every_answer_is_correct_at_its_position(seed: int) -> None:
 
 class TestInTheLoop:
     def test_a_shutdown_answers_what_is_parked(self) -> None:
-        with SocketWakeupLoop(slice_visits=20) as loop:
+        with loop_of(slice_visits=20) as loop:
             peer = loop.connect()
             peer.send(CLOSING.encode())
             loop.turn()
@@ -287,7 +285,7 @@ class TestInTheLoop:
             loop.run_until_stopped()
 
     def test_a_shutdown_gives_up_after_the_drain_timeout(self) -> None:
-        with SocketWakeupLoop(slice_visits=0) as loop:
+        with loop_of(slice_visits=0) as loop:
             peer = loop.connect()
             peer.send(CLOSING.encode())
             loop.signal()
@@ -297,19 +295,13 @@ class TestInTheLoop:
             assert loop.state() is Lifecycle.STOPPED
 
 
-class SocketWakeupLoop(Loop):
-    def __init__(self, slice_visits: int) -> None:
-        self.wakeup = SocketWakeup()
-        index: SlicedIndex[Client] = SlicedIndex(chain(), Store(), self.wakeup, slice_visits=slice_visits)
-        super().__init__(index=index)
-
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        self.wakeup.close()
+def loop_of(slice_visits: int) -> Loop:
+    index: SlicedIndex[Client] = SlicedIndex(chain(), Store(), slice_visits=slice_visits)
+    return Loop(index=index)
 
 
 def test_an_index_makes_the_order_before_the_first_client_waits_for_it() -> None:
     graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["a"]})
     graph.reject_cycles = True
-    SlicedIndex(graph, Store(), SimulatedWakeup())
+    SlicedIndex(graph, Store())
     assert graph._order is not None

@@ -36,7 +36,14 @@ class Index(Protocol[ClientT]):
         """
 
     def completed(self) -> Sequence[Response[ClientT]]:
-        """Return responses to requests of earlier turns. Called when :meth:`fileno` is readable."""
+        """Return responses to requests of earlier turns. Called once in a turn that needs it.
+
+        That is one in which :meth:`fileno` is readable, or after which work was pending.
+        """
+
+    @property
+    def is_pending(self) -> bool:
+        """Return whether requests wait for work that :meth:`completed` does, a part in each call."""
 
     @property
     def write_delay(self) -> float:

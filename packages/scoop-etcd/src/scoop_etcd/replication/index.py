@@ -44,6 +44,9 @@ class ReplicatedIndex(Generic[ClientT]):
     that it is given.
     """
 
+    is_pending: bool = False
+    """Its descriptor is readable while work is pending."""
+
     def __init__(
         self,
         client: EtcdClient,

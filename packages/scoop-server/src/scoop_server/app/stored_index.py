@@ -8,7 +8,7 @@ from scoop_core import DependencyGraph
 from scoop_server.config.peer import quote_name
 from scoop_server.config.settings import Settings
 from scoop_server.index.local import LocalIndex, MemoryStore
-from scoop_server.index.sliced import SlicedIndex, SocketWakeup
+from scoop_server.index.sliced import SlicedIndex
 from scoop_server.loop.client import Client
 from scoop_server.storage.compaction import start_compaction
 from scoop_server.storage.directory import DataDirectory
@@ -39,9 +39,8 @@ def load_index(
         store.watch.start()
     meter.index_opened(graph.edge_count)
     graph.reject_cycles = settings.reject_cycles
-    index: LocalIndex[Client] = (
-        SlicedIndex(graph, store, SocketWakeup(), meter) if settings.reject_cycles else LocalIndex(graph, store, meter)
-    )
+    kind = SlicedIndex[Client] if settings.reject_cycles else LocalIndex[Client]
+    index = kind(graph, store, meter)
     if settings.limits.history_seconds:
         index.identify = _identity
     return index

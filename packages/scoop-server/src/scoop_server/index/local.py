@@ -89,6 +89,7 @@ class LocalIndex(Generic[ClientT]):
     :class:`~scoop_server.ports.OpenIndex`.
     """
 
+    is_pending: bool = False
     tick_seconds_max: float = inf
     certificate_expires_at: float | None = None
 

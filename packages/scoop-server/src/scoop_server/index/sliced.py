@@ -1,13 +1,12 @@
 """The index of a server that rejects cycles: a long search for a cycle is done in slices, one in each turn."""
 
-import socket
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
 from itertools import accumulate, count
-from typing import Final, Generic, Protocol
+from typing import Final, Generic
 
 from scoop_core import CycleSearch, DependencyGraph, PartialResponses
 
@@ -32,44 +31,6 @@ LONG_BYTES: Final = 4_096
 RESTARTS_MAX: Final = 3
 """Restarts of the active search after which changes of other clients wait for its end. Otherwise it might never end,
 and all searches behind it would wait."""
-
-
-class Wakeup(Protocol):
-    """A descriptor that is readable while it is set."""
-
-    def set(self, is_set: bool, /) -> None:
-        """Make the descriptor readable, or not."""
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-
-    def close(self) -> None:
-        """Release the descriptor."""
-
-
-class SocketWakeup:
-    """A pair of sockets: one byte is in transit while it is set."""
-
-    def __init__(self) -> None:
-        self._reader, self._writer = socket.socketpair()
-        self._is_set = False
-
-    def set(self, is_set: bool, /) -> None:
-        """See :class:`Wakeup`."""
-        if is_set and not self._is_set:
-            self._writer.send(b"!")
-        elif self._is_set and not is_set:
-            self._reader.recv(1)
-        self._is_set = is_set
-
-    def fileno(self) -> int:
-        """See :class:`Wakeup`."""
-        return self._reader.fileno()
-
-    def close(self) -> None:
-        """See :class:`Wakeup`."""
-        self._reader.close()
-        self._writer.close()
 
 
 @dataclass(slots=True, eq=False)
@@ -108,13 +69,11 @@ class SlicedIndex(LocalIndex[ClientT]):
         self,
         graph: DependencyGraph,
         store: Store,
-        wakeup: Wakeup,
         meter: Meter | None = None,
         *,
         slice_visits: int = SLICE_VISITS,
     ) -> None:
         super().__init__(graph, store, meter)
-        self._wakeup = wakeup
         self._slice_visits = slice_visits
         self._untried: list[_Work[ClientT]] = []
         self._waiting: list[_Work[ClientT]] = []
@@ -132,7 +91,7 @@ class SlicedIndex(LocalIndex[ClientT]):
 
     def execute(self, requests: Sequence[Request[ClientT]]) -> list[Response[ClientT]]:
         """Apply and commit the requests of one turn; return the responses of those that need no long search."""
-        room = 0 if self._is_pending else HELD_BYTES_MAX
+        room = 0 if self.is_pending else HELD_BYTES_MAX
         works: list[_Work[ClientT]] = []
         for client, lines in requests:
             work, long_bytes = _Work(client, lines, lines), len(lines) if len(lines) > LONG_BYTES else 0
@@ -175,23 +134,10 @@ class SlicedIndex(LocalIndex[ClientT]):
         taken, self._held = self._held[:count], self._held[count:]
         return taken
 
-    def fileno(self) -> int:
-        """Return a descriptor that is readable while searches are pending."""
-        return self._wakeup.fileno()
-
-    def close(self) -> None:
-        """Close the store and the descriptor."""
-        super().close()
-        self._wakeup.close()
-
     @property
     def _is_holding(self) -> bool:
         search = self._active.search if self._active is not None else None
         return search is not None and search.restarts >= RESTARTS_MAX
-
-    @property
-    def _is_pending(self) -> bool:
-        return bool(self._untried or self._waiting or self._held) or self._active is not None
 
     def _charge(self, client: ClientT, visits: int) -> None:
         if visits:
@@ -226,7 +172,7 @@ class SlicedIndex(LocalIndex[ClientT]):
                 responses.append((work.client, work.lines, work.answers))
             else:
                 self._park(work, part)
-        self._update_wakeup()
+        self._note_pending()
         return responses
 
     def _park(self, work: _Work[ClientT], part: PartialResponses) -> None:
@@ -239,8 +185,8 @@ class SlicedIndex(LocalIndex[ClientT]):
         work.cost, work.number = self._costs.get(work.client, self._lowest_cost), next(self._numbers)
         heappush(queue, work)
 
-    def _update_wakeup(self) -> None:
-        self._wakeup.set(self._is_pending)
-        if not self._is_pending:
+    def _note_pending(self) -> None:
+        self.is_pending = bool(self._untried or self._waiting or self._held) or self._active is not None
+        if not self.is_pending:
             self._costs.clear()
             self._lowest_cost = 0

@@ -66,7 +66,7 @@ class Server:
         self._shutdown = Shutdown(context, self._clients, self._acceptor, self._handshakes)
         self._intake = Intake(context, self._clients)
         self._has_completed = False
-        """True if the index has responses to requests of earlier turns."""
+        """True if the index has responses to requests of earlier turns, or works on them."""
         self._write_delay = 0.0
         """The delay that the index asked for at the last tick."""
         self._request_log = RequestLog(self._repeat_limit)
@@ -115,7 +115,7 @@ class Server:
     def turn(self) -> None:
         """Wait until something is ready, and process all of it."""
         timers, shutdown, intake = self._timers, self._shutdown, self._intake
-        may_wait = not intake.queue and (shutdown.state is _SERVING or not shutdown.is_polling)
+        may_wait = not (intake.queue or self._has_completed) and (shutdown.state is _SERVING or not shutdown.is_polling)
         events = self._selector.select(timers.due - timers.now if may_wait else 0.0)
         started = self._clock()
         timers.begin_turn(started)
@@ -147,14 +147,15 @@ class Server:
         """Park the clients whose requests have no response yet."""
         for client in {client for client, _ in requests}.difference(client for client, _, _ in responses):
             client.park()
+        self._has_completed |= self._index.is_pending
 
     def _note_completed(self) -> None:
         self._has_completed = True
 
     def _take_completed(self) -> list[Response[Client]]:
         """Return the completed responses of clients that are still connected, and unpark these."""
-        self._has_completed = False
         responses = [response for response in self._index.completed() if response[0].phase is not Phase.CLOSED]
+        self._has_completed = self._index.is_pending
         for client, _, _ in responses:
             self._unpark(client)
         return responses
