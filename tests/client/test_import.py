@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import inspect
 import json
 import lzma
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import assert_type
 
 import lz4.frame
 import pytest
@@ -16,21 +18,75 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoop_core import MAX_NAME_LENGTH, parse_name
+from scoop_core import MAX_NAME_LENGTH, DependencyGraph, parse_name
 
-from scoop_client import InvalidInput
-from scoop_client.ecosystems.cargo import import_cargo
-from scoop_client.ecosystems.debian import APT_LISTS, compare_versions, import_debian
-from scoop_client.ecosystems.homebrew import import_homebrew
-from scoop_client.ecosystems.imported import build, decode_name, encode_name
-from scoop_client.ecosystems.npm import import_npm
-from scoop_client.ecosystems.python import import_python
-from scoop_client.inputs import read_graph
+from scoop_client import InvalidInput, ecosystems
+from scoop_client.ecosystems import (
+    Imported,
+    LeftOut,
+    Paths,
+    decode_name,
+    encode_name,
+    import_cargo,
+    import_debian,
+    import_homebrew,
+    import_npm,
+    import_python,
+    read_graph,
+)
+from scoop_client.ecosystems.debian import APT_LISTS, compare_versions
+from scoop_client.ecosystems.imported import build
 
 from tests.support.command import Scoop
 from tests.support.process import WAIT_SECONDS, ServerProcess
 
 DATA = Path(__file__).parent / "data"
+
+
+class TestLibrary:
+    def test_every_public_name_is_documented_and_in_order(self) -> None:
+        assert ecosystems.__all__ == sorted(ecosystems.__all__)
+        public = {name for name, value in vars(ecosystems).items() if name[0] != "_" and not inspect.ismodule(value)}
+        assert public == set(ecosystems.__all__)
+        for name in public - {"Paths"}:
+            assert inspect.getdoc(getattr(ecosystems, name))
+
+    @pytest.mark.parametrize("several", [False, True])
+    @pytest.mark.parametrize("kind", [str, Path])
+    def test_one_path_or_several(self, tmp_path: Path, kind: type[str] | type[Path], several: bool) -> None:
+        contents: dict[str, tuple[Callable[[Paths], Imported], str, str]] = {
+            "Packages": (import_debian, "Package: isl\nVersion: 1\nDepends: ppl\n", "isl"),
+            "formula.json": (import_homebrew, '[{"name": "isl", "dependencies": ["ppl"]}]', "isl"),
+            "pylock.toml": (
+                import_python,
+                "lock-version = '1.0'\n[[packages]]\nname = 'isl'\ndependencies = [{name = 'ppl'}]\n",
+                "isl",
+            ),
+            "package-lock.json": (
+                import_npm,
+                '{"lockfileVersion": 3, "packages": {"": {"name": "isl", "dependencies": {"ppl": "1"}}}}',
+                "isl",
+            ),
+            "Cargo.lock": (
+                import_cargo,
+                "[[package]]\nname = 'isl'\nversion = '1'\ndependencies = ['ppl']\n",
+                "isl@1",
+            ),
+        }
+        for name, (read, text, package) in contents.items():
+            file = tmp_path / name
+            file.write_text(text)
+            imported = read([kind(file)] if several else kind(file))
+            assert_type(imported, Imported)
+            assert list(imported.to_graph()) == [package]
+            [left_out] = imported.left_out
+            assert_type(left_out, LeftOut)
+            assert left_out.name == "ppl"
+
+    def test_a_graph_is_read_from_a_path(self, tmp_path: Path) -> None:
+        (tmp_path / "list").write_text("isl: gmp\n")
+        assert_type(read_graph(tmp_path / "list"), DependencyGraph)
+        assert read_graph(tmp_path / "list", "list") == read_graph(str(tmp_path / "list"))
 
 
 class TestNames:

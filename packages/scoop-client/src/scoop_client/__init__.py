@@ -1,7 +1,7 @@
 """Clients of the Scoop package index: blocking and asyncio, with pipelining, TLS, time-outs and failover.
 
-The command ``scoop`` is built on them; its modules, under :mod:`scoop_client.cli` and
-:mod:`scoop_client.ecosystems`, are private.
+The command ``scoop`` is built on them; its modules, under :mod:`scoop_client.cli`, are private.
+:mod:`scoop_client.ecosystems` imports the packages of other ecosystems.
 """
 
 from scoop_client.addresses import Address, InternetAddress, UnixAddress, parse_address

@@ -40,12 +40,13 @@ _READ_ATTEMPTS: Final = 5
 """A server that compacts deletes files that have just been listed; it does not do so again for a while."""
 
 
-def read_graph(source: str, form: str | None = None) -> DependencyGraph:
-    """Return the graph in ``source``: a data directory, a file, or ``-`` for standard input.
+def read_graph(source: str | Path, form: str | None = None) -> DependencyGraph:
+    """Return the graph in ``source``: a data directory, also beside its server, a file, or ``-`` for standard input.
 
-    The content shows the form, unless ``form`` names one. Dependencies that are no packages of a list become packages.
-    Raises :exc:`InvalidInput`.
+    The content shows the form, unless ``form`` names one: ``lines``, ``list``, ``json``, ``dot`` or ``graphml``.
+    Dependencies that are no packages of a list become packages. Raises :exc:`~scoop_client.InvalidInput`.
     """
+    source = str(source)
     try:
         if source != STDIN and Path(source).is_dir():
             return _read_directory(Path(source))

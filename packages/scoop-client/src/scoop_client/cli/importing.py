@@ -9,13 +9,16 @@ from scoop_client.cli.output import Output, counted, printable
 from scoop_client.cli.sending import Transfer
 from scoop_client.cli.settings import Settings
 from scoop_client.cli.status import ExitStatus
-from scoop_client.ecosystems.cargo import import_cargo
-from scoop_client.ecosystems.debian import import_debian
-from scoop_client.ecosystems.homebrew import import_homebrew
-from scoop_client.ecosystems.imported import Imported
-from scoop_client.ecosystems.npm import import_npm
-from scoop_client.ecosystems.python import import_python
-from scoop_client.inputs import STDIN, read_graph
+from scoop_client.ecosystems import (
+    Imported,
+    import_cargo,
+    import_debian,
+    import_homebrew,
+    import_npm,
+    import_python,
+    read_graph,
+)
+from scoop_client.inputs import STDIN
 
 
 class Ecosystem(NamedTuple):

@@ -3,11 +3,15 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from scoop_core import DependencyGraph, IndexedGraph
 
 from scoop_client.cli.output import Output
 from scoop_client.cli.status import ExitStatus
+
+_GLYPHS: Final = "│└├─"
+_ASCII_GLYPHS: Final = "|`|-"
 
 
 def tree(graph: DependencyGraph, package: str, depth_max: int | None, output: Output, *, inverted: bool) -> ExitStatus:
@@ -15,11 +19,12 @@ def tree(graph: DependencyGraph, package: str, depth_max: int | None, output: Ou
     neighbours = (
         IndexedGraph.from_graph(graph).dependents if inverted else lambda name: sorted(graph.dependencies(name))
     )
+    glyphs = _GLYPHS if (sys.stdout.encoding or "").lower().startswith("utf") else _ASCII_GLYPHS
     for name, lasts, is_repeated in _nodes(package, neighbours, depth_max):
         if output.is_json:
             print(json.dumps({"package": name, "depth": len(lasts), "repeated": is_repeated}))
         else:
-            print(f"{_branch(lasts)}{name}{' (*)' if is_repeated else ''}")
+            print(f"{_branch(lasts, glyphs)}{name}{' (*)' if is_repeated else ''}")
     return ExitStatus.OK
 
 
@@ -39,14 +44,12 @@ def _nodes(
             pending += [(child, (*lasts, child == children[-1])) for child in reversed(children)]
 
 
-def _branch(lasts: tuple[bool, ...]) -> str:
+def _branch(lasts: tuple[bool, ...], glyphs: str) -> str:
     r"""Return what precedes a name.
 
-    >>> _branch((False, True, False))
+    >>> _branch((False, True, False), _GLYPHS)
     '│       ├── '
     """
-    if not lasts:
-        return ""
-    line, corner, tee, dash = "│└├─" if (sys.stdout.encoding or "").lower().startswith("utf") else "|`|-"
+    line, corner, tee, dash = tuple(glyphs)
     above = "".join("    " if is_last else f"{line}   " for is_last in lasts[:-1])
-    return f"{above}{corner if lasts[-1] else tee}{dash}{dash} "
+    return f"{above}{corner if lasts[-1] else tee}{dash}{dash} " if lasts else ""

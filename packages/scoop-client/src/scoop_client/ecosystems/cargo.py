@@ -5,11 +5,10 @@ Versions 1 to 4 of the format are read. Packages with the same name and version 
 """
 
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from scoop_client.ecosystems.imported import Imported, build
+from scoop_client.ecosystems.imported import Imported, Paths, build, listed_paths
 from scoop_client.ecosystems.values import Table, tables, text, texts
 from scoop_client.errors import InvalidInput
 from scoop_client.inputs import STDIN, load_toml, read_bytes
@@ -21,10 +20,13 @@ class _Crate(NamedTuple):
     source: str
 
 
-def import_cargo(paths: Iterable[str]) -> Imported:
-    """Return the packages of lock files. Raises InvalidInput."""
+def import_cargo(paths: Paths = ()) -> Imported:
+    """Return the packages of ``Cargo.lock`` files or their directories; without ``paths``, of the current directory.
+
+    All dependencies count; features and platforms are not in the file. Raises :exc:`~scoop_client.InvalidInput`.
+    """
     dependencies: dict[str, list[str]] = {}
-    for path in list(paths) or ["Cargo.lock"]:
+    for path in listed_paths(paths) or ["Cargo.lock"]:
         file = f"{path}/Cargo.lock" if path != STDIN and Path(path).is_dir() else path
         entries = tables(load_toml(read_bytes(file), file).get("package"))
         if not entries:

@@ -10,12 +10,12 @@
 import gzip
 import lzma
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from scoop_client.ecosystems.imported import Imported, LeftOut, build
+from scoop_client.ecosystems.imported import Imported, LeftOut, Paths, build, listed_paths
 from scoop_client.errors import InvalidInput
 from scoop_client.inputs import read_bytes
 
@@ -39,9 +39,14 @@ class Stanza(NamedTuple):
     provides: tuple[str, ...]
 
 
-def import_debian(paths: Iterable[str] = (), *, recommends: bool = False, virtual: bool = True) -> Imported:
-    """Return the packages of ``paths``, or of the machine's own apt lists. Raises InvalidInput."""
-    chosen = list(paths) or find_apt_lists()
+def import_debian(paths: Paths = (), *, recommends: bool = False, virtual: bool = True) -> Imported:
+    """Return the packages of ``Packages`` files; without ``paths``, of the lists that apt has on this machine.
+
+    Versions and architectures do not count, nor do suggestions, conflicts, alternatives after the first that can be
+    satisfied, and, without ``recommends``, recommendations. A virtual package is replaced by the first that provides
+    it; without ``virtual``, dependencies on it do not count. Raises :exc:`~scoop_client.InvalidInput`.
+    """
+    chosen = listed_paths(paths) or find_apt_lists()
     stanzas: dict[str, Stanza] = {}
     for path in chosen:
         for name, stanza in parse_packages_file(decompress(read_bytes(path), path), path, recommends=recommends):

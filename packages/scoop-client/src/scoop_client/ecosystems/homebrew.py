@@ -5,18 +5,20 @@
 - A dependency under an alias or an old name is one on the formula.
 """
 
-from collections.abc import Iterable
-
-from scoop_client.ecosystems.imported import Imported, build
+from scoop_client.ecosystems.imported import Imported, Paths, build, listed_paths
 from scoop_client.ecosystems.values import Table, table, tables, text, texts
 from scoop_client.errors import InvalidInput
 from scoop_client.inputs import load_json, read_bytes
 
 
-def import_homebrew(paths: Iterable[str], *, build_dependencies: bool = False) -> Imported:
-    """Return the formulae of ``paths``. Raises InvalidInput."""
+def import_homebrew(paths: Paths, *, build_dependencies: bool = False) -> Imported:
+    """Return the formulae in files that are as ``formula.json`` of the API or as ``brew info --json=v2`` prints them.
+
+    Recommended and optional dependencies do not count, nor does what macOS provides, nor, without
+    ``build_dependencies``, what only a build needs. Raises :exc:`~scoop_client.InvalidInput`.
+    """
     formulae: dict[str, Table] = {}
-    for path in paths:
+    for path in listed_paths(paths):
         for formula in _read(path):
             formulae[text(formula.get("name"))] = formula
     names = {other: name for name, formula in formulae.items() for other in _other_names(formula)}

@@ -7,9 +7,13 @@ hexadecimal digits. A name that is empty or too long is rejected.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
 
 from scoop_core import MAX_NAME_LENGTH, NAME_CHARACTERS, DependencyGraph
+
+Paths: TypeAlias = str | Path | Iterable[str | Path]
+"""One path, or several; ``-`` is standard input."""
 
 _ESCAPED: Final = re.compile(f"[^{re.escape(NAME_CHARACTERS.replace('~', ''))}]")
 _ESCAPE: Final = re.compile("~([0-9A-F]{2})")
@@ -33,8 +37,13 @@ def decode_name(name: str) -> str:
     return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), name).encode("latin-1").decode()
 
 
+def listed_paths(paths: Paths) -> list[str]:
+    """Return the paths as texts."""
+    return [str(path) for path in ((paths,) if isinstance(paths, str | Path) else paths)]
+
+
 class LeftOut(NamedTuple):
-    """A package or a dependency that is not in the index, and the reason."""
+    """A package or a dependency that was not imported, by its name in the ecosystem, and the reason."""
 
     name: str
     reason: str
@@ -45,12 +54,18 @@ class Imported:
     """The packages of an ecosystem."""
 
     packages: dict[str, list[str]] = field(default_factory=dict)
-    """By names of the protocol; every dependency is a package."""
+    """The dependencies of each, by the names of :func:`encode_name`; every dependency is a package."""
     left_out: list[LeftOut] = field(default_factory=list)
+    """What the input has or names, but ``packages`` has not."""
     notes: list[str] = field(default_factory=list)
+    """What a person should know of the whole input."""
 
     def to_graph(self) -> DependencyGraph:
-        """Return the graph of the packages."""
+        """Return the graph of the packages.
+
+        >>> Imported({"isl": ["gmp"], "gmp": []}).to_graph()
+        <DependencyGraph: 2 packages: isl, gmp>
+        """
         return DependencyGraph.from_mapping(self.packages)
 
 

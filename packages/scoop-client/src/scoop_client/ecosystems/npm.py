@@ -6,11 +6,11 @@
 - A package that is installed at several places has the dependencies of all of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from scoop_client.ecosystems.imported import Imported, build
+from scoop_client.ecosystems.imported import Imported, Paths, build, listed_paths
 from scoop_client.ecosystems.values import Table, table, text
 from scoop_client.errors import InvalidInput
 from scoop_client.inputs import STDIN, load_json, read_bytes
@@ -20,13 +20,15 @@ _MODULES: Final = "node_modules/"
 _VERSIONS: Final = (2, 3)
 
 
-def import_npm(paths: Iterable[str], *, names: bool = False) -> Imported:
-    """Return the packages of lock files. Raises InvalidInput.
+def import_npm(paths: Paths = (), *, names: bool = False) -> Imported:
+    """Return the packages of ``package-lock.json`` files or their directories, as Node.js resolves them.
 
-    With ``names``, each name without its version is a package too, which depends on all of its versions.
+    Without ``paths``, of the current directory. With ``names``, each name without its version is a package too, which
+    depends on all of its versions. Development dependencies of others than the project and its workspaces do not count,
+    nor do optional ones that are not installed. Raises :exc:`~scoop_client.InvalidInput`.
     """
     dependencies: dict[str, list[str]] = {}
-    for path in list(paths) or ["package-lock.json"]:
+    for path in listed_paths(paths) or ["package-lock.json"]:
         file = f"{path}/package-lock.json" if path != STDIN and Path(path).is_dir() else path
         for name, listed in _read(file):
             dependencies.setdefault(name, []).extend(listed)

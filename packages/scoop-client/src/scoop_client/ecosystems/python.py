@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scoop_client.ecosystems.imported import Imported, build
+from scoop_client.ecosystems.imported import Imported, Paths, build, listed_paths
 from scoop_client.ecosystems.values import Table, tables, text
 from scoop_client.errors import InvalidInput
 from scoop_client.inputs import load_toml, read_bytes
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 
-def import_python(paths: Iterable[str] = ()) -> Imported:
+def import_python(paths: Paths = ()) -> Imported:
     """Return the packages of environments and lock files; without ``paths``, of the running environment.
 
-    A path is a lock file, an environment or a directory of distributions. Raises InvalidInput.
+    A path is a ``pylock.toml``, an environment or a directory of distributions. A requirement whose marker is false for
+    the running interpreter does not count, nor does an extra that nothing needs. Raises
+    :exc:`~scoop_client.InvalidInput`, also if the extra ``python`` of this package is not installed.
     """
     dependencies: dict[str, list[str]] = {}
     notes: list[str] = []
-    chosen = list(paths)
+    chosen = listed_paths(paths)
     for path in chosen:
         if Path(path).is_file():
             locked = _read_lock(path)
