@@ -15,7 +15,7 @@ from scoop_server.config.peer import Peer
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.timers import Timers
 from scoop_server.ports import Stream, close_stream
-from scoop_server.telemetry.logs import RepeatLimit, log
+from scoop_server.telemetry.logs import Fields, RepeatLimit, log
 from scoop_server.telemetry.statistics import CloseReason, Statistics
 
 
@@ -57,12 +57,11 @@ class Clients:
         if limit := self.gate.exhausted_limit(peer):
             close_stream(stream)
             context.statistics.connections_closed[CloseReason.TOO_MANY_CLIENTS] += 1
-            holder = self.gate.places.largest_holder
             context.repeat_limit.log(
                 logging.WARNING,
                 "%(holder)s holds most places (%(held)d); closed the connection of %(peer)s: too many clients "
                 "(limit %(limit)s)",
-                {**peer.fields, "limit": limit, "holder": holder, "held": self.gate.places[holder]},
+                partial(self._refusal_fields, peer, limit),
                 kind=limit.partition(" of ")[0],
             )
             return
@@ -75,6 +74,12 @@ class Clients:
             self._watch(client, EVENT_READ)
         except OSError as error:  # the system has no memory for one more, or a limit on them
             self.close(client, error, level=logging.WARNING)
+
+    def _refusal_fields(self, peer: Peer, limit: str) -> Fields:
+        # Only for lines that are written, because a flood is refused for each of its connections.
+        places = self.gate.places
+        holder = max(places, key=lambda each: places[each], default=peer.holder)
+        return {**peer.fields, "limit": limit, "holder": holder, "held": places[holder]}
 
     def judge_again(self) -> None:
         """Give each client the role that it has now; close those that the gate would not admit any more."""
