@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from scoop_server import __version__
-from scoop_server.cli import configuration
+from scoop_server.cli import serve
 from scoop_server.config.sources import ResolvedSettings
 
 from tests.support.settings import TABLE, read_settings, resolve_settings
 
 
 def format_configuration(resolved: ResolvedSettings) -> str:
-    return configuration.format_configuration(resolved, TABLE)
+    return serve.format_configuration(resolved, TABLE)
 
 
 def test_each_setting_is_shown_with_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,11 +55,11 @@ def writer(output: Output, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     writer.flush()
 
 
-def block(output: Output, writer: LogQueue) -> None:
+def block(output: Output) -> None:
     """Block the output, with one line under way."""
     output.is_open.clear()
     output.is_reached.clear()
-    writer.put("first")
+    log.info("first")
     assert output.is_reached.wait(WAIT_SECONDS)
 
 
@@ -71,7 +71,7 @@ def test_lines_are_written_in_order(output: Output, writer: LogQueue) -> None:
 
 
 def test_a_blocked_output_blocks_nobody_and_drops_are_reported_in_one_line(output: Output, writer: LogQueue) -> None:
-    block(output, writer)
+    block(output)
     for _ in range(100):
         log.info("123456789")
     assert writer.dropped == dropped_line_count() == 90
@@ -107,7 +107,7 @@ def test_the_flush_of_a_blocked_output_has_a_deadline(
     output: Output, writer: LogQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_queue, "FLUSH_SECONDS_MAX", 0.01)
-    block(output, writer)
+    block(output)
     writer.flush()
     assert output.text == ""
 

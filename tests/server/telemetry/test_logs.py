@@ -129,13 +129,16 @@ def test_lines_for_the_journal_begin_with_their_priority(level: int, prefix: str
     assert JournalFormatter(TextFormatter()).format(event("x", level=level)).startswith(f"{prefix}2026-01-31T")
 
 
-def test_stderr_is_the_journal_if_the_environment_names_its_device_and_inode() -> None:
+def test_stderr_is_the_journal_if_the_environment_names_its_device_and_inode(monkeypatch: pytest.MonkeyPatch) -> None:
     with Path(os.devnull).open() as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.delenv("JOURNAL_STREAM", raising=False)
         status = os.fstat(stream.fileno())
-        name = f"{status.st_dev}:{status.st_ino}"
-        assert is_journal(stream.fileno(), {"JOURNAL_STREAM": name})
-        assert not is_journal(stream.fileno(), {"JOURNAL_STREAM": "8:1"})
-        assert not is_journal(stream.fileno(), {})
+        found = [is_journal()]
+        for name in (f"{status.st_dev}:{status.st_ino}", "8:1"):
+            monkeypatch.setenv("JOURNAL_STREAM", name)
+            found.append(is_journal())
+        assert found == [False, True, False]
 
 
 # Set-up

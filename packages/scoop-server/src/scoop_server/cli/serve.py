@@ -1,18 +1,20 @@
 """``scoop-server serve``: run a server, or show or check its settings."""
 
 import os
+import time
 
+from scoop_server import __version__
 from scoop_server.app.application import Application
-from scoop_server.app.plugin import Invocation
+from scoop_server.app.plugin import IndexPlugin, Invocation
+from scoop_server.app.preflight import expiry_warning, start_problems
 from scoop_server.cli import stdio
-from scoop_server.cli.configuration import check_config, format_configuration
-from scoop_server.cli.failures import report_failures
 from scoop_server.config.addresses import are_sockets_handed_over
 from scoop_server.config.contradictions import unused_certificate
-from scoop_server.config.settings import Settings
-from scoop_server.config.sources import resolve
+from scoop_server.config.option_table import OptionTable
+from scoop_server.config.sources import ResolvedSettings, resolve
+from scoop_server.config.toml_file import format_value
 from scoop_server.errors import ConfigurationError, ResourceError
-from scoop_server.telemetry.logs import set_up_logging
+from scoop_server.telemetry.logs import print_problem, set_up_logging
 
 
 def serve(given: Invocation) -> int:
@@ -21,17 +23,14 @@ def serve(given: Invocation) -> int:
     if action == "check-config":
         return check_config(given)
     resolved = resolve(given.flags, os.environ, given.table)
+    settings = resolved.settings
     if action == "show-config":
         text = format_configuration(resolved, given.table)
         return stdio.run_with_streams("print", lambda: stdio.print_text(text))
     # An operator would believe the server to be secure. Sockets of a service manager may have TLS.
-    unused = unused_certificate(resolved.settings, resolved.sources)
+    unused = unused_certificate(settings, resolved.sources)
     if unused is not None and not are_sockets_handed_over(os.environ):
         raise ConfigurationError(unused)
-    return report_failures(lambda: _run(resolved.settings, given), resolved.settings.log_format)
-
-
-def _run(settings: Settings, given: Invocation) -> int:
     try:
         set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)
         with Application.open(
@@ -44,3 +43,47 @@ def _run(settings: Settings, given: Invocation) -> int:
             "limits of the process or of the system and start again"
         ) from error
     return 0
+
+
+def format_configuration(resolved: ResolvedSettings, table: OptionTable[IndexPlugin]) -> str:
+    """Return a configuration file with these settings, each with its source in a comment."""
+    lines = [f"# scoop-server {__version__}"]
+    for option in table:
+        match resolved.settings.value_of(option):
+            case None | ():
+                line = f"# {option.name} is not set"
+            case (bool() | int() | float() | str()) as value:
+                line = f"{option.name} = {format_value(value)}"
+            case tuple(values):
+                line = f"{option.name} = {format_value([str(each) for each in values])}"
+            case value:
+                line = f"{option.name} = {format_value(str(value))}"
+        source = resolved.sources[option.name].encode("unicode_escape").decode("ascii")
+        lines.append(f"{line}  # {source}")
+    return "\n".join(lines) + "\n"
+
+
+def check_config(given: Invocation) -> int:
+    """Print the problems to standard error, one line each, or that there are none.
+
+    Return the status with which a start would fail, or 0.
+
+    A certificate that no address uses is only a warning here: a service manager may pass a socket with TLS.
+    """
+    try:
+        resolved = resolve(given.flags, os.environ, given.table)
+    except ConfigurationError as error:
+        for problem in error.args:
+            print_problem(str(problem))
+        return error.exit_status
+    # systemd sets MAINPID for a check during a reload. The sockets that it has passed to the server are not known here.
+    if "MAINPID" not in os.environ and (unused := unused_certificate(resolved.settings, resolved.sources)):
+        print_problem(f"warning: {unused}, or pass a socket with TLS by a service manager", "WARNING")
+    if expiry := expiry_warning(resolved.settings, time.time()):
+        print_problem(f"warning: {expiry}", "WARNING")
+    problems = start_problems(resolved.settings, given.table.selected(resolved.settings))
+    for each in problems:
+        print_problem(str(each))
+    if problems:
+        return problems[0].exit_status
+    return stdio.run_with_streams("print", lambda: stdio.print_text("the settings are valid\n"))

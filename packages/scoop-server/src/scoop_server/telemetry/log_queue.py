@@ -1,6 +1,5 @@
 """The queue between the callers of the log and the thread that writes it, so that nobody waits for its reader."""
 
-import contextlib
 import logging
 import os
 import queue
@@ -82,11 +81,6 @@ class LogQueue(QueueHandler):
         del record
         error = sys.exception()
         self._drop(1, "the log was not read fast enough" if isinstance(error, queue.Full) else repr(error))
-
-    def put(self, line: str) -> None:
-        """Queue a line that is no event, the last one of the process."""
-        with contextlib.suppress(queue.Full):
-            self._lines.put_nowait(f"{line}\n".encode())
 
     def flush(self) -> None:
         """Wait until the queue is written, or for :data:`FLUSH_SECONDS_MAX`."""

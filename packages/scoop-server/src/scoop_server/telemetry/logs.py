@@ -40,8 +40,9 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of an event."""
-        return super().format(record).encode("unicode_escape").decode("ascii")
+        """Return the line of an event; that of the final problem of a process is the one that commands print."""
+        line = record.__dict__.get("line")
+        return str(line) if line else super().format(record).encode("unicode_escape").decode("ascii")
 
 
 class JsonFormatter(logging.Formatter):
@@ -73,7 +74,7 @@ class JournalFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of an event."""
-        return f"<{_SYSLOG_PRIORITIES.get(record.levelname, 7)}>{self._formatter.format(record)}"
+        return f"{_priority(record.levelname)}{self._formatter.format(record)}"
 
 
 FORMATTERS: Final[Mapping[str, Callable[[], logging.Formatter]]] = {"text": TextFormatter, "json": JsonFormatter}
@@ -90,20 +91,23 @@ def set_up_logging(level: str, log_format: str, *, with_access: bool = False) ->
     if sys.stderr is None:  # closed; its descriptor may be a file of the index by now
         root.addHandler(logging.NullHandler())
         return
-    descriptor = sys.stderr.fileno()
-    writer = LogQueue(writer_to(descriptor))
+    writer = LogQueue(writer_to(sys.stderr.fileno()))
     formatter = FORMATTERS[log_format]()
-    writer.setFormatter(JournalFormatter(formatter) if is_journal(descriptor, os.environ) else formatter)
+    writer.setFormatter(JournalFormatter(formatter) if is_journal() else formatter)
     root.addHandler(writer)
 
 
-def is_journal(descriptor: int, environment: Mapping[str, str]) -> bool:
-    """Return whether ``descriptor`` is the stream to systemd's journal that JOURNAL_STREAM names."""
+def is_journal() -> bool:
+    """Return whether stderr is the stream to systemd's journal that JOURNAL_STREAM names."""
     try:
-        status = os.fstat(descriptor)
-    except OSError:
+        status = os.fstat(sys.stderr.fileno())
+    except OSError:  # closed, or a stream without a descriptor
         return False
-    return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _priority(level: str) -> str:
+    return f"<{_SYSLOG_PRIORITIES.get(level, 7)}>"
 
 
 def set_log_level(level: str) -> None:
@@ -111,31 +115,23 @@ def set_log_level(level: str) -> None:
     logging.getLogger().setLevel(level.upper())
 
 
-def log_final_problem(problem: str, log_format: str) -> None:
-    """Write the last line of a process: ``scoop-server: PROBLEM`` as commands do, or an object of a JSON log."""
-    if log_format == "json":
-        log.error("%(problem)s", {"problem": problem})
-        return
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, LogQueue):  # after the lines before it, and without waiting for a blocked stderr
-            handler.put(_problem_line(problem, "ERROR"))
-            return
-    print_problem(problem)
+def log_final_problem(problem: str) -> None:
+    """Report the end of a process: as the last line of its log, or on stderr if it has no log."""
+    if any(isinstance(handler, LogQueue) for handler in logging.getLogger().handlers):
+        # After the lines before it, and without waiting for a blocked stderr.
+        log.error("%(problem)s", {"problem": problem}, extra={"line": _problem_line(problem)})
+    else:
+        print_problem(problem)
 
 
 def print_problem(problem: str, level: str = "ERROR") -> None:
     """Print ``scoop-server: PROBLEM`` to stderr, with a priority if that is the journal."""
     if sys.stderr is not None:  # print would use standard output instead
-        print(_problem_line(problem, level), file=sys.stderr)
+        print(f"{_priority(level) if is_journal() else ''}{_problem_line(problem)}", file=sys.stderr)
 
 
-def _problem_line(problem: str, level: str) -> str:
-    line = f"scoop-server: {escaped(problem)}"
-    try:
-        goes_to_journal = sys.stderr is not None and is_journal(sys.stderr.fileno(), os.environ)
-    except OSError:  # a stream without a descriptor
-        goes_to_journal = False
-    return f"<{_SYSLOG_PRIORITIES[level]}>{line}" if goes_to_journal else line
+def _problem_line(problem: str) -> str:
+    return f"scoop-server: {escaped(problem)}"
 
 
 def escaped(text: str) -> str:
