@@ -19,12 +19,9 @@ STALL_SECONDS: Final = (1.0, 10.0)
 REMINDER_SECONDS: Final = 60.0
 """The interval at which one that lasts even longer is logged again."""
 
-LONGEST_WINDOW_SECONDS: Final = 60.0
-
 _PERIODS: Final = 6
-"""Periods of the window, for each of which the longest commit is kept."""
-
-_PERIOD_SECONDS: Final = LONGEST_WINDOW_SECONDS / _PERIODS
+_PERIOD_SECONDS: Final = 10.0
+"""The longest commit of the last minute is that of these periods and the current one."""
 
 _POLL_SECONDS: Final = 0.25
 """Interval at which the thread looks at the commit in progress."""
@@ -42,11 +39,8 @@ class CommitWatch:
         """Start of the commit in progress."""
         self._slow: tuple[float, float | None] = (0.0, None)
         """Time spent in slow commits that have ended, and the start of the last of them."""
-        self._longest = 0.0
-        """Duration of the longest commit of the current period."""
-        self._period_ends_at = clock() + _PERIOD_SECONDS
-        self._earlier_periods: tuple[tuple[float, float], ...] = ()
-        """Last moment and longest commit of the periods before the current one."""
+        self._longest: dict[int, float] = {}
+        """Duration of the longest commit of each period of the window, replaced as a whole."""
         self._stalls_ended: deque[float] = deque(maxlen=1_000)
         """Durations of stalls that have ended and are not logged yet."""
         self._logged: tuple[float | None, float] = (None, 0.0)
@@ -68,25 +62,23 @@ class CommitWatch:
         self._started_at = self._clock()
 
     def __exit__(self, *_: object) -> None:
-        """Note that the commit has ended. A fast one costs two comparisons."""
+        """Note that the commit has ended."""
         started_at, now = self._started_at, self._clock()
         if started_at is None:
             return
         seconds = now - started_at
-        if seconds > self._longest or now >= self._period_ends_at:
-            self._update_longest(now, seconds)
+        period = _period(now)
+        if seconds > self._longest.get(period, -1.0):
+            self._longest = {**self._recent(period), period: seconds}
         if seconds >= SLOW_COMMIT_SECONDS:
             self._slow = self._slow[0] + seconds, started_at
             if seconds >= STALL_SECONDS[0]:
                 self._stalls_ended.append(seconds)
         self._started_at = None
 
-    def _update_longest(self, now: float, seconds: float) -> None:
-        if now >= self._period_ends_at:
-            ended = self._period_ends_at, self._longest
-            self._earlier_periods = (*self._earlier_periods[1 - _PERIODS :], ended)
-            self._period_ends_at, self._longest = now + _PERIOD_SECONDS, 0.0
-        self._longest = max(self._longest, seconds)
+    def _recent(self, period: int) -> dict[int, float]:
+        """Return the longest commits of the window that ends with ``period``."""
+        return {each: seconds for each, seconds in self._longest.items() if period - each <= _PERIODS}
 
     # Any thread
 
@@ -104,9 +96,7 @@ class CommitWatch:
     def longest_seconds(self) -> float:
         """Duration of the longest commit of the last minute, including the one in progress."""
         now, started_at = self._clock(), self._started_at
-        periods = (*self._earlier_periods, (self._period_ends_at, self._longest))
-        recent = [longest for until, longest in periods if now - until < LONGEST_WINDOW_SECONDS]
-        return max([0.0 if started_at is None else now - started_at, *recent])
+        return max([0.0 if started_at is None else now - started_at, *self._recent(_period(now)).values()])
 
     def figures(self) -> Iterator[Figure]:
         """Yield the figures of the commits."""
@@ -140,3 +130,7 @@ class CommitWatch:
                 logging.WARNING, "the disk responded after %(seconds).1f s", {"seconds": self._stalls_ended.popleft()}
             )
         self._repeat_limit.flush()
+
+
+def _period(moment: float) -> int:
+    return int(moment // _PERIOD_SECONDS)
