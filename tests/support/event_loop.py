@@ -21,7 +21,7 @@ from scoop_server.loop.client import Client
 from scoop_server.loop.server import Server
 from scoop_server.loop.shutdown import Lifecycle
 from scoop_server.ports import Index, Request, Response, Stream
-from scoop_server.telemetry.meter import CountingMeter, Meter
+from scoop_server.telemetry.meter import Meter
 from scoop_server.telemetry.statistics import Statistics
 
 QUERY: Final = b"QUERY|a|\n"
@@ -311,8 +311,8 @@ class Loop:
             listener.admits_named = listener_admits_named
             self.resources.callback(listener.close)
         self._signal_reader, self._signal_writer = (self.resources.enter_context(end) for end in socket.socketpair())
-        self.statistics = Statistics()
-        meter = CountingMeter(self.statistics, self.clock) if counts else Meter()
+        self.statistics = Statistics(clock=self.clock)
+        meter = self.statistics if counts else Meter()
         self.server = Server(
             index or LocalIndex(self.graph, self.store, meter),
             self.listeners,

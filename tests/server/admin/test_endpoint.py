@@ -65,7 +65,7 @@ def test_a_run_that_refuses_changes_is_not_ready(health: Health, place: str) -> 
 
 
 def test_a_stuck_event_loop_is_neither_alive_nor_ready(health: Health, place: str) -> None:
-    clock = health.clock = Clock()
+    clock = health.statistics.clock = Clock()
     health.statistics.stage, health.statistics.last_tick = Stage.SERVING, clock.now
     clock.now += STUCK_SECONDS + 1
     assert [get(place, path) for path in ("/livez", "/readyz")] == [(503, "stuck\n")] * 2

@@ -13,7 +13,7 @@ from tests.support.event_loop import Loop
 
 def test_a_run_is_stuck_while_its_event_loop_takes_no_turns() -> None:
     with Loop(counts=True) as loop:
-        health = Health(loop.statistics, clock=loop.clock)
+        health = Health(loop.statistics)
         loop.statistics.stage = Stage.SERVING
         was_stuck = []
         for seconds in (STUCK_SECONDS, 0.1):
@@ -25,7 +25,7 @@ def test_a_run_is_stuck_while_its_event_loop_takes_no_turns() -> None:
 
 @pytest.mark.parametrize("stage", Stage)
 def test_only_a_run_that_serves_or_drains_can_be_stuck(stage: Stage) -> None:
-    health = Health(Statistics(), clock=lambda: 1_000.0)
+    health = Health(Statistics(clock=lambda: 1_000.0))
     health.statistics.stage = stage
     assert not health.is_stuck, "no loop has begun"
     health.statistics.last_tick = 1.0
@@ -34,7 +34,7 @@ def test_only_a_run_that_serves_or_drains_can_be_stuck(stage: Stage) -> None:
 
 def test_the_reason_for_not_being_ready_is_the_most_serious_one() -> None:
     store = MemoryStore()
-    health = Health(Statistics(), index=LocalIndex[object](DependencyGraph(), store), clock=lambda: 1_000.0)
+    health = Health(Statistics(clock=lambda: 1_000.0), index=LocalIndex[object](DependencyGraph(), store))
     reasons = [health.not_ready_reason]
     health.statistics.stage = Stage.SERVING
     reasons.append(health.not_ready_reason)

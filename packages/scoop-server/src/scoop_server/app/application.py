@@ -29,7 +29,7 @@ from scoop_server.net.selector import best_selector
 from scoop_server.ports import OpenIndex
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log, set_log_level
-from scoop_server.telemetry.meter import CountingMeter, Meter
+from scoop_server.telemetry.meter import Meter
 from scoop_server.telemetry.statistics import Stage, Statistics
 from scoop_server.text import noun
 
@@ -64,7 +64,7 @@ class Application:
             from scoop_server.admin.endpoint import AdminEndpoint  # noqa: PLC0415  # its imports cost memory and time
 
             resources.enter_context(closing(AdminEndpoint(settings.admin, self._health)))
-        self._meter = Meter() if settings.admin is None else CountingMeter(self._health.statistics, time.monotonic)
+        self._meter = Meter() if settings.admin is None else self._health.statistics
         started = time.monotonic()
         self._health.index = self._index = resources.enter_context(closing(self._open_index(absolute, plugin)))
         self._health.statistics.recovery_seconds = time.monotonic() - started

@@ -1,8 +1,7 @@
 """The health of a run, for probes and metrics in another thread."""
 
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -58,15 +57,14 @@ class Health:
     """The effective limit of connections: ``--max-clients``, or what the limit of open files allows."""
     last_reload_succeeded: bool | None = None
     """None before the first reload."""
-    clock: Callable[[], float] = time.monotonic
-    """The clock of the event loop."""
 
     @property
     def is_stuck(self) -> bool:
         """Return whether the event loop should take turns and has not for long. Loading and saving may take long."""
-        if self.statistics.stage not in {Stage.SERVING, Stage.DRAINING} or self.statistics.last_tick is None:
+        statistics = self.statistics
+        if statistics.stage not in {Stage.SERVING, Stage.DRAINING} or statistics.last_tick is None:
             return False
-        return self.clock() - self.statistics.last_tick > STUCK_SECONDS
+        return statistics.clock() - statistics.last_tick > STUCK_SECONDS
 
     @property
     def is_read_only(self) -> bool:

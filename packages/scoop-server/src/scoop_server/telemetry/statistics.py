@@ -4,14 +4,16 @@ Each is one attribute or one item, replaced as a whole, so that a reader in anot
 """
 
 import enum
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from scoop_core import Changes, Tally
 
 from scoop_server.telemetry.figures import Figure, Histogram, counter
+from scoop_server.telemetry.meter import Meter
 
 _SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
@@ -68,9 +70,14 @@ class CloseReason(enum.StrEnum):
 
 
 @dataclass(slots=True, eq=False)
-class Statistics:
-    """The numbers of one run, since its start. Sizes are in bytes, times in seconds."""
+class Statistics(Meter):
+    """The numbers of one run, since its start. Sizes are in bytes, times in seconds.
 
+    Those of the hot path are counted if they are its meter.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    """The clock of the event loop."""
     stage: Stage = Stage.LOADING
     recovery_seconds: float | None = None
     """Duration of reading the index; None until it has been read."""
@@ -96,16 +103,34 @@ class Statistics:
     turn_seconds: Histogram = field(default_factory=lambda: Histogram(TURN_SECONDS))
     commit_seconds: Histogram = field(default_factory=lambda: Histogram(COMMIT_SECONDS))
     commit_changes: Histogram = field(default_factory=lambda: Histogram(BATCH_CHANGES))
+    _commit_started_at: float = 0.0
 
     def count_forbidden(self, role: str, count: int) -> None:
         """Count requests that ``role`` did not permit."""
         if count:
             self.requests_forbidden[role,] += count
 
-    def count_commit(self, changes: Changes, seconds: float) -> None:
-        """Count one commit of ``changes`` that took so long."""
-        self.commit_seconds.observe(seconds)
+    def index_opened(self, edge_count: Callable[[], int]) -> None:
+        """See :meth:`Meter.index_opened`."""
+        self.dependency_edges = edge_count()
+
+    def turn_ended(self, started: float) -> None:
+        """See :meth:`Meter.turn_ended`."""
+        self.turn_seconds.observe(self.clock() - started)
+
+    def changed(self, changes: Changes) -> None:
+        """See :meth:`Meter.changed`."""
+        self.dependency_edges += added_dependencies(changes)
+
+    def commit_started(self) -> None:
+        """See :meth:`Meter.commit_started`."""
+        self._commit_started_at = self.clock()
+
+    def commit_ended(self, changes: Changes) -> None:
+        """See :meth:`Meter.commit_ended`."""
+        self.commit_seconds.observe(self.clock() - self._commit_started_at)
         self.commit_changes.observe(len(changes))
+        self.changed(changes)
 
     def figures(self) -> Iterator[Figure]:
         """Yield the figures of the run, without those that are not known yet."""
