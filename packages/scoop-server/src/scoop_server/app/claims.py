@@ -118,30 +118,30 @@ def _warn_of_readable_key(settings: Settings) -> None:
             )
 
 
+_WARNINGS_OF_EXPOSURE: Final = {
+    (True, False): (
+        "%(address)s is reachable from other machines and requires no client certificate: "
+        "anyone who connects can change the index; set --tls-client-ca, or restrict access with a firewall"
+    ),
+    (False, True): (
+        "%(address)s is reachable from other machines without TLS: "
+        "traffic can be read and altered in transit; listen with tls: or on loopback"
+    ),
+    (False, False): (
+        "%(address)s is reachable from other machines without TLS: "
+        "anyone who connects can change the index, and traffic can be read and altered in transit; "
+        "listen with tls: and --tls-client-ca, or on loopback"
+    ),
+}
+"""By whether a listener serves TLS, and whether it is read-only; with both there is nothing to warn of."""
+
+
 def warn_of_exposed_listeners(listeners: list[Listener]) -> None:
     """Warn of each listener at which anyone on another machine can change the index, or traffic can be altered."""
-    for listener in filter(lambda each: each.is_exposed, listeners):
-        fields = {"address": listener.address}
-        match listener.is_tls, listener.policy.is_read_only:
-            case True, False:
-                log.warning(
-                    "%(address)s is reachable from other machines and requires no client certificate: "
-                    "anyone who connects can change the index; set --tls-client-ca, or restrict access with a firewall",
-                    fields,
-                )
-            case False, True:
-                log.warning(
-                    "%(address)s is reachable from other machines without TLS: "
-                    "traffic can be read and altered in transit; listen with tls: or on loopback",
-                    fields,
-                )
-            case False, False:
-                log.warning(
-                    "%(address)s is reachable from other machines without TLS: "
-                    "anyone who connects can change the index, and traffic can be read and altered in transit; "
-                    "listen with tls: and --tls-client-ca, or on loopback",
-                    fields,
-                )
+    for listener in listeners:
+        warning = _WARNINGS_OF_EXPOSURE.get((listener.is_tls, listener.policy.is_read_only))
+        if listener.is_exposed and warning:
+            log.warning(warning, {"address": listener.address})
 
 
 def fit_descriptors(limits: Limits, *, has_admin: bool, has_tls: bool) -> Limits:

@@ -8,7 +8,7 @@ does not know, or for the help.
 
 from argparse import ArgumentParser, _ArgumentGroup
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol, TextIO
 
 from scoop_server.config.option_table import OptionOwner, OptionTable
@@ -33,12 +33,10 @@ class Command:
     """For the help; the first sentence is the summary."""
     has_directory: bool = False
     """True if it accepts the path of a data directory."""
-    operands: Mapping[str, str] = field(default_factory=dict)
-    """Further arguments without a flag, by name, each with its help; the last may be left out."""
     has_plugins: bool = True
     """True if it accepts the options of plug-ins."""
     add_arguments: Callable[[ArgumentParser], None] | None = None
-    """Adds the arguments that it accepts with a data directory alone."""
+    """Adds the arguments that it has for itself."""
 
 
 @dataclass(frozen=True, slots=True)

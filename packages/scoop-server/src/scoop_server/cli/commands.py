@@ -64,6 +64,12 @@ def _access(given: Invocation) -> int:
     return 0 if is_permitted else 1
 
 
+def _add_access_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="TOML file with roles")
+    parser.add_argument("identity", metavar="IDENTITY", help="such as CN=builder, user=ci or anonymous")
+    parser.add_argument("line", metavar="LINE", nargs="?", help="a request, such as 'INDEX|gcc|gmp'")
+
+
 def _places(given: Invocation) -> str:
     given.table.load_plugins()
     return " or ".join(["a data directory", *(plugin.selector for plugin in given.table.plugins)])
@@ -125,11 +131,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "FILE IDENTITY [LINE]",
         "Say which role of an access file an identity has, and whether it permits a request. Exit status: 0 permitted, "
         "1 not permitted.",
-        operands={
-            "FILE": "TOML file with roles",
-            "IDENTITY": "such as CN=builder, user=ci or anonymous",
-            "LINE": "a request, such as 'INDEX|gcc|gmp'",
-        },
+        has_plugins=False,
+        add_arguments=_add_access_arguments,
     ),
 }
 """The commands of the server, by name."""

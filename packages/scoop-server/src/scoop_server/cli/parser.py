@@ -147,12 +147,9 @@ def build_parsers(table: OptionTable[IndexPlugin], *, with_all: bool = True) -> 
             continue
         if command.has_directory:
             parser.add_argument("directory", metavar="DIR", nargs="?", help="data directory")
-        for number, (operand, text) in enumerate(command.operands.items(), 1):
-            is_optional = number == len(command.operands)
-            parser.add_argument(operand.lower(), metavar=operand, help=text, nargs="?" if is_optional else None)
         if command.add_arguments is not None:
             command.add_arguments(parser)
-        for plugin in table.plugins if command.has_plugins and not command.operands else ():
+        for plugin in table.plugins if command.has_plugins else ():
             _add_selection(parser, name, command, plugin, table)
     return root, parsers
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -116,7 +116,7 @@ class _Resolution:
 
     def _set(self, option: Option, given: object, source: str, place: str, *, is_toml: bool = False) -> None:
         try:
-            self.values[option] = _parse(option, _check_toml_type(option, given) if is_toml else given)
+            self.values[option] = _parse(option, _as_given_by_flag(option, given) if is_toml else given)
         except ValueError as error:
             self.problems.append(f"{place}: {error}")
         self.sources[option.name] = source
@@ -136,35 +136,33 @@ def _parse(option: Option, given: object) -> object:
     raise ValueError("expected at least one value, got none")
 
 
-def _check_toml_type(option: Option, value: object) -> str | bool | Sequence[str]:
+def _as_given_by_flag(option: Option, value: object) -> object:
     """Return a TOML value as a flag would have it. Raises ValueError where it has the wrong type."""
-    match option.default, value:
-        case bool(), bool(switch):
-            return switch
-        case bool(), _:
-            expected = "true or false"
-        case ((int() | float()), (int() | float() as number)) if not isinstance(number, bool):
-            return _format_number(number)
-        case ((int() | float()), str(text)) if option.has_units:
-            return text
-        case ((int() | float()), _):
-            expected = "a number, or a string with a number and its unit" if option.has_units else "a number"
-        case tuple(), list(texts) if all(isinstance(text, str) for text in texts):
-            return texts
-        case tuple(), _:
-            expected = "an array of strings"
-        case _, str(text):
-            return text
-        case _:
-            expected = "a string"
-    raise ValueError(f"expected {expected}, got {value!r:.80}")
-
-
-def _format_number(number: float) -> str:
+    types, expected = _toml_types(option)
+    has_other_items = isinstance(value, list) and not all(isinstance(item, str) for item in value)
+    if type(value) not in types or has_other_items:
+        raise ValueError(f"expected {expected}, got {value!r:.80}")
+    if isinstance(value, (bool, list)):
+        return value
     try:
-        return str(number)
+        return str(value)
     except ValueError:  # a hexadecimal number may have more digits than Python prints
         raise ValueError("expected a number with fewer digits") from None
+
+
+def _toml_types(option: Option) -> tuple[Collection[type], str]:
+    """Return the types of TOML that the option may have, and how an error calls them."""
+    match option.default:
+        case bool():
+            return {bool}, "true or false"
+        case int() | float() if option.has_units:
+            return {int, float, str}, "a number, or a string with a number and its unit"
+        case int() | float():
+            return {int, float}, "a number"
+        case tuple():
+            return {list}, "an array of strings"
+        case _:
+            return {str}, "a string"
 
 
 def _build(values: Mapping[Option, object]) -> Settings:
