@@ -11,7 +11,7 @@ def plan(graph: DependencyGraph, changed: list[str]) -> tuple[tuple[tuple[str, .
 
     A unit is a package, or the packages of a cycle, which can only be built together.
     """
-    return graph.component_layers([*changed, *graph.transitive_dependents(*changed)])
+    return graph.component_layers([*changed, *graph.transitive_dependents(changed)])
 
 
 if __name__ == "__main__":

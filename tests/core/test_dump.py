@@ -72,6 +72,20 @@ def test_input_whose_lines_are_all_answered_ok_is_decoded(lines: bytes, expected
     assert decode_dump(lines) == expected
 
 
+def test_missing_dependencies_are_added_on_request() -> None:
+    lines = b"INDEX|cloog|isl,gmp\nINDEX|isl|gmp,isl\nINDEX|x|x\nREMOVE|y|z\n"
+    expected = {"cloog": ("isl", "gmp"), "isl": ("gmp", "isl"), "gmp": (), "x": ("x",)}
+    assert decode_dump(lines, add_missing=True).to_mapping() == expected
+    assert decode_dump(DUMP, add_missing=True) == GRAPH
+    for wrong in (b"QUERY|a|b\n", b"INDEX|a|b c\n", b"INDEX|a|\nINDEX|b|a\nREMOVE|a|c\n"):
+        with pytest.raises(DumpError):
+            decode_dump(wrong, add_missing=True)
+    with pytest.raises(DumpError, match="would close the cycle"):
+        decode_dump(lines, add_missing=True, reject_cycles=True)
+    with pytest.raises(DumpError, match="the dump is damaged"):
+        decode_dump(DUMP.replace(b"INDEX|gmp|\n", b""), add_missing=True)
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

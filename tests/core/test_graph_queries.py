@@ -355,8 +355,8 @@ class TestExplanations:
         DependencyGraph.blocking_dependents,
         DependencyGraph.explain_removal,
         DependencyGraph.removal_requests,
-        lambda graph, name: graph.transitive_dependencies("a", name),
-        lambda graph, name: graph.transitive_dependents("a", name),
+        lambda graph, name: graph.transitive_dependencies(["a", name]),
+        lambda graph, name: graph.transitive_dependents(["a", name]),
         lambda graph, name: graph.subgraph(["a", name]),
         lambda graph, name: graph.layers(["a", name]),
         lambda graph, name: graph.find_path(name, "a"),
@@ -374,12 +374,29 @@ def test_a_package_that_is_not_indexed_is_an_error_with_its_name(
 
 
 class TestSetsOfPackages:
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            DependencyGraph.transitive_dependencies,
+            DependencyGraph.transitive_dependents,
+            DependencyGraph.explain_removal,
+            DependencyGraph.removal_requests,
+            DependencyGraph.layers,
+            DependencyGraph.component_layers,
+            DependencyGraph.subgraph,
+        ],
+    )
+    def test_packages_are_one_name_or_any_iterable(self, ask: Callable[[DependencyGraph, object], object]) -> None:
+        graph = DependencyGraph.from_mapping({"gcc": ["isl"], "isl": ["gmp"], "gmp": []})
+        assert ask(graph, "gcc") == ask(graph, ["gcc"])
+        assert ask(graph, ("gcc", "isl")) == ask(graph, iter(["isl", "gcc", "isl"]))
+
     @given(edges(), st.sets(st.sampled_from(NAMES)))
     def test_a_set_has_the_closures_of_its_packages_without_itself(self, edges: Edges, some: set[str]) -> None:
         packages = some & edges.keys()
         graph = DependencyGraph.from_mapping(edges)
-        needed = graph.transitive_dependencies(*packages)
-        dependents = graph.transitive_dependents(*packages)
+        needed = graph.transitive_dependencies(packages)
+        dependents = graph.transitive_dependents(packages)
         assert set(needed) == set().union(*(closure(edges, name) for name in packages)) - packages
         assert set(dependents) == {name for name in edges if closure(edges, name) & packages} - packages
         for order in (needed, dependents):
@@ -394,22 +411,22 @@ class TestSetsOfPackages:
         packages = some & set(graph)
         outside = {name for name in graph if name not in packages and packages & set(graph.dependencies(name))}
         blocked = {name for name in packages if set(graph.dependents(name)) - packages}
-        refusal = graph.explain_removal(*packages)
+        refusal = graph.explain_removal(packages)
         if outside:
             assert refusal == BlockedSet(tuple(sorted(blocked)), tuple(sorted(outside)))
             with pytest.raises(RequestRefused) as caught:
-                graph.removal_requests(*packages)
+                graph.removal_requests(packages)
             assert caught.value.refusal == refusal
             return
         assert refusal is None
         expected = graph.subgraph(set(graph) - packages)
-        requests = graph.removal_requests(*packages)
+        requests = graph.removal_requests(packages)
         assert all(graph.apply(request) for request in requests)
         assert graph == expected
         assert len(requests) < 2 * len(packages) or not packages
 
     def test_the_explanation_names_the_packages_that_block_the_set(self) -> None:
-        refusal = graph_of(TOOLCHAIN).explain_removal("d", "b")
+        refusal = graph_of(TOOLCHAIN).explain_removal(["d", "b"])
         assert refusal == BlockedSet(("b", "d"), ("a", "c"))
         assert str(refusal) == "cannot remove b, d together: 2 other packages depend on them: a, c"
         assert str(BlockedSet(("a",), ("b",))) == "cannot remove a: 1 other package depends on it: b"

@@ -18,7 +18,7 @@ def run(scheduler: Scheduler) -> list[tuple[str, ...]]:
     while scheduler.is_active():
         steps.append(scheduler.get_ready())
         assert steps[-1], "nothing is ready, and nothing is running"
-        scheduler.done(*steps[-1])
+        scheduler.done(steps[-1])
     return steps
 
 
@@ -100,9 +100,12 @@ def test_a_graph_without_a_reverse_index_is_rejected() -> None:
         Scheduler(cast("IndexedGraph", DependencyGraph()))
 
 
-def test_a_string_is_not_a_list_of_packages() -> None:
-    with pytest.raises(TypeError, match="got the string 'gmp'"):
-        Scheduler(IndexedGraph(), "gmp")
+def test_packages_are_one_name_or_any_iterable() -> None:
+    graph = IndexedGraph.from_mapping({"isl": ["gmp"], "gmp": []})
+    for packages in ("gmp", ["gmp"], iter(["gmp", "gmp"])):
+        scheduler = Scheduler(graph, packages)
+        scheduler.done(iter(scheduler.get_ready()))
+        assert not scheduler.is_active()
 
 
 def test_only_packages_that_were_handed_out_can_be_done() -> None:
@@ -110,7 +113,7 @@ def test_only_packages_that_were_handed_out_can_be_done() -> None:
     for wrong in ("a", "b", "missing"):
         with pytest.raises(ValueError, match=f"cannot mark '{wrong}' as done: it has not been handed out"):
             scheduler.done(wrong)
-    scheduler.done(*scheduler.get_ready() * 2)  # a package counts once
+    scheduler.done(scheduler.get_ready() * 2)  # a package counts once
     with pytest.raises(ValueError, match="cannot mark 'b' as done"):
         scheduler.done("b")
 
@@ -122,7 +125,7 @@ class TestLiveGraph:
         assert scheduler.get_ready() == ("a",)
         graph.apply_lines("INDEX|b|a\nINDEX|c|\n")
         assert scheduler.get_ready() == ("c",)
-        scheduler.done("a", "c")
+        scheduler.done(["a", "c"])
         assert scheduler.get_ready() == ("b",)
 
     def test_a_package_waits_for_the_dependencies_that_it_has_now(self) -> None:
@@ -148,7 +151,7 @@ class TestLiveGraph:
         graph.remove("a")
         graph.remove("b")
         graph.remove("c")
-        scheduler.done("b", "c")
+        scheduler.done(["b", "c"])
         assert not scheduler.is_active()
         for _ in range(2):
             graph.index("b")

@@ -92,7 +92,7 @@ def test_the_page_of_openssl_shows_why_it_cannot_be_removed_and_the_order_of_rem
 ) -> None:
     words = text_of(explored.page("/packages/openssl"))
     assert "Can it be removed? No. 554 packages need openssl directly, 677 directly or indirectly." in words
-    first, second = homebrew.removal_requests("openssl", *homebrew.transitive_dependents("openssl"))[:2]
+    first, second = homebrew.removal_requests(["openssl", *homebrew.transitive_dependents("openssl")])[:2]
     assert f"What would have to go first, in this order {first.package} {second.package}" in words
     assert "The whole order, as 678 requests ; openssl comes last." in words
 
@@ -224,7 +224,7 @@ def test_a_path_keeps_its_form_and_suggests_names(explored: Explored) -> None:
 
 def test_several_packages_are_removed_or_rebuilt_together(explored: Explored, homebrew: DependencyGraph) -> None:
     names = ["openssl", "cmake", "zzuf"]
-    affected = {*names, *homebrew.transitive_dependents(*names)}
+    affected = {*names, *homebrew.transitive_dependents(names)}
     for query in ("/removal?name=openssl&name=cmake&name=zzuf", "/removal/openssl?name=cmake%2C+zzuf"):
         removal = answer(explored, query)
         assert removal["packages"] == names

@@ -127,7 +127,7 @@ def sample_graph() -> None:
     assert_type(graph.dependency_count("gmp") + graph.dependent_count("gmp") + graph.edge_count(), int)
     assert_type(graph.edges(), Iterator[tuple[str, str]])
     assert_type(graph.subgraph(["gmp", "isl"]), DependencyGraph)
-    assert_type(graph.explain_removal("gmp", "isl"), BlockedSet | None)
+    assert_type(graph.explain_removal(["gmp", "isl"]), BlockedSet | None)
     assert_type(graph.removal_requests("cloog"), tuple[Request, ...])
     assert_type(graph.dependents_by_package(), Mapping[str, tuple[str, ...]])
     assert_type(graph.missing_dependencies("gcc", ["mpc"]), tuple[str, ...])

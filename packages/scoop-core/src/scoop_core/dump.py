@@ -19,7 +19,7 @@ from zlib import crc32
 
 from scoop_core.errors import DumpError, ScoopError, shown
 from scoop_core.graph import DependencyGraph, Made
-from scoop_core.messages import ENCODING, OK, parse_request
+from scoop_core.messages import ENCODING, OK, Command, parse_request
 
 _HEADER: Final = b"#scoop dump 1\n"
 _PREFIX: Final = b"#scoop dump "
@@ -58,6 +58,7 @@ def _trailer(graph: DependencyGraph, checksum: int) -> bytes:
 def decode_dump(
     source: bytes | Iterable[bytes],
     *,
+    add_missing: bool = False,
     reject_cycles: bool = False,
     graph_class: type[Made] = DependencyGraph,  # type: ignore[assignment]  # the default of the variable
 ) -> Made:
@@ -65,7 +66,8 @@ def decode_dump(
 
     ``source`` is the text or its pieces, as a binary file yields them. A line that begins with ``#`` is a comment;
     ``\r\n`` counts as ``\n``. Raises :exc:`DumpError` if a line is not answered OK, a dump is damaged or incomplete, or
-    input that is no dump has no requests: more likely the program that should have written some failed.
+    input that is no dump has no requests: more likely the program that should have written some failed. With
+    ``add_missing``, a dependency that is not indexed yet becomes a package.
 
     >>> decode_dump(b"INDEX|gmp|\n# a comment\nINDEX|isl|gmp\n")
     <DependencyGraph: 2 packages: gmp, isl>
@@ -89,8 +91,7 @@ def decode_dump(
             return graph
         elif not line.startswith(b"#"):
             has_requests = True
-            if graph.apply_lines(text := line.decode(ENCODING)) != OK:
-                raise DumpError(number, _reason(graph, text[:-1]))
+            _apply(graph, line.decode(ENCODING), number, add_missing=add_missing)
         checksum = crc32(line, checksum)
     if is_dump:
         raise DumpError(number + 1, "the dump is incomplete: its last line is missing")
@@ -115,9 +116,20 @@ def _check_header(line: bytes) -> None:
         raise DumpError(1, f"expected {_HEADER.decode().rstrip()}, got {shown(line.decode(ENCODING).rstrip())}")
 
 
-def _reason(graph: DependencyGraph, line: str) -> str:
-    """Return why ``graph`` has not answered OK to ``line``."""
+def _apply(graph: DependencyGraph, line: str, number: int, *, add_missing: bool) -> None:
+    """Apply a line. Raises :exc:`DumpError` unless it is answered OK."""
+    if graph.apply_lines(line) == OK:
+        return
     try:
-        return str(graph.explain(parse_request(line)))
+        request = parse_request(line[:-1])
+        if add_missing and request.command is Command.INDEX:
+            for name in graph.missing_dependencies(request.package, request.dependencies):
+                graph.index(name)
+        refusal = graph.explain(request)
+        if refusal is None:
+            graph.apply(request)
+            return
+        reason = str(refusal)
     except ScoopError as error:
-        return str(error)
+        reason = str(error)
+    raise DumpError(number, reason)

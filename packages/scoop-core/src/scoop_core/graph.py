@@ -26,6 +26,7 @@ from scoop_core.messages import (
     encode_response,
     is_name,
     listed_names,
+    package_names,
     parse_name,
     parse_names,
     parse_request,
@@ -488,7 +489,7 @@ class DependencyGraph(GraphRequests):
             raise RequestRefused(ClosesCycle(package, graph.find_path(package, package)))
         return graph
 
-    def subgraph(self, packages: Iterable[str]) -> Self:
+    def subgraph(self, packages: str | Iterable[str]) -> Self:
         """Return the graph of ``packages`` and the dependencies among them, in the order of this graph.
 
         Its layers, order, edges and counts are those of the part. O(P), and O(d) of the packages. Raises
@@ -498,7 +499,7 @@ class DependencyGraph(GraphRequests):
         >>> graph.subgraph(["gmp", "cloog"]).to_mapping()
         mappingproxy({'cloog': ('gmp',), 'gmp': ()})
         """
-        chosen = set(map(self._known, listed_names(packages)))
+        chosen = set(map(self._known, package_names(packages)))
         return self._with_lists(self._lists_among(dict.fromkeys(filter(chosen.__contains__, self))))
 
     def _changed(self, lists: Mapping[str, str | None]) -> Self:

@@ -6,8 +6,8 @@ They need no reverse index. Docstrings give the cost in terms of
 - *D*, the dependencies of all packages together,
 - *p* and *d*, the packages that an answer reaches, and their dependencies.
 
-Answers are immutable, and sorted unless their order has another meaning. A package that is not indexed raises
-:exc:`UnknownPackage`.
+``packages`` are an iterable of names, or one name. Answers are immutable, and sorted unless their order has another
+meaning. A package that is not indexed raises :exc:`UnknownPackage`.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ from scoop_core.compilation import mypyc_attr
 from scoop_core.errors import UnknownPackage
 from scoop_core.graph_algorithms import component_layers, reachable, shortest_path, successors_first
 from scoop_core.graph_state import GraphState, split_names
-from scoop_core.messages import listed_names
+from scoop_core.messages import package_names
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -108,7 +108,7 @@ class GraphQueries(GraphState):
 
     # Transitive neighbours and paths
 
-    def transitive_dependencies(self, *packages: str) -> tuple[str, ...]:
+    def transitive_dependencies(self, packages: str | Iterable[str]) -> tuple[str, ...]:
         """Return all that ``packages`` depend on, directly or not, without ``packages`` themselves.
 
         In an order in which they can be installed, each after its own dependencies; only packages that need each
@@ -116,14 +116,14 @@ class GraphQueries(GraphState):
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"cloog": ["isl"], "isl": ["gmp"], "gmp": [], "make": []})
-        >>> graph.transitive_dependencies("cloog", "make")
+        >>> graph.transitive_dependencies(["cloog", "make"])
         ('gmp', 'isl')
         """
-        starts = set(map(self._known, packages))
+        starts = set(map(self._known, package_names(packages)))
         order = successors_first(sorted(starts), self._sorted_names)
         return tuple(name for name in order if name not in starts)
 
-    def transitive_dependents(self, *packages: str) -> tuple[str, ...]:
+    def transitive_dependents(self, packages: str | Iterable[str]) -> tuple[str, ...]:
         """Return all that depend on ``packages``, directly or not, without ``packages`` themselves.
 
         In an order in which they can be rebuilt, each after its own dependencies; only packages that need each
@@ -135,7 +135,7 @@ class GraphQueries(GraphState):
         >>> graph.transitive_dependents("gmp")
         ('isl', 'cloog')
         """
-        starts = set(map(self._known, packages))
+        starts = set(map(self._known, package_names(packages)))
         if not any(map(self._dependent_counts.__getitem__, starts)):
             return ()
         dependents = self._all_dependents()
@@ -265,7 +265,7 @@ class GraphQueries(GraphState):
         """
         return tuple(chain.from_iterable(self.layers()))
 
-    def layers(self, packages: Iterable[str] | None = None) -> tuple[tuple[str, ...], ...]:
+    def layers(self, packages: str | Iterable[str] | None = None) -> tuple[tuple[str, ...], ...]:
         """Return all packages in layers, each package in the first layer possible.
 
         The packages of a layer depend on earlier layers only, so they can be built in parallel once those
@@ -281,7 +281,7 @@ class GraphQueries(GraphState):
         """
         return tuple(map(tuple, _names_by_layer(component_layers(self._lists_of(packages))[0])))
 
-    def component_layers(self, packages: Iterable[str] | None = None) -> tuple[tuple[tuple[str, ...], ...], ...]:
+    def component_layers(self, packages: str | Iterable[str] | None = None) -> tuple[tuple[tuple[str, ...], ...], ...]:
         """Return the :meth:`layers` as units: a tuple of one package, or of all packages of a cycle.
 
         The units of a layer can be built in parallel, and one with a cycle as a whole.
@@ -342,11 +342,11 @@ class GraphQueries(GraphState):
         lists = self._dependencies
         return {name: ",".join(filter(packages.__contains__, split_names(lists[name]))) for name in packages}
 
-    def _lists_of(self, packages: Iterable[str] | None) -> Mapping[str, str]:
+    def _lists_of(self, packages: str | Iterable[str] | None) -> Mapping[str, str]:
         """Return the dependencies of all packages, or those of ``packages`` among them."""
         if packages is None:
             return self._dependencies
-        return self._lists_among(dict.fromkeys(map(self._known, listed_names(packages))))
+        return self._lists_among(dict.fromkeys(map(self._known, package_names(packages))))
 
     def _path(self, start: str, names: Iterable[str], goal: str) -> tuple[str, ...]:
         return shortest_path(start, names, goal, self._dependencies, None)

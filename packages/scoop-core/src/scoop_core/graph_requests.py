@@ -21,7 +21,7 @@ from scoop_core.errors import (
 from scoop_core.graph_algorithms import successors_first
 from scoop_core.graph_queries import GraphQueries
 from scoop_core.graph_state import same_names, split_names
-from scoop_core.messages import Command, PackageName, Request, listed_names, parse_name, parse_request
+from scoop_core.messages import Command, PackageName, Request, listed_names, package_names, parse_name, parse_request
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -105,17 +105,17 @@ class GraphRequests(GraphQueries):
         """
         return tuple(name for name in self.dependents(package) if name != package)
 
-    def explain_removal(self, *packages: str) -> BlockedSet | None:
+    def explain_removal(self, packages: str | Iterable[str]) -> BlockedSet | None:
         """Return why ``packages`` cannot be removed together, or None if they can.
 
         They can if all that depend on them are among them. O(their dependencies), and O(D) if they cannot.
 
         >>> from scoop_core import DependencyGraph
         >>> graph = DependencyGraph.from_mapping({"cloog": ["isl", "gmp"], "isl": ["gmp"], "gmp": []})
-        >>> print(graph.explain_removal("gmp", "isl"))
+        >>> print(graph.explain_removal(["gmp", "isl"]))
         cannot remove gmp, isl together: 1 other package depends on them: cloog
         """
-        removed = set(map(self._known, packages))
+        removed = set(map(self._known, package_names(packages)))
         counts = dict.fromkeys(removed, 0)
         for package in removed:
             for name in removed.intersection(self._names(package)):
@@ -127,7 +127,7 @@ class GraphRequests(GraphQueries):
         others = {name for package in blocked for name in dependents[package]} - removed
         return BlockedSet(tuple(blocked), tuple(sorted(others)))
 
-    def removal_requests(self, *packages: str) -> tuple[Request, ...]:
+    def removal_requests(self, packages: str | Iterable[str]) -> tuple[Request, ...]:
         """Return the requests that remove ``packages``, each answered OK if they are applied in this order.
 
         Dependents go first. A package of a cycle must be released before: it is indexed again without
@@ -135,19 +135,19 @@ class GraphRequests(GraphQueries):
 
         >>> from scoop_core import DependencyGraph, encode_request
         >>> graph = DependencyGraph.from_mapping({"gcc": ["glibc"], "glibc": ["gcc", "make"], "make": []})
-        >>> for request in graph.removal_requests("gcc", "glibc"):
+        >>> for request in graph.removal_requests(["gcc", "glibc"]):
         ...     print(encode_request(request), end="")
         INDEX|glibc|
         REMOVE|gcc|
         REMOVE|glibc|
         """
-        if refusal := self.explain_removal(*packages):
+        removed = set(package_names(packages))
+        if refusal := self.explain_removal(removed):
             raise RequestRefused(refusal)
-        return self._requests_to_remove(packages)
+        return self._requests_to_remove(removed)
 
-    def _requests_to_remove(self, packages: Iterable[str]) -> tuple[Request, ...]:
-        """Return the requests that remove ``packages``, once nothing else depends on them."""
-        removed = set(packages)
+    def _requests_to_remove(self, removed: set[str]) -> tuple[Request, ...]:
+        """Return the requests that remove packages on which nothing else depends."""
         order = successors_first(sorted(removed), lambda name: sorted(removed.intersection(self._names(name))))
         position = {package: place for place, package in enumerate(order)}
         releases = [

@@ -6,7 +6,7 @@ from typing import Self
 
 from scoop_core.graph_algorithms import component_layers, reachable
 from scoop_core.graph_index import GraphEvent, IndexedGraph
-from scoop_core.messages import listed_names
+from scoop_core.messages import package_names
 
 
 class _Unit:
@@ -38,19 +38,19 @@ class Scheduler:
     >>> with Scheduler(graph) as scheduler:
     ...     while scheduler.is_active():
     ...         print(ready := scheduler.get_ready())
-    ...         scheduler.done(*ready)
+    ...         scheduler.done(ready)
     ('gmp', 'make')
     ('isl',)
     ('cloog',)
     """
 
-    def __init__(self, graph: IndexedGraph, packages: Iterable[str] | None = None) -> None:
+    def __init__(self, graph: IndexedGraph, packages: str | Iterable[str] | None = None) -> None:
         if not isinstance(graph, IndexedGraph):
             raise TypeError(
                 f"expected an IndexedGraph, got a {type(graph).__name__}; IndexedGraph.from_graph makes one"
             )
         self._graph = graph
-        self._chosen = None if packages is None else frozenset(map(graph._known, listed_names(packages)))
+        self._chosen = None if packages is None else frozenset(map(graph._known, package_names(packages)))
         self._open: dict[str, _Unit] = {}  # of each package whose unit is not done
         self._ready: dict[_Unit, None] = {}
         self._running: dict[str, _Unit] = {}
@@ -80,16 +80,17 @@ class Scheduler:
         self._ready.clear()
         return ready
 
-    def done(self, *packages: str) -> None:
+    def done(self, packages: str | Iterable[str]) -> None:
         """Mark ``packages``, which have been handed out, as done. Raises ValueError for any other.
 
         >>> scheduler = Scheduler(IndexedGraph.from_mapping({"gmp": []}))
-        >>> scheduler.done(*scheduler.get_ready())
+        >>> scheduler.done(scheduler.get_ready())
         """
-        for package in packages:
+        finished = dict.fromkeys(package_names(packages))
+        for package in finished:
             if package not in self._running:
                 raise ValueError(f"cannot mark {package!r} as done: it has not been handed out")
-        for package in set(packages):
+        for package in finished:
             unit = self._running.pop(package)
             unit.unfinished -= 1
             if not unit.unfinished:

@@ -247,7 +247,7 @@ def removal_order(graph: DependencyGraph, goals: Sequence[str]) -> RemovalOrder:
 
     A goal in a cycle is released first, so that nothing else of its cycle need be released for it.
     """
-    dependents = graph.transitive_dependents(*goals)
+    dependents = graph.transitive_dependents(goals)
     if len(goals) == 1:  # without a cycle, this order is right backward: a third of the time
         order = (*goals, *dependents)
         place = {name: number for number, name in enumerate(order)}
@@ -260,7 +260,7 @@ def removal_order(graph: DependencyGraph, goals: Sequence[str]) -> RemovalOrder:
         graph = graph.subgraph(affected)
         for goal in released:
             graph.index(goal)
-    requests = graph.removal_requests(*affected)
+    requests = graph.removal_requests(affected)
     released += tuple(each.package for each in requests if each.command is Command.INDEX)
     removed = [str(each.package) for each in requests if each.command is Command.REMOVE]
     if len(goals) == 1:  # it needs none of the others now, so nothing waits for its removal
@@ -289,7 +289,7 @@ class RebuildSteps:
 
 def rebuild_steps(graph: DependencyGraph, changed: Sequence[str]) -> RebuildSteps:
     """Return the steps in which a change of packages rebuilds what needs them."""
-    steps = graph.layers(dict.fromkeys((*changed, *graph.transitive_dependents(*changed))))
+    steps = graph.layers(dict.fromkeys((*changed, *graph.transitive_dependents(changed))))
     cyclic: list[str] = []  # only packages of a cycle need others of their step
     for step in steps:
         names = set(step)

@@ -40,7 +40,7 @@ def why(graph: DependencyGraph, package: str, dependency: str, output: Output) -
 
 def needs(graph: DependencyGraph, packages: Sequence[str], output: Output, *, direct: bool) -> ExitStatus:
     """Print all that ``packages`` depend on, in installation order."""
-    names = _direct(graph.dependencies, packages) if direct else graph.transitive_dependencies(*packages)
+    names = _direct(graph.dependencies, packages) if direct else graph.transitive_dependencies(packages)
     kind = "direct " if direct else ""
     summary = f"{_subject(packages)} {counted(len(names), f'{kind}dependency', f'{kind}dependencies')}"
     output.names(names, {"packages": list(packages), "needs": list(names)}, summary)
@@ -49,7 +49,7 @@ def needs(graph: DependencyGraph, packages: Sequence[str], output: Output, *, di
 
 def impact(graph: DependencyGraph, packages: Sequence[str], output: Output, *, direct: bool) -> ExitStatus:
     """Print all that depends on ``packages``, in an order in which it can be rebuilt."""
-    names = _direct(graph.dependents, packages) if direct else graph.transitive_dependents(*packages)
+    names = _direct(graph.dependents, packages) if direct else graph.transitive_dependents(packages)
     kind = "direct " if direct else ""
     summary = f"{_subject(packages)} {counted(len(names), f'{kind}dependent')}"
     output.names(names, {"packages": list(packages), "impact": list(names)}, summary)
@@ -160,7 +160,7 @@ def export(graph: DependencyGraph, form: str | None, packages: Sequence[str], ou
     if output.is_json and form not in {None, "json"}:
         raise UsageError(f"export: --json prints node-link JSON, --format {form} something else")
     if packages:
-        graph = graph.subgraph([*packages, *graph.transitive_dependencies(*packages)])
+        graph = graph.subgraph([*packages, *graph.transitive_dependencies(packages)])
     if output.is_json:  # one value per line; a string in JSON contains no newline
         sys.stdout.writelines(piece.replace("\n", "") for piece in EXPORT_FORMATS["json"](graph))
         print()
