@@ -50,9 +50,8 @@ class Acceptor:
 
     def _pause(self, error: OSError) -> None:
         self._stop_watching()
-        if self._retry is not None:
-            self._retry.cancel()
         timers = self._context.timers
+        timers.cancel(self._retry)
         self._retry = timers.call_at(timers.now + self._context.limits.accept_pause_seconds, self.resume)
         log.log(
             logging.DEBUG if self._is_shortage_logged else logging.WARNING,

@@ -146,8 +146,7 @@ class Clients:
         when = client.next_deadline()
         timer = client.timer
         if timer is None or when < timer.when:
-            if timer is not None:
-                timer.cancel()
+            self._context.timers.cancel(timer)
             client.timer = self._context.timers.call_at(when, partial(self._check, client)) if when < inf else None
 
     def _check(self, client: Client) -> None:
@@ -166,8 +165,7 @@ class Clients:
         if client.registered_events:
             context.selector.unregister(client.stream)
             client.registered_events = 0
-        if client.timer is not None:
-            client.timer.cancel()
+        context.timers.cancel(client.timer)
         client.close()
         del self._clients[client]
         self.gate.leave(client.peer)

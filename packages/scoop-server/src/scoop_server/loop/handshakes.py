@@ -2,11 +2,13 @@
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
-from selectors import EVENT_READ, BaseSelector, DefaultSelector, SelectorKey
+from selectors import EVENT_READ, DefaultSelector, SelectorKey
 
 from scoop_server.config.peer import Peer
 from scoop_server.loop.clients import Context
@@ -35,89 +37,86 @@ class Handshakes:
     def __init__(self, context: Context, admit: Callable[[Stream, Peer], None]) -> None:
         self._context = context
         self._admit = admit
-        self._own_selector: DefaultSelector | None = None  # created for the first handshake: many servers have none
-        self._handshakes: dict[str, dict[Handshake, Timer]] = {}
-        """The handshakes of each host, the oldest first, each with its deadline."""
-        self._count = 0
+        self._own_selector = DefaultSelector()
+        """Watched while there are handshakes: many servers have none."""
+        self._handshakes: dict[Handshake, Timer] = {}
+        """The oldest first, each with its deadline."""
+        self._hosts = Counter[str]()
+        """The number of handshakes of each host that has any."""
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._handshakes)
 
     def begin(self, stream: HandshakingStream, peer: Peer) -> None:
         """Begin the handshake of ``stream``."""
-        if self._count >= self._context.limits.handshakes_max:
+        timers, limits = self._context.timers, self._context.limits
+        if len(self._handshakes) >= limits.handshakes_max:
             self._evict()
         handshake = Handshake(stream, peer)
-        seconds = self._context.limits.handshake_seconds_max
+        seconds = limits.handshake_seconds_max
         overdue = partial(self._close, handshake, f"time-out: incomplete for {seconds:.0f} s")
-        timer = self._context.timers.call_at(self._context.timers.now + seconds, overdue)
-        self._handshakes.setdefault(peer.host, {})[handshake] = timer
-        self._count += 1
-        self._context.statistics.handshakes_now = self._count
+        self._handshakes[handshake] = timers.call_at(timers.now + seconds, overdue)
+        self._hosts[peer.host] += 1
+        self._context.statistics.handshakes_now = len(self._handshakes)
         try:
-            if self._own_selector is None:
-                selector = DefaultSelector()
-                self._context.selector.register(selector, EVENT_READ, self._advance_some)
-                self._own_selector = selector
             self._own_selector.register(stream, EVENT_READ, handshake)
+            if len(self._handshakes) == 1:
+                self._context.selector.register(self._own_selector, EVENT_READ, self._advance_some)
         except OSError as error:  # out of descriptors or memory
             self._close(handshake, str(error))
 
     def _evict(self) -> None:
         """Close the oldest handshake of the host that has most."""
-        # Of hosts with equally many, the first is the one whose handshakes began first. A search of 1,024 takes 50 µs.
-        handshakes = max(self._handshakes.values(), key=len)
-        oldest = next(iter(handshakes))
+        # A search of 1,024 takes 50 µs. Of hosts with equally many, the first is the one that has had some for longest.
+        host = max(self._hosts, key=lambda each: self._hosts[each])
         self._context.repeat_limit.log(
             logging.WARNING,
             "%(host)s has %(held)d of the %(handshakes)d TLS handshakes that may be in progress; closing its oldest",
-            {"host": oldest.peer.host, "held": len(handshakes), "handshakes": self._context.limits.handshakes_max},
+            {"host": host, "held": self._hosts[host], "handshakes": self._context.limits.handshakes_max},
         )
+        oldest = next(each for each in self._handshakes if each.peer.host == host)
         self._close(oldest, "too many handshakes in progress")
 
     def _advance_some(self) -> None:
-        if self._own_selector is None:  # closed in this turn
+        if not self._handshakes:  # closed in this turn
             return
         ready = self._own_selector.select(0)
         count_max = self._context.limits.handshakes_per_turn_max
         for key in _fairly(ready)[:count_max] if len(ready) > count_max else [key for key, _ in ready]:
-            self._advance(self._own_selector, key.data)
+            self._advance(key.data)
 
-    def _advance(self, selector: BaseSelector, handshake: Handshake) -> None:
-        stream = handshake.stream
+    def _advance(self, handshake: Handshake) -> None:
         try:
-            if events := stream.handshake():
-                selector.modify(stream, events, handshake)
+            if events := handshake.stream.handshake():
+                self._own_selector.modify(handshake.stream, events, handshake)
                 return
         except OSError as error:
             self._close(handshake, str(error))
             return
-        selector.unregister(stream)
         self._forget(handshake)
-        self._admit(stream, handshake.peer)
+        self._admit(handshake.stream, handshake.peer)
 
     def _forget(self, handshake: Handshake) -> None:
+        self._context.timers.cancel(self._handshakes.pop(handshake))
         host = handshake.peer.host
-        self._handshakes[host].pop(handshake).cancel()
-        if not self._handshakes[host]:
-            del self._handshakes[host]
-        self._count -= 1
-        self._context.statistics.handshakes_now = self._count
+        self._hosts[host] -= 1
+        if not self._hosts[host]:
+            del self._hosts[host]
+        self._context.statistics.handshakes_now = len(self._handshakes)
+        with suppress(KeyError):  # there was no memory to watch it
+            self._own_selector.unregister(handshake.stream)
+            if not self._handshakes:
+                self._context.selector.unregister(self._own_selector)
 
     def close(self) -> None:
         """Close all of them, because the server is shutting down."""
-        for handshake in [each for handshakes in self._handshakes.values() for each in handshakes]:
+        for handshake in list(self._handshakes):
             self._close(handshake, "the server is shutting down", CloseReason.SHUTDOWN)
-        if self._own_selector is not None:
-            self._context.selector.unregister(self._own_selector)
-            self._own_selector.close()
-            self._own_selector = None
+        self._own_selector.close()
 
     def _close(self, handshake: Handshake, why: str, reason: CloseReason = CloseReason.HANDSHAKE) -> None:
-        if self._own_selector is not None and handshake.stream in self._own_selector.get_map():
-            self._own_selector.unregister(handshake.stream)
-        close_stream(handshake.stream)
         self._forget(handshake)
+        close_stream(handshake.stream)
         self._context.statistics.connections_closed[reason] += 1
         fields = {**handshake.peer.fields, "why": why, "reason": reason.value}
         kind = re.sub("[0-9]", "", why)

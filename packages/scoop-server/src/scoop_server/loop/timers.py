@@ -1,6 +1,7 @@
 """Deadlines, in one structure."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
@@ -12,21 +13,13 @@ _CANCELLED_MIN: Final = 1_000
 """Cancelled timers that are kept in any case: removing a few at a time would cost more than it frees."""
 
 
+@dataclass(eq=False, slots=True)
 class Timer:
-    """A callback that is due at ``when``, unless it is cancelled before."""
+    """A callback that is due at ``when``."""
 
-    __slots__ = ("_timers", "callback", "when")
-
-    def __init__(self, when: float, callback: Callback, timers: "Timers") -> None:
-        self.when = when
-        self.callback: Callback | None = callback
-        self._timers = timers
-
-    def cancel(self) -> None:
-        """Never call the callback. Cancelling a timer again, or one that has been called, does nothing."""
-        if self.callback is not None:
-            self.callback = None
-            self._timers.count_cancelled()
+    when: float
+    callback: Callback | None
+    """None once it has been called, or cancelled."""
 
 
 class Timers:
@@ -49,8 +42,6 @@ class Timers:
     inf
     """
 
-    __slots__ = ("_cancelled", "_heap", "_numbers", "due", "now", "turn")
-
     def __init__(self, now: float) -> None:
         self.now = now
         self.turn = 0
@@ -67,7 +58,7 @@ class Timers:
 
     def call_at(self, when: float, callback: Callback) -> Timer:
         """Call ``callback`` once, in the first turn at or after ``when``."""
-        timer = Timer(when, callback, self)
+        timer = Timer(when, callback)
         heappush(self._heap, (when, next(self._numbers), timer))
         self.due = self._heap[0][0]
         return timer
@@ -95,8 +86,14 @@ class Timers:
             else:
                 callback()
 
-    def count_cancelled(self) -> None:
-        """Note that a timer was cancelled. Once more than half of them are, they are removed."""
+    def cancel(self, timer: Timer | None) -> None:
+        """Never call the callback of ``timer``, unless it has been called.
+
+        Once more than half of the timers are cancelled, they are removed.
+        """
+        if timer is None or timer.callback is None:
+            return
+        timer.callback = None
         self._cancelled += 1
         if self._cancelled > _CANCELLED_MIN and 2 * self._cancelled > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].callback is not None]
