@@ -355,7 +355,7 @@ class Life:
             self._roles.take_turn(server)
             self._operator.check(observer, network.now)
             self._check_compaction()
-            if server.state is Lifecycle.STOPPED:
+            if server.shutdown.state is Lifecycle.STOPPED:
                 break
         else:
             raise AssertionError(f"the server has not ended in {_TURNS_MAX} turns")
@@ -365,9 +365,9 @@ class Life:
 
     def _end_when_quiet(self, server: Server) -> None:
         if self._end == "shutdown":
-            if server.state is Lifecycle.SERVING:
+            if server.shutdown.state is Lifecycle.SERVING:
                 self._trace("shutdown is requested")
-                server.request_shutdown()
+                server.shutdown.request()
             return
         raise PowerLossError if self._end == "power loss" else ProcessKilledError
 

@@ -57,8 +57,8 @@ def test_lives_have_every_transition_of_a_client(monkeypatch: pytest.MonkeyPatch
         seen.add((client.phase, phase))
         enter_checked(client, phase)
 
-    enter_checked = Client._enter
-    monkeypatch.setattr(Client, "_enter", enter)
+    enter_checked = Client.enter
+    monkeypatch.setattr(Client, "enter", enter)
     for seed in range(5 * SEEDS):
         Simulation(seed).run()
     allowed = {(before, after) for before, others in TRANSITIONS.items() for after in others}

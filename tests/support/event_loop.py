@@ -327,10 +327,10 @@ class Loop:
 
     def _receive_signal(self) -> None:
         self._signal_reader.recv(1)
-        self.server.request_shutdown()
+        self.server.shutdown.request()
 
     def state(self) -> Lifecycle:
-        return self.server.state
+        return self.server.shutdown.state
 
     def signal(self) -> None:
         """Request a shutdown as a signal does: by a descriptor that is readable in the next turn."""

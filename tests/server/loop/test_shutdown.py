@@ -91,7 +91,7 @@ def test_a_shutdown_out_of_descriptors_answers_the_clients(is_paused_before: boo
 def test_waiting_connections_are_left_to_the_successor() -> None:
     with Loop(has_successor=True) as loop:
         loop.add_waiting().send(QUERY)
-        loop.server.request_shutdown()
+        loop.server.shutdown.request()
         assert loop.listeners[0].is_closed
         loop.run_until_stopped()
         assert loop.statistics.connections_accepted == 0

@@ -145,7 +145,7 @@ class Application:
 
     def stop(self) -> None:
         """Begin the shutdown; a second call ends it immediately."""
-        self._server.request_shutdown()
+        self._server.shutdown.request()
         self._notifier.stopping(self.status)
 
     def reload(self) -> None:

@@ -105,17 +105,16 @@ class Client:
             return b""
         if not data:
             self.connection.receive_end()
-            self.finish()
+            self.enter(Phase.FINISHING)
         return data
 
     def _receive_first(self, data: bytes) -> str:
         """Check the first complete line, then receive the rest without that check."""
         lines = self.connection.receive(data)
-        if not lines:
-            return lines
         if is_http_request(lines):
             raise HttpRequestError("its first line is an HTTP request, as a web page can make a browser send it")
-        self.receive = self._receive_screened if self._is_screened else self.connection.receive
+        if lines:
+            self.receive = self._receive_screened if self._is_screened else self.connection.receive
         return self._screened(lines)
 
     def _receive_screened(self, data: bytes) -> str:
@@ -144,20 +143,12 @@ class Client:
     def queue(self, lines: str) -> bool:
         """Queue ``lines`` for the next turns, in place of those queued so far; return whether there are any."""
         self.queued_lines = lines
-        self._enter(Phase.QUEUED if lines else Phase.OPEN)
+        self.enter(Phase.QUEUED if lines else Phase.OPEN)
         return bool(lines)
-
-    def park(self) -> None:
-        """Wait for the index to answer."""
-        self._enter(Phase.PARKED)
 
     def unpark(self) -> None:
         """Continue after the index has answered."""
-        self._enter(Phase.QUEUED if self.queued_lines else Phase.OPEN)
-
-    def finish(self) -> None:
-        """Read no more requests."""
-        self._enter(Phase.FINISHING)
+        self.enter(Phase.QUEUED if self.queued_lines else Phase.OPEN)
 
     def discard(self) -> bool:
         """Read once and discard the input; return whether more may follow. Raises OSError."""
@@ -204,17 +195,17 @@ class Client:
         Raises BlockingIOError if that must be retried when the stream is writable, OSError if it is broken.
         """
         self.stream.shutdown(socket.SHUT_WR)
-        self._enter(Phase.LINGERING)
+        self.enter(Phase.LINGERING)
 
     def close(self) -> None:
         """Close the stream."""
-        self._enter(Phase.CLOSED)
+        self.enter(Phase.CLOSED)
         self.receive = self.connection.receive  # no cycle of references keeps a closed client in memory
         close_stream(self.stream)
 
     # State
 
-    def _enter(self, phase: Phase) -> None:
+    def enter(self, phase: Phase) -> None:
         """Change the phase; the only place that does. A message that is answered immediately changes none."""
         assert phase in TRANSITIONS[self.phase], (self.phase, phase)  # noqa: S101  # a defect, which the simulation finds
         self.phase = phase
@@ -253,32 +244,20 @@ class Client:
         """Restart the line's time: while nothing was read, the client could not complete it."""
         self._line_started = now
 
-    def next_deadline(self) -> float:
-        """Return when :meth:`overdue` may first return something; infinity if never."""
-        return min([since + seconds for since, seconds, _, _ in self._deadlines()], default=inf)
+    def next_deadline(self) -> tuple[float, float, CloseReason]:
+        """Return when the first time-out passes, its seconds and its reason; infinity if none runs."""
+        times = [(since + seconds, seconds, reason) for since, seconds, reason in self._time_outs()]
+        return min(times, default=(inf, inf, CloseReason.IDLE))
 
-    def overdue(self, now: float) -> tuple[CloseReason, str] | None:
-        """Return the time-out that has passed, with its message for the log; None if none has."""
-        for since, seconds, reason, why in self._deadlines():
-            if now >= since + seconds:
-                return reason, f"{why} for {now - since:.0f} s"
-        return None
-
-    def _deadlines(self) -> Iterator[tuple[float, float, CloseReason, str]]:
-        """Yield since when it waits for something, for how many seconds it may, and what its end is called."""
+    def _time_outs(self) -> Iterator[tuple[float, float, CloseReason]]:
+        """Yield since when it waits for something, for how many seconds it may, and the reason to close it then."""
         limits = self._limits
         if self.phase is Phase.LINGERING:
-            yield self.last_active, limits.linger_seconds_max, CloseReason.SHUTDOWN, "shutting down: no end of file"
+            yield self.last_active, limits.linger_seconds_max, CloseReason.SHUTDOWN
             return
         if self.is_in_line and self.registered_events & EVENT_READ:  # one that is not read cannot complete its line
-            yield (
-                self._line_started, limits.incomplete_line_seconds_max, CloseReason.INCOMPLETE_LINE,
-                "line time-out: incomplete",
-            )  # fmt: skip
+            yield self._line_started, limits.incomplete_line_seconds_max, CloseReason.INCOMPLETE_LINE
         if self._accepted_late_at is not None:
-            yield (
-                self._accepted_late_at, limits.output_seconds_max, CloseReason.UNREAD_OUTPUT,
-                "write time-out: no data accepted",
-            )  # fmt: skip
+            yield self._accepted_late_at, limits.output_seconds_max, CloseReason.UNREAD_OUTPUT
         if self.phase is not Phase.PARKED and limits.idle_seconds_max:  # a parked client waits for the server
-            yield self.last_active, limits.idle_seconds_max, CloseReason.IDLE, "idle time-out: no data"
+            yield self.last_active, limits.idle_seconds_max, CloseReason.IDLE

@@ -1,11 +1,13 @@
 """The connected clients: what the selector watches them for, their deadlines, and the end of each."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
+from typing import Final
 
 from scoop_core import ConnectionState
 
@@ -18,6 +20,15 @@ from scoop_server.ports import Stream, close_stream
 from scoop_server.telemetry.logs import Fields, RepeatLimit, log
 from scoop_server.telemetry.statistics import CloseReason, Statistics
 
+_CLOSED: Final = "closed the connection of %(peer)s: %(why)s"
+
+_TIME_OUTS: Final = {
+    CloseReason.INCOMPLETE_LINE: "line time-out: incomplete",
+    CloseReason.UNREAD_OUTPUT: "write time-out: no data accepted",
+    CloseReason.IDLE: "idle time-out: no data",
+    CloseReason.SHUTDOWN: "shutting down: no end of file",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -28,6 +39,14 @@ class Context:
     limits: Limits
     statistics: Statistics
     repeat_limit: RepeatLimit
+
+    def note_end(self, peer: Peer, why: object, reason: CloseReason, level: int, template: str = _CLOSED) -> None:
+        """Count and log the end of a connection."""
+        self.statistics.connections_closed[reason] += 1
+        fields = {**peer.fields, "why": why, "reason": reason.value}
+        # Handshakes fail for many reasons; their numbers do not make them different.
+        kind = re.sub("[0-9]", "", str(why)) if reason is CloseReason.HANDSHAKE else reason.value
+        self.repeat_limit.log(level, template, fields, kind=kind)
 
 
 class Clients:
@@ -52,7 +71,7 @@ class Clients:
         context = self._context
         if refusal := self.gate.judge(peer):
             close_stream(stream)
-            self._log_close(peer, refusal, CloseReason.FORBIDDEN, logging.WARNING)
+            context.note_end(peer, refusal, CloseReason.FORBIDDEN, logging.WARNING)
             return
         if limit := self.gate.exhausted_limit(peer):
             close_stream(stream)
@@ -88,6 +107,14 @@ class Clients:
                 self.close(client, refusal, CloseReason.FORBIDDEN, logging.WARNING)
             else:
                 client.screen_again()
+
+    def flush(self, client: Client) -> None:
+        """Send unsent responses, and watch ``client`` for what it waits for."""
+        try:
+            if not client.send("") or client.registered_events != EVENT_READ:
+                self.update(client)
+        except OSError as error:
+            self.close(client, error)
 
     def update(self, client: Client) -> None:
         """Watch ``client`` for what it waits for now; if nothing is left to wait for, end the connection.
@@ -143,7 +170,7 @@ class Clients:
 
     def set_timer(self, client: Client) -> None:
         """Set the client's timer for its next deadline, unless it is called earlier anyway."""
-        when = client.next_deadline()
+        when = client.next_deadline()[0]
         timer = client.timer
         if timer is None or when < timer.when:
             self._context.timers.cancel(timer)
@@ -151,11 +178,12 @@ class Clients:
 
     def _check(self, client: Client) -> None:
         client.timer = None
-        if (overdue := client.overdue(self._context.timers.now)) is None:
+        when, seconds, reason = client.next_deadline()
+        if self._context.timers.now < when:
             self.set_timer(client)
         else:
-            reason, why = overdue
-            self.close(client, why, reason, logging.DEBUG if reason is CloseReason.SHUTDOWN else logging.INFO)
+            level = logging.DEBUG if reason is CloseReason.SHUTDOWN else logging.INFO
+            self.close(client, f"{_TIME_OUTS[reason]} for {seconds:.0f} s", reason, level)
 
     def close(
         self, client: Client, why: object, reason: CloseReason = CloseReason.BROKEN, level: int = logging.DEBUG
@@ -169,11 +197,6 @@ class Clients:
         client.close()
         del self._clients[client]
         self.gate.leave(client.peer)
-        self._context.statistics.connections_now = len(self._clients)
-        self._log_close(client.peer, why, reason, level)
+        context.statistics.connections_now = len(self._clients)
+        context.note_end(client.peer, why, reason, level)
         self.on_close()
-
-    def _log_close(self, peer: Peer, why: object, reason: CloseReason, level: int) -> None:
-        self._context.statistics.connections_closed[reason] += 1
-        fields = {**peer.fields, "why": why, "reason": reason.value}
-        self._context.repeat_limit.log(level, "closed the connection of %(peer)s: %(why)s", fields, kind=reason.value)

@@ -1,7 +1,6 @@
 """Connections that have been accepted and are not clients yet: their TLS handshakes."""
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -117,10 +116,7 @@ class Handshakes:
     def _close(self, handshake: Handshake, why: str, reason: CloseReason = CloseReason.HANDSHAKE) -> None:
         self._forget(handshake)
         close_stream(handshake.stream)
-        self._context.statistics.connections_closed[reason] += 1
-        fields = {**handshake.peer.fields, "why": why, "reason": reason.value}
-        kind = re.sub("[0-9]", "", why)
-        self._context.repeat_limit.log(logging.INFO, "TLS handshake of %(peer)s failed: %(why)s", fields, kind=kind)
+        self._context.note_end(handshake.peer, why, reason, logging.INFO, "TLS handshake of %(peer)s failed: %(why)s")
 
 
 def _fairly(ready: list[tuple[SelectorKey, int]]) -> list[SelectorKey]:

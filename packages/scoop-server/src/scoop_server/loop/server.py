@@ -32,7 +32,7 @@ _SERVING: Final = Lifecycle.SERVING
 
 
 class Server:
-    """Serves ``index`` to the clients of ``listeners`` until :meth:`request_shutdown`.
+    """Serves ``index`` to the clients of ``listeners`` until its :attr:`shutdown` is complete.
 
     Selector, listeners, index and clocks (in seconds: a monotonic one, and the processor time of the thread) are
     injected, so a test can replace them.
@@ -63,15 +63,14 @@ class Server:
         self._clients = Clients(context)
         self._handshakes = Handshakes(context, self._clients.admit)
         self._acceptor = Acceptor(context, listeners, self._clients, self._handshakes)
-        self._shutdown = Shutdown(context, self._clients, self._acceptor, self._handshakes)
+        self.shutdown = Shutdown(context, self._clients, self._acceptor, self._handshakes)
         self._intake = Intake(context, self._clients)
         self._has_completed = False
         """True if the index has responses to requests of earlier turns, or works on them."""
         self._write_delay = 0.0
         """The delay that the index asked for at the last tick."""
         self._request_log = RequestLog(self._repeat_limit)
-        completions = index.fileno()
-        if completions is not None:
+        if (completions := index.fileno()) is not None:
             self.watch(completions, self._note_completed)
         statistics.last_tick = self._timers.now
         self.on_tick(self._tick)
@@ -96,25 +95,16 @@ class Server:
         self._clients.gate.rules, self._clients.gate.is_revoked = rules, is_revoked
         self._timers.call_at(self._timers.now, self._clients.judge_again)
 
-    @property
-    def state(self) -> Lifecycle:
-        """The state of the server's lifecycle."""
-        return self._shutdown.state
-
-    def request_shutdown(self) -> None:
-        """Stop accepting, answer what has arrived, then stop. A second request stops immediately."""
-        self._shutdown.request()
-
     def run(self) -> None:
         """Take turns until the server has stopped."""
-        while self._shutdown.state is not Lifecycle.STOPPED:
+        while self.shutdown.state is not Lifecycle.STOPPED:
             self.turn()
 
     # The turn
 
     def turn(self) -> None:
         """Wait until something is ready, and process all of it."""
-        timers, shutdown, intake = self._timers, self._shutdown, self._intake
+        timers, shutdown, intake = self._timers, self.shutdown, self._intake
         may_wait = not (intake.queue or self._has_completed) and (shutdown.state is _SERVING or not shutdown.is_polling)
         events = self._selector.select(timers.due - timers.now if may_wait else 0.0)
         started = self._clock()
@@ -146,7 +136,7 @@ class Server:
     def _park(self, requests: Sequence[Request[Client]], responses: Sequence[Response[Client]]) -> None:
         """Park the clients whose requests have no response yet."""
         for client in {client for client, _ in requests}.difference(client for client, _, _ in responses):
-            client.park()
+            client.enter(Phase.PARKED)
         self._has_completed |= self._index.is_pending
 
     def _note_completed(self) -> None:
@@ -162,8 +152,7 @@ class Server:
 
     def _unpark(self, client: Client) -> None:
         client.unpark()
-        if self._limits.idle_seconds_max:  # the one deadline that a parked client does not have
-            self._clients.set_timer(client)
+        self._clients.set_timer(client)  # it has had no idle time-out
         if client.phase is Phase.QUEUED:
             self._intake.queue[client] = None
 
@@ -194,28 +183,20 @@ class Server:
         """Read the clients that sent changes again only after the delay that the index asks for."""
         for client, lines, _ in responses:
             if client.phase in (Phase.OPEN, Phase.QUEUED) and has_change(lines):
-                client.park()
+                client.enter(Phase.PARKED)
                 self._timers.call_at(self._timers.now + self._write_delay, partial(self._resume, client))
 
     def _resume(self, client: Client) -> None:
         if client.phase is Phase.PARKED:
             self._unpark(client)
-            self._update(client)
+            self._clients.flush(client)
 
     def _flush(self, others: Sequence[Client]) -> None:
         """Send unsent responses of clients that are ready without a request."""
         for client in others:
             if client.phase is not Phase.CLOSED:  # by the response to a request of an earlier turn
                 client.last_active = self._timers.now
-                self._update(client)
-
-    def _update(self, client: Client) -> None:
-        """Send unsent responses, and watch the client for what it waits for."""
-        try:
-            if not client.send("") or client.registered_events != EVENT_READ:
-                self._clients.update(client)
-        except OSError as error:
-            self._clients.close(client, error)
+                self._clients.flush(client)
 
     # Time, and the end
 

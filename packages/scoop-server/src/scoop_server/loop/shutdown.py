@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from selectors import EVENT_READ, SelectorKey
 
 from scoop_server.loop.acceptor import Acceptor
-from scoop_server.loop.client import Client
+from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.clients import Clients, Context
 from scoop_server.loop.handshakes import Handshakes
 from scoop_server.telemetry.logs import log
@@ -43,17 +43,16 @@ class Shutdown:
             log.info("stopping immediately")
             self.state = Lifecycle.STOPPED
             return
-        has_successor = self._acceptor.has_successor
-        if not has_successor:  # nobody else would accept the connections in the backlog
-            self._acceptor.accept_waiting()
-        self._acceptor.close()
         self._context.statistics.stage = Stage.DRAINING
         self._requested_at = self._context.timers.now
-        if has_successor:
+        if self._acceptor.has_successor:
+            self._acceptor.close()
             log.info("shutting down: new connections wait for the next server")
             self.state = Lifecycle.HANDING_OVER
             self._hand_over()
-        else:
+        else:  # nobody else would accept the connections in the backlog
+            self._acceptor.accept_waiting()
+            self._acceptor.close()
             self._drain()
 
     def _hand_over(self) -> None:
@@ -113,11 +112,8 @@ class Shutdown:
             client.drain_turns += 1
             if client.drain_turns < self._context.limits.drain_reads_max:
                 return
-        client.finish()
+        client.enter(Phase.FINISHING)
         if not has_input and not client.wanted_events:
             self._clients.close(client, "the server is shutting down", CloseReason.SHUTDOWN)
-            return
-        try:
-            self._clients.update(client)
-        except OSError as error:
-            self._clients.close(client, error)
+        else:
+            self._clients.flush(client)
