@@ -266,9 +266,9 @@ def encode_response(response: Response) -> str:
     return f"{response.value}\n"
 
 
-OK: Final = encode_response(Response.OK)
-FAIL: Final = encode_response(Response.FAIL)
-ERROR: Final = encode_response(Response.ERROR)
+OK: Final = "OK\n"
+FAIL: Final = "FAIL\n"
+ERROR: Final = "ERROR\n"
 
 _QUERY_OK: Final = ("QUERY", OK)
 _INDEX_OK: Final = ("INDEX", OK)
