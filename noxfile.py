@@ -230,6 +230,30 @@ def core_alone(session: nox.Session) -> None:
     session.run("pytest", *IN_PARALLEL, *selection, "tests/core", "tests/property", str(CORE / "src"), *session.posargs)
 
 
+@nox.session(default=False, tags=["campaign"], python=sorted({*SUPPORTED_PYTHONS, RUNNING_PYTHON}))
+def compiled(session: nox.Session) -> None:
+    """Compile scoop-core and scoop-server with mypyc, and run the tests on that; arguments go to pytest instead.
+
+    Skipped where no C compiler or no header of this Python is installed.
+    """
+    include = session.run("python", "-c", "import sysconfig; print(sysconfig.get_path('include'))", silent=True)
+    if shutil.which(os.environ.get("CC", "cc")) is None or not (Path(str(include).strip()) / "Python.h").is_file():
+        session.skip(f"needs a C compiler and the headers of Python {session.python} (on Debian: gcc, python3-dev)")
+    _install(session, "test", "compiled")
+    work = Path(session.create_tmp()).resolve()
+    shutil.rmtree(work, ignore_errors=True)
+    for package in (CORE, SERVER):
+        # From a copy, because the compiled modules are written beside their sources.
+        copy = shutil.copytree(package, work / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+        build = ("python", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(work), str(copy))
+        session.run(*build, silent=True, env={"HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"})
+        [wheel] = work.glob(f"{package.name.replace('-', '_')}-*.whl")
+        session.install("--no-deps", "--force-reinstall", str(wheel))
+    session.run("python", "-c", "import scoop_server, sys; sys.exit(scoop_server.form() != 'compiled')")
+    # The doctests of the packages read the sources of the checkout, which would be imported instead of the wheels.
+    session.run("pytest", *IN_PARALLEL, *EVERY_PYTHON, SHORT_SEARCH, *(session.posargs or ("tests",)))
+
+
 SDIST_TESTS: Final = ("--import-mode=importlib", "--doctest-modules", "-q", "tests", "src")
 
 SDIST_CONFTEST: Final = """

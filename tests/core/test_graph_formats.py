@@ -28,7 +28,7 @@ from scoop_core import (
     encode_mermaid,
     encode_node_link,
 )
-from scoop_core.graph import Made
+from scoop_core.graph_classes import Made
 
 from tests.support.graph_strategies import graph_of, graphs
 

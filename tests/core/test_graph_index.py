@@ -19,6 +19,7 @@ from scoop_core import (
     UnknownPackage,
 )
 
+from tests.support.forms import needs_slots
 from tests.support.graph_strategies import graphs
 
 EVENTS: list[tuple[str, Callable[[IndexedGraph], object], list[PackageChange]]] = [
@@ -111,6 +112,7 @@ class TestObservers:
         assert len(others) == 1
 
 
+@needs_slots
 def test_a_plain_graph_holds_no_index_and_no_observers() -> None:
     graph = DependencyGraph.from_mapping({"a": ["a"]})
     graph.apply_lines("REMOVE|a|\nINDEX|b|\n")

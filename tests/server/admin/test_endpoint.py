@@ -15,7 +15,7 @@ import pytest
 
 from scoop_core import DependencyGraph
 
-from scoop_server import __version__
+from scoop_server import __version__, form
 from scoop_server.admin.endpoint import PATHS, AdminEndpoint
 from scoop_server.config.addresses import InternetAddress, UnixAddress
 from scoop_server.errors import ListenError
@@ -78,6 +78,7 @@ def test_version_is_json(place: str) -> None:
     assert (status, header["Content-Type"]) == (200, "application/json")
     assert json.loads(body) == {
         "version": __version__,
+        "form": form(),
         "python": platform.python_version(),
         "platform": sys.platform,
     }

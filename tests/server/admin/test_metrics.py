@@ -9,7 +9,7 @@ import pytest
 
 from scoop_core import DependencyGraph
 
-from scoop_server import __version__
+from scoop_server import __version__, form
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.statistics import CloseReason, Stage, Statistics
 
@@ -100,7 +100,7 @@ def test_values_are_those_of_the_run(tmp_path: Path) -> None:
             "scoop_dependency_edges": 7,
         }
     assert {name: value(samples, name) for name in expected} == expected
-    assert value(samples, "scoop_build_info", version=__version__, python=platform.python_version()) == 1
+    assert value(samples, "scoop_build_info", version=__version__, form=form(), python=platform.python_version()) == 1
     assert value(samples, "scoop_requests_total", command="INDEX", response="OK") == 7
     assert value(samples, "scoop_connections_closed_total", reason="idle") == 3
 

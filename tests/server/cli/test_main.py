@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from scoop_server import __version__
+from scoop_server import __version__, form
 from scoop_server.app.application import Application
 from scoop_server.cli.main import main
 from scoop_server.errors import ConfigurationError, DataDirectoryError, JournalError, ListenError, ServerError
@@ -45,7 +45,7 @@ def test_ctrl_c_during_the_imports_is_no_traceback() -> None:
 
 def test_the_script_prints_the_version() -> None:
     ended = run_to_end("--version", command=CONSOLE_SCRIPT)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"scoop-server {__version__}\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"scoop-server {__version__} ({form()})\n", "")
 
 
 def test_serve_may_be_named() -> None:

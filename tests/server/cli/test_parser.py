@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from scoop_server import __version__
+from scoop_server import __version__, form
 from scoop_server.app.plugin import IndexPlugin, Invocation, find_plugins
 from scoop_server.cli.parser import all_commands, parse_command_line
 from scoop_server.config.option_table import OptionTable
@@ -130,7 +130,7 @@ def printed(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed(["--version"], capsys) == f"scoop-server {__version__}\n"
+    assert printed(["--version"], capsys) == f"scoop-server {__version__} ({form()})\n"
 
 
 def listed_flags(help_text: str) -> set[str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from itertools import takewhile
 from typing import Final
 
+from scoop_core.compilation import mypyc_attr
 from scoop_core.errors import LimitExceeded, MalformedRequest, ProtocolError
 from scoop_core.messages import (
     ENCODING,
@@ -183,6 +184,7 @@ _RESPONSES: Final = {response.value.encode(ENCODING): response for response in R
 _MAX_RESPONSE_LENGTH: Final = max(map(len, _RESPONSES))
 
 
+@mypyc_attr(native_class=False)  # it is pickled, as other exceptions
 class PeerViolation(ProtocolError):
     r"""The server violated the protocol: a response without a request, an invalid line, or an early end of the stream.
 

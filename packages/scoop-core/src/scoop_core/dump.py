@@ -18,7 +18,8 @@ from typing import Final
 from zlib import crc32
 
 from scoop_core.errors import DumpError, ScoopError, shown
-from scoop_core.graph import DependencyGraph, Made
+from scoop_core.graph import DependencyGraph
+from scoop_core.graph_classes import Made
 from scoop_core.messages import ENCODING, OK, Command, parse_request
 
 _HEADER: Final = b"#scoop dump 1\n"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, compress, filterfalse, islice
 from math import inf
 from operator import contains, itemgetter
-from typing import TYPE_CHECKING, Final, Self, TypeVar, assert_never
+from typing import Final, Self, TypeVar, assert_never
 
 from scoop_core.compilation import mypyc_attr
 from scoop_core.errors import ClosesCycle, MalformedRequest, MissingDependencies, RequestRefused, shown
@@ -33,13 +33,6 @@ from scoop_core.messages import (
 )
 
 Graph = TypeVar("Graph", bound="DependencyGraph")
-
-if TYPE_CHECKING:
-    import typing_extensions  # for a type checker only: TypeVar of Python 3.11 has no default
-
-    Made = typing_extensions.TypeVar("Made", bound="DependencyGraph", default="DependencyGraph")
-else:
-    Made = TypeVar("Made", bound="DependencyGraph")
 
 _RESPONSES: Final = {encode_response(response): response for response in Response}
 

@@ -6,7 +6,8 @@ from itertools import chain
 from typing import Final
 
 from scoop_core.errors import FormatError, shown
-from scoop_core.graph import DependencyGraph, Made
+from scoop_core.graph import DependencyGraph
+from scoop_core.graph_classes import Made
 from scoop_core.graph_formats import in_pieces, text_of
 
 

@@ -9,7 +9,8 @@ from itertools import chain, islice
 from typing import Final, cast
 
 from scoop_core.errors import FormatError, shown
-from scoop_core.graph import DependencyGraph, Made
+from scoop_core.graph import DependencyGraph
+from scoop_core.graph_classes import Made
 
 _LINES_AT_ONCE: Final = 4_096
 """The lines of one chunk, as in a snapshot: about 200 kB."""

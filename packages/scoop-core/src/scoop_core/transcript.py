@@ -52,7 +52,8 @@ from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 from scoop_core.errors import TranscriptError, UnsupportedFormat
-from scoop_core.graph import DependencyGraph, Made, trusted_graph
+from scoop_core.graph import DependencyGraph, trusted_graph
+from scoop_core.graph_classes import Made
 from scoop_core.graph_requests import dependent_counts_of, lists_in_order
 from scoop_core.messages import ENCODING, MAX_NAME_LENGTH, NAME_CHARACTERS
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
-from scoop_server import __version__
+from scoop_server import __version__, form
 from scoop_server.admin.http_server import BACKLOG, CPU_SHARE, HttpServer, Response, problem
 from scoop_server.config.addresses import Address, UnixAddress
 from scoop_server.net.listener import ADMIN_WAY_OUT, bind
@@ -72,7 +72,7 @@ class AdminEndpoint:
 
 
 def _version() -> Response:
-    version = {"version": __version__, "python": platform.python_version(), "platform": sys.platform}
+    version = {"version": __version__, "form": form(), "python": platform.python_version(), "platform": sys.platform}
     return Response(HTTPStatus.OK, json.dumps(version).encode() + b"\n", "application/json")
 
 

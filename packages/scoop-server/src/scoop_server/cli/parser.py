@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
-from scoop_server import __version__
+from scoop_server import __version__, form
 from scoop_server.app.plugin import Command, IndexPlugin, Invocation
 from scoop_server.cli import stdio
 from scoop_server.cli.commands import COMMANDS
@@ -134,7 +134,7 @@ def build_parsers(table: OptionTable[IndexPlugin], *, with_all: bool = True) -> 
         argument_default=argparse.SUPPRESS, allow_abbrev=False,
     )  # fmt: skip
     _add_options(root, table, with_all=with_all)
-    root.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    root.add_argument("--version", action="version", version=f"{PROGRAM} {__version__} ({form()})")
     subparsers = root.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=PROGRAM)
     parsers: dict[str, _Parser] = {}
     for name, command in commands.items():

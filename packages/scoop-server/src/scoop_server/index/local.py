@@ -6,6 +6,7 @@ from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from scoop_core import Authors, Changes, DependencyGraph
+from scoop_core.compilation import mypyc_attr
 
 from scoop_server.errors import ReadOnlyError
 from scoop_server.ports import CallLater, ClientT, Request, Response
@@ -54,6 +55,7 @@ class Store(Protocol):
         """Release everything that the store holds."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class MemoryStore:
     """A store that keeps nothing."""
 
@@ -82,6 +84,7 @@ class MemoryStore:
         """Do nothing."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LocalIndex(Generic[ClientT]):
     """Owns ``graph`` and answers every request immediately, so no client is ever parked.
 

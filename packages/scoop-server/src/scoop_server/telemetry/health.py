@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from scoop_server import __version__
+from scoop_server import __version__, form
 from scoop_server.telemetry.figures import Figure, counter
 from scoop_server.telemetry.log_queue import dropped_line_count
 from scoop_server.telemetry.statistics import Stage, Statistics
@@ -82,8 +82,8 @@ class Health:
 
     def figures(self) -> Iterator[Figure]:
         """Yield the figures of the run that are known, and those of its index."""
-        version = (__version__, sys.version.split()[0])
-        yield Figure("scoop_build_info", "Version of the server.", {version: 1}, ("version", "python"))
+        version = (__version__, sys.version.split()[0], form())
+        yield Figure("scoop_build_info", "Version of the server.", {version: 1}, ("version", "python", "form"))
         yield Figure("scoop_ready", "1 while clients are served and may change the index.", not self.not_ready_reason)
         yield Figure("scoop_read_only", "1 while changes are refused.", self.is_read_only)
         yield counter("scoop_log_lines_dropped", "Log lines that could not be written.", dropped_line_count())
