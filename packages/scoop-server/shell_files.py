@@ -47,6 +47,7 @@ EXIT_STATUSES: Final = {
     "3": "For check: intact, except for an interrupted write at the end, which the next start drops.",
     "4": "For check: not damaged, but written by a newer version.",
     "5": "For check: a file could not be read, so it is unknown whether it is intact.",
+    "8": "For log: changes that were asked for are no longer there.",
     "130": "Interrupted before the server was ready, or in another command.",
 }
 

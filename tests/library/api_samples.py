@@ -6,6 +6,7 @@ mypy (strict) and pyright (strict) both check this file, and test_api.py runs it
 
 import copy
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import assert_type
 
 import pytest
@@ -32,6 +33,8 @@ from scoop_core import (
     InvalidName,
     JournalReader,
     LimitExceeded,
+    LoggedBatch,
+    LoggedChange,
     MalformedRequest,
     MissingDependencies,
     NotIndexed,
@@ -237,6 +240,11 @@ def sample_journal() -> None:
     version: int = scoop_core.JOURNAL_VERSION
     assert (reader.after, reader.head, version) == (scoop_core.NO_BATCH, end, 2)
     assert reader.authors == ((0, "CN=builder"),)
+    [change] = LoggedBatch("INDEX|gmp|\n", end, reader.authors).changes("gmp", "CN=builder")
+    assert_type(change, LoggedChange)
+    assert_type(change.time, datetime)
+    assert (change.identity, change.package, change.request.package) == ("CN=builder", "gmp", "gmp")
+    assert_type(change.to_json(), str)
 
 
 class AuditedGraph(DependencyGraph):

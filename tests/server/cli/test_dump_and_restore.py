@@ -102,9 +102,9 @@ class Replaced(DataDirectory):
         super().__init__(path)
         self.times = times
 
-    def read(self, kind: str, generation: int, length: int | None = None) -> bytes:
+    def read(self, kind: str, generation: int, length: int | None = None, start: int = 0, sync: bool = False) -> bytes:
         self.times -= 1
-        return b"" if self.times >= 0 else super().read(kind, generation, length)
+        return b"" if self.times >= 0 else super().read(kind, generation, length, start, sync)
 
 
 @pytest.mark.parametrize(("failures", "is_dumped"), [(1, True), (4, True), (5, False)])

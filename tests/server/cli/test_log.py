@@ -13,11 +13,10 @@ import pytest
 from scoop_core import decode_dump
 
 from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, check
-from scoop_server.cli.log import log, parse_moment
 from scoop_server.cli.main import main
-from scoop_server.errors import ConfigurationError, DataDirectoryError
+from scoop_server.errors import ConfigurationError
+from scoop_server.history import HistoryGoneError, Moment, log, parse_moment
 from scoop_server.storage.history import Retention
-from scoop_server.storage.trail import Moment
 
 from tests.support.process import MODULE_COMMAND, ServerProcess, server_environment
 from tests.support.storage import Bench
@@ -89,9 +88,18 @@ def test_json_has_an_object_per_change(path: str) -> None:
             "command": "INDEX",
             "package": "cloog",
             "dependencies": ["gmp", "isl"],
+            "ends_batch": True,
         },
-        {"time": "1970-01-01T00:16:43.000Z", "batch": 3, "identity": None, "command": "REMOVE", "package": "cloog"},
+        {
+            "time": "1970-01-01T00:16:43.000Z",
+            "batch": 3,
+            "identity": None,
+            "command": "REMOVE",
+            "package": "cloog",
+            "ends_batch": True,
+        },
     ]
+    assert changes[1]["ends_batch"] is False
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "-1", "2026-13-01", "9999-01-01", "1h2"])
@@ -148,7 +156,7 @@ def test_a_gap_is_reported_after_the_changes_before_it(bench: Bench, path: str) 
         opened.save()
     os.unlink(f"{path}/history/journal-2")
     out = io.StringIO()
-    with pytest.raises(DataDirectoryError, match="has a gap after batch 2 "):
+    with pytest.raises(HistoryGoneError, match="has a gap after batch 2 "):
         log(path, {}, out)
     assert out.getvalue() == "".join(LINES.splitlines(keepends=True)[:3])
 

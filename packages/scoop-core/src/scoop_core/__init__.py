@@ -2,8 +2,8 @@
 
 Modules in processing order: :mod:`~scoop_core.messages` parses and encodes messages, :mod:`~scoop_core.connection`
 turns bytes into messages and back, :mod:`~scoop_core.graph` applies requests, :mod:`~scoop_core.transcript` encodes
-snapshots and journals, :mod:`~scoop_core.dump` dumps, :mod:`~scoop_core.errors` defines the exceptions. Everything
-public is exported here; the modules are private.
+snapshots and journals, :mod:`~scoop_core.logged` the changes in them, :mod:`~scoop_core.dump` dumps,
+:mod:`~scoop_core.errors` defines the exceptions. Everything public is exported here; the modules are private.
 """
 
 from scoop_core.connection import (
@@ -55,6 +55,7 @@ from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer
 from scoop_core.graph_order import CycleSearch, PartialResponses
 from scoop_core.graph_plan import Plan
 from scoop_core.graph_schedule import Scheduler
+from scoop_core.logged import LoggedBatch, LoggedChange
 from scoop_core.messages import (
     ENCODING,
     MAX_LINE_LENGTH,
@@ -116,6 +117,8 @@ __all__ = [
     "InvalidName",
     "JournalReader",
     "LimitExceeded",
+    "LoggedBatch",
+    "LoggedChange",
     "MalformedRequest",
     "MalformedResponse",
     "MissingDependencies",

@@ -34,6 +34,12 @@ class DataDirectoryError(ServerError):
     """The data directory cannot be read, written or locked."""
 
 
+class HistoryGoneError(DataDirectoryError):
+    """Changes that were asked for are no longer there."""
+
+    exit_status = 8
+
+
 class DirectoryInUseError(DataDirectoryError):
     """Another process has locked the data directory."""
 

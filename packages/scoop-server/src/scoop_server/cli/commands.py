@@ -11,11 +11,11 @@ from scoop_server.app.plugin import Command, IndexSource, Invocation
 from scoop_server.cli import stdio
 from scoop_server.cli.check import check
 from scoop_server.cli.dumps import dump, restore
-from scoop_server.cli.log import add_arguments, log, parse_moment
 from scoop_server.config.access_file import explain, read_access_file, resolve_identity
 from scoop_server.config.options import SERVE
 from scoop_server.config.sources import resolve
 from scoop_server.errors import ConfigurationError
+from scoop_server.history import log, parse_moment
 from scoop_server.telemetry.logs import escaped
 
 
@@ -94,6 +94,16 @@ def _add_moment(parser: ArgumentParser) -> None:
     )
 
 
+def _add_filters(parser: ArgumentParser) -> None:
+    moment = "a batch, a time, or a time ago such as 2h"
+    parser.add_argument("--since", metavar="MOMENT", help=f"begin there: after {moment}")
+    parser.add_argument("--until", metavar="MOMENT", help=f"end there: {moment}")
+    parser.add_argument("--package", metavar="NAME", help="changes of this package only")
+    parser.add_argument("--identity", metavar="NAME", help="changes of this identity only, such as CN=builder")
+    parser.add_argument("--follow", action="store_true", help="go on with new changes, until interrupted")
+    parser.add_argument("--json", action="store_true", help="print an object per line")
+
+
 COMMANDS: Final[Mapping[str, Command]] = {
     SERVE: Command(_serve, "[OPTION ...]", "Run the server. This is the default command."),
     "check": Command(
@@ -118,7 +128,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "may be using it.",
         has_directory=True,
         has_plugins=False,
-        add_arguments=add_arguments,
+        add_arguments=_add_filters,
     ),
     "restore": Command(
         lambda given: _source(given).restore(stdio.standard_input()),

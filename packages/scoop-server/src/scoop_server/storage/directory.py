@@ -175,17 +175,20 @@ class DataDirectory:
         """Return the path of a file, for messages."""
         return os.path.join(self.path, f"{kind}-{generation}")
 
-    def read(self, kind: str, generation: int, length: int | None = None) -> bytes:
-        """Return all bytes of a file, or its first ``length``."""
+    def read(self, kind: str, generation: int, length: int | None = None, start: int = 0, sync: bool = False) -> bytes:
+        """Return all bytes of a file from ``start`` on, or the first ``length``; with ``sync`` they are on disk."""
         # Opening a FIFO would wait for its writer.
         with self._opened(f"{kind}-{generation}", os.O_RDONLY | os.O_NONBLOCK) as descriptor:
             if stat.S_ISFIFO(self.files.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "it is a FIFO")
             if length is not None:
                 return self.files.read(descriptor, length)
+            self.files.lseek(descriptor, start, os.SEEK_SET)
             parts = []
             while part := self.files.read(descriptor, _READ_BYTES):
                 parts.append(part)
+            if sync:
+                self.files.fdatasync(descriptor)
             return b"".join(parts)
 
     def size(self, kind: str, generation: int) -> int:

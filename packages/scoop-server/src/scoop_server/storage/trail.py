@@ -9,9 +9,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Final, NamedTuple, Self
 
-from scoop_core import Authors, Changes, DependencyGraph, JournalReader, Seal, TranscriptError, decode_snapshot
+from scoop_core import (
+    NO_BATCH,
+    Changes,
+    DependencyGraph,
+    JournalReader,
+    LoggedBatch,
+    Seal,
+    TranscriptError,
+    decode_snapshot,
+)
 
-from scoop_server.errors import DataDirectoryError
+from scoop_server.errors import DataDirectoryError, HistoryGoneError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OPERATING_SYSTEM, FileSystem, way_out
 from scoop_server.storage.history import HEADER_BYTES_MAX, NAME
@@ -36,14 +45,19 @@ class Moment(NamedTuple):
 
 
 BEGINNING: Final = Moment()
+END: Final = Moment(time=1 << 62)
+"""After all batches that there are."""
 
 
-class TrailBatch(NamedTuple):
-    """The changes of one turn of the server."""
+class Position(NamedTuple):
+    """The end of a batch in a journal, from which reading can go on."""
 
-    lines: str
     seal: Seal
-    authors: Authors
+    generation: int
+    offset: int
+
+
+_NOWHERE: Final = Position(NO_BATCH, 0, 0)
 
 
 class Trail:
@@ -51,6 +65,8 @@ class Trail:
 
     def __init__(self, path: str, files: FileSystem = OPERATING_SYSTEM) -> None:
         self.path = path
+        self.position: Position | None = None
+        """The position after the last batch that :meth:`batches` has read, or passed over; None before the first."""
         self._resources = ExitStack()
         self._files = files
         self._directories = [self._open(path)]
@@ -84,11 +100,11 @@ class Trail:
         except OSError as error:
             raise self._unreadable(error) from error
 
-    def _read(self, kind: str, generation: int, length: int | None = None) -> bytes:
+    def _read(self, kind: str, generation: int, length: int | None = None, start: int = 0, sync: bool = False) -> bytes:
         """Return the bytes of a file. A server may move it from one directory to the other meanwhile."""
         for directory in (*self._directories, *self._directories):
             try:
-                return directory.read(kind, generation, length)
+                return directory.read(kind, generation, length, start, sync)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -103,46 +119,74 @@ class Trail:
         file = f"{os.path.join(self.path, kind)}-{generation}"
         return DataDirectoryError(f"cannot read {file}: {error}; restore it from an archive")
 
-    def _start_of(self, generation: int) -> Seal:
-        """Return the position before the first batch of a journal."""
+    def _header(self, generation: int) -> tuple[bytes, Seal]:
+        """Return the header of a journal, and the seal before its first batch."""
         header = self._read("journal", generation, HEADER_BYTES_MAX)
+        header = header[: header.find(b"\n") + 1]
         try:
-            return JournalReader(header[: header.find(b"\n") + 1]).after
+            return header, JournalReader(header).after
         except TranscriptError as error:
             raise self._damaged("journal", generation, error) from error
 
     # Batches
 
-    def batches(self, since: Moment = BEGINNING, *, first: int = 0) -> Iterator[TrailBatch]:
+    def batches(
+        self, since: Moment = BEGINNING, *, first: int = 0, after: Position | None = None
+    ) -> Iterator[LoggedBatch]:
         """Yield the batches after the batch or from the time of ``since``, in order, of the journals from ``first`` on.
 
-        Raises :exc:`DataDirectoryError` at a gap: journals that are missing or do not fit.
+        With ``after``, a former :attr:`position`, those behind it. What is yielded is on disk.
+        Raises :exc:`HistoryGoneError` if some of them are missing, :exc:`DataDirectoryError` if they cannot be read.
         """
+        head, self.position = None, None
+        if after is not None:
+            head, since, first = after.seal, Moment(batch=after.seal.number), after.generation
         journals = [number for number in self._generations("journal") if number >= first]
-        after: Seal | None = None
-        for generation, following in zip(journals, [*journals[1:], None], strict=True):
-            start = self._start_of(generation)
-            if after is None and since.batch is not None and since.batch < start.number:
-                raise DataDirectoryError(
-                    f"the history in {self.path} begins after batch {start.number} ({format_time(start.time)}); "
-                    "restore older files from an archive"
-                )
-            if after is not None and start != after:
-                raise DataDirectoryError(
-                    f"the history in {self.path} has a gap after batch {after.number} ({format_time(after.time)}) and "
-                    f"up to batch {start.number} ({format_time(start.time)}); restore the missing files from an archive"
-                )
-            if following is not None and _is_before(end := self._start_of(following), since):
-                after = end  # all of its batches are too early
-                continue
+        for generation, following in zip(journals, [*journals[1:], None], strict=False):  # there may be none
+            header, start = self._header(generation)
+            own = after if after is not None and after.generation == generation else None
+            if own is None:
+                self._check_start(start, head, since)
+                if following is not None and _is_before(end := self._header(following)[1], since):
+                    head = end  # all of its batches are too early
+                    continue
             try:
-                reader = open_journal(self._read("journal", generation), generation, start)
+                own = own or Position(JournalReader(header).head, generation, len(header))
+                reader = self._rest(header, own, sync=following is None)
                 for lines in reader:
+                    self.position = Position(reader.head, generation, own.offset + reader.sealed_bytes - len(header))
                     if not _is_before(reader.head, since):
-                        yield TrailBatch(lines, reader.head, reader.authors)
+                        yield LoggedBatch(lines, reader.head, reader.authors)
             except TranscriptError as error:
                 raise self._damaged("journal", generation, error) from error
-            after = reader.head
+            head = reader.head
+            self.position = Position(head, generation, own.offset + reader.sealed_bytes - len(header))
+        if since.batch is not None and (self.position or _NOWHERE).seal.number < since.batch:
+            raise self._gone(f"ends before batch {since.batch}; name an earlier one")
+
+    def _rest(self, header: bytes, position: Position, *, sync: bool) -> JournalReader:
+        """Return the reader of what follows ``position`` in its journal."""
+        end = b"%08x\n" % position.seal.checksum
+        data = self._read("journal", position.generation, start=position.offset - len(end), sync=sync)
+        if not data.startswith(end):
+            raise self._gone(f"has another batch {position.seal.number} now; begin again")
+        reader = open_journal(header + data[len(end) :], position.generation, None)
+        reader.head = position.seal
+        return reader
+
+    def _check_start(self, start: Seal, head: Seal | None, since: Moment) -> None:
+        """Check that a journal continues the one before it, or begins early enough if it is the first."""
+        begin = f"batch {start.number} ({format_time(start.time)})"
+        if head is None and since.batch is not None and since.batch < start.number:
+            raise self._gone(f"begins after {begin}; restore older files from an archive")
+        if head is not None and start != head:
+            raise self._gone(
+                f"has a gap after batch {head.number} ({format_time(head.time)}) and up to {begin}; "
+                "restore the missing files from an archive"
+            )
+
+    def _gone(self, reason: str) -> HistoryGoneError:
+        return HistoryGoneError(f"the history in {self.path} {reason}")
 
     # The index
 
@@ -151,7 +195,7 @@ class Trail:
 
         Raises :exc:`DataDirectoryError` if the moment is before the oldest state, in a gap, or not reached yet.
         """
-        bases = [(number, self._start_of(number)) for number in self._generations("snapshot")]
+        bases = [(number, self._header(number)[1]) for number in self._generations("snapshot")]
         usable = [(number, start) for number, start in bases if moment.includes(start)]
         if not usable:
             oldest = f"batch {bases[0][1].number} at {format_time(bases[0][1].time)}" if bases else "none"

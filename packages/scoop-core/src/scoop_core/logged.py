@@ -1,0 +1,114 @@
+"""The changes in a batch of a journal: who made them, and when."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from scoop_core.messages import Request, parse_request
+from scoop_core.transcript import Authors, Seal
+
+UNKNOWN: Final = "-"
+"""Written for a change whose author is unknown."""
+
+
+class LoggedChange(NamedTuple):
+    """A change of one package.
+
+    >>> print(LoggedChange(1_764_668_400_123, 7, "CN=builder", "INDEX|isl|gmp"))
+    2025-12-02T09:40:00.123Z 7 CN=builder INDEX|isl|gmp
+    """
+
+    time_ms: int
+    """The time of its batch, in milliseconds since 1970."""
+    batch: int
+    """The number of its batch. The changes of a batch become durable together."""
+    identity: str | None
+    """The client that made it, such as ``CN=builder``; None if that is unknown."""
+    line: str
+    """The request, without its newline."""
+    ends_batch: bool = True
+    """True if it is the last one of its batch that was selected, so that a reader can go on with the next batch."""
+
+    @property
+    def time(self) -> datetime:
+        """The time of its batch, in UTC.
+
+        >>> print(LoggedChange(1_764_668_400_123, 1, None, "INDEX|gmp|").time)
+        2025-12-02 09:40:00.123000+00:00
+        """
+        return datetime.fromtimestamp(self.time_ms / 1_000, UTC)
+
+    @property
+    def package(self) -> str:
+        """The package that it changed.
+
+        >>> LoggedChange(0, 1, None, "REMOVE|gmp|").package
+        'gmp'
+        """
+        return self.line.split("|")[1]
+
+    @property
+    def request(self) -> Request:
+        """The request that made it.
+
+        >>> LoggedChange(0, 1, None, "REMOVE|gmp|").request.command
+        <Command.REMOVE: 'REMOVE'>
+        """
+        return parse_request(self.line)
+
+    def __str__(self) -> str:
+        return f"{_formatted(self.time_ms)} {self.batch} {self.identity or UNKNOWN} {self.line}"
+
+    def to_json(self) -> str:
+        """Return it as an object of JSON, in one line.
+
+        >>> print(LoggedChange(0, 1, None, "REMOVE|isl|").to_json()[:91])
+        {"time": "1970-01-01T00:00:00.000Z", "batch": 1, "identity": null, "command": "REMOVE", "pa
+        """
+        import json  # noqa: PLC0415  # most programs do without
+
+        command, package, dependencies = self.line.split("|")
+        value: dict[str, object] = {"time": _formatted(self.time_ms), "batch": self.batch, "identity": self.identity}
+        value |= {"command": command, "package": package}
+        if command == "INDEX":
+            value["dependencies"] = [each for each in dependencies.split(",") if each]
+        return json.dumps(value | {"ends_batch": self.ends_batch})
+
+
+@lru_cache(maxsize=1)
+def _formatted(milliseconds: int) -> str:  # the changes of a batch have one time
+    moment = datetime.fromtimestamp(milliseconds / 1_000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1_000:03}Z"
+
+
+class LoggedBatch(NamedTuple):
+    r"""The changes of one turn of a server.
+
+    >>> len(LoggedBatch("INDEX|gmp|\nINDEX|isl|gmp\n", Seal(7, 0)).changes())
+    2
+    """
+
+    lines: str
+    """Requests, each with its newline."""
+    seal: Seal
+    authors: Authors = ()
+
+    def changes(self, package: str | None = None, identity: str | None = None) -> list[LoggedChange]:
+        r"""Return its changes; only those of a package or an identity, if that is given. ``-`` is an unknown identity.
+
+        >>> batch = LoggedBatch("INDEX|gmp|\nINDEX|isl|gmp\n", Seal(7, 0), [(1, "CN=builder")])
+        >>> print(*batch.changes(identity="CN=builder"))
+        1970-01-01T00:00:00.000Z 7 CN=builder INDEX|isl|gmp
+        """
+        if package is not None and f"|{package}|" not in self.lines:
+            return []
+        starts, author = dict(self.authors), UNKNOWN
+        found: list[tuple[str, str]] = []
+        for number, line in enumerate(self.lines.splitlines()):
+            author = starts.get(number, author)
+            if (package is None or line.split("|", 2)[1] == package) and identity in {None, author}:
+                found.append((author, line))
+        return [
+            LoggedChange(self.seal.time, self.seal.number, None if author == UNKNOWN else author, line, left == 1)
+            for left, (author, line) in zip(range(len(found), 0, -1), found, strict=True)
+        ]

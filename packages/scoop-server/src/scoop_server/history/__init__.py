@@ -1,0 +1,10 @@
+"""The history of an index: who changed what and when, and the index as it was. Programs may import it.
+
+A directory is that of a server, which may be running, or one of archived files.
+"""
+
+from scoop_server.errors import HistoryGoneError
+from scoop_server.history.feed import batches, follow, log, parse_moment
+from scoop_server.storage.trail import BEGINNING, END, Moment, graph_at
+
+__all__ = ["BEGINNING", "END", "HistoryGoneError", "Moment", "batches", "follow", "graph_at", "log", "parse_moment"]

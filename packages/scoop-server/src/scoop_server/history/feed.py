@@ -1,0 +1,103 @@
+"""The changes of an index, oldest first: read, followed and printed; and the moments that commands accept."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from itertools import takewhile
+from typing import Final, TextIO
+
+from scoop_core import LoggedBatch, LoggedChange
+
+from scoop_server.config.values import duration
+from scoop_server.errors import ConfigurationError, DataDirectoryError, HistoryGoneError
+from scoop_server.storage.trail import BEGINNING, END, Moment, Position, Trail
+
+POLL_SECONDS: Final = 0.25
+"""The interval at which new changes are looked for."""
+
+_PAUSE: Final = partial(time.sleep, POLL_SECONDS)
+
+
+def batches(path: str, since: Moment = BEGINNING, until: Moment = END) -> Iterator[LoggedBatch]:
+    """Yield the batches in a directory after the number or from the time of ``since``, up to ``until``, oldest first.
+
+    Raises HistoryGoneError if some of them are missing, DataDirectoryError if the directory cannot be read.
+    """
+    with Trail(path) as trail:
+        yield from takewhile(lambda batch: until.includes(batch.seal), trail.batches(since))
+
+
+def follow(path: str, since: Moment = BEGINNING, wait: Callable[[], None] = _PAUSE) -> Iterator[LoggedBatch]:
+    """Yield the batches in a directory as :func:`batches` does, and then new ones, without end.
+
+    A batch is yielded once it is on disk, and none is left out: HistoryGoneError is raised instead. ``wait`` is called
+    when there is no further batch.
+    """
+    position: Position | None = None
+    problem = ""
+    while True:
+        try:
+            with Trail(path) as trail:  # opened each time: another directory may be at the path
+                for batch in trail.batches(since, after=position):
+                    position = trail.position
+                    yield batch
+                position, problem = trail.position, ""
+            if position is None and since == END:
+                since = BEGINNING  # of a directory that was still empty
+        except DataDirectoryError as error:
+            # A rotation or a write in progress can look like damage once.
+            if isinstance(error, HistoryGoneError) or str(error) == problem:
+                raise
+            problem = str(error)
+        wait()
+
+
+def print_changes(found: Iterable[LoggedBatch], arguments: Mapping[str, object], out: TextIO) -> int:
+    """Print the changes of batches that the arguments select, one per line; return the exit status 0."""
+    selection = [None if (given := arguments.get(name)) is None else str(given) for name in ("package", "identity")]
+    encode = LoggedChange.to_json if "json" in arguments else str
+    for batch in found:
+        out.writelines(f"{encode(change)}\n" for change in batch.changes(*selection))
+    return 0
+
+
+def log(path: str, arguments: Mapping[str, object], out: TextIO) -> int:
+    """Print the changes in a directory, as the arguments of the command ask for; return the exit status 0."""
+    moments = {name: parse_moment(str(arguments[name])) for name in ("since", "until") if name in arguments}
+    if "follow" not in arguments:
+        return print_changes(batches(path, **moments), arguments, out)
+    if "until" in moments:
+        raise ConfigurationError("expected --until or --follow, got both")
+
+    def wait() -> None:
+        out.flush()
+        _PAUSE()
+
+    return print_changes(follow(path, **moments, wait=wait), arguments, out)
+
+
+def parse_moment(text: str) -> Moment:
+    """Return the moment that ``text`` names: a batch (``4711``), a time (ISO 8601), or a time ago (``2h``).
+
+    Raises ConfigurationError. A time without an offset is in UTC, as those of the log are.
+
+    >>> parse_moment("17"), parse_moment("1970-01-01T00:00:01Z")
+    (Moment(batch=17, time=None), Moment(batch=None, time=1000))
+    """
+    if text.isascii() and text.isdigit():
+        return Moment(batch=int(text))
+    now = time.time()
+    try:
+        seconds = now - duration().parse(text)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(text)
+            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except ValueError:
+            raise ConfigurationError(
+                f"expected a batch, a time such as 2026-01-31T14:05:00Z, or a time ago such as 2h, got {text!r}"
+            ) from None
+    if seconds > now:
+        raise ConfigurationError(f"the time {text} is in the future")
+    return Moment(time=max(0, round(1_000 * seconds)))
