@@ -77,11 +77,8 @@ def _check_beside_a_server(directory: DataDirectory, out: TextIO) -> int:
 
 
 def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = False) -> int:
-    try:
-        files = [(kind, number) for kind in ("snapshot", "journal") for number in directory.generations(kind)]
-    except OSError as error:
-        raise DataDirectoryError(f"cannot read {directory.path}: {error.strerror}; check its permissions") from error
-    verdicts = {_check_file(directory, kind, number, out) for kind, number in files}
+    verdicts = _check_files(directory, out)
+    has_files = bool(verdicts)
     if directory.files.exists(HISTORY, dir_fd=directory.descriptor):
         verdicts |= _check_history(directory.path, out)
     status = next((each for each in (EXIT_DAMAGED, EXIT_NEWER, EXIT_UNREADABLE) if each in verdicts), EXIT_INTACT)
@@ -90,11 +87,12 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
     except DataDirectoryError as error:
         print(f"a server would refuse to start: {error}", file=out)
         return status or EXIT_DAMAGED
-    if state is None and not files and not directory.superfluous(1):
+    if state is None and not has_files and not directory.superfluous(1):
         raise no_index(directory.path)
     _report_index(directory, state, out)
     if not beside_a_server:
-        _report_superfluous(directory, state, out)
+        for name in directory.superfluous(state.snapshot_generation if state else 1):
+            print(f"a start would delete {name}: superseded or unfinished", file=out)
         if state is not None and state.unsealed_bytes:
             file, size = directory.file("journal", state.journal_generation), counted(state.unsealed_bytes, "byte")
             print(f"a start would drop the last {size} of {file}: {state.unsealed_reason}", file=out)
@@ -105,8 +103,7 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
 def _check_history(path: str, out: TextIO) -> set[int]:
     """Verify the files of the history, and that no batch is missing; return the statuses that they lead to."""
     with DataDirectory(os.path.join(path, HISTORY)) as history:
-        files = [(kind, number) for kind in ("snapshot", "journal") for number in history.generations(kind)]
-        verdicts = {_check_file(history, kind, number, out) for kind, number in files}
+        verdicts = _check_files(history, out)
     try:
         with Trail(path) as trail:
             numbers = [batch.seal.number for batch in trail.batches()]
@@ -129,9 +126,13 @@ def _report_index(directory: DataDirectory, state: RecoveredState | None, out: T
         )
 
 
-def _report_superfluous(directory: DataDirectory, state: RecoveredState | None, out: TextIO) -> None:
-    for file in directory.superfluous(state.snapshot_generation if state else 1):
-        print(f"a start would delete {file}: superseded or unfinished", file=out)
+def _check_files(directory: DataDirectory, out: TextIO) -> set[int]:
+    """Verify each file by itself, and return the statuses that they lead to."""
+    try:
+        files = [(kind, number) for kind in ("snapshot", "journal") for number in directory.generations(kind)]
+    except OSError as error:
+        raise DataDirectoryError(f"cannot read {directory.path}: {error.strerror}; check its permissions") from error
+    return {_check_file(directory, kind, number, out) for kind, number in files}
 
 
 def _check_file(directory: DataDirectory, kind: str, generation: int, out: TextIO) -> int:

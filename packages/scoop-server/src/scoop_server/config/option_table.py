@@ -7,8 +7,8 @@ from typing import Final, Generic, Protocol, TypeVar
 from scoop_server.config.options import Option, declared_options
 from scoop_server.config.settings import OPTIONS, Settings
 
-_IN_PACKAGES: Final = (("etcd(_.*)?|reads|commit_timeout|nodes|revision", "scoop-server[etcd]"),)
-"""Names of options and commands of plug-ins that the project offers, and how pip installs them."""
+_is_of_etcd: Final = re.compile("etcd(_.*)?|reads|commit_timeout|nodes|revision").fullmatch
+"""Matches the options and commands of the plug-in that the project offers."""
 
 
 class OptionOwner(Protocol):
@@ -71,7 +71,5 @@ class OptionTable(Generic[PluginT]):
     def missing_package(self, name: str) -> str | None:
         """Return the advice to install the package of an option or command; None if it is unknown or installed."""
         self.load_plugins()
-        if self.plugins:
-            return None
-        packages = (package for names, package in _IN_PACKAGES if re.fullmatch(names, name))
-        return next((f"install it with: pip install '{package}'" for package in packages), None)
+        is_missing = not self.plugins and _is_of_etcd(name)
+        return "install it with: pip install 'scoop-server[etcd]'" if is_missing else None

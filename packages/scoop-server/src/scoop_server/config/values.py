@@ -1,7 +1,7 @@
 """The kinds of values that an option can have, and how each is read from text."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -45,29 +45,24 @@ class Kind(Generic[T_co]):
 
 def integer(minimum: int, maximum: int, metavar: str = "N") -> Kind[int]:
     """Return the kind of integers in a range."""
-
-    def parse(text: str) -> int:
-        number = _digits(text)
-        if number is None or not minimum <= number <= maximum:
-            raise ValueError(f"expected an integer from {minimum} to {maximum}, got {text!r}")
-        return number
-
-    return Kind(parse, metavar)
+    return _quantity(minimum, maximum, {"": 1}, f"an integer from {minimum} to {maximum}", metavar)
 
 
 def size(minimum: int, maximum: int) -> Kind[int]:
     """Return the kind of sizes in bytes, which may have a unit: ``65536``, ``64k``."""
+    expected = f"a size from {minimum} to {format_size(maximum)}, such as 65536 or 64k"
+    return _quantity(minimum, maximum, _SIZE_UNITS, expected, "SIZE")
 
+
+def _quantity(minimum: int, maximum: int, units: Mapping[str, int], expected: str, metavar: str) -> Kind[int]:
     def parse(text: str) -> int:
         number, unit = _split_unit(text)
-        count, factor = _digits(number), _SIZE_UNITS.get(unit)
+        count, factor = _digits(number), units.get(unit)
         if count is None or factor is None or not minimum <= count * factor <= maximum:
-            raise ValueError(
-                f"expected a size from {minimum} to {format_size(maximum)}, such as 65536 or 64k, got {text!r}"
-            )
+            raise ValueError(f"expected {expected}, got {text!r}")
         return count * factor
 
-    return Kind(parse, "SIZE")
+    return Kind(parse, metavar)
 
 
 def duration(*, or_zero: bool = False) -> Kind[float]:
