@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from scoop_server.app.plugin import IndexPlugin, find_plugins
-from scoop_server.config.option_table import OptionTable
+from scoop_server.app.plugin import OptionTable
 from scoop_server.config.options import Group
 
-TABLE: Final = OptionTable[IndexPlugin](find_plugins)
+TABLE: Final = OptionTable()
 TABLE.load_plugins()
 
 PAGE: Final = Path(__file__).with_name("options.md")

@@ -14,13 +14,12 @@ from argparse_manpage.manpage import Manpage
 
 from scoop_etcd.plugin import PLUGIN
 from scoop_server import __version__
-from scoop_server.app.plugin import IndexPlugin
+from scoop_server.app.plugin import OptionTable
+from scoop_server.app.sources import CONFIG_VARIABLE
 from scoop_server.cli.parser import PROGRAM, all_commands, build_parsers
-from scoop_server.config.option_table import OptionTable
 from scoop_server.config.options import SERVE
-from scoop_server.config.sources import CONFIG_VARIABLE
 
-TABLE: Final = OptionTable[IndexPlugin](lambda: [PLUGIN])
+TABLE: Final = OptionTable(lambda: [PLUGIN])
 """All options and commands of the project. Where a package is missing, its options say how to install it."""
 TABLE.load_plugins()
 

@@ -2,7 +2,7 @@
 
 import sys
 from argparse import _ArgumentGroup
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import BinaryIO, TextIO
@@ -67,9 +67,9 @@ class ToyPlugin:
     def is_selected(self, settings: Settings) -> bool:
         return settings.part(ToySettings).name is not None
 
-    def contradictions(self, settings: Settings, sources: Mapping[str, str], flags: Collection[str]) -> Iterator[str]:
-        if "memory" in flags and self.is_selected(settings):
-            yield f"memory ({sources['memory']}) contradicts toy ({sources['toy']})"
+    def contradictions(self, settings: Settings) -> Iterator[str]:
+        if settings.memory and self.is_selected(settings):
+            yield f"{settings.with_source('memory')} contradicts {settings.with_source('toy')}"
 
     def add_arguments(self, command: str, group: _ArgumentGroup) -> None:
         pass

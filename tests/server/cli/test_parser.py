@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from scoop_server import __version__, form
-from scoop_server.app.plugin import IndexPlugin, Invocation, find_plugins
+from scoop_server.app.plugin import IndexPlugin, Invocation, OptionTable, find_plugins
 from scoop_server.cli.parser import all_commands, parse_command_line
-from scoop_server.config.option_table import OptionTable
 from scoop_server.errors import ConfigurationError
 
 from tests.support.settings import TABLE
@@ -18,7 +17,7 @@ COMMANDS = all_commands(TABLE)
 
 
 def parsed(arguments: Sequence[str]) -> Invocation:
-    return parse_command_line(arguments, OptionTable[IndexPlugin](find_plugins))
+    return parse_command_line(arguments, OptionTable())
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_plugins_are_found_only_for_what_the_server_does_not_know(arguments: lis
         return find_plugins()
 
     with contextlib.suppress(ConfigurationError, SystemExit):
-        parse_command_line(arguments, OptionTable[IndexPlugin](find))
+        parse_command_line(arguments, OptionTable(find))
     assert found == ["once"] * finds
 
 
@@ -78,7 +77,7 @@ def test_plugins_are_found_only_for_what_the_server_does_not_know(arguments: lis
 )
 def test_a_word_of_a_package_that_is_missing_tells_how_to_install_it(arguments: list[str], word: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        parse_command_line(arguments, OptionTable[IndexPlugin]())
+        parse_command_line(arguments, OptionTable(tuple))
     assert f"unknown {word}; install it with: pip install 'scoop-server[etcd]' (see " in str(raised.value)
 
 

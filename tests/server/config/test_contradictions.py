@@ -6,7 +6,7 @@ import pytest
 
 from scoop_server.config.contradictions import unused_certificate
 
-from tests.support.settings import problems, read_settings, resolve_settings
+from tests.support.settings import problems, read_settings
 
 CERTIFICATE = ["--tls-cert", "c"]
 
@@ -77,9 +77,9 @@ def test_the_default_address_does_not_collide_with_the_admin_address() -> None:
 
 
 def test_a_certificate_that_no_address_uses_is_found() -> None:
-    unused = resolve_settings([*CERTIFICATE, "--listen", "unix:s"])
-    assert unused_certificate(unused.settings, unused.sources) == (
+    unused = read_settings([*CERTIFICATE, "--listen", "unix:s"])
+    assert unused_certificate(unused) == (
         "tls_cert (flag --tls-cert) is set, but no address has TLS; add one with --listen tls:HOST:PORT"
     )
-    used = resolve_settings([*CERTIFICATE, "--listen", "tls:h:1"])
-    assert unused_certificate(used.settings, used.sources) is None
+    used = read_settings([*CERTIFICATE, "--listen", "tls:h:1"])
+    assert unused_certificate(used) is None

@@ -1,6 +1,6 @@
 """The options of an index that is replicated over etcd, and their contradictions."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -137,26 +137,26 @@ class EtcdSettings:
         return f"{self.prefix} in etcd at {self.urls}"
 
 
-def contradictions(settings: Settings, sources: Mapping[str, str], flags: Collection[str]) -> Iterator[str]:
-    """Yield a line for the operator for each contradiction; ``sources`` and ``flags`` are by names of options."""
+def contradictions(settings: Settings) -> Iterator[str]:
+    """Yield a line for the operator for each contradiction."""
     etcd, line_bytes_max = settings.part(EtcdSettings), settings.limits.line_bytes_max
     options = {option.name: option for option in declared_options(EtcdSettings)}
     if etcd.urls is None:
         for name in options:
-            if name in flags:
-                yield f"{sources[name]} has no effect without etcd; set its URLs with --etcd"
+            if settings.is_flag(name):
+                yield f"{settings.source_of(name)} has no effect without etcd; set its URLs with --etcd"
         return
-    yield from without_effect("etcd", ("data_dir", "fsync"), sources, flags)
+    yield from without_effect("etcd", ("data_dir", "fsync"), settings)
     if settings.memory:
-        yield f"memory ({sources['memory']}) contradicts etcd ({sources['etcd']}); remove one of them"
+        yield f"{settings.with_source('memory')} contradicts {settings.with_source('etcd')}; remove one of them"
     for name in ("etcd_ca", "etcd_cert", "etcd_key"):
         if settings.value_of(options[name]) is not None and not etcd.urls.is_tls:
-            yield f"{name} ({sources[name]}) needs TLS; use https: in etcd ({sources['etcd']})"
+            yield f"{settings.with_source(name)} needs TLS; use https: in {settings.with_source('etcd')}"
     for name, needed in (("etcd_cert", "etcd_key"), ("etcd_key", "etcd_cert"), ("etcd_password_file", "etcd_user")):
         if settings.value_of(options[name]) and not settings.value_of(options[needed]):
-            yield f"{name} ({sources[name]}) needs {needed}; set it with {options[needed].flag}"
+            yield f"{settings.with_source(name)} needs {needed}; set it with {options[needed].flag}"
     if line_bytes_max > _LINE_BYTES_MAX:
         yield (
-            f"max_line ({sources['max_line']}): expected at most {format_size(_LINE_BYTES_MAX)} with etcd "
-            f"({sources['etcd']}), got {format_size(line_bytes_max)}"
+            f"{settings.with_source('max_line')}: expected at most {format_size(_LINE_BYTES_MAX)} with etcd "
+            f"({settings.source_of('etcd')}), got {format_size(line_bytes_max)}"
         )

@@ -4,7 +4,7 @@ Everything that imports gRPC is imported where it is needed: a server without ``
 """
 
 from argparse import ArgumentTypeError, _ArgumentGroup
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from os import environ
@@ -13,9 +13,9 @@ from typing import Final
 
 from scoop_etcd.options import PASSWORD_VARIABLE, EtcdSettings, contradictions
 from scoop_server.app.plugin import Command, IndexSource, Invocation, Resources
+from scoop_server.app.sources import resolve
 from scoop_server.cli import stdio
 from scoop_server.config.settings import Settings
-from scoop_server.config.sources import resolve
 from scoop_server.errors import ConfigurationError
 from scoop_server.ports import ClientT, FollowedIndex, OpenIndex
 
@@ -47,9 +47,9 @@ class EtcdPlugin:
         """Return whether there are URLs of etcd."""
         return settings.part(EtcdSettings).urls is not None
 
-    def contradictions(self, settings: Settings, sources: Mapping[str, str], flags: Collection[str]) -> Iterator[str]:
+    def contradictions(self, settings: Settings) -> Iterator[str]:
         """See :func:`.options.contradictions`."""
-        return contradictions(settings, sources, flags)
+        return contradictions(settings)
 
     def add_arguments(self, command: str, group: _ArgumentGroup) -> None:
         """Let ``dump`` read an earlier revision."""
@@ -92,7 +92,7 @@ class EtcdPlugin:
 def _print_nodes(given: Invocation) -> int:
     from scoop_etcd.commands import print_nodes  # noqa: PLC0415  # of gRPC
 
-    settings = resolve(given.flags, environ, given.table).settings
+    settings = resolve(given.flags, environ, given.table)
     if settings.part(EtcdSettings).urls is None:
         raise ConfigurationError(f"expected --etcd URLS (see scoop-server {given.command} --help)")
     return print_nodes(settings, stdio.standard_output_text())

@@ -13,8 +13,7 @@ from scoop_explorer import __version__
 from scoop_explorer.application import Application
 from scoop_explorer.server import listen, serve
 from scoop_explorer.sources import Source, open_source
-from scoop_server.app.plugin import IndexPlugin, find_plugins
-from scoop_server.config.option_table import OptionTable
+from scoop_server.app.plugin import IndexPlugin, OptionTable
 from scoop_server.config.options import Option, declared_options
 from scoop_server.config.settings import Settings
 from scoop_server.errors import ConfigurationError
@@ -128,7 +127,7 @@ def source_of(arguments: Sequence[str]) -> Source:
 
 def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Callable[[], Source]]:
     """Return the options, and a function that opens the source that they name."""
-    table = OptionTable(find_plugins)
+    table = OptionTable()
     table.load_plugins()
     parser = _parser(table.plugins)
     options, unknown = parser.parse_known_args(arguments)

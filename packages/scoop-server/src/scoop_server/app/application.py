@@ -16,11 +16,10 @@ from typing import Final
 from scoop_server import __version__
 from scoop_server.app.access import Access
 from scoop_server.app.claims import Claims, fit_descriptors
-from scoop_server.app.plugin import IndexPlugin, Resources
+from scoop_server.app.plugin import IndexPlugin, OptionTable, Resources
 from scoop_server.app.signals import SignalPipe
 from scoop_server.app.stored_index import load_index
 from scoop_server.app.systemd_notify import SystemdNotifier
-from scoop_server.config.option_table import OptionTable
 from scoop_server.config.settings import Settings
 from scoop_server.errors import ConfigurationError
 from scoop_server.loop.client import Client
@@ -47,7 +46,7 @@ class Application:
         self,
         settings: Settings,
         reread: Callable[[], Settings],
-        options: OptionTable[IndexPlugin],
+        options: OptionTable,
         resources: ExitStack,
     ) -> None:
         self._settings = settings
@@ -74,9 +73,7 @@ class Application:
 
     @classmethod
     @contextmanager
-    def open(
-        cls, settings: Settings, reread: Callable[[], Settings], options: OptionTable[IndexPlugin]
-    ) -> "Iterator[Application]":
+    def open(cls, settings: Settings, reread: Callable[[], Settings], options: OptionTable) -> "Iterator[Application]":
         """Open a server with ``settings``, and close it at the end. Raises ServerError."""
         with ExitStack() as resources:
             yield cls(settings, reread, options, resources)
@@ -189,7 +186,7 @@ def _freeze_heap() -> None:
         gc.freeze()
 
 
-def _reload_settings(running: Settings, reread: Callable[[], Settings], options: OptionTable[IndexPlugin]) -> bool:
+def _reload_settings(running: Settings, reread: Callable[[], Settings], options: OptionTable) -> bool:
     """Apply the log level, and warn of changed settings that need a restart; return whether they are valid."""
     try:
         settings = reread()

@@ -6,19 +6,25 @@ commands ``check``, ``dump`` and ``restore`` use its source. A start looks for p
 does not know, or for the help.
 """
 
+import re
 from argparse import ArgumentParser, _ArgumentGroup
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol, TextIO
 
-from scoop_server.config.option_table import OptionOwner, OptionTable
-from scoop_server.config.settings import Settings
-from scoop_server.config.sources import Flags
+from scoop_server.config.options import Option, declared_options
+from scoop_server.config.settings import OPTIONS, Settings
 from scoop_server.errors import ConfigurationError
 from scoop_server.ports import ClientT, FollowedIndex, OpenIndex
 from scoop_server.telemetry.meter import Meter
 
 ENTRY_POINTS: Final = "scoop_server.indexes"
+
+Flags = Mapping[str, str | bool | Sequence[str]]
+"""The flags of a command line by the names of their options; ``config`` is among them."""
+
+_is_of_etcd: Final = re.compile("etcd(_.*)?|reads|commit_timeout|nodes|revision").fullmatch
+"""Matches the options and commands of the plug-in that the project offers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class Invocation:
     """Those of options."""
     arguments: Mapping[str, object]
     """Those that only this command accepts."""
-    table: OptionTable["IndexPlugin"]
+    table: "OptionTable"
 
 
 class IndexSource(Protocol):
@@ -78,8 +84,22 @@ class Resources:
     meter: Meter
 
 
-class IndexPlugin(OptionOwner, Protocol):
+class IndexPlugin(Protocol):
     """A kind of index, with its options and commands."""
+
+    @property
+    def options(self) -> type:
+        """The dataclass that declares its options, as :class:`Settings` does. All fields have defaults."""
+
+    @property
+    def variables(self) -> Collection[str]:
+        """Further environment variables with the prefix ``SCOOP_``, such as one for a password."""
+
+    def is_selected(self, settings: Settings) -> bool:
+        """Return whether the settings ask for its index."""
+
+    def contradictions(self, settings: Settings) -> Iterator[str]:
+        """Yield a line for the operator for each contradiction, as :func:`.contradictions.contradictions` does."""
 
     @property
     def selector(self) -> str:
@@ -120,3 +140,46 @@ def find_plugins() -> Sequence[IndexPlugin]:
         except ImportError as error:
             raise ConfigurationError(f"cannot load {entry.value}: {error}; install its package again") from error
     return found
+
+
+class OptionTable:
+    """All options by name, in the order of the help.
+
+    ``find_plugins`` is called once, for the first name that is unknown: most starts need no plug-in, and looking for
+    them takes longer than everything else that reads the settings.
+    """
+
+    def __init__(self, find_plugins: Callable[[], Sequence[IndexPlugin]] = find_plugins) -> None:
+        self._find_plugins = find_plugins
+        self._has_looked = False
+        self._options = {option.name: option for option in OPTIONS}
+        self.plugins: Sequence[IndexPlugin] = ()
+        """Those found; none before :meth:`load_plugins`."""
+
+    def __iter__(self) -> Iterator[Option]:
+        return iter(self._options.values())
+
+    def load_plugins(self) -> None:
+        """Find the plug-ins, unless that has been done."""
+        if self._has_looked:
+            return
+        self._has_looked = True
+        self.plugins = self._find_plugins()
+        for plugin in self.plugins:
+            self._options |= {option.name: option for option in declared_options(plugin.options)}
+
+    def find(self, name: str) -> Option | None:
+        """Return the option ``name``; of a plug-in, if the server has none."""
+        if name not in self._options:
+            self.load_plugins()
+        return self._options.get(name)
+
+    def selected(self, settings: Settings) -> IndexPlugin | None:
+        """Return the plug-in whose index the settings ask for; None for a local index."""
+        return next((plugin for plugin in self.plugins if plugin.is_selected(settings)), None)
+
+    def missing_package(self, name: str) -> str | None:
+        """Return the advice to install the package of an option or command; None if it is unknown or installed."""
+        self.load_plugins()
+        is_missing = not self.plugins and _is_of_etcd(name)
+        return "install it with: pip install 'scoop-server[etcd]'" if is_missing else None

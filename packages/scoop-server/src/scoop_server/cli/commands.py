@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
 from scoop_server.app.plugin import Command, IndexSource, Invocation
+from scoop_server.app.sources import resolve
 from scoop_server.cli import stdio
 from scoop_server.cli.check import check
 from scoop_server.cli.dumps import dump, restore
 from scoop_server.config.access_file import explain, read_access_file, resolve_identity
 from scoop_server.config.options import SERVE
-from scoop_server.config.sources import resolve
 from scoop_server.errors import ConfigurationError
 from scoop_server.history import log, parse_moment
 from scoop_server.telemetry.logs import escaped
@@ -47,7 +47,7 @@ def _source(given: Invocation) -> IndexSource:
         if given.flags or given.arguments:
             raise ConfigurationError(f"expected {_places(given)}, got {given.directory} and other arguments")
         return _Directory(given.directory)
-    settings = resolve(given.flags, os.environ, given.table).settings
+    settings = resolve(given.flags, os.environ, given.table)
     plugin = given.table.selected(settings)
     if plugin is None:
         raise ConfigurationError(f"expected {_places(given)} (see scoop-server {given.command} --help)")

@@ -5,10 +5,9 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from scoop_server.app.plugin import find_plugins
+from scoop_server.app.plugin import OptionTable
 from scoop_server.cli import stdio
 from scoop_server.cli.parser import all_commands, parse_command_line
-from scoop_server.config.option_table import OptionTable
 from scoop_server.config.options import SERVE
 from scoop_server.errors import ServerError
 from scoop_server.telemetry.logs import log_final_problem
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    given = parse_command_line(arguments, OptionTable(find_plugins))
+    given = parse_command_line(arguments, OptionTable())
     run = all_commands(given.table)[given.command].run
     if given.command == SERVE:
         return run(given)

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from scoop_server import __version__, form
-from scoop_server.app.plugin import Command, IndexPlugin, Invocation
+from scoop_server.app.plugin import Command, IndexPlugin, Invocation, OptionTable
 from scoop_server.cli import stdio
 from scoop_server.cli.commands import COMMANDS
-from scoop_server.config.option_table import OptionTable
 from scoop_server.config.options import SERVE, Group, Option
 from scoop_server.errors import ConfigurationError
 from scoop_server.text import closest
@@ -53,7 +52,7 @@ class _Parser(argparse.ArgumentParser):
         advice = package or (similar and f"did you mean {similar}?")
         raise _UnknownArgumentError(f"unknown {noun} {given}{f'; {advice}' if advice else ''} (see {self.prog} --help)")
 
-    def check_flags(self, arguments: Sequence[str], table: OptionTable[IndexPlugin]) -> None:
+    def check_flags(self, arguments: Sequence[str], table: OptionTable) -> None:
         """Reject the first flag that is unknown.
 
         argparse would report the value of an unknown flag, as an unknown command, before the flag itself.
@@ -68,7 +67,7 @@ class _Parser(argparse.ArgumentParser):
                 self.reject("option", flag, self._option_string_actions, table.missing_package(name))
 
 
-def parse_command_line(arguments: Sequence[str], table: OptionTable[IndexPlugin]) -> Invocation:
+def parse_command_line(arguments: Sequence[str], table: OptionTable) -> Invocation:
     """Parse the command line.
 
     Raises ConfigurationError for an invalid one, and SystemExit after printing the help or the version.
@@ -84,7 +83,7 @@ def parse_command_line(arguments: Sequence[str], table: OptionTable[IndexPlugin]
         return _parse(arguments, table)
 
 
-def _parse(arguments: Sequence[str], table: OptionTable[IndexPlugin]) -> Invocation:
+def _parse(arguments: Sequence[str], table: OptionTable) -> Invocation:
     root, parsers = build_parsers(table, with_all="--help-all" in arguments)
     command = next((each for each in arguments[:1] if not each.startswith("-")), None)
     if command is None:
@@ -117,7 +116,7 @@ def _with_joined_values(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-def all_commands(table: OptionTable[IndexPlugin]) -> Mapping[str, Command]:
+def all_commands(table: OptionTable) -> Mapping[str, Command]:
     """Return the commands of the server and of the plug-ins that have been loaded, by name."""
     commands = dict(COMMANDS)
     for plugin in table.plugins:
@@ -125,7 +124,7 @@ def all_commands(table: OptionTable[IndexPlugin]) -> Mapping[str, Command]:
     return commands
 
 
-def build_parsers(table: OptionTable[IndexPlugin], *, with_all: bool = True) -> tuple[_Parser, Mapping[str, _Parser]]:
+def build_parsers(table: OptionTable, *, with_all: bool = True) -> tuple[_Parser, Mapping[str, _Parser]]:
     """Return the root of the tree, and the parsers of the commands. The help lists all options, or the basic ones."""
     commands = all_commands(table)
     # Options that are not given are absent from the namespace.
@@ -154,16 +153,14 @@ def build_parsers(table: OptionTable[IndexPlugin], *, with_all: bool = True) -> 
     return root, parsers
 
 
-def _usage(commands: Mapping[str, Command], table: OptionTable[IndexPlugin]) -> str:
+def _usage(commands: Mapping[str, Command], table: OptionTable) -> str:
     first = f"%(prog)s [{SERVE}] {commands[SERVE].synopsis}"
     others = "|".join(name for name, command in commands.items() if command.has_directory and command.has_plugins)
     places = "|".join(["DIR", *(plugin.selector for plugin in table.plugins)])
     return f"{first}\n       %(prog)s {others} {places}"
 
 
-def _add_selection(
-    parser: _Parser, name: str, command: Command, plugin: IndexPlugin, table: OptionTable[IndexPlugin]
-) -> None:
+def _add_selection(parser: _Parser, name: str, command: Command, plugin: IndexPlugin, table: OptionTable) -> None:
     """Add the options of the command ``name`` that name an index of ``plugin``."""
     group = parser.add_argument_group(f"an index in {plugin.place}{', instead of DIR' * command.has_directory}")
     for option in table:
@@ -173,7 +170,7 @@ def _add_selection(
     group.add_argument("--config", metavar="FILE", help="TOML file with these settings")
 
 
-def _add_options(parser: _Parser, table: OptionTable[IndexPlugin], *, with_all: bool) -> None:
+def _add_options(parser: _Parser, table: OptionTable, *, with_all: bool) -> None:
     groups = {group: parser.add_argument_group(group) for group in [*Group, *(option.group for option in table)]}
     for option in table:
         if SERVE in option.commands:

@@ -2,16 +2,17 @@
 
 import os
 import time
+from functools import partial
 
 from scoop_server import __version__
 from scoop_server.app.application import Application
-from scoop_server.app.plugin import IndexPlugin, Invocation
+from scoop_server.app.plugin import Invocation, OptionTable
 from scoop_server.app.preflight import expiry_warning, start_problems
+from scoop_server.app.sources import resolve
 from scoop_server.cli import stdio
 from scoop_server.config.addresses import are_sockets_handed_over
 from scoop_server.config.contradictions import unused_certificate
-from scoop_server.config.option_table import OptionTable
-from scoop_server.config.sources import ResolvedSettings, resolve
+from scoop_server.config.settings import Settings
 from scoop_server.config.toml_file import format_value
 from scoop_server.errors import ConfigurationError, ResourceError
 from scoop_server.telemetry.logs import print_problem, set_up_logging
@@ -22,20 +23,18 @@ def serve(given: Invocation) -> int:
     action = given.arguments.get("action")
     if action == "check-config":
         return check_config(given)
-    resolved = resolve(given.flags, os.environ, given.table)
-    settings = resolved.settings
+    settings = resolve(given.flags, os.environ, given.table)
     if action == "show-config":
-        text = format_configuration(resolved, given.table)
+        text = format_configuration(settings, given.table)
         return stdio.run_with_streams("print", lambda: stdio.print_text(text))
     # An operator would believe the server to be secure. Sockets of a service manager may have TLS.
-    unused = unused_certificate(settings, resolved.sources)
+    unused = unused_certificate(settings)
     if unused is not None and not are_sockets_handed_over(os.environ):
         raise ConfigurationError(unused)
     try:
         set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)
-        with Application.open(
-            settings, lambda: resolve(given.flags, os.environ, given.table).settings, given.table
-        ) as application:
+        reread = partial(resolve, given.flags, os.environ, given.table)
+        with Application.open(settings, reread, given.table) as application:
             application.run()
     except OSError as error:  # no descriptor, memory or thread for what the server itself needs
         raise ResourceError(
@@ -45,11 +44,11 @@ def serve(given: Invocation) -> int:
     return 0
 
 
-def format_configuration(resolved: ResolvedSettings, table: OptionTable[IndexPlugin]) -> str:
+def format_configuration(settings: Settings, table: OptionTable) -> str:
     """Return a configuration file with these settings, each with its source in a comment."""
     lines = [f"# scoop-server {__version__}"]
     for option in table:
-        match resolved.settings.value_of(option):
+        match settings.value_of(option):
             case None | ():
                 line = f"# {option.name} is not set"
             case (bool() | int() | float() | str()) as value:
@@ -58,7 +57,7 @@ def format_configuration(resolved: ResolvedSettings, table: OptionTable[IndexPlu
                 line = f"{option.name} = {format_value([str(each) for each in values])}"
             case value:
                 line = f"{option.name} = {format_value(str(value))}"
-        source = resolved.sources[option.name].encode("unicode_escape").decode("ascii")
+        source = settings.source_of(option.name).encode("unicode_escape").decode("ascii")
         lines.append(f"{line}  # {source}")
     return "\n".join(lines) + "\n"
 
@@ -71,17 +70,17 @@ def check_config(given: Invocation) -> int:
     A certificate that no address uses is only a warning here: a service manager may pass a socket with TLS.
     """
     try:
-        resolved = resolve(given.flags, os.environ, given.table)
+        settings = resolve(given.flags, os.environ, given.table)
     except ConfigurationError as error:
         for problem in error.args:
             print_problem(str(problem))
         return error.exit_status
     # systemd sets MAINPID for a check during a reload. The sockets that it has passed to the server are not known here.
-    if "MAINPID" not in os.environ and (unused := unused_certificate(resolved.settings, resolved.sources)):
+    if "MAINPID" not in os.environ and (unused := unused_certificate(settings)):
         print_problem(f"warning: {unused}, or pass a socket with TLS by a service manager", "WARNING")
-    if expiry := expiry_warning(resolved.settings, time.time()):
+    if expiry := expiry_warning(settings, time.time()):
         print_problem(f"warning: {expiry}", "WARNING")
-    problems = start_problems(resolved.settings, given.table.selected(resolved.settings))
+    problems = start_problems(settings, given.table.selected(settings))
     for each in problems:
         print_problem(str(each))
     if problems:

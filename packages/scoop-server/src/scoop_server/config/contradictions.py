@@ -1,6 +1,6 @@
 """Settings that are valid by themselves and contradict each other."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -15,59 +15,56 @@ _OVERRIDDEN_BY: Final = {
 or a file may well set what is used at another time."""
 
 
-def contradictions(settings: Settings, sources: Mapping[str, str], flags: Container[str]) -> Iterator[str]:
-    """Yield a line for the operator for each contradiction; ``sources`` and ``flags`` are by names of options."""
+def contradictions(settings: Settings) -> Iterator[str]:
+    """Yield a line for the operator for each contradiction."""
     for winner, losers in _OVERRIDDEN_BY.items():
         if getattr(settings, winner):
-            yield from without_effect(winner, losers, sources, flags)
+            yield from without_effect(winner, losers, settings)
     if settings.tls_cert is None:
-        yield from _uses_of_no_certificate(settings, sources)
+        yield from _uses_of_no_certificate(settings)
     if settings.tls_crl is not None and settings.tls_client_ca is None:
-        yield f"tls_crl ({sources['tls_crl']}) needs the authorities of clients; name them with --tls-client-ca"
-    yield from _repeated_addresses(settings, sources)
+        yield f"{settings.with_source('tls_crl')} needs the authorities of clients; name them with --tls-client-ca"
+    yield from _repeated_addresses(settings)
 
 
-def without_effect(
-    winner: str, losers: Iterable[str], sources: Mapping[str, str], flags: Container[str]
-) -> Iterator[str]:
-    """Yield a line for each of the flags ``losers``, which have no effect with the setting ``winner``."""
+def without_effect(winner: str, losers: Iterable[str], settings: Settings) -> Iterator[str]:
+    """Yield a line for each of ``losers`` that is set by a flag, and has no effect with the setting ``winner``."""
     for loser in losers:
-        if loser in flags:
-            yield f"{sources[loser]} has no effect with {winner} ({sources[winner]}); remove one of them"
+        if settings.is_flag(loser):
+            yield f"{settings.source_of(loser)} has no effect with {settings.with_source(winner)}; remove one of them"
 
 
-def unused_certificate(settings: Settings, sources: Mapping[str, str]) -> str | None:
+def unused_certificate(settings: Settings) -> str | None:
     """Return a line for the operator if there is a certificate and no address with TLS.
 
     An operator would believe the server to be secure. It is no contradiction by itself, because a service manager may
     pass sockets with TLS.
     """
-    if settings.tls_cert is None or any(_is_tls(address) for address in settings.listen):
+    if settings.tls_cert is None or any(map(_is_tls, settings.listen)):
         return None
-    return f"tls_cert ({sources['tls_cert']}) is set, but no address has TLS; add one with --listen tls:HOST:PORT"
+    return f"{settings.with_source('tls_cert')} is set, but no address has TLS; add one with --listen tls:HOST:PORT"
 
 
-def _uses_of_no_certificate(settings: Settings, sources: Mapping[str, str]) -> Iterator[str]:
+def _uses_of_no_certificate(settings: Settings) -> Iterator[str]:
     for name in ("tls_key", "tls_client_ca"):
         if getattr(settings, name) is not None:
-            yield f"{name} ({sources[name]}) is set, but there is no certificate; set one with --tls-cert"
-    for address in settings.listen:
-        if _is_tls(address):
-            yield (f"listen ({sources['listen']}): {address} needs a certificate; set one with --tls-cert, or use tcp:")
+            yield f"{settings.with_source(name)} is set, but there is no certificate; set one with --tls-cert"
+    for address in filter(_is_tls, settings.listen):
+        yield f"{settings.with_source('listen')}: {address} needs a certificate; set one with --tls-cert, or use tcp:"
 
 
 def _is_tls(address: Address) -> bool:
     return isinstance(address, InternetAddress) and address.is_tls
 
 
-def _repeated_addresses(settings: Settings, sources: Mapping[str, str]) -> Iterator[str]:
+def _repeated_addresses(settings: Settings) -> Iterator[str]:
     """Yield a line for each address that is given twice. Port 0 is a different port each time."""
-    addresses: list[tuple[Address, str]] = [(address, sources["listen"]) for address in settings.listen]
+    addresses: list[tuple[Address, str]] = [(address, settings.source_of("listen")) for address in settings.listen]
     # The default address does not count: sockets from a service manager may replace it.
-    if not settings.listen and sources["port"] != "default":
-        addresses.append((InternetAddress(settings.host, settings.port), sources["port"]))
+    if not settings.listen and settings.source_of("port") != "default":
+        addresses.append((InternetAddress(settings.host, settings.port), settings.source_of("port")))
     if settings.admin is not None:
-        addresses.append((settings.admin, sources["admin"]))
+        addresses.append((settings.admin, settings.source_of("admin")))
     source_of: dict[Address, str] = {}
     for address, source in addresses:
         place = replace(address, is_tls=False) if isinstance(address, InternetAddress) else address

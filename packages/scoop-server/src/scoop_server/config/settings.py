@@ -111,6 +111,8 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     parts: Mapping[type, object] = field(default_factory=dict)
     """The options of plug-ins, by the dataclasses that declare them."""
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """The sources of those options that are not defaults, by name; see :meth:`source_of`."""
 
     def part(self, owner: type[OwnerT]) -> OwnerT:
         """Return the options that the dataclass ``owner`` declares."""
@@ -122,6 +124,18 @@ class Settings:
         """Return the value of ``option``."""
         value: object = getattr(self.part(option.owner), option.attribute)
         return value
+
+    def source_of(self, name: str) -> str:
+        """Return the source of an option, such as ``flag --port``, ``variable SCOOP_PORT`` or ``scoop.toml line 3``."""
+        return self.sources.get(name, "default")
+
+    def is_flag(self, name: str) -> bool:
+        """Return whether a flag has set the option ``name``."""
+        return self.source_of(name) == f"flag --{name.replace('_', '-')}"
+
+    def with_source(self, name: str) -> str:
+        """Return the name of an option and its source, for the operator."""
+        return f"{name} ({self.source_of(name)})"
 
     @property
     def addresses(self) -> tuple[Address, ...]:

@@ -45,12 +45,12 @@ class Kind(Generic[T_co]):
 
 def integer(minimum: int, maximum: int, metavar: str = "N") -> Kind[int]:
     """Return the kind of integers in a range."""
-    return _quantity(minimum, maximum, {"": 1}, f"an integer from {minimum} to {maximum}", metavar)
+    return _quantity(minimum, maximum, {"": 1}, f"expected an integer from {minimum} to {maximum}", metavar)
 
 
 def size(minimum: int, maximum: int) -> Kind[int]:
     """Return the kind of sizes in bytes, which may have a unit: ``65536``, ``64k``."""
-    expected = f"a size from {minimum} to {format_size(maximum)}, such as 65536 or 64k"
+    expected = f"expected a size from {minimum} to {format_size(maximum)}, such as 65536 or 64k"
     return _quantity(minimum, maximum, _SIZE_UNITS, expected, "SIZE")
 
 
@@ -59,7 +59,7 @@ def _quantity(minimum: int, maximum: int, units: Mapping[str, int], expected: st
         number, unit = _split_unit(text)
         count, factor = _digits(number), units.get(unit)
         if count is None or factor is None or not minimum <= count * factor <= maximum:
-            raise ValueError(f"expected {expected}, got {text!r}")
+            raise ValueError(f"{expected}, got {text!r}")
         return count * factor
 
     return Kind(parse, metavar)

@@ -6,17 +6,16 @@ from pathlib import Path
 import pytest
 
 from scoop_etcd.options import EtcdSettings, EtcdUrls, Reads
-from scoop_server.app.plugin import IndexPlugin
+from scoop_server.app.plugin import OptionTable
+from scoop_server.app.sources import resolve
 from scoop_server.config.addresses import InternetAddress, parse_address
 from scoop_server.config.limits import Limits
-from scoop_server.config.option_table import OptionTable
 from scoop_server.config.options import Option
 from scoop_server.config.settings import LOG_FORMATS, Fsync, Settings
-from scoop_server.config.sources import resolve
 from scoop_server.errors import ConfigurationError
 from scoop_server.telemetry import logs
 
-from tests.support.settings import TABLE, problems, read_settings, resolve_settings
+from tests.support.settings import TABLE, problems, read_settings
 
 OPTIONS = [*TABLE]
 TEXTS = {
@@ -163,10 +162,10 @@ def test_the_formats_of_the_log_are_those_of_the_option() -> None:
 def test_a_flag_overrides_a_variable_and_a_variable_the_file(file: Path) -> None:
     file.write_text('port = 1\nhost = "a"\ndata-dir = "d"\nidle_timeout = 3\nreject_cycles = true\n')
     environment = {"SCOOP_CONFIG": "scoop.toml", "SCOOP_HOST": "b", "SCOOP_PORT": "2"}
-    resolved = resolve_settings(["--port", "3", "--no-reject-cycles"], environment)
-    assert resolved.settings == Settings(port=3, host="b", data_dir=Path("d"), limits=Limits(idle_seconds_max=3.0))
+    resolved = read_settings(["--port", "3", "--no-reject-cycles"], environment)
+    assert resolved == Settings(port=3, host="b", data_dir=Path("d"), limits=Limits(idle_seconds_max=3.0))
     names = ("port", "host", "data_dir", "fsync")
-    assert [resolved.sources[name] for name in names] == [
+    assert [resolved.source_of(name) for name in names] == [
         "flag --port",
         "variable SCOOP_HOST",
         "scoop.toml line 3",
@@ -296,7 +295,7 @@ def test_a_problem_in_the_file_is_reported_with_its_line_and_key(file: Path, tex
 
 def test_a_name_of_a_package_that_is_missing_tells_how_to_install_it(file: Path) -> None:
     file.write_text("etcd-prefix = '/a/'\n")
-    table = OptionTable[IndexPlugin]()  # which finds none
+    table = OptionTable(tuple)
     with pytest.raises(ConfigurationError) as raised:
         resolve({"config": str(file)}, {"SCOOP_ETCD": "http://h:1", "SCOOP_ETCD_PASSWORD": "p"}, table)
     install = "install it with: pip install 'scoop-server[etcd]'"

@@ -2,13 +2,12 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
+from scoop_server.app.plugin import Flags, OptionTable
 from scoop_server.config.contradictions import contradictions
 from scoop_server.config.limits import Limits
-from scoop_server.config.option_table import OptionTable, PluginT
 from scoop_server.config.options import Option
 from scoop_server.config.settings import Settings
 from scoop_server.config.toml_file import ConfigurationFile, read_configuration_file
@@ -26,20 +25,8 @@ _CLIENT_PREFIX: Final = "SCOOP_CLIENT_"
 _OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "SCOOP_SERVER"})
 """Variables with the prefix that are no options. SCOOP_SERVER names the server for programs that start or use one."""
 
-Flags = Mapping[str, str | bool | Sequence[str]]
-"""The flags of a command line by the names of their options; ``config`` is among them."""
 
-
-@dataclass(frozen=True, slots=True)
-class ResolvedSettings:
-    """Settings, and the source of each."""
-
-    settings: Settings
-    sources: Mapping[str, str]
-    """By the name of the option: ``flag --port``, ``variable SCOOP_PORT``, ``scoop.toml line 3`` or ``default``."""
-
-
-def resolve(flags: Flags, environment: Mapping[str, str], table: OptionTable[PluginT]) -> ResolvedSettings:
+def resolve(flags: Flags, environment: Mapping[str, str], table: OptionTable) -> Settings:
     """Return the settings that flags, environment and configuration file specify.
 
     Raises ConfigurationError with all problems that were found.
@@ -52,20 +39,19 @@ def resolve(flags: Flags, environment: Mapping[str, str], table: OptionTable[Plu
     resolution.add_flags(flags)
     if resolution.problems:
         raise ConfigurationError(*resolution.problems)
-    sources = {option.name: resolution.sources.get(option.name, "default") for option in table}
-    resolved = ResolvedSettings(_build(resolution.values), sources)
-    problems = list(contradictions(resolved.settings, sources, flags))
+    settings = resolution.settings()
+    problems = list(contradictions(settings))
     for plugin in table.plugins:
-        problems += plugin.contradictions(resolved.settings, sources, flags.keys())
+        problems += plugin.contradictions(settings)
     if problems:
         raise ConfigurationError(*problems)
-    return resolved
+    return settings
 
 
 class _Resolution:
     """The values found so far. A later source overrides an earlier one."""
 
-    def __init__(self, table: OptionTable[PluginT]) -> None:
+    def __init__(self, table: OptionTable) -> None:
         self.values: dict[Option, object] = {}
         self.sources: dict[str, str] = {}
         """By the names of the options."""
@@ -113,6 +99,20 @@ class _Resolution:
         for option in self._table:
             if option.name in flags:
                 self._set(option, flags[option.name], f"flag {option.flag}", option.flag)
+
+    def settings(self) -> Settings:
+        """Return the settings with the values found."""
+        by_owner: defaultdict[type, dict[str, object]] = defaultdict(dict)
+        for option, value in self.values.items():
+            by_owner[option.owner][option.attribute] = value
+        # Each value comes from the parser of its own option, whose type is that of the field.
+        new_settings: Callable[..., Settings] = Settings
+        own = by_owner.pop(Settings, {})
+        parts = {owner: owner(**fields) for owner, fields in by_owner.items()}
+        limits = parts.pop(Limits, Limits())
+        # Without those that hold only defaults, so that equal settings compare equal.
+        parts = {owner: part for owner, part in parts.items() if part != owner()}
+        return new_settings(**own, limits=limits, parts=parts, sources=self.sources)
 
     def _set(self, option: Option, given: object, source: str, place: str, *, is_toml: bool = False) -> None:
         try:
@@ -163,17 +163,3 @@ def _toml_types(option: Option) -> tuple[Collection[type], str]:
             return {list}, "an array of strings"
         case _:
             return {str}, "a string"
-
-
-def _build(values: Mapping[Option, object]) -> Settings:
-    """Return the settings with ``values``."""
-    by_owner: defaultdict[type, dict[str, object]] = defaultdict(dict)
-    for option, value in values.items():
-        by_owner[option.owner][option.attribute] = value
-    # Each value comes from the parser of its own option, whose type is that of the field.
-    new_settings: Callable[..., Settings] = Settings
-    own = by_owner.pop(Settings, {})
-    parts = {owner: owner(**fields) for owner, fields in by_owner.items()}
-    limits = parts.pop(Limits, Limits())
-    # Without those that hold only defaults, so that equal settings compare equal.
-    return new_settings(**own, limits=limits, parts={owner: part for owner, part in parts.items() if part != owner()})
