@@ -16,7 +16,8 @@ import pwd
 import re
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,7 @@ _WAY_OUT: Final = "correct it, and try it with scoop-server access"
 _is_role_name: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Role:
     """One role of the file. A pattern is a text with at most one ``*``, which stands for any characters."""
 
@@ -46,17 +47,15 @@ class Role:
     commands: tuple[Command, ...]
     packages: tuple[str, ...] = (_ANY,)
     """Patterns of the packages that INDEX and REMOVE may name; dependencies may be any."""
-    screen: Screen | None = field(init=False, compare=False)
-    """Marks the requests that it does not permit; None if it permits everything."""
-    names: Callable[[str], object] = field(init=False, compare=False)
-    """Returns whether it names an identity."""
 
-    def __post_init__(self) -> None:
-        names = re.compile("|".join(_expression(each, ".") for each in self.identities), re.DOTALL).fullmatch
-        object.__setattr__(self, "names", names)
-        object.__setattr__(self, "screen", self._new_screen())
+    @cached_property
+    def names(self) -> Callable[[str], object]:
+        """Returns whether it names an identity."""
+        return re.compile("|".join(_expression(each, ".") for each in self.identities), re.DOTALL).fullmatch
 
-    def _new_screen(self) -> Screen | None:
+    @cached_property
+    def screen(self) -> Screen | None:
+        """Marks the requests that it does not permit; None if it permits everything."""
         if len(self.commands) == len(COMMANDS) and _ANY in self.packages:
             return None
         packages = "|".join(_expression(each, r"[^|\n]") for each in self.packages)
