@@ -12,6 +12,7 @@ from scoop_server.cli.parser import all_commands, parse_command_line
 from scoop_server.errors import ConfigurationError
 
 from tests.support.settings import TABLE
+from tests.support.toy_plugin import ToyPlugin
 
 COMMANDS = all_commands(TABLE)
 
@@ -64,6 +65,13 @@ def test_plugins_are_found_only_for_what_the_server_does_not_know(arguments: lis
     with contextlib.suppress(ConfigurationError, SystemExit):
         parse_command_line(arguments, OptionTable(find))
     assert found == ["once"] * finds
+
+
+@pytest.mark.parametrize("arguments", [["check", "--toy=a"], ["--toy=a"], ["check", "--etcd=http://h:1", "--config=c"]])
+def test_several_plugins_share_the_commands(arguments: list[str]) -> None:
+    table = OptionTable(lambda: [*find_plugins(), ToyPlugin()])
+    given = parse_command_line(arguments, table)
+    assert [f"--{name}={value}" for name, value in given.flags.items()] == [each for each in arguments if "=" in each]
 
 
 @pytest.mark.parametrize(
@@ -167,4 +175,4 @@ def test_help_all_lists_every_option_with_its_default(command: list[str], capsys
 def test_each_command_has_a_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = printed([command, "--help"], capsys)
     assert text.startswith(f"usage: scoop-server {command} [-h]")
-    assert ("--etcd URLS" in text) == (command not in {"access", "log"})
+    assert ("--etcd URLS" in text) == COMMANDS[command].has_plugins

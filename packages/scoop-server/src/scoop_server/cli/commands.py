@@ -117,15 +117,15 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "dump": Command(
         _dump,
         "DIR [--at MOMENT]",
-        "Print a stored index as protocol lines, dependencies first. A server may be using it.",
+        "Print a stored index as protocol lines. Dependencies come first. A server may be using it.",
         has_directory=True,
         add_arguments=_add_moment,
     ),
     "log": Command(
         lambda given: log(_directory(given), given.arguments, stdio.standard_output_text()),
         "DIR [--since MOMENT] [--until MOMENT] [--package NAME] [--identity NAME] [--follow] [--json]",
-        "Print who changed what in a data directory, as far as its history reaches, or in its archived files. A server "
-        "may be using it.",
+        "Print who changed what in a data directory. It reaches as far as the history, or archived files. A "
+        "server may be using it.",
         has_directory=True,
         has_plugins=False,
         add_arguments=_add_filters,

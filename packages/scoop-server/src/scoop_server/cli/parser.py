@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from scoop_server import __version__, form
-from scoop_server.app.plugin import Command, IndexPlugin, Invocation, OptionTable
+from scoop_server.app.plugin import Command, Invocation, OptionTable
 from scoop_server.cli import stdio
 from scoop_server.cli.commands import COMMANDS
 from scoop_server.config.options import SERVE, Group, Option
@@ -148,8 +148,8 @@ def build_parsers(table: OptionTable, *, with_all: bool = True) -> tuple[_Parser
             parser.add_argument("directory", metavar="DIR", nargs="?", help="data directory")
         if command.add_arguments is not None:
             command.add_arguments(parser)
-        for plugin in table.plugins if command.has_plugins else ():
-            _add_selection(parser, name, command, plugin, table)
+        if command.has_plugins and table.plugins:
+            _add_selection(parser, name, command, table)
     return root, parsers
 
 
@@ -160,14 +160,17 @@ def _usage(commands: Mapping[str, Command], table: OptionTable) -> str:
     return f"{first}\n       %(prog)s {others} {places}"
 
 
-def _add_selection(parser: _Parser, name: str, command: Command, plugin: IndexPlugin, table: OptionTable) -> None:
-    """Add the options of the command ``name`` that name an index of ``plugin``."""
-    group = parser.add_argument_group(f"an index in {plugin.place}{', instead of DIR' * command.has_directory}")
+def _add_selection(parser: _Parser, name: str, command: Command, table: OptionTable) -> None:
+    """Add the options of the command ``name`` that name an index of a plug-in."""
+    instead = ", instead of DIR" if command.has_directory else ""
+    groups = {each.options: parser.add_argument_group(f"an index in {each.place}{instead}") for each in table.plugins}
+    others = parser.add_argument_group("settings of such an index")
     for option in table:
         if name in option.commands:
-            _add_option(group, option, is_listed=True)
-    plugin.add_arguments(name, group)
-    group.add_argument("--config", metavar="FILE", help="TOML file with these settings")
+            _add_option(groups.get(option.owner, others), option, is_listed=True)
+    for plugin in table.plugins:
+        plugin.add_arguments(name, groups[plugin.options])
+    others.add_argument("--config", metavar="FILE", help="TOML file with these settings and those above")
 
 
 def _add_options(parser: _Parser, table: OptionTable, *, with_all: bool) -> None:
