@@ -173,11 +173,16 @@ def test_the_table_of_alerts_is_current() -> None:
 
 def log_lines() -> Iterator[tuple[str, str | None]]:
     """Yield each template of a log line above debug, with `…` for fields, and its level if fixed."""
-    calls = (
-        node for path in SERVER_SOURCES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
-    )
-    for call in calls:
-        if not (isinstance(call.func, ast.Attribute) and call.func.attr in LOG_METHODS):
+    nodes = [node for path in SERVER_SOURCES for node in ast.walk(ast.parse(path.read_text()))]
+    for template in (each for node in nodes if isinstance(node, ast.AnnAssign) for each in ast.walk(node)):
+        if isinstance(template, ast.Constant) and "%(" in str(template.value):
+            yield template_of(template), None
+    for call in nodes:
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+            continue
+        if call.func.attr == "note_end":
+            yield template_of(call.args[-1]), None
+        if call.func.attr not in LOG_METHODS:
             continue
         if not ast.unparse(call.func.value).endswith(("log", "limit")):
             continue
@@ -191,7 +196,7 @@ def test_the_table_of_log_lines_is_current() -> None:
         code_spans(line)[0]: set(levels.split(", "))
         for line, levels, _ in table_rows(PAGE, "line", "level", "what to do")
     }
-    real = dict(log_lines())
+    real = dict(line for line in log_lines() if line[0])
     names_its_way_out = re.compile(r"; (add|check|enable|listen|raise|remove|restrict|set) [^;]*$").search
     unexplained = {line for line, level in real.items() if level != "info" and not names_its_way_out(line)}
     unexplained -= set(documented)
