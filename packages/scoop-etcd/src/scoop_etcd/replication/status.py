@@ -14,7 +14,7 @@ from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.membership import Membership
 from scoop_server.ports import ClientT
 from scoop_server.telemetry.figures import Figure, Histogram, counter
-from scoop_server.telemetry.statistics import COMMIT_SECONDS
+from scoop_server.telemetry.statistics import DURATION_SECONDS
 
 SILENT_SECONDS: Final = 3.0
 """Without a response of etcd for this long, a node is not ready: three surveys, and longer than a change of leader."""
@@ -31,9 +31,9 @@ class NodeCounters:
     """The counters of a node."""
 
     def __init__(self) -> None:
-        self.append_seconds = Histogram(COMMIT_SECONDS)
+        self.append_seconds = Histogram(DURATION_SECONDS)
         """From sending an entry until it is known to be in the entry log."""
-        self.barrier_seconds = Histogram(COMMIT_SECONDS)
+        self.barrier_seconds = Histogram(DURATION_SECONDS)
         """The linearizable reads of barriers."""
         self.expired: int = 0
         """Requests without a response in time."""

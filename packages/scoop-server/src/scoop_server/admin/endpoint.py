@@ -23,52 +23,40 @@ from scoop_server.net.listener import ADMIN_WAY_OUT, bind
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log
 
-PATHS: Final = ("/livez", "/readyz", "/metrics", "/version")
-
 _INSTALL_METRICS: Final = b"prometheus_client is not installed; install it with: pip install 'scoop-server[metrics]'\n"
 
 
-class AdminEndpoint:
-    """Serves the state of a run at ``address``, from construction until :meth:`close`.
+def open_endpoint(address: Address, health: Health) -> HttpServer:
+    """Serve the state of a run at ``address`` until the result is closed.
 
     Raises :exc:`~scoop_server.errors.ListenError` if it cannot listen there.
     """
-
-    def __init__(self, address: Address, health: Health) -> None:
-        listener = bind(address, way_out=ADMIN_WAY_OUT)
-        listener.listen(BACKLOG)
-        self.address = listener.address
-        place = self.address if isinstance(address, UnixAddress) else f"http://{self.address}"
-        log.info("serving the admin endpoint at %(address)s", {"address": place})
-        if listener.is_exposed:
-            log.warning(
-                "the admin endpoint at %(address)s is reachable from other machines; restrict access to it",
-                {"address": place},
-            )
-        self._health = health
-        self._responses: Mapping[str, Callable[[], Response]] = dict(
-            zip(PATHS, (self._live, self._ready, _metrics_response(health), _version), strict=True)
+    listener = bind(address, way_out=ADMIN_WAY_OUT)
+    listener.listen(BACKLOG)
+    place = listener.address if isinstance(address, UnixAddress) else f"http://{listener.address}"
+    log.info("serving the admin endpoint at %(address)s", {"address": place})
+    if listener.is_exposed:
+        log.warning(
+            "the admin endpoint at %(address)s is reachable from other machines; restrict access to it",
+            {"address": place},
         )
-        self._http = HttpServer(listener, self._respond)
+    responses: Mapping[str, Callable[[], Response]] = {
+        "/livez": lambda: _probed("stuck" if health.is_stuck else "", "ok"),
+        "/readyz": lambda: _probed(health.not_ready_reason, "ready"),
+        "/metrics": _metrics_response(health),
+        "/version": _version,
+    }
 
-    def close(self) -> None:
-        """Stop serving."""
-        self._http.close()
+    def respond(path: str) -> Response:
+        response = responses.get(path)
+        return response() if response else problem(HTTPStatus.NOT_FOUND, f"the paths are {', '.join(responses)}")
 
-    def _respond(self, path: str) -> Response:
-        response = self._responses.get(path)
-        return response() if response else problem(HTTPStatus.NOT_FOUND, f"the paths are {', '.join(PATHS)}")
+    return HttpServer(listener, respond)
 
-    def _live(self) -> Response:
-        if self._health.is_stuck:
-            return Response(HTTPStatus.SERVICE_UNAVAILABLE, b"stuck\n")
-        return Response(HTTPStatus.OK, b"ok\n")
 
-    def _ready(self) -> Response:
-        reason = self._health.not_ready_reason
-        if reason:
-            return Response(HTTPStatus.SERVICE_UNAVAILABLE, f"{reason}\n".encode())
-        return Response(HTTPStatus.OK, b"ready\n")
+def _probed(reason: str, success: str) -> Response:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if reason else HTTPStatus.OK
+    return Response(status, f"{reason or success}\n".encode())
 
 
 def _version() -> Response:

@@ -105,6 +105,7 @@ class HttpServer:
         respond: Callable[[str], Response],
         connection_seconds_max: float = CONNECTION_SECONDS_MAX,
     ) -> None:
+        self.address = listener.address
         self._listener = listener
         self._respond = respond
         self._connection_seconds_max = connection_seconds_max

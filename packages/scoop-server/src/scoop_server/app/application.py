@@ -60,9 +60,9 @@ class Application:
         self._access = Access(absolute.access, self._claims.certificates)
         self._health = Health(Statistics(), self._claims.certificates)
         if settings.admin is not None:
-            from scoop_server.admin.endpoint import AdminEndpoint  # noqa: PLC0415  # its imports cost memory and time
+            from scoop_server.admin.endpoint import open_endpoint  # noqa: PLC0415  # its imports cost memory and time
 
-            resources.enter_context(closing(AdminEndpoint(settings.admin, self._health)))
+            resources.enter_context(closing(open_endpoint(settings.admin, self._health)))
         self._meter = Meter() if settings.admin is None else self._health.statistics
         started = time.monotonic()
         self._health.index = self._index = resources.enter_context(closing(self._open_index(absolute, plugin)))

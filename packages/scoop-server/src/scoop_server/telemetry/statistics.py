@@ -15,15 +15,10 @@ from scoop_core import Changes, Tally
 from scoop_server.telemetry.figures import Figure, Histogram, counter
 from scoop_server.telemetry.meter import Meter
 
-_SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
+_FAST_SECONDS: Final = (0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
-_STALLED_SECONDS: Final = (2.5, 5.0, 10.0, 30.0, 60.0)
-
-TURN_SECONDS: Final = (*_SECONDS, *_STALLED_SECONDS)
-"""Upper bounds for the duration of a turn: from a turn for one client to one in which the disk hangs."""
-
-COMMIT_SECONDS: Final = (*_SECONDS, *_STALLED_SECONDS)
-"""Upper bounds for the duration of a commit: from a fast disk to one that hangs."""
+DURATION_SECONDS: Final = (*_FAST_SECONDS, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds for the duration of a turn or a commit: from one client and a fast disk to a disk that hangs."""
 
 BATCH_CHANGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000)
 """Upper bounds for the number of changes that one commit makes durable."""
@@ -100,8 +95,8 @@ class Statistics(Meter):
     bytes_received: int = 0
     bytes_sent: int = 0
     """Bytes of responses, including those that a client has not accepted yet."""
-    turn_seconds: Histogram = field(default_factory=lambda: Histogram(TURN_SECONDS))
-    commit_seconds: Histogram = field(default_factory=lambda: Histogram(COMMIT_SECONDS))
+    turn_seconds: Histogram = field(default_factory=lambda: Histogram(DURATION_SECONDS))
+    commit_seconds: Histogram = field(default_factory=lambda: Histogram(DURATION_SECONDS))
     commit_changes: Histogram = field(default_factory=lambda: Histogram(BATCH_CHANGES))
     _commit_started_at: float = 0.0
 
