@@ -35,10 +35,6 @@ class RunCollector(Collector):
     def __init__(self, health: Health) -> None:
         self._health = health
 
-    def describe(self) -> list[Metric]:
-        """Return nothing: no other collector of the registry has metrics with these names."""
-        return []
-
     def collect(self) -> Iterator[Metric]:
         """Yield every metric that has a value."""
         return map(_metric, self._health.figures())

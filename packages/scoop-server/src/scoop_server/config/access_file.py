@@ -14,7 +14,6 @@ import hashlib
 import os
 import pwd
 import re
-import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,11 +80,8 @@ class AccessRules:
 
 def read_access_file(path: Path) -> AccessRules:
     """Read the file ``path``. Raises ConfigurationError."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would block all clients
-            raise ConfigurationError(f"cannot read {path}: not a regular file; name a TOML file with --access")
-    except OSError:  # it is reported when the file is read
-        pass
+    if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would block all clients
+        raise ConfigurationError(f"cannot read {path}: not a regular file; name a TOML file with --access")
     file = read_configuration_file(str(path), "--access")
     tables = file.values.get("role")
     starts = [match.start() for match in re.finditer(r"^[ \t]*\[\[[ \t]*role[ \t]*\]\]", file.text, re.MULTILINE)]

@@ -52,16 +52,14 @@ class ChildProcess:
         self._process = subprocess.Popen(  # noqa: S603  # this program's own module and its own arguments
             [sys.executable, "-P", "-m", module, *arguments],  # -P: import nothing from the working directory
             stdin=subprocess.PIPE,
+            bufsize=0,
             pass_fds=descriptors,
             process_group=0,  # Ctrl-C at a terminal is for the server, which ends its children itself
         )
         assert self._process.stdin is not None  # noqa: S101  # it is a pipe
         self._pipe = self._process.stdin
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended already; poll tells with which status
             self._pipe.write(line)
-            self._pipe.flush()
-        except BrokenPipeError:  # it has ended already; poll tells with which status
-            _log.debug("a child process ended immediately")
 
     @property
     def pid(self) -> int:
@@ -72,23 +70,17 @@ class ChildProcess:
         """See :meth:`Task.poll`; a negative status is the signal that ended it."""
         status = self._process.poll()
         if status is not None:
-            self._close_pipe()
+            self._pipe.close()
         return status
 
     def kill(self) -> None:
         """See :meth:`Task.kill`."""
         self._process.kill()
-        self._close_pipe()
+        self._pipe.close()
         try:
             self._process.wait(_KILL_SECONDS)
         except subprocess.TimeoutExpired:
             _log.warning("child process %(pid)d does not end: it waits for the disk", {"pid": self.pid})
-
-    def _close_pipe(self) -> None:
-        try:
-            self._pipe.close()
-        except BrokenPipeError:  # it ended before it read the line
-            _log.debug("a child process did not read its input")
 
 
 def run_child(work: Callable[[], int], set_up_log: Callable[[], None], niceness: int) -> int:
