@@ -121,11 +121,15 @@ def manual_page() -> str:
 def _synopsis() -> str:
     """Return one line for each command, and for each place of an index that it can use."""
     lines = [(f"[{SERVE}]", "[OPTION ...]")]
+    _, parsers = build_parsers(OptionTable(tuple))
     for name, command in all_commands(TABLE).items():
-        if name != SERVE:
-            lines.append((name, command.synopsis))
-        if command.has_directory and command.has_plugins:
-            lines += [(name, command.synopsis.replace("DIR", plugin.selector)) for plugin in TABLE.plugins]
+        if name == SERVE:
+            continue
+        if name in parsers:
+            *_, arguments = parsers[name].format_usage().partition("[-h]")
+            lines.append((name, " ".join(arguments.replace("[DIR]", "DIR").split())))
+        if command.has_plugins:
+            lines += [(name, plugin.selector) for plugin in TABLE.plugins]
     return "\n.br\n".join(rf"\fB{_escaped(f'{PROGRAM} {name}')}\fR {_escaped(words)}" for name, words in lines)
 
 

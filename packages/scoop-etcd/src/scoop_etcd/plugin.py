@@ -37,7 +37,6 @@ class EtcdPlugin:
         return {
             "nodes": Command(
                 _print_nodes,
-                self.selector,
                 "List the nodes of an index in etcd: addresses, version, applied revision, lag and digest. Exit "
                 "status: 0, or 1 if nodes differ at the same revision.",
             )

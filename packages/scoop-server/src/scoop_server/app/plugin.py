@@ -33,8 +33,6 @@ class Command:
 
     run: Callable[["Invocation"], int]
     """Does the work, and returns the exit status. Raises ServerError."""
-    synopsis: str
-    """The arguments, as the usage shows them after the name."""
     description: str
     """For the help; the first sentence is the summary."""
     has_directory: bool = False

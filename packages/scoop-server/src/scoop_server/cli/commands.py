@@ -105,10 +105,9 @@ def _add_filters(parser: ArgumentParser) -> None:
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    SERVE: Command(_serve, "[OPTION ...]", "Run the server. This is the default command."),
+    SERVE: Command(_serve, "Run the server. This is the default command."),
     "check": Command(
         lambda given: _source(given).check(stdio.standard_output_text()),
-        "DIR",
         "Verify every file of a stored index, and change nothing. A server may be using it. Exit status: 0 intact, "
         "1 damaged, 3 intact except for an interrupted write at the end, which the next start drops, 4 written by a "
         "newer version.",
@@ -116,14 +115,12 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "dump": Command(
         _dump,
-        "DIR [--at MOMENT]",
         "Print a stored index as protocol lines. Dependencies come first. A server may be using it.",
         has_directory=True,
         add_arguments=_add_moment,
     ),
     "log": Command(
         lambda given: log(_directory(given), given.arguments, stdio.standard_output_text()),
-        "DIR [--since MOMENT] [--until MOMENT] [--package NAME] [--identity NAME] [--follow] [--json]",
         "Print who changed what in a data directory. It reaches as far as the history, or archived files. A "
         "server may be using it.",
         has_directory=True,
@@ -132,13 +129,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "restore": Command(
         lambda given: _source(given).restore(stdio.standard_input()),
-        "DIR < LINES",
         "Create a stored index from protocol lines on standard input, such as those of dump.",
         has_directory=True,
     ),
     "access": Command(
         _access,
-        "FILE IDENTITY [LINE]",
         "Say which role of an access file an identity has, and whether it permits a request. Exit status: 0 permitted, "
         "1 not permitted.",
         has_plugins=False,

@@ -154,10 +154,9 @@ def build_parsers(table: OptionTable, *, with_all: bool = True) -> tuple[_Parser
 
 
 def _usage(commands: Mapping[str, Command], table: OptionTable) -> str:
-    first = f"%(prog)s [{SERVE}] {commands[SERVE].synopsis}"
     others = "|".join(name for name, command in commands.items() if command.has_directory and command.has_plugins)
     places = "|".join(["DIR", *(plugin.selector for plugin in table.plugins)])
-    return f"{first}\n       %(prog)s {others} {places}"
+    return f"%(prog)s [{SERVE}] [OPTION ...]\n       %(prog)s {others} {places}"
 
 
 def _add_selection(parser: _Parser, name: str, command: Command, table: OptionTable) -> None:
