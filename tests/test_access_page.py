@@ -1,18 +1,15 @@
 """docs/howto-access.md: its commands, run word for word, print what it says."""
 
-import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.support.pages import code_blocks
-from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end
+from tests.support.pages import code_blocks, run_block
+from tests.support.process import ServerProcess, run_to_end
 
 pytestmark = pytest.mark.any_python
 
@@ -21,21 +18,10 @@ TLS_PAGE: Final = PAGE.with_name("howto-tls.md")
 
 
 def run(commands: str, directory: Path, ports: tuple[int, ...] = (0, 0)) -> str:
-    """Run commands of the page as a shell does, with the programs of this environment; return their output."""
+    """Run commands of the page, with the ports of the test's server; return their output."""
     for written, port in zip(("8443", "8444"), ports, strict=True):
         commands = commands.replace(f":{written}", f":{port}")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-e", "-c", commands],
-        cwd=directory,
-        env=os.environ | {"PATH": path, "HOME": str(directory)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=WAIT_SECONDS,
-    )
-    return done.stdout
+    return run_block(commands, directory)
 
 
 def check_console(block: str, directory: Path, ports: tuple[int, ...] = (0, 0)) -> None:

@@ -1,8 +1,13 @@
 """The parts of a document in Markdown: code blocks, prose, tables, code spans and anchors."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
+
+from tests.support.process import WAIT_SECONDS
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -37,3 +42,19 @@ def anchors(document: Path) -> set[str]:
     """Return the anchors of the headings."""
     headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def run_block(commands: str, directory: Path) -> str:
+    """Run commands of a page as a shell does, with the programs of this environment; return their output."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-c", commands],
+        cwd=directory,
+        env=os.environ | {"PATH": path, "HOME": str(directory)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=WAIT_SECONDS,
+    )
+    return done.stdout

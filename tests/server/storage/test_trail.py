@@ -51,6 +51,7 @@ def test_batches_after_a_number_or_from_a_time_on(bench: Bench, states: list[Dep
 def test_the_index_at_each_batch_and_time_is_the_one_that_was(bench: Bench, states: list[DependencyGraph]) -> None:
     for number, state in enumerate(states):
         assert graph_at(str(bench.path), Moment(batch=number)) == state
+    for number, state in enumerate(states[1:], 1):
         assert graph_at(str(bench.path), Moment(time=(1_000 + number) * SECOND + 999)) == state
 
 
@@ -75,6 +76,15 @@ def test_a_moment_that_is_not_there_is_one_line(
         (bench.path / "history" / name).unlink()
     with pytest.raises(DataDirectoryError, match=problem):
         graph_at(str(bench.path), moment)
+
+
+def test_a_time_before_the_first_batch_is_refused_because_the_index_may_not_have_been_there(
+    bench: Bench, states: list[DependencyGraph]
+) -> None:
+    del states
+    problem = r"before the first batch in .*, of 1970-01-01T00:16:41.000Z; name a later time, or batch 0"
+    with pytest.raises(DataDirectoryError, match=problem):
+        graph_at(str(bench.path), Moment(time=1_000 * SECOND + 999))
 
 
 def test_a_moment_in_a_gap_is_refused(bench: Bench, states: list[DependencyGraph]) -> None:

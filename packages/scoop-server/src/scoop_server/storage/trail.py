@@ -211,6 +211,11 @@ class Trail:
         changes = Changes()
         for batch in self.batches(first=base):
             if not moment.includes(batch.seal):
+                if not last.number and moment.time is not None:  # an empty index would hide a mistyped time
+                    raise DataDirectoryError(
+                        f"cannot rebuild the index at {moment}: that is before the first batch in {self.path}, of "
+                        f"{format_time(batch.seal.time)}; name a later time, or batch 0"
+                    )
                 return graph
             graph.apply_lines(batch.lines, changes)
             if len(changes) != batch.lines.count("\n"):
