@@ -81,6 +81,13 @@ def test_a_removal_is_answered_ok_request_by_request_and_ends_with_the_package()
             assert order.lines(start, start + 7) == lines[start : start + 7]
 
 
+def test_a_package_that_needs_itself_too_is_removed_with_its_cycle() -> None:
+    graph = IndexedGraph.from_mapping({"a": ["a", "b"], "b": ["a"]})
+    for name, other in (("a", "b"), ("b", "a")):
+        order = questions.removal_order(graph, [name])
+        assert order.lines(0, 9) == (f"INDEX|{name}|", f"REMOVE|{other}|", f"REMOVE|{name}|")
+
+
 def test_the_steps_of_a_rebuild_and_its_cycles() -> None:
     for graph, other, chance in cases():
         names = tuple(chance.sample(list(graph), min(len(graph), chance.choice([1, 2]))))

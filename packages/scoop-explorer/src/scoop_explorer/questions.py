@@ -254,8 +254,8 @@ def removal_order(graph: DependencyGraph, goals: Sequence[str]) -> RemovalOrder:
         place_of = place.get
         if all(place_of(each, -1) <= number for name, number in place.items() for each in graph.dependencies(name)):
             return RemovalOrder((), order[::-1])
-    affected = list(dict.fromkeys((*goals, *dependents)))
-    released = tuple(goal for goal in goals if len(graph.find_path(goal, goal)) > 2)  # not on itself
+    affected = dict.fromkeys((*goals, *dependents))
+    released = tuple(goal for goal in goals if _is_in_cycle(graph, goal))  # of others: one of its own hinders nothing
     if released:
         graph = graph.subgraph(affected)
         for goal in released:
@@ -267,6 +267,12 @@ def removal_order(graph: DependencyGraph, goals: Sequence[str]) -> RemovalOrder:
         removed.remove(goals[0])
         removed.append(goals[0])
     return RemovalOrder(released, tuple(removed))
+
+
+def _is_in_cycle(graph: DependencyGraph, name: str) -> bool:
+    """Return whether a package needs another one that needs it."""
+    others = {*graph.dependencies(name)} - {name}
+    return bool(others) and not others.isdisjoint(graph.transitive_dependents(name))
 
 
 def removal(order: RemovalOrder, goals: Sequence[str], offset: int, limit: int, graph: Graph | None = None) -> Removal:
