@@ -470,6 +470,10 @@ def test_long_lists_have_parts(tmp_path: Path) -> None:
         assert len(first["breaking"]) + len(second["breaking"]) == first["breaking_total"]
         assert "+100 more" in explored.page(more)
         assert "+99 more" in explored.page(more)
+        assert first["graph"]["nodes"]  # a shortest cycle of a group that is too large to be drawn
+        for url in ("/rebuild/r0", "/rebuild/r0?step=1", "/rebuild/r0?step=1&offset=500"):
+            words = text_of(explored.page(url))
+            assert re.search(r"Step 1 600 A cycle of 600 packages, built as a whole: r0 .* \+540 more", words)
 
 
 def test_the_openapi_document_describes_every_answer(explored: Explored) -> None:

@@ -208,13 +208,20 @@ class Step:
     names: tuple[str, ...]
     """A part of its packages."""
     offset: int
+    parallel: tuple[str, ...]
+    """Those of the part that can be built in parallel."""
     cycles: tuple[Listing, ...]
-    """Those of the part that need each other: each group is built as a whole. All others can be built in parallel."""
+    """The groups of the others, which need each other: each is built as a whole."""
 
     @property
     def more(self) -> int:
         """The number of packages behind the part."""
         return self.total - self.offset - len(self.names)
+
+    @property
+    def unmentioned(self) -> int:
+        """The number of packages that are neither in the first part nor in one of its groups."""
+        return self.total - len(self.parallel) - sum(group.total for group in self.cycles)
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,7 +317,8 @@ def rebuild(found: RebuildSteps, changed: Sequence[str], step: int, offset: int,
     def part(names: Sequence[str], offset: int, limit: int) -> Step:
         shown = tuple(names[offset : offset + limit])
         groups = dict.fromkeys(group_of[name] for name in shown if name in group_of)
-        return Step(len(names), shown, offset, tuple(map(listing, groups)))
+        parallel = tuple(name for name in shown if name not in group_of)
+        return Step(len(names), shown, offset, parallel, tuple(map(listing, groups)))
 
     if step:
         shown = tuple(part(each, offset, limit) for each in found.steps[step - 1 : step])
@@ -435,10 +436,16 @@ def cyclic_groups(graph: DependencyGraph) -> tuple[CyclicGroup, ...]:
             listing(names, 0, len(names)),
             tuple(edges),
             len(edges),
-            among(graph, names) if len(names) <= GRAPH_NODES else None,
+            among(graph, names if len(names) <= GRAPH_NODES else _shortest_cycle(graph, names)),
         )
         for number, (names, edges) in enumerate(largest_first, 1)
     )
+
+
+def _shortest_cycle(graph: DependencyGraph, names: Sequence[str]) -> Sequence[str]:
+    """Return as much of a shortest cycle in a group as can be drawn."""
+    start = next((name for name in names if name not in graph.dependencies(name)), names[0])
+    return graph.find_path(start, start)[:GRAPH_NODES]
 
 
 def part_of_group(group: CyclicGroup, offset: int = 0, limit: int = NAMES_SHOWN) -> CyclicGroup:
