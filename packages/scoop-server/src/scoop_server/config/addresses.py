@@ -111,8 +111,4 @@ def format_address(address: object) -> str:
     >>> format_address(("127.0.0.1", 8080)), format_address(("::1", 8080, 0, 0))
     ('127.0.0.1:8080', '[::1]:8080')
     """
-    match address:
-        case (str(host), int(port), *_):
-            return format_host_and_port(host, port)
-        case _:
-            return str(address)
+    return format_host_and_port(*address[:2]) if isinstance(address, tuple) else str(address)

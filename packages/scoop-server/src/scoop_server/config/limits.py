@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from scoop_core import MAX_LINE_LENGTH
 
 from scoop_server.config.options import SERVE, Group, option
-from scoop_server.config.values import GIB, KIB, MIB, Kind, duration, integer, size
-
-N = TypeVar("N", int, float)
+from scoop_server.config.values import GIB, KIB, MIB, duration, integer, size
 
 COMPACTION_BYTES_MIN: Final = 64 * MIB
 """Size of the changes since the last snapshot below which they are not compacted. Fewer are read in seconds, so a
@@ -25,9 +23,9 @@ SHARE_BYTES_MIN: Final = 512
 it saves, and nearly every line is shorter."""
 
 
-def _limit(default: N, kind: Kind[N], name: str, meaning: str) -> N:
-    """Declare an option of the group of limits."""
-    return option(default, kind, Group.LIMITS, meaning, name=name)
+def _timeout(default: float, name: str, meaning: str) -> float:
+    """Declare a time-out; 0 disables one that is disabled by default."""
+    return option(default, duration(or_zero=not default), Group.LIMITS, meaning, name=name)
 
 
 _DIVISOR_MAX: Final = 64
@@ -63,40 +61,37 @@ class Limits:
     )
     """The limit of the library. A line that is too long is answered ERROR, and its rest is skipped."""
 
-    clients_max: int = _limit(10_000, integer(1, _COUNT_MAX), "max_clients", "most connections at a time")
+    clients_max: int = option(
+        10_000, integer(1, _COUNT_MAX), Group.LIMITS, "most connections at a time", name="max_clients"
+    )
     """An idle connection costs about 1 kB; a misbehaving one at most a line, a read and the output high-water mark."""
 
-    clients_per_peer_max: int = _limit(
+    clients_per_peer_max: int = option(
         0,
         integer(0, _COUNT_MAX),
-        "max_clients_per_peer",
+        Group.LIMITS,
         "most connections of one address, one network of IPv6, or one named identity; 0 is a quarter of --max-clients",
+        name="max_clients_per_peer",
     )
     """One peer alone must not keep the others out. Behind a proxy all clients have its address."""
 
-    output_seconds_max: float = _limit(
-        60.0,
-        duration(),
-        "output_timeout",
-        "disconnect a client that accepts none of its unsent responses for this long",
+    output_seconds_max: float = _timeout(
+        60.0, "output_timeout", "disconnect a client that accepts none of its unsent responses for this long"
     )
     """A network that recovers is rarely silent for a minute, and unsent responses occupy memory."""
 
-    incomplete_line_seconds_max: float = _limit(
-        30.0, duration(), "line_timeout", "disconnect a client that does not complete a message for this long"
+    incomplete_line_seconds_max: float = _timeout(
+        30.0, "line_timeout", "disconnect a client that does not complete a message for this long"
     )
     """Far longer than a network needs, and short enough that abandoned halves of lines do not accumulate."""
 
-    idle_seconds_max: float = _limit(
-        0.0,
-        duration(or_zero=True),
-        "idle_timeout",
-        "disconnect a client that is silent for this long; 0 disables the time-out",
+    idle_seconds_max: float = _timeout(
+        0.0, "idle_timeout", "disconnect a client that is silent for this long; 0 disables the time-out"
     )
     """Disabled, because an idle connection costs next to nothing."""
 
-    drain_seconds_max: float = _limit(
-        10.0, duration(), "drain_timeout", "longest wait of a shutdown for clients that do not accept their responses"
+    drain_seconds_max: float = _timeout(
+        10.0, "drain_timeout", "longest wait of a shutdown for clients that do not accept their responses"
     )
     """Longer than any client needs that reads its responses, and shorter than service managers wait."""
 

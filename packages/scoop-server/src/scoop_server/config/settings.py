@@ -28,6 +28,11 @@ class Fsync(enum.StrEnum):
     """The operating system decides."""
 
 
+def _file(group: Group, meaning: str, *, is_basic: bool = False) -> Path | None:
+    """Declare the path of a file that need not be given."""
+    return option(None, path("FILE"), group, meaning, is_basic=is_basic)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The settings of one run of the server."""
@@ -43,32 +48,19 @@ class Settings:
     port: int = option(
         8080, integer(0, 65_535, "PORT"), Group.LISTENING, "TCP port to listen on; 0 picks a free one", is_basic=True
     )
-    tls_cert: Path | None = option(
-        None,
-        path("FILE"),
-        Group.TLS,
-        "certificate of the server, in PEM, followed by the intermediate certificates",
-        is_basic=True,
+    tls_cert: Path | None = _file(
+        Group.TLS, "certificate of the server, in PEM, followed by the intermediate certificates", is_basic=True
     )
-    tls_key: Path | None = option(
-        None, path("FILE"), Group.TLS, "private key of the certificate, in PEM", is_basic=True
-    )
-    tls_client_ca: Path | None = option(
-        None,
-        path("FILE"),
+    tls_key: Path | None = _file(Group.TLS, "private key of the certificate, in PEM", is_basic=True)
+    tls_client_ca: Path | None = _file(
         Group.TLS,
         "certificate authorities, in PEM, that issue client certificates; without it clients need no certificate",
         is_basic=True,
     )
-    tls_crl: Path | None = option(
-        None,
-        path("FILE"),
-        Group.TLS,
-        "revocation lists of the client authorities, in PEM; without it no certificate is revoked",
+    tls_crl: Path | None = _file(
+        Group.TLS, "revocation lists of the client authorities, in PEM; without it no certificate is revoked"
     )
-    access: Path | None = option(
-        None,
-        path("FILE"),
+    access: Path | None = _file(
         Group.LISTENING,
         "TOML file with the roles of clients; without it each client that is admitted may send anything",
     )
