@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -116,8 +117,7 @@ def test_without_a_service_manager_no_socket_is_opened() -> None:
     absent.reloading()
     absent.stopping("stopping")
     assert len(os.listdir("/proc/self/fd")) == descriptors
-    assert not absent.is_present
-    assert absent.watchdog_seconds is None
+    assert absent.watchdog_seconds == math.inf
     assert absent.tick_seconds(1.0) == 1.0
     absent.close()
 
@@ -189,7 +189,7 @@ def test_two_heartbeats_are_sent_in_the_time_of_the_watchdog(systemd: NotifySock
 @pytest.mark.parametrize("pid", ["1", "not a number"])
 def test_a_watchdog_for_another_process_is_ignored(systemd: NotifySocket, clock: Clock, pid: str) -> None:
     with manager(systemd, clock, WATCHDOG_USEC="30000000", WATCHDOG_PID=pid) as it:
-        assert it.watchdog_seconds is None
+        assert it.watchdog_seconds == math.inf
         it.tick("")
         assert systemd.receive_now() == []
 
@@ -197,7 +197,7 @@ def test_a_watchdog_for_another_process_is_ignored(systemd: NotifySocket, clock:
 @pytest.mark.parametrize("usec", ["", "0", "-1", "1s", "\u0661", "9" * 400, "9" * 5_000])
 def test_a_watchdog_with_an_invalid_time_is_ignored(systemd: NotifySocket, clock: Clock, usec: str) -> None:
     with manager(systemd, clock, WATCHDOG_USEC=usec) as it:
-        assert it.watchdog_seconds is None
+        assert it.watchdog_seconds == math.inf
 
 
 @pytest.mark.parametrize(("watchdog_usec", "tick_seconds"), [("60000000", 1.0), ("2000000", 0.5), ("1", 0.01)])

@@ -110,8 +110,7 @@ class Application:
         index.use_timer(server.call_later)
         self._access.enforce(server)
         server.watch(self._signals.fileno(), self._handle_signals)
-        if self._notifier.is_present:
-            server.on_tick(lambda: self._notifier.tick(self.status))
+        server.on_tick(lambda: self._notifier.tick(self.status))
         return server
 
     def _log_start(self) -> None:

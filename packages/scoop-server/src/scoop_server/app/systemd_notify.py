@@ -5,9 +5,11 @@ do not wait: a lost one is followed by another. Messages that are sent once wait
 """
 
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, MutableMapping
+from math import inf
 from typing import Final
 
 from scoop_server.telemetry.logs import log
@@ -18,8 +20,8 @@ STATUS_SECONDS: Final = 5.0
 _SEND_SECONDS_MAX: Final = 5.0
 """The longest wait for a service manager whose socket is full, for messages that are sent once."""
 
-_WATCHDOG_DIGITS_MAX: Final = 20
-"""Digits of the largest 64-bit number of microseconds."""
+_is_positive: Final = re.compile("0*[1-9][0-9]{0,19}").fullmatch
+"""Matches a number of microseconds; 64 bits have 20 digits."""
 
 _TICKS_PER_WATCHDOG: Final = 4
 _TICK_SECONDS_MIN: Final = 0.01
@@ -35,26 +37,22 @@ class SystemdNotifier:
     def __init__(self, environment: MutableMapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
         name = environment.pop("NOTIFY_SOCKET", "")
         watchdog_usec = environment.pop("WATCHDOG_USEC", "")
-        watchdog_pid = environment.pop("WATCHDOG_PID", "") or str(os.getpid())
-        self.is_present = bool(name)
-        self.watchdog_seconds: float | None = None
-        """The longest silence before systemd restarts the server; None if there is no watchdog."""
-        is_number = watchdog_usec.isascii() and watchdog_usec.isdigit() and len(watchdog_usec) <= _WATCHDOG_DIGITS_MAX
-        if name and is_number and int(watchdog_usec) and watchdog_pid == str(os.getpid()):
-            self.watchdog_seconds = int(watchdog_usec) / 1e6
+        is_for_this_process = environment.pop("WATCHDOG_PID", "") in {"", str(os.getpid())}
+        has_watchdog = name and is_for_this_process and _is_positive(watchdog_usec)
+        self.watchdog_seconds = int(watchdog_usec) / 1e6 if has_watchdog else inf
+        """The longest silence before systemd restarts the server; infinity if there is no watchdog."""
         self._name = name
         self._address = f"\0{name[1:]}" if name.startswith("@") else name
         self._clock = clock
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if name else None
         self._has_warned = False
         self._last_status = ""
-        self._next_heartbeat = self._next_status = clock()
+        self._next_status = clock()
+        self._next_heartbeat = self._next_status if has_watchdog else inf
 
     def tick_seconds(self, usual: float) -> float:
         """Return the tick interval that the watchdog needs, at most ``usual``."""
-        if self.watchdog_seconds is None:
-            return usual
-        return max(_TICK_SECONDS_MIN, min(usual, self.watchdog_seconds / _TICKS_PER_WATCHDOG))
+        return min(usual, max(_TICK_SECONDS_MIN, self.watchdog_seconds / _TICKS_PER_WATCHDOG))
 
     def ready(self, status: str) -> None:
         """Report that clients are served: after loading, and again after a reload."""
@@ -74,7 +72,7 @@ class SystemdNotifier:
     def tick(self, status: str) -> None:
         """Send a heartbeat to the watchdog if one is due, and ``status`` if it has changed."""
         now = self._clock()
-        if self.watchdog_seconds is not None and now >= self._next_heartbeat and self._send("WATCHDOG=1"):
+        if now >= self._next_heartbeat and self._send("WATCHDOG=1"):
             self._next_heartbeat = now + self.watchdog_seconds / 2
         if now >= self._next_status and status != self._last_status:
             self._next_status = now + STATUS_SECONDS
