@@ -232,9 +232,10 @@ def core_alone(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["campaign"], python=sorted({*SUPPORTED_PYTHONS, RUNNING_PYTHON}))
 def compiled(session: nox.Session) -> None:
-    """Compile scoop-core and scoop-server with mypyc, and run the tests on that; arguments go to pytest instead.
+    """Compile scoop-core and scoop-server, run the tests on that, and compare both forms by random calls and streams.
 
-    Skipped where no C compiler or no header of this Python is installed.
+    With arguments, which go to pytest, the comparison is shorter. Skipped where no C compiler or no header of this
+    Python is installed.
     """
     include = session.run("python", "-c", "import sysconfig; print(sysconfig.get_path('include'))", silent=True)
     if shutil.which(os.environ.get("CC", "cc")) is None or not (Path(str(include).strip()) / "Python.h").is_file():
@@ -250,8 +251,9 @@ def compiled(session: nox.Session) -> None:
         [wheel] = work.glob(f"{package.name.replace('-', '_')}-*.whl")
         session.install("--no-deps", "--force-reinstall", str(wheel))
     session.run("python", "-c", "import scoop_server, sys; sys.exit(scoop_server.form() != 'compiled')")
-    # The doctests of the packages read the sources of the checkout, which would be imported instead of the wheels.
+    # Without the doctests of the packages, because compiled functions have no docstrings.
     session.run("pytest", *IN_PARALLEL, *EVERY_PYTHON, SHORT_SEARCH, *(session.posargs or ("tests",)))
+    session.run("python", "-m", "tests.forms.run", "--seeds", "300" if session.posargs else "3000")
 
 
 SDIST_TESTS: Final = ("--import-mode=importlib", "--doctest-modules", "-q", "tests", "src")
