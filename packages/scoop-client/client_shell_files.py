@@ -28,6 +28,7 @@ EXIT_STATUSES: Final = {
     "5": "publish, withdraw: the command was killed, so its outcome is unknown; the index is as before.",
     "6": "publish, withdraw: the connection was lost, and the outcome of the change is unknown; nothing was run.",
     "7": "publish, withdraw: the command failed or was killed, and the change could not be undone.",
+    "8": "log, watch: changes that should be printed are no longer there.",
     "129": "publish, withdraw: ended by SIGHUP; the index is as before.",
     "130": "Interrupted; of publish and withdraw, the index is as before.",
     "131": "publish, withdraw: ended by SIGQUIT; the index is as before.",

@@ -10,6 +10,7 @@ from scoop_core import Command, InvalidName, Request, ScoopError
 
 from scoop_client.cli import questions
 from scoop_client.cli.gate import run_gate
+from scoop_client.cli.history import print_log, watch
 from scoop_client.cli.importing import ECOSYSTEMS, import_packages
 from scoop_client.cli.load import load
 from scoop_client.cli.one_shot import ping, run_requests
@@ -129,6 +130,8 @@ COMMANDS: Final[Mapping[str, Run]] = {
     "load": _load,
     "import": _import,
     "sync": _sync,
+    "log": print_log,
+    "watch": watch,
     "why": lambda flags, settings, output: questions.why(
         settings.read_graph(), flags.package, flags.dependency, output
     ),

@@ -36,6 +36,8 @@ EXAMPLES: Final = {
     "scoop why vim libc6": "Print how one package depends on another.",
     "scoop tree vim --depth 2": "Print what a package needs as a tree.",
     "scoop plan --remove libxml2": "Print what a removal would break, and what nothing would need any more.",
+    "scoop log --package libc6 --since 2h": "Print who changed a package, and when.",
+    "scoop watch --since 4711 --json": "Print all changes after a batch, and new ones, as JSON.",
     "scoop shell": "Type requests, with completion and history.",
 }
 
@@ -160,6 +162,17 @@ def _source_parser(default: str, *names: str) -> _Parser:
     return parser
 
 
+def _history_parser() -> _Parser:
+    """Return the options of a history, and those that select changes of it."""
+    parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    source = f"a data directory, or one of archived files (default {DEFAULT_DATA})"
+    parser.add_argument("--from", dest="data", metavar="SOURCE", help=source)
+    parser.add_argument("--since", metavar="MOMENT", help="begin after this batch, or at this time, such as 2h ago")
+    parser.add_argument("--package", metavar="NAME", help="changes of this package only")
+    parser.add_argument("--identity", metavar="NAME", help="changes of this identity only, such as CN=builder")
+    return parser
+
+
 def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
     """Return the parser, and that of each command."""
     default = f"default {DEFAULT_DATA}"
@@ -203,6 +216,10 @@ def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
     _add_load(add("load", "send the packages of a file in dependency order"))
     _add_import(add_with([], "import", "turn the packages of an ecosystem into requests"))
     _add_sync(add("sync", "make the index equal to a repository", named_source))
+    history = offline[0], _history_parser()
+    log = add_with(history, "log", "print who changed what, and when")
+    log.add_argument("--until", metavar="MOMENT", help="end with this batch, or at this time")
+    add_with(history, "watch", "print changes as they are made; exit status 8 if some are no longer there")
     _add_questions(
         add_question("why", "print a shortest path from a package to a dependency (find_path in the library)"),
         add_question("needs", "print all that packages depend on, in installation order (transitive_dependencies)"),

@@ -77,9 +77,13 @@ class Settings:
 
     def read_graph(self) -> DependencyGraph:
         """Return the graph that answers questions. Raises UsageError if ``--server`` names none, and InvalidInput."""
+        return read_graph(self.data_directory(), self.form)
+
+    def data_directory(self) -> str:
+        """Return the path of the data that answers questions. Raises UsageError if ``--server`` names none."""
         if self.sources.get("server") == "--server" and self.sources.get("data") != str(self.file):
             raise UsageError(f"--server: {self.file} has no data directory of {self.server!r}; use --from")
-        return read_graph(self.data, self.form)
+        return self.data
 
     def new_client(
         self, addresses: str | None = None, *, resend_changes: bool = False, reconnect_timeout: float = 10.0

@@ -26,6 +26,8 @@ class ExitStatus(enum.IntEnum):
     """The connection was lost during the change of ``publish`` or ``withdraw``; the command was not run."""
     NOT_UNDONE = 7
     """The command failed or was killed, and the change of the index could not be undone."""
+    HISTORY_GONE = 8
+    """Changes that ``log`` or ``watch`` should print are no longer there."""
     HUNG_UP = 129
     INTERRUPTED = 130
     QUIT = 131

@@ -78,7 +78,7 @@ def log(path: str, arguments: Mapping[str, object], out: TextIO) -> int:
 
 
 def parse_moment(text: str) -> Moment:
-    """Return the moment that ``text`` names: a batch (``4711``), a time (ISO 8601), or a time ago (``2h``).
+    """Return the moment that ``text`` names: a batch (``4711``), a time (ISO 8601), a time ago (``2h``), or ``now``.
 
     Raises ConfigurationError. A time without an offset is in UTC, as those of the log are.
 
@@ -87,6 +87,8 @@ def parse_moment(text: str) -> Moment:
     """
     if text.isascii() and text.isdigit():
         return Moment(batch=int(text))
+    if text == "now":
+        return END
     now = time.time()
     try:
         seconds = now - duration().parse(text)
