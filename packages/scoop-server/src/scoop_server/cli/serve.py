@@ -48,15 +48,8 @@ def format_configuration(settings: Settings, table: OptionTable) -> str:
     """Return a configuration file with these settings, each with its source in a comment."""
     lines = [f"# scoop-server {__version__}"]
     for option in table:
-        match settings.value_of(option):
-            case None | ():
-                line = f"# {option.name} is not set"
-            case (bool() | int() | float() | str()) as value:
-                line = f"{option.name} = {format_value(value)}"
-            case tuple(values):
-                line = f"{option.name} = {format_value([str(each) for each in values])}"
-            case value:
-                line = f"{option.name} = {format_value(str(value))}"
+        value = settings.value_of(option)
+        line = f"# {option.name} is not set" if value in (None, ()) else f"{option.name} = {format_value(value)}"
         source = settings.source_of(option.name).encode("unicode_escape").decode("ascii")
         lines.append(f"{line}  # {source}")
     return "\n".join(lines) + "\n"

@@ -46,11 +46,12 @@ def read_configuration_file(path: str, flag: str = "--config") -> ConfigurationF
         raise ConfigurationError(f"cannot read {path}: values are nested too deeply; correct it") from error
 
 
-def format_value(value: bool | float | str | list[str]) -> str:
-    r"""Write a value as TOML.
+def format_value(value: object) -> str:
+    r"""Write a value as TOML: one that is neither a number, a switch nor an array as the text that ``str`` returns.
 
-    >>> print(format_value(True), format_value(2.5), format_value(["a\n"]))
-    true 2.5 ["a\n"]
+    >>> from pathlib import Path
+    >>> print(format_value(True), format_value(2.5), format_value(("a\n", Path("b"))))
+    true 2.5 ["a\n", "b"]
     """
     # JSON spells these values as TOML does, except that TOML does not allow a literal DEL.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")
