@@ -131,7 +131,7 @@ def test_each_error_has_its_status(
     def fail(*_: object) -> None:
         raise error("cannot serve")
 
-    monkeypatch.setattr(Application, "open", fail)
+    monkeypatch.setattr(Application, "__init__", fail)
     assert main(["--memory"]) == status
     expected = "scoop-server: cannot serve\n" if issubclass(error, ServerError) else ""
     assert capsys.readouterr().err == expected

@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Final
 
@@ -37,17 +37,13 @@ _RELOADABLE: Final = frozenset({"log_level"})
 
 
 class Application:
-    """One server with everything it needs open; made by :meth:`open`.
+    """One server with everything it needs open, until ``resources`` are closed.
 
-    ``reread`` reads the settings again, and ``resources`` closes what is opened, in reverse.
+    ``reread`` reads the settings again. Raises ServerError.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        reread: Callable[[], Settings],
-        options: OptionTable,
-        resources: ExitStack,
+        self, settings: Settings, reread: Callable[[], Settings], options: OptionTable, resources: ExitStack
     ) -> None:
         self._settings = settings
         self._reread = reread
@@ -70,13 +66,6 @@ class Application:
         self._server = resources.enter_context(closing(self._begin_to_listen(resources)))
         self._health.statistics.stage = Stage.SERVING
         self._log_start()
-
-    @classmethod
-    @contextmanager
-    def open(cls, settings: Settings, reread: Callable[[], Settings], options: OptionTable) -> "Iterator[Application]":
-        """Open a server with ``settings``, and close it at the end. Raises ServerError."""
-        with ExitStack() as resources:
-            yield cls(settings, reread, options, resources)
 
     def _open_index(self, settings: Settings, plugin: IndexPlugin | None) -> OpenIndex[Client]:
         """Open the index of ``plugin``, load that of the data directory, or make an empty one in memory.

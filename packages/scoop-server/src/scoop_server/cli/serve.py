@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import ExitStack
 from functools import partial
 
 from scoop_server import __version__
@@ -34,8 +35,8 @@ def serve(given: Invocation) -> int:
     try:
         set_up_logging(settings.log_level, settings.log_format, with_access=settings.access_log)
         reread = partial(resolve, given.flags, os.environ, given.table)
-        with Application.open(settings, reread, given.table) as application:
-            application.run()
+        with ExitStack() as resources:
+            Application(settings, reread, given.table, resources).run()
     except OSError as error:  # no descriptor, memory or thread for what the server itself needs
         raise ResourceError(
             f"cannot serve: {error.strerror or error}; what was acknowledged is stored as --fsync says, so raise the "
