@@ -62,7 +62,7 @@ def test_a_data_directory_that_every_user_can_write_to_is_a_warning(
     for mode in (0o755, 0o1777):
         tmp_path.chmod(mode)
         with ExitStack() as resources:
-            Claims.take(read_settings(["--data-dir", str(tmp_path), "--port", "0"]), {}, resources, has_directory=True)
+            Claims(read_settings(["--data-dir", str(tmp_path), "--port", "0"]), {}, resources, has_directory=True)
     [message] = caplog.messages
     assert message == (
         f"every user of this machine can write to the data directory {tmp_path}, and so change the index; "
@@ -76,7 +76,7 @@ def test_a_data_directory_of_another_user_is_a_warning(
     settings = read_settings(["--data-dir", str(tmp_path), "--port", "0"])
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
     with ExitStack() as resources:
-        Claims.take(settings, {}, resources, has_directory=True)
+        Claims(settings, {}, resources, has_directory=True)
     [message] = caplog.messages
     owner = pwd.getpwuid(tmp_path.stat().st_uid).pw_name
     assert message == (
@@ -91,7 +91,7 @@ def test_a_key_that_every_user_can_read_is_a_warning(tmp_path: Path, caplog: pyt
     key.chmod(0o644)
     arguments = ["--memory", "--listen", "tls:127.0.0.1:0", *certificates.server_arguments]
     with ExitStack() as resources:
-        Claims.take(read_settings(arguments), {}, resources, has_directory=False)
+        Claims(read_settings(arguments), {}, resources, has_directory=False)
     assert caplog.messages == [
         f"every user of this machine can read the private key {key}; remove that permission with chmod o-r"
     ]

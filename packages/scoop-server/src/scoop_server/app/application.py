@@ -52,7 +52,7 @@ class Application:
         self._notifier = resources.enter_context(closing(SystemdNotifier(os.environ)))
         absolute, plugin = _with_absolute_paths(settings), options.selected(settings)
         has_directory = plugin is None and not settings.memory
-        self._claims = Claims.take(absolute, os.environ, resources, has_directory=has_directory)
+        self._claims = Claims(absolute, os.environ, resources, has_directory=has_directory)
         self._access = Access(absolute.access, self._claims.certificates)
         self._health = Health(Statistics(), self._claims.certificates)
         if settings.admin is not None:

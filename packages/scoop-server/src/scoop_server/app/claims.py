@@ -5,8 +5,8 @@ import resource
 import stat
 from collections.abc import MutableMapping
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
-from typing import Final, Self
+from dataclasses import replace
+from typing import Final
 
 from scoop_server.config.limits import Limits
 from scoop_server.config.settings import Settings
@@ -30,46 +30,35 @@ _ROOM_MIN: Final = 2
 """At least one client and one handshake, however few descriptors there are."""
 
 
-@dataclass(frozen=True, slots=True)
 class Claims:
-    """The exclusive resources of one server. The addresses are bound, and do not listen yet."""
+    """The exclusive resources of one server, until ``resources`` are closed.
 
-    directory: DataDirectory | None
-    """None for an index in memory only, or of a plug-in."""
-    certificates: Certificates | None
-    listeners: list[Listener]
+    The data directory, if any, is locked, and the addresses are bound, or inherited sockets taken; they do not listen
+    yet. Raises DataDirectoryError, CertificateError or ListenError.
+    """
 
-    @property
-    def has_tls(self) -> bool:
-        """Return whether any listener serves TLS."""
-        return any(listener.is_tls for listener in self.listeners)
-
-    @classmethod
-    def take(
-        cls, settings: Settings, environment: MutableMapping[str, str], resources: ExitStack, *, has_directory: bool
-    ) -> Self:
-        """Lock the data directory, if any, read the certificates, and bind the addresses or take inherited sockets.
-
-        Raises DataDirectoryError, CertificateError or ListenError.
-        """
-        directory = resources.enter_context(DataDirectory.lock(str(settings.data_dir))) if has_directory else None
-        if directory is not None:
-            _warn_of_other_writers(directory)
-        certificates = read_certificates(settings)
+    def __init__(
+        self, settings: Settings, environment: MutableMapping[str, str], resources: ExitStack, *, has_directory: bool
+    ) -> None:
+        self.directory = resources.enter_context(DataDirectory.lock(str(settings.data_dir))) if has_directory else None
+        """None for an index in memory only, or of a plug-in."""
+        if self.directory is not None:
+            _warn_of_other_writers(self.directory)
+        self.certificates = certificates = read_certificates(settings)
         _warn_of_readable_key(settings)
 
         def claim(listener: Listener) -> Listener:
             return resources.enter_context(closing(listener))
 
-        listeners = [claim(listener) for listener in inherited_listeners(environment, certificates)]
-        if listeners:
-            _warn_of_unused_addresses(settings, listeners)
+        self.listeners = [claim(listener) for listener in inherited_listeners(environment, certificates)]
+        if self.listeners:
+            _warn_of_unused_addresses(settings, self.listeners)
         else:
-            listeners = [claim(bind(address, certificates)) for address in settings.addresses]
-        if certificates is not None and not any(listener.is_tls for listener in listeners):
+            self.listeners = [claim(bind(address, certificates)) for address in settings.addresses]
+        self.has_tls = any(listener.is_tls for listener in self.listeners)
+        if certificates is not None and not self.has_tls:
             log.warning("--tls-cert is not used: no socket is named tls; enable scoop-tls.socket to serve TLS")
-        warn_of_exposed_listeners(listeners)
-        return cls(directory, certificates, listeners)
+        warn_of_exposed_listeners(self.listeners)
 
 
 def read_certificates(settings: Settings) -> Certificates | None:
