@@ -23,29 +23,22 @@ class Access:
 
     def reload(self) -> bool:
         """Read the files again; a file with a mistake changes nothing. Return whether there is none."""
-        return self._reload_certificates() & self._reload_rules()
-
-    def _reload_certificates(self) -> bool:
-        if self._certificates is None:
-            return True
-        try:
-            self._certificates.reload()
-        except CertificateError as error:
-            log.error("%(reason)s; the previous certificates stay in use", {"reason": error})
-            return False
-        log.info("reloaded the certificate %(path)s", {"path": self._certificates.path})
-        return True
-
-    def _reload_rules(self) -> bool:
-        if self._path is None:
-            return True
-        try:
-            self.rules = read_access_file(self._path)
-        except ConfigurationError as error:
-            log.error("%(reason)s; the previous roles stay in use", {"reason": error})
-            return False
-        log.info("reloaded the roles of %(path)s (%(digest)s)", {"path": self._path, "digest": self.rules.digest})
-        return True
+        has_mistake = False
+        if self._certificates is not None:
+            try:
+                self._certificates.reload()
+                log.info("reloaded the certificate %(path)s", {"path": self._certificates.path})
+            except CertificateError as error:
+                log.error("%(reason)s; the previous certificates stay in use", {"reason": error})
+                has_mistake = True
+        if self._path is not None:
+            try:
+                self.rules = rules = read_access_file(self._path)
+                log.info("reloaded the roles of %(path)s (%(digest)s)", {"path": self._path, "digest": rules.digest})
+            except ConfigurationError as error:
+                log.error("%(reason)s; the previous roles stay in use", {"reason": error})
+                has_mistake = True
+        return not has_mistake
 
     def enforce(self, server: Server) -> None:
         """Let ``server`` admit clients by the current files, and close those that they do not admit any more."""
