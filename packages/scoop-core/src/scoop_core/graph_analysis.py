@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from heapq import heapify, heappop, heappush
+from itertools import chain
 from typing import Final, NamedTuple
 from zlib import crc32
 
 from scoop_core.graph import DependencyGraph, Graph
 from scoop_core.graph_algorithms import component_layers, reachable
+from scoop_core.graph_queries import names_by_layer
 from scoop_core.messages import ENCODING
 
 _STEPS_TO_SHRINK_MAX: Final = 20_000_000
@@ -37,30 +39,37 @@ def critical_path(graph: DependencyGraph, durations: Mapping[str, float], *, def
     """
     for name in durations:
         graph._known(name)
+    lists = graph._dependencies
+    took = {name: durations.get(name, default) for name in lists}
+    if (lowest := min(took.values(), default=0)) < 0:
+        raise ValueError(f"expected durations of at least 0, got {lowest!r}")
+    layer_of, groups = component_layers(lists)
+    component_of = {name: tuple(sorted(group)) for group in groups for name in group}
     finish: dict[str, float] = {}  # when the component of a package can be ready at the earliest
-    component_of: dict[str, tuple[str, ...]] = {}
-    before: dict[tuple[str, ...], tuple[str, ...]] = {}
-    longest: tuple[str, ...] = ()
-    for component in graph.strongly_connected_components():
-        took = [durations.get(name, default) for name in component]
-        if min(took) < 0:
-            raise ValueError(f"expected durations of at least 0, got {min(took)!r}")
-        needed = [name for member in component for name in graph.dependencies(member) if name in finish]
-        total = sum(took)
-        if needed:
-            last = max(sorted(needed), key=finish.__getitem__)
-            total += finish[last]
-            before[component] = component_of[last]
-        finish.update(dict.fromkeys(component, total))
-        component_of.update(dict.fromkeys(component, component))
-        if not longest or total > finish[longest[0]]:
-            longest = component
-    if not longest:
+    finish_of = finish.__getitem__
+    order = list(chain.from_iterable(names_by_layer(layer_of)))
+    for name in order:
+        if name not in finish:
+            listed = lists[name]
+            try:
+                finish[name] = took[name] + max(map(finish_of, listed.split(","))) if listed else took[name]
+            except KeyError:  # on a cycle
+                component = component_of.get(name, (name,))
+                before = max(map(finish_of, _needed_by(graph, component)), default=0)
+                finish.update(dict.fromkeys(component, sum(map(took.__getitem__, component)) + before))
+    if not order:
         return CriticalPath((), 0.0)
-    chain = [longest]
-    while chain[-1] in before:
-        chain.append(before[chain[-1]])
-    return CriticalPath(tuple(name for component in reversed(chain) for name in component), float(finish[longest[0]]))
+    last = max(order, key=finish_of)
+    path = [component_of.get(last, (last,))]
+    while needed := _needed_by(graph, path[-1]):
+        name = max(needed, key=finish_of)
+        path.append(component_of.get(name, (name,)))
+    return CriticalPath(tuple(chain.from_iterable(reversed(path))), float(finish[last]))
+
+
+def _needed_by(graph: DependencyGraph, component: tuple[str, ...]) -> list[str]:
+    """Return the packages outside of ``component`` on which it depends, sorted."""
+    return sorted({name for member in component for name in graph.dependencies(member)}.difference(component))
 
 
 def transitive_reduction(graph: Graph) -> Graph:

@@ -142,7 +142,11 @@ class GraphQueries(GraphState):
         affected = reachable(starts, lambda name: dependents.get(name, ())) - starts
         if len(affected) < 2:
             return tuple(affected)
-        return tuple(successors_first(sorted(affected), lambda name: sorted(affected.intersection(self._names(name)))))
+        lists, is_affected = self._dependencies, affected.__contains__
+        # Each has a dependency. An intersection of sets would take half as long again.
+        return tuple(
+            successors_first(sorted(affected), lambda name: filter(is_affected, sorted(lists[name].split(","))))
+        )
 
     def find_path(self, package: str, dependency: str) -> tuple[str, ...]:
         """Return a shortest path by which ``package`` depends on ``dependency``, both included; empty without a path.
@@ -263,7 +267,7 @@ class GraphQueries(GraphState):
         >>> DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}).topological_order()
         ('c', 'b', 'a')
         """
-        return tuple(chain.from_iterable(self.layers()))
+        return tuple(chain.from_iterable(names_by_layer(component_layers(self._dependencies)[0])))
 
     def layers(self, packages: str | Iterable[str] | None = None) -> tuple[tuple[str, ...], ...]:
         """Return all packages in layers, each package in the first layer possible.
@@ -279,7 +283,7 @@ class GraphQueries(GraphState):
         >>> graph.layers(["a", "b"])
         (('b',), ('a',))
         """
-        return tuple(map(tuple, _names_by_layer(component_layers(self._lists_of(packages))[0])))
+        return tuple(map(tuple, names_by_layer(component_layers(self._lists_of(packages))[0])))
 
     def component_layers(self, packages: str | Iterable[str] | None = None) -> tuple[tuple[tuple[str, ...], ...], ...]:
         """Return the :meth:`layers` as units: a tuple of one package, or of all packages of a cycle.
@@ -294,7 +298,7 @@ class GraphQueries(GraphState):
         group_of = {min(group): tuple(sorted(group)) for group in groups}
         for name in set(chain.from_iterable(groups)).difference(group_of):
             del layer_of[name]
-        return tuple(tuple([group_of.get(name) or (name,) for name in names]) for names in _names_by_layer(layer_of))
+        return tuple(tuple([group_of.get(name) or (name,) for name in names]) for names in names_by_layer(layer_of))
 
     def strongly_connected_components(self) -> tuple[tuple[str, ...], ...]:
         """Return the largest groups of packages in which each depends on each, every group after its dependencies.
@@ -363,7 +367,7 @@ class GraphQueries(GraphState):
         return dependents
 
 
-def _names_by_layer(layer_of: Mapping[str, int]) -> list[list[str]]:
+def names_by_layer(layer_of: Mapping[str, int]) -> list[list[str]]:
     """Return the sorted names of each layer."""
     layers: list[list[str]] = [[] for _ in range(max(layer_of.values(), default=-1) + 1)]
     for name, number in layer_of.items():
