@@ -1,0 +1,65 @@
+"""The changes in a batch of a journal: their authors, times and requests."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from scoop_core import Command, LoggedBatch, LoggedChange, Seal
+
+BATCH = LoggedBatch(
+    "INDEX|gmp|\nINDEX|isl|gmp\nREMOVE|isl|\nINDEX|mpfr|gmp\n",
+    Seal(7, 0, time=1_764_668_400_123),
+    [(1, "CN=builder"), (3, "-")],
+)
+
+
+def test_each_change_has_the_author_from_whose_first_line_on_it_is() -> None:
+    assert [(each.identity, each.line) for each in BATCH.changes()] == [
+        (None, "INDEX|gmp|"),
+        ("CN=builder", "INDEX|isl|gmp"),
+        ("CN=builder", "REMOVE|isl|"),
+        (None, "INDEX|mpfr|gmp"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("package", "identity", "found"),
+    [
+        ("isl", None, [1, 2]),
+        (None, "CN=builder", [1, 2]),
+        (None, "-", [0, 3]),
+        ("gmp", "CN=builder", []),
+        ("gmp", "-", [0]),
+        ("absent", None, []),
+        ("sl", None, []),
+    ],
+)
+def test_a_selection_has_only_what_was_asked_for(package: str | None, identity: str | None, found: list[int]) -> None:
+    every = BATCH.changes()
+    selected = BATCH.changes(package, identity)
+    assert [each[:-1] for each in selected] == [every[number][:-1] for number in found]
+    assert [each.ends_batch for each in selected] == [*[False] * (len(found) - 1), *[True] * bool(found)]
+
+
+def test_a_change_has_its_time_package_and_request() -> None:
+    change = BATCH.changes()[1]
+    assert change.time == datetime(2025, 12, 2, 9, 40, 0, 123_000, tzinfo=UTC)
+    assert change.package == "isl"
+    assert change.request.command is Command.INDEX
+    assert change.request.dependencies == ("gmp",)
+
+
+def test_a_change_is_a_line_of_text_or_of_json() -> None:
+    known, unknown = BATCH.changes()[2], BATCH.changes()[3]
+    assert str(known) == "2025-12-02T09:40:00.123Z 7 CN=builder REMOVE|isl|"
+    assert str(unknown) == "2025-12-02T09:40:00.123Z 7 - INDEX|mpfr|gmp"
+    assert json.loads(known.to_json()) == {
+        "time": "2025-12-02T09:40:00.123Z",
+        "batch": 7,
+        "identity": "CN=builder",
+        "command": "REMOVE",
+        "package": "isl",
+        "ends_batch": False,
+    }
+    assert json.loads(LoggedChange(0, 1, None, "INDEX|a|b,c").to_json())["dependencies"] == ["b", "c"]
