@@ -52,6 +52,7 @@ PAGES = {
     "rebuild": "/rebuild/makedepend",
     "path": "/path?from=fftw&to=openssl",
     "cycles": "/cycles",
+    "history": "/history/openssl",
     "changes": "/changes",
     "table": "/dependents/openssl?scope=all&view=table&sort=dependents",
     "typing mistake": "/path?from=opnessl&to=zzuf",

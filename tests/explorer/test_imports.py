@@ -1,4 +1,4 @@
-"""The explorer uses scoop_core, and of the server its ports, settings and storage."""
+"""The explorer uses scoop_core, and of the server its ports, settings, storage and history."""
 
 import ast
 from pathlib import Path
@@ -11,12 +11,13 @@ ALLOWED = {
     "scoop_server.app.plugin",
     "scoop_server.config",
     "scoop_server.errors",
+    "scoop_server.history",
     "scoop_server.ports",
     "scoop_server.storage",
 }
 
 
-def test_of_the_server_only_ports_settings_and_storage_are_used() -> None:
+def test_of_the_server_only_ports_settings_storage_and_history_are_used() -> None:
     found: set[str] = set()
     for path in Path(scoop_explorer.__file__).parent.glob("**/*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -29,6 +29,7 @@ PAGES = (
     "/rebuild/openssl",
     "/path?from=fftw&to=openssl",
     "/cycles",
+    "/history/openssl",
     "/changes",
 )
 

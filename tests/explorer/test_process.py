@@ -1,10 +1,12 @@
 """The command beside real servers that compact, stop, start again and are killed, and beside files that break."""
 
+import os
 import re
 import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -46,6 +48,49 @@ def test_pages_follow_a_server_through_compactions_restarts_and_kills(tmp_path: 
             wait_until(lambda: is_indexed(explored, f"c{number}"))  # noqa: B023  # awaited in this round
         assert explored.client.get("/readyz").status_code == 200
         assert "7 packages" in explored.client.get("/").text
+
+
+def test_pages_say_who_changed_what_and_when(tmp_path: Path) -> None:
+    path, uid = tmp_path / "data", f"uid={os.getuid()}"
+    listen = ("--listen", "tcp:127.0.0.1:0", "--listen", f"unix:{tmp_path}/socket")
+    with ServerProcess("--data-dir", str(path), "--history", "1h", *listen) as server, exploring(path) as explored:
+        change(server, "INDEX|gmp|", "INDEX|isl|gmp", "INDEX|isl|", "REMOVE|gmp|")
+        server.send_signal(signal.SIGUSR1)
+        server.wait_for_log(r"compaction into .* is complete")
+        with server.connect(1) as local:
+            assert local.ask("INDEX|gmp|") == ["OK"]
+        change(server, "INDEX|isl|gmp")
+        wait_until(lambda: explored.application.index.changes[0].added == ("gmp",))
+        latest = [
+            (each.identity, each.kind, each.package, each.is_older) for each in explored.application.index.changes
+        ]
+        assert latest[:2] == [("anonymous", "changed", "isl", False), (uid, "indexed", "gmp", False)]
+        words = re.sub(r"<[^>]+>", " ", explored.page("/changes")).split()
+        assert uid in words
+        assert "anonymous" in words
+        assert f',"{uid}"\n' in explored.client.get("/changes?format=csv").text
+        for name, expected in {
+            "gmp": [(uid, "indexed"), ("anonymous", "removed"), ("anonymous", "indexed")],
+            "isl": [("anonymous", "changed"), ("anonymous", "changed"), ("anonymous", "indexed")],
+            "never": [],
+        }.items():
+            history = cast("dict[str, Any]", explored.json(f"/history/{name}"))
+            assert [(each["identity"], each["kind"]) for each in history["changes"]] == expected
+            assert (history["total"], history["first_batch"], history["problem"]) == (len(expected), 1, "")
+            page = " ".join(re.sub(r"<[^>]+>", " ", explored.page(f"/history/{name}")).split())
+            assert f"History of {name} {len(expected)} changes since batch 1, " in page
+        assert 'href="/history/gmp"' in explored.page("/packages/gmp")
+        assert 'href="/history/never"' in explored.client.get("/packages/never").text
+        server.stop()
+        (path / "history" / "journal-1").unlink()
+        wait_until(lambda: "What happened before is not kept." in explored.page("/history/other"))
+
+
+def test_a_source_without_history_says_so(tmp_path: Path) -> None:
+    dump = tmp_path / "dump"
+    dump.write_text("INDEX|gmp|\n")
+    with exploring(dump) as explored:
+        assert "only a data directory has a history." in explored.page("/history/gmp")
 
 
 def test_pages_say_that_the_server_of_a_directory_has_stopped(tmp_path: Path) -> None:

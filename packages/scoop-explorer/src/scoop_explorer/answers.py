@@ -49,7 +49,7 @@ class Change:
 
     batch: int
     time: str
-    """The time at which the explorer saw it, in UTC."""
+    """Its time in UTC; if the source does not hold that, the time at which the explorer saw it."""
     is_older: bool
     """True if it was made earlier, while the explorer did not follow the source."""
     package: str
@@ -62,6 +62,25 @@ class Change:
     more_added: int = 0
     """The number of added ones that are not listed."""
     more_dropped: int = 0
+    identity: str = ""
+    """The client that made it, such as ``CN=builder``; empty if that is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The changes of one package, as far as the source keeps them."""
+
+    name: str
+    changes: tuple[Change, ...]
+    """The latest, the newest first."""
+    total: int
+    """The number of all that are kept."""
+    first_batch: int
+    """The first batch that is kept: what happened before is unknown. 0 if there is none."""
+    since: str
+    """Its time in UTC."""
+    problem: str
+    """The reason for which there is no history, or a part of it is missing."""
 
 
 @dataclass(frozen=True, slots=True)

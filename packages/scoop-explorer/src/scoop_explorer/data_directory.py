@@ -240,7 +240,8 @@ class _Tail:
                 number = reader.head.number
                 is_synced_by_each_commit = reader.synced == number - 1
                 acknowledged = max(acknowledged, reader.synced if is_synced_by_each_commit else number)
-                sealed.append((Batch(lines, number), reader.head, reader.sealed_bytes))
+                batch = Batch(lines, number, reader.head.time, reader.authors)
+                sealed.append((batch, reader.head, reader.sealed_bytes))
         except TranscriptError as error:
             damage = TranscriptError(error.offset - len(self._header) + self._position, error.reason)
         last = reader.head.number

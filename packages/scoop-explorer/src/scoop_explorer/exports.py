@@ -101,14 +101,28 @@ async def _lines(page: str, form: str, explorer: Explorer, values: Values) -> It
             return _table(form, ("name", "dependents"), hits)
     changes = (await pages.known_changes(explorer, values)).changes
     fields = [
-        (each.batch, each.time, each.is_older, each.kind, each.package, " ".join(each.added), " ".join(each.dropped))
+        (
+            each.batch,
+            each.time,
+            each.is_older,
+            each.kind,
+            each.package,
+            " ".join(each.added),
+            " ".join(each.dropped),
+            _quoted(each.identity),
+        )
         for each in changes
     ]
-    return _table(form, ("batch", "time", "is_older", "kind", "package", "added", "dropped"), fields)
+    return _table(form, ("batch", "time", "is_older", "kind", "package", "added", "dropped", "identity"), fields)
+
+
+def _quoted(identity: str) -> str:
+    """Return an identity as a field of CSV: it may have commas and quotes."""
+    return '"{}"'.format(identity.replace('"', '""'))
 
 
 def _table(form: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Yield a table as CSV or JSON. No value has a comma or a quote."""
+    """Yield a table as CSV or JSON. No value has a comma or a quote that is not quoted."""
     if form == "csv":
         yield ",".join(names)
         for row in rows:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from scoop_core import Changes, DependencyGraph, IndexedGraph
+from scoop_core import Changes, DependencyGraph, IndexedGraph, LoggedBatch, LoggedChange, Seal
 
 from scoop_explorer.answers import Change, Status
+from scoop_explorer.data_directory import Follower
 from scoop_explorer.names import NameIndex
 from scoop_explorer.sources import Source, SourceError
 from scoop_server.ports import Batch, Loaded
@@ -121,6 +122,11 @@ class LiveIndex:
     def batch(self) -> int:
         """Return the number of the last batch that is shown."""
         return self._batch
+
+    @property
+    def directory(self) -> str:
+        """Return the path of the data directory that is followed; empty if it is another source."""
+        return self._source.path if isinstance(self._source, Follower) else ""
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -275,35 +281,55 @@ class LiveIndex:
             self.revision += 1
             try:
                 self._graph.apply_lines(delivered.lines, changes)
-                self._note(changes, delivered.batch)
+                self._note(changes, delivered)
                 self._batch = delivered.batch  # last: a waiting reader may look at the rest
             finally:
                 self.revision += 1
                 self._is_in_long_batch = False
 
-    def _note(self, changes: Changes, batch: int) -> None:
+    def _note(self, changes: Changes, batch: Batch) -> None:
         lines, previous = changes.lines, changes.previous
         self.names.update(
             line.split("|", 2)[1]
             for line, before in zip(lines, previous, strict=True)
             if before is None or line.startswith("REMOVE")
         )
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        is_older = not self._is_loaded or time.monotonic() - self._current_at > LATE_SECONDS
-        for line, before in zip(lines[-CHANGES_KEPT:], previous[-CHANGES_KEPT:], strict=True):
-            self._changes.append(_change(line, before, batch, now, is_older=is_older))
+        now = time_of(batch.time_ms or time.time_ns() // 1_000_000)
+        is_older = not batch.time_ms and (not self._is_loaded or time.monotonic() - self._current_at > LATE_SECONDS)
+        made = LoggedBatch("".join(f"{line}\n" for line in lines), Seal(batch.batch, 0), batch.authors).changes()
+        for change, before in zip(made[-CHANGES_KEPT:], previous[-CHANGES_KEPT:], strict=True):
+            self._changes.append(shown_change(change, before, now, is_older=is_older))
 
 
-def _change(line: str, before: str | None, batch: int, now: str, *, is_older: bool) -> Change:
-    """Return what is shown of a change: the request ``line``, which replaced the dependencies ``before``."""
+def time_of(milliseconds: int) -> str:
+    """Return a time since 1970 in UTC.
+
+    >>> time_of(1_764_668_400_123)
+    '2025-12-02T09:40:00Z'
+    """
+    return f"{datetime.fromtimestamp(milliseconds // 1_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def shown_change(change: LoggedChange, before: str | None, now: str, *, is_older: bool = False) -> Change:
+    """Return what is shown of a change, which was seen ``now`` and replaced the dependencies ``before``."""
+    batch, identity, line = change.batch, change.identity or "", change.line
     command, package, after = line.split("|")
     if command == "REMOVE":
-        return Change(batch, now, is_older, package, "removed", (), ())
+        return Change(batch, now, is_older, package, "removed", (), (), identity=identity)
     old, new = (listed.split(",") if listed else [] for listed in (before, after))
     added = tuple(name for name in new if name not in old)
     dropped = tuple(name for name in old if name not in new)
     kind = "indexed" if before is None else "changed"
     shown, more = slice(_ADDED_SHOWN), slice(_ADDED_SHOWN, None)
     return Change(
-        batch, now, is_older, package, kind, added[shown], dropped[shown], len(added[more]), len(dropped[more])
+        batch,
+        now,
+        is_older,
+        package,
+        kind,
+        added[shown],
+        dropped[shown],
+        len(added[more]),
+        len(dropped[more]),
+        identity,
     )

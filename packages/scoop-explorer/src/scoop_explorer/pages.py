@@ -12,6 +12,7 @@ from scoop_explorer.answers import (
     Changes,
     Cycles,
     Graph,
+    History,
     Needed,
     Overview,
     Package,
@@ -22,6 +23,7 @@ from scoop_explorer.answers import (
     SearchResult,
 )
 from scoop_explorer.deferred import WAIT_SECONDS, Deferred
+from scoop_explorer.history import history_of
 from scoop_explorer.live_index import CHANGES_KEPT, LiveIndex
 from scoop_explorer.parameters import OFFSET_MAX, Parameter, Values, known_form
 from scoop_explorer.surveyor import Surveyor
@@ -297,6 +299,14 @@ async def known_changes(explorer: Explorer, values: Values) -> Changes:
     return Changes(tuple(wanted[: values.number("limit", CHANGES_KEPT)]), max(since, first), len(wanted))
 
 
+async def _history(explorer: Explorer, values: Values) -> History | None:
+    directory = explorer.index.directory
+    if not directory:
+        return History(values.name, (), 0, 0, "", "only a data directory has a history")
+    key = ("history", values.name)
+    return await explorer.ask(key, lambda *_: history_of(directory, values.name), is_beside_changes=True)
+
+
 async def ranked(explorer: Explorer, values: Values) -> questions.Found | None:
     """Return all matches of a search that are kept, the best first."""
     query = values.text("q")
@@ -406,6 +416,10 @@ PAGES: Final = (
             Parameter("offset", "The number of groups to skip; of packages, if a group is given.", maximum=OFFSET_MAX),
             _LIMIT,
         ), (_format("csv", "dot"),),
+    ),
+    Page(
+        "/history", "/history", "history.html", "The changes of a package, with time and identity", History, _history,
+        (_NAME,),
     ),
     Page(
         "/changes", "/changes", "changes.html", "The latest changes, the newest first", Changes, known_changes,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 
-from scoop_core import DependencyGraph
+from scoop_core import Authors, DependencyGraph
 
 from scoop_server.config.peer import Peer
 from scoop_server.telemetry.health import ObservedIndex
@@ -156,6 +156,9 @@ class Batch(NamedTuple):
 
     lines: str
     batch: int
+    time_ms: int = 0
+    """Its time in milliseconds since 1970; 0 if it is unknown."""
+    authors: Authors = ()
 
 
 class FollowedIndex(Protocol):
