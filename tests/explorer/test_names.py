@@ -42,6 +42,8 @@ def test_a_search_finds_each_name_once_prefixes_first(
     assert len(found.names) == len(wanted)
     begins = [name.lower().startswith(query.lower()) for name in found.names]
     assert begins == sorted(begins, reverse=True)
+    prefixes = index.find(query, 1_000, present, only_prefixes=True)
+    assert prefixes.names == found.names[: sum(begins)]
     few = index.find(query, limit, present)
     assert few.names == found.names[:limit]
     assert few.has_more is (len(found.names) > limit)

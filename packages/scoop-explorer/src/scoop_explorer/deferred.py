@@ -23,8 +23,8 @@ from scoop_explorer.live_index import LiveIndex
 
 T = TypeVar("T")
 
-WAIT_SECONDS: Final = 0.03
-"""The wait for an answer: most take less, and a page stays below 50 ms."""
+WAIT_SECONDS: Final = 0.02
+"""The wait for an answer: most take less, and a page stays below 50 ms, beside questions that compete with it."""
 
 THREADS: Final = 3
 """Questions at a time: two that take long, of the packages that nearly all others need, leave room for a third."""

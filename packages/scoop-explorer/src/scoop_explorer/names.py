@@ -88,8 +88,11 @@ class NameIndex:
             self._changed.difference_update(self._unmerged[:count])
             del self._unmerged[:count]
 
-    def find(self, query: str, limit: int, present: Container[str]) -> Match:
-        """Return up to ``limit`` names that are ``present`` and contain ``query`` in any case, prefixes first."""
+    def find(self, query: str, limit: int, present: Container[str], *, only_prefixes: bool = False) -> Match:
+        """Return up to ``limit`` names that are ``present`` and contain ``query`` in any case, prefixes first.
+
+        With ``only_prefixes``, it is those that begin with it, which takes no walk over all names.
+        """
         if "\n" in query:  # which separates the names in the text
             return Match((), has_more=False)
         changed = self._changed.copy()  # before the blocks, into which the other thread moves them
@@ -97,14 +100,13 @@ class NameIndex:
         wanted = query.lower()
         recent = sorted(name for name in changed if wanted in name.lower())
         found: dict[str, None] = {}
-        for candidates in (
+        prefixes = (
             (name for name in (query,) if name),
             blocks.beginning_with(query),
             (name for name in recent if name.lower().startswith(wanted)),
             blocks.beginning_in_any_case(wanted),
-            blocks.containing(wanted),
-            recent,
-        ):
+        )
+        for candidates in prefixes if only_prefixes else (*prefixes, blocks.containing(wanted), recent):
             fresh = (name for name in candidates if name not in found and name in present)
             found.update(dict.fromkeys(islice(fresh, limit + 1 - len(found))))
             if len(found) > limit:

@@ -323,7 +323,8 @@ async def _search(explorer: Explorer, values: Values) -> SearchResult:
     found = await ranked(explorer, values)
     if found is None:
         names = explorer.index.names
-        first = explorer.index.ask(lambda graph: names.find(query, offset + limit, graph)).names[offset:]
+        beginning = explorer.index.ask(lambda graph: names.find(query, offset + limit, graph, only_prefixes=True))
+        first = beginning.names[offset:]
         return SearchResult(query, explorer.with_dependents(first), None, offset, ())
     similar = () if found.total or not query else await explorer.similar(query)
     hits = explorer.with_dependents(found.names[offset : offset + limit])
