@@ -203,7 +203,7 @@ def test_a_client_that_sends_without_pause_is_answered_up_to_a_limit() -> None:
         loop.signal()
         answers = 0
         with contextlib.suppress(EOFError):
-            for _ in range(limits.drain_reads_max + 3):
+            for _ in range(limits.drain_bytes_max // limits.read_bytes_max + 3):
                 peer.send_all_that_fits(QUERY)
                 loop.turn()
                 answers += len(peer.received())

@@ -38,13 +38,14 @@ class Gate:
     def exhausted_limit(self, peer: Peer) -> str:
         """Return the limit that one more connection of ``peer`` would exceed; empty if none."""
         limits = self._limits
-        anonymous_max = limits.clients_max - limits.reserved_places
+        anonymous_max = limits.clients_max - limits.clients_max // 4  # the rest is for those with a name
+        holder_max = limits.clients_per_peer_max or max(limits.clients_max // 4, 1)
         if self._total >= limits.clients_max:
             return f"{limits.clients_max}"
         if self.admits_named and not peer.names and self._anonymous >= anonymous_max:
             return f"{anonymous_max} for anonymous ones"
-        if self.places[peer.holder] >= limits.places_per_peer_max:
-            return f"{limits.places_per_peer_max} of {peer.holder}"
+        if self.places[peer.holder] >= holder_max:
+            return f"{holder_max} of {peer.holder}"
         if peer.policy.clients_max and self._listeners[peer.listener] >= peer.policy.clients_max:
             return f"{peer.policy.clients_max} of {peer.listener}"
         return ""

@@ -219,18 +219,3 @@ class Limits:
         if factor > 1:
             return min(divisor * ceil(factor), _DIVISOR_MAX)
         return divisor // 2 if divisor > 1 and factor < 1 / 2 else divisor
-
-    @property
-    def places_per_peer_max(self) -> int:
-        """The most clients of one holder of places."""
-        return self.clients_per_peer_max or max(self.clients_max // 4, 1)
-
-    @property
-    def reserved_places(self) -> int:
-        """The places that anonymous clients leave free, if a listener admits named ones."""
-        return self.clients_max // 4
-
-    @property
-    def drain_reads_max(self) -> int:
-        """The number of reads of full length in :attr:`drain_bytes_max`."""
-        return -(-self.drain_bytes_max // self.read_bytes_max)

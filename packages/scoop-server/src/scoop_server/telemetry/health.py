@@ -67,11 +67,6 @@ class Health:
         return statistics.clock() - statistics.last_tick > STUCK_SECONDS
 
     @property
-    def is_read_only(self) -> bool:
-        """Return whether changes are refused while queries are answered."""
-        return self.index is not None and self.index.not_ready_reason == READ_ONLY
-
-    @property
     def not_ready_reason(self) -> str:
         """A few words for why clients are not fully served; empty while they are."""
         if self.is_stuck:
@@ -85,7 +80,8 @@ class Health:
         version = (__version__, sys.version.split()[0], form())
         yield Figure("scoop_build_info", "Version of the server.", {version: 1}, ("version", "python", "form"))
         yield Figure("scoop_ready", "1 while clients are served and may change the index.", not self.not_ready_reason)
-        yield Figure("scoop_read_only", "1 while changes are refused.", self.is_read_only)
+        is_read_only = self.index is not None and self.index.not_ready_reason == READ_ONLY
+        yield Figure("scoop_read_only", "1 while changes are refused.", is_read_only)
         yield counter("scoop_log_lines_dropped", "Log lines that could not be written.", dropped_line_count())
         if self.last_reload_succeeded is not None:
             yield Figure("scoop_last_reload_success", "1 if the last reload succeeded.", self.last_reload_succeeded)
