@@ -142,13 +142,13 @@ class TestRoundTrip:
             written[request.package] = request.dependencies
         assert {name: sorted(names) for name, names in wanted.items()} == {n: list(d) for n, d in written.items()}
 
-    def test_a_chain_of_100_000_needs_no_recursion(self) -> None:
-        length = 100_000
+    def test_a_long_chain_needs_no_recursion(self) -> None:
+        length = 20_000
         # The first name depends on all others, so the search goes to the end of the chain at once.
         packages = [f"{number:06}" for number in range(length)]
         graph = DependencyGraph.from_lists(packages, [*packages[1:], ""])
         data = snapshot_of(graph)
-        assert data.startswith(b"#scoop snapshot 1\nINDEX|099999|\nINDEX|099998|099999\n")
+        assert data.startswith(b"#scoop snapshot 1\nINDEX|019999|\nINDEX|019998|019999\n")
         assert decode_snapshot(data) == graph
         graph.index(packages[-1], packages[:1])
         data = snapshot_of(graph)

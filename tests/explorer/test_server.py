@@ -20,7 +20,8 @@ def test_a_connection_whose_request_does_not_arrive_is_closed(sent: bytes, monke
     monkeypatch.setattr(server_module, "HEAD_SECONDS_MAX", 0.2)
 
     async def run() -> bytes:
-        config = uvicorn.Config(PlainTextResponse("ok"), http=BoundedProtocol, lifespan="off", log_level="critical")
+        ok = PlainTextResponse("ok")
+        config = uvicorn.Config(ok, http=BoundedProtocol, lifespan="off", log_level="critical", timeout_keep_alive=1)
         config.load()
         state = uvicorn.server.ServerState()
         loop = asyncio.get_running_loop()
