@@ -110,8 +110,7 @@ class Shutdown:
         """Read no more requests of an open client, unless some may have arrived and not been read."""
         if has_input:
             client.drain_turns += 1
-            limits = self._context.limits
-            if client.drain_turns * limits.read_bytes_max < limits.drain_bytes_max:
+            if client.drain_turns * self._context.limits.read_bytes_max < self._context.limits.drain_bytes_max:
                 return
         client.enter(Phase.FINISHING)
         if not has_input and not client.wanted_events:
