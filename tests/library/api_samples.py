@@ -52,6 +52,7 @@ from scoop_core import (
     Scheduler,
     ScoopError,
     Seal,
+    SearchTooLong,
     Tally,
     Transaction,
     TranscriptError,
@@ -269,6 +270,8 @@ def say_why(refusal: Refusal) -> str:
             return f"{packages[0]} and others are needed by {dependents[0]}"
         case ClosesCycle(cycle=cycle):
             return "-".join(cycle)
+        case SearchTooLong(limit=limit):
+            return f"more than {limit}"
         case NotIndexed(package):
             return package
 

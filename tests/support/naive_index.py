@@ -1,6 +1,8 @@
 """A reference implementation of the index: a dictionary of sets that is scanned for every request."""
 
 import re
+from collections.abc import Iterable
+from math import inf
 from typing import Final
 
 from scoop_core import DependencyGraph
@@ -12,9 +14,16 @@ _LINE: Final = re.compile(rf"(INDEX|REMOVE|QUERY)\|({_NAME})\|({_NAME}(?:,{_NAME
 class NaiveIndex:
     """The reference for DependencyGraph. Responses are as on the wire, without newline."""
 
-    def __init__(self, state: dict[str, frozenset[str]] | None = None, *, reject_cycles: bool = False) -> None:
+    def __init__(
+        self,
+        state: dict[str, frozenset[str]] | None = None,
+        *,
+        reject_cycles: bool = False,
+        search_limit: float = inf,
+    ) -> None:
         self.state = dict(state or {})
         self.reject_cycles = reject_cycles
+        self.search_limit = search_limit
 
     def answer(self, line: str) -> str:
         """Answer a line without its newline."""
@@ -34,8 +43,17 @@ class NaiveIndex:
         new = dependencies - self.state.get(package, frozenset())
         if self.reject_cycles and any(self.needs(name, package) for name in new):
             return "FAIL"
+        if self.search_cost(package, dependencies) > self.search_limit:
+            return "FAIL"
         self.state[package] = dependencies
         return "OK"
+
+    def search_cost(self, package: str, dependencies: frozenset[str]) -> int:
+        """Return how many packages and dependencies an INDEX needs to visit to rule out a cycle."""
+        if not self.reject_cycles or not self.dependents(package) or package in dependencies - self.state[package]:
+            return 0
+        needed = self._all_needed(dependencies - self.state[package])
+        return sum(1 + len(self.state[name]) for name in needed)
 
     def remove(self, package: str) -> str:
         if self.dependents(package):
@@ -52,11 +70,14 @@ class NaiveIndex:
 
     def needs(self, package: str, goal: str) -> bool:
         """Return whether ``package`` is ``goal`` or depends on it, directly or indirectly."""
-        needed = {package}
+        return goal in self._all_needed({package})
+
+    def _all_needed(self, names: Iterable[str]) -> set[str]:
+        needed = set(names)
         while True:
             more = needed.union(*(self.state[name] for name in needed))
             if more == needed:
-                return goal in needed
+                return needed
             needed = more
 
     def contents(self) -> dict[str, tuple[frozenset[str], int]]:

@@ -122,6 +122,24 @@ class ClosesCycle(NamedTuple):
 
 
 @_compared_by_kind
+class SearchTooLong(NamedTuple):
+    """The refusal of an INDEX by a graph with a search limit: it may close a cycle.
+
+    >>> print(SearchTooLong("gmp", 32768))
+    cannot index gmp: the search for a cycle would visit more than 32,768 packages and dependencies
+    """
+
+    package: str
+    limit: int
+
+    def __str__(self) -> str:
+        return (
+            f"cannot index {self.package}: the search for a cycle would visit more than {self.limit:,} packages and"
+            " dependencies"
+        )
+
+
+@_compared_by_kind
 class NotIndexed(NamedTuple):
     """The refusal of a QUERY: the package is not indexed.
 
@@ -135,7 +153,7 @@ class NotIndexed(NamedTuple):
         return f"{self.package} is not indexed"
 
 
-Refusal: TypeAlias = MissingDependencies | BlockedByDependents | BlockedSet | ClosesCycle | NotIndexed
+Refusal: TypeAlias = MissingDependencies | BlockedByDependents | BlockedSet | ClosesCycle | SearchTooLong | NotIndexed
 """The reason of a FAIL, or that a set of packages cannot be removed."""
 
 

@@ -207,7 +207,7 @@ class DependencyGraph(GraphRequests):
         self, transition: Callable[[str, str, Changes | None], str], package: str, text: str, changes: Changes | None
     ) -> str:
         """Make one transition, which can be undone efficiently if it is recorded."""
-        if changes is not None and self._rejects_cycles:
+        if changes is not None and self._keeps_order:
             self._current_order().begin(self._dependencies, changes)
         return transition(package, text, changes)
 
@@ -268,6 +268,8 @@ class DependencyGraph(GraphRequests):
         and dependencies. Once :meth:`~CycleSearch.step` of the one that needs more has returned a result, the rest can
         be applied. The graph may be changed meanwhile.
 
+        In a graph with a :attr:`search_limit`, a budget of at least the limit is enough for the first search.
+
         >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)
         >>> part = graph.apply_lines_within(1, "QUERY|a|\nINDEX|c|a\nQUERY|b|\n")
         >>> part.responses, part.rest
@@ -280,15 +282,19 @@ class DependencyGraph(GraphRequests):
         if not self._rejects_cycles:  # no line needs a search, and an order would go out of date
             return PartialResponses(self.apply_lines(text, changes, tally), "", None, 0)
         lines = _split_lines(text)
-        order = self._current_order()
-        order.begin_budget(budget)
+        order = self._current_order() if self._keeps_order else None
+        if order is not None:
+            order.begin_budget(budget)
+        self._search_budget = budget
         try:
             responses = self._apply_each(lines, changes, tally)
-            cost = budget - int(order.budget)
+            cost = budget - int(self._search_budget if order is None else order.budget)
         finally:
-            order.budget = inf
+            self._search_budget = inf
+            if order is not None:
+                order.budget = inf
         rest = "".join(f"{line}\n" for line in lines[len(responses) :])
-        return PartialResponses("".join(responses), rest, order.pending, cost)
+        return PartialResponses("".join(responses), rest, order and order.pending, cost)
 
     def apply_batches(
         self, texts: Sequence[str], changes: Changes | None = None, tally: Tally | None = None
@@ -512,6 +518,7 @@ class DependencyGraph(GraphRequests):
         graph = kind.empty(reject_cycles=self._is_acyclic)
         graph._load(lists, counts, late)
         graph.reject_cycles = self.reject_cycles  # of cycles that exist already, too
+        graph.search_limit = self.search_limit
         return graph
 
 

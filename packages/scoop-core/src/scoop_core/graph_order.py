@@ -43,9 +43,32 @@ class PartialResponses(NamedTuple):
     rest: str
     """The lines without a response."""
     search: "CycleSearch | None"
-    """The search for the first of them; None if all are answered. Once it has a result, apply the rest."""
+    """The search for the first of them. Once it has a result, apply the rest. None if all are answered, or if the graph
+    has a search limit: then give the rest a new budget."""
     cost: int
     """The packages and dependencies that were visited."""
+
+
+def search_within(lists: dict[str, str], package: str, names: Iterable[str], budget: float) -> tuple[bool | None, int]:
+    """Return whether ``package`` is among all that ``names`` need, and how many packages and dependencies these are.
+
+    None if they are more than ``budget``. A search that ended at ``package`` would visit less, but how much would
+    depend on the order of the lists.
+    """
+    seen, unvisited, visits = set(names), list(names), 0
+    while unvisited:
+        visits += 1
+        if visits > budget:
+            return None, visits
+        listed = lists[unvisited.pop()]
+        if listed:
+            found = listed.split(",")
+            visits += len(found)
+            for name in found:
+                if name not in seen:
+                    seen.add(name)
+                    unvisited.append(name)
+    return (package in seen if visits <= budget else None), visits
 
 
 class TopologicalOrder:

@@ -17,6 +17,7 @@ from scoop_core.errors import (
     NotIndexed,
     Refusal,
     RequestRefused,
+    SearchTooLong,
 )
 from scoop_core.graph_algorithms import successors_first
 from scoop_core.graph_queries import GraphQueries
@@ -49,12 +50,18 @@ class GraphRequests(GraphQueries):
                 return MissingDependencies(package, missing)
             if self.reject_cycles and (cycle := self.find_closed_cycle(package, request.dependencies)):
                 return ClosesCycle(package, cycle)
+            if self._search_limit is not None and not self._is_within_limit(package, request.dependencies):
+                return SearchTooLong(package, self._search_limit)
         elif request.command == Command.REMOVE:
             if self._is_indexed(package) and (blockers := self.blocking_dependents(package)):
                 return BlockedByDependents(package, blockers)
         elif not self._is_indexed(package):
             return NotIndexed(package)
         return None
+
+    def _is_within_limit(self, package: str, names: Iterable[str]) -> bool:
+        """Return whether no search is needed, or one within the limit, to index ``package`` with indexed ``names``."""
+        return package not in self._dependencies or self._make_room(package, list(dict.fromkeys(names)))
 
     def missing_dependencies(self, package: str, dependencies: Iterable[str]) -> tuple[str, ...]:
         """Return the ``dependencies`` whose absence makes an INDEX of ``package`` fail, each once.

@@ -15,16 +15,18 @@ Every key has been checked by :func:`parse_name`, so an indexed dependency needs
 only the characters of names that are not indexed are checked.
 
 A graph that rejects cycles also has ``_order``, which makes most checks for a cycle short; see
-:mod:`~scoop_core.graph_order`. It is made when it is first needed.
+:mod:`~scoop_core.graph_order`. It is made when it is first needed. A graph with a search limit has none, because what a
+search visits depends on it, and with it on all earlier requests.
 """
 
 from collections.abc import Iterable
 from itertools import takewhile
+from math import inf
 from typing import TypeAlias
 
 from scoop_core.compilation import mypyc_attr
 from scoop_core.errors import InvalidName
-from scoop_core.graph_order import SearchPendingError, TopologicalOrder
+from scoop_core.graph_order import SearchPendingError, TopologicalOrder, search_within
 from scoop_core.messages import ERROR, FAIL, OK, UNKNOWN, Changes, Tally, is_name, parse_name, parse_names
 
 SlotState: TypeAlias = tuple[dict[str, object] | None, dict[str, object]]
@@ -35,7 +37,16 @@ SlotState: TypeAlias = tuple[dict[str, object] | None, dict[str, object]]
 class GraphState:
     """The two dictionaries of a graph, and all that changes them."""
 
-    __slots__ = ("_dependencies", "_dependent_counts", "_is_acyclic", "_late", "_order", "_rejects_cycles")
+    __slots__ = (
+        "_dependencies",
+        "_dependent_counts",
+        "_is_acyclic",
+        "_late",
+        "_order",
+        "_rejects_cycles",
+        "_search_budget",
+        "_search_limit",
+    )
 
     def __init__(self, *, reject_cycles: bool = False) -> None:
         self._dependent_counts: dict[str, int] = {}
@@ -47,6 +58,8 @@ class GraphState:
         # Known to have no cycle, because it has rejected cycles ever since it was empty or was checked.
         self._is_acyclic = reject_cycles
         self._order: TopologicalOrder | None = None
+        self._search_limit: int | None = None
+        self._search_budget: float = inf  # what the searches of the current call may still visit, with a limit
 
     def __getstate__(self) -> SlotState:
         """Return the attributes of a copy: those of a subclass, and its own, which are no slots if it is compiled."""
@@ -59,6 +72,8 @@ class GraphState:
             "_late": self._late,
             "_order": None,
             "_rejects_cycles": self._rejects_cycles,
+            "_search_budget": inf,
+            "_search_limit": self._search_limit,
         }
         return attributes, {**slots, **own}
 
@@ -79,6 +94,27 @@ class GraphState:
         if not value:
             self._drop_order()
 
+    @property
+    def search_limit(self) -> int | None:
+        """The most packages and dependencies that the search for a cycle visits; an INDEX that needs more fails.
+
+        For several graphs that must answer alike: with a limit, a response depends on the lists of the graph alone, and
+        no topological order is kept. None, the default: no limit. An INDEX of a package on which others depend needs a
+        search, and it visits all that the new dependencies need.
+
+        >>> from scoop_core import DependencyGraph
+        >>> graph = DependencyGraph.from_mapping({"c": [], "b": ["c"], "d": ["e"], "e": []}, reject_cycles=True)
+        >>> graph.search_limit = 2
+        >>> graph.index("e", ["b"]), graph.index("e", ["c"])
+        (<Response.FAIL: 'FAIL'>, <Response.OK: 'OK'>)
+        """
+        return self._search_limit
+
+    @search_limit.setter
+    def search_limit(self, value: int | None) -> None:
+        self._search_limit = value
+        self._drop_order()
+
     def _load(self, dependencies: dict[str, str], dependent_counts: dict[str, int], late: set[str] | None) -> None:
         """Replace all that the graph holds."""
         self._dependencies = dependencies
@@ -96,6 +132,10 @@ class GraphState:
         if self._order is None:
             self._order = TopologicalOrder(self._dependencies)
         return self._order
+
+    @property
+    def _keeps_order(self) -> bool:
+        return self._rejects_cycles and self._search_limit is None
 
     def _drop_order(self) -> None:
         """Make a new order when one is needed again, and end all searches."""
@@ -118,7 +158,7 @@ class GraphState:
         indexes = removes = 0
         changes = Changes() if changes is None else changes
         changed_lines, replaced = changes.lines, changes.previous
-        order = self._current_order() if self._rejects_cycles else None
+        order = self._current_order() if self._keeps_order else None
         if order is not None:
             order.begin(dependencies, changes)
         for line in lines:
@@ -308,13 +348,17 @@ class GraphState:
     def _make_room(self, package: str, names: Iterable[str]) -> bool:
         """Change the order so that ``package``, which is indexed, can depend on ``names``.
 
-        Returns False if that would close a cycle. Raises SearchPendingError if the order's budget does not suffice.
-        An old dependency cannot close a cycle: it would exist already.
+        Returns False if that would close a cycle. Raises SearchPendingError if the budget does not suffice. An old
+        dependency cannot close a cycle: it would exist already.
         """
-        order = self._current_order()
         new = set(names).difference(split_names(self._dependencies[package]))
         if package in new:
             return False
+        if self._search_limit is not None:
+            if not new or not self._dependent_counts[package]:
+                return True
+            return self._is_unreachable(package, new, self._search_limit)
+        order = self._current_order()
         if not self._dependent_counts[package]:
             order.catch_up(self._dependencies)
             order.move_to_end(package)
@@ -322,6 +366,15 @@ class GraphState:
             return False
         order.replace(package)
         return True
+
+    def _is_unreachable(self, package: str, names: set[str], limit: int) -> bool:
+        """Return whether a search within ``limit`` shows that no path leads from ``names`` to ``package``."""
+        budget = min(self._search_budget, limit)
+        result, visits = search_within(self._dependencies, package, names, budget)
+        self._search_budget -= visits
+        if result is None and budget < limit:
+            raise SearchPendingError
+        return result is False
 
     # Undoing
 
