@@ -49,7 +49,7 @@ def families(tmp_path: Path) -> list[Metric]:
     settings = NodeSettings("a1", keys := Keys("/scoop/"), Config(reject_cycles=False, line_bytes_max=1))
 
     def start_compaction(fence: int) -> CompactionProcess:
-        return CompactionProcess(cluster, "a1", keys, fence, reject_cycles=False)
+        return CompactionProcess(cluster, "a1", keys, fence, settings.config)
 
     node = Node[str](SimulatedClient(cluster, "a1", lambda: None), schedule.clock, settings, start_compaction)
     known = {family.name for family in complete}

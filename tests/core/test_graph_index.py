@@ -119,7 +119,7 @@ def test_a_plain_graph_holds_no_index_and_no_observers() -> None:
     assert graph.remove("b")
     assert not hasattr(graph, "__dict__")
     held = {slot for kind in DependencyGraph.__mro__ for slot in getattr(kind, "__slots__", ())}
-    rules = {"_rejects_cycles", "_is_acyclic", "_search_budget", "_search_limit"}
+    rules = {"_rejects_cycles", "_is_acyclic", "_search_budget", "_search_limit", "refused_searches"}
     assert held == {"_dependencies", "_dependent_counts", "_late", "_order"} | rules
     assert graph._order is None
 

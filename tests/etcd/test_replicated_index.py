@@ -60,7 +60,7 @@ class World:
 
     def start(self, settings: NodeSettings = SETTINGS) -> ReplicatedIndex[str]:
         def compact(fence: int) -> CompactionProcess:
-            process = CompactionProcess(self.cluster, settings.node, KEYS, fence, reject_cycles=False)
+            process = CompactionProcess(self.cluster, settings.node, KEYS, fence, settings.config)
             self.compactions.append(process)
             return process
 
@@ -384,8 +384,8 @@ def test_a_node_reports_why_it_is_not_ready(world: World, fault: Callable[[World
 def test_the_digest_is_that_of_the_whole_graph_however_it_was_made() -> None:
     one, other = Replica(DependencyGraph()), Replica(DependencyGraph())
     lines = "INDEX|a|\nINDEX|b|\nINDEX|c|b,a\nINDEX|c|a,b\nINDEX|d|a,b\nINDEX|d|b,a\n"
-    one.apply("a1", 1, 5, f"{lines}REMOVE|d|\nINDEX|b|a\n")
-    other.apply("a1", 1, 5, "INDEX|a|\nINDEX|b|a\nINDEX|c|a,b\n")
+    one.apply("a1", 1, 5, [f"{lines}REMOVE|d|\nINDEX|b|a\n"])
+    other.apply("a1", 1, 5, ["INDEX|a|\nINDEX|b|a\nINDEX|c|a,b\n"])
     # Nodes of two versions compare it: another digest needs another format of their records and of the pointer.
     assert one.digest == other.digest == digest_of(one.graph) == 0x36AC5D2FB2CCDCE1
 
@@ -437,21 +437,44 @@ def test_a_long_reading_is_applied_over_several_turns(world: World) -> None:
     assert max(after - before for before, after in pairwise(counts)) <= 4, "an entry has about 60 bytes"
 
 
-def test_a_long_search_for_a_cycle_is_sliced_and_queries_are_answered_meanwhile(world: World) -> None:
-    config = replace(CONFIG, reject_cycles=True)
-    chain = ["INDEX|p0|\n", *(f"INDEX|p{number}|p{number - 1}\n" for number in range(1, 1_000))]
-    put_entries(world, "b2", "".join(chain))
-    index = world.start(replace(SETTINGS, config=config, has_local_reads=True, turn_visits_max=100))
+def chain(count: int) -> str:
+    """Return the lines of a chain p0, p1, ..., in which each package depends on the one before."""
+    return "INDEX|p0|\n" + "".join(f"INDEX|p{number}|p{number - 1}\n" for number in range(1, count))
+
+
+def test_an_index_whose_search_for_a_cycle_is_too_long_fails_on_all_nodes(world: World) -> None:
+    settings = replace(SETTINGS, config=Config(True, 65_536, search_limit=25))
+    one, other = world.start(settings), world.start(replace(settings, node="b2"))
+    world.answers(one, f"{chain(100)}INDEX|free|\nINDEX|user|free\n")
+    lines = "INDEX|free|p99\nINDEX|free|p9\nINDEX|p3|p2,free\nINDEX|p9|\n"
+    assert world.answers(one, lines) == "FAIL\nOK\nFAIL\nOK\n"
+    assert world.answers(other, "QUERY|p99|\n") == "OK\n"  # waits for the last entry
+    assert one.status.digest == other.status.digest == digest_of(other.graph)
+    assert one.graph.refused_searches == other.graph.refused_searches == 1
+
+
+def test_the_searches_of_one_entry_have_a_limit_and_other_clients_do_not_wait_for_the_rest(world: World) -> None:
+    settings = replace(SETTINGS, config=Config(True, 65_536, search_limit=100))
+    index = world.start(settings)
+    world.answers(index, chain(50))
+    attack = "".join(f"QUERY|p1|\nINDEX|p0|p{number}\n" for number in range(1, 50))
+    assert index.execute([("attacker", attack), ("client", "INDEX|new|\n")]) == []
+    world.responses.clear()
+    waits = 0
+    while ("attacker", attack, "OK\nFAIL\n" * 49) not in world.responses:
+        before = len(world.responses)
+        entries = len(world.cluster.store.puts)
+        while len(world.responses) == before:
+            world.wait(0.0001)
+        waits += 1
+        client, _, _ = world.responses[-1]
+        entries_waited = (len(world.cluster.store.puts) - entries) // 2  # each with the head
+        if client == "client":
+            assert entries_waited <= 3
+            index.execute([("client", f"INDEX|new{waits}|p1\n")])
+    assert waits > 5
+    puts = [kv.value for kv in world.cluster.store.puts if kv.key.startswith(KEYS.entries.key)]
+    assert b"".join(puts).count(b"INDEX|p0|p") <= 6 * 49, "the rest is not logged again and again"
+    replayed = world.start(replace(settings, node="b2"))
     world.wait()
-    attack = "INDEX|new|\nINDEX|p0|p999\nINDEX|later|\n"
-    assert index.execute([("attacker", attack)]) == []
-    turns = 0
-    while not world.responses:
-        revision, digest = index.status.applied_revision, index.status.digest
-        assert index.execute([("reader", "QUERY|p5|\n")]) == [("reader", "QUERY|p5|\n", "OK\n")]
-        world.wait(0.0001)
-        turns += 1
-        assert index.status.applied_revision != revision or index.status.digest == digest, "half of an entry"
-    assert turns > 10
-    assert world.responses == [("attacker", attack, "OK\nFAIL\nOK\n")]
-    assert digest_of(index.graph) == index.status.digest
+    assert replayed.status.digest == index.status.digest == digest_of(index.graph)

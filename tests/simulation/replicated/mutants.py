@@ -17,7 +17,7 @@ from unittest.mock import patch
 from scoop_etcd.client.api import KeyValue, Put, Range, RangeResult, Txn, TxnResult, Watch
 from scoop_etcd.client.calls import Calls
 from scoop_etcd.formats.entries import Keys
-from scoop_etcd.formats.records import Pointer
+from scoop_etcd.formats.records import Config, Pointer
 from scoop_etcd.replication import compaction, entry_feed, entry_reader
 from scoop_etcd.replication import index as replicated
 from scoop_etcd.replication.appender import Appender, Entry, LoggedRequests
@@ -28,7 +28,9 @@ from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.entry_reader import EntryReader
 from scoop_etcd.replication.gathering import Gathering
 from scoop_etcd.replication.index import ReplicatedIndex
-from scoop_etcd.replication.replica import EntryApplication, Replica
+from scoop_etcd.replication.parts import Parted, response_to
+from scoop_etcd.replication.replica import Applied, Replica
+from scoop_server.ports import Response
 
 from tests.simulation.replicated.simulation import Simulation
 
@@ -127,14 +129,16 @@ def _watch_skips_a_revision() -> Any:
 def _answers_to_foreign_entries() -> Any:
     """An entry of another node answers the oldest batch of this one."""
 
-    def begin(self: Applier[Any], kv: KeyValue) -> EntryApplication | None:
-        application, sent = original(self, kv), self._appender._sent
-        if application is not None and not self._requests and sent is not None and sent.requests:
-            self._requests, sent.requests = sent.requests[:1], sent.requests[1:]
-        return application
+    def apply(self: Applier[Any], kv: KeyValue, responses: list[Response[Any]]) -> int:
+        count, sent = len(responses), self._appender._sent
+        visits = original(self, kv, responses)
+        if len(responses) == count and sent is not None and sent.requests and sent is self._appender._sent:
+            [(client, lines)], sent.requests = sent.requests[:1], sent.requests[1:]
+            responses.append(response_to((client, lines), self.replica.graph.copy().apply_lines(lines)))
+        return visits
 
-    original = Applier._begin
-    return patch.object(Applier, "_begin", begin)
+    original = Applier._apply
+    return patch.object(Applier, "_apply", apply)
 
 
 def _late_duplicate_is_applied() -> Any:
@@ -156,8 +160,8 @@ def _sequences_are_not_in_the_snapshot() -> Any:
 
     original = Replica.is_next
 
-    def load(pointer: Pointer, data: bytes, *, reject_cycles: bool) -> Replica:
-        replica = original_load(pointer, data, reject_cycles=reject_cycles)
+    def load(pointer: Pointer, data: bytes, config: Config) -> Replica:
+        replica = original_load(pointer, data, config)
         replica.sequences = defaultdict(int)
         return replica
 
@@ -286,6 +290,37 @@ def _reordered_lists_are_not_in_the_digest() -> Any:
     return patch.object(Replica, "update_digest", lambda self, changes, _: original(self, changes, ()))
 
 
+def _snapshot_loses_the_limit() -> Any:
+    """A node that loads a snapshot searches without a limit."""
+
+    def load(pointer: Pointer, data: bytes, config: Config) -> Replica:
+        return original(pointer, data, replace(config, search_limit=1_000_000))
+
+    original = Replica.load
+    return patch.object(Replica, "load", load)
+
+
+def _no_limit_for_several_requests() -> Any:
+    """A node that applies the requests of several clients searches without a limit."""
+
+    def apply(self: Replica, node: str, seq: int, revision: int, texts: Any, tally: Any = None) -> Applied:
+        if len(texts) == 1:
+            return original(self, node, seq, revision, texts)
+        limit, self.graph.search_limit = self.graph.search_limit, None
+        try:
+            return original(self, node, seq, revision, texts, tally)
+        finally:
+            self.graph.search_limit = limit
+
+    original = Replica.apply
+    return patch.object(Replica, "apply", apply)
+
+
+def _rest_of_a_request_is_forgotten() -> Any:
+    """What the limit of an entry has left of a request is not appended again."""
+    return patch.object(Parted, "take", lambda _self, _answered, _unanswered: None)
+
+
 @contextlib.contextmanager
 def _all_of(*contexts: contextlib.AbstractContextManager[object]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
@@ -317,6 +352,9 @@ MUTANTS: Final[tuple[Mutation, ...]] = (
     _gathering_has_no_end,
     _malformed_lines_are_not_logged,
     _reordered_lists_are_not_in_the_digest,
+    _snapshot_loses_the_limit,
+    _no_limit_for_several_requests,
+    _rest_of_a_request_is_forgotten,
 )
 
 

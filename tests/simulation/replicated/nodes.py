@@ -38,7 +38,7 @@ class CompactionProcess:
     While there are faults, it dies or pauses at any moment.
     """
 
-    def __init__(self, cluster: Cluster, host: str, keys: Keys, fence: int, *, reject_cycles: bool) -> None:
+    def __init__(self, cluster: Cluster, host: str, keys: Keys, fence: int, config: Config) -> None:
         self._cluster = cluster
         self._schedule = cluster.schedule
         self._client = SimulatedClient(cluster, host, self._wake)
@@ -47,7 +47,7 @@ class CompactionProcess:
             self._schedule.clock,
             keys,
             fence,
-            reject_cycles=reject_cycles,
+            config,
             chunk_bytes_max=CHUNK_BYTES,
         )
         self._is_awake = False
@@ -109,7 +109,7 @@ class Node:
         oracle: Oracle,
         name: str,
         *,
-        reject_cycles: bool,
+        config: Config,
         has_local_reads: bool,
         answer_seconds_max: float,
     ) -> None:
@@ -117,7 +117,7 @@ class Node:
         self._schedule = cluster.schedule
         self._oracle = oracle
         self.name = name
-        self._reject_cycles = reject_cycles
+        self._config = config
         self._has_local_reads = has_local_reads
         self._answer_seconds_max = answer_seconds_max
         self.index: ReplicatedIndex[Client] | None = None
@@ -151,7 +151,7 @@ class Node:
         settings = NodeSettings(
             node=f"{self._schedule.random.getrandbits(64):016x}",
             keys=keys,
-            config=Config(reject_cycles=self._reject_cycles, line_bytes_max=65_536),
+            config=self._config,
             has_local_reads=self._has_local_reads,
             answer_seconds_max=self._answer_seconds_max,
             addresses=(self.name,),
@@ -209,7 +209,7 @@ class Node:
         self._schedule.after(seconds, resume)
 
     def _compact(self, keys: Keys, fence: int) -> CompactionProcess:
-        process = CompactionProcess(self._cluster, self.name, keys, fence, reject_cycles=self._reject_cycles)
+        process = CompactionProcess(self._cluster, self.name, keys, fence, self._config)
         self.compactions.append(process)
         return process
 
@@ -262,9 +262,9 @@ class Node:
     def _response(self, responses: list[Response[Client]]) -> None:
         index = self.index
         assert index is not None
-        revision, is_partial = index.status.applied_revision, index._applier._application is not None
-        if revision != self._checked or is_partial:
-            self._oracle.check_state(index.graph, revision, is_partial=is_partial)
+        revision = index.status.applied_revision
+        if revision != self._checked:
+            self._oracle.check_state(index.graph, revision)
             self._checked = revision
         for client, lines, answers in responses:
             batch = client.waits_for
@@ -281,7 +281,7 @@ class Node:
                 self._acknowledged = max(self._acknowledged, self._oracle.change_answered(batch, answers))
             else:
                 at_least = self._acknowledged if self._has_local_reads else batch.head
-                self._oracle.queries_answered(batch, answers, revision, at_least=at_least, is_partial=is_partial)
+                self._oracle.queries_answered(batch, answers, revision, at_least=at_least)
             client.waits_for = None
             client.answered()
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from scoop_etcd.formats.entries import Keys
+from scoop_etcd.formats.records import Config
 
 from tests.simulation.replicated.etcd import Cluster, Member
 from tests.simulation.replicated.nodes import Client, Node
@@ -29,9 +31,10 @@ class Simulation:
         schedule = self.schedule = Schedule(seed)
         random = self._random = schedule.random
         self._trace = trace
-        reject_cycles = random.random() < 0.3
+        # Low limits, so that the searches of a few small packages reach them.
+        config = Config(random.random() < 0.5, 65_536, random.choice((2, 4, 8, 32_768)))
         self.has_local_reads = random.random() < 0.25
-        self.oracle = Oracle(Keys("/scoop/"), reject_cycles=reject_cycles)
+        self.oracle = Oracle(Keys("/scoop/"), config)
         self.cluster = Cluster(schedule, self.oracle.put)
         answer_seconds_max = random.choice((4.0, 12.0))
         self.nodes = [
@@ -39,7 +42,7 @@ class Simulation:
                 self.cluster,
                 self.oracle,
                 f"host{number}",
-                reject_cycles=reject_cycles,
+                config=config,
                 has_local_reads=self.has_local_reads,
                 answer_seconds_max=answer_seconds_max,
             )
@@ -49,6 +52,8 @@ class Simulation:
         self._is_sending = True
         self._think_seconds = random.choice((0.05, 0.2, 0.6))
         self._is_compacted_often = random.random() < 0.5
+        # Long ones reach the limit of an entry, some with several parts.
+        self._batch_sizes = (1, 2, 3, 12) if config.reject_cycles else (1, 2, 3)
         self.unknown = 0
         """Connections that ended before the response."""
 
@@ -101,10 +106,11 @@ class Simulation:
             return
         self._batches += 1
         is_change = self._random.random() < 0.6
-        count = self._random.randint(1, 3)
+        count = self._random.choice(self._batch_sizes)
         lines = [self._line(is_change=is_change) for _ in range(count)]
         if is_change:
-            lines.insert(0, f"#{self._batches}")
+            name = f"#{self._batches}"
+            lines = [name, *chain.from_iterable((line, name) for line in lines)]
         batch = Batch(self._batches, tuple(lines), is_change)
         batch.is_after_faults = self.schedule.now > FAULT_SECONDS + HEAL_SECONDS / 2
         self.oracle.sent(batch)
@@ -267,6 +273,7 @@ class Simulation:
             "unknown outcomes": self.unknown,
             "entries": len(self.oracle.states) - 1,
             "late duplicates": self.oracle.late_duplicates,
+            "entries applied in part": self.oracle.partly_applied,
             "snapshots": self.oracle.compactions,
             "starts": sum(node.starts for node in self.nodes),
         }

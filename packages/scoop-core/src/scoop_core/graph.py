@@ -294,7 +294,7 @@ class DependencyGraph(GraphRequests):
             if order is not None:
                 order.budget = inf
         rest = "".join(f"{line}\n" for line in lines[len(responses) :])
-        return PartialResponses("".join(responses), rest, order and order.pending, cost)
+        return PartialResponses("".join(responses), rest, None if order is None else order.pending, cost)
 
     def apply_batches(
         self, texts: Sequence[str], changes: Changes | None = None, tally: Tally | None = None

@@ -50,8 +50,9 @@ class GraphRequests(GraphQueries):
                 return MissingDependencies(package, missing)
             if self.reject_cycles and (cycle := self.find_closed_cycle(package, request.dependencies)):
                 return ClosesCycle(package, cycle)
-            if self._search_limit is not None and not self._is_within_limit(package, request.dependencies):
-                return SearchTooLong(package, self._search_limit)
+            limit = self._search_limit if self.reject_cycles else None
+            if limit is not None and not self._is_within_limit(package, request.dependencies):
+                return SearchTooLong(package, limit)
         elif request.command == Command.REMOVE:
             if self._is_indexed(package) and (blockers := self.blocking_dependents(package)):
                 return BlockedByDependents(package, blockers)
@@ -61,7 +62,10 @@ class GraphRequests(GraphQueries):
 
     def _is_within_limit(self, package: str, names: Iterable[str]) -> bool:
         """Return whether no search is needed, or one within the limit, to index ``package`` with indexed ``names``."""
-        return package not in self._dependencies or self._make_room(package, list(dict.fromkeys(names)))
+        refused = self.refused_searches
+        is_within = package not in self._dependencies or self._make_room(package, names)
+        self.refused_searches = refused
+        return is_within
 
     def missing_dependencies(self, package: str, dependencies: Iterable[str]) -> tuple[str, ...]:
         """Return the ``dependencies`` whose absence makes an INDEX of ``package`` fail, each once.

@@ -46,6 +46,7 @@ class GraphState:
         "_rejects_cycles",
         "_search_budget",
         "_search_limit",
+        "refused_searches",
     )
 
     def __init__(self, *, reject_cycles: bool = False) -> None:
@@ -59,6 +60,8 @@ class GraphState:
         self._is_acyclic = reject_cycles
         self._order: TopologicalOrder | None = None
         self._search_limit: int | None = None
+        self.refused_searches: int = 0
+        """The requests that failed because of :attr:`search_limit`; a copy begins at 0."""
         self._search_budget: float = inf  # what the searches of the current call may still visit, with a limit
 
     def __getstate__(self) -> SlotState:
@@ -74,6 +77,7 @@ class GraphState:
             "_rejects_cycles": self._rejects_cycles,
             "_search_budget": inf,
             "_search_limit": self._search_limit,
+            "refused_searches": 0,
         }
         return attributes, {**slots, **own}
 
@@ -374,6 +378,7 @@ class GraphState:
         self._search_budget -= visits
         if result is None and budget < limit:
             raise SearchPendingError
+        self.refused_searches += result is None
         return result is False
 
     # Undoing

@@ -15,6 +15,7 @@ from typing import Final
 from scoop_etcd.client.connection_settings import ConnectionSettings, Credentials
 from scoop_etcd.connection import open_client
 from scoop_etcd.formats.entries import Keys
+from scoop_etcd.formats.records import Config
 from scoop_etcd.replication.compaction import Compaction
 from scoop_server.errors import ServerError
 from scoop_server.telemetry.logs import log, set_up_logging
@@ -30,7 +31,7 @@ _REQUEST_SECONDS_MAX: Final = 10.0
 
 
 def start_compaction(
-    connection: ConnectionSettings, prefix: str, log_format: str, reject_cycles: bool, fence: int
+    connection: ConnectionSettings, prefix: str, log_format: str, config: Config, fence: int
 ) -> ChildProcess:
     """Start a compaction of the entry log. Raises OSError if no process can be started."""
     given = connection.credentials
@@ -42,7 +43,7 @@ def start_compaction(
         "files": [each and b64encode(each).decode() for each in (given.ca, given.certificate, given.key)],
         "prefix": prefix,
         "log_format": log_format,
-        "reject_cycles": reject_cycles,
+        "config": config.encode().decode(),
         "fence": fence,
     }
     return ChildProcess(__name__, line=json.dumps(settings).encode() + b"\n")
@@ -57,7 +58,8 @@ def main() -> int:
 
     def work() -> int:
         try:
-            _run(connection, Keys(settings["prefix"]), settings["fence"], reject_cycles=settings["reject_cycles"])
+            config = Config.decode(settings["config"].encode())
+            _run(connection, Keys(settings["prefix"]), settings["fence"], config)
         except ServerError as error:
             log.error("cannot compact the entry log: %(reason)s", {"reason": error})
             return error.exit_status
@@ -66,14 +68,14 @@ def main() -> int:
     return run_child(work, partial(set_up_logging, "info", settings["log_format"]), _NICENESS)
 
 
-def _run(connection: ConnectionSettings, keys: Keys, fence: int, *, reject_cycles: bool) -> None:
+def _run(connection: ConnectionSettings, keys: Keys, fence: int, config: Config) -> None:
     started = time.monotonic()
     with (
         closing(open_client(connection, 4 * _REQUEST_SECONDS_MAX)) as client,
         selectors.DefaultSelector() as selector,
     ):
         selector.register(client.fileno(), selectors.EVENT_READ)
-        compaction = Compaction(client, time.monotonic, keys, fence, reject_cycles=reject_cycles)
+        compaction = Compaction(client, time.monotonic, keys, fence, config)
         while compaction.outcome is None:
             selector.select(_TICK_SECONDS)
             compaction.advance()

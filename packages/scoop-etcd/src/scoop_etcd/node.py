@@ -46,6 +46,9 @@ class Node(ReplicatedIndex[ClientT]):
     tick_seconds_max: float = TICK_SECONDS_MAX
     certificate_expires_at: float | None = None
     _last_reason: str = ""
+    _refused_searches: int = 0
+    _refusals_at: float = 0.0
+    """The time at which refusals were reported last."""
 
     @property
     def not_ready_reason(self) -> str:
@@ -71,6 +74,18 @@ class Node(ReplicatedIndex[ClientT]):
             log.warning("not ready: %(reason)s", {"reason": f"{reason}{cause}"})
         elif last_reason and not reason:
             log.info("ready again")
+        self._report_refusals()
+
+    def _report_refusals(self) -> None:
+        """Log that INDEX requests of any node were refused because their search for a cycle is too long."""
+        count, now = self.graph.refused_searches, time.monotonic()
+        if count != self._refused_searches and now - self._refusals_at > _REPORT_SECONDS:
+            self._refused_searches, self._refusals_at = count, now
+            log.warning(
+                "refused INDEX requests: the search for a cycle needs more than %(limit)d packages and dependencies"
+                " (%(count)d since the start)",
+                {"limit": self.graph.search_limit, "count": count},
+            )
 
     def request_compaction(self) -> None:
         """Log that the nodes decide about compactions."""
@@ -101,7 +116,7 @@ def join(resources: Resources) -> Node[ClientT]:
         access_digest=resources.access_digest,
         entry_bytes_min=settings.limits.compaction_bytes_min,
     )
-    compact = partial(start_compaction, connection, etcd.prefix, settings.log_format, settings.reject_cycles)
+    compact = partial(start_compaction, connection, etcd.prefix, settings.log_format, of_node.config)
     client = open_client(connection, etcd.commit_seconds_max)
     index = Node[ClientT](client, time.monotonic, of_node, compact, resources.meter)
     index.place = f"node {node} of {etcd.place}, {etcd.reads} reads"

@@ -153,7 +153,7 @@ class EtcdSession:
         config = Config.decode(found[0].value)
         client = _AtRevision(self._client, revision) if revision else self._client
         calls, readings = Calls(client, time.monotonic), list[Reading]()
-        EntryReader(calls, self.keys, readings.append, reject_cycles=config.reject_cycles).start(None)
+        EntryReader(calls, self.keys, readings.append, config).start(None)
         self._wait(calls, readings, revision)
         [reading] = readings
         replica = reading.snapshot

@@ -24,6 +24,10 @@ NODE_VERSION: Final = 1
 CHUNK_BYTES_MAX: Final = 1024 * 1024
 """The data of one chunk. With its header it fits into a request of etcd's default limit, 1.5 MiB."""
 
+SEARCH_LIMIT: Final = 32_768
+"""The packages and dependencies that the searches for cycles of one entry visit, in about 10 ms, for which all later
+entries wait. The most that a package of Debian needs in all is 13,165."""
+
 _CHUNK_HEADER: Final = re.compile(rb"#scoop chunk ([0-9]{1,9})(?: number ([0-9]{1,18}) crc32 ([0-9a-f]{8}))?[^\n]*\n")
 
 
@@ -100,12 +104,14 @@ class Config:
 
     reject_cycles: bool
     line_bytes_max: int
+    search_limit: int = SEARCH_LIMIT
+    """The most packages and dependencies that the searches for cycles of one entry visit."""
 
     def encode(self) -> bytes:
         """Return the value of the key ``config``.
 
         >>> Config(reject_cycles=False, line_bytes_max=65536).encode()
-        b'{"format":1,"reject_cycles":false,"max_line":65536,"max_name":255}'
+        b'{"format":1,"reject_cycles":false,"max_line":65536,"max_name":255,"max_search":32768}'
         """
         return _encode(
             {
@@ -113,20 +119,22 @@ class Config:
                 "reject_cycles": self.reject_cycles,
                 "max_line": self.line_bytes_max,
                 "max_name": MAX_NAME_LENGTH,
+                "max_search": self.search_limit,
             }
         )
 
     @classmethod
     def decode(cls, stored: bytes) -> Self:
         """Return the rules in etcd, but the longest name, which is that of this version. Raises ReplicationError."""
-        return cls(*_rules(stored)[:2])
+        reject_cycles, line_bytes_max, search_limit, _ = _rules(stored)
+        return cls(reject_cycles, line_bytes_max, search_limit)
 
     def check(self, stored: bytes) -> None:
         """Raise ReplicationError if the rules in etcd are not these."""
         found = _rules(stored)
-        expected = (self.reject_cycles, self.line_bytes_max, MAX_NAME_LENGTH)
+        expected = (self.reject_cycles, self.line_bytes_max, self.search_limit, MAX_NAME_LENGTH)
         for option, theirs, ours in zip(
-            ("--reject-cycles", "--max-line", "longest name"), found, expected, strict=True
+            ("--reject-cycles", "--max-line", "longest search", "longest name"), found, expected, strict=True
         ):
             if theirs != ours:
                 raise ReplicationError(
@@ -135,12 +143,13 @@ class Config:
                 )
 
 
-def _rules(stored: bytes) -> tuple[bool, int, int]:
-    """Return whether cycles are rejected, the longest line and the longest name."""
+def _rules(stored: bytes) -> tuple[bool, int, int, int]:
+    """Return whether cycles are rejected, the longest line, the longest search and the longest name."""
     fields = _Fields("the configuration", stored, CONFIG_VERSION)
-    rules = (fields.boolean("reject_cycles"), fields.integer("max_line"), fields.integer("max_name"))
+    rejects_cycles, line_bytes_max = fields.boolean("reject_cycles"), fields.integer("max_line")
+    name_length_max, search_limit = fields.integer("max_name"), fields.integer("max_search")
     fields.end()
-    return rules
+    return rejects_cycles, line_bytes_max, search_limit, name_length_max
 
 
 def _shown(value: int) -> str:

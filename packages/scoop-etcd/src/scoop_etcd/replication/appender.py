@@ -54,6 +54,8 @@ class Appender(Generic[ClientT]):
         self._appended = appended
         """Called with the seconds that an append took."""
         self._queue: deque[LoggedRequests[ClientT]] = deque()
+        self._last: deque[LoggedRequests[ClientT]] = deque()
+        """Those that may use up the limit of an entry, and so come at its end, one in each."""
         self._sent: Entry[ClientT] | None = None
         """The entry that has been sent and not come back."""
         self._last_seq = 0
@@ -90,23 +92,35 @@ class Appender(Generic[ClientT]):
         self._queue.append(batch)
         self.pending += len(batch.requests)
 
+    def add_last(self, batch: LoggedRequests[ClientT]) -> None:
+        """Queue a batch for the end of an entry."""
+        self._last.append(batch)
+        self.pending += len(batch.requests)
+
+    def add_again(self, batches: Sequence[LoggedRequests[ClientT]]) -> None:
+        """Queue batches that were in an entry, and were not applied, before all others."""
+        self._queue.extendleft(reversed(batches))
+        self.pending += sum(len(batch.requests) for batch in batches)
+
     def advance(self) -> None:
         """Send queued batches in an entry, unless one is under way or more clients are about to send."""
         # Group commit: what arrives while an entry is under way makes the next one. A second entry beside it could come
         # before it in the log, because etcd may reorder transactions, and then the first would count as missing.
-        if self._sent is not None or not self._queue or not self._is_started:
+        if self._sent is not None or not (self._queue or self._last) or not self._is_started:
             return
         if not self.gathering.is_complete(self.pending):  # all pending requests are queued
             return
-        first = self._queue.popleft()
-        requests, texts, size = list(first.requests), [first.logged], len(first.logged)
-        while self._queue and size + len(self._queue[0].logged) <= ENTRY_BYTES_MAX:
-            batch = self._queue.popleft()
-            requests += batch.requests
-            texts.append(batch.logged)
-            size += len(batch.logged)
+        batches: list[LoggedRequests[ClientT]] = []
+        last = [self._last.popleft()] if self._last else []
+        size = sum(len(batch.logged) for batch in last)
+        while self._queue and (not batches or size + len(self._queue[0].logged) <= ENTRY_BYTES_MAX):
+            batches.append(self._queue.popleft())
+            size += len(batches[-1].logged)
+        batches += last
+        requests = [request for batch in batches for request in batch.requests]
+        texts = [batch.logged for batch in batches]
         self._last_seq += 1
-        entry = self._sent = Entry(self._last_seq, requests, first.deadline, self._clock())
+        entry = self._sent = Entry(self._last_seq, requests, batches[0].deadline, self._clock())
         key = self._keys.entry(self._node, entry.seq)
         transaction = Txn(
             (is_missing(key),),
@@ -128,21 +142,25 @@ class Appender(Generic[ClientT]):
 
     # Entries that come back
 
-    def delivered(self, seq: int) -> Sequence[Request[ClientT]]:
-        """Return the requests of entry ``seq``, the next of this node in the entry log; none if they are given up."""
+    def delivered(self, seq: int) -> Entry[ClientT]:
+        """Return entry ``seq``, the next of this node in the entry log; without requests if they are given up."""
         entry = self._sent
         if entry is None or entry.seq != seq:
             expected = "none" if entry is None else entry.seq
             raise ReplicationError(f"cannot follow the entry log in etcd: expected own entry {expected}, got {seq}")
-        return self._end(entry)
+        self._end(entry)
+        return entry
 
     def skipped(self, seq: int) -> Sequence[Request[ClientT]]:
         """Return the requests of the entries up to ``seq``: they are in a snapshot, and their responses are unknown."""
         entry = self._sent
-        return self._end(entry) if entry is not None and entry.seq <= seq else ()
+        if entry is None or entry.seq > seq:
+            return ()
+        self._end(entry)
+        return entry.requests
 
-    def _end(self, entry: Entry[ClientT]) -> Sequence[Request[ClientT]]:
-        """Send the next entry after ``entry``, whose result may still arrive; return its requests."""
+    def _end(self, entry: Entry[ClientT]) -> None:
+        """Send the next entry after ``entry``, whose result may still arrive."""
         if entry.call is not None:  # the watch was faster than the response, which says nothing new now
             self._calls.cancel(entry.call)
             self._appended(self._clock() - entry.sent_at)
@@ -150,17 +168,17 @@ class Appender(Generic[ClientT]):
         self.gathering.begin(self.pending)
         self.pending -= len(entry.requests)
         self.advance()
-        return entry.requests
 
     def expired(self, now: float) -> Iterator[Request[ClientT]]:
         """Yield the requests whose deadline has passed, and give them up.
 
         Those not sent yet are never appended. One that was sent may be in the entry log, and so must stay the next.
         """
-        while self._queue and self._queue[0].deadline <= now:
-            requests = self._queue.popleft().requests
-            self.pending -= len(requests)
-            yield from requests
+        for queue in (self._queue, self._last):
+            while queue and queue[0].deadline <= now:
+                requests = queue.popleft().requests
+                self.pending -= len(requests)
+                yield from requests
         entry = self._sent
         if entry is not None and entry.deadline <= now:
             requests, entry.requests = entry.requests, ()

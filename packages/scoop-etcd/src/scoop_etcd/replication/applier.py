@@ -1,20 +1,16 @@
-"""Applying entries: in the order of their revisions, some in each turn, and a long search for a cycle in slices.
-
-So a node that catches up, or that has to search, serves its clients meanwhile.
-"""
+"""Applying entries: in the order of their revisions, some in each turn, so that a node serves clients meanwhile."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic
 
-from scoop_core import DependencyGraph
-
 from scoop_etcd.client.api import KeyValue
 from scoop_etcd.formats.entries import decode_entry
-from scoop_etcd.replication.appender import Appender
+from scoop_etcd.replication.appender import Appender, Entry, LoggedRequests
 from scoop_etcd.replication.node_settings import NodeSettings
-from scoop_etcd.replication.replica import EntryApplication, Replica
-from scoop_server.ports import ClientT, Request, Response
+from scoop_etcd.replication.parts import Parted, delete_plain_queries, response_to
+from scoop_etcd.replication.replica import Applied, Replica
+from scoop_server.ports import ClientT, Response
 from scoop_server.telemetry.meter import Meter
 
 
@@ -27,7 +23,7 @@ class Applier(Generic[ClientT]):
     def __init__(
         self,
         settings: NodeSettings,
-        appender: Appender[ClientT],
+        appender: Appender[ClientT | Parted[ClientT]],
         clock: Callable[[], float],
         meter: Meter,
         applied: Callable[[KeyValue], None],
@@ -38,13 +34,9 @@ class Applier(Generic[ClientT]):
         self._meter = meter
         self._applied = applied
         self._entries: deque[KeyValue] = deque()
-        """The next entries, the one in progress included."""
+        """The next entries."""
         self._moved_at = clock()
-        self._application: EntryApplication | None = None
-        """The first of them, applied in part."""
-        self._requests: Sequence[Request[ClientT]] = ()
-        """Those that it answers."""
-        self.replica = Replica(DependencyGraph.empty(reject_cycles=settings.config.reject_cycles))
+        self.replica = Replica.empty(settings.config)
         self._was_fed = False
         self.has_loaded = False
         """True once the first entries have been applied, or there were none."""
@@ -64,7 +56,6 @@ class Applier(Generic[ClientT]):
     def replace(self, replica: Replica) -> None:
         """Continue from a snapshot, which holds all entries that have not been applied."""
         self._entries.clear()
-        self._application, self._requests = None, ()
         self.replica = replica
         self._meter.index_opened(replica.graph.edge_count)
         replica.on_changes = self._meter.changed
@@ -81,37 +72,53 @@ class Applier(Generic[ClientT]):
         responses: list[Response[ClientT]] = []
         bytes_left, visits_left = self._settings.turn_bytes_max, self._settings.turn_visits_max
         while self._entries and bytes_left > 0 and visits_left > 0:
-            kv = self._entries[0]
-            application = self._application or self._begin(kv)
-            if application is not None:
-                self._application = application
-                visits_left -= application.advance(visits_left)
-                if not application.is_complete:
-                    break
-                responses += [
-                    (client, lines, given)
-                    for (client, lines), given in zip(self._requests, application.answers, strict=False)
-                ]
-                self._application = None
-            self._entries.popleft()
+            kv = self._entries.popleft()
+            visits_left -= self._apply(kv, responses)
             self._moved_at = self._clock()
             bytes_left -= len(kv.value)
             self._applied(kv)
         self.has_loaded |= self._was_fed and not self._entries
         return responses
 
-    def _begin(self, kv: KeyValue) -> EntryApplication | None:
-        """Return the application of an entry; None for a late duplicate, which changes nothing."""
+    def _apply(self, kv: KeyValue, responses: list[Response[ClientT]]) -> int:
+        """Apply an entry, unless it is a late duplicate; add its responses, and return what searches have visited."""
         node, seq = self._settings.keys.parse_entry(kv.key)
         # A late duplicate: etcd committed an attempt after a compaction had deleted the entry of an earlier one, and so
         # the condition held again. All nodes ignore it alike, by the sequence numbers in their state.
         if not self.replica.is_next(node, seq):
             self.late_duplicates += node == self._settings.node
             self.replica.revision = kv.mod_revision
-            return None
+            return 0
         lines = decode_entry(node, seq, kv.value)
+        entry = self._appender.delivered(seq) if node == self._settings.node else None
+        if entry is None or not entry.requests:
+            return self.replica.apply(node, seq, kv.mod_revision, [lines]).visits
         # An entry of this node is applied with the plain queries of its clients, which are not in the entry log.
-        self._requests = self._appender.delivered(seq) if node == self._settings.node else ()
-        texts = [each for _, each in self._requests] or [lines]
-        tally = self._meter.tally if self._requests else None
-        return EntryApplication(self.replica, node, seq, kv.mod_revision, texts, tally)
+        texts = [lines for _, lines in entry.requests]
+        applied = self.replica.apply(node, seq, kv.mod_revision, texts, self._meter.tally)
+        self._answer(entry, applied, responses)
+        return applied.visits
+
+    def _answer(
+        self, entry: Entry[ClientT | Parted[ClientT]], applied: Applied, responses: list[Response[ClientT]]
+    ) -> None:
+        """Add the responses to the requests of ``entry``, and append again what was not applied of it."""
+        again: list[LoggedRequests[ClientT | Parted[ClientT]]] = []
+        last = len(applied.answers) - 1
+        for number, request in enumerate(entry.requests):
+            client, lines = request
+            given = applied.answers[number] if number <= last else ""
+            if not given:
+                again.append(LoggedRequests((request,), delete_plain_queries("", lines), entry.deadline))
+                continue
+            unanswered = applied.rest if number == last else ""
+            if unanswered and not isinstance(client, Parted):
+                client = Parted(client, lines, entry.deadline)
+            part = client.take(given, unanswered) if isinstance(client, Parted) else None
+            if part is None:
+                responses.append(response_to((client, lines), given))
+            else:
+                self._appender.add_last(LoggedRequests((part,), delete_plain_queries("", part[1]), part[0].deadline))
+        if applied.rest:
+            self._appender.add_again(again)
+            self._appender.advance()

@@ -25,7 +25,7 @@ from scoop_etcd.client.api import (
 )
 from scoop_etcd.client.calls import Calls, too_large
 from scoop_etcd.formats.entries import Keys, decode_entry
-from scoop_etcd.formats.records import CHUNK_BYTES_MAX, Pointer, decode_chunk
+from scoop_etcd.formats.records import CHUNK_BYTES_MAX, Config, Pointer, decode_chunk
 from scoop_etcd.replication.entry_reader import EntryReader, Reading
 from scoop_etcd.replication.replica import Replica
 
@@ -55,8 +55,8 @@ class Compaction:
         clock: Callable[[], float],
         keys: Keys,
         fence: int,
+        config: Config,
         *,
-        reject_cycles: bool,
         chunk_bytes_max: int = CHUNK_BYTES_MAX,
     ) -> None:
         self._calls = Calls(client, clock)
@@ -69,7 +69,7 @@ class Compaction:
         self._transactions: Iterator[Txn] = iter(())
         self.outcome: Outcome | None = None
         """None while it runs."""
-        EntryReader(self._calls, keys, self._take_reading, reject_cycles=reject_cycles).start(None)
+        EntryReader(self._calls, keys, self._take_reading, config).start(None)
 
     def advance(self) -> None:
         """Process the results that have arrived, and repeat what has failed. Raises ReplicationError."""
@@ -147,6 +147,6 @@ def apply_entry(replica: Replica, keys: Keys, kv: KeyValue) -> None:
     """Apply an entry of the entry log whose responses nobody needs; ignore a late duplicate."""
     node, seq = keys.parse_entry(kv.key)
     if replica.is_next(node, seq):
-        replica.apply(node, seq, kv.mod_revision, decode_entry(node, seq, kv.value))
+        replica.apply(node, seq, kv.mod_revision, [decode_entry(node, seq, kv.value)])
     else:
         replica.revision = kv.mod_revision

@@ -7,6 +7,7 @@ from typing import Final
 from scoop_etcd.client.api import ErrorCode, KeyValue, Watch, WatchEnded, WatchEvents
 from scoop_etcd.client.calls import PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN, Call, Calls
 from scoop_etcd.formats.entries import Keys
+from scoop_etcd.formats.records import Config
 from scoop_etcd.replication.entry_reader import EntryReader, Reading
 from scoop_etcd.replication.replica import Replica
 
@@ -36,15 +37,14 @@ class EntryFeed:
         clock: Callable[[], float],
         replace: Callable[[Replica], None],
         apply: Callable[[Sequence[KeyValue]], None],
-        *,
-        reject_cycles: bool,
+        config: Config,
     ) -> None:
         self._calls = calls
         self._keys = keys
         self._clock = clock
         self._replace = replace
         self._apply = apply
-        self._reader = EntryReader(calls, keys, self._take_reading, reject_cycles=reject_cycles)
+        self._reader = EntryReader(calls, keys, self._take_reading, config)
         self._watch: Call | None = None
         self._pause = PAUSE_SECONDS_MIN
         self._resume_at = 0.0

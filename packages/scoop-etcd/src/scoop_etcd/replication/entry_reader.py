@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from typing import Final
 from zlib import crc32
 
-from scoop_core import DependencyGraph
-
 from scoop_etcd.client.api import ErrorCode, Failure, KeyValue, Range, RangeResult
 from scoop_etcd.client.calls import Calls
 from scoop_etcd.errors import ReplicationError
 from scoop_etcd.formats.entries import Keys
-from scoop_etcd.formats.records import Pointer, decode_chunk
+from scoop_etcd.formats.records import Config, Pointer, decode_chunk
 from scoop_etcd.replication.replica import Replica
 
 ENTRIES_PER_READ: Final = 64
@@ -47,11 +45,11 @@ class EntryReader:
     replica, the snapshot is loaded first.
     """
 
-    def __init__(self, calls: Calls, keys: Keys, done: Callable[[Reading], None], *, reject_cycles: bool) -> None:
+    def __init__(self, calls: Calls, keys: Keys, done: Callable[[Reading], None], config: Config) -> None:
         self._calls = calls
         self._keys = keys
         self._done = done
-        self._reject_cycles = reject_cycles
+        self._config = config
         self._position: int | None = None
         self._snapshot: Replica | None = None
         self._pointer: Pointer | None = None
@@ -80,7 +78,7 @@ class EntryReader:
             return
         if self._position is None:
             self._position = 0
-            self._snapshot = Replica(DependencyGraph.empty(reject_cycles=self._reject_cycles))
+            self._snapshot = Replica.empty(self._config)
         self._reading = Reading(self._snapshot, [], result.revision, found)
         self._read_entries(self._keys.entries.key)
 
@@ -121,7 +119,7 @@ class EntryReader:
         if len(data) != pointer.size or crc32(data) != pointer.checksum:
             self._read_again(pointer, "its checksum does not match")
             return
-        self._snapshot = Replica.load(pointer, data, reject_cycles=self._reject_cycles)
+        self._snapshot = Replica.load(pointer, data, self._config)
         self._position = pointer.revision
         self._read_pointer()  # the entries after it may have been deleted meanwhile
 

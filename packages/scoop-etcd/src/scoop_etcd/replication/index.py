@@ -26,13 +26,13 @@ from scoop_etcd.replication.divergence import DigestHistory
 from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.membership import Membership, NodesSurvey
 from scoop_etcd.replication.node_settings import NodeSettings
+from scoop_etcd.replication.parts import Parted, delete_plain_queries, response_to
 from scoop_etcd.replication.replica import Replica
 from scoop_etcd.replication.status import NodeCounters, NodeStatus
 from scoop_server.ports import CallLater, ClientT, Request, Response
 from scoop_server.telemetry.meter import Meter
 from scoop_server.telemetry.workers import Task
 
-_delete_plain_queries: Final = re.compile(r"^QUERY\|[^|\n]*\|\n", re.MULTILINE).sub
 _are_plain_queries: Final = re.compile(r"(?>(?:QUERY\|[^|\n]*\|\n)*)").fullmatch
 
 
@@ -69,10 +69,11 @@ class ReplicatedIndex(Generic[ClientT]):
         self._surveyed = 0
         """The revision of the last entry that was known at the last survey."""
         self._counters = counters = NodeCounters()
-        reject_cycles = settings.config.reject_cycles
-        self._appender = Appender[ClientT](calls, keys, settings.node, clock, counters.append_seconds.observe)
+        self._appender = Appender[ClientT | Parted[ClientT]](
+            calls, keys, settings.node, clock, counters.append_seconds.observe
+        )
         self._applier = applier = Applier[ClientT](settings, self._appender, clock, self._meter, self._note_applied)
-        self._feed = EntryFeed(calls, keys, clock, self._replace, applier.add, reject_cycles=reject_cycles)
+        self._feed = EntryFeed(calls, keys, clock, self._replace, applier.add, settings.config)
         self._barrier = Barrier[ClientT](calls, keys, clock, self._feed.expect, counters.barrier_seconds.observe)
         self._membership = Membership(calls, keys, settings.node, clock, self._describe, self._take_survey)
         self._compactor = Compactor(start_compaction, clock, settings.entry_bytes_min, settings.entries_max)
@@ -139,7 +140,7 @@ class ReplicatedIndex(Generic[ClientT]):
             self._appender.add(LoggedRequests(requests, text, deadline))
         else:
             for request in requests:
-                logged = _delete_plain_queries("", request[1])
+                logged = delete_plain_queries("", request[1])
                 if logged:
                     self._appender.add(LoggedRequests((request,), logged, deadline))
                 else:
@@ -178,7 +179,7 @@ class ReplicatedIndex(Generic[ClientT]):
     def _give_up(self) -> None:
         """Disconnect the clients whose requests have no response in time."""
         now = self._clock()
-        given_up = list(self._appender.expired(now))
+        given_up: list[Request[ClientT | Parted[ClientT]]] = list(self._appender.expired(now))
         for queries in self._barrier.expired(now):
             given_up += queries.requests
         if given_up:
@@ -211,9 +212,9 @@ class ReplicatedIndex(Generic[ClientT]):
     def _with_answers(requests: Sequence[Request[ClientT]], answers: Sequence[str]) -> list[Response[ClientT]]:
         return [(client, lines, given) for (client, lines), given in zip(requests, answers, strict=True)]
 
-    def _disconnect(self, requests: Sequence[Request[ClientT]]) -> None:
+    def _disconnect(self, requests: Sequence[Request[ClientT | Parted[ClientT]]]) -> None:
         """Disconnect clients whose responses are unknown."""
-        self._responses += [(client, lines, None) for client, lines in requests]
+        self._responses += [response_to(request, None) for request in requests]
 
     # Entries
 

@@ -100,7 +100,7 @@ class _Session:
         self._feed: EntryFeed | None = None
         """None until the configuration has been read."""
         self._order = Replica(DependencyGraph())
-        """The last entry of each node; its graph is empty, because the caller has it."""
+        """The last entry of each node. Its graph is empty, because the caller has it, unless that rejects cycles."""
         self._delivered: list[Loaded | Batch] = []
         self._created = 0
         """The revision at which the configuration was created."""
@@ -157,9 +157,7 @@ class _Session:
         if result.kvs:
             self._created = result.kvs[0].create_revision
             config = Config.decode(result.kvs[0].value)
-            self._feed = EntryFeed(
-                self._calls, self._keys, self._clock, self._replace, self._apply, reject_cycles=config.reject_cycles
-            )
+            self._feed = EntryFeed(self._calls, self._keys, self._clock, self._replace, self._apply, config)
             self._feed.start()
 
     def _take_head(self, result: TxnResult | Failure) -> None:
@@ -172,13 +170,19 @@ class _Session:
             self._feed.expect(head.kvs[0].mod_revision)
 
     def _replace(self, replica: Replica) -> None:
-        self._delivered.append(Loaded(replica.graph, replica.revision))
-        replica.graph = DependencyGraph()
+        graph = replica.graph
+        replica.graph = graph.copy() if graph.reject_cycles else DependencyGraph()
+        self._delivered.append(Loaded(graph, replica.revision))
         self._order = replica
 
     def _apply(self, entries: Sequence[KeyValue]) -> None:
         for kv in entries:
             node, seq = self._keys.parse_entry(kv.key)
-            if self._order.is_next(node, seq):
-                self._delivered.append(Batch(decode_entry(node, seq, kv.value), kv.mod_revision))
-                self._order.note(node, seq, kv.mod_revision)
+            if not self._order.is_next(node, seq):
+                continue
+            lines = decode_entry(node, seq, kv.value)
+            if self._order.graph.reject_cycles:  # it may end before its last line, so only its changes are delivered
+                applied = self._order.apply(node, seq, kv.mod_revision, [lines])
+                lines = "".join(f"{line}\n" for line in applied.changes)
+            self._order.note(node, seq, kv.mod_revision)
+            self._delivered.append(Batch(lines, kv.mod_revision))

@@ -1,19 +1,28 @@
 """The state that is equal on all nodes at one revision: the graph, and the last entry of each node that is in it."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
-from scoop_core import Changes, CycleSearch, DependencyGraph, Tally, TranscriptError, decode_snapshot, encode_snapshot
+from scoop_core import Changes, DependencyGraph, Tally, TranscriptError, decode_snapshot, encode_snapshot
 
 from scoop_etcd.errors import ReplicationError
-from scoop_etcd.formats.records import Pointer, encode_chunks
+from scoop_etcd.formats.records import Config, Pointer, encode_chunks
 
 _DIGEST_MASK: Final = (1 << 64) - 1
 
-UNLIMITED_VISITS: Final = 1 << 62
-"""More than any search visits."""
+
+class Applied(NamedTuple):
+    """The result of an entry."""
+
+    answers: list[str]
+    """The responses to each of its texts, up to the first with a line that was not applied."""
+    rest: str
+    """The lines of that text that were not applied; empty if all of the entry was."""
+    visits: int
+    """The packages and dependencies that the searches for cycles have visited."""
+    changes: list[str]
+    """The lines that have changed the graph."""
 
 
 class Replica:
@@ -31,14 +40,22 @@ class Replica:
         """Called with the changes of each entry."""
 
     @classmethod
-    def load(cls, pointer: Pointer, data: bytes, *, reject_cycles: bool) -> "Replica":
+    def empty(cls, config: Config) -> "Replica":
+        """Return the replica before the first entry."""
+        graph = DependencyGraph.empty(reject_cycles=config.reject_cycles)
+        graph.search_limit = config.search_limit
+        return cls(graph)
+
+    @classmethod
+    def load(cls, pointer: Pointer, data: bytes, config: Config) -> "Replica":
         """Return the replica of a snapshot. Raises ReplicationError."""
         try:
-            graph = decode_snapshot(data, reject_cycles=reject_cycles, trust_checksum=True)
+            graph = decode_snapshot(data, reject_cycles=config.reject_cycles, trust_checksum=True)
         except TranscriptError as error:
             raise ReplicationError(
                 f"cannot read the snapshot at revision {pointer.revision} in etcd: {error}; restore a backup of etcd"
             ) from None
+        graph.search_limit = config.search_limit
         replica = cls(graph)
         replica.revision = pointer.revision
         replica.sequences = dict(pointer.sequences)
@@ -62,9 +79,32 @@ class Replica:
             )
         return seq == last + 1
 
-    def apply(self, node: str, seq: int, revision: int, lines: str) -> None:
-        """Apply the next entry of ``node``, whose responses nobody needs."""
-        EntryApplication(self, node, seq, revision, [lines]).advance()
+    def apply(self, node: str, seq: int, revision: int, texts: Sequence[str], tally: Tally | None = None) -> "Applied":
+        """Apply the next entry of ``node``, which consists of ``texts``.
+
+        If the graph rejects cycles, it is applied up to the line whose search for a cycle would exceed the limit that
+        all searches of the entry share; no node applies the lines from there on. The first search alone always gets the
+        whole limit, so an entry that begins with such a line answers it.
+        """
+        changes = Changes()
+        changes.reordered = reordered = list[tuple[str, str, str]]()
+        visits, rest = 0, ""
+        limit = self.graph.search_limit if self.graph.reject_cycles else None
+        if limit is None:
+            answers = self.graph.apply_batches(texts, changes, tally)
+        else:
+            answers = []
+            for text in texts:
+                part = self.graph.apply_lines_within(limit - visits, text, changes, tally)
+                visits, rest = visits + part.cost, part.rest
+                answers.append(part.responses)
+                if rest:
+                    break
+        self.update_digest(changes, reordered)
+        if changes.lines:
+            self.on_changes(changes)
+        self.note(node, seq, revision)
+        return Applied(answers, rest, visits, changes.lines)
 
     def note(self, node: str, seq: int, revision: int) -> None:
         """Note that the entry ``seq`` of ``node`` has been applied."""
@@ -84,66 +124,6 @@ class Replica:
         for package, previous, listed in reordered:
             digest += _hash(f"INDEX|{package}|{listed}") - _hash(f"INDEX|{package}|{previous}")
         self.digest = digest & _DIGEST_MASK
-
-
-class EntryApplication:
-    """The application of the next entry of ``node``: at once, or in steps if a line needs a long search for a cycle.
-
-    The digest and the revision of the replica change with the last step, so they always belong together.
-    """
-
-    def __init__(
-        self, replica: Replica, node: str, seq: int, revision: int, texts: Sequence[str], tally: Tally | None = None
-    ) -> None:
-        self._replica = replica
-        self._position = node, seq, revision
-        self._texts = deque(texts)
-        self._tally = tally
-        self._changes = Changes()
-        self._changes.reordered = self._reordered = list[tuple[str, str, str]]()
-        self._search: CycleSearch | None = None
-        """The search that the first line of the texts waits for."""
-        self._answered = ""
-        """The responses to the lines before it, of the same text."""
-        self.answers: list[str] = []
-        """The responses to each of the texts that have been applied."""
-        self.is_complete = False
-
-    def advance(self, visits: int = UNLIMITED_VISITS) -> int:
-        """Apply until searches have visited about ``visits`` packages and dependencies; return how many they have."""
-        graph, cost = self._replica.graph, 0
-        if not graph.reject_cycles:
-            self.answers = graph.apply_batches([*self._texts], self._changes, self._tally)
-            self._texts.clear()
-        while self._texts:
-            if self._search is not None:
-                before = self._search.cost
-                result = self._search.step(visits - cost)
-                cost += self._search.cost - before
-                if result is None:
-                    return cost
-                self._search = None
-            part = graph.apply_lines_within(visits - cost, self._texts[0], self._changes, self._tally)
-            cost += part.cost
-            self._answered += part.responses
-            self._search = part.search
-            if part.search is None:
-                self.answers.append(self._answered)
-                self._answered = ""
-                self._texts.popleft()
-            else:
-                self._texts[0] = part.rest
-                if cost >= visits:
-                    return cost
-        self._complete()
-        return cost
-
-    def _complete(self) -> None:
-        self.is_complete = True
-        self._replica.update_digest(self._changes, self._reordered)
-        if self._changes.lines:
-            self._replica.on_changes(self._changes)
-        self._replica.note(*self._position)
 
 
 def digest_of(graph: DependencyGraph) -> int:

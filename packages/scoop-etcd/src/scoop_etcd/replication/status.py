@@ -12,6 +12,7 @@ from scoop_etcd.replication.barrier import Barrier
 from scoop_etcd.replication.compactor import Compactor
 from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.membership import Membership
+from scoop_etcd.replication.parts import Parted
 from scoop_server.ports import ClientT
 from scoop_server.telemetry.figures import Figure, Histogram, counter
 from scoop_server.telemetry.statistics import DURATION_SECONDS
@@ -47,7 +48,7 @@ class NodeStatus(Generic[ClientT]):
     _calls: Calls
     _applier: Applier[ClientT]
     _feed: EntryFeed
-    _appender: Appender[ClientT]
+    _appender: Appender[ClientT | Parted[ClientT]]
     _barrier: Barrier[ClientT]
     _membership: Membership
     _compactor: Compactor
@@ -121,6 +122,8 @@ class NodeStatus(Generic[ClientT]):
         yield Figure("scoop_compactor", "1 on the node that decides about compactions.", self.is_compactor)
         yield Figure("scoop_replication_log_bytes", "Size of the entries since the snapshot.", entry_bytes)
         yield counter("scoop_replication_timeouts", "Requests without a response in time.", counters.expired)
+        refused = self._applier.replica.graph.refused_searches
+        yield counter("scoop_replication_refused_searches", "INDEX requests whose search was too long.", refused)
         yield counter("scoop_replication_late_duplicates", "Entries that were ignored.", self._applier.late_duplicates)
         yield counter("scoop_etcd_failures", "Failed requests to etcd, by code.", failures, "code")
         yield Figure("scoop_append_duration_seconds", "Duration of an append.", counters.append_seconds)
