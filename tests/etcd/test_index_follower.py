@@ -106,6 +106,21 @@ def test_an_entry_that_takes_effect_twice_is_delivered_once(world: World) -> Non
     assert len(world.graph) == 0
 
 
+def test_what_no_node_applies_of_an_entry_is_not_delivered() -> None:
+    world = World()
+    world.cluster.execute(Txn((), (Put(KEYS.config, Config(True, 65_536, search_limit=4).encode()),)))
+    world.append("INDEX|a|", "INDEX|b|a", "INDEX|free|", "INDEX|user|free", "INDEX|c|b")
+    follower = world.follower()
+    world.poll(follower)
+    world.append("INDEX|free|b", "INDEX|a|free", "INDEX|new|")  # the two searches visit 3 and 5
+    world.poll(follower)
+    assert (world.graph.dependencies("free"), "new" in world.graph) == (("b",), False)
+    world.append("INDEX|a|free", "INDEX|free|c", "INDEX|new|")
+    world.poll(follower)
+    assert (world.graph.dependencies("a"), world.graph.dependencies("free")) == ((), ("b",))
+    assert world.deliveries == ["Loaded", *["Batch"] * 3]
+
+
 def put_snapshot(world: World, graph: DependencyGraph, revision: int) -> None:
     replica = Replica(graph)
     replica.digest = digest_of(graph)

@@ -13,6 +13,13 @@ from scoop_etcd.formats.entries import ENTRY_BYTES_MAX, Keys, encode_entry
 from scoop_etcd.replication.gathering import Gathering
 from scoop_server.ports import ClientT, Request
 
+PAUSE_PER_VISIT: Final = 1.5e-6
+"""Seconds for which a node appends nothing after each package or dependency that its last entry has made all nodes
+visit: a multiple of the time that a visit takes, so that slower nodes, and several on a machine, can follow."""
+
+PAUSE_SECONDS_MIN: Final = 0.001
+"""Shorter pauses are not made."""
+
 
 @dataclass(slots=True, eq=False)
 class LoggedRequests(Generic[ClientT]):
@@ -60,6 +67,7 @@ class Appender(Generic[ClientT]):
         """The entry that has been sent and not come back."""
         self._last_seq = 0
         self._is_started = False
+        self._is_pausing = False
         self.gathering: Final = Gathering(self.advance)
         self.pending: int = 0
         """The number of requests without a response. May be read in any thread."""
@@ -106,7 +114,7 @@ class Appender(Generic[ClientT]):
         """Send queued batches in an entry, unless one is under way or more clients are about to send."""
         # Group commit: what arrives while an entry is under way makes the next one. A second entry beside it could come
         # before it in the log, because etcd may reorder transactions, and then the first would count as missing.
-        if self._sent is not None or not (self._queue or self._last) or not self._is_started:
+        if self._sent is not None or self._is_pausing or not self._is_started or not (self._queue or self._last):
             return
         if not self.gathering.is_complete(self.pending):  # all pending requests are queued
             return
@@ -148,8 +156,19 @@ class Appender(Generic[ClientT]):
         if entry is None or entry.seq != seq:
             expected = "none" if entry is None else entry.seq
             raise ReplicationError(f"cannot follow the entry log in etcd: expected own entry {expected}, got {seq}")
-        self._end(entry)
         return entry
+
+    def finish(self, entry: Entry[ClientT], visits: int) -> None:
+        """Send the next entry, after a pause if the searches of ``entry``, which has been applied, were long."""
+        seconds, call_later = visits * PAUSE_PER_VISIT, self.gathering.call_later
+        if seconds >= PAUSE_SECONDS_MIN and call_later is not None:
+            self._is_pausing = True
+            call_later(seconds, self._resume)
+        self._end(entry)
+
+    def _resume(self) -> None:
+        self._is_pausing = False
+        self.advance()
 
     def skipped(self, seq: int) -> Sequence[Request[ClientT]]:
         """Return the requests of the entries up to ``seq``: they are in a snapshot, and their responses are unknown."""

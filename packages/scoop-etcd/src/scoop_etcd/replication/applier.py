@@ -90,13 +90,15 @@ class Applier(Generic[ClientT]):
             self.replica.revision = kv.mod_revision
             return 0
         lines = decode_entry(node, seq, kv.value)
-        entry = self._appender.delivered(seq) if node == self._settings.node else None
-        if entry is None or not entry.requests:
+        if node != self._settings.node:
             return self.replica.apply(node, seq, kv.mod_revision, [lines]).visits
+        entry = self._appender.delivered(seq)
         # An entry of this node is applied with the plain queries of its clients, which are not in the entry log.
-        texts = [lines for _, lines in entry.requests]
-        applied = self.replica.apply(node, seq, kv.mod_revision, texts, self._meter.tally)
+        texts = [lines for _, lines in entry.requests] or [lines]
+        tally = self._meter.tally if entry.requests else None
+        applied = self.replica.apply(node, seq, kv.mod_revision, texts, tally)
         self._answer(entry, applied, responses)
+        self._appender.finish(entry, applied.visits)
         return applied.visits
 
     def _answer(
@@ -119,6 +121,4 @@ class Applier(Generic[ClientT]):
                 responses.append(response_to((client, lines), given))
             else:
                 self._appender.add_last(LoggedRequests((part,), delete_plain_queries("", part[1]), part[0].deadline))
-        if applied.rest:
-            self._appender.add_again(again)
-            self._appender.advance()
+        self._appender.add_again(again)
