@@ -90,7 +90,7 @@ class Clients:
         context.statistics.connections_now = len(self._clients)
         log.debug("%(peer)s connected", peer.fields)
         try:
-            self._watch(client, EVENT_READ)
+            self.watch(client, EVENT_READ)
         except OSError as error:  # the system has no memory for one more, or a limit on them
             self.close(client, error, level=logging.WARNING)
 
@@ -123,7 +123,7 @@ class Clients:
         """
         events = client.wanted_events
         if events or client.phase is not Phase.FINISHING:
-            self._watch(client, events)
+            self.watch(client, events)
             return
         # The server ends the connection first only in a shutdown; then it waits for the client's end, because closing
         # a socket with unread input resets the connection, and a reset may destroy responses on their way.
@@ -131,7 +131,7 @@ class Clients:
         try:
             client.linger()
         except BlockingIOError:
-            self._watch(client, EVENT_WRITE)
+            self.watch(client, EVENT_WRITE)
             return
         except OSError:
             if not has_ended:  # otherwise both sides have ended, and nothing is left to lose
@@ -140,10 +140,11 @@ class Clients:
             self.close(client, "end of file", CloseReason.ENDED)
         else:
             client.last_active = self._context.timers.now
-            self._watch(client, EVENT_READ)
+            self.watch(client, EVENT_READ)
             self.set_timer(client)
 
-    def _watch(self, client: Client, events: int) -> None:
+    def watch(self, client: Client, events: int) -> None:
+        """Watch ``client`` for ``events``. Raises OSError if the system has no memory for that."""
         before = client.registered_events
         if events == before:
             return
@@ -158,10 +159,6 @@ class Clients:
             client.watched_since = self._context.timers.turn
             client.resume_reading(self._context.timers.now)
         self.set_timer(client)
-
-    def stop_reading(self, client: Client) -> None:
-        """Stop watching a client for input that cannot be read now."""
-        self._watch(client, client.registered_events & ~EVENT_READ)
 
     def time_line(self, client: Client) -> None:
         """Note that a line of ``client`` is incomplete."""

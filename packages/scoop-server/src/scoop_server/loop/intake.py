@@ -144,7 +144,7 @@ class Intake:
                     self._clients.close(client, "end of file", CloseReason.ENDED)
             elif client.phase is not Phase.CLOSED:
                 if mask & EVENT_READ:  # stop only now: most clients send nothing before they have their responses
-                    self._clients.stop_reading(client)
+                    self._clients.watch(client, client.registered_events & ~EVENT_READ)
                 others.append(client)
         except OSError as error:
             self._clients.close(client, error)

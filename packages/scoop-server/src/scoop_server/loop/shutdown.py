@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from selectors import EVENT_READ, SelectorKey
 
 from scoop_server.loop.acceptor import Acceptor
-from scoop_server.loop.client import Client, Phase
+from scoop_server.loop.client import Phase
 from scoop_server.loop.clients import Clients, Context
 from scoop_server.loop.handshakes import Handshakes
 from scoop_server.telemetry.logs import log
@@ -95,25 +95,24 @@ class Shutdown:
         return self.state is Lifecycle.DRAINING and (not len(clients) or any(each.reads_requests for each in clients))
 
     def advance(self, events: Sequence[tuple[SelectorKey, int]]) -> None:
-        """Close the clients that have nothing more to send or to receive. ``events`` are those of this turn."""
-        turn = self._context.timers.turn
+        """Read no more requests of clients from which none has arrived; close those that have all responses.
+
+        ``events`` are those of this turn.
+        """
+        turn, limits = self._context.timers.turn, self._context.limits
         if self.state is not Lifecycle.DRAINING or turn == self._draining_since:
             return
         readable = {key.data for key, mask in events if mask & EVENT_READ}
-        for client in self._clients:
-            if client.reads_requests:  # one that is watched since this turn's select may be readable as well
-                self._finish(client, has_input=client in readable or client.watched_since == turn)
+        for client in filter(lambda each: each.reads_requests, self._clients):
+            # One that is watched since this turn's select may be readable as well.
+            has_input = client in readable or client.watched_since == turn
+            client.drain_turns += has_input
+            if has_input and client.drain_turns * limits.read_bytes_max < limits.drain_bytes_max:
+                continue
+            client.enter(Phase.FINISHING)
+            if has_input or client.wanted_events:
+                self._clients.flush(client)
+            else:
+                self._clients.close(client, "the server is shutting down", CloseReason.SHUTDOWN)
         if not len(self._clients):
             self.state = Lifecycle.STOPPED
-
-    def _finish(self, client: Client, *, has_input: bool) -> None:
-        """Read no more requests of an open client, unless some may have arrived and not been read."""
-        if has_input:
-            client.drain_turns += 1
-            if client.drain_turns * self._context.limits.read_bytes_max < self._context.limits.drain_bytes_max:
-                return
-        client.enter(Phase.FINISHING)
-        if not has_input and not client.wanted_events:
-            self._clients.close(client, "the server is shutting down", CloseReason.SHUTDOWN)
-        else:
-            self._clients.flush(client)

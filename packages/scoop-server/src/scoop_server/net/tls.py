@@ -49,7 +49,7 @@ class Certificates:
             _check_file(path)
         anonymous, verifying = self._load_context(None), self._load_context(self._client_ca)
         # A file that has changed since OpenSSL read it may be unreadable now.
-        with _explaining(f"the certificate {self.path}", "it must be PEM"):
+        with _explaining(f"use the certificate {self.path}", "it must be PEM"):
             expires_at = min(expiries(self.path.read_text(encoding="ascii", errors="replace")))
         revoked = self._read_revoked()
         self._anonymous, self._verifying = anonymous, verifying
@@ -79,11 +79,11 @@ class Certificates:
             context.verify_mode = ssl.CERT_REQUIRED
             # Trust each certificate in the file as it is, also one whose issuer is not in the file.
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-            with _explaining(f"the authorities in {client_ca}", "the file must be PEM"):
+            with _explaining(f"use the authorities in {client_ca}", "the file must be PEM"):
                 context.load_verify_locations(client_ca)
             if self._crl is not None:
                 context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-                with _explaining(f"the revocation list {self._crl}", _LIST_ADVICE):
+                with _explaining(f"use the revocation list {self._crl}", _LIST_ADVICE):
                     context.load_verify_locations(self._crl)
         return context
 
@@ -95,35 +95,33 @@ class Certificates:
                 f"cannot use the key in {key}: it is encrypted; store it without a passphrase, for its owner only"
             )
 
-        with _explaining(f"the certificate {self.path} with the key in {key}", "both must be PEM, and belong together"):
+        with _explaining(
+            f"use the certificate {self.path} with the key in {key}", "both must be PEM, and belong together"
+        ):
             context.load_cert_chain(self.path, self._key, reject_passphrase)
 
     def _read_revoked(self) -> frozenset[bytes]:
         if self._crl is None:
             return frozenset()
-        with _explaining(f"the revocation list {self._crl}", _LIST_ADVICE):
+        with _explaining(f"use the revocation list {self._crl}", _LIST_ADVICE):
             return revoked_certificates(self._crl.read_text(encoding="ascii", errors="replace"))
 
 
 @contextlib.contextmanager
 def _explaining(what: str, advice: str) -> Iterator[None]:
-    """Raise an error of reading ``what`` as CertificateError."""
+    """Raise the error for which the server cannot do ``what`` as CertificateError."""
     try:
         yield
     except (OSError, ValueError) as error:
-        raise CertificateError(f"cannot use {what}: {_explain(error)}; {advice}") from error
+        raise CertificateError(f"cannot {what}: {_explain(error)}; {advice}") from error
 
 
 def _check_file(path: Path) -> None:
     """Raise CertificateError if ``path`` is not a readable regular file."""
-    try:
+    with _explaining(f"read {path}", "check its path, and that the server's user may read it"):
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block all clients
             raise CertificateError(f"cannot read {path}: not a regular file; name a PEM file")
         path.read_bytes()
-    except OSError as error:
-        raise CertificateError(
-            f"cannot read {path}: {error.strerror}; check its path, and that the server's user may read it"
-        ) from error
 
 
 @dataclass(eq=False, slots=True)
