@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from scoop_core import DependencyGraph
+
+from scoop_explorer.events import STREAMS_MAX
 
 from tests.support.data_directory import create_directory
 from tests.support.explorer import ExplorerProcess
@@ -289,6 +291,26 @@ def test_ten_tabs_share_a_stream_and_all_follow(
     assert "scoop_explorer_event_streams 1\n" in explorer.get("/metrics")[1]
     context.close()
     assert ask(server, "REMOVE|for-ten-tabs|") == ["OK"]
+
+
+def test_a_page_whose_stream_is_refused_says_so_and_catches_up(
+    browser: Browser, explorer: ExplorerProcess, server: ServerProcess
+) -> None:
+    request = b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with ExitStack() as others:
+        for _ in range(STREAMS_MAX):
+            stream = others.enter_context(socket.create_connection(("127.0.0.1", explorer.port)))
+            stream.sendall(request)
+            assert b" 200 " in stream.recv(100)
+        context = new_context(browser, explorer)
+        page = context.new_page()
+        page.goto("/packages/zzuf")
+        expect(page.locator("#standing")).to_contain_text("Not connected", timeout=HONEST_MS)
+        assert ask(server, "INDEX|after-the-refusal|zzuf") == ["OK"]
+    expect(page.locator(".verdict")).to_contain_text("No. 1 package needs zzuf directly")
+    expect(page.locator("#standing")).to_be_hidden()
+    context.close()
+    assert ask(server, "REMOVE|after-the-refusal|") == ["OK"]
 
 
 HONEST_MS = 5_000
