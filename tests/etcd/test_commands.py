@@ -17,6 +17,7 @@ from scoop_etcd.client.connection_settings import ConnectionSettings
 from scoop_etcd.commands import EtcdSource
 from scoop_etcd.connection import open_client
 from scoop_etcd.errors import ReplicationError
+from scoop_etcd.formats.entries import ENTRY_VERSION
 from scoop_etcd.formats.records import NodeRecord
 from scoop_etcd.options import EtcdSettings
 from scoop_etcd.session import EtcdSession
@@ -143,19 +144,20 @@ def test_check_finds_damage(place: tuple[str, ...], etcd: EtcdCluster) -> None:
     assert (checked.returncode, "chunk 0 of the snapshot in etcd: it has no header" in checked.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("key", ["config", "snapshot/current", "log/a1/00000000000000000001"])
+@pytest.mark.parametrize(
+    ("key", "known"), [("config", 1), ("snapshot/current", 1), ("log/a1/00000000000000000001", ENTRY_VERSION)]
+)
 def test_an_unknown_format_ends_check_with_status_4_and_a_start_with_one_line(
-    place: tuple[str, ...], etcd: EtcdCluster, key: str
+    place: tuple[str, ...], etcd: EtcdCluster, key: str, known: int
 ) -> None:
     assert restored(LINES, *place).returncode == 0
-    etcd.etcdctl("put", f"{place[-1]}{key}", "#scoop entry 2 of the future\n" if "log" in key else '{"format":2}')
+    newer = f"#scoop entry {known + 1} of the future\n" if "log" in key else f'{{"format":{known + 1}}}'
+    etcd.etcdctl("put", f"{place[-1]}{key}", newer)
     checked, started = run_to_end("check", *place), run_to_end(*place, "--port", "0", "--log-format", "text")
     assert (checked.returncode, started.returncode) == (4, 1)
-    assert re.fullmatch(
-        r"NEWER FORMAT: cannot read .* in etcd: it has format 2, this version reads format 1; upgrade this node\n",
-        checked.stdout,
-    )
-    assert "it has format 2, this version reads format 1; upgrade this node" in started.stderr.splitlines()[-1]
+    problem = f"it has format {known + 1}, this version reads format {known}; upgrade this node"
+    assert re.fullmatch(rf"NEWER FORMAT: cannot read .* in etcd: {problem}\n", checked.stdout)
+    assert problem in started.stderr.splitlines()[-1]
 
 
 def test_restore_needs_an_empty_prefix(place: tuple[str, ...]) -> None:

@@ -20,11 +20,17 @@ RECORD = NodeRecord(("[::1]:8080", "/run/scoop"), "1.2.3", 70, 0xFFFF_FFFF_FFFF_
 
 
 def test_an_entry_is_the_same_after_encoding_and_decoding() -> None:
-    assert decode_entry("a1", 7, encode_entry("a1", 7, LINES)) == LINES
+    assert decode_entry("a1", 7, encode_entry("a1", 7, LINES)) == (LINES, 0, ())
+    authors = ((0, "CN=a"), (1, "crc32"))
+    assert decode_entry("a1", 7, encode_entry("a1", 7, LINES, 1_764_668_400_123, authors)) == (
+        LINES,
+        1_764_668_400_123,
+        authors,
+    )
 
 
 def test_any_other_byte_in_an_entry_is_noticed() -> None:
-    value = encode_entry("a1", 7, LINES)
+    value = encode_entry("a1", 7, LINES, 17, [(0, "CN=a"), (1, "anonymous")])
     for place in range(len(value)):
         changed = bytes([*value[:place], value[place] ^ 1, *value[place + 1 :]])
         with pytest.raises(ReplicationError):
@@ -84,14 +90,16 @@ def test_records_are_the_same_after_encoding_and_decoding() -> None:
     ],
 )
 def test_an_unknown_version_is_refused_with_one_line(read: Callable[[bytes], object], value: bytes, name: str) -> None:
+    known = 1
     if value.startswith(b"{"):
         newer = json.dumps(json.loads(value) | {"format": 2, "new": 1}).encode()
     else:
-        newer = b" ".join([*value.split(b" ")[:2], b"2 with other fields\n"])
+        known = int(value.split(b" ")[2])
+        newer = b" ".join([*value.split(b" ")[:2], b"%d with other fields\n" % (known + 1)])
     with pytest.raises(ReplicationError) as raised:
         read(newer)
     assert str(raised.value) == (
-        f"cannot read {name} in etcd: it has format 2, this version reads format 1; upgrade this node"
+        f"cannot read {name} in etcd: it has format {known + 1}, this version reads format {known}; upgrade this node"
     )
 
 

@@ -26,7 +26,7 @@ from scoop_etcd.client.api import (
 )
 from scoop_etcd.client.calls import Calls
 from scoop_etcd.errors import ReplicationError
-from scoop_etcd.formats.entries import Keys, encode_entry
+from scoop_etcd.formats.entries import Keys, decode_entry, encode_entry
 from scoop_etcd.formats.records import Config, NodeRecord, Pointer, encode_chunks
 from scoop_etcd.replication.compactor import Compactor
 from scoop_etcd.replication.index import ReplicatedIndex
@@ -118,6 +118,30 @@ def test_the_lines_of_waiting_turns_share_an_entry(world: World) -> None:
     entries = [kv.value for kv in world.cluster.store.puts if kv.key.startswith(KEYS.entries.key)]
     shared = "".join(f"INDEX|p{turn}|\n" for turn in range(1, 5))
     assert entries[1:] == [encode_entry("a1", 2, shared)]
+
+
+def test_an_entry_holds_its_time_and_the_identity_of_each_client(world: World) -> None:
+    times = iter([5, 7, 6])
+    index = world.start(replace(SETTINGS, wall_clock=lambda: next(times)))
+    index.use_identities(lambda client: f"CN={client}")
+    world.wait()
+    index.execute([("a", "INDEX|a|\n")])
+    index.execute([("a", "INDEX|b|\nINDEX|c|\n"), ("b", "INDEX|d|\nwrong\n")])
+    index.execute([("a", "QUERY|a|\nINDEX|e|\n"), ("c", "QUERY|a|\n")])
+    index.execute([("a", "INDEX|f|\n")])
+    world.wait()
+    index.execute([("c", "#by CN=a\nINDEX|g|\n")])
+    world.wait()
+    entries = [kv.value for kv in world.cluster.store.puts if kv.key.startswith(KEYS.entries.key)]
+    assert [decode_entry("a1", seq, value) for seq, value in enumerate(entries, 1)] == [
+        ("INDEX|a|\n", 5, ((0, "CN=a"),)),
+        (
+            "INDEX|b|\nINDEX|c|\nINDEX|d|\nwrong\nINDEX|e|\nINDEX|f|\n",
+            7,
+            ((0, "CN=a"), (2, "CN=b"), (4, "CN=a")),
+        ),
+        ("#by CN=a\nINDEX|g|\n", 7, ((0, "CN=c"),)),
+    ]
 
 
 def test_clients_that_were_answered_together_share_the_next_entry(world: World) -> None:
@@ -236,7 +260,7 @@ def _missing_entry(world: World) -> None:
 
 
 def _damaged_entry(world: World) -> None:
-    world.put(KEYS.entry("b2", 1), b"#scoop entry 1 lines 1 crc32 00000000\nINDEX|a|\n")
+    world.put(KEYS.entry("b2", 1), b"#scoop entry 2 lines 1 time 0 crc32 00000000\nINDEX|a|\n")
 
 
 def _incomplete_snapshot(world: World) -> None:

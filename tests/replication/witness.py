@@ -87,7 +87,7 @@ class Witness:
         for kv in entries:
             node, seq = self._keys.parse_entry(kv.key)
             if duplicates.is_next(node, seq):
-                text = decode_entry(node, seq, kv.value)
+                text = decode_entry(node, seq, kv.value).lines
                 duplicates.sequences[node] = seq
                 lines += text.splitlines()
         return lines

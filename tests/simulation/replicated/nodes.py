@@ -163,6 +163,7 @@ class Node:
         )
         self._client = SimulatedClient(self._cluster, self.name, self._wake)
         self.index = ReplicatedIndex(self._client, self._schedule.clock, settings, partial(self._compact, keys))
+        self.index.use_identities(lambda client: f"batch-{client.waits_for.number if client.waits_for else 0}")
         self.index.use_timer(partial(self._call_later, self._life))
         self._tick(self._life)
 

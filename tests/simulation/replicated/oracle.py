@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scoop_core import DependencyGraph
@@ -91,14 +91,16 @@ class Oracle:
             assert seq == self.sequences[node] + 1, f"entry {seq} of node {node} follows {self.sequences[node]}"
             self.sequences[node] = seq
             self._values[kv.key] = kv.value
-            self._evaluate(kv.mod_revision, decode_entry(node, seq, kv.value).split("\n")[:-1])
+            entry = decode_entry(node, seq, kv.value)
+            self._evaluate(kv.mod_revision, entry.lines.split("\n")[:-1], dict(entry.authors))
         self.states[self.head] = dict(self._index.state)
 
-    def _evaluate(self, revision: int, lines: Sequence[str]) -> None:
+    def _evaluate(self, revision: int, lines: Sequence[str], authors: Mapping[int, str]) -> None:
         """Apply an entry: the lines of batches, each from the first one that no entry has applied."""
         cost = place = 0
         while place < len(lines):
             batch = self._batch_at(lines, place)
+            assert authors[place] == f"batch-{batch.number}", f"the author of {batch.number} is {authors[place]}"
             rest, answers = batch.lines[batch.applied :], ""
             for line in rest:
                 if not is_plain_query(line):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import Final
+from typing import Final, Protocol, cast
 
 from scoop_etcd.client.api import ErrorCode
 from scoop_etcd.compaction_process import start_compaction
@@ -22,6 +22,7 @@ from scoop_etcd.replication.index import ReplicatedIndex
 from scoop_etcd.replication.node_settings import NodeSettings
 from scoop_server import __version__
 from scoop_server.app.plugin import Resources
+from scoop_server.config.peer import Peer, quote_name
 from scoop_server.ports import ClientT
 from scoop_server.telemetry.figures import Figure
 from scoop_server.telemetry.logs import log
@@ -114,11 +115,13 @@ def join(resources: Resources) -> Node[ClientT]:
         addresses=tuple(_with_host(address, host) for address in resources.addresses),
         version=__version__,
         access_digest=resources.access_digest,
+        wall_clock=lambda: time.time_ns() // 1_000_000,
         entry_bytes_min=settings.limits.compaction_bytes_min,
     )
     compact = partial(start_compaction, connection, etcd.prefix, settings.log_format, of_node.config)
     client = open_client(connection, etcd.commit_seconds_max)
     index = Node[ClientT](client, time.monotonic, of_node, compact, resources.meter)
+    index.use_identities(_identity)
     index.place = f"node {node} of {etcd.place}, {etcd.reads} reads"
     index.certificate_expires_at = connection.certificate_expires_at
     with ExitStack() as stack:
@@ -126,6 +129,14 @@ def join(resources: Resources) -> Node[ClientT]:
         _wait_until_loaded(index)
         stack.pop_all()
     return index
+
+
+class _Connected(Protocol):
+    peer: Peer
+
+
+def _identity(client: object) -> str:
+    return quote_name(cast("_Connected", client).peer.identities[0])  # as the clients of the server are
 
 
 def _with_host(address: str, host: str) -> str:

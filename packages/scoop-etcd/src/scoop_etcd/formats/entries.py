@@ -14,23 +14,24 @@ key under the prefix          value
 
 An entry is text::
 
-    #scoop entry 1 lines 2 crc32 1f00aa5d
+    #scoop entry 2 lines 2 time 1764668400123 by 0 CN=builder by 1 anonymous crc32 1f00aa5d
     INDEX|gmp|
     INDEX|isl|gmp
 
-The header holds the version of the format, the number of lines, and the checksum of the key's last two parts, the
-header before its own digits, and the lines.
+The header holds the version of the format, the number of lines, the time of its node in milliseconds since 1970, the
+identities of clients with the index of their first line, and the checksum of the key's last two parts, the header
+before its own digits, and the lines. The lines are those that clients have sent, so no line can be a note.
 """
 
 import re
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from scoop_core import ENCODING
+from scoop_core import ENCODING, Authors
 
 from scoop_etcd.errors import FormatVersionError, ReplicationError
 
-ENTRY_VERSION: Final = 1
+ENTRY_VERSION: Final = 2
 
 ENTRY_BYTES_MAX: Final = 512 * 1024
 """Lines of one entry, unless a single client sends more. An entry of 1 MB takes etcd 25 times as long as one of 10 kB,
@@ -40,7 +41,11 @@ _NUMBER_DIGITS: Final = 20
 """Numbers in keys have leading zeros, so that the order of the keys is that of the numbers."""
 
 _ENTRY_KEY: Final = re.compile(rb"([0-9a-f]{1,64})/([0-9]{20})")
-_HEADER: Final = re.compile(rb"#scoop entry ([0-9]{1,9})(?: lines ([0-9]{1,18}) crc32 ([0-9a-f]{8}))?[^\n]*\n")
+_HEADER: Final = re.compile(
+    rb"#scoop entry ([0-9]{1,9})"
+    rb"(?: lines ([0-9]{1,18}) time ([0-9]{1,18})((?: by [0-9]{1,18} [!-~]+)*) crc32 ([0-9a-f]{8})(?=\n))?[^\n]*\n"
+)
+_AUTHOR: Final = re.compile(r" by ([0-9]+) (\S+)")
 
 
 class KeyRange(NamedTuple):
@@ -115,23 +120,34 @@ class Keys:
         return self._root + b"snapshot/%020d/" % revision
 
 
-def encode_entry(node: str, seq: int, lines: str) -> bytes:
+class LoggedEntry(NamedTuple):
+    """The content of an entry."""
+
+    lines: str
+    """All lines that clients have sent, each with its newline, but for plain queries."""
+    time_ms: int
+    authors: Authors
+    """The identities of the clients, each with the index of its first line."""
+
+
+def encode_entry(node: str, seq: int, lines: str, time_ms: int = 0, authors: Authors = ()) -> bytes:
     r"""Return the entry that holds ``lines``, each with its newline.
 
-    >>> print(encode_entry("a1", 1, "INDEX|gmp|\n").decode(), end="")
-    #scoop entry 1 lines 1 crc32 d247e242
+    >>> print(encode_entry("a1", 1, "INDEX|gmp|\n", 1_764_668_400_123, [(0, "CN=builder")]).decode(), end="")
+    #scoop entry 2 lines 1 time 1764668400123 by 0 CN=builder crc32 1a3f9325
     INDEX|gmp|
     """
-    header = b"#scoop entry %d lines %d crc32 " % (ENTRY_VERSION, lines.count("\n"))
+    notes = "".join(f" by {start} {identity}" for start, identity in authors).encode(ENCODING)
+    header = b"#scoop entry %d lines %d time %d%s crc32 " % (ENTRY_VERSION, lines.count("\n"), time_ms, notes)
     body = lines.encode(ENCODING)
     return b"%s%08x\n%s" % (header, _checksum(node, seq, header, body), body)
 
 
-def decode_entry(node: str, seq: int, data: bytes) -> str:
-    r"""Return the lines of an entry. Raises ReplicationError, with one line for the operator, if it is not intact.
+def decode_entry(node: str, seq: int, data: bytes) -> LoggedEntry:
+    r"""Return the content of an entry. Raises ReplicationError, with one line for the operator, if it is not intact.
 
-    >>> decode_entry("a1", 1, encode_entry("a1", 1, "INDEX|gmp|\n"))
-    'INDEX|gmp|\n'
+    >>> decode_entry("a1", 1, encode_entry("a1", 1, "INDEX|gmp|\n", 5, [(0, "CN=builder")]))
+    LoggedEntry(lines='INDEX|gmp|\n', time_ms=5, authors=((0, 'CN=builder'),))
     """
     header = _HEADER.match(data)
     if header is None:
@@ -139,12 +155,13 @@ def decode_entry(node: str, seq: int, data: bytes) -> str:
     check_version(f"entry {seq} of node {node}", int(header[1]), ENTRY_VERSION)
     body = data[header.end() :]
     if (
-        header[3] is None
+        header[5] is None
         or int(header[2]) != body.count(b"\n")
-        or int(header[3], 16) != _checksum(node, seq, data[: header.start(3)], body)
+        or int(header[5], 16) != _checksum(node, seq, data[: header.start(5)], body)
     ):
         raise ReplicationError(f"cannot read entry {seq} of node {node} in etcd: it is damaged")
-    return body.decode(ENCODING)
+    authors = tuple((int(start), name) for start, name in _AUTHOR.findall(header[4].decode(ENCODING)))
+    return LoggedEntry(body.decode(ENCODING), int(header[3]), authors)
 
 
 def _checksum(node: str, seq: int, header: bytes, body: bytes) -> int:

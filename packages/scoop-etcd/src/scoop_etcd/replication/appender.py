@@ -51,13 +51,25 @@ class Appender(Generic[ClientT]):
     reorder transactions, so one entry is under way at a time, until the entry log delivers it.
     """
 
+    identify: Callable[[ClientT], str] | None = None
+    """Returns the identity of a client, to be stored with its lines."""
+
     def __init__(
-        self, calls: Calls, keys: Keys, node: str, clock: Callable[[], float], appended: Callable[[float], None]
+        self,
+        calls: Calls,
+        keys: Keys,
+        node: str,
+        clock: Callable[[], float],
+        appended: Callable[[float], None],
+        wall_clock: Callable[[], int] = lambda: 0,
     ) -> None:
         self._calls = calls
         self._keys = keys
         self._node = node
         self._clock = clock
+        self._wall_clock = wall_clock
+        self._time_ms = 0
+        """The time of the last entry: those of a node never decrease."""
         self._appended = appended
         """Called with the seconds that an append took."""
         self._queue: deque[LoggedRequests[ClientT]] = deque()
@@ -127,19 +139,35 @@ class Appender(Generic[ClientT]):
         batches += last
         requests = [request for batch in batches for request in batch.requests]
         texts = [batch.logged for batch in batches]
+        authors = list[tuple[int, str]]()
+        count = 0
+        for batch in batches if self.identify is not None else ():
+            self._note_authors(batch.requests, count, authors)
+            count += batch.logged.count("\n")
         self._last_seq += 1
         entry = self._sent = Entry(self._last_seq, requests, batches[0].deadline, self._clock())
         key = self._keys.entry(self._node, entry.seq)
+        self._time_ms = max(self._time_ms, self._wall_clock())
+        value = encode_entry(self._node, entry.seq, "".join(texts), self._time_ms, authors)
         transaction = Txn(
             (is_missing(key),),
             (
-                Put(key, encode_entry(self._node, entry.seq, "".join(texts))),
+                Put(key, value),
                 Put(self._keys.head, b"%s/%d" % (self._node.encode(), entry.seq)),
             ),
         )
         # A failure leaves the outcome unknown, so the same transaction is sent again until it has a result: by its
         # condition only one of the attempts takes effect. TOO_LARGE alone would fail each time.
         entry.call = self._calls.txn(transaction, partial(self._take, entry), {ErrorCode.TOO_LARGE})
+
+    def _note_authors(self, requests: Sequence[Request[ClientT]], start: int, authors: list[tuple[int, str]]) -> None:
+        """Add the identities of clients, whose first line has the index ``start`` in the entry."""
+        if self.identify is None:
+            return
+        for client, lines in requests:
+            if (name := self.identify(client)) != (authors[-1][1] if authors else ""):
+                authors.append((start, name))
+            start += lines.count("\n")  # all lines of several requests are logged
 
     def _take(self, entry: Entry[ClientT], result: TxnResult | Failure) -> None:
         """Note that the entry is in the entry log now, or was already."""

@@ -89,7 +89,7 @@ class Applier(Generic[ClientT]):
             self.late_duplicates += node == self._settings.node
             self.replica.revision = kv.mod_revision
             return 0
-        lines = decode_entry(node, seq, kv.value)
+        lines = decode_entry(node, seq, kv.value).lines
         if node != self._settings.node:
             return self.replica.apply(node, seq, kv.mod_revision, [lines]).visits
         entry = self._appender.delivered(seq)

@@ -147,6 +147,6 @@ def apply_entry(replica: Replica, keys: Keys, kv: KeyValue) -> None:
     """Apply an entry of the entry log whose responses nobody needs; ignore a late duplicate."""
     node, seq = keys.parse_entry(kv.key)
     if replica.is_next(node, seq):
-        replica.apply(node, seq, kv.mod_revision, [decode_entry(node, seq, kv.value)])
+        replica.apply(node, seq, kv.mod_revision, [decode_entry(node, seq, kv.value).lines])
     else:
         replica.revision = kv.mod_revision

@@ -70,7 +70,7 @@ class ReplicatedIndex(Generic[ClientT]):
         """The revision of the last entry that was known at the last survey."""
         self._counters = counters = NodeCounters()
         self._appender = Appender[ClientT | Parted[ClientT]](
-            calls, keys, settings.node, clock, counters.append_seconds.observe
+            calls, keys, settings.node, clock, counters.append_seconds.observe, settings.wall_clock
         )
         self._applier = applier = Applier[ClientT](settings, self._appender, clock, self._meter, self._note_applied)
         self._feed = EntryFeed(calls, keys, clock, self._replace, applier.add, settings.config)
@@ -90,6 +90,10 @@ class ReplicatedIndex(Generic[ClientT]):
         )
         """For probes and metrics."""
         self._join()
+
+    def use_identities(self, identify: Callable[[ClientT], str]) -> None:
+        """Store the identities that ``identify`` returns with the lines of clients."""
+        self._appender.identify = lambda client: identify(client.client if isinstance(client, Parted) else client)
 
     def use_timer(self, call_later: CallLater) -> None:
         """Let one request to etcd serve more clients, by short waits that ``call_later`` ends."""

@@ -180,9 +180,9 @@ class _Session:
             node, seq = self._keys.parse_entry(kv.key)
             if not self._order.is_next(node, seq):
                 continue
-            lines = decode_entry(node, seq, kv.value)
+            lines, time_ms, _ = decode_entry(node, seq, kv.value)
             if self._order.graph.reject_cycles:  # it may end before its last line, so only its changes are delivered
                 applied = self._order.apply(node, seq, kv.mod_revision, [lines])
                 lines = "".join(f"{line}\n" for line in applied.changes)
             self._order.note(node, seq, kv.mod_revision)
-            self._delivered.append(Batch(lines, kv.mod_revision))
+            self._delivered.append(Batch(lines, kv.mod_revision, time_ms))

@@ -23,6 +23,8 @@ class NodeSettings:
     version: str = ""
     access_digest: Callable[[], str] = lambda: ""
     """Returns the digest of the access rules, which a reload may change."""
+    wall_clock: Callable[[], int] = lambda: 0
+    """Returns the time that entries get, in milliseconds since 1970."""
     entry_bytes_min: int = 64 * 1024 * 1024
     """Entries are compacted when they have at least this size, and that of the last snapshot."""
     entries_max: int = ENTRIES_MAX
