@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
@@ -19,18 +20,20 @@ from scoop_core import Changes, DependencyGraph, JournalReader, Seal, encode_bat
 from scoop_core.graph_order import TopologicalOrder
 
 from scoop_server.config.settings import Fsync
-from scoop_server.errors import ReadOnlyError
+from scoop_server.errors import DataDirectoryError, ReadOnlyError
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.clients import Clients
 from scoop_server.loop.server import Server
-from scoop_server.storage import compaction, recovery
+from scoop_server.storage import compaction, journal, recovery
 from scoop_server.storage.backlog import Backlog
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.generations import Generations
+from scoop_server.storage.history import NO_HISTORY, History, _Segment
 from scoop_server.storage.journal import Journal
 from scoop_server.storage.store import JournalStore
 from scoop_server.storage.supervisor import CompactionSupervisor
+from scoop_server.storage.trail import Moment, Trail
 
 from tests.simulation.disk import Folder, SimulatedProcess
 from tests.simulation.simulation import Simulation
@@ -384,6 +387,209 @@ def _revoked_clients_stay() -> Any:
     return patch.object(Clients, "judge_again", lambda _: None)
 
 
+# Of the history
+
+
+def _superseded_files_are_deleted() -> Any:
+    """A compaction deletes what it has superseded, as without a history."""
+    return patch.object(History, "supersede", lambda self, generation: self._directory.delete_before(generation))
+
+
+def _only_snapshots_are_kept() -> Any:
+    """The journals that a snapshot has superseded are deleted."""
+
+    def move(self: History, name: str, archive: DataDirectory) -> None:
+        if name.startswith("snapshot-"):
+            original(self, name, archive)
+
+    original = History._move
+    return patch.object(History, "_move", move)
+
+
+def _only_journals_are_kept() -> Any:
+    """No snapshot is kept, so that the journals lead nowhere."""
+    return patch.object(History, "_is_worth_keeping", lambda *_: False)
+
+
+def _needed_files_are_moved() -> Any:
+    """The files of the newest snapshot go into the history too."""
+
+    def supersede(self: History, generation: int) -> None:
+        original(self, generation + 1)
+
+    original = History.supersede
+    return patch.object(History, "supersede", supersede)
+
+
+def _history_is_not_synced() -> Any:
+    """Files that were moved into the history may still be lost when others are deleted."""
+    return _without_syncs_of_the_history("supersede")
+
+
+def _deletions_are_not_synced() -> Any:
+    """The files of a segment may reappear or not in any combination."""
+    return _without_syncs_of_the_history("_delete")
+
+
+def _without_syncs_of_the_history(during: str) -> Any:
+    def call(self: History, *arguments: Any) -> None:
+        archive = self._opened()
+        with patch.object(DataDirectory, "sync", lambda each: None if each is archive else sync(each)):
+            original(self, *arguments)
+
+    original, sync = getattr(History, during), DataDirectory.sync
+    return patch.object(History, during, call)
+
+
+def _newest_segment_goes_first() -> Any:
+    """The newest part of the history is deleted first."""
+
+    def segments(self: History, archive: DataDirectory) -> list[Any]:
+        return [*reversed(original(self, archive))]
+
+    original = History._segments
+    return patch.object(History, "_segments", segments)
+
+
+def _segments_reach_into_the_next_one() -> Any:
+    """A segment ends with the first journal of the next one."""
+
+    def segments(self: History, archive: DataDirectory) -> list[_Segment]:
+        found, kept = original(self, archive), archive.generations("journal")
+        return [replace(each, journals=kept[: kept.index(each.journals[-1]) + 2]) for each in found if each.journals]
+
+    original = History._segments
+    return patch.object(History, "_segments", segments)
+
+
+def _size_is_not_limited() -> Any:
+    """The history grows over its limit."""
+    return patch.object(History, "_prune", lambda *_: None)
+
+
+def _whole_history_is_pruned() -> Any:
+    """A history over its limit is deleted as a whole."""
+
+    def prune(self: History, archive: DataDirectory) -> None:
+        for segment in self._segments(archive):
+            self._delete(archive, segment)
+
+    return patch.object(History, "_prune", prune)
+
+
+def _one_segment_too_many_goes() -> Any:
+    """The part of the history that still fits is shortened too."""
+
+    def prune(self: History, archive: DataDirectory) -> None:
+        retention, self._retention = self._retention, replace(self._retention, bytes_max=self._retention.bytes_max // 2)
+        try:
+            original(self, archive)
+        finally:
+            self._retention = retention
+
+    original = History._prune
+    return patch.object(History, "_prune", prune)
+
+
+def _times_go_back_with_the_clock() -> Any:
+    """The time of a batch is that of a clock which may have been set back."""
+
+    def encode(lines: list[str], after: Seal, *arguments: int, time: int = 0, authors: Any = ()) -> tuple[bytes, Seal]:
+        return encode_batch(lines, after._replace(time=0), *arguments, time=time, authors=authors)
+
+    return patch.object(journal, "encode_batch", encode)
+
+
+def _batches_have_no_time() -> Any:
+    """A batch has the time of the one before."""
+
+    def append(self: Journal, lines: list[str], _time: int = 0, authors: Any = ()) -> None:
+        original(self, lines, 0, authors)
+
+    original = Journal.append
+    return patch.object(Journal, "append", append)
+
+
+def _changes_have_no_author() -> Any:
+    """The identities of clients are not stored."""
+
+    def append(self: Journal, lines: list[str], time: int = 0, authors: Any = ()) -> None:  # noqa: ARG001  # dropped
+        original(self, lines, time)
+
+    original = Journal.append
+    return patch.object(Journal, "append", append)
+
+
+def _author_begins_late() -> Any:
+    """The first change of a client is stored as one of the client before."""
+
+    def note_author(self: LocalIndex[Any], client: Any, before: int) -> None:
+        original(self, client, before and before + 1)
+
+    original = LocalIndex._note_author
+    return patch.object(LocalIndex, "_note_author", note_author)
+
+
+def _first_author_has_all_changes() -> Any:
+    """All changes of a turn are those of its first client."""
+
+    def note_author(self: LocalIndex[Any], client: Any, before: int) -> None:
+        if not before:
+            original(self, client, before)
+
+    original = LocalIndex._note_author
+    return patch.object(LocalIndex, "_note_author", note_author)
+
+
+def _start_keeps_no_history() -> Any:
+    """A start deletes what a compaction before it has superseded and not moved."""
+
+    def take_over(self: Generations) -> None:
+        history, self.history = self.history, History(self.directory, NO_HISTORY, lambda: 0)
+        try:
+            original(self)
+        finally:
+            self.history = history
+
+    original = Generations.take_over
+    return patch.object(Generations, "take_over", take_over)
+
+
+def _authors_of_the_batch_before() -> Any:
+    """A batch has the authors of the one before."""
+
+    def append(self: Journal, lines: list[str], time: int = 0, authors: Any = ()) -> None:
+        before = last.get(self, authors)
+        last[self] = [*authors]
+        original(self, lines, time, before)
+
+    original, last = Journal.append, WeakKeyDictionary[Journal, Any]()
+    return patch.object(Journal, "append", append)
+
+
+def _trail_trusts_the_newest_snapshot() -> Any:
+    """The index at a moment is rebuilt from a snapshot that is newer."""
+
+    def graph_at(self: Trail, moment: Moment) -> DependencyGraph:
+        later = moment._replace(batch=(moment.batch or 0) + 1)
+        with contextlib.suppress(DataDirectoryError):
+            return original(self, later)
+        return original(self, moment)
+
+    original = Trail.graph_at
+    return patch.object(Trail, "graph_at", graph_at)
+
+
+def _trail_ends_with_the_history() -> Any:
+    """The trail leaves out the journals that a server still uses."""
+
+    def generations(self: Trail, kind: str) -> list[int]:
+        return original(self, kind)[: -1 if kind == "journal" else None]
+
+    original = Trail._generations
+    return patch.object(Trail, "_generations", generations)
+
+
 MUTANTS: Final[tuple[Mutation, ...]] = (
     _no_fsync_before_the_answer,
     _no_fsync_of_a_new_file,
@@ -416,6 +622,26 @@ MUTANTS: Final[tuple[Mutation, ...]] = (
     _waiting_client_is_watched,
     _waiting_lines_keep_their_role,
     _revoked_clients_stay,
+    _superseded_files_are_deleted,
+    _only_snapshots_are_kept,
+    _only_journals_are_kept,
+    _needed_files_are_moved,
+    _history_is_not_synced,
+    _deletions_are_not_synced,
+    _newest_segment_goes_first,
+    _segments_reach_into_the_next_one,
+    _size_is_not_limited,
+    _whole_history_is_pruned,
+    _one_segment_too_many_goes,
+    _times_go_back_with_the_clock,
+    _batches_have_no_time,
+    _changes_have_no_author,
+    _author_begins_late,
+    _first_author_has_all_changes,
+    _start_keeps_no_history,
+    _authors_of_the_batch_before,
+    _trail_trusts_the_newest_snapshot,
+    _trail_ends_with_the_history,
 )
 
 

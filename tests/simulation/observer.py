@@ -1,6 +1,6 @@
 """The oracle of a simulation: it knows every state that was reached, every response, and what a crash may leave."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from scoop_core import DependencyGraph
 
@@ -74,6 +74,15 @@ class Observer:
         """Called with the requests of each turn."""
         self._expected: dict[SimulatedSocket, bytes] = {}
         self._sent: dict[SimulatedSocket, bytes] = {}
+        self._turn: Sequence[Request[Client]] = ()
+
+    def identify(self, identity_of: Callable[[Client], str]) -> None:
+        """Let the index store the identity of each client with its changes."""
+        self._index.identify = identity_of
+
+    def turn(self) -> Iterable[Request[Client]]:
+        """Return the requests that are being executed."""
+        return self._turn
 
     # The Index port
 
@@ -81,6 +90,7 @@ class Observer:
         """Execute the requests, and check the responses."""
         assert len(dict(requests)) == len(requests), "a client has one request per turn"
         self.check(requests)
+        self._turn = requests
         before = len(self.history)
         expected = [answer_all_naively(self.history, lines) for _, lines in requests]
         responses = self._index.execute(requests)

@@ -14,7 +14,7 @@ from random import Random
 from typing import Final
 from unittest.mock import patch
 
-from scoop_core import Authors, Changes, DependencyGraph
+from scoop_core import Changes, DependencyGraph
 
 from scoop_server.config import limits
 from scoop_server.config.limits import Limits
@@ -25,16 +25,15 @@ from scoop_server.loop.server import Server
 from scoop_server.loop.shutdown import Lifecycle
 from scoop_server.storage import compaction, journal
 from scoop_server.storage.directory import DataDirectory
-from scoop_server.storage.history import NO_HISTORY, Retention
 from scoop_server.storage.store import VERIFY_SECONDS, JournalStore
-from scoop_server.storage.trail import Moment, Trail
 from scoop_server.telemetry.workers import Task
 
 from tests.simulation.compactions import SimulatedCompaction
 from tests.simulation.disk import DIRECTORY, PowerLossError, ProcessKilledError, SimulatedDisk, SimulatedProcess
 from tests.simulation.followers import SimulatedFollower
+from tests.simulation.history import HistoryWitness, identity_of
 from tests.simulation.network import Habit, SimulatedNetwork
-from tests.simulation.observer import Observer, State, state_of
+from tests.simulation.observer import Observer, state_of
 from tests.simulation.processor import OneProcessor
 from tests.simulation.roles import RoleOperator
 from tests.simulation.sliced import SlicedObserver
@@ -96,10 +95,7 @@ class Simulation:
         self._fsync = self.random.choice((Fsync.ALWAYS, Fsync.ALWAYS, Fsync.ALWAYS, Fsync.EVERYSEC, Fsync.NEVER))
         self._observer: Observer | None = None
         self.follower = SimulatedFollower(self.disk, self._fsync, seed)
-        self.retention = Retention(seconds=1e9) if seed % 2 else NO_HISTORY
-        self.states: dict[int, State] = {}
-        """The state after each batch that was acknowledged, as the history must show it."""
-        self.has_given_up_history = False
+        self.history = HistoryWitness(self.disk, seed)
 
     def trace(self, line: str) -> None:
         """Note an event."""
@@ -120,6 +116,7 @@ class Simulation:
             patch.object(journal, "ROOM_BYTES", self.random.choice(_ROOMS)),
             patch.object(limits, "SHARE_BYTES_MIN", self._share_bytes_min),
             patch.object(compaction, "HANG_SECONDS", _HANG_SECONDS),
+            self.history.watching(),
             patch.object(os, "getpid", lambda: _PROCESS_ID),  # the number of its digits changes what is written
         ):
             for _ in range(self.random.randrange(1, _LIVES_MAX + 1)):
@@ -159,8 +156,7 @@ class Simulation:
         self._observer = life.observer if life.observer is not None else self._observer
         if life.is_index_lost:
             self._observer = None
-            self.states.clear()
-            self.has_given_up_history = False
+            self.history.forget()
 
     def _forgive_unsynced(self, life: "Life") -> None:
         """Expect only synced changes, unless every commit syncs."""
@@ -175,33 +171,8 @@ class Simulation:
         again, files_again = self._recover_once()
         if graph != again or files != files_again:
             raise AssertionError("recovering twice is not the same as recovering once")
-        if self.retention.seconds:
-            self._check_trail(graph)
+        self.history.check(graph)
         return graph
-
-    def _check_trail(self, graph: DependencyGraph) -> None:
-        """Check that the trail has no gap, and leads to each state that was acknowledged."""
-        process = SimulatedProcess(self.disk)
-        with Trail(DIRECTORY, process) as trail:
-            numbers = [batch.seal.number for batch in trail.batches()]
-            last = numbers[-1] if numbers else 0
-            first = last - len(numbers) + 1
-            if numbers != [*range(first, last + 1)] or (first > 1 and not self.has_given_up_history):
-                raise AssertionError(f"the trail holds the batches {numbers}")
-            if numbers and trail.graph_at(Moment(batch=last)) != graph:
-                raise AssertionError("the trail does not lead to the index")
-            # Without a sync of each commit, a power failure loses the last batches, whose numbers are used again.
-            self.states = {number: state for number, state in self.states.items() if first <= number <= last}
-            for number in self.random.sample(sorted(self.states), min(3, len(self.states))):
-                try:
-                    found = state_of(trail.graph_at(Moment(batch=number)))
-                except DataDirectoryError as error:
-                    if "before the oldest state" in str(error) and self.has_given_up_history:
-                        continue
-                    raise
-                if found != self.states[number]:
-                    raise AssertionError(f"the trail shows {dict(found)} after batch {number}")
-        process.end()
 
     def _recover_once(self) -> tuple[DependencyGraph, dict[str, bytes]]:
         process = SimulatedProcess(self.disk)
@@ -213,7 +184,7 @@ class Simulation:
             _no_compaction,
             _COMPACT_ABOVE_BYTES,
             lambda: 0,
-            self.retention,
+            self.history.retention,
         )
         if store.read_only_reason:
             raise AssertionError(f"changes are refused on a sound disk: {store.read_only_reason}")
@@ -263,22 +234,25 @@ class Life:
     def run(self) -> None:
         """Start, serve, save."""
         directory = DataDirectory.lock(DIRECTORY, self._process)
+        history = self._simulation.history
         store, graph = JournalStore.open(
             directory,
             self._fsync,
             self._network.clock,
             self._start_compaction,
             _COMPACT_ABOVE_BYTES,
-            lambda: round(1_000 * self._network.clock()),
-            self._simulation.retention,
+            lambda: history.wall_clock(self._network.clock),
+            history.retention,
         )
-        self._record(store, graph)
         if self._rejects_cycles:
             graph.reject_cycles = True
             self.observer = SlicedObserver(graph, store, self._random.choice((1, 2, 5)))
         else:
             self.observer = Observer(LocalIndex(graph, store), graph)
         self.observer.check = self._roles.check
+        if history.retention.seconds:
+            self.observer.identify(identity_of)
+        history.record(store, graph, self.observer.turn)
         self._serve(store)
         self._heal_disk()
         try:
@@ -288,21 +262,6 @@ class Life:
         store.close()
         directory.close()
         self._follower.check_current()
-
-    def _record(self, store: JournalStore, graph: DependencyGraph) -> None:
-        """Record the state after each batch that is acknowledged, and whether history is given up."""
-        simulation, commit, give_up = self._simulation, store.commit, store._history.give_up
-
-        def recording_commit(changes: Changes, authors: Authors = ()) -> None:
-            commit(changes, authors)
-            simulation.states[store._files.journal.head.number] = state_of(graph)
-
-        def recording_give_up() -> bool:
-            simulation.has_given_up_history = True  # in any case: it may be interrupted
-            return give_up()
-
-        vars(store).update(commit=recording_commit)
-        vars(store._history).update(give_up=recording_give_up)
 
     def end(self) -> None:
         """End the process and its compaction; let the operator undo the mistake."""

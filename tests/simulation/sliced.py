@@ -1,6 +1,6 @@
 """The index of a simulated server that rejects cycles, observed: requests are answered in parts, over several turns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from scoop_core import Changes, DependencyGraph, PartialResponses, Tally
@@ -21,6 +21,10 @@ class SlicedObserver(Observer):
         observed = cast("DependencyGraph", _ObservedGraph(graph, self))
         self._index: SlicedIndex[Client] = SlicedIndex(observed, store, slice_visits=slice_visits)
         self._parked: dict[Client, str] = {}
+
+    def turn(self) -> Iterable[Request[Client]]:
+        """Return the requests that are being executed."""
+        return self._parked.items()
 
     def execute(self, requests: Sequence[Request[Client]]) -> Sequence[Response[Client]]:
         """Execute the requests, and check the responses."""

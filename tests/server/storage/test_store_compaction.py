@@ -284,7 +284,7 @@ def test_old_generations_that_cannot_be_deleted_are_a_warning(bench: Bench, capl
         opened.tick()
         assert (
             caplog.messages[-2]
-            == f"cannot delete {bench.path}/snapshot-1, which is no longer needed: Permission denied"
+            == f"cannot delete or archive {bench.path}/snapshot-1, which a snapshot has superseded: Permission denied"
         )
         opened.commit("INDEX|b|")
     with bench.open() as opened:

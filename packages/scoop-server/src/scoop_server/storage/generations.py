@@ -169,7 +169,7 @@ class Generations:
             self.history.supersede(generation)
         except OSError as error:
             log.warning(
-                "cannot delete %(file)s, which is no longer needed: %(why)s",
+                "cannot delete or archive %(file)s, which a snapshot has superseded: %(why)s",
                 {"file": error.filename, "why": error.strerror},
             )
 
