@@ -202,7 +202,7 @@ def build(session: nox.Session) -> None:
 @nox.session(default=False)
 def release(session: nox.Session) -> None:
     """Build a release into dist: reproducible wheels and sdists, an SBOM, checksums. ``-- --tag`` tags the commit."""
-    session.install(*_group("release"))
+    session.install(*_group("backend"), *_group("release"), *_group("compiled"))
     session.run("python", "contrib/release/build_release.py", *session.posargs)
 
 
@@ -216,7 +216,7 @@ def pins(session: nox.Session) -> None:
 @nox.session(default=False, tags=["campaign"])
 def release_trial(session: nox.Session) -> None:
     """Build and tag a release in a clone of the checkout, and check the tag, the files and their checksums."""
-    _install(session, "test", "release")
+    _install(session, "test", "release", "compiled")
     session.run("pytest", "-m", "campaign", "tests/contrib/test_release.py", *session.posargs)
 
 

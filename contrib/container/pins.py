@@ -27,6 +27,9 @@ def required() -> dict[Path, list[str]]:
     for name, extras in CONTENTS.items():
         declared = tomllib.loads((PACKAGES / name / "pyproject.toml").read_text())
         build.update(declared["build-system"]["requires"])
+        hooks = declared["tool"]["hatch"]["build"].get("targets", {}).get("wheel", {}).get("hooks", {})
+        for hook in hooks.values():  # of the compiled form
+            build.update(hook["dependencies"])
         runtime.update(declared["project"].get("dependencies", ()))
         for extra in extras:
             runtime.update(declared["project"]["optional-dependencies"][extra])

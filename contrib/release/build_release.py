@@ -1,9 +1,10 @@
 """Build a release of the commit that is checked out: ``nox -s release`` runs this.
 
 It requires one version for all packages, builds wheels and sdists twice from clean exports of the commit, and requires
-both builds to be equal byte for byte. Then it lists all packages and their dependencies in an SBOM (CycloneDX), and
-writes the checksums of all files. With ``--sign KEY`` it signs them with this OpenPGP key. With ``--tag`` it tags the
-commit, once everything has succeeded; with both, the tag is signed too.
+both builds to be equal byte for byte. If a C compiler is installed, compiled wheels for the Python that runs it are
+among them; pip prefers these to the pure ones. Then it lists all packages and their dependencies in an SBOM
+(CycloneDX), and writes the checksums of all files. With ``--sign KEY`` it signs them with this OpenPGP key. With
+``--tag`` it tags the commit, once everything has succeeded; with both, the tag is signed too.
 """
 
 import argparse
@@ -24,6 +25,9 @@ PINS: Final = ROOT / "contrib" / "container" / "requirements.txt"
 
 EVERYTHING: Final = ("scoop-core", "scoop-server[metrics,etcd]", "scoop-etcd", "scoop-client[all]", "scoop-explorer")
 """All packages, with their extras."""
+
+COMPILED: Final = ("scoop-core", "scoop-server")
+"""The packages that have a compiled form too."""
 
 _PIN: Final = re.compile(r'"(scoop-\w+)==([^"]+)"')
 
@@ -76,6 +80,21 @@ def build(tree: Path, dist: Path, epoch: str, zone: str, umask: int) -> None:
     for package in packages(tree):
         command = (sys.executable, "-m", "build", "--installer", "uv", "--outdir", dist, package)
         run(*command, environment=environment, umask=umask)
+
+
+def build_compiled(tree: Path, dist: Path, epoch: str, umask: int) -> None:
+    """Build the compiled wheels, with the tools of this environment; the server needs the types of this core."""
+    environment = os.environ | {
+        "HATCH_BUILD_HOOK_ENABLE_MYPYC": "1",
+        "MYPYPATH": str(tree / "packages" / "scoop-core" / "src"),
+        "SOURCE_DATE_EPOCH": epoch,
+        # Debug information holds the directory of the build, and a random hash the order of sets.
+        "CFLAGS": "-g0",
+        "PYTHONHASHSEED": "0",
+    }
+    for name in COMPILED:
+        command = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check")
+        run(*command, "--outdir", dist, tree / "packages" / name, environment=environment, umask=umask)
 
 
 def require_equal(first: Path, second: Path) -> None:
@@ -135,6 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         builds = [work / f"{tree.name}-dist" for tree in trees]
         build(trees[0], builds[0], epoch, "UTC", 0o022)
         build(trees[1], builds[1], epoch, "Asia/Tokyo", 0o077)
+        if shutil.which(os.environ.get("CC", "cc")):
+            build_compiled(trees[0], builds[0], epoch, 0o022)
+            build_compiled(trees[1], builds[1], epoch, 0o077)
         require_equal(*builds)
         write_sbom(builds[0], version, work)
         write_checksums(builds[0])

@@ -51,7 +51,7 @@ def load(name: str) -> Any:
 def test_the_base_image_is_pinned_by_digest() -> None:
     bases = [rest.split()[0] for name, rest in instructions() if name == "FROM"]
     assert bases == ["${BASE}", "${BASE}"]
-    [base] = [rest for name, rest in instructions() if name == "ARG"]
+    base = next(rest for name, rest in instructions() if name == "ARG")
     assert PINNED.fullmatch(base.removeprefix("BASE="))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from contrib.container import pins
 
-from tests.support.container_image import IS_AVAILABLE, Builder
+from tests.support.container_image import COMPILES, IS_AVAILABLE, Builder
 from tests.support.pages import ROOT
 from tests.support.process import ServerProcess
 
@@ -67,6 +67,10 @@ def test_the_built_image_serves_and_is_healthy(image: tuple[Path, dict[str, Any]
         assert (done.returncode, done.stdout) == (0, "200 ready\n"), done.stderr
     with ServerProcess(command=[*in_image, *config["Entrypoint"]], variables=variables) as server:
         assert server.package_count == 1
+    version = subprocess.run(
+        [*in_image, *config["Entrypoint"], "--version"], capture_output=True, text=True, check=True
+    )
+    assert version.stdout.endswith("(compiled)\n" if COMPILES else "(pure)\n")
 
 
 def test_the_built_image_has_the_explorer_and_no_pip(image: tuple[Path, dict[str, Any]]) -> None:

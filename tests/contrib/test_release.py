@@ -69,6 +69,8 @@ def test_a_commit_is_released_signed_and_tagged(tmp_path: Path, monkeypatch: pyt
     assert run("git", "rev-list", "-n", "1", f"v{version}") == commit
     assert run("git", "cat-file", "-t", f"v{version}") == "tag\n"
     assert f"scoop-{version}.cdx.json: OK\n" in run("sh", "-c", "cd dist && sha256sum --check SHA256SUMS")
+    compiled = {path.name.partition("-")[0] for path in (tmp_path / "clone" / "dist").glob("*-linux_*.whl")}
+    assert compiled == ({"scoop_core", "scoop_server"} if shutil.which("cc") else set())
     components = json.loads((tmp_path / "clone" / "dist" / f"scoop-{version}.cdx.json").read_text())["components"]
     found = {canonicalize_name(component["name"]): component["version"] for component in components}
     assert {name for name in found if name.startswith("scoop-")} == {package.name for package in packages(ROOT)}

@@ -18,14 +18,20 @@ IS_AVAILABLE: Final = (
     and subprocess.run([_PYTHON, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0
 )
 
+_VERSION: Final = _PYTHON.resolve().name  # such as python3.13
+
+COMPILES: Final = all(map(os.path.exists, ("/usr/bin/gcc", f"/usr/include/{_VERSION}/Python.h")))
+"""True if the base can have a compiler: it is installed here."""
+
 _BASE: Final = """
 set -euo pipefail
 root=$1
+shift
 python=$(readlink /usr/bin/python3)
 mkdir -p "$root"/usr/{bin,lib,lib64,sbin} "$root"/{tmp,var/lib,etc/ssl/certs}
 for directory in bin lib lib64 sbin; do ln -s "usr/$directory" "$root/$directory"; done
 packages=$(apt-cache depends --recurse --installed --no-{recommends,suggests,conflicts,breaks,replaces,enhances} \
-    "$python-venv" coreutils base-files libstdc++6 | grep -v '^[ <|]' | sort --unique)
+    "$python-venv" coreutils base-files libstdc++6 "$@" | grep -v '^[ <|]' | sort --unique)
 dpkg-query --listfiles $packages | sort --unique | grep -vE '^/(bin|lib|lib64|sbin|[.])?$|/(doc|man|locale)/' |
     while read -r file; do if [ ! -d "$file" ] && [ -e "$file" ]; then echo "${file#/}"; fi; done |
     tar --create --directory / --files-from - | tar --extract --directory "$root" --keep-directory-symlink
@@ -57,8 +63,12 @@ class Builder:
     def make_base(self, name: str) -> None:
         """Make an image of this machine's Python."""
         container = self.run("from", "scratch")
+        compiler = ("gcc", "libc6-dev", f"lib{_VERSION}-dev") if COMPILES else ()
         subprocess.run(
-            ["bash", "-c", _BASE, "bash", self.run("mount", container)], check=True, timeout=WAIT_SECONDS, text=True
+            ["bash", "-c", _BASE, "bash", self.run("mount", container), *compiler],
+            check=True,
+            timeout=WAIT_SECONDS,
+            text=True,
         )
         self.run("commit", "--quiet", container, name)
 
@@ -77,6 +87,7 @@ class Builder:
             "--format=docker",
             *_limits(),
             f"--build-arg=BASE={base}",
+            f"--build-arg=HATCH_BUILD_HOOK_ENABLE_MYPYC={int(COMPILES) or ''}",
             f"--volume={self._directory}/pip.conf:/etc/pip.conf:ro",
             f"--volume={wheels}:/wheels:ro",
             f"--file={file}",
