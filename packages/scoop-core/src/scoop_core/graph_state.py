@@ -168,9 +168,14 @@ class GraphState:
         for line in lines:
             # Cut out of the line, because a split takes longer. No key has a bar, so a key shows a well-formed line.
             command = line[:6]
-            if command == "QUERY|":
-                if line[6:-1] in counts and line[-1] == "|":
+            if command == "QUERY|" and line[-1] == "|":
+                package = line[6:-1]
+                if package in counts:
                     responses.append(OK)
+                    continue
+                if is_name(package):
+                    responses.append(FAIL)
+                    failed.append("QUERY")
                     continue
             elif command == "INDEX|":
                 bar = line.find("|", 6)
@@ -188,12 +193,18 @@ class GraphState:
                     replaced.append(None)
                     responses.append(OK)
                     continue
-            elif command == "REMOVE" and counts.get(package := line[7:-1]) == 0 and line[6] == line[-1] == "|":
-                removes += 1
-                changed_lines.append(line)
-                replaced.append(self._forget(package) if order is None else self._forget_ordered(package))
-                responses.append(OK)
-                continue
+            elif command == "REMOVE":
+                count = counts.get(package := line[7:-1])
+                if count is not None and line[6] == line[-1] == "|":
+                    removes += 1
+                    if count:
+                        responses.append(FAIL)
+                        failed.append(command)
+                        continue
+                    changed_lines.append(line)
+                    replaced.append(self._forget(package) if order is None else self._forget_ordered(package))
+                    responses.append(OK)
+                    continue
             try:
                 command, package, listed = line.split("|")
             except ValueError:
