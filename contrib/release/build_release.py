@@ -84,15 +84,19 @@ def build(tree: Path, dist: Path, epoch: str, zone: str, umask: int) -> None:
 
 def build_compiled(tree: Path, dist: Path, epoch: str, umask: int) -> None:
     """Build the compiled wheels, with the tools of this environment; the server needs the types of this core."""
-    environment = os.environ | {
-        "HATCH_BUILD_HOOK_ENABLE_MYPYC": "1",
-        "MYPYPATH": str(tree / "packages" / "scoop-core" / "src"),
-        "SOURCE_DATE_EPOCH": epoch,
-        # Debug information holds the directory of the build, and a random hash the order of sets.
-        "CFLAGS": "-g0",
-        "PYTHONHASHSEED": "0",
-    }
     for name in COMPILED:
+        objects = tree.parent / f"{tree.name}-{name}"
+        objects.mkdir()
+        environment = os.environ | {
+            "HATCH_BUILD_HOOK_ENABLE_MYPYC": "1",
+            "HATCH_MYPYC_BUILD_DIR": str(objects),
+            "MYPYPATH": str(tree / "packages" / "scoop-core" / "src"),
+            "SOURCE_DATE_EPOCH": epoch,
+            # Otherwise the wheels depend on the directory of the build, and on the order of sets.
+            "CFLAGS": f"-g0 -ffile-prefix-map={objects}=.",
+            "LDFLAGS": "-s",
+            "PYTHONHASHSEED": "0",
+        }
         command = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check")
         run(*command, "--outdir", dist, tree / "packages" / name, environment=environment, umask=umask)
 

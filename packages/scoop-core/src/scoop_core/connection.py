@@ -51,6 +51,7 @@ _BETWEEN_LINES: Final = ConnectionState.BETWEEN_LINES
 """A global name, which every read looks up faster than the member of an enum."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Connection:
     r"""The server's side of one connection.
 
@@ -222,6 +223,7 @@ class ClientConnectionState(enum.Enum):
     """The server has violated the protocol; the outcome of the unanswered requests is unknown."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ClientConnection:
     r"""The client's side of one connection.
 

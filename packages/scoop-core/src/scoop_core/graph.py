@@ -522,6 +522,7 @@ class DependencyGraph(GraphRequests):
         return graph
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Transaction:
     """Requests that are all made, or none, through one ``with`` block.
 

@@ -17,6 +17,7 @@ from math import inf
 from operator import length_hint
 from typing import Final, NamedTuple
 
+from scoop_core.compilation import mypyc_attr
 from scoop_core.graph_algorithms import component_layers
 from scoop_core.messages import Changes
 
@@ -207,6 +208,7 @@ class TopologicalOrder:
         return result
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class CycleSearch:
     r"""The search for a path from one of ``names`` to ``package``, in steps.
 

@@ -51,6 +51,7 @@ from operator import contains, mul
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
+from scoop_core.compilation import mypyc_attr
 from scoop_core.errors import TranscriptError, UnsupportedFormat
 from scoop_core.graph import DependencyGraph, trusted_graph
 from scoop_core.graph_classes import Made
@@ -318,6 +319,7 @@ def encode_batch(
     return b"%s%s%08x\n" % (body, seal, checksum), Seal(after.number + 1, checksum, time)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class JournalReader:
     r"""Reads a journal batch by batch.
 
