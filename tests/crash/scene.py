@@ -15,9 +15,12 @@ from random import Random
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final
 
+from scoop_core import Changes, DependencyGraph, encode_dump
+
 from scoop_server.cli.check import check
 from scoop_server.cli.dumps import dump
 from scoop_server.config.settings import Fsync
+from scoop_server.history import batches
 
 from tests.crash.directory_watch import DirectoryWatch
 from tests.crash.load_client import LoadConnection, NotAsPromisedError, OwnPackages, State
@@ -130,6 +133,7 @@ class Scene:
         start_kill_probability: float = 0.25,
     ) -> None:
         self._random = Random(seed)
+        self._history = ("--history", "30d") if seed % 2 else ()
         self._path = path
         self._tally = tally
         self._command = command
@@ -195,7 +199,7 @@ class Scene:
         """Yield a server that starts; it is killed at the end of the block at the latest."""
         policy = self._random.choice(_POLICIES)
         self._may_end = False
-        victim = Victim(self._command, "--data-dir", str(self._path), "--fsync", policy.value)
+        victim = Victim(self._command, "--data-dir", str(self._path), "--fsync", policy.value, *self._history)
         try:
             self._selector.register(victim, EVENT_READ, lambda _: self._hear(victim))
             self._selector.register(victim.process_file, EVENT_READ, lambda _: self._notice_end(victim))
@@ -375,6 +379,20 @@ class Scene:
         self._tally.half_batches += status == 3 and self._tail is None
         self._dump = self._read_dump()
         self._check_state(parse_dump(self._dump))
+        if self._history:
+            self._check_history()
+
+    def _check_history(self) -> None:
+        """Compare the index with the one to which all kept batches lead."""
+        graph, changes, last = DependencyGraph(), Changes(), 0
+        for batch in batches(str(self._path)):
+            if batch.seal.number != last + 1:
+                raise NotAsPromisedError(f"the history has batch {batch.seal.number} after batch {last}")
+            graph.apply_lines(batch.lines, changes)
+            changes.clear()
+            last = batch.seal.number
+        if b"".join(encode_dump(graph)) != self._dump:
+            raise NotAsPromisedError("the history leads to another index")
 
     def _add_a_tail(self) -> None:
         """Append what an interrupted write may leave to the journal: kills alone do so too rarely."""
