@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from scoop_core.errors import UnknownPackage
 from scoop_core.graph import DependencyGraph
-from scoop_core.graph_algorithms import reachable, successors_first
+from scoop_core.graph_algorithms import dependencies_first, reachable
 from scoop_core.graph_state import split_names
 from scoop_core.messages import listed_names, package_names, parse_name
 
@@ -145,4 +145,4 @@ class Plan:
 
     def _in_order(self, names: set[str]) -> tuple[str, ...]:
         """Return ``names``, dependencies first."""
-        return tuple(successors_first(sorted(names), lambda name: sorted(names.intersection(self._names(name)))))
+        return tuple(dependencies_first(names, lambda name: sorted(self._names(name))))

@@ -19,7 +19,7 @@ from scoop_core.errors import (
     RequestRefused,
     SearchTooLong,
 )
-from scoop_core.graph_algorithms import successors_first
+from scoop_core.graph_algorithms import dependencies_first, successors_first
 from scoop_core.graph_queries import GraphQueries
 from scoop_core.graph_state import same_names, split_names
 from scoop_core.messages import Command, PackageName, Request, listed_names, package_names, parse_name, parse_request
@@ -159,7 +159,7 @@ class GraphRequests(GraphQueries):
 
     def _requests_to_remove(self, removed: set[str]) -> tuple[Request, ...]:
         """Return the requests that remove packages on which nothing else depends."""
-        order = successors_first(sorted(removed), lambda name: sorted(removed.intersection(self._names(name))))
+        order = dependencies_first(removed, self._sorted_names)
         position = {package: place for place, package in enumerate(order)}
         releases = [
             _request(Command.INDEX, package, ())
