@@ -100,6 +100,18 @@ def test_journals_of_earlier_processes_count(bench: Bench) -> None:
         assert sorted(opened.graph) == ["0", "1", "2", "3", "4", "a"]
 
 
+def test_a_disk_without_space_starts_no_compaction_of_nothing(bench: Bench) -> None:
+    with bench.open() as opened:
+        opened.commit("INDEX|a|")
+        bench.compact_on_request(opened).complete()
+        opened.tick()
+        bench.files.free = 66_000  # the header of a journal takes its share of what is left beside a snapshot
+        for _ in range(2):  # measure the disk, then compare
+            bench.now += 2.0
+            opened.tick()
+    assert [each.generation for each in bench.compactions] == [2]
+
+
 def test_without_changes_there_is_nothing_to_compact(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     with bench.open() as opened:
         opened.store.request_compaction()

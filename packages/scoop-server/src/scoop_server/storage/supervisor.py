@@ -43,8 +43,9 @@ class CompactionSupervisor:
         if self._task is not None:
             return False
         is_requested, self._is_requested = self._is_requested, False
-        if is_requested and self._files.is_unchanged:
-            log.info("nothing to compact: %(file)s holds everything", {"file": self._files.snapshot_path})
+        if self._files.is_unchanged:
+            if is_requested:
+                log.info("nothing to compact: %(file)s holds everything", {"file": self._files.snapshot_path})
             return False
         return is_requested or self._backlog.is_compaction_due(self._files.journal_bytes, self._clock())
 
