@@ -25,7 +25,8 @@ def batches(path: str, since: Moment = BEGINNING, until: Moment = END) -> Iterat
     Raises HistoryGoneError if some of them are missing, DataDirectoryError if the directory cannot be read.
     """
     with Trail(path) as trail:
-        yield from takewhile(lambda batch: until.includes(batch.seal), trail.batches(since))
+        found = trail.batches(since)
+        yield from found if until == END else takewhile(lambda batch: until.includes(batch.seal), found)
 
 
 def follow(path: str, since: Moment = BEGINNING, wait: Callable[[], None] = _PAUSE) -> Iterator[LoggedBatch]:
@@ -58,7 +59,8 @@ def print_changes(found: Iterable[LoggedBatch], arguments: Mapping[str, object],
     selection = [None if (given := arguments.get(name)) is None else str(given) for name in ("package", "identity")]
     encode = LoggedChange.to_json if "json" in arguments else str
     for batch in found:
-        out.writelines(f"{encode(change)}\n" for change in batch.changes(*selection))
+        if changes := batch.changes(*selection):  # most batches of a long history have none
+            out.writelines(f"{encode(change)}\n" for change in changes)
     return 0
 
 

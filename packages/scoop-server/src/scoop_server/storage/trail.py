@@ -65,8 +65,8 @@ class Trail:
 
     def __init__(self, path: str, files: FileSystem = OPERATING_SYSTEM) -> None:
         self.path = path
-        self.position: Position | None = None
-        """The position after the last batch that :meth:`batches` has read, or passed over; None before the first."""
+        self._reading: tuple[JournalReader, int, int] | None = None
+        """The reader of :meth:`batches`, its generation, and where its bytes are in the journal."""
         self._resources = ExitStack()
         self._files = files
         self._directories = [self._open(path)]
@@ -138,7 +138,7 @@ class Trail:
         With ``after``, a former :attr:`position`, those behind it. What is yielded is on disk.
         Raises :exc:`HistoryGoneError` if some of them are missing, :exc:`DataDirectoryError` if they cannot be read.
         """
-        head, self.position = None, None
+        head, self._reading = None, None
         if after is not None:
             head, since, first = after.seal, Moment(batch=after.seal.number), after.generation
         journals = [number for number in self._generations("journal") if number >= first]
@@ -153,16 +153,23 @@ class Trail:
             try:
                 own = own or Position(JournalReader(header).head, generation, len(header))
                 reader = self._rest(header, own, sync=following is None)
+                self._reading = reader, generation, own.offset - len(header)
                 for lines in reader:
-                    self.position = Position(reader.head, generation, own.offset + reader.sealed_bytes - len(header))
                     if not _is_before(reader.head, since):
                         yield LoggedBatch(lines, reader.head, reader.authors)
             except TranscriptError as error:
                 raise self._damaged("journal", generation, error) from error
             head = reader.head
-            self.position = Position(head, generation, own.offset + reader.sealed_bytes - len(header))
         if since.batch is not None and (self.position or _NOWHERE).seal.number < since.batch:
             raise self._gone(f"ends before batch {since.batch}; name an earlier one")
+
+    @property
+    def position(self) -> Position | None:
+        """The position after the last batch that :meth:`batches` has read, or passed over; None before the first."""
+        if self._reading is None:
+            return None
+        reader, generation, offset = self._reading
+        return Position(reader.head, generation, offset + reader.sealed_bytes)
 
     def _rest(self, header: bytes, position: Position, *, sync: bool) -> JournalReader:
         """Return the reader of what follows ``position`` in its journal."""
