@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from subprocess import CompletedProcess, run
@@ -26,6 +27,7 @@ from scoop_server.config.access_file import read_access_file
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
 from tests.support.process import MODULE_COMMAND, WAIT_SECONDS, ServerProcess, run_to_end, server_environment
 from tests.support.settings import read_settings
+from tests.support.waiting import wait_until
 
 pytestmark = [needs_etcd, pytest.mark.any_python]
 
@@ -62,6 +64,36 @@ def test_an_index_moves_from_a_directory_to_etcd_and_back(place: tuple[str, ...]
     assert run_to_end("dump", *place).stdout == dumped
     assert restored(dumped, second).returncode == 0
     assert run_to_end("dump", second).stdout == dumped
+
+
+def test_a_dump_is_the_index_at_a_moment(place: tuple[str, ...]) -> None:
+    dumps: list[tuple[str, str, str]] = []
+    with ServerProcess(*place) as server, server.connect() as client:
+        for name in "abc":
+            assert client.ask(f"INDEX|{name}|") == ["OK"]
+            dumped = run_to_end("dump", *place)
+            [revision] = re.findall(r"at revision (\d+)", dumped.stderr)
+            then = datetime.now(UTC)
+            dumps.append((revision, then.isoformat(), dumped.stdout))
+            wait_until(lambda: datetime.now(UTC) > then + timedelta(milliseconds=2))  # noqa: B023  # in this round
+    for revision, moment, dumped_then in dumps:
+        assert run_to_end("dump", *place, "--at", revision).stdout == dumped_then
+        assert run_to_end("dump", *place, "--at", moment).stdout == dumped_then
+    assert run_to_end("dump", *place, "--at", "1970-01-01").stdout.count("INDEX") == 0
+    both = run_to_end("dump", *place, "--at", "1", "--revision", "1")
+    assert (both.returncode, "expected --at or --revision, got both" in both.stderr) == (2, True)
+    late = run_to_end("dump", *place, "--at", "999999999")
+    assert (late.returncode, late.stdout) == (1, "")
+    assert "cannot rebuild the index at batch 999999999: the last revision of " in late.stderr
+
+
+@pytest.mark.parametrize("at", ["1", "1970-01-01"])
+def test_a_moment_before_the_snapshot_is_refused(place: tuple[str, ...], at: str) -> None:
+    assert restored(LINES, *place).returncode == 0
+    refused = run_to_end("dump", *place, "--at", at)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert run_to_end("dump", *place, "--at", "now").stdout == run_to_end("dump", *place).stdout
+    assert re.search(r"that is before the oldest state of .*, at revision \d+; name a later one, or an", refused.stderr)
 
 
 def test_a_dump_is_the_index_at_a_revision(place: tuple[str, ...], etcd: EtcdCluster) -> None:

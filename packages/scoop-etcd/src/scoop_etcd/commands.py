@@ -16,6 +16,7 @@ from scoop_etcd.session import EtcdSession
 from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER
 from scoop_server.cli.dumps import read_index
 from scoop_server.config.settings import Settings
+from scoop_server.history import Moment
 from scoop_server.text import counted
 
 _HEADINGS: Final = ("NODE", "ADDRESSES", "VERSION", "REVISION", "LAG", "DIGEST", "ACCESS", "ROLE")
@@ -24,13 +25,14 @@ _HEADINGS: Final = ("NODE", "ADDRESSES", "VERSION", "REVISION", "LAG", "DIGEST",
 class EtcdSource:
     """An index in etcd as the commands use it; satisfies :class:`~scoop_server.app.plugin.IndexSource`.
 
-    ``revision`` is the one that a dump reads; 0 is the current one.
+    ``revision`` is the one that a dump reads; 0 is the current one. It may end ``at`` an earlier moment.
     """
 
-    def __init__(self, settings: Settings, revision: int = 0) -> None:
+    def __init__(self, settings: Settings, revision: int = 0, at: Moment | None = None) -> None:
         self._etcd = settings.part(EtcdSettings)
         self._config = Config(settings.reject_cycles, settings.limits.line_bytes_max)
         self._revision = revision
+        self._at = at
 
     def check(self, out: TextIO) -> int:
         """Read the whole index, verify it, report on ``out``, and return the exit status. It changes nothing.
@@ -69,7 +71,7 @@ class EtcdSource:
         Raises ReplicationError if it cannot be read, for instance because etcd has compacted the revision.
         """
         with EtcdSession.open(self._etcd) as session:
-            index = session.load(self._revision)
+            index = session.load(self._revision, self._at)
         out.writelines(encode_dump(index.replica.graph))
         out.flush()
         print(f"dumped {session.name} at revision {index.revision}", file=sys.stderr)

@@ -6,7 +6,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Final, TypeVar
+
+from scoop_core import Seal
 
 from scoop_etcd.client.api import (
     ErrorCode,
@@ -23,12 +26,13 @@ from scoop_etcd.client.api import (
 from scoop_etcd.client.calls import Calls
 from scoop_etcd.connection import connect
 from scoop_etcd.errors import ReplicationError
-from scoop_etcd.formats.entries import Keys
+from scoop_etcd.formats.entries import Keys, decode_entry
 from scoop_etcd.formats.records import Config, NodeRecord
 from scoop_etcd.options import EtcdSettings
 from scoop_etcd.replication.compaction import apply_entry
 from scoop_etcd.replication.entry_reader import EntryReader, Reading
 from scoop_etcd.replication.replica import Replica
+from scoop_server.history import END, Moment
 
 _TICK_SECONDS: Final = 0.05
 
@@ -145,8 +149,11 @@ class EtcdSession:
         at, also = (f" at revision {revision}", " and --revision") if revision else ("", "")
         return ReplicationError(f"cannot read {self.name}: it holds no index{at}; check --etcd-prefix{also}")
 
-    def load(self, revision: int = 0) -> EtcdIndex:
-        """Return the index as it was at a revision of etcd, by default the current one."""
+    def load(self, revision: int = 0, at: Moment | None = None) -> EtcdIndex:
+        """Return the index as it was at a revision of etcd, by default the current one, or ``at`` a moment.
+
+        A moment needs the entries up to it, but no old revision of etcd; a batch of it is the revision of an entry.
+        """
         found = self.range(Range(self.keys.config, revision=revision)).kvs
         if not found:
             raise self.no_index(revision)
@@ -160,7 +167,30 @@ class EtcdSession:
         assert replica is not None  # noqa: S101  # everything was read
         snapshot_revision = replica.revision
         digests = {snapshot_revision: replica.digest}
+        last = reading.revision
+        if at is not None and at != END:
+            reading.entries, last = self._up_to(at, reading, snapshot_revision)
         for kv in reading.entries:
             apply_entry(replica, self.keys, kv)
             digests[kv.mod_revision] = replica.digest
-        return EtcdIndex(revision or reading.revision, replica, reading.entries, snapshot_revision, digests)
+        return EtcdIndex(revision or last, replica, reading.entries, snapshot_revision, digests)
+
+    def _up_to(self, at: Moment, reading: Reading, snapshot_revision: int) -> tuple[list[KeyValue], int]:
+        """Return the entries up to a moment, and the revision of the last. Raises ReplicationError."""
+        seals = [Seal(kv.mod_revision, 0, self._time_of(kv)) for kv in reading.entries]
+        found = list(takewhile(at.includes, seals))
+        last = found[-1].number if found else snapshot_revision
+        if at.batch is not None and at.batch > reading.revision:
+            raise ReplicationError(
+                f"cannot rebuild the index at {at}: the last revision of {self.name} is {reading.revision}; name that"
+            )
+        # Without an entry before it, a time may be before the snapshot, which has no time.
+        if snapshot_revision and (not found if at.batch is None else at.batch < snapshot_revision):
+            raise ReplicationError(
+                f"cannot rebuild the index at {at}: that is before the oldest state of {self.name}, at revision "
+                f"{snapshot_revision}; name a later one, or an older revision with --revision"
+            )
+        return reading.entries[: len(found)], last
+
+    def _time_of(self, kv: KeyValue) -> int:
+        return decode_entry(*self.keys.parse_entry(kv.key), kv.value).time_ms

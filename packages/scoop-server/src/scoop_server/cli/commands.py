@@ -83,9 +83,9 @@ def _directory(given: Invocation) -> str:
 
 
 def _dump(given: Invocation) -> int:
-    if "at" not in given.arguments:
+    if "at" not in given.arguments or not given.directory or given.flags:
         return _source(given).dump(stdio.standard_output())
-    return dump(_directory(given), stdio.standard_output(), parse_moment(str(given.arguments["at"])))
+    return dump(given.directory, stdio.standard_output(), parse_moment(str(given.arguments["at"])))
 
 
 def _add_moment(parser: ArgumentParser) -> None:
