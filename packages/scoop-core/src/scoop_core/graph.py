@@ -285,7 +285,7 @@ class DependencyGraph(GraphRequests):
         order = self._current_order() if self._keeps_order else None
         if order is not None:
             order.begin_budget(budget)
-        self._search_budget = budget
+        self._search_budget = float(budget)
         try:
             responses = self._apply_each(lines, changes, tally)
             cost = budget - int(self._search_budget if order is None else order.budget)
