@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -147,6 +148,24 @@ def test_check_covers_the_history(path: str) -> None:
     out = io.StringIO()
     assert check(path, out) == EXIT_INTACT, "the oldest journal may be archived elsewhere"
     assert "a history of the batches 3 to 3" in out.getvalue()
+
+
+def test_check_reads_an_archive_whole(bench: Bench, tmp_path: Path) -> None:
+    with bench.open(retention=Retention(seconds=1e6)) as opened:
+        for number in range(9):
+            opened.commit(f"INDEX|{'package' * 30}-{number}|")
+            bench.compact_on_request(opened).complete()
+            opened.tick()
+    archive = shutil.copytree(bench.path / "history", tmp_path / "archive")
+    assert len([*archive.glob("snapshot-*")]) > 1
+    out = io.StringIO()
+    assert check(str(archive), out) == EXIT_INTACT
+    assert out.getvalue().endswith(f"{archive}: a history of the batches 1 to 9\n")
+    assert "a start would" not in out.getvalue()
+    (archive / "journal-3").unlink()
+    out = io.StringIO()
+    assert check(str(archive), out) == EXIT_DAMAGED
+    assert f"the history in {archive} has a gap after batch 2 " in out.getvalue()
 
 
 def test_a_gap_is_reported_after_the_changes_before_it(bench: Bench, path: str) -> None:

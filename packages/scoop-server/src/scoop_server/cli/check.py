@@ -19,6 +19,7 @@ from scoop_core import (
 from scoop_server.errors import DataDirectoryError, DirectoryInUseError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.history import NAME as HISTORY
+from scoop_server.storage.lock import NAME as LOCK
 from scoop_server.storage.recovery import RecoveredState, recover
 from scoop_server.storage.trail import Trail
 from scoop_server.text import counted
@@ -79,9 +80,18 @@ def _check_beside_a_server(directory: DataDirectory, out: TextIO) -> int:
 def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = False) -> int:
     verdicts = _check_files(directory, out)
     has_files = bool(verdicts)
+    # A server has never used an archive, and would delete its older files.
+    is_archive = len(directory.generations("snapshot")) > 1 and not directory.files.exists(
+        LOCK, dir_fd=directory.descriptor
+    )
     if directory.files.exists(HISTORY, dir_fd=directory.descriptor):
-        verdicts |= _check_history(directory.path, out)
+        with DataDirectory(os.path.join(directory.path, HISTORY)) as history:
+            verdicts |= _check_files(history, out) | _check_trail(directory.path, out)
+    elif is_archive:
+        verdicts |= _check_trail(directory.path, out)
     status = next((each for each in (EXIT_DAMAGED, EXIT_NEWER, EXIT_UNREADABLE) if each in verdicts), EXIT_INTACT)
+    if is_archive:
+        return status
     try:
         state = recover(directory)
     except DataDirectoryError as error:
@@ -100,10 +110,8 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
     return status
 
 
-def _check_history(path: str, out: TextIO) -> set[int]:
-    """Verify the files of the history, and that no batch is missing; return the statuses that they lead to."""
-    with DataDirectory(os.path.join(path, HISTORY)) as history:
-        verdicts = _check_files(history, out)
+def _check_trail(path: str, out: TextIO) -> set[int]:
+    """Verify that no batch of the history is missing; return the statuses that this leads to."""
     try:
         with Trail(path) as trail:
             numbers = [batch.seal.number for batch in trail.batches()]
@@ -111,8 +119,8 @@ def _check_history(path: str, out: TextIO) -> set[int]:
             print(f"{path}: a history of the batches {numbers[0]} to {numbers[-1]}", file=out)
     except DataDirectoryError as error:
         print(error, file=out)
-        verdicts.add(EXIT_DAMAGED)
-    return verdicts
+        return {EXIT_DAMAGED}
+    return set()
 
 
 def _report_index(directory: DataDirectory, state: RecoveredState | None, out: TextIO) -> None:

@@ -11,6 +11,7 @@ from scoop_server.cli.check import READ_ATTEMPTS, no_index, require_directory
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.generations import Generations
+from scoop_server.storage.lock import NAME as LOCK
 from scoop_server.storage.recovery import RecoveredState, recover
 from scoop_server.storage.trail import Moment, graph_at
 from scoop_server.text import counted
@@ -78,5 +79,5 @@ def _reject_other_files(path: str) -> None:
         return
     except OSError as error:
         raise DataDirectoryError(f"cannot restore into {path}: {error.strerror}; name a directory") from error
-    if names - {"lock"}:
+    if names - {LOCK}:
         raise DataDirectoryError(f"cannot restore into {path}: it is not empty; name a new directory")

@@ -15,7 +15,7 @@ from scoop_server.errors import DirectoryInUseError, ReadOnlyError
 from scoop_server.storage.files import CREATE, FileSystem, close_quietly, is_temporary
 from scoop_server.telemetry.logs import log
 
-_NAME: Final = "lock"
+NAME: Final = "lock"
 
 _CANNOT_LOCK_DIRECTORIES: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
 _CLOSED: Final = -1
@@ -50,7 +50,7 @@ class DirectoryLock:
         """
         if self._file == _CLOSED or self._is_in_place():
             return
-        problem = f"{self._path}/{_NAME} was removed or replaced while the server ran"
+        problem = f"{self._path}/{NAME} was removed or replaced while the server ran"
         if not self._holds_directory:
             raise ReadOnlyError(f"{problem}, so another server may use the directory; start this one again")
         close_quietly(self._files, self._file, self._path)
@@ -69,7 +69,7 @@ class DirectoryLock:
 
     def _is_in_place(self) -> bool:
         try:
-            found = self._files.stat(_NAME, dir_fd=self._directory)
+            found = self._files.stat(NAME, dir_fd=self._directory)
         except FileNotFoundError:
             return False
         own = self._files.fstat(self._file)
@@ -100,7 +100,7 @@ class DirectoryLock:
             raise
 
     def _open_file(self, flags: int) -> int:
-        return self._files.open(_NAME, flags, 0o600, dir_fd=self._directory)
+        return self._files.open(NAME, flags, 0o600, dir_fd=self._directory)
 
     def _write_process_id(self) -> None:
         process_id = b"%d\n" % os.getpid()
