@@ -76,6 +76,8 @@ class Bench:
         self.path = path
         self.files = FaultyFiles()
         self.now = 1_000.0
+        self.set_back = 0.0
+        """The seconds by which the clock that tells the time of day is behind."""
         self.compactions: list[PlannedCompaction] = []
         """The compactions that stores have started, in order."""
         self.start_error: OSError | None = None
@@ -91,7 +93,7 @@ class Bench:
         return self.compactions[-1]
 
     def milliseconds(self) -> int:
-        return round(1_000 * self.now)
+        return round(1_000 * (self.now - self.set_back))
 
     @contextmanager
     def open(

@@ -531,6 +531,22 @@ def test_everysec_syncs_also_while_changes_are_refused(bench: Bench) -> None:
         assert "fdatasync journal-1" in bench.files.calls
 
 
+def test_a_clock_that_is_set_back_is_one_warning_until_it_has_caught_up(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    with bench.open() as opened:
+        opened.commit("INDEX|a|")
+        for _ in range(2):
+            caplog.clear()
+            bench.set_back = 3_600.0
+            for _ in range(3):
+                opened.tick()
+            [line] = caplog.messages
+            assert line.startswith("the clock was set back: changes have the time 1970-01-01T00:16:40.000Z until ")
+            bench.set_back = 0.0
+            opened.tick()
+
+
 @pytest.mark.parametrize("fsync", [Fsync.ALWAYS, Fsync.NEVER])
 def test_the_other_policies_have_no_periodic_work(bench: Bench, fsync: Fsync) -> None:
     with bench.open(fsync) as opened:

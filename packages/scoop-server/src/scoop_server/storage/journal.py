@@ -16,12 +16,17 @@ from scoop_server.config.settings import Fsync
 from scoop_server.errors import JournalError, ReadOnlyError
 from scoop_server.storage.directory import DataDirectory, NameNotDurableError
 from scoop_server.storage.files import close_quietly, is_temporary, write_all
+from scoop_server.telemetry.logs import log
+from scoop_server.text import format_time
 
 ROOM_BYTES: Final = 1_048_576
 """Reserved at a time: enough for ten thousand small batches, and a millisecond of work for a disk."""
 
 ROOMY_BATCH_BYTES_MAX: Final = 65_536
 """A larger batch is written without reserved room: writing its bytes twice would take longer than it saves."""
+
+CLOCK_LATE_MS: Final = 1_000
+"""The milliseconds for which a clock may be behind the last batch without a warning: adjustments are shorter."""
 
 _CLOSED: Final = -1
 
@@ -46,6 +51,7 @@ class Journal:
         self.reserves_room = False
         """True if room is reserved ahead of the batches."""
         self._has_failed_sync = False
+        self._is_clock_late = False
         self._must_cut_back = False
         """True if the rest of a failed write may be behind the last seal."""
         self._directory = directory
@@ -85,6 +91,16 @@ class Journal:
     def is_damaged(self) -> bool:
         """Return whether the file was removed or cut short, so that batches in it are lost."""
         return bool(self.lost_reason) and not self._has_failed_sync
+
+    def compare_clock(self, time: int) -> None:
+        """Warn, once, if the clock is behind the last batch: the times of batches never decrease."""
+        is_late = self.head.time - time > CLOCK_LATE_MS
+        if is_late and not self._is_clock_late:
+            log.warning(
+                "the clock was set back: changes have the time %(time)s until it is later; check the clock",
+                {"time": format_time(self.head.time)},
+            )
+        self._is_clock_late = is_late
 
     def append(self, lines: list[str], time: int = 0, authors: Authors = ()) -> None:
         """Append one batch, and wait until it is on disk if the policy says so.

@@ -219,6 +219,7 @@ class JournalStore:
         """Do periodic work, about once a second. Raises :exc:`JournalError` if the server must stop."""
         with self.watch:  # it may sync and rotate
             self._do_what_is_due()
+        self._files.journal.compare_clock(self._wall_clock())
         self.commit_delay = self._backlog.delay(self.journal_bytes)
 
     def _do_what_is_due(self) -> None:
