@@ -49,10 +49,12 @@ class ToySource:
         return 3
 
     def dump(self, out: BinaryIO) -> int:
-        raise NotImplementedError
+        out.write(b"INDEX|toy|\n")
+        return 0
 
     def restore(self, lines: BinaryIO) -> int:
-        raise NotImplementedError
+        lines.read()
+        return 0
 
 
 class ToyPlugin:

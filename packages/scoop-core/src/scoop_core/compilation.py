@@ -1,4 +1,4 @@
-"""What the optional compiled form needs to know about classes; the pure one ignores it."""
+"""Declarations of classes for the optional compiled form; the pure one ignores them."""
 
 from typing import TYPE_CHECKING
 

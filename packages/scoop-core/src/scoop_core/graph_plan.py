@@ -1,4 +1,4 @@
-"""What would follow from changes that are not made: an overlay that reads a graph and holds only the differences."""
+"""A plan: changes that are not made, held as differences from a graph, and their consequences."""
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain

@@ -68,7 +68,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The changes of one package, as far as the source keeps them."""
+    """The changes of one package that the source has kept."""
 
     name: str
     changes: tuple[Change, ...]

@@ -1,4 +1,4 @@
-"""The history of a package: its changes in a data directory, as far as the directory keeps them."""
+"""The history of a package: the changes that a data directory has kept."""
 
 from collections import deque
 

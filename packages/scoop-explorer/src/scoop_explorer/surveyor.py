@@ -22,7 +22,7 @@ _log = logging.getLogger("scoop_explorer")
 
 
 class Figures(NamedTuple):
-    """What a survey finds."""
+    """The findings of a survey."""
 
     survey: Survey
     cyclic_groups: tuple[CyclicGroup, ...]

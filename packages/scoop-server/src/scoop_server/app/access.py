@@ -1,4 +1,4 @@
-"""Who is admitted, and what each may do: the files that a reload reads again."""
+"""The files that a reload reads again: certificates, revocations and roles."""
 
 from pathlib import Path
 

@@ -121,8 +121,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "log": Command(
         lambda given: log(_directory(given), given.arguments, stdio.standard_output_text()),
-        "Print who changed what in a data directory. It reaches as far as the history, or archived files. A "
-        "server may be using it.",
+        "Print who changed what: all changes in a data directory, its history, or archived files. A server may be "
+        "using it.",
         has_directory=True,
         has_plugins=False,
         add_arguments=_add_filters,

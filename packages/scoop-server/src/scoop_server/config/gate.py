@@ -1,4 +1,4 @@
-"""Who is admitted: by access rules and revocation, and by fair shares of the places."""
+"""The admission of clients: access rules, revocation, and fair shares of the places."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from scoop_server.config.peer import Peer, quote_name
 
 
 class Gate:
-    """Admits peers to the places of clients, as far as ``limits`` and the rules allow."""
+    """Admits peers to the places of clients, within ``limits`` and the rules."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

@@ -1,4 +1,4 @@
-"""What the server reads of X.509 certificates and revocation lists: names, expiry, and who is revoked.
+"""The parts of X.509 certificates and revocation lists that the server reads: names, expiry, serial numbers.
 
 The standard library parses the certificates of verified peers alone, so expiry and revocation are read from DER here.
 OpenSSL rejects revoked certificates in handshakes, and does not tell which connections are to be closed. A certificate
