@@ -143,7 +143,7 @@ def types(session: nox.Session) -> None:
     session.install(*_group("types"))
     for version in (SUPPORTED_PYTHONS[0], SUPPORTED_PYTHONS[-1]):
         session.run("mypy", "--python-version", version)
-    session.run("python", "-m", "tests.library.tour_types", env={"MYPYPATH": str(CORE / "src")})
+    session.run("python", "-m", "tests.library.tour_types", env={"MYPYPATH": f"{CORE / 'src'}:{SERVER / 'src'}"})
 
 
 @nox.session(tags=["check"])

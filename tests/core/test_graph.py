@@ -18,6 +18,7 @@ from scoop_core import (
     RequestRefused,
     Response,
     ScoopError,
+    SearchTooLong,
     Tally,
     parse_name,
     parse_request,
@@ -618,3 +619,14 @@ class TestRejectCycles:
         graph.reject_cycles = True
         assert graph.index("c", ["a", "b"]) is OK
         assert graph.index("b", ["a", "d"]) is FAIL
+
+
+def test_a_search_that_is_too_long_is_the_reason_of_a_refusal() -> None:
+    graph = DependencyGraph.from_mapping({"c": [], "b": ["c"], "d": ["e"], "e": []}, reject_cycles=True)
+    graph.search_limit = 2
+    refusal = graph.explain(parse_request("INDEX|e|b"))
+    assert refusal == SearchTooLong("e", 2)
+    assert graph.explain(parse_request("INDEX|e|c")) is None
+    assert graph.refused_searches == 0, "explaining makes no request"
+    assert not graph.index("e", ["b"])
+    assert graph.refused_searches == 1
