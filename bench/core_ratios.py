@@ -19,7 +19,17 @@ from typing import Final
 import networkx as nx  # type: ignore[import-untyped]  # it has no types of its own
 import rustworkx as rx
 
-from scoop_core import DependencyGraph, IndexedGraph, decode_snapshot, encode_snapshot
+from scoop_core import (
+    DependencyGraph,
+    IndexedGraph,
+    critical_path,
+    decode_dot,
+    decode_node_link,
+    decode_snapshot,
+    encode_dot,
+    encode_node_link,
+    encode_snapshot,
+)
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 DEPENDENCIES_EACH: Final = 5
@@ -101,11 +111,21 @@ def rows_for(count: int) -> Iterator[Row]:
     small = [name for name in last if 0 < len(indexed.transitive_dependents(name)) <= SMALL_RESULT_MAX][:SAMPLE]
     numbers, small_numbers = [number_of[name] for name in sample], [number_of[name] for name in small]
     wide = sample[:3]
+    hub = max(names, key=indexed.dependent_count)
+    dot, json = "".join(encode_dot(graph)), "".join(encode_node_link(graph))
 
     def index_one_by_one() -> DependencyGraph:
         made = DependencyGraph()
         for name, dependencies in mapping.items():
             made.index(name, dependencies)
+        return made
+
+    def add_one_by_one() -> nx.DiGraph:
+        made = nx.DiGraph()
+        for name, dependencies in mapping.items():
+            made.add_node(name)
+            for dependency in dependencies:
+                made.add_edge(name, dependency)
         return made
 
     def nx_paths(chosen: list[str]) -> None:
@@ -212,6 +232,35 @@ def rows_for(count: int) -> Iterator[Row]:
     )
     yield Row("IndexedGraph.from_graph", "networkx copy", lambda: IndexedGraph.from_graph(graph), oracle.copy, 1.0)
     yield Row("copy", "networkx copy", graph.copy, oracle.copy, 1.0)
+    yield Row(
+        "topological_order",
+        "rustworkx topological_sort",
+        graph.topological_order,
+        lambda: rx.topological_sort(rust),
+        3.0,
+    )
+    yield Row(
+        "critical_path",
+        "rustworkx dag_weighted_longest_path",
+        lambda: critical_path(graph, {}, default=1.0),
+        lambda: rx.dag_weighted_longest_path(rust, lambda _source, _target, _weight: 1.0),
+        3.0,
+    )
+    yield Row(
+        "transitive_dependents of a hub, with the reverse index",
+        "rustworkx ancestors, in topological order",
+        lambda: indexed.transitive_dependents(hub),
+        lambda: rx.topological_sort(rust.subgraph(list(rx.ancestors(rust, number_of[hub])))),
+        2.0,
+    )
+    yield Row("index for each package", "networkx add_edge for each dependency", index_one_by_one, add_one_by_one, 0.8)
+    yield Row("decode_dot", "from_mapping", lambda: decode_dot(dot), lambda: DependencyGraph.from_mapping(mapping))
+    yield Row(
+        "decode_node_link",
+        "from_mapping",
+        lambda: decode_node_link(json),
+        lambda: DependencyGraph.from_mapping(mapping),
+    )
 
 
 def measure(row: Row) -> Figure:
