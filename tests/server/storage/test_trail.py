@@ -96,6 +96,13 @@ def test_a_moment_in_a_gap_is_refused(bench: Bench, states: list[DependencyGraph
         graph_at(str(bench.path), Moment(batch=8))
 
 
+def test_a_snapshot_without_its_journal_hides_no_other_moment(bench: Bench, states: list[DependencyGraph]) -> None:
+    # A power failure can bring one back whose journals have been deleted.
+    (bench.path / "history" / "journal-1").unlink()
+    assert (bench.path / "history" / "snapshot-1").exists()
+    assert graph_at(str(bench.path), Moment(batch=12)) == states[12]
+
+
 def test_a_gap_in_the_journals_is_named(bench: Bench, states: list[DependencyGraph]) -> None:
     del states
     (bench.path / "history" / "journal-2").unlink()

@@ -202,7 +202,9 @@ class Trail:
 
         Raises :exc:`DataDirectoryError` if the moment is before the oldest state, in a gap, or not reached yet.
         """
-        bases = [(number, self._header(number)[1]) for number in self._generations("snapshot")]
+        # A power failure can bring back a snapshot whose journals the history no longer has.
+        starts = sorted({*self._generations("snapshot")}.intersection(self._generations("journal")))
+        bases = [(number, self._header(number)[1]) for number in starts]
         usable = [(number, start) for number, start in bases if moment.includes(start)]
         if not usable:
             oldest = f"batch {bases[0][1].number} at {format_time(bases[0][1].time)}" if bases else "none"
