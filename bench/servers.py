@@ -1,5 +1,6 @@
 """The measured servers: start, end and resource usage of each."""
 
+import atexit
 import ctypes
 import os
 import re
@@ -72,6 +73,7 @@ class Server:
                 raise ServerError(f"cannot run {command[0]}: {error.strerror}") from error
             finally:
                 processors.take_own()
+        atexit.register(self._end)  # a signal can come between its start and the block that stops it
         self.address: Address = ("127.0.0.1", 0)
         self.start_seconds = 0.0
         """From the start of the process until its first response."""
@@ -138,14 +140,15 @@ class Server:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if not self.is_running():
-            return
         try:
-            if kind is None:
+            if kind is None and self.is_running():
                 self.stop()
         finally:
-            self._process.kill()
-            self._process.wait()
+            self._end()
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
 
 def cpu_seconds(process: int) -> float:
