@@ -19,6 +19,8 @@ python_use_unqualified_type_names = True
 
 # Each name in backquotes must resolve. Names of scoop_core are on the page; those of Python itself are listed here.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(collections|enum|typing)\..*|bytes|bool|int|str|tuple|list|float|object|None")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(collections|datetime|enum|typing)\..*|bytes|bool|int|str|tuple|list|float|object|None")
+]
 # Sphinx looks a NewType up in the module that defines it, but the page shows it in the one that exports it.
 nitpick_ignore = [("py:class", "scoop_core.messages.PackageName")]
