@@ -8,13 +8,15 @@ from scoop_core import Command, MalformedRequest, parse_request
 
 from scoop_server.config.access_file import AccessRules, Role
 from scoop_server.config.peer import Peer
-from scoop_server.loop.client import Client
+from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.server import Server
 from scoop_server.ports import Request
 
 IDENTITIES: Final = ("CN=a", "CN=b", "CN=c", "anonymous")
 _CHANGE_SHARE: Final = 0.03
 """The share of turns before which the rules change."""
+_PARKED_SHARE: Final = 0.2
+"""The share while a client is parked, which is rare: it must be closed too, if its role is taken away."""
 
 
 class RoleOperator:
@@ -27,7 +29,8 @@ class RoleOperator:
 
     def take_turn(self, server: Server) -> None:
         """Take a turn; change the rules or revoke a certificate before it, now and then."""
-        if not self._is_active or self._random.random() >= _CHANGE_SHARE:
+        has_parked = any(client.phase is Phase.PARKED for client in server._clients)
+        if not self._is_active or self._random.random() >= (_PARKED_SHARE if has_parked else _CHANGE_SHARE):
             server.turn()
             return
         roles = tuple(self._role(number) for number in range(3))

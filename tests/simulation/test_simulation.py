@@ -61,9 +61,11 @@ def test_lives_have_every_transition_of_a_client(monkeypatch: pytest.MonkeyPatch
 
     enter_checked = Client.enter
     monkeypatch.setattr(Client, "enter", enter)
-    for seed in range(12 * SEEDS):
-        Simulation(seed).run()
     allowed = {(before, after) for before, others in TRANSITIONS.items() for after in others}
+    for seed in range(100 * SEEDS):  # the rarest transition takes about 700
+        Simulation(seed).run()
+        if seen == allowed:
+            break
     assert allowed == seen
 
 
