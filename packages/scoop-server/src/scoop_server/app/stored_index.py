@@ -7,7 +7,7 @@ from scoop_core import DependencyGraph
 
 from scoop_server.config.peer import quote_name
 from scoop_server.config.settings import Settings
-from scoop_server.index.local import LocalIndex, MemoryStore
+from scoop_server.index.local import LocalIndex, MemoryStore, Store
 from scoop_server.index.sliced import SlicedIndex
 from scoop_server.loop.client import Client
 from scoop_server.storage.compaction import start_compaction
@@ -17,13 +17,9 @@ from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.meter import Meter
 
 
-def load_index(
-    settings: Settings,
-    directory: DataDirectory | None,
-    meter: Meter,
-) -> LocalIndex[Client]:
+def load_index(settings: Settings, directory: DataDirectory | None, meter: Meter) -> LocalIndex[Client]:
     """Load the index of ``directory``, or make an empty one in memory. Raises DataDirectoryError."""
-    store: JournalStore | MemoryStore = MemoryStore()
+    store: Store = MemoryStore()
     graph = DependencyGraph()
     if directory is not None:
         compact = partial(start_compaction, log_format=settings.log_format)

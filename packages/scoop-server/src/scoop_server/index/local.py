@@ -3,56 +3,20 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import inf
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from scoop_core import Authors, Changes, DependencyGraph
 from scoop_core.compilation import mypyc_attr
 
 from scoop_server.errors import ReadOnlyError
 from scoop_server.ports import CallLater, ClientT, Request, Response
+from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.figures import Figure
 from scoop_server.telemetry.health import READ_ONLY
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.meter import Meter
 
 T = TypeVar("T")
-
-
-class Store(Protocol):
-    """Makes changes durable."""
-
-    @property
-    def commit_delay(self) -> float:
-        """Seconds for which clients should send no more changes, because the store is behind."""
-
-    def commit(self, changes: Changes, authors: Authors = ()) -> None:
-        """Return when ``changes`` of ``authors`` are as durable as the sync policy requires.
-
-        Raises :exc:`ReadOnlyError` if none of them was kept, and JournalError if the server must stop.
-        """
-
-    @property
-    def place(self) -> str:
-        """The place of the changes, for the log."""
-
-    @property
-    def read_only_reason(self) -> str:
-        """The reason for which changes are refused; empty while they are accepted. May be read in any thread."""
-
-    def figures(self) -> Iterable[Figure]:
-        """Return the figures of the store. May be called in any thread."""
-
-    def tick(self) -> None:
-        """Do periodic work."""
-
-    def request_compaction(self) -> None:
-        """Write a new snapshot soon."""
-
-    def save(self, graph: DependencyGraph) -> None:
-        """Write a snapshot of ``graph``, unless nothing has changed."""
-
-    def close(self) -> None:
-        """Release everything that the store holds."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -64,7 +28,7 @@ class MemoryStore:
     read_only_reason: str = ""
 
     def commit(self, changes: Changes, authors: Authors = ()) -> None:
-        """See :meth:`Store.commit`: nothing is durable."""
+        """Do nothing: nothing is durable."""
 
     def figures(self) -> Iterable[Figure]:
         """Return none."""
@@ -82,6 +46,10 @@ class MemoryStore:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+Store = JournalStore | MemoryStore
+"""Makes changes durable, or keeps none."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
