@@ -270,7 +270,7 @@ def _closed_descriptor_is_used_again() -> Any:
 
 def _journals_are_not_replayed() -> Any:
     """Recovery takes the newest snapshot and ignores the journals."""
-    return patch.object(recovery._Reading, "_apply", lambda _self, reader: list(reader))
+    return patch.object(recovery, "_apply", lambda reader, _state: list(reader))
 
 
 def _short_writes_are_ignored() -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from scoop_core import (
+    NO_BATCH,
     Changes,
     DependencyGraph,
     JournalReader,
@@ -26,26 +27,26 @@ from scoop_server.storage.files import way_out
 _WAY_OUT: Final = "restore the directory from a backup, or inspect it with: scoop-server check"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RecoveredState:
-    """The content of a data directory."""
+    """The content of a data directory, up to the last journal that was read."""
 
     graph: DependencyGraph
     snapshot_generation: int
     snapshot_bytes: int
     journal_generation: int
     """The generation of the last journal."""
-    head: Seal
+    head: Seal = NO_BATCH
     """The seal of the last batch."""
-    batches: int
+    batches: int = 0
     """The number of batches after the snapshot."""
-    journal_bytes: int
+    journal_bytes: int = 0
     """The size of all journals after the snapshot, up to the last seal."""
-    last_journal: bytes
+    last_journal: bytes = b""
     """The last journal up to its last seal, as it was read."""
-    unsealed_bytes: int
+    unsealed_bytes: int = 0
     """The size of the tail behind the last seal, without zeros at its end; it is to be dropped."""
-    unsealed_reason: str
+    unsealed_reason: str = ""
     """The evidence of the seals about that tail."""
 
     @property
@@ -66,11 +67,12 @@ def recover(directory: DataDirectory) -> RecoveredState | None:
             return None
         if not snapshots:
             raise _missing(directory, "snapshot", journals[0])
-        reading = _Reading(directory, snapshots[-1])
+        state = _read_snapshot(directory, snapshots[-1])
         # A new directory gets its snapshot first: an empty one without a journal is an interrupted creation.
-        if snapshots == [1] and not journals and not reading.graph:
+        if snapshots == [1] and not journals and not state.graph:
             return None
-        return reading.read_journals(max(journals, default=0), may_break_off=True)
+        _read_journals(directory, state, max(journals, default=0), may_break_off=True)
+        return state
 
 
 def recover_before(directory: DataDirectory, generation: int) -> RecoveredState:
@@ -82,7 +84,9 @@ def recover_before(directory: DataDirectory, generation: int) -> RecoveredState:
         snapshots = [number for number in directory.generations("snapshot") if number < generation]
         if not snapshots:
             raise _missing(directory, "snapshot", min(directory.generations("journal"), default=generation - 1))
-        return _Reading(directory, snapshots[-1]).read_journals(generation - 1, may_break_off=False)
+        state = _read_snapshot(directory, snapshots[-1])
+        _read_journals(directory, state, generation - 1, may_break_off=False)
+        return state
 
 
 @contextlib.contextmanager
@@ -119,70 +123,51 @@ def open_journal(data: bytes, generation: int, after: Seal | None) -> JournalRea
     return reader
 
 
-class _Reading:
-    """One reading of a directory that begins with the snapshot ``base``, whose graph it changes."""
+def _read_snapshot(directory: DataDirectory, generation: int) -> RecoveredState:
+    """Return what a snapshot holds."""
+    data = directory.read("snapshot", generation)
+    try:
+        graph = decode_snapshot(data, trust_checksum=True)  # in half of the time
+    except TranscriptError as error:
+        raise _unreadable(directory, "snapshot", generation, error) from error
+    return RecoveredState(
+        graph=graph, snapshot_generation=generation, snapshot_bytes=len(data), journal_generation=generation
+    )
 
-    def __init__(self, directory: DataDirectory, base: int) -> None:
-        self._directory = directory
-        self._base = base
-        self._changes = Changes()
-        self._head: Seal | None = None  # a snapshot does not have it
-        self._batches = 0
-        data = directory.read("snapshot", base)
-        self._snapshot_bytes = len(data)
+
+def _read_journals(directory: DataDirectory, state: RecoveredState, last: int, *, may_break_off: bool) -> None:
+    """Add to ``state`` all journals after its snapshot up to ``last``, which alone may end within a batch."""
+    last = max(last, state.snapshot_generation)  # the journal of the newest snapshot is always there
+    for generation in range(state.snapshot_generation, last + 1):
         try:
-            self.graph = decode_snapshot(data, trust_checksum=True)  # in half of the time
-        except TranscriptError as error:
-            raise _unreadable(directory, "snapshot", base, error) from error
-
-    def read_journals(self, last: int, *, may_break_off: bool) -> RecoveredState:
-        """Read all journals up to ``last``, which alone may end within a batch; return what they lead to."""
-        last = max(last, self._base)  # the journal of the newest snapshot is always there
-        earlier_bytes = 0
-        for generation in range(self._base, last):
-            _, reader = self._read_journal(generation, may_break_off=False)
-            earlier_bytes += reader.sealed_bytes
-        data, reader = self._read_journal(last, may_break_off=may_break_off)
-        return RecoveredState(
-            graph=self.graph,
-            snapshot_generation=self._base,
-            snapshot_bytes=self._snapshot_bytes,
-            journal_generation=last,
-            head=reader.head,
-            batches=self._batches,
-            journal_bytes=earlier_bytes + reader.sealed_bytes,
-            last_journal=data[: reader.sealed_bytes],
-            unsealed_bytes=reader.unsealed_bytes,
-            unsealed_reason=_unsealed_reason(reader),
-        )
-
-    def _read_journal(self, generation: int, *, may_break_off: bool) -> tuple[bytes, JournalReader]:
-        """Read one journal; return its bytes and its reader, which is at its end."""
-        try:
-            data = self._directory.read("journal", generation)
-            reader = open_journal(data, generation, self._head)
-            self._apply(reader)
+            data = directory.read("journal", generation)
+            # A snapshot does not have the seal that its journal continues.
+            reader = open_journal(data, generation, state.head if generation > state.snapshot_generation else None)
+            _apply(reader, state)
         except FileNotFoundError as error:
-            raise _missing(self._directory, "journal", generation) from error
+            raise _missing(directory, "journal", generation) from error
         except TranscriptError as error:
-            raise _unreadable(self._directory, "journal", generation, error) from error
+            raise _unreadable(directory, "journal", generation, error) from error
         # Only the last journal may end within a batch: the server syncs a journal before it creates the next one.
-        if reader.unsealed_bytes and not may_break_off:
+        if reader.unsealed_bytes and not (may_break_off and generation == last):
             damage = TranscriptError(reader.sealed_bytes, "a batch is damaged, and another journal follows")
-            raise _unreadable(self._directory, "journal", generation, damage)
-        self._head = reader.head
-        return data, reader
+            raise _unreadable(directory, "journal", generation, damage)
+        state.journal_generation, state.head = generation, reader.head
+        state.journal_bytes += reader.sealed_bytes
+        state.last_journal = data[: reader.sealed_bytes]
+        state.unsealed_bytes, state.unsealed_reason = reader.unsealed_bytes, _unsealed_reason(reader)
 
-    def _apply(self, reader: JournalReader) -> None:
-        """Apply the batches of a journal."""
+
+def _apply(reader: JournalReader, state: RecoveredState) -> None:
+    """Apply the batches of a journal."""
+    changes, start = Changes(), reader.sealed_bytes
+    for text in reader:
+        state.graph.apply_lines(text, changes)
+        if len(changes) != text.count("\n"):
+            raise TranscriptError(start, f"batch {reader.head.number} holds a request that changes nothing")
+        changes.clear()
         start = reader.sealed_bytes
-        for text in reader:
-            self.graph.apply_lines(text, self._changes)
-            if len(self._changes) != text.count("\n"):
-                raise TranscriptError(start, f"batch {reader.head.number} holds a request that changes nothing")
-            self._changes.clear()
-            start = reader.sealed_bytes
-            self._batches += 1
+        state.batches += 1
 
 
 def _unsealed_reason(reader: JournalReader) -> str:
