@@ -1,7 +1,7 @@
 """The kinds of values that an option can have, and how each is read from text."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,17 +16,15 @@ KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 
-_DIGITS_MAX: Final = 20
-"""Digits that are read as a number: more than any setting needs, and fewer than ``int`` refuses."""
-
 _SECONDS_MAX: Final = 1e9
 """Thirty years. A longer time-out is a typing error."""
 
 _SIZE_UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB}
 _TIME_UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-_is_number: Final = re.compile(r"[0-9.]+(e[+-]?[0-9]+)?", re.IGNORECASE).fullmatch
-"""Rules out "+1", "1_0", " 1" and digits of other scripts, which ``float`` reads."""
+# Both rule out "+1", "1_0", " 1" and digits of other scripts, which int and float read.
+_INTEGER: Final = "[0-9]{1,20}"  # more digits than any setting needs, and fewer than int refuses
+_DECIMAL: Final = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?"
 
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off"})
@@ -55,43 +53,36 @@ def size(minimum: int, maximum: int) -> Kind[int]:
 
 
 def _quantity(minimum: int, maximum: int, units: Mapping[str, int], expected: str, metavar: str) -> Kind[int]:
+    matches = _with_unit(_INTEGER, units)
+
     def parse(text: str) -> int:
-        number, unit = _split_unit(text)
-        count, factor = _digits(number), units.get(unit)
-        if count is None or factor is None or not minimum <= count * factor <= maximum:
+        found = matches(text)
+        if found is None or not minimum <= (count := int(found[1]) * units[found[2].lower()]) <= maximum:
             raise ValueError(f"{expected}, got {text!r}")
-        return count * factor
+        return count
 
     return Kind(parse, metavar)
 
 
 def duration(*, or_zero: bool = False) -> Kind[float]:
     """Return the kind of times in seconds, which may have a unit: ``0.5``, ``500ms``, ``10s``, ``5m``."""
+    expected = f"expected a time{'' if or_zero else ' above 0'}, such as 10, 500ms, 10s or 5m"
+
+    matches = _with_unit(_DECIMAL, _TIME_UNITS)
 
     def parse(text: str) -> float:
-        number, unit = _split_unit(text)
-        try:
-            seconds = float(number) * _TIME_UNITS[unit]
-        except (ValueError, KeyError):
-            seconds = -1.0
-        if not _is_number(number) or not 0 <= seconds < _SECONDS_MAX or not (seconds or or_zero):
-            raise ValueError(
-                f"expected a time{'' if or_zero else ' above 0'}, such as 10, 500ms, 10s or 5m, got {text!r}"
-            )
+        found = matches(text)
+        seconds = float(found[1]) * _TIME_UNITS[found[2].lower()] if found else -1.0
+        if not 0 <= seconds < _SECONDS_MAX or not (seconds or or_zero):
+            raise ValueError(f"{expected}, got {text!r}")
         return seconds
 
     return Kind(parse, "TIME")
 
 
-def _digits(text: str) -> int | None:
-    """Return the number that ``text`` spells in ASCII digits alone, which rules out "+1", "1_0" and " 1"."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX else None
-
-
-def _split_unit(text: str) -> tuple[str, str]:
-    """Return the number and the unit, in lower case. "1e3" is a number: an exponent is followed by a digit."""
-    unit = re.search(r"(?<=[0-9.])[a-z]*\Z", text, re.IGNORECASE | re.ASCII)
-    return (text[: unit.start()], unit[0].lower()) if unit else (text, "")
+def _with_unit(number: str, units: Iterable[str]) -> Callable[[str], re.Match[str] | None]:
+    """Return a matcher of a number and its unit, in either case."""
+    return re.compile(f"({number})({'|'.join(units)})", re.IGNORECASE | re.ASCII).fullmatch
 
 
 def format_size(size: int) -> str:
