@@ -90,31 +90,15 @@ def without_numbers(text: str) -> str:
     return re.sub(r" *\d[\d,.]*", " N", text)
 
 
-GCC: Final = ("INDEX|gmp|", "INDEX|isl|gmp")
-LOADED: Final = (*GCC, "INDEX|cloog|gmp,isl", "INDEX|ppl|gmp", "INDEX|a|", "INDEX|b|a", "INDEX|a|b")
-
-INDEXED_BEFORE: Final = {"scoop ping": (), "scoop publish": GCC, "printf 'cloog": GCC}
-"""What the earlier blocks have indexed, by the beginning of a block; all of it for the others."""
-
-
-@pytest.mark.parametrize("block", code_blocks(PAGE, "console"), ids=lambda block: block.partition("\n")[0][2:30])
-def test_the_tour(block: str, tmp_path: Path) -> None:
-    [indexed] = [each for begin, each in INDEXED_BEFORE.items() if block.startswith(f"$ {begin}")] or [LOADED]
-    with ServerProcess(working_directory=tmp_path) as server:
-        with server.connect() as client:
-            assert set(client.ask(*indexed)) <= {"OK"}
-        place = Place(tmp_path, f"127.0.0.1:{server.port}")
+def test_each_example_prints_what_is_shown(place: Place) -> None:
+    for block in code_blocks(PAGE, "(?:console|python)"):
+        if not block.startswith("$ "):
+            assert place.run_program(block).splitlines() == re.findall(r"print\(.*\)  # (.+)$", block, re.MULTILINE)
         for command, shown in steps_of(block):
             printed = place.run(command)
             if command.startswith(("scoop ping", "scoop log")):
                 printed, shown = without_numbers(printed), without_numbers(shown)  # noqa: PLW2901  # of this step
             assert printed == shown, command
-
-
-def test_the_programs_print_what_is_shown(place: Place) -> None:
-    place.run("scoop index gmp; scoop index isl gmp; scoop index mpfr gmp")
-    for program in code_blocks(PAGE, "python"):
-        assert place.run_program(program).splitlines() == re.findall(r"print\(.*\)  # (.+)$", program, re.MULTILINE)
 
 
 def test_the_first_commands_of_the_readme(tmp_path: Path) -> None:
