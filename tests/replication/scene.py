@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.replication.history import SET_UP, Operation, Order, change_line, violations
+from tests.replication.timeline import Timeline
 from tests.replication.witness import Witness
-from tests.support.etcd_cluster import EtcdCluster
+from tests.support.etcd_cluster import EtcdCluster, Member
 from tests.support.network import CLIENTS, PEERS, Host
 from tests.support.process import MODULE_COMMAND, BlockingClient, ServerProcess, free_port, run_to_end
 
@@ -39,15 +40,26 @@ _JUNK: Final = "/junk"
 class Node:
     """A node with a fixed port, so that its clients find it again."""
 
-    def __init__(self, flags: list[str], python: str) -> None:
+    def __init__(self, name: str, flags: list[str], python: str) -> None:
+        self.name = name
         self.port = free_port()
         self.python = python
         """The interpreter that has the version to run."""
         self._flags = [*flags, "--port", str(self.port)]
-        self.restart()
+        self._earlier_log: list[str] = []
+        self._start()
 
     def restart(self) -> None:
-        """Start it, also after its death."""
+        """Start it again after its end."""
+        self._earlier_log += self.server.log_lines
+        self._start()
+
+    @property
+    def log_lines(self) -> list[str]:
+        """The lines that its servers have logged."""
+        return [*self._earlier_log, *self.server.log_lines]
+
+    def _start(self) -> None:
         self.server = ServerProcess(*self._flags, command=(self.python, *MODULE_COMMAND[1:], "serve"))
 
 
@@ -55,18 +67,21 @@ class Scene:
     """One cluster; a seed plans faults and requests.
 
     With ``other_python``, the interpreter of another version, its nodes are replaced one after the other by those of
-    this version, and then by the others again.
+    this version, and then by the others again. ``only`` selects the faults by a part of their names.
     """
 
-    def __init__(self, seed: int, directory: Path, hosts: Sequence[Host] = (), other_python: str = "") -> None:
+    def __init__(
+        self, seed: int, directory: Path, hosts: Sequence[Host] = (), other_python: str = "", only: str = ""
+    ) -> None:
         self._chance = random.Random(seed)
         self._seed = seed
+        self._only = only
         self._resources = ExitStack()
-        arguments = ["--quota-backend-bytes", str(QUOTA_BYTES)]
+        arguments = ["--quota-backend-bytes", str(QUOTA_BYTES), "--log-level", "info"]
         self._etcd = self._resources.enter_context(EtcdCluster(directory, 3, arguments=arguments, hosts=hosts))
         flags = ["--etcd", self._etcd.urls, "--etcd-prefix", PREFIX, "--commit-timeout", "3s", "--compaction-threshold"]
         self._pythons = deque([other_python or sys.executable, sys.executable])
-        self._nodes = [Node([*flags, "20k"], self._pythons[0]) for _ in range(NODES)]
+        self._nodes = [Node(f"node{number}", [*flags, "20k"], self._pythons[0]) for number in range(NODES)]
         self._next_nodes: list[Node] = []
         """The nodes that still run the version before ``_pythons[0]``."""
         self._witness = self._resources.enter_context(closing(Witness(self._etcd.endpoints, PREFIX)))
@@ -74,12 +89,10 @@ class Scene:
         self._stopping = threading.Event()
         self.operations: list[Operation] = []
         self.faults: Counter[str] = Counter()
-        self.longest_gap = 0.0
-        """The longest time without an answered change, in seconds."""
+        self.timeline: Final = Timeline()
         self.state = ""
         """The output of check and nodes at the end."""
         self._problems: list[str] = []
-        self._last_change = time.monotonic()
 
     # Clients
 
@@ -110,9 +123,7 @@ class Scene:
         [answer] = client.ask(line)
         operation.completed, operation.answer = time.monotonic_ns(), answer
         if not operation.is_query:
-            now = time.monotonic()
-            self.longest_gap = max(self.longest_gap, now - self._last_change)
-            self._last_change = now
+            self.timeline.change_answered()
 
     # Faults
 
@@ -143,12 +154,15 @@ class Scene:
                 "member cut off from members": lambda: self._member_cut_off(PEERS),
                 "member cut off from nodes": lambda: self._member_cut_off(CLIENTS),
             }
+        names = [name for name in sorted(faults) if self._only in name]
         end = time.monotonic() + seconds
         plan = list[str]()
         while time.monotonic() < end:
-            plan = plan or self._chance.sample(sorted(faults), len(faults))
+            plan = plan or self._chance.sample(names, len(names))
             name = plan.pop()
+            self.timeline.note(f"begin: {name}")
             faults[name]()
+            self.timeline.note(f"end: {name}")
             self.faults[name] += 1
             self._pause()
             self._check_nodes()
@@ -164,8 +178,18 @@ class Scene:
     def _pause(self) -> None:
         time.sleep(self._chance.uniform(*PAUSE_SECONDS))
 
-    def _member_killed(self) -> None:
+    def _any_member(self) -> Member:
         member = self._chance.choice(self._etcd.members)
+        self.timeline.note(member.name)
+        return member
+
+    def _any_node(self) -> Node:
+        node = self._chance.choice(self._nodes)
+        self.timeline.note(node.name)
+        return node
+
+    def _member_killed(self) -> None:
+        member = self._any_member()
         member.kill()
         self._pause()
         self._etcd.start(member)
@@ -180,21 +204,25 @@ class Scene:
         finally:
             for send_signal in processes:
                 send_signal(signal.SIGCONT)
+            self.timeline.note("continued")
 
     def _member_stopped(self) -> None:
-        with self._stopped(self._chance.choice(self._etcd.members).send_signal):
+        with self._stopped(self._any_member().send_signal):
             self._pause()
 
     def _member_cut_off(self, *networks: str) -> None:
-        host = self._chance.choice(self._etcd.members).host
+        host = self._any_member().host
         assert host is not None
         with host.cut_off(*networks):
             self._pause()
             self._pause()
+        self.timeline.note("connected")
         self._etcd.wait_until_healthy()
 
     def _quorum_lost(self) -> None:
-        with self._stopped(*(member.send_signal for member in self._chance.sample(self._etcd.members, 2))):
+        members = self._chance.sample(self._etcd.members, 2)
+        self.timeline.note(", ".join(member.name for member in members))
+        with self._stopped(*(member.send_signal for member in members)):
             self._pause()
             self._pause()
         self._etcd.wait_until_healthy()
@@ -206,7 +234,7 @@ class Scene:
             self._etcd.etcdctl("move-leader", target)
 
     def _node_killed(self) -> None:
-        node = self._chance.choice(self._nodes)
+        node = self._any_node()
         node.server.kill()
         self._pause()
         node.restart()
@@ -224,7 +252,7 @@ class Scene:
         node.restart()
 
     def _node_stopped(self) -> None:
-        with self._stopped(self._chance.choice(self._nodes).server.send_signal):
+        with self._stopped(self._any_node().server.send_signal):
             self._pause()
             self._pause()
 
@@ -243,6 +271,7 @@ class Scene:
                     input="x" * 1_400_000, text=True, capture_output=True, check=True,
                 )  # fmt: skip
         except subprocess.CalledProcessError:
+            self.timeline.note("no space")
             self._pause()
         finally:
             # The log cannot grow meanwhile, so the witness sees all of it before the history goes.
@@ -277,6 +306,19 @@ class Scene:
             if not node.server.is_running:
                 self._problems.append("a node ended by itself: " + node.server.log_lines[-1])
                 node.restart()
+
+    def longest_gaps(self, count: int) -> list[str]:
+        """Return the longest times without an answered change, with the faults and the lines of all logs in them."""
+        for node in self._nodes:
+            self.timeline.add_log(node.name, node.log_lines)
+        for member in self._etcd.members:
+            lines = [
+                json.loads(line)
+                for line in member.log.read_text().splitlines()
+                if "leader" in line and line.endswith("}")
+            ]
+            self.timeline.add_log(member.name, [f"{line['ts']} {line['msg']}" for line in lines])
+        return self.timeline.longest_gaps(count)
 
     def _final_violations(self) -> list[str]:
         queries = [f"QUERY|{package}|" for package in PACKAGES]
