@@ -68,7 +68,7 @@ def test_the_settings_of_a_node_are_valid() -> None:
 
 def test_every_flag_exists() -> None:
     parsers = build_parsers(TABLE)
-    known = flags_of(parsers[0]) | flags_of(parsers[1]["dump"])
+    known = flags_of(parsers[0]) | flags_of(parsers[1]["dump"]) | flags_of(parsers[1]["log"])
     given = {
         flag
         for span in [*code_spans(prose(PAGE)), *"".join(code_blocks(PAGE, "sh")).replace("\\\n", "").splitlines()]

@@ -1,12 +1,16 @@
 """The history of a real server: two identities change the index, and the trail says who did what."""
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.support.certificates import CertificateFiles
-from tests.support.process import ServerProcess, run_to_end
+from tests.support.etcd_cluster import EtcdCluster, needs_etcd
+from tests.support.process import MODULE_COMMAND, ServerProcess, run_to_end, server_environment
 
 
 @pytest.mark.parametrize("option", ["--no-reject-cycles", "--reject-cycles"])
@@ -42,3 +46,46 @@ def test_the_trail_says_who_did_what(tmp_path: Path, option: str) -> None:
     dumped = run_to_end("dump", data, "--at", str(int(before) - 1)).stdout
     assert "INDEX|package-1|\n" in dumped
     assert "INDEX|package-1|\n" not in run_to_end("dump", data).stdout
+
+
+@needs_etcd
+@pytest.mark.parametrize("option", ["--no-reject-cycles", "--reject-cycles"])
+def test_the_trail_of_two_nodes_says_who_did_what(tmp_path: Path, option: str) -> None:
+    pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
+    authority = trustme.CA()
+    files = CertificateFiles.make(tmp_path / "tls", authority)
+    contexts = []
+    for name in ("alice", "bob"):
+        issued = authority.issue_cert(f"{name}@scoop.test", common_name=name)
+        issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / name)
+        contexts.append(files.client_context(tmp_path / name))
+    with EtcdCluster(tmp_path) as etcd:
+        place = ("--etcd", etcd.urls, option)
+        arguments = (*place, *files.mutual_arguments, "--listen", "tls:127.0.0.1:0")
+        with (
+            ServerProcess(*arguments) as one,
+            ServerProcess(*arguments) as other,
+            one.connect(tls=contexts[0]) as alice,
+            other.connect(tls=contexts[1]) as bob,
+            subprocess.Popen(
+                [*MODULE_COMMAND, "log", "--etcd", etcd.urls, "--follow", "--identity", "CN=bob"],
+                stdout=subprocess.PIPE, env=server_environment(), text=True,
+            ) as follower,
+        ):  # fmt: skip
+            assert follower.stdout is not None
+            assert alice.ask("INDEX|gmp|", "QUERY|gmp|", "REMOVE|none|", "INDEX|isl|gmp,gmp") == ["OK"] * 4
+            assert bob.ask("INDEX|gmp|", "REMOVE|gmp|", "REMOVE|isl|", "NOTHING") == ["OK", "FAIL", "OK", "ERROR"]
+            assert follower.stdout.readline().endswith(" CN=bob REMOVE|isl|\n")
+            assert alice.ask("REMOVE|gmp|") == ["OK"]
+            assert bob.ask("INDEX|gmp|") == ["OK"]
+            assert follower.stdout.readline().endswith(" CN=bob INDEX|gmp|\n")
+            follower.send_signal(signal.SIGINT)
+            assert follower.wait() == 130
+        printed = run_to_end("log", "--etcd", etcd.urls)
+    assert [line.split(" ", 2)[2] for line in printed.stdout.splitlines()] == [
+        "CN=alice INDEX|gmp|",
+        "CN=alice INDEX|isl|gmp",
+        "CN=bob REMOVE|isl|",
+        "CN=alice REMOVE|gmp|",
+        "CN=bob INDEX|gmp|",
+    ]

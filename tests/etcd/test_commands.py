@@ -82,6 +82,10 @@ def test_a_dump_is_the_index_at_a_moment(place: tuple[str, ...]) -> None:
     assert run_to_end("dump", *place, "--at", "1970-01-01").stdout.count("INDEX") == 0
     both = run_to_end("dump", *place, "--at", "1", "--revision", "1")
     assert (both.returncode, "expected --at or --revision, got both" in both.stderr) == (2, True)
+    [_, until] = run_to_end("log", *place, "--until", dumps[1][1]).stdout.splitlines()
+    assert until.endswith(" anonymous INDEX|b|")
+    gone = run_to_end("log", *place, "--since", "999999999")
+    assert (gone.returncode, "ends before batch 999999999; name an earlier one" in gone.stderr) == (8, True)
     late = run_to_end("dump", *place, "--at", "999999999")
     assert (late.returncode, late.stdout) == (1, "")
     assert "cannot rebuild the index at batch 999999999: the last revision of " in late.stderr
@@ -223,7 +227,7 @@ def test_a_restore_leaves_an_index_intact_that_was_created_meanwhile(
 
 def test_a_restore_that_fails_writes_nothing(place: tuple[str, ...]) -> None:
     assert "cannot restore line 1: cannot index isl: gmp is not indexed" in restored("INDEX|isl|gmp\n", *place).stderr
-    for command in ("check", "dump", "nodes"):
+    for command in ("check", "dump", "log", "nodes"):
         assert "it holds no index; check --etcd-prefix" in run_to_end(command, *place).stderr
 
 
@@ -250,7 +254,7 @@ def test_a_command_without_etcd_gives_up(tmp_path: Path) -> None:
     assert given_up.stderr.startswith("scoop-server: cannot use /scoop/ in etcd at http://")
 
 
-@pytest.mark.parametrize("command", ["check", "dump", "restore", "nodes"])
+@pytest.mark.parametrize("command", ["check", "dump", "log", "restore", "nodes"])
 def test_a_command_needs_a_place(command: str) -> None:
     refused = run_to_end(command)
     assert refused.returncode == 2

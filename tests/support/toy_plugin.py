@@ -52,6 +52,10 @@ class ToySource:
         out.write(b"INDEX|toy|\n")
         return 0
 
+    def log(self, out: TextIO) -> int:
+        print("the toy bear was bought by CN=a", file=out)
+        return 0
+
     def restore(self, lines: BinaryIO) -> int:
         lines.read()
         return 0

@@ -1,7 +1,8 @@
-"""``check``, ``dump``, ``restore`` and ``nodes`` with ``--etcd``: the commands for an index in etcd."""
+"""``check``, ``dump``, ``log``, ``restore`` and ``nodes`` with ``--etcd``: the commands for an index in etcd."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import BinaryIO, Final, TextIO
 from zlib import crc32
 
@@ -16,7 +17,7 @@ from scoop_etcd.session import EtcdSession
 from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER
 from scoop_server.cli.dumps import read_index
 from scoop_server.config.settings import Settings
-from scoop_server.history import Moment
+from scoop_server.history import parse_moment, print_log
 from scoop_server.text import counted
 
 _HEADINGS: Final = ("NODE", "ADDRESSES", "VERSION", "REVISION", "LAG", "DIGEST", "ACCESS", "ROLE")
@@ -25,14 +26,16 @@ _HEADINGS: Final = ("NODE", "ADDRESSES", "VERSION", "REVISION", "LAG", "DIGEST",
 class EtcdSource:
     """An index in etcd as the commands use it; satisfies :class:`~scoop_server.app.plugin.IndexSource`.
 
-    ``revision`` is the one that a dump reads; 0 is the current one. It may end ``at`` an earlier moment.
+    ``revision`` is the one that a dump reads; 0 is the current one. ``arguments`` are those of the command.
     """
 
-    def __init__(self, settings: Settings, revision: int = 0, at: Moment | None = None) -> None:
+    def __init__(
+        self, settings: Settings, revision: int = 0, arguments: Mapping[str, object] = MappingProxyType({})
+    ) -> None:
         self._etcd = settings.part(EtcdSettings)
         self._config = Config(settings.reject_cycles, settings.limits.line_bytes_max)
         self._revision = revision
-        self._at = at
+        self._arguments = arguments
 
     def check(self, out: TextIO) -> int:
         """Read the whole index, verify it, report on ``out``, and return the exit status. It changes nothing.
@@ -70,12 +73,21 @@ class EtcdSource:
 
         Raises ReplicationError if it cannot be read, for instance because etcd has compacted the revision.
         """
+        at = parse_moment(str(self._arguments["at"])) if "at" in self._arguments else None
         with EtcdSession.open(self._etcd) as session:
-            index = session.load(self._revision, self._at)
+            index = session.load(self._revision, at)
         out.writelines(encode_dump(index.replica.graph))
         out.flush()
         print(f"dumped {session.name} at revision {index.revision}", file=sys.stderr)
         return 0
+
+    def log(self, out: TextIO) -> int:
+        """Print on ``out`` who changed what, as far as the entry log has it, and return the exit status 0.
+
+        Raises ReplicationError if it cannot be read, HistoryGoneError if changes that were asked for are compacted.
+        """
+        with EtcdSession.open(self._etcd) as session:
+            return print_log(session.batches, self._arguments, out)
 
     def restore(self, lines: BinaryIO) -> int:
         """Create the index with the packages that ``lines`` lead to, and return the exit status 0.

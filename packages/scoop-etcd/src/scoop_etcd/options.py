@@ -18,7 +18,7 @@ T = TypeVar("T")
 PASSWORD_VARIABLE: Final = "SCOOP_ETCD_PASSWORD"  # noqa: S105  # the name of one
 """The environment variable for the password of ``--etcd-user``. It is no option, so that nothing prints it."""
 
-_COMMANDS: Final = (SERVE, "check", "dump", "restore", "nodes")
+_COMMANDS: Final = (SERVE, "check", "dump", "log", "restore", "nodes")
 """The commands that read or write an index in etcd."""
 
 _LINE_BYTES_MAX: Final = 512 * KIB

@@ -17,7 +17,6 @@ from scoop_server.app.sources import resolve
 from scoop_server.cli import stdio
 from scoop_server.config.settings import Settings
 from scoop_server.errors import ConfigurationError
-from scoop_server.history import parse_moment
 from scoop_server.ports import ClientT, FollowedIndex, OpenIndex
 
 _REVISION_DIGITS: Final = 19
@@ -76,10 +75,9 @@ class EtcdPlugin:
         from scoop_etcd.commands import EtcdSource  # noqa: PLC0415  # of gRPC
 
         revision = arguments.get("revision", 0)
-        at = parse_moment(str(arguments["at"])) if "at" in arguments else None
-        if at is not None and revision:
+        if "at" in arguments and revision:
             raise ConfigurationError("expected --at or --revision, got both")
-        return EtcdSource(settings, revision if isinstance(revision, int) else 0, at)
+        return EtcdSource(settings, revision if isinstance(revision, int) else 0, arguments)
 
     def follow(self, settings: Settings) -> FollowedIndex:
         """Return a follower of the entry log. Raises ConfigurationError."""

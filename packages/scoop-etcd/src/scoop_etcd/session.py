@@ -3,13 +3,13 @@
 import os
 import selectors
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import chain, dropwhile, takewhile
 from typing import Final, TypeVar
 
-from scoop_core import Seal
+from scoop_core import LoggedBatch, Seal
 
 from scoop_etcd.client.api import (
     ErrorCode,
@@ -30,9 +30,11 @@ from scoop_etcd.formats.entries import Keys, decode_entry
 from scoop_etcd.formats.records import Config, NodeRecord
 from scoop_etcd.options import EtcdSettings
 from scoop_etcd.replication.compaction import apply_entry
+from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.entry_reader import EntryReader, Reading
 from scoop_etcd.replication.replica import Replica
-from scoop_server.history import END, Moment
+from scoop_etcd.replication.trail import apply_logged
+from scoop_server.history import BEGINNING, END, HistoryGoneError, Moment
 
 _TICK_SECONDS: Final = 0.05
 
@@ -149,15 +151,18 @@ class EtcdSession:
         at, also = (f" at revision {revision}", " and --revision") if revision else ("", "")
         return ReplicationError(f"cannot read {self.name}: it holds no index{at}; check --etcd-prefix{also}")
 
+    def _read_config(self, revision: int = 0) -> KeyValue:
+        found = self.range(Range(self.keys.config, revision=revision)).kvs
+        if not found:
+            raise self.no_index(revision)
+        return found[0]
+
     def load(self, revision: int = 0, at: Moment | None = None) -> EtcdIndex:
         """Return the index as it was at a revision of etcd, by default the current one, or ``at`` a moment.
 
         A moment needs the entries up to it, but no old revision of etcd; a batch of it is the revision of an entry.
         """
-        found = self.range(Range(self.keys.config, revision=revision)).kvs
-        if not found:
-            raise self.no_index(revision)
-        config = Config.decode(found[0].value)
+        config = Config.decode(self._read_config(revision).value)
         client = _AtRevision(self._client, revision) if revision else self._client
         calls, readings = Calls(client, time.monotonic), list[Reading]()
         EntryReader(calls, self.keys, readings.append, config).start(None)
@@ -194,3 +199,57 @@ class EtcdSession:
 
     def _time_of(self, kv: KeyValue) -> int:
         return decode_entry(*self.keys.parse_entry(kv.key), kv.value).time_ms
+
+    # The trail
+
+    def batches(
+        self, since: Moment = BEGINNING, until: Moment = END, wait: Callable[[], None] | None = None
+    ) -> Iterator[LoggedBatch]:
+        """Yield the changes of each entry in the entry log, oldest first; a batch has the number of its revision.
+
+        Those from ``since`` to ``until``; with ``wait``, which is called when there is no further entry, also new ones,
+        without end. Raises HistoryGoneError if changes that were asked for are only in a snapshot.
+        """
+        found = self._read_config()
+        config = Config.decode(found.value)
+        calls, replaced, read = Calls(self._client, time.monotonic), list[Replica](), list[Sequence[KeyValue]]()
+        feed = EntryFeed(calls, self.keys, time.monotonic, replaced.append, read.append, config)
+        feed.position = 0  # so it begins with a snapshot only if older entries have been deleted
+        feed.start()
+        self._wait(calls, read)
+        replica = replaced.pop() if replaced else Replica.empty(config)
+        if since.batch is not None and since.batch < replica.revision:
+            raise self._gone(f"begins after batch {replica.revision}; name a later one")
+        if since.batch is not None and since.batch > feed.position:
+            raise self._gone(f"ends before batch {since.batch}; name an earlier one")
+        kept = dropwhile(lambda batch: since.is_after(batch.seal), self._apply_logged(replica, read))
+        yield from takewhile(lambda batch: until.includes(batch.seal), kept)
+        while wait is not None:
+            wait()
+            self._advance(calls, feed, found.create_revision)
+            if replaced:
+                raise self._gone(f"has a gap after batch {replica.revision}; begin again")
+            yield from self._apply_logged(replica, read)
+
+    def _apply_logged(self, replica: Replica, read: list[Sequence[KeyValue]]) -> Iterator[LoggedBatch]:
+        """Yield the changes of the entries that have been ``read``, which is emptied."""
+        entries = [*chain.from_iterable(read)]
+        read.clear()
+        for kv in entries:
+            batch = apply_logged(replica, self.keys, kv)
+            if batch.lines:
+                yield batch
+
+    def _advance(self, calls: Calls, feed: EntryFeed, created: int) -> None:
+        """Read the head of the log of the index that was ``created`` at a revision; it shows if the watch is stuck."""
+        results = list[TxnResult | Failure]()
+        calls.txn(Txn((), (Range(self.keys.head), Range(self.keys.config))), results.append)
+        head, config = self._result(calls, results).ranges
+        if [kv.create_revision for kv in config.kvs] != [created]:
+            raise ReplicationError(f"cannot follow {self.name}: it was deleted or replaced; begin again")
+        for kv in head.kvs:
+            feed.expect(kv.mod_revision)
+        feed.tick()
+
+    def _gone(self, reason: str) -> HistoryGoneError:
+        return HistoryGoneError(f"the history of {self.name} {reason}")

@@ -79,8 +79,10 @@ class Replica:
             )
         return seq == last + 1
 
-    def apply(self, node: str, seq: int, revision: int, texts: Sequence[str], tally: Tally | None = None) -> "Applied":
-        """Apply the next entry of ``node``, which consists of ``texts``.
+    def apply(
+        self, node: str, seq: int, revision: int, texts: Sequence[str], tally: Tally | None = None, visits: int = 0
+    ) -> "Applied":
+        """Apply the next entry of ``node``, which consists of ``texts``; or its rest, after ``visits`` of its searches.
 
         If the graph rejects cycles, it is applied up to the line whose search for a cycle would exceed the limit that
         all searches of the entry share; no node applies the lines from there on. The first search alone always gets the
@@ -88,7 +90,7 @@ class Replica:
         """
         changes = Changes()
         changes.reordered = reordered = list[tuple[str, str, str]]()
-        visits, rest = 0, ""
+        rest = ""
         limit = self.graph.search_limit if self.graph.reject_cycles else None
         if limit is None:
             answers = self.graph.apply_batches(texts, changes, tally)

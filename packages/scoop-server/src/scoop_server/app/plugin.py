@@ -2,8 +2,8 @@
 
 A plug-in is one object that satisfies :class:`IndexPlugin`, named by an entry point of the group
 ``scoop_server.indexes``. Where its options select it, the application opens its index instead of a local one, and the
-commands ``check``, ``dump`` and ``restore`` use its source. A start looks for plug-ins only for a name that the server
-does not know, or for the help.
+commands ``check``, ``dump``, ``log`` and ``restore`` use its source. A start looks for plug-ins only for a name that
+the server does not know, or for the help.
 """
 
 import re
@@ -66,6 +66,9 @@ class IndexSource(Protocol):
     def dump(self, out: BinaryIO) -> int:
         """Write the index to ``out``, as scoop_core encodes dumps."""
 
+    def log(self, out: TextIO) -> int:
+        """Print on ``out`` who changed what; :func:`scoop_server.history.print_log` prints as ``log`` does."""
+
     def restore(self, lines: BinaryIO) -> int:
         """Create the index that ``lines`` lead to, such as those of a dump. Nothing may be there yet."""
 
@@ -112,7 +115,7 @@ class IndexPlugin(Protocol):
         """Further commands, by name."""
 
     def add_arguments(self, command: str, group: _ArgumentGroup) -> None:
-        """Add the arguments of ``check``, ``dump`` or ``restore`` that only this kind of index has."""
+        """Add the arguments of ``check``, ``dump``, ``log`` or ``restore`` that only this kind of index has."""
 
     def check(self, settings: Settings) -> None:
         """Raise ServerError if a start with ``settings`` would fail; connect to nothing."""

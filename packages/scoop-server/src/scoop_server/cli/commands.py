@@ -30,23 +30,31 @@ class _Directory:
     """The index in a data directory; satisfies IndexSource."""
 
     path: str
+    arguments: Mapping[str, object]
 
     def check(self, out: TextIO) -> int:
         return check(self.path, out)
 
     def dump(self, out: BinaryIO) -> int:
-        return dump(self.path, out)
+        at = self.arguments.get("at")
+        return dump(self.path, out, None if at is None else parse_moment(str(at)))
+
+    def log(self, out: TextIO) -> int:
+        return log(self.path, self.arguments, out)
 
     def restore(self, lines: BinaryIO) -> int:
         return restore(self.path, lines)
 
 
-def _source(given: Invocation) -> IndexSource:
-    """Return the index that the arguments name. Raises ConfigurationError if they name none, or two."""
+def _source(given: Invocation, *accepted: str) -> IndexSource:
+    """Return the index that the arguments name. Raises ConfigurationError if they name none, or two.
+
+    A data directory has the arguments ``accepted``; an index of a plug-in may have more.
+    """
     if given.directory:
-        if given.flags or given.arguments:
+        if given.flags or not given.arguments.keys() <= {*accepted}:
             raise ConfigurationError(f"expected {_places(given)}, got {given.directory} and other arguments")
-        return _Directory(given.directory)
+        return _Directory(given.directory, given.arguments)
     settings = resolve(given.flags, os.environ, given.table)
     plugin = given.table.selected(settings)
     if plugin is None:
@@ -75,23 +83,13 @@ def _places(given: Invocation) -> str:
     return " or ".join(["a data directory", *(plugin.selector for plugin in given.table.plugins)])
 
 
-def _directory(given: Invocation) -> str:
-    """Return the data directory of a command for which there must be one."""
-    if not given.directory:
-        raise ConfigurationError(f"expected a data directory (see scoop-server {given.command} --help)")
-    return given.directory
-
-
-def _dump(given: Invocation) -> int:
-    if "at" not in given.arguments or not given.directory or given.flags:
-        return _source(given).dump(stdio.standard_output())
-    return dump(given.directory, stdio.standard_output(), parse_moment(str(given.arguments["at"])))
-
-
 def _add_moment(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--at", metavar="MOMENT", help="the index as it was: at a batch, a time, or a time ago such as 2h"
     )
+
+
+_FILTERS: Final = ("since", "until", "package", "identity", "follow", "json")
 
 
 def _add_filters(parser: ArgumentParser) -> None:
@@ -114,17 +112,16 @@ COMMANDS: Final[Mapping[str, Command]] = {
         has_directory=True,
     ),
     "dump": Command(
-        _dump,
+        lambda given: _source(given, "at").dump(stdio.standard_output()),
         "Print a stored index as protocol lines. Dependencies come first. A server may be using it.",
         has_directory=True,
         add_arguments=_add_moment,
     ),
     "log": Command(
-        lambda given: log(_directory(given), given.arguments, stdio.standard_output_text()),
+        lambda given: _source(given, *_FILTERS).log(stdio.standard_output_text()),
         "Print who changed what: all changes in a data directory, its history, or archived files. A server may be "
         "using it.",
         has_directory=True,
-        has_plugins=False,
         add_arguments=_add_filters,
     ),
     "restore": Command(

@@ -4,7 +4,19 @@ A directory is that of a server, which may be running, or one of archived files.
 """
 
 from scoop_server.errors import HistoryGoneError, ServerError
-from scoop_server.history.feed import batches, follow, log, parse_moment
-from scoop_server.storage.trail import END, Moment, graph_at
+from scoop_server.history.feed import batches, follow, log, parse_moment, print_log
+from scoop_server.storage.trail import BEGINNING, END, Moment, graph_at
 
-__all__ = ["END", "HistoryGoneError", "Moment", "ServerError", "batches", "follow", "graph_at", "log", "parse_moment"]
+__all__ = [
+    "BEGINNING",
+    "END",
+    "HistoryGoneError",
+    "Moment",
+    "ServerError",
+    "batches",
+    "follow",
+    "graph_at",
+    "log",
+    "parse_moment",
+    "print_log",
+]

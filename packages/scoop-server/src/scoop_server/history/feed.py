@@ -5,13 +5,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from itertools import takewhile
-from typing import Final, TextIO
+from typing import Final, TextIO, TypeAlias
 
 from scoop_core import LoggedBatch, LoggedChange
 
 from scoop_server.config.values import duration
 from scoop_server.errors import ConfigurationError, DataDirectoryError, HistoryGoneError
 from scoop_server.storage.trail import BEGINNING, END, Moment, Position, Trail
+
+Read: TypeAlias = Callable[[Moment, Moment, Callable[[], None] | None], Iterable[LoggedBatch]]
+"""Reads batches since a moment and until another; with a function that waits, it then follows new ones without end."""
 
 POLL_SECONDS: Final = 0.25
 """The interval at which new changes are looked for."""
@@ -54,29 +57,32 @@ def follow(path: str, since: Moment = BEGINNING, wait: Callable[[], None] = _PAU
         wait()
 
 
-def print_changes(found: Iterable[LoggedBatch], arguments: Mapping[str, object], out: TextIO) -> int:
-    """Print the changes of batches that the arguments select, one per line; return the exit status 0."""
-    selection = [None if (given := arguments.get(name)) is None else str(given) for name in ("package", "identity")]
-    encode = LoggedChange.to_json if "json" in arguments else str
-    for batch in found:
-        if changes := batch.changes(*selection):  # most batches of a long history have none
-            out.writelines(f"{encode(change)}\n" for change in changes)
-    return 0
-
-
 def log(path: str, arguments: Mapping[str, object], out: TextIO) -> int:
     """Print the changes in a directory, as the arguments of the command ask for; return the exit status 0."""
-    moments = {name: parse_moment(str(arguments[name])) for name in ("since", "until") if name in arguments}
-    if "follow" not in arguments:
-        return print_changes(batches(path, **moments), arguments, out)
-    if "until" in moments:
+
+    def read(since: Moment, until: Moment, wait: Callable[[], None] | None) -> Iterable[LoggedBatch]:
+        return batches(path, since, until) if wait is None else follow(path, since, wait)
+
+    return print_log(read, arguments, out)
+
+
+def print_log(read: Read, arguments: Mapping[str, object], out: TextIO) -> int:
+    """Print the changes that ``read`` returns, as the arguments of the command ask for; return the exit status 0."""
+    since = parse_moment(str(arguments["since"])) if "since" in arguments else BEGINNING
+    until = parse_moment(str(arguments["until"])) if "until" in arguments else END
+    if "follow" in arguments and "until" in arguments:
         raise ConfigurationError("expected --until or --follow, got both")
 
     def wait() -> None:
         out.flush()
         _PAUSE()
 
-    return print_changes(follow(path, **moments, wait=wait), arguments, out)
+    selection = [None if (given := arguments.get(name)) is None else str(given) for name in ("package", "identity")]
+    encode = LoggedChange.to_json if "json" in arguments else str
+    for batch in read(since, until, wait if "follow" in arguments else None):
+        if changes := batch.changes(*selection):  # most batches of a long history have none
+            out.writelines(f"{encode(change)}\n" for change in changes)
+    return 0
 
 
 def parse_moment(text: str) -> Moment:

@@ -43,6 +43,12 @@ class Moment(NamedTuple):
             return seal.number <= self.batch
         return self.time is None or seal.time <= self.time
 
+    def is_after(self, seal: Seal) -> bool:
+        """Return whether a reader from this moment on skips a batch: one up to its number, or before its time."""
+        if self.batch is not None:
+            return seal.number <= self.batch
+        return self.time is not None and seal.time < self.time
+
 
 BEGINNING: Final = Moment()
 END: Final = Moment(time=1 << 62)
@@ -147,7 +153,7 @@ class Trail:
             own = after if after is not None and after.generation == generation else None
             if own is None:
                 self._check_start(start, head, since)
-                if following is not None and _is_before(end := self._header(following)[1], since):
+                if following is not None and since.is_after(end := self._header(following)[1]):
                     head = end  # all of its batches are too early
                     continue
             try:
@@ -155,7 +161,7 @@ class Trail:
                 reader = self._rest(header, own, sync=following is None)
                 self._reading = reader, generation, own.offset - len(header)
                 for lines in reader:
-                    if not _is_before(reader.head, since):
+                    if not since.is_after(reader.head):
                         yield LoggedBatch(lines, reader.head, reader.authors)
             except TranscriptError as error:
                 raise self._damaged("journal", generation, error) from error
@@ -237,13 +243,6 @@ class Trail:
                 f"cannot rebuild the index at {moment}: the last one in {self.path} is {last.number}; name that"
             )
         return graph
-
-
-def _is_before(seal: Seal, since: Moment) -> bool:
-    """Return whether a batch is not to be shown: the batches after a number, or from a time on are."""
-    if since.batch is not None:
-        return seal.number <= since.batch
-    return since.time is not None and seal.time < since.time
 
 
 def graph_at(path: str, moment: Moment) -> DependencyGraph:
