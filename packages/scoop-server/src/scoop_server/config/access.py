@@ -24,7 +24,9 @@ _NAMES: Final = ("subject", "issuer")
 
 _MAX_CLIENTS: Final = "max-clients"
 
-_COUNT_DIGITS_MAX: Final = 6
+_is_option: Final = re.compile(
+    "read-only|anonymous|(subject|issuer)=([^%]|%[0-9A-Fa-f]{2})+|max-clients=(?!0+$)[0-9]{1,6}", re.DOTALL
+).fullmatch
 
 _EXPECTED: Final = "read-only, anonymous, subject=NAME, issuer=NAME or max-clients=N"
 
@@ -74,36 +76,16 @@ def split_policy(text: str) -> tuple[str, AccessPolicy]:
     place, question_mark, options = text.partition("?")
     if not question_mark:
         return place, UNRESTRICTED
-    flags: set[str] = set()
-    clients_max = 0
-    names: dict[str, list[str]] = {key: [] for key in _NAMES}
+    values: dict[str, list[str]] = {}
     for option in options.split("&"):
         key, _, value = option.partition("=")
-        name = _decode(value)
-        if option in {_READ_ONLY, _ANONYMOUS}:
-            flags.add(option)
-        elif key in names and name:
-            names[key].append(name)
-        elif key == _MAX_CLIENTS and _is_count(value):
-            clients_max = int(value)
-        else:
+        name = unquote(value)
+        if not _is_option(option) or "\ufffd" in name:  # what is not UTF-8 becomes this character
             raise ValueError(f"expected {_EXPECTED} after the question mark of {text!r}, got {option!r}")
-    subjects, issuers = (tuple(names[key]) for key in _NAMES)
-    policy = AccessPolicy(_READ_ONLY in flags, _ANONYMOUS in flags, subjects, issuers, clients_max)
+        values.setdefault(key, []).append(name)
+    subjects, issuers = (tuple(values.get(key, ())) for key in _NAMES)
+    clients_max = int(values.get(_MAX_CLIENTS, ["0"])[-1])
+    policy = AccessPolicy(_READ_ONLY in values, _ANONYMOUS in values, subjects, issuers, clients_max)
     if policy.is_anonymous and policy.requires_certificate:
         raise ValueError(f"expected anonymous without subject and issuer, got {text!r}")
     return place, policy
-
-
-def _is_count(value: str) -> bool:
-    return value.isascii() and value.isdigit() and len(value) <= _COUNT_DIGITS_MAX and int(value) > 0
-
-
-def _decode(value: str) -> str:
-    """Return ``value`` without percent encoding; empty if that is invalid."""
-    if re.search(r"%(?![0-9A-Fa-f]{2})", value):
-        return ""
-    try:
-        return unquote(value, errors="strict")
-    except UnicodeDecodeError:
-        return ""
