@@ -23,9 +23,9 @@ SHARE_BYTES_MIN: Final = 512
 it saves, and nearly every line is shorter."""
 
 
-def _timeout(default: float, name: str, meaning: str) -> float:
+def _timeout(default: float, name: str, meaning: str, group: Group = Group.LIMITS) -> float:
     """Declare a time-out; 0 disables one that is disabled by default."""
-    return option(default, duration(or_zero=not default), Group.LIMITS, meaning, name=name)
+    return option(default, duration(or_zero=not default), group, meaning, name=name)
 
 
 _DIVISOR_MAX: Final = 64
@@ -95,12 +95,8 @@ class Limits:
     )
     """Longer than any client needs that reads its responses, and shorter than service managers wait."""
 
-    handshake_seconds_max: float = option(
-        10.0,
-        duration(),
-        Group.TLS,
-        "disconnect a client whose TLS handshake takes this long",
-        name="tls_handshake_timeout",
+    handshake_seconds_max: float = _timeout(
+        10.0, "tls_handshake_timeout", "disconnect a client whose TLS handshake takes this long", Group.TLS
     )
     """A handshake takes a few round trips, and until it ends the client is not authenticated."""
 
@@ -113,12 +109,11 @@ class Limits:
     )
     """See :data:`COMPACTION_BYTES_MIN`."""
 
-    history_seconds: float = option(
+    history_seconds: float = _timeout(
         0.0,
-        duration(or_zero=True),
-        Group.DATA,
+        "history",
         "time for which superseded journals and snapshots are kept in history/; 0 keeps none",
-        name="history",
+        Group.DATA,
     )
     """None are kept by default: they take space, and hold the names of whoever changed the index."""
     history_bytes_max: int = option(

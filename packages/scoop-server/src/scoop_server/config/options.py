@@ -32,26 +32,26 @@ class Group(StrEnum):
     LOGGING = "logging"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Option:
     """One option: its name, how it is read, and what it means."""
 
-    name: str = ""
-    owner: type = object
-    """The dataclass that declares it."""
-    attribute: str = ""
-    """The field of the owner that it sets."""
-    group: str
-    kind: Kind[object]
     default: object
+    kind: Kind[object]
+    group: str
     meaning: str
     """The line of the help."""
+    name: str = ""
     commands: Collection[str] = (SERVE,)
     """The commands that accept it as a flag."""
     is_repeatable: bool = False
     """True if it can be given several times; the setting is a tuple of such values."""
     is_basic: bool = False
     """True if the short help lists it."""
+    owner: type = object
+    """The dataclass that declares it."""
+    attribute: str = ""
+    """The field of the owner that it sets."""
 
     @property
     def flag(self) -> str:
@@ -103,15 +103,13 @@ def option(
 
     It returns a dataclass field, typed as its value, as ``dataclasses.field`` does.
     """
-    declared = Option(
-        name=name, group=group, kind=kind, default=default, meaning=meaning, commands=commands, is_basic=is_basic
-    )
+    declared = Option(default, kind, group, meaning, name, commands, is_basic=is_basic)
     return field(default=default, metadata={_METADATA_KEY: declared})
 
 
 def repeatable_option(kind: Kind[T], group: str, meaning: str, *, is_basic: bool = False) -> tuple[T, ...]:
     """Declare a field of a dataclass as an option that may be given several times, and is empty by default."""
-    declared = Option(group=group, kind=kind, default=(), meaning=meaning, is_repeatable=True, is_basic=is_basic)
+    declared = Option((), kind, group, meaning, is_repeatable=True, is_basic=is_basic)
     return field(default=(), metadata={_METADATA_KEY: declared})
 
 
