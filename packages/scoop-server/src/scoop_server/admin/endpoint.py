@@ -70,24 +70,16 @@ def _metrics_response(health: Health) -> Callable[[], Response]:
     except ImportError:
         return lambda: Response(HTTPStatus.NOT_IMPLEMENTED, _INSTALL_METRICS)
     media_type, render = metrics_of(health)
-    cached = _cached(render)
-    return lambda: Response(HTTPStatus.OK, cached(), media_type)
-
-
-def _cached(render: Callable[[], bytes]) -> Callable[[], bytes]:
-    """Return a function that renders the metrics, at most so often that it takes half of the endpoint's share.
-
-    A rendering takes a few milliseconds, so a body is at most a tenth of a second old; and many requests for metrics
-    cannot use up the share that the probes need.
-    """
     body, valid_until = b"", 0.0
 
-    def cached() -> bytes:
+    def respond() -> Response:
         nonlocal body, valid_until
+        # A rendering takes a few milliseconds. At most half of the endpoint's share is for them, so a body is at most a
+        # tenth of a second old, and many requests for metrics cannot use up the share that the probes need.
         if time.monotonic() >= valid_until:
             cpu_started = time.thread_time()
             body = render()
             valid_until = time.monotonic() + (time.thread_time() - cpu_started) / (CPU_SHARE / 2)
-        return body
+        return Response(HTTPStatus.OK, body, media_type)
 
-    return cached
+    return respond
