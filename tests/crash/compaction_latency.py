@@ -19,7 +19,7 @@ from random import Random
 from selectors import EVENT_READ
 from typing import Final
 
-from scoop_server.cli.dumps import restore
+from scoop_server.cli.directory import DirectorySource
 
 from tests.crash import timed_server
 from tests.crash.victim import Victim
@@ -48,7 +48,7 @@ def main() -> int:
     )
     lines = (f"INDEX|{name}|{','.join(names_of_one)}\n" for name, names_of_one in zip(names, needed, strict=True))
     with tempfile.TemporaryDirectory(prefix="scoop-latency-", dir=options.parent) as path:
-        restore(path, BytesIO("".join(lines).encode()))
+        DirectorySource(path).restore(BytesIO("".join(lines).encode()))
         command = [sys.executable, str(timed_server.__file__)]
         server = Victim(command, "--data-dir", path, "--fsync", options.fsync)
         try:

@@ -18,8 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from scoop_server.cli.check import check
-from scoop_server.cli.dumps import dump, restore
+from scoop_server.cli.directory import DirectorySource
 
 from tests.crash.scene import parse_dump
 from tests.crash.victim import Victim
@@ -60,7 +59,7 @@ def recover_a_large_directory(path: Path, packages: int, changes: int) -> None:
     }
     lines = "".join(f"INDEX|{name}|{','.join(needed)}\n" for name, needed in state.items())
     with told(f"restore of {packages:,} packages"):
-        restore(str(path), BytesIO(lines.encode()))
+        DirectorySource(str(path)).restore(BytesIO(lines.encode()))
     with started(path, "the snapshot") as server:
         change(server, state, random, changes)
     with started(path, "snapshot and journal, after a kill") as server:
@@ -81,11 +80,11 @@ def recover_a_large_directory(path: Path, packages: int, changes: int) -> None:
                 raise AssertionError(f"the server did not end in order:\n{server.log}")
     with told("check"):
         report = StringIO()
-        if check(str(path), report) != 0:
+        if DirectorySource(str(path)).check(report) != 0:
             raise AssertionError(report.getvalue())
     with told("dump"):
         out = BytesIO()
-        dump(str(path), out)
+        DirectorySource(str(path)).dump(out)
     if parse_dump(out.getvalue()) != state:
         raise AssertionError("what was recovered is not what was acknowledged")
     print(f"all {len(state):,} packages are as they were acknowledged")

@@ -17,8 +17,7 @@ from typing import Final
 
 from scoop_core import Changes, DependencyGraph, encode_dump
 
-from scoop_server.cli.check import check
-from scoop_server.cli.dumps import dump
+from scoop_server.cli.directory import DirectorySource
 from scoop_server.config.settings import Fsync
 from scoop_server.history import batches
 
@@ -372,7 +371,7 @@ class Scene:
         if may_have_tail and self._tail is None and self._random.random() < 0.2:
             self._add_a_tail()
         report = StringIO()
-        status = check(str(self._path), report)  # what ``scoop-server check`` ends with
+        status = DirectorySource(str(self._path)).check(report)  # what ``scoop-server check`` ends with
         allowed = {3} if self._tail is not None else {0, 3} if may_have_tail else {0}
         if status not in allowed:
             raise NotAsPromisedError(f"check would end with status {status}: {report.getvalue()}")
@@ -411,7 +410,7 @@ class Scene:
     def _read_dump(self) -> bytes:
         """Return the output of ``scoop-server dump``."""
         out = BytesIO()
-        dump(str(self._path), out)
+        DirectorySource(str(self._path)).dump(out)
         return out.getvalue()
 
     def _check_state(self, found: State) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from scoop_core import Changes, Connection, DependencyGraph
 
-from scoop_server.cli.dumps import dump
+from scoop_server.cli.directory import DirectorySource
 from scoop_server.errors import DataDirectoryError
 from scoop_server.screening import is_http_request
 
@@ -176,7 +176,7 @@ class Fuzz:
         self._settle()
         out = BytesIO()
         try:
-            dump(str(self._data), out)
+            DirectorySource(str(self._data)).dump(out)
         except DataDirectoryError as error:
             raise NotAsPromisedError(f"cannot read the files of the server: {error}") from error
         dumped = [line for line in out.getvalue().decode().splitlines(keepends=True) if not line.startswith("#")]

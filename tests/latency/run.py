@@ -19,7 +19,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from scoop_server.cli.dumps import restore
+from scoop_server.cli.directory import DirectorySource
 
 from tests.latency.attacks import CHAIN, LISTED, name_of
 from tests.support.certificates import CertificateFiles
@@ -133,7 +133,7 @@ def measure(row: Row, path: Path, seconds: float) -> Figures:
     if "--listen" in arguments:
         files = CertificateFiles.make(path / "tls")
         arguments += files.mutual_arguments if row.arguments is _NAMED else files.server_arguments
-    restore(str(path / "data"), BytesIO(_packages(row).encode()))
+    DirectorySource(str(path / "data")).restore(BytesIO(_packages(row).encode()))
     with ServerProcess("--data-dir", str(path / "data"), *arguments) as server, _attacking(row, server):
         time.sleep(_WARM_UP_SECONDS)
         cpu, started = server.cpu_seconds(), time.perf_counter()

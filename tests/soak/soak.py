@@ -19,7 +19,7 @@ from random import Random
 from statistics import median
 from typing import Final
 
-from scoop_server.cli.dumps import dump
+from scoop_server.cli.directory import DirectorySource
 
 from tests.crash.load_client import NotAsPromisedError, OwnPackages, State
 from tests.crash.scene import parse_dump
@@ -269,7 +269,7 @@ class Soak:
         """Start the server again; raise unless it has exactly the acknowledged packages."""
         with ServerProcess(*self._arguments) as server:
             out = BytesIO()
-            dump(str(self._data), out)
+            DirectorySource(str(self._data)).dump(out)
             found = parse_dump(out.getvalue())
             if server.package_count != len(found):
                 raise NotAsPromisedError(f"the server reports {server.package_count} packages, dump {len(found)}")

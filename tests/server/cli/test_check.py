@@ -11,7 +11,14 @@ import pytest
 
 from scoop_core import JOURNAL_VERSION, SNAPSHOT_VERSION, DependencyGraph, encode_snapshot
 
-from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, EXIT_UNREADABLE, EXIT_UNSEALED, check
+from scoop_server.cli.directory import (
+    EXIT_DAMAGED,
+    EXIT_INTACT,
+    EXIT_NEWER,
+    EXIT_UNREADABLE,
+    EXIT_UNSEALED,
+    DirectorySource,
+)
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 
@@ -37,7 +44,7 @@ def checked(path: Path) -> tuple[int, list[str]]:
     """Return the status of a check, and its report without the path of the directory. It changes nothing."""
     before = contents_and_time(path)
     out = io.StringIO()
-    status = check(str(path), out)
+    status = DirectorySource(str(path)).check(out)
     assert contents_and_time(path) == before
     return status, out.getvalue().replace(f"{path}/", "").replace(str(path), "DIR").splitlines()
 
@@ -127,7 +134,7 @@ def test_a_file_that_cannot_be_read(path: Path) -> None:
     (path / "journal-2").unlink()
     (path / "journal-2").symlink_to("nowhere")
     out = io.StringIO()
-    assert check(str(path), out) == EXIT_UNREADABLE
+    assert DirectorySource(str(path)).check(out) == EXIT_UNREADABLE
     assert f"{path}/journal-2: cannot read: No such file or directory\n" in out.getvalue()
 
 
@@ -138,7 +145,7 @@ def test_files_of_another_owner_are_not_damaged(path: Path) -> None:
         (own / "snapshot-1").chmod(0o600)
         os.seteuid(NOBODY)
         out = io.StringIO()
-        assert check(str(own), out) == EXIT_UNREADABLE
+        assert DirectorySource(str(own)).check(out) == EXIT_UNREADABLE
     assert "snapshot-1: cannot read: Permission denied\n" in out.getvalue()
     assert out.getvalue().splitlines()[-1] == (
         "a server would refuse to start: cannot read data/snapshot-1: Permission denied; it belongs to root, and this "
@@ -177,7 +184,7 @@ def test_a_copy_without_permission_to_write(path: Path) -> None:
     with unprivileged(path) as copy:
         copy.chmod(0o500)
         try:
-            assert check(str(copy), io.StringIO()) == EXIT_INTACT
+            assert DirectorySource(str(copy)).check(io.StringIO()) == EXIT_INTACT
         finally:
             copy.chmod(0o700)
 
@@ -189,7 +196,7 @@ def test_a_copy_without_a_lock_file(path: Path) -> None:
 
 def rejection(path: Path) -> str:
     with pytest.raises(DataDirectoryError) as raised:
-        check(str(path), io.StringIO())
+        DirectorySource(str(path)).check(io.StringIO())
     return str(raised.value)
 
 
@@ -247,7 +254,7 @@ def test_beside_a_working_server_every_check_finds_the_directory_intact(tmp_path
         server.send_signal(signal.SIGUSR1)  # so that files are replaced meanwhile
         for number in range(20):
             client.send(b"".join(b"INDEX|x%d|\nREMOVE|x%d|\n" % (each, each) for each in range(number, 200)))
-            assert check(str(path), io.StringIO()) == EXIT_INTACT
+            assert DirectorySource(str(path)).check(io.StringIO()) == EXIT_INTACT
             assert client.read_answers(2 * (200 - number)) == ["OK"] * 2 * (200 - number)
 
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from scoop_core import Changes, DependencyGraph
 
-from scoop_server.cli.check import check
-from scoop_server.cli.dumps import dump, restore
+from scoop_server.cli.directory import DirectorySource
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 
@@ -45,7 +44,7 @@ def path(tmp_path: Path) -> Path:
 
 def dumped(path: Path) -> bytes:
     out = io.BytesIO()
-    assert dump(str(path), out) == 0
+    assert DirectorySource(str(path)).dump(out) == 0
     return out.getvalue()
 
 
@@ -60,7 +59,7 @@ def test_a_dump_has_the_index_in_order_of_dependencies_between_header_and_traile
 
 def test_an_empty_index_is_dumped_and_a_directory_without_an_index_is_not(tmp_path: Path) -> None:
     with pytest.raises(DataDirectoryError, match=r"it holds no index; name a data directory$"):
-        dump(str(tmp_path), io.BytesIO())
+        DirectorySource(str(tmp_path)).dump(io.BytesIO())
     create_directory(tmp_path, DependencyGraph())
     assert dumped(tmp_path) == complete(b"")
 
@@ -74,7 +73,7 @@ def test_a_damaged_index_is_not_dumped(path: Path) -> None:
     (path / "journal-1").write_bytes(JOURNAL.data[:-1])
     out = io.BytesIO()
     with pytest.raises(DataDirectoryError, match=f"^cannot read {path}/journal-1: byte "):
-        dump(str(path), out)
+        DirectorySource(str(path)).dump(out)
     assert out.getvalue() == b""
 
 
@@ -111,12 +110,12 @@ class Replaced(DataDirectory):
 def test_files_that_a_server_replaces_meanwhile_are_read_again(
     path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, is_dumped: bool
 ) -> None:
-    monkeypatch.setattr("scoop_server.cli.dumps.DataDirectory", lambda name: Replaced(name, failures))
+    monkeypatch.setattr("scoop_server.cli.directory.DataDirectory", lambda name: Replaced(name, failures))
     if is_dumped:
         assert dumped(path).count(b"INDEX") == 3
     else:
         with pytest.raises(DataDirectoryError):
-            dump(str(path), io.BytesIO())
+            DirectorySource(str(path)).dump(io.BytesIO())
 
 
 # restore
@@ -124,24 +123,24 @@ def test_files_that_a_server_replaces_meanwhile_are_read_again(
 
 def test_a_new_directory_holds_the_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "new"
-    assert restore(str(path), io.BytesIO(complete(LINES))) == 0
+    assert DirectorySource(str(path)).restore(io.BytesIO(complete(LINES))) == 0
     assert names_in(path) == {"snapshot-1", "journal-1"}
     assert dumped(path) == complete(LINES)
     assert capsys.readouterr().err == f"restored 2 packages into {path}\n"
-    assert check(str(path), io.StringIO()) == 0
+    assert DirectorySource(str(path)).check(io.StringIO()) == 0
 
 
 @pytest.mark.parametrize("names", [(), ("lock",)])
 def test_an_existing_directory_must_be_empty_except_for_a_lock(tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         (tmp_path / name).touch()
-    assert restore(str(tmp_path), io.BytesIO(LINES)) == 0
+    assert DirectorySource(str(tmp_path)).restore(io.BytesIO(LINES)) == 0
     assert dumped(tmp_path) == complete(LINES)
 
 
 def rejection(path: Path, lines: io.BytesIO) -> str:
     with pytest.raises(DataDirectoryError) as raised:
-        restore(str(path), lines)
+        DirectorySource(str(path)).restore(lines)
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
@@ -208,5 +207,5 @@ def test_a_dump_is_restored_to_the_same_index(tmp_path_factory: pytest.TempPathF
         graph.apply_lines(text, Changes())
     base = tmp_path_factory.mktemp("dump")
     create_directory(base / "old", graph)
-    restore(str(base / "new"), io.BytesIO(dumped(base / "old")))
+    DirectorySource(str(base / "new")).restore(io.BytesIO(dumped(base / "old")))
     assert index_in(base / "new") == graph

@@ -13,7 +13,7 @@ import pytest
 
 from scoop_core import decode_dump
 
-from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, check
+from scoop_server.cli.directory import EXIT_DAMAGED, EXIT_INTACT, DirectorySource
 from scoop_server.cli.main import main
 from scoop_server.errors import ConfigurationError
 from scoop_server.history import HistoryGoneError, Moment, log, parse_moment
@@ -137,16 +137,16 @@ def test_a_data_directory_is_needed(arguments: list[str], capfd: pytest.CaptureF
 
 def test_check_covers_the_history(path: str) -> None:
     out = io.StringIO()
-    assert check(path, out) == EXIT_INTACT
+    assert DirectorySource(path).check(out) == EXIT_INTACT
     assert f"{path}: a history of the batches 1 to 3\n" in out.getvalue()
     data = Path(path, "history", "journal-1")
     data.write_bytes(data.read_bytes().replace(b"isl", b"ils"))
     out = io.StringIO()
-    assert check(path, out) == EXIT_DAMAGED
+    assert DirectorySource(path).check(out) == EXIT_DAMAGED
     assert f"the history in {path} has a gap after batch 1 " in out.getvalue()
     data.unlink()
     out = io.StringIO()
-    assert check(path, out) == EXIT_INTACT, "the oldest journal may be archived elsewhere"
+    assert DirectorySource(path).check(out) == EXIT_INTACT, "the oldest journal may be archived elsewhere"
     assert "a history of the batches 3 to 3" in out.getvalue()
 
 
@@ -159,12 +159,12 @@ def test_check_reads_an_archive_whole(bench: Bench, tmp_path: Path) -> None:
     archive = shutil.copytree(bench.path / "history", tmp_path / "archive")
     assert len([*archive.glob("snapshot-*")]) > 1
     out = io.StringIO()
-    assert check(str(archive), out) == EXIT_INTACT
+    assert DirectorySource(str(archive)).check(out) == EXIT_INTACT
     assert out.getvalue().endswith(f"{archive}: a history of the batches 1 to 9\n")
     assert "a start would" not in out.getvalue()
     (archive / "journal-3").unlink()
     out = io.StringIO()
-    assert check(str(archive), out) == EXIT_DAMAGED
+    assert DirectorySource(str(archive)).check(out) == EXIT_DAMAGED
     assert f"the history in {archive} has a gap after batch 2 " in out.getvalue()
 
 

@@ -8,7 +8,7 @@ import pytest
 from shell_files import COMPLETIONS, EXIT_STATUSES, MANUAL, TABLE, shell_files
 
 from scoop_server import __version__
-from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, EXIT_UNREADABLE, EXIT_UNSEALED
+from scoop_server.cli.directory import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, EXIT_UNREADABLE, EXIT_UNSEALED
 from scoop_server.cli.main import EXIT_INTERRUPTED
 from scoop_server.cli.parser import all_commands
 from scoop_server.cli.stdio import EXIT_BROKEN_PIPE

@@ -14,8 +14,7 @@ from scoop_etcd.formats.records import Config, Pointer, decode_chunk, encode_chu
 from scoop_etcd.options import EtcdSettings
 from scoop_etcd.replication.replica import digest_of
 from scoop_etcd.session import EtcdSession
-from scoop_server.cli.check import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER
-from scoop_server.cli.dumps import read_index
+from scoop_server.cli.directory import EXIT_DAMAGED, EXIT_INTACT, EXIT_NEWER, read_index
 from scoop_server.config.settings import Settings
 from scoop_server.history import parse_moment, print_log
 from scoop_server.text import counted

@@ -3,19 +3,16 @@
 import os
 from argparse import ArgumentParser
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, TextIO
+from typing import Final
 
 from scoop_server.app.plugin import Command, IndexSource, Invocation
 from scoop_server.app.sources import resolve
 from scoop_server.cli import stdio
-from scoop_server.cli.check import check
-from scoop_server.cli.dumps import dump, restore
+from scoop_server.cli.directory import DirectorySource
 from scoop_server.config.access_file import explain, read_access_file, resolve_identity
 from scoop_server.config.options import SERVE
 from scoop_server.errors import ConfigurationError
-from scoop_server.history import log, parse_moment
 from scoop_server.telemetry.logs import escaped
 
 
@@ -23,27 +20,6 @@ def _serve(given: Invocation) -> int:
     from scoop_server.cli.serve import serve  # noqa: PLC0415  # nothing else needs the event loop and TLS
 
     return serve(given)
-
-
-@dataclass(frozen=True, slots=True)
-class _Directory:
-    """The index in a data directory; satisfies IndexSource."""
-
-    path: str
-    arguments: Mapping[str, object]
-
-    def check(self, out: TextIO) -> int:
-        return check(self.path, out)
-
-    def dump(self, out: BinaryIO) -> int:
-        at = self.arguments.get("at")
-        return dump(self.path, out, None if at is None else parse_moment(str(at)))
-
-    def log(self, out: TextIO) -> int:
-        return log(self.path, self.arguments, out)
-
-    def restore(self, lines: BinaryIO) -> int:
-        return restore(self.path, lines)
 
 
 def _source(given: Invocation, *accepted: str) -> IndexSource:
@@ -54,7 +30,7 @@ def _source(given: Invocation, *accepted: str) -> IndexSource:
     if given.directory:
         if given.flags or not given.arguments.keys() <= {*accepted}:
             raise ConfigurationError(f"expected {_places(given)}, got {given.directory} and other arguments")
-        return _Directory(given.directory, given.arguments)
+        return DirectorySource(given.directory, given.arguments)
     settings = resolve(given.flags, os.environ, given.table)
     plugin = given.table.selected(settings)
     if plugin is None:

@@ -1,27 +1,36 @@
-"""``scoop-server check DIR``: verify every file of a data directory, and change nothing."""
+"""The index in a data directory, for the commands ``check``, ``dump``, ``log`` and ``restore``."""
 
+import contextlib
 import os
+import sys
+from collections.abc import Mapping
 from io import StringIO
-from typing import Final, TextIO
+from types import MappingProxyType
+from typing import BinaryIO, Final, TextIO
 
 from scoop_core import (
     ENCODING,
     Changes,
     DependencyGraph,
+    DumpError,
     JournalReader,
     Response,
     TranscriptError,
     UnsupportedFormat,
+    decode_dump,
     decode_snapshot,
+    encode_dump,
     encode_response,
 )
 
 from scoop_server.errors import DataDirectoryError, DirectoryInUseError
+from scoop_server.history import log, parse_moment
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.generations import Generations
 from scoop_server.storage.history import NAME as HISTORY
 from scoop_server.storage.lock import NAME as LOCK
 from scoop_server.storage.recovery import RecoveredState, recover
-from scoop_server.storage.trail import Trail
+from scoop_server.storage.trail import Trail, graph_at
 from scoop_server.text import counted
 
 EXIT_INTACT: Final = 0
@@ -39,30 +48,73 @@ READ_ATTEMPTS: Final = 5
 _OK: Final = encode_response(Response.OK)
 
 
-def require_directory(path: str) -> None:
+class DirectorySource:
+    """The index in the data directory ``path``, for a command with ``arguments``; satisfies IndexSource."""
+
+    def __init__(self, path: str, arguments: Mapping[str, object] = MappingProxyType({})) -> None:
+        self._path = path
+        self._arguments = arguments
+
+    def check(self, out: TextIO) -> int:
+        """Verify every file, report on ``out``, and return the exit status.
+
+        Raises DataDirectoryError if the directory cannot be read or holds no index.
+        """
+        _require_directory(self._path)
+        try:
+            with DataDirectory.lock_for_reading(self._path) as directory:
+                return _check(directory, out)
+        except DirectoryInUseError as error:
+            print(f"{error.args[0].partition(';')[0]}: checking beside it", file=out)
+        with DataDirectory(self._path) as directory:
+            return _check_beside_a_server(directory, out)
+
+    def dump(self, out: BinaryIO) -> int:
+        """Write the index to ``out``, dependencies first, and return the exit status 0.
+
+        A server may be using the directory; then the dump is the index at some moment during the call, or as it was at
+        the earlier one that the arguments name.
+        Raises DataDirectoryError if the directory cannot be read or holds no index.
+        """
+        _require_directory(self._path)
+        at = self._arguments.get("at")
+        graph = _current_graph(self._path) if at is None else graph_at(self._path, parse_moment(str(at)))
+        out.writelines(encode_dump(graph))
+        out.flush()
+        return 0
+
+    def log(self, out: TextIO) -> int:
+        """Print the changes that the arguments select, and return the exit status."""
+        return log(self._path, self._arguments, out)
+
+    def restore(self, lines: BinaryIO) -> int:
+        """Create the data directory with the index that ``lines`` lead to, and return the exit status 0.
+
+        ``lines`` are the output of ``dump`` or other requests, each of which must be answered OK; lines that begin with
+        ``#`` are comments. Nothing is written before everything has been read. Input without a request is rejected,
+        unless it is a complete dump, because more likely the program before the pipe failed.
+        Raises DataDirectoryError if a line is not answered OK, a dump is incomplete, or the directory is not empty.
+        """
+        _reject_other_files(self._path)
+        graph = read_index(lines)
+        with DataDirectory.lock(self._path) as directory:
+            _reject_other_files(self._path)
+            Generations.create(directory, graph).journal.close()
+        print(f"restored {counted(len(graph), 'package')} into {self._path}", file=sys.stderr)
+        return 0
+
+
+def _require_directory(path: str) -> None:
     """Raise DataDirectoryError if ``path`` is not a directory."""
     if not os.path.isdir(path):
         raise DataDirectoryError(f"cannot read {path}: no such directory; name a data directory")
 
 
-def no_index(path: str) -> DataDirectoryError:
-    """Return the error for a directory without an index."""
+def _no_index(path: str) -> DataDirectoryError:
     return DataDirectoryError(f"cannot read {path}: it holds no index; name a data directory")
 
 
-def check(path: str, out: TextIO) -> int:
-    """Verify every file of the data directory ``path``, report on ``out``, and return the exit status.
-
-    Raises DataDirectoryError if the directory cannot be read or holds no index.
-    """
-    require_directory(path)
-    try:
-        with DataDirectory.lock_for_reading(path) as directory:
-            return _check(directory, out)
-    except DirectoryInUseError as error:
-        print(f"{error.args[0].partition(';')[0]}: checking beside it", file=out)
-    with DataDirectory(path) as directory:
-        return _check_beside_a_server(directory, out)
+# check
 
 
 def _check_beside_a_server(directory: DataDirectory, out: TextIO) -> int:
@@ -98,7 +150,7 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
         print(f"a server would refuse to start: {error}", file=out)
         return status or EXIT_DAMAGED
     if state is None and not has_files and not directory.superfluous(1):
-        raise no_index(directory.path)
+        raise _no_index(directory.path)
     _report_index(directory, state, out)
     if not beside_a_server:
         for name in directory.superfluous(state.snapshot_generation if state else 1):
@@ -176,3 +228,47 @@ def _describe_journal(data: bytes) -> str:
     found = f"batches {first} to {reader.head.number}, {counted(changes, 'change')}" if changes else "no batches"
     tail = f", and {counted(reader.unsealed_bytes, 'byte')} not sealed" if reader.unsealed_bytes else ""
     return f"{found}, {reader.sealed_bytes} bytes, crc32 {reader.head.checksum:08x}{tail}"
+
+
+# dump
+
+
+def _current_graph(path: str) -> DependencyGraph:
+    """Return the index, also beside a server that replaces its files."""
+    with DataDirectory(path) as directory:
+        state = _recover_beside_a_server(directory)
+    if state is None:
+        raise _no_index(path)  # a wrong path must not result in an empty backup
+    return state.graph
+
+
+def _recover_beside_a_server(directory: DataDirectory) -> RecoveredState | None:
+    for _ in range(READ_ATTEMPTS - 1):
+        with contextlib.suppress(DataDirectoryError):
+            return recover(directory)
+    return recover(directory)
+
+
+# restore
+
+
+def read_index(lines: BinaryIO, *, reject_cycles: bool = False) -> DependencyGraph:
+    """Return the index that ``lines`` lead to. Raises DataDirectoryError."""
+    try:
+        return decode_dump(lines, reject_cycles=reject_cycles)
+    except DumpError as error:
+        raise DataDirectoryError(
+            f"cannot restore {error}; nothing was written, correct the input or use another dump"
+        ) from error
+
+
+def _reject_other_files(path: str) -> None:
+    """Raise DataDirectoryError if ``path`` exists and holds anything but a lock file."""
+    try:
+        names = set(os.listdir(path))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataDirectoryError(f"cannot restore into {path}: {error.strerror}; name a directory") from error
+    if names - {LOCK}:
+        raise DataDirectoryError(f"cannot restore into {path}: it is not empty; name a new directory")
