@@ -12,6 +12,7 @@ from scoop_core import Changes, DependencyGraph, JournalReader, decode_snapshot,
 
 from scoop_server.config.settings import Fsync
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.generations import Generations
 from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.workers import Task
 
@@ -34,7 +35,8 @@ def start_compaction(*_: object) -> Task:
 
 
 def open_store(directory: DataDirectory) -> tuple[JournalStore, DependencyGraph]:
-    return JournalStore.open(directory, Fsync.ALWAYS, lambda: 0.0, start_compaction)
+    files, graph = Generations.open(directory, Fsync.ALWAYS)
+    return JournalStore(files, lambda: 0.0, start_compaction), graph
 
 
 def commit(store: JournalStore, graph: DependencyGraph, *lines: str) -> None:

@@ -19,7 +19,6 @@ from scoop_server.storage.compaction import compact
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OperatingSystem
 from scoop_server.storage.generations import Generations
-from scoop_server.storage.recovery import recover
 
 from tests.support.faulty_files import contents_of
 from tests.support.journals import written
@@ -44,13 +43,8 @@ class Server:
 
     def __init__(self, path: Path, fsync: Fsync = Fsync.ALWAYS) -> None:
         self.directory = DataDirectory.lock(str(path))
-        self.graph = DependencyGraph()
-        if state := recover(self.directory):
-            self.graph = state.graph
-            self.files = Generations.recovered(self.directory, state, fsync)
-            self.files.take_over()
-        else:
-            self.files = Generations.create(self.directory, self.graph, fsync)
+        self.files, self.graph = Generations.open(self.directory, fsync)
+        self.files.take_over()
 
     def commit(self, *lines: str) -> None:
         changes = Changes()

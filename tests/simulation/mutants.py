@@ -214,7 +214,7 @@ def _journal_of_an_earlier_process() -> Any:
     def begin(self: JournalStore) -> None:
         self._files.take_over()
         journal = self._files.journal
-        journal._fsync = self._fsync
+        journal._fsync = self._files.fsync
         try:
             journal._file = self._directory.open_for_writing("journal", journal.generation)
         except OSError as error:
@@ -258,7 +258,7 @@ def _closed_descriptor_is_used_again() -> Any:
         self.take_over()
         before = self.journal
         before.sync()
-        journal = Journal.create(self.directory, before.generation + 1, before.head, self._fsync)
+        journal = Journal.create(self.directory, before.generation + 1, before.head, self.fsync)
         if before.is_writable:
             self.directory.files.close(before._file)
         self.journal = journal

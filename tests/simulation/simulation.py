@@ -25,6 +25,7 @@ from scoop_server.loop.server import Server
 from scoop_server.loop.shutdown import Lifecycle
 from scoop_server.storage import compaction, journal
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.generations import Generations
 from scoop_server.storage.store import VERIFY_SECONDS, JournalStore
 from scoop_server.telemetry.workers import Task
 
@@ -177,15 +178,9 @@ class Simulation:
     def _recover_once(self) -> tuple[DependencyGraph, dict[str, bytes]]:
         process = SimulatedProcess(self.disk)
         directory = DataDirectory.lock(DIRECTORY, process)
-        store, graph = JournalStore.open(
-            directory,
-            self._fsync,
-            lambda: 0.0,
-            _no_compaction,
-            _COMPACT_ABOVE_BYTES,
-            lambda: 0,
-            self.history.retention,
-        )
+        files, graph = Generations.open(directory, self._fsync)
+        retention = self.history.retention
+        store = JournalStore(files, lambda: 0.0, _no_compaction, _COMPACT_ABOVE_BYTES, lambda: 0, retention)
         if store.read_only_reason:
             raise AssertionError(f"changes are refused on a sound disk: {store.read_only_reason}")
         store.close()
@@ -235,9 +230,9 @@ class Life:
         """Start, serve, save."""
         directory = DataDirectory.lock(DIRECTORY, self._process)
         history = self._simulation.history
-        store, graph = JournalStore.open(
-            directory,
-            self._fsync,
+        files, graph = Generations.open(directory, self._fsync)
+        store = JournalStore(
+            files,
             self._network.clock,
             self._start_compaction,
             _COMPACT_ABOVE_BYTES,
@@ -470,7 +465,8 @@ class Operator:
         written = list(self._disk.written)
         self._second = SimulatedProcess(self._disk)
         directory = DataDirectory.lock(DIRECTORY, self._second)
-        store, graph = JournalStore.open(directory, Fsync.ALWAYS, lambda: 0.0, _no_compaction, wall_clock=lambda: 0)
+        files, graph = Generations.open(directory, Fsync.ALWAYS)
+        store = JournalStore(files, lambda: 0.0, _no_compaction, wall_clock=lambda: 0)
         changes = Changes()
         graph.apply_lines("INDEX|second|\n", changes)
         store.commit(changes)

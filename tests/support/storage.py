@@ -11,6 +11,7 @@ from scoop_server.config.limits import COMPACTION_BYTES_MIN
 from scoop_server.config.settings import Fsync
 from scoop_server.storage.compaction import compact
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.generations import Generations
 from scoop_server.storage.history import NO_HISTORY, Retention
 from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.workers import Task
@@ -105,14 +106,9 @@ class Bench:
         """Lock the directory and open a store on it, as a process does, and leave no descriptor open at its end."""
         with DataDirectory.lock(str(self.path), self.files) as directory:
             self.files.calls.clear()
-            store, graph = JournalStore.open(
-                directory,
-                fsync,
-                self.clock,
-                self._start_compaction,
-                journal_bytes_min,
-                self.milliseconds,
-                retention,
+            files, graph = Generations.open(directory, fsync)
+            store = JournalStore(
+                files, self.clock, self._start_compaction, journal_bytes_min, self.milliseconds, retention
             )
             try:
                 yield Opened(store, graph)

@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any, Final, cast
 from unittest.mock import patch
 
-from scoop_core import Authors, Changes, DependencyGraph
+from scoop_core import Authors, Changes
 
-from scoop_server.app import application
+from scoop_server.app import application, stored_index
 from scoop_server.app.stored_index import load_index
 from scoop_server.cli import main as command_line
 from scoop_server.loop.client import Client
@@ -59,17 +59,16 @@ def plant_execute(make_execute: Callable[[Execute], Execute]) -> None:
 
 def plant_commit(commit: Callable[[Callable[[Changes], None], Changes], None], **replaced: object) -> None:
     """Commit by a function that is given the sound commit and the changes."""
-    open_store = JournalStore.open
 
-    def open_unsound(*arguments: Any, **options: Any) -> tuple[JournalStore, DependencyGraph]:
-        sound, graph = open_store(*arguments, **options)
+    def make_unsound(*arguments: Any, **options: Any) -> JournalStore:
+        sound = JournalStore(*arguments, **options)
 
         def commit_unsound(changes: Changes, _authors: Authors = ()) -> None:  # they may not fit what is left
             commit(sound.commit, changes)
 
-        return cast("JournalStore", Delegate(sound, commit=commit_unsound, **replaced)), graph
+        return cast("JournalStore", Delegate(sound, commit=commit_unsound, **replaced))
 
-    patch.object(JournalStore, "open", open_unsound).start()
+    patch.object(stored_index, "JournalStore", make_unsound).start()
 
 
 def _call_per_client(do: Callable[[], object]) -> None:

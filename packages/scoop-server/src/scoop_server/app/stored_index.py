@@ -12,6 +12,7 @@ from scoop_server.index.sliced import SlicedIndex
 from scoop_server.loop.client import Client
 from scoop_server.storage.compaction import start_compaction
 from scoop_server.storage.directory import DataDirectory
+from scoop_server.storage.generations import Generations
 from scoop_server.storage.history import Retention
 from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.meter import Meter
@@ -24,14 +25,9 @@ def load_index(settings: Settings, directory: DataDirectory | None, meter: Meter
     if directory is not None:
         compact = partial(start_compaction, log_format=settings.log_format)
         limits = settings.limits
-        store, graph = JournalStore.open(
-            directory,
-            settings.fsync,
-            time.monotonic,
-            compact,
-            limits.compaction_bytes_min,
-            retention=Retention(limits.history_seconds, limits.history_bytes_max),
-        )
+        files, graph = Generations.open(directory, settings.fsync)
+        retention = Retention(limits.history_seconds, limits.history_bytes_max)
+        store = JournalStore(files, time.monotonic, compact, limits.compaction_bytes_min, retention=retention)
         store.watch.start()
     meter.index_opened(graph.edge_count)
     graph.reject_cycles = settings.reject_cycles

@@ -10,42 +10,50 @@ from scoop_server.storage.directory import DataDirectory, NameNotDurableError
 from scoop_server.storage.files import is_temporary
 from scoop_server.storage.history import NO_HISTORY, History
 from scoop_server.storage.journal import Journal
-from scoop_server.storage.recovery import RecoveredState
+from scoop_server.storage.recovery import RecoveredState, recover
 from scoop_server.telemetry.logs import log
 
 
 class Generations:
     """The newest snapshot and the journals that continue it, the last of which is being written.
 
-    ``snapshot_batch`` is the last batch that the snapshot includes, ``earlier_bytes`` the size of the journals since
-    the snapshot except ``journal``.
+    As it is made, ``journal`` is the first one, and continues a snapshot without batches.
     """
 
-    def __init__(
-        self,
-        directory: DataDirectory,
-        fsync: Fsync,
-        journal: Journal,
-        *,
-        snapshot_generation: int,
-        snapshot_bytes: int,
-        snapshot_batch: int = 0,
-        earlier_bytes: int = 0,
-        unsynced: RecoveredState | None = None,
-    ) -> None:
+    def __init__(self, directory: DataDirectory, fsync: Fsync, journal: Journal, snapshot_bytes: int) -> None:
         self.directory = directory
+        self.fsync = fsync
         self.history = History(directory, NO_HISTORY, lambda: 0)
         """Where superseded files go: nowhere, until the store replaces it."""
         self.journal = journal
         self.snapshot_bytes = snapshot_bytes
-        self._fsync = fsync
-        self._unsynced = unsynced
+        self._unsynced: RecoveredState | None = None
         """The state that was read, until the last journal is known to be on disk."""
-        self._snapshot_generation = snapshot_generation
-        self._snapshot_batch = snapshot_batch
-        self._rotation_batch = snapshot_batch
+        self._snapshot_generation = journal.generation
+        self._snapshot_batch = 0
+        """The last batch that the snapshot includes."""
+        self._rotation_batch = 0
         """The last batch before the journal that is being written."""
-        self._earlier_bytes = earlier_bytes
+        self._earlier_bytes = 0
+        """The size of the journals since the snapshot except ``journal``."""
+
+    @classmethod
+    def open(cls, directory: DataDirectory, fsync: Fsync) -> tuple[Self, DependencyGraph]:
+        """Return the files of ``directory``, created if it has none, and the graph that they hold.
+
+        The first :meth:`rotate` creates a journal that can be written. Raises :exc:`DataDirectoryError`.
+        """
+        state = recover(directory)
+        if state is None:
+            graph = DependencyGraph()
+            return cls.create(directory, graph, fsync), graph
+        journal = Journal(directory, state.journal_generation, state.sealed_bytes, state.head)
+        files = cls(directory, fsync, journal, state.snapshot_bytes)
+        files._unsynced = state
+        files._snapshot_generation = state.snapshot_generation
+        files._snapshot_batch = files._rotation_batch = state.head.number - state.batches
+        files._earlier_bytes = state.journal_bytes - state.sealed_bytes
+        return files, state.graph
 
     @classmethod
     def create(cls, directory: DataDirectory, graph: DependencyGraph, fsync: Fsync = Fsync.ALWAYS) -> Self:
@@ -59,21 +67,7 @@ class Generations:
             journal = Journal.create(directory, 1, Seal(0, directory.identity), fsync)
         except OSError as error:
             raise _cannot_write(directory, error) from error
-        return cls(directory, fsync, journal, snapshot_generation=1, snapshot_bytes=snapshot_bytes)
-
-    @classmethod
-    def recovered(cls, directory: DataDirectory, state: RecoveredState, fsync: Fsync) -> Self:
-        """Continue what was read from ``directory``. The first :meth:`rotate` creates a journal that can be written."""
-        return cls(
-            directory,
-            fsync,
-            Journal(directory, state.journal_generation, state.sealed_bytes, state.head),
-            snapshot_generation=state.snapshot_generation,
-            snapshot_bytes=state.snapshot_bytes,
-            snapshot_batch=state.head.number - state.batches,
-            earlier_bytes=state.journal_bytes - state.sealed_bytes,
-            unsynced=state,
-        )
+        return cls(directory, fsync, journal, snapshot_bytes)
 
     @property
     def snapshot_path(self) -> str:
@@ -150,7 +144,7 @@ class Generations:
         self.take_over()
         before = self.journal
         before.sync()
-        self.journal = Journal.create(self.directory, before.generation + 1, before.head, self._fsync)
+        self.journal = Journal.create(self.directory, before.generation + 1, before.head, self.fsync)
         self._rotation_batch = before.head.number
         self._earlier_bytes += before.size
         before.close()

@@ -16,7 +16,6 @@ from scoop_server.storage.files import is_out_of_space, is_temporary
 from scoop_server.storage.generations import Generations
 from scoop_server.storage.history import NO_HISTORY, History, Retention
 from scoop_server.storage.journal import Journal
-from scoop_server.storage.recovery import recover
 from scoop_server.storage.supervisor import CompactionSupervisor, StartCompaction
 from scoop_server.telemetry.figures import Figure
 from scoop_server.telemetry.logs import log
@@ -38,55 +37,28 @@ def milliseconds() -> int:
 
 
 class JournalStore:
-    """Keeps a graph in ``directory``, which no other process uses meanwhile.
+    """Makes the changes of a graph durable in ``files``, which no other process uses meanwhile.
 
     ``clock`` returns seconds, ``wall_clock`` milliseconds since 1970; ``start_compaction`` starts the compaction of the
     journals before a generation, and compaction begins when the journals are larger than the snapshot and than
     ``journal_bytes_min``.
+
+    On a full disk or a read-only file system it refuses changes until it can make durable what was read. Raises
+    :exc:`~scoop_server.errors.DataDirectoryError` if it never can.
     """
 
-    @classmethod
-    def open(
-        cls,
-        directory: DataDirectory,
-        fsync: Fsync,
+    def __init__(
+        self,
+        files: Generations,
         clock: Callable[[], float],
         start_compaction: StartCompaction,
         journal_bytes_min: int = COMPACTION_BYTES_MIN,
         wall_clock: Callable[[], int] = milliseconds,
         retention: Retention = NO_HISTORY,
-    ) -> tuple["JournalStore", DependencyGraph]:
-        """Recover ``directory``; return the store and the graph, which the store does not keep.
-
-        Raises :exc:`~scoop_server.errors.DataDirectoryError` if the directory cannot be read or written. On a full
-        disk or a read-only file system the store opens, and refuses changes until it can make durable what it read.
-        """
-        graph = DependencyGraph()
-        if state := recover(directory):
-            graph, files = state.graph, Generations.recovered(directory, state, fsync)
-        else:
-            files = Generations.create(directory, graph, fsync)
-        store = cls(files, fsync, clock, start_compaction, journal_bytes_min, wall_clock, retention)
-        try:
-            store._files.take_over()
-        except ReadOnlyError as error:
-            store._refuse_changes(error)
-        return store, graph
-
-    def __init__(
-        self,
-        files: Generations,
-        fsync: Fsync,
-        clock: Callable[[], float],
-        start_compaction: StartCompaction,
-        journal_bytes_min: int,
-        wall_clock: Callable[[], int],
-        retention: Retention,
     ) -> None:
         files.history = self._history = History(files.directory, retention, wall_clock)
         self._files = files
         self._directory = files.directory
-        self._fsync = fsync
         self._clock = clock
         self._wall_clock = wall_clock
         self._backlog = Backlog(journal_bytes_min)
@@ -101,11 +73,15 @@ class JournalStore:
         """The watch on all calls that may wait for the disk."""
         self.commit_delay = 0.0
         """The seconds for which clients wait after a commit. May be read in another thread."""
+        try:
+            files.take_over()
+        except ReadOnlyError as error:
+            self._refuse_changes(error)
 
     @property
     def place(self) -> str:
         """The directory and its sync policy, for the log."""
-        return f"data directory {self._directory.path}, fsync {self._fsync}"
+        return f"data directory {self._directory.path}, fsync {self._files.fsync}"
 
     @property
     def snapshot_path(self) -> str:
@@ -224,7 +200,7 @@ class JournalStore:
 
     def _do_what_is_due(self) -> None:
         try:
-            if self._fsync is Fsync.EVERYSEC and not self._files.journal.lost_reason:
+            if self._files.fsync is Fsync.EVERYSEC and not self._files.journal.lost_reason:
                 self._files.journal.sync()
             if self._supervisor.check():
                 self._verify_at = 0.0  # the disk has more room
