@@ -154,7 +154,7 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
     _report_index(directory, state, out)
     if not beside_a_server:
         for name in directory.superfluous(state.snapshot_generation if state else 1):
-            print(f"a start would delete {name}: superseded or unfinished", file=out)
+            print(f"a start would delete {os.path.join(directory.path, name)}: superseded or unfinished", file=out)
         if state is not None and state.unsealed_bytes:
             file, size = directory.file("journal", state.journal_generation), counted(state.unsealed_bytes, "byte")
             print(f"a start would drop the last {size} of {file}: {state.unsealed_reason}", file=out)

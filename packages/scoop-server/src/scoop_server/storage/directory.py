@@ -69,14 +69,7 @@ class DataDirectory:
         """
         try:
             _create(path, files)
-            directory = cls(path, files)
-            try:
-                directory._lock = DirectoryLock(files, directory.descriptor, path)
-                _try_to_write(directory)
-                files.listdir(directory.descriptor)
-            except BaseException:
-                directory.close()
-                raise
+            return cls._locked(path, files, is_shared=False)
         except OSError as error:
             advice = "name a writable one with --data-dir, or keep nothing on disk with --memory"
             if error.filename and not os.path.isabs(error.filename):
@@ -84,7 +77,6 @@ class DataDirectory:
             raise DataDirectoryError(
                 f"cannot use the data directory {path}: {error.strerror}; {way_out(error, path, advice)}"
             ) from error
-        return directory
 
     @classmethod
     def lock_for_reading(cls, path: str, files: FileSystem = OPERATING_SYSTEM) -> Self:
@@ -93,14 +85,21 @@ class DataDirectory:
         Raises :exc:`DataDirectoryError` if a server uses it.
         """
         try:
-            directory = cls(path, files)
-            try:
-                directory._lock = DirectoryLock(files, directory.descriptor, path, is_shared=True)
-            except BaseException:
-                directory.close()
-                raise
+            return cls._locked(path, files, is_shared=True)
         except OSError as error:
             raise DataDirectoryError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+
+    @classmethod
+    def _locked(cls, path: str, files: FileSystem, *, is_shared: bool) -> Self:
+        directory = cls(path, files)
+        try:
+            directory._lock = DirectoryLock(files, directory.descriptor, path, is_shared=is_shared)
+            if not is_shared:
+                _try_to_write(directory)
+                files.listdir(directory.descriptor)
+        except BaseException:
+            directory.close()
+            raise
         return directory
 
     def close(self) -> None:
@@ -262,10 +261,7 @@ class DataDirectory:
             self.files.fsync(self.descriptor)
 
     def superfluous(self, generation: int) -> list[str]:
-        """Return the paths of the files that are older than snapshot ``generation``, and of all unfinished ones."""
-        return [os.path.join(self.path, name) for name in self._superfluous_names(generation)]
-
-    def _superfluous_names(self, generation: int) -> list[str]:
+        """Return the names of the files that are older than snapshot ``generation``, and of all unfinished ones."""
         return [match[0] for match in self._listing() if match[3] or int(match[2]) < generation]
 
     def delete_before(self, generation: int) -> None:
@@ -273,7 +269,7 @@ class DataDirectory:
 
         Raises :exc:`ReadOnlyError` if the directory is no longer the one that was locked.
         """
-        names = self._superfluous_names(generation)
+        names = self.superfluous(generation)
         if names:
             self.verify()
         for name in names:

@@ -75,11 +75,6 @@ class Generations:
         return self.directory.file("snapshot", self._snapshot_generation)
 
     @property
-    def next_snapshot_path(self) -> str:
-        """The path of the snapshot that the current journal will continue."""
-        return self.directory.file("snapshot", self.journal.generation)
-
-    @property
     def journal_bytes(self) -> int:
         """The size of the journals since the snapshot."""
         return self._earlier_bytes + self.journal.size

@@ -53,8 +53,7 @@ class DirectoryLock:
         problem = f"{self._path}/{NAME} was removed or replaced while the server ran"
         if not self._holds_directory:
             raise ReadOnlyError(f"{problem}, so another server may use the directory; start this one again")
-        close_quietly(self._files, self._file, self._path)
-        self._file = _CLOSED
+        self.close()
         try:
             self._lock_file()
         except (DirectoryInUseError, OSError) as error:
@@ -129,16 +128,13 @@ class DirectoryLock:
         )
 
     def _holder(self) -> str:
-        try:
+        with contextlib.suppress(OSError):
             file = self._open_file(os.O_RDONLY)
-        except OSError:
-            return "unknown"
-        try:
-            return self._files.read(file, 20).decode("ascii", "replace").strip() or "unknown"
-        except OSError:
-            return "unknown"
-        finally:
-            close_quietly(self._files, file, self._path)
+            try:
+                return self._files.read(file, 20).decode("ascii", "replace").strip() or "unknown"
+            finally:
+                close_quietly(self._files, file, self._path)
+        return "unknown"
 
     def _is_shared_by_others(self, descriptor: int) -> bool:
         """Return whether the holder shares its lock, as a server never does: its process id is stale."""

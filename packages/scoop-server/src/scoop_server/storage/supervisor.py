@@ -58,12 +58,13 @@ class CompactionSupervisor:
             # A retry without changes needs no journal of its own: a nearly full disk would fill with empty ones.
             if not self._files.has_just_rotated:
                 self._files.rotate()
-            self._task = self._start(directory, self._files.journal.generation, self._backlog.niceness(size))
+            generation = self._files.journal.generation
+            self._task = self._start(directory, generation, self._backlog.niceness(size))
         except OSError as error:
             self._postpone(f"cannot begin: {error.filename or directory.path}: {error.strerror}")
             return
         self._ends_by = self._clock() + seconds
-        log.info("compaction into %(file)s has begun", {"file": self._files.next_snapshot_path})
+        log.info("compaction into %(file)s has begun", {"file": directory.file("snapshot", generation)})
 
     def check(self) -> bool:
         """Look after a running compaction; return whether it has ended. Raises :exc:`ReadOnlyError`."""
