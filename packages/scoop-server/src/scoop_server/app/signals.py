@@ -41,8 +41,9 @@ class SignalPipe:
         """
         self._is_interrupting = True
         try:
-            if _STOP.intersection(self._peek()):
-                raise KeyboardInterrupt
+            with contextlib.suppress(BlockingIOError):  # none has arrived
+                if _STOP.intersection(self._reader.recv(_READ_BYTES_MAX, socket.MSG_PEEK)):
+                    raise KeyboardInterrupt
             yield
         finally:
             self._is_interrupting = False
@@ -54,12 +55,6 @@ class SignalPipe:
     def read(self) -> bytes:
         """Return the numbers of the signals that have arrived, one byte each."""
         return self._reader.recv(_READ_BYTES_MAX)
-
-    def _peek(self) -> bytes:
-        try:
-            return self._reader.recv(_READ_BYTES_MAX, socket.MSG_PEEK)
-        except BlockingIOError:
-            return b""
 
     def close(self) -> None:
         """Restore the previous handlers."""

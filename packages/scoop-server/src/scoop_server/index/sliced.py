@@ -66,12 +66,7 @@ class SlicedIndex(LocalIndex[ClientT]):
     """
 
     def __init__(
-        self,
-        graph: DependencyGraph,
-        store: Store,
-        meter: Meter | None = None,
-        *,
-        slice_visits: int = SLICE_VISITS,
+        self, graph: DependencyGraph, store: Store, meter: Meter | None = None, *, slice_visits: int = SLICE_VISITS
     ) -> None:
         super().__init__(graph, store, meter)
         self._slice_visits = slice_visits

@@ -32,9 +32,7 @@ _VARIABLES: Final = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
 def inherited_listeners(
-    environment: MutableMapping[str, str],
-    certificates: Certificates | None,
-    first_descriptor: int = _FIRST_DESCRIPTOR,
+    environment: MutableMapping[str, str], certificates: Certificates | None, first_descriptor: int = _FIRST_DESCRIPTOR
 ) -> Iterator[Listener]:
     """Yield a listener for each socket that ``environment`` announces to this process.
 
