@@ -12,6 +12,7 @@ from scoop_etcd.client.api import (
     Compare,
     Delete,
     ErrorCode,
+    EtcdClient,
     EtcdRequest,
     Failure,
     KeyValue,
@@ -32,6 +33,7 @@ from scoop_etcd.client.api import (
 )
 from scoop_etcd.client.connection_settings import ConnectionSettings, Credentials
 from scoop_etcd.client.failures import explained
+from scoop_etcd.connection import open_client
 
 from tests.support.certificates import CertificateFiles
 from tests.support.etcd_cluster import EtcdCluster, needs_etcd
@@ -48,8 +50,10 @@ pytestmark = needs_etcd
 class Caller:
     """Waits for completions of a client."""
 
-    def __init__(self, cluster: ConnectionSettings, seconds_max: float = 10.0) -> None:
-        self.client = GrpcEtcdClient(cluster, seconds_max)
+    def __init__(
+        self, cluster: ConnectionSettings, seconds_max: float = 10.0, client: EtcdClient | None = None
+    ) -> None:
+        self.client: EtcdClient = client or GrpcEtcdClient(cluster, seconds_max)
         self.completed: list[tuple[Ticket, Result]] = []
 
     def next_result(self, ticket: Ticket) -> Result:
@@ -231,6 +235,15 @@ def test_without_any_member_requests_and_watches_are_unavailable() -> None:
         assert ended.code is ErrorCode.UNAVAILABLE
 
 
+def test_nodes_begin_at_different_members() -> None:
+    connection = ConnectionSettings([f"127.0.0.1:{free_port()}" for _ in range(3)])
+    reasons = set[str]()
+    for _ in range(30):
+        with closing(Caller(connection, client=open_client(connection, 10.0))) as caller:
+            reasons.add(caller.failure(Range(b"/a")).reason)
+    assert len(reasons) == 3, "the reason names the last one"
+
+
 def test_a_member_that_does_not_answer_is_replaced_by_another(tmp_path: Path) -> None:
     with EtcdCluster(tmp_path, 3) as etcd, closing(Caller(ConnectionSettings(etcd.endpoints), 1.0)) as caller:
         start = caller.put(b"/a", b"1")
@@ -241,7 +254,9 @@ def test_a_member_that_does_not_answer_is_replaced_by_another(tmp_path: Path) ->
             result := caller.call(Range(b"/a")), Failure
         ):  # a time-out first, then until there is a leader
             assert not result.code.is_definite
-        caller.client.cancel(watch)
+        ended = caller.next_result(watch)
+        assert isinstance(ended, WatchEnded)
+        assert ended.reason.endswith("no response in time")
         elsewhere = caller.client.submit(Watch(b"/", b"0", start, elsewhere=True))
         assert caller.puts_until(elsewhere, 1)
 

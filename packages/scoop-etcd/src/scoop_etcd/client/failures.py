@@ -39,7 +39,8 @@ _EXPLANATIONS: Final = (
         re.compile("CERTIFICATE_VERIFY_FAILED(: [^:]+)?|(?=Hostname Verification)"),
         r"cannot verify the certificate of etcd\1; check --etcd-ca, and the names and the expiry of that certificate",
     ),
-    (re.compile("Deadline Exceeded"), "no response in time"),
+    # A watch is cancelled where another request got no response.
+    (re.compile("Deadline Exceeded|Locally cancelled"), "no response in time"),
     # A member closes a connection of TLS 1.3, and gRPC does not say so.
     (
         re.compile(r"Unwrap failed \(TSI_DATA_CORRUPTED\)"),

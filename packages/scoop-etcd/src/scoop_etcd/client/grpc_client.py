@@ -65,7 +65,8 @@ class GrpcEtcdClient:
             run = watch.run
         else:
             deadline = time.monotonic() + self._seconds_max
-            run = _UnaryRequest(wire.exchange(request), self._endpoints, self._tokens, deadline, complete).run
+            exchange = wire.exchange(request)
+            run = _UnaryRequest(exchange, self._endpoints, self._tokens, deadline, self._leave, complete).run
         with self._lock:
             self._open[ticket] = watch
         self._threads.run(partial(self._run, run))
@@ -119,6 +120,13 @@ class GrpcEtcdClient:
         self._endpoints.close()
         self._threads.close()
 
+    def _leave(self, endpoint: Endpoint) -> None:
+        """End the watches at an endpoint that has not answered a request, in any thread: they may have stalled too."""
+        with self._lock:
+            watches = [watch for watch in self._open.values() if watch is not None]
+        for watch in watches if len(self._endpoints) > 1 else ():
+            watch.leave(endpoint)
+
     def _complete(self, ticket: Ticket, result: Result, *, is_last: bool) -> None:
         """Note a completion, in any thread."""
         with self._lock:
@@ -143,11 +151,18 @@ class _UnaryRequest:
     """One request. It is sent again only if it is certain that it had no effect."""
 
     def __init__(
-        self, exchange: wire.Exchange, endpoints: Endpoints, tokens: Tokens, deadline: float, complete: _Complete
+        self,
+        exchange: wire.Exchange,
+        endpoints: Endpoints,
+        tokens: Tokens,
+        deadline: float,
+        timed_out: Callable[[Endpoint], None],
+        complete: _Complete,
     ) -> None:
         self._exchange = exchange
         self._endpoints = endpoints
         self._tokens = tokens
+        self._timed_out = timed_out
         self._complete = complete
         self._deadline = deadline
         self._may_renew_token = True
@@ -172,6 +187,8 @@ class _UnaryRequest:
                 return Failure(ErrorCode.UNAVAILABLE, f"{endpoint.address}: {error}")
             except grpc.RpcError as error:
                 failed = self._endpoints.failed(endpoint, error)
+            if failed.code is ErrorCode.TIMED_OUT:
+                self._timed_out(endpoint)
             if failed.code is ErrorCode.UNAUTHENTICATED and token and self._may_renew_token:
                 self._may_renew_token = False
                 self._tokens.discard(token)
@@ -190,8 +207,14 @@ class _Watch:
         self._complete = complete
         self._may_renew_token = True
         """False once anything has been received, because etcd checks the token when it opens a watch."""
+        self._endpoint: Endpoint | None = None
         self._call: Rpc | None = None
         self._is_cancelled = False
+
+    def leave(self, endpoint: Endpoint) -> None:
+        """End the watch with a failure if it is at ``endpoint``."""
+        if self._endpoint is endpoint and self._call is not None:
+            self._call.cancel()
 
     def cancel(self) -> None:
         """End the watch."""
@@ -211,7 +234,7 @@ class _Watch:
             token = self._tokens.get()
             if isinstance(token, Failure):
                 return WatchEnded(token.code, token.reason)
-            endpoint = self._endpoints.current
+            endpoint = self._endpoint = self._endpoints.current
             call = self._call = endpoint.stream(wire.WATCH_METHOD, self._data, Tokens.metadata(token))
             if self._is_cancelled:
                 call.cancel()
