@@ -181,6 +181,18 @@ def test_an_entry_does_not_overtake_the_one_before_it(world: World) -> None:
     assert index.status.pending == 0
 
 
+def test_a_node_knows_at_once_that_its_watch_lacks_its_own_entry(world: World) -> None:
+    index = world.start()
+    world.wait(0.5)  # half a second before the next survey
+    for watch in world.cluster.watches:
+        watch.is_silent = True
+    index.execute([("client", "INDEX|a|\n")])
+    world.wait(0.1)
+    assert index.status.committed_revision > index.status.applied_revision
+    world.wait(2.3)
+    assert world.responses == [("client", "INDEX|a|\n", "OK\n")]
+
+
 def test_local_reads_are_answered_at_once_even_without_a_quorum(world: World) -> None:
     index = world.start(replace(SETTINGS, has_local_reads=True))
     assert world.answers(index, "INDEX|a|\n") == "OK\n"

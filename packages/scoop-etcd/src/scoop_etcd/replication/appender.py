@@ -61,6 +61,7 @@ class Appender(Generic[ClientT]):
         node: str,
         clock: Callable[[], float],
         appended: Callable[[float], None],
+        expect: Callable[[int], None],
         wall_clock: Callable[[], int] = lambda: 0,
     ) -> None:
         self._calls = calls
@@ -72,6 +73,8 @@ class Appender(Generic[ClientT]):
         """The time of the last entry: those of a node never decrease."""
         self._appended = appended
         """Called with the seconds that an append took."""
+        self._expect = expect
+        """Called with the revision of an entry that was appended."""
         self._queue: deque[LoggedRequests[ClientT]] = deque()
         self._last: deque[LoggedRequests[ClientT]] = deque()
         """Those that may use up the limit of an entry, and so come at its end, one in each."""
@@ -175,6 +178,8 @@ class Appender(Generic[ClientT]):
             raise too_large("append an entry to the entry log", result)
         entry.call = None
         self._appended(self._clock() - entry.sent_at)
+        if result.succeeded:
+            self._expect(result.revision)
 
     # Entries that come back
 

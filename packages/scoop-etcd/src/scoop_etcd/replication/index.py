@@ -70,7 +70,7 @@ class ReplicatedIndex(Generic[ClientT]):
         """The revision of the last entry that was known at the last survey."""
         self._counters = counters = NodeCounters()
         self._appender = Appender[ClientT | Parted[ClientT]](
-            calls, keys, settings.node, clock, counters.append_seconds.observe, settings.wall_clock
+            calls, keys, settings.node, clock, counters.append_seconds.observe, self._expect, settings.wall_clock
         )
         self._applier = applier = Applier[ClientT](settings, self._appender, clock, self._meter, self._note_applied)
         self._feed = EntryFeed(calls, keys, clock, self._replace, applier.add, settings.config)
@@ -227,6 +227,9 @@ class ReplicatedIndex(Generic[ClientT]):
         self._applier.replace(replica)
         self._digests.note(replica.revision, replica.digest)
         self._disconnect(self._appender.skipped(replica.sequences.get(self._settings.node, 0)))
+
+    def _expect(self, revision: int) -> None:
+        self._feed.expect(revision)
 
     def _note_applied(self, kv: KeyValue) -> None:
         self._digests.note(kv.mod_revision, self._applier.replica.digest)
