@@ -31,8 +31,14 @@ ResultT = TypeVar("ResultT", RangeResult, TxnResult, LeaseResult)
 PAUSE_SECONDS_MIN: Final = 0.05
 """The pause before the first repetition: a change of leader takes longer, a lost connection often less."""
 
-PAUSE_SECONDS_MAX: Final = 1.0
-"""The longest pause: a node notices within a second that etcd is back."""
+_REFUSAL_PAUSE_SECONDS_MAX: Final = 1.0
+_OUTAGE_PAUSE_SECONDS_MAX: Final = 0.25
+"""The interval of ticks: a node notices with the next one that etcd is back."""
+
+
+def pause_seconds_max(code: ErrorCode) -> float:
+    """Return the longest pause after a failure: etcd may take long to refuse, for instance a wrong password."""
+    return _REFUSAL_PAUSE_SECONDS_MAX if code.is_definite else _OUTAGE_PAUSE_SECONDS_MAX
 
 
 @dataclass(slots=True, eq=False)
@@ -152,7 +158,7 @@ class Calls:
             if isinstance(result, Failure) and result.code not in call.final:
                 call.failure = result
                 call.due = self._clock() + call.pause
-                call.pause = min(2 * call.pause, PAUSE_SECONDS_MAX)
+                call.pause = min(2 * call.pause, pause_seconds_max(result.code))
                 self._waiting.append(call)
                 return
         else:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from scoop_etcd.client.api import ErrorCode, KeyValue, Watch, WatchEnded, WatchEvents
-from scoop_etcd.client.calls import PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN, Call, Calls
+from scoop_etcd.client.calls import PAUSE_SECONDS_MIN, Call, Calls, pause_seconds_max
 from scoop_etcd.formats.entries import Keys
 from scoop_etcd.formats.records import Config
 from scoop_etcd.replication.entry_reader import EntryReader, Reading
@@ -98,7 +98,7 @@ class EntryFeed:
         else:
             self.phase = FeedPhase.PAUSING
             self._resume_at = self._clock() + self._pause
-            self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
+            self._pause = min(2 * self._pause, pause_seconds_max(result.code))
 
     def expect(self, revision: int) -> None:
         """Note the revision of an entry in the entry log."""
