@@ -8,9 +8,10 @@ because it restricts the others least.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Final
 
-from scoop_core import DependencyGraph
+from scoop_core import Changes, DependencyGraph
 
 BITS: Final = ("bit0", "bit1")
 """Packages that are always indexed. A list may name them any number of times, so they number the lines."""
@@ -37,6 +38,8 @@ class Operation:
     completed: int | None = None
     answer: str | None = None
     """None if there was none: the outcome is unknown."""
+    identity: str = ""
+    """That of its client."""
 
     @property
     def is_query(self) -> bool:
@@ -51,6 +54,8 @@ class Order:
     positions: dict[str, int] = field(default_factory=dict)
     """By line, from 1 on."""
     answers: dict[str, str] = field(default_factory=dict)
+    changes: list[tuple[str, str]] = field(default_factory=list)
+    """The lines that have changed the graph, each with the change as a trail shows it."""
     repeated: list[str] = field(default_factory=list)
     graph: DependencyGraph = field(default_factory=DependencyGraph)
     _states: dict[str, tuple[list[int], list[bool]]] = field(default_factory=dict)
@@ -63,7 +68,9 @@ class Order:
         for position, line in enumerate(lines, 1):
             package = line.split("|")[1]
             was_indexed = package in order.graph
-            order.answers[line] = order.graph.apply_lines(f"{line}\n").strip()
+            changes = Changes()
+            order.answers[line] = order.graph.apply_lines(f"{line}\n", changes).strip()
+            order.changes += [(line, change) for change in changes.lines]
             if line in order.positions:
                 order.repeated.append(line)
             order.positions[line] = position
@@ -94,6 +101,15 @@ def violations(operations: Sequence[Operation], order: Order) -> list[str]:
         elif order.answers[each.line] != each.answer:
             found.append(f"answered {each.answer}, expected {order.answers[each.line]}: {each.line}")
     return found or _order_violations(operations, order)
+
+
+def trail_violations(trail: Sequence[tuple[str, str]], operations: Sequence[Operation], order: Order) -> list[str]:
+    """Return a line for each place at which a trail, of identities and changes, differs from what clients have done."""
+    identities = {each.line: each.identity for each in operations}
+    expected = [(identities.get(line, "a client that sent it"), change) for line, change in order.changes]
+    return [
+        f"the trail has {found}, expected {wanted}" for found, wanted in zip_longest(trail, expected) if found != wanted
+    ]
 
 
 def _order_violations(operations: Sequence[Operation], order: Order) -> list[str]:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,9 +16,12 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from tests.replication.history import SET_UP, Operation, Order, change_line, violations
+import trustme
+
+from tests.replication.history import SET_UP, Operation, Order, change_line, trail_violations, violations
 from tests.replication.timeline import Timeline
 from tests.replication.witness import Witness
+from tests.support.certificates import CertificateFiles
 from tests.support.etcd_cluster import EtcdCluster, Member
 from tests.support.network import CLIENTS, PEERS, Host
 from tests.support.process import MODULE_COMMAND, BlockingClient, ServerProcess, free_port, run_to_end
@@ -34,7 +38,18 @@ QUOTA_BYTES: Final = 48 << 20
 PAUSE_SECONDS: Final = (0.5, 2.5)
 """The shortest and the longest fault, and as much time after it."""
 
+IDENTITIES: Final = ("CN=alice", "CN=bob", "CN=carol", "CN=dave", "CN=eve")
+"""Those of the clients. Each node has clients of several, and each is that of clients of several nodes."""
+
 _JUNK: Final = "/junk"
+
+
+def _context(files: CertificateFiles, authority: trustme.CA, identity: str) -> ssl.SSLContext:
+    """Return the context of clients with this identity."""
+    name = identity.removeprefix("CN=")
+    issued = authority.issue_cert(f"{name}@scoop.test", common_name=name)
+    with issued.private_key_and_cert_chain_pem.tempfile() as file:
+        return files.client_context(Path(file))
 
 
 class Node:
@@ -45,7 +60,7 @@ class Node:
         self.port = free_port()
         self.python = python
         """The interpreter that has the version to run."""
-        self._flags = [*flags, "--port", str(self.port)]
+        self._flags = [*flags, "--listen", f"tls:127.0.0.1:{self.port}"]
         self._earlier_log: list[str] = []
         self._start()
 
@@ -79,9 +94,13 @@ class Scene:
         self._resources = ExitStack()
         arguments = ["--quota-backend-bytes", str(QUOTA_BYTES), "--log-level", "info"]
         self._etcd = self._resources.enter_context(EtcdCluster(directory, 3, arguments=arguments, hosts=hosts))
-        flags = ["--etcd", self._etcd.urls, "--etcd-prefix", PREFIX, "--commit-timeout", "3s", "--compaction-threshold"]
+        authority = trustme.CA()
+        files = CertificateFiles.make(directory / "tls", authority)
+        self._contexts = {identity: _context(files, authority, identity) for identity in IDENTITIES}
+        flags = ["--etcd", self._etcd.urls, "--etcd-prefix", PREFIX, "--commit-timeout", "3s", *files.mutual_arguments]
+        flags += ["--compaction-threshold", "20k"]
         self._pythons = deque([other_python or sys.executable, sys.executable])
-        self._nodes = [Node(f"node{number}", [*flags, "20k"], self._pythons[0]) for number in range(NODES)]
+        self._nodes = [Node(f"node{number}", flags, self._pythons[0]) for number in range(NODES)]
         self._next_nodes: list[Node] = []
         """The nodes that still run the version before ``_pythons[0]``."""
         self._witness = self._resources.enter_context(closing(Witness(self._etcd.endpoints, PREFIX)))
@@ -98,27 +117,29 @@ class Scene:
 
     def _client(self, number: int) -> None:
         chance = random.Random(f"{self._seed} {number}")
-        node = number % NODES
+        node, identity = number % NODES, IDENTITIES[number % len(IDENTITIES)]
         while not self._stopping.is_set():
             try:
-                with BlockingClient(("127.0.0.1", self._nodes[node].port)) as client:
+                address = "127.0.0.1", self._nodes[node].port
+                with BlockingClient(address, tls=self._contexts[identity]) as client:
                     client.socket.settimeout(10)
                     while not self._stopping.is_set():
-                        self._ask(client, chance)
+                        self._send(client, identity, self._next_line(chance))
             except (OSError, AssertionError):
                 node = chance.randrange(NODES)
                 self._stopping.wait(0.05)
 
-    def _ask(self, client: BlockingClient, chance: random.Random) -> None:
+    def _next_line(self, chance: random.Random) -> str:
         package = chance.choice(PACKAGES)
         if chance.random() < 0.4:
-            line = f"QUERY|{package}|"
-        elif chance.random() < 0.6:
+            return f"QUERY|{package}|"
+        if chance.random() < 0.6:
             dependencies = chance.sample(PACKAGES, chance.choice([0, 0, 1, 2]))
-            line = change_line(next(self._numbers), "INDEX", package, dependencies)
-        else:
-            line = change_line(next(self._numbers), "REMOVE", package)
-        operation = Operation(line, time.monotonic_ns())
+            return change_line(next(self._numbers), "INDEX", package, dependencies)
+        return change_line(next(self._numbers), "REMOVE", package)
+
+    def _send(self, client: BlockingClient, identity: str, line: str) -> None:
+        operation = Operation(line, time.monotonic_ns(), identity=identity)
         self.operations.append(operation)  # appending is atomic
         [answer] = client.ask(line)
         operation.completed, operation.answer = time.monotonic_ns(), answer
@@ -129,8 +150,9 @@ class Scene:
 
     def run(self, seconds: float) -> list[str]:
         """Load the cluster with faults for that long; return the violations."""
-        with self._nodes[0].server.connect() as client:
-            assert client.ask(*SET_UP) == ["OK"] * len(SET_UP)
+        with self._nodes[0].server.connect(tls=self._contexts[IDENTITIES[0]]) as client:
+            for line in SET_UP:
+                self._send(client, IDENTITIES[0], line)
         clients = [
             threading.Thread(target=self._client, args=(number,), daemon=True)
             for number in range(NODES * CLIENTS_PER_NODE)
@@ -324,8 +346,9 @@ class Scene:
         queries = [f"QUERY|{package}|" for package in PACKAGES]
         answers = list[list[str]]()
         for node in self._nodes:
-            with node.server.connect() as client:
+            with node.server.connect(tls=self._contexts[IDENTITIES[0]]) as client:
                 answers.append(client.ask(*queries))
+        logged = self._log()
         self._witness.wait_for(self._head_revision())
         order = Order.of(self._witness.lines())
         expected = ["OK" if package in order.graph else "FAIL" for package in PACKAGES]
@@ -335,7 +358,28 @@ class Scene:
             self.state += result.stdout
             if result.returncode:
                 found.append(f"{command} ended with {result.returncode}: {result.stdout}{result.stderr}")
-        return [*found, *violations(self.operations, order)]
+        return [*found, *violations(self.operations, order), *self._trail_violations(order, logged)]
+
+    def _log(self) -> subprocess.CompletedProcess[str]:
+        """Return the end of the command ``log``, after a change of each identity."""
+        while True:
+            for identity, context in self._contexts.items():
+                with self._nodes[0].server.connect(tls=context) as client:
+                    self._send(client, identity, change_line(number := next(self._numbers), "INDEX", f"end-{number}"))
+            logged = run_to_end("log", "--etcd", self._etcd.urls, "--etcd-prefix", PREFIX)
+            if logged.stdout or logged.returncode:  # a compaction may just have moved them into the snapshot
+                return logged
+
+    def _trail_violations(self, order: Order, logged: subprocess.CompletedProcess[str]) -> list[str]:
+        """Check the trail of all entries, and that ``log`` has printed its end."""
+        trail = self._witness.trail()
+        found = trail_violations(trail, self.operations, order)
+        shown = [(identity, line) for _, _, identity, line in map(str.split, logged.stdout.splitlines())]
+        if logged.returncode or shown != trail[-len(shown) :]:
+            found.append(f"log ended with {logged.returncode}, and not with the trail: {logged.stderr}")
+        identities = len({identity for identity, _ in trail})
+        self.state += f"trail: {len(trail)} changes by {identities} identities, log prints the last {len(shown)}\n"
+        return found
 
     def close(self) -> None:
         """End everything."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.replication.history import SET_UP, Operation, Order, change_line, violations
+from tests.replication.history import SET_UP, Operation, Order, change_line, trail_violations, violations
 
 pytestmark = pytest.mark.any_python
 
@@ -50,3 +50,21 @@ def test_a_linearizable_history_is_accepted(operations: list[Operation]) -> None
 def test_each_violation_is_found(operations: list[Operation], log: tuple[str, ...], violation: str) -> None:
     [found] = violations(operations, Order.of(log))
     assert violation in found
+
+
+@pytest.mark.parametrize(
+    ("trail", "violation"),
+    [
+        (["a INDEX|a|bit1", "b INDEX|b|bit1,bit0,a"], ""),
+        (["a INDEX|a|bit1"], "the trail has None, expected ('b', 'INDEX|b|bit1,bit0,a')"),
+        (["a INDEX|a|bit1", "a INDEX|b|bit1,bit0,a"], "has ('a', 'INDEX|b|bit1,bit0,a'), expected ('b', 'INDEX|b|"),
+        (["a INDEX|a|bit1", "b INDEX|b|bit1,bit0,a", "c REMOVE|a|"], "has ('c', 'REMOVE|a|'), expected None"),
+    ],
+)
+def test_a_trail_has_the_changes_with_the_identities_of_their_clients(trail: list[str], violation: str) -> None:
+    sent = [*(("s", line) for line in SET_UP), ("a", INDEX_A), ("b", INDEX_B), ("c", REMOVE_A)]
+    operations = [Operation(line, 1, 2, "OK", identity) for identity, line in sent]
+    found = [*sent[: len(SET_UP)], *((identity, line) for identity, line in map(str.split, trail))]
+    problems = trail_violations(found, operations, Order.of(LOG))
+    assert len(problems) == bool(violation)
+    assert violation in "".join(problems)

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from scoop_core import DependencyGraph
+from scoop_core.logged import UNKNOWN
 
 from scoop_etcd.client.api import ErrorCode, KeyValue, Range, RangeResult, Ticket, Watch, WatchEnded, WatchEvents
 from scoop_etcd.client.connection_settings import ConnectionSettings
 from scoop_etcd.client.grpc_client import GrpcEtcdClient
 from scoop_etcd.formats.entries import Keys, decode_entry
 from scoop_etcd.replication.replica import Replica
+from scoop_etcd.replication.trail import apply_logged
 
 from tests.support.process import WAIT_SECONDS
 
@@ -91,6 +93,14 @@ class Witness:
                 duplicates.sequences[node] = seq
                 lines += text.splitlines()
         return lines
+
+    def trail(self) -> list[tuple[str, str]]:
+        """Return the identity and the line of each change that the entries have made."""
+        with self._grew:
+            entries = list(self._entries)
+        replica = Replica(DependencyGraph())
+        batches = [apply_logged(replica, self._keys, kv) for kv in entries]
+        return [(change.identity or UNKNOWN, change.line) for batch in batches for change in batch.changes()]
 
     def close(self) -> None:
         """Stop recording."""
