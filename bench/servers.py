@@ -5,6 +5,7 @@ import ctypes
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -27,6 +29,8 @@ REDIS_COMMAND: Final = "redis-server"
 
 _LOOK_SECONDS: Final = 0.001
 """Interval of the checks of a start: negligible beside the start of an interpreter."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 _HERE: Final = Path(__file__).parent
 
@@ -65,15 +69,22 @@ class Server:
             if processors.server is not None:
                 os.sched_setaffinity(0, {processors.server})
             try:
-                # In a session of its own, because the benchmark handles Ctrl-C and stops its servers itself.
-                self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-                )
+                with _delayed_signals():
+                    # In a session of its own, because the benchmark handles Ctrl-C and stops its servers itself.
+                    self._process = subprocess.Popen(
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=log,
+                        start_new_session=True,
+                        # The child inherits the blocked signals; no other thread runs yet.
+                        preexec_fn=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, _SIGNALS),  # noqa: PLW1509  # as above
+                    )
+                    atexit.register(self._end)  # a signal can come before the block that stops it
             except OSError as error:
                 raise ServerError(f"cannot run {command[0]}: {error.strerror}") from error
             finally:
                 processors.take_own()
-        atexit.register(self._end)  # a signal can come between its start and the block that stops it
         self.address: Address = ("127.0.0.1", 0)
         self.start_seconds = 0.0
         """From the start of the process until its first response."""
@@ -149,6 +160,16 @@ class Server:
     def _end(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+@contextmanager
+def _delayed_signals() -> Iterator[None]:
+    """Deliver signals that end the benchmark only after the block."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def cpu_seconds(process: int) -> float:
