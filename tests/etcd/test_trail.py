@@ -155,14 +155,20 @@ def test_changes_are_selected_as_those_of_a_directory_are(trail: Trail) -> None:
 
 
 @needs_etcd
-def test_the_trail_reaches_back_to_the_snapshot_once_older_entries_are_deleted(trail: Trail) -> None:
+def test_the_trail_reaches_back_to_the_snapshot_once_older_entries_are_deleted(
+    trail: Trail, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = trail.append("INDEX|gmp|")
     trail.compact()
     second = trail.append("INDEX|isl|gmp")
     assert len(trail.printed(since="0")) == 2, "the entries of the first snapshot are kept"
+    assert capsys.readouterr().err == ""
     trail.compact()
     trail.append("INDEX|isl|", "INDEX|gmp|")
     assert [line.split()[-1] for line in trail.printed()] == ["INDEX|isl|"]
+    assert capsys.readouterr().err.endswith(f" begins after batch {second}\n"), "what is missing is not hidden"
+    assert len(trail.printed(since=str(second))) == 1
+    assert capsys.readouterr().err == ""
     for since in ("0", str(first)):
         with pytest.raises(HistoryGoneError, match=f"begins after batch {second}; name a later one"):
             trail.printed(since=since)

@@ -2,6 +2,7 @@
 
 import os
 import selectors
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -208,7 +209,8 @@ class EtcdSession:
         """Yield the changes of each entry in the entry log, oldest first; a batch has the number of its revision.
 
         Those from ``since`` to ``until``; with ``wait``, which is called when there is no further entry, also new ones,
-        without end. Raises HistoryGoneError if changes that were asked for are only in a snapshot.
+        without end. It says on standard error if older changes are only in a snapshot.
+        Raises HistoryGoneError if changes that were asked for are only in a snapshot.
         """
         found = self._read_config()
         config = Config.decode(found.value)
@@ -222,6 +224,8 @@ class EtcdSession:
             raise self._gone(f"begins after batch {replica.revision}; name a later one")
         if since.batch is not None and since.batch > feed.position:
             raise self._gone(f"ends before batch {since.batch}; name an earlier one")
+        if replica.revision and since.batch is None and since != END:  # an empty trail would hide what is missing
+            print(f"the history of {self.name} begins after batch {replica.revision}", file=sys.stderr)
         kept = dropwhile(lambda batch: since.is_after(batch.seal), self._apply_logged(replica, read))
         yield from takewhile(lambda batch: until.includes(batch.seal), kept)
         while wait is not None:
