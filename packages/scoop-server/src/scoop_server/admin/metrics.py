@@ -4,6 +4,7 @@ docs/monitoring.md explains each of them. No label holds anything that a client 
 """
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -52,9 +53,6 @@ def _metric(figure: Figure) -> Metric:
 
 
 def _histogram(name: str, documentation: str, histogram: Histogram) -> Metric:
-    buckets = []
-    total = 0
-    for bound, count in zip((*histogram.bounds, float("inf")), list(histogram.counts), strict=True):
-        total += count
-        buckets.append(("+Inf" if bound == float("inf") else repr(float(bound)), total))
+    bounds = [*(repr(float(bound)) for bound in histogram.bounds), "+Inf"]
+    buckets = list(zip(bounds, accumulate(list(histogram.counts)), strict=True))
     return HistogramMetricFamily(name, documentation, buckets, histogram.sum)
