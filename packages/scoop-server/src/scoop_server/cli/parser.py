@@ -86,12 +86,9 @@ def parse_command_line(arguments: Sequence[str], table: OptionTable) -> Invocati
 def _parse(arguments: Sequence[str], table: OptionTable) -> Invocation:
     root, parsers = build_parsers(table, with_all="--help-all" in arguments)
     command = next((each for each in arguments[:1] if not each.startswith("-")), None)
-    if command is None:
-        root.check_flags(arguments, table)
-    elif command in parsers:
-        parsers[command].check_flags(arguments, table)
-    else:
+    if command is not None and command not in parsers:
         root.reject("command", repr(command), parsers, table.missing_package(command))
+    parsers.get(command or "", root).check_flags(arguments, table)
     given = vars(root.parse_args(_with_joined_values(arguments)))
     if (named := given.pop("command")) != command:
         root.error(f"expected the command {named} as the first argument")
