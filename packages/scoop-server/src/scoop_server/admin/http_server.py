@@ -13,8 +13,8 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
@@ -87,10 +87,7 @@ def problem(status: HTTPStatus, note: str = "") -> Response:
 class _Connection:
     stream: Stream
     deadline: float
-    received: bytearray = field(default_factory=bytearray)
-    unsent: bytes = b""
     is_answered: bool = False
-    discarded: int = 0
 
 
 class HttpServer:
@@ -110,7 +107,8 @@ class HttpServer:
         self._respond = respond
         self._connection_seconds_max = connection_seconds_max
         self._checks_host = not (listener.is_exposed or listener.is_unix)
-        self._connections: set[_Connection] = set()
+        self._connections: dict[_Connection, Generator[int]] = {}
+        """Those that are open, with the steps of :meth:`_serve` that they have before them."""
         self._repeat_limit = RepeatLimit(time.monotonic)
         self._closing = threading.Event()
         self._selector = DefaultSelector()
@@ -149,10 +147,8 @@ class HttpServer:
                 self._accept()
             elif connection in self._connections:  # not replaced in this turn
                 try:
-                    self._advance(connection)
-                except BlockingIOError:
-                    pass
-                except OSError:  # the client is gone
+                    self._selector.modify(connection.stream, next(self._connections[connection]), connection)
+                except (StopIteration, OSError):  # served, or the client is gone
                     self._end(connection)
         now = time.monotonic()
         for connection in [each for each in self._connections if each.deadline <= now]:
@@ -172,34 +168,32 @@ class HttpServer:
             if len(self._connections) >= CONNECTIONS_MAX:
                 self._end(min(self._connections, key=lambda each: (not each.is_answered, each.deadline)))
             connection = _Connection(stream, time.monotonic() + self._connection_seconds_max)
-            self._connections.add(connection)
-            self._selector.register(stream, EVENT_READ, connection)
+            steps = self._serve(connection)
+            self._selector.register(stream, next(steps), connection)
+            self._connections[connection] = steps
 
-    def _advance(self, connection: _Connection) -> None:
-        """Read from a connection, or send the rest of its response. Raises OSError if it has broken."""
-        if connection.unsent:
-            self._send(connection)
-            return
-        data = connection.stream.recv(_READ_BYTES)
-        if connection.is_answered:
-            connection.discarded += len(data)
-        if not data or connection.discarded > _DISCARD_BYTES_MAX:
-            self._end(connection)
-        elif not connection.is_answered:
-            connection.received += data
-            if (response := self._response_to(bytes(connection.received))) is not None:
-                connection.unsent, connection.is_answered = response, True
-                self._send(connection)
+    def _serve(self, connection: _Connection) -> Generator[int]:
+        """Receive the request and send the response; yield the event to wait for. Raises OSError if the client is gone.
 
-    def _send(self, connection: _Connection) -> None:
-        with contextlib.suppress(BlockingIOError):
-            connection.unsent = connection.unsent[connection.stream.send(connection.unsent) :]
-        self._selector.modify(connection.stream, EVENT_WRITE if connection.unsent else EVENT_READ, connection)
-        if not connection.unsent:
-            connection.stream.shutdown(socket.SHUT_WR)
+        Only the first part of a response is sent without waiting: the buffer is empty then.
+        """
+        stream, received, discarded = connection.stream, b"", 0
+        while (response := self._response_to(received)) is None:
+            yield EVENT_READ
+            if not (data := stream.recv(_READ_BYTES)):
+                return
+            received += data
+        connection.is_answered = True
+        while response := response[stream.send(response) :]:
+            yield EVENT_WRITE
+        stream.shutdown(socket.SHUT_WR)
+        yield EVENT_READ
+        while (data := stream.recv(_READ_BYTES)) and discarded <= _DISCARD_BYTES_MAX:
+            discarded += len(data)
+            yield EVENT_READ
 
     def _end(self, connection: _Connection) -> None:
-        self._connections.remove(connection)
+        self._connections.pop(connection).close()
         self._selector.unregister(connection.stream)
         close_stream(connection.stream)
 
