@@ -21,8 +21,7 @@ from scoop_server.loop.client import Client
 from scoop_server.loop.server import Server
 from scoop_server.loop.shutdown import Lifecycle
 from scoop_server.ports import Index, Request, Response, Stream
-from scoop_server.telemetry.meter import Meter
-from scoop_server.telemetry.statistics import Statistics
+from scoop_server.telemetry.statistics import Meter, Statistics
 
 QUERY: Final = b"QUERY|a|\n"
 ANSWER: Final = b"FAIL\n"

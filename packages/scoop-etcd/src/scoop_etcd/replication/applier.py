@@ -11,7 +11,7 @@ from scoop_etcd.replication.node_settings import NodeSettings
 from scoop_etcd.replication.parts import Parted, delete_plain_queries, response_to
 from scoop_etcd.replication.replica import Applied, Replica
 from scoop_server.ports import ClientT, Response
-from scoop_server.telemetry.meter import Meter
+from scoop_server.telemetry.statistics import Meter
 
 
 class Applier(Generic[ClientT]):

@@ -30,7 +30,7 @@ from scoop_etcd.replication.parts import Parted, delete_plain_queries, response_
 from scoop_etcd.replication.replica import Replica
 from scoop_etcd.replication.status import NodeCounters, NodeStatus
 from scoop_server.ports import CallLater, ClientT, Request, Response
-from scoop_server.telemetry.meter import Meter
+from scoop_server.telemetry.statistics import Meter
 from scoop_server.telemetry.workers import Task
 
 _are_plain_queries: Final = re.compile(r"(?>(?:QUERY\|[^|\n]*\|\n)*)").fullmatch

@@ -28,8 +28,7 @@ from scoop_server.net.selector import best_selector
 from scoop_server.ports import OpenIndex
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log, set_log_level
-from scoop_server.telemetry.meter import Meter
-from scoop_server.telemetry.statistics import Stage, Statistics
+from scoop_server.telemetry.statistics import Meter, Stage, Statistics
 from scoop_server.text import noun
 
 _RELOADABLE: Final = frozenset({"log_level"})

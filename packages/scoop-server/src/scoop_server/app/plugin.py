@@ -16,7 +16,7 @@ from scoop_server.config.options import Option, declared_options
 from scoop_server.config.settings import OPTIONS, Settings
 from scoop_server.errors import ConfigurationError
 from scoop_server.ports import ClientT, FollowedIndex, OpenIndex
-from scoop_server.telemetry.meter import Meter
+from scoop_server.telemetry.statistics import Meter
 
 ENTRY_POINTS: Final = "scoop_server.indexes"
 

@@ -15,7 +15,7 @@ from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.generations import Generations
 from scoop_server.storage.history import Retention
 from scoop_server.storage.store import JournalStore
-from scoop_server.telemetry.meter import Meter
+from scoop_server.telemetry.statistics import Meter
 
 
 def load_index(settings: Settings, directory: DataDirectory | None, meter: Meter) -> LocalIndex[Client]:

@@ -14,7 +14,7 @@ from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.figures import Figure
 from scoop_server.telemetry.health import READ_ONLY
 from scoop_server.telemetry.logs import log
-from scoop_server.telemetry.meter import Meter
+from scoop_server.telemetry.statistics import Meter
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from scoop_core import CycleSearch, DependencyGraph, PartialResponses
 
 from scoop_server.index.local import LocalIndex, Store
 from scoop_server.ports import ClientT, Request, Response
-from scoop_server.telemetry.meter import Meter
+from scoop_server.telemetry.statistics import Meter
 
 SLICE_VISITS: Final = 4_096
 """Packages and dependencies that one slice visits: about 5 ms. A turn has two slices at most: one for the requests that

@@ -23,9 +23,8 @@ from scoop_server.loop.timers import Timers
 from scoop_server.ports import Index, Listener, Request, Response
 from scoop_server.screening import has_change
 from scoop_server.telemetry.logs import RepeatLimit
-from scoop_server.telemetry.meter import Meter
 from scoop_server.telemetry.request_log import RequestLog
-from scoop_server.telemetry.statistics import CloseReason, Statistics
+from scoop_server.telemetry.statistics import CloseReason, Meter, Statistics
 
 _SERVING: Final = Lifecycle.SERVING
 """A global name is looked up faster than an enum member, and this one is needed in every turn."""
