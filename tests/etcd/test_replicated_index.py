@@ -374,6 +374,24 @@ def test_what_etcd_calls_too_large_is_not_tried_again(
         world.wait(8)
 
 
+@pytest.mark.parametrize(
+    ("code", "attempts"), [(ErrorCode.UNAVAILABLE, range(35, 42)), (ErrorCode.UNAUTHENTICATED, range(8, 15))]
+)
+def test_an_outage_is_probed_with_each_tick_and_a_refusal_once_per_second(
+    world: World, monkeypatch: pytest.MonkeyPatch, code: ErrorCode, attempts: range
+) -> None:
+    requests = list[EtcdRequest]()
+
+    def fail(request: EtcdRequest) -> Failure:
+        requests.append(request)
+        return Failure(code, "")
+
+    monkeypatch.setattr(world.cluster, "execute", fail)
+    world.start()
+    world.wait(10)
+    assert len([each for each in requests if isinstance(each, Txn) and each.compare]) in attempts, "to join"
+
+
 # Readiness
 
 

@@ -32,8 +32,8 @@ PAUSE_SECONDS_MIN: Final = 0.05
 """The pause before the first repetition: a change of leader takes longer, a lost connection often less."""
 
 _REFUSAL_PAUSE_SECONDS_MAX: Final = 1.0
-_OUTAGE_PAUSE_SECONDS_MAX: Final = 0.25
-"""The interval of ticks: a node notices with the next one that etcd is back."""
+_OUTAGE_PAUSE_SECONDS_MAX: Final = 0.2
+"""Less than the interval of ticks, so that each notices that etcd is back."""
 
 
 def pause_seconds_max(code: ErrorCode) -> float:
