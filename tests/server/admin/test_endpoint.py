@@ -141,11 +141,6 @@ def test_an_address_that_other_machines_can_reach_is_a_warning(
 # The process
 
 
-def test_without_the_option_there_is_no_endpoint() -> None:
-    with ServerProcess("--memory") as server:
-        assert not any("admin" in line for line in server.log_lines)
-
-
 def test_without_prometheus_client_the_metrics_name_the_package_and_probes_work() -> None:
     with ServerProcess("--memory", *ADMIN, command=WITHOUT_PROMETHEUS_CLIENT) as server:
         assert get(place_of(server), "/metrics") == (

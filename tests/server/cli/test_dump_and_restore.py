@@ -77,11 +77,6 @@ def test_a_damaged_index_is_not_dumped(path: Path) -> None:
     assert out.getvalue() == b""
 
 
-def test_a_directory_that_a_server_uses_can_be_dumped(path: Path) -> None:
-    with DataDirectory.lock(str(path)):
-        assert dumped(path).count(b"INDEX") == 3
-
-
 def test_a_dump_beside_a_working_server_has_every_acknowledged_change(path: Path) -> None:
     with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
         server.send_signal(signal.SIGUSR1)  # so that files are replaced meanwhile

@@ -11,7 +11,6 @@ from typing import Final
 
 import pytest
 
-from scoop_server import __version__, form
 from scoop_server.app.application import Application
 from scoop_server.cli.main import main
 from scoop_server.errors import ConfigurationError, DataDirectoryError, JournalError, ListenError, ServerError
@@ -43,16 +42,6 @@ def test_ctrl_c_during_the_imports_is_no_traceback() -> None:
     assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
 
 
-def test_the_script_prints_the_version() -> None:
-    ended = run_to_end("--version", command=CONSOLE_SCRIPT)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"scoop-server {__version__} ({form()})\n", "")
-
-
-def test_serve_may_be_named() -> None:
-    with ServerProcess("--memory", command=(*MODULE_COMMAND, "serve")) as server, server.connect() as client:
-        assert client.ask("QUERY|a|") == ["FAIL"]
-
-
 def test_variables_set_options_that_flags_do_not(tmp_path: Path) -> None:
     variables = {"SCOOP_MAX_LINE": "12", "SCOOP_DATA_DIR": str(tmp_path / "data"), "SCOOP_PORT": "1"}
     with ServerProcess(variables=variables) as server, server.connect() as client:
@@ -65,7 +54,6 @@ def test_variables_set_options_that_flags_do_not(tmp_path: Path) -> None:
     ("arguments", "variables", "line"),
     [
         (["--port", "http"], {}, "--port: expected an integer from 0 to 65535, got 'http'"),
-        (["--prot", "1"], {}, "unknown option --prot; did you mean --port? (see scoop-server --help)"),
         ([], {"SCOOP_PROT": "1"}, "unknown variable SCOOP_PROT; did you mean SCOOP_PORT?"),
         (["--config", "a\nb\x1b\u00fc"], {}, r"cannot read a\nb\x1b\xfc: No such file or directory; check its name"),
         (

@@ -44,14 +44,10 @@ def test_a_time_of_zero_must_be_allowed() -> None:
         duration().parse("0")
 
 
-@pytest.mark.parametrize("text", ["1", "true", "YES", "On"])
-def test_words_for_yes(text: str) -> None:
-    assert SWITCH.parse(text)
-
-
-@pytest.mark.parametrize("text", ["0", "false", "NO", "Off"])
-def test_words_for_no(text: str) -> None:
-    assert not SWITCH.parse(text)
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("true", "false"), ("YES", "NO"), ("On", "Off")])
+def test_words_for_yes_and_no(yes: str, no: str) -> None:
+    assert SWITCH.parse(yes)
+    assert not SWITCH.parse(no)
 
 
 def test_words_are_accepted_in_either_case() -> None:

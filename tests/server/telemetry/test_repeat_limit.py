@@ -62,13 +62,6 @@ def test_templates_and_kinds_are_counted_separately(limited: Limited, caplog: py
     assert caplog.messages[4:] == ["failed: closed"]
 
 
-def test_a_single_repetition_is_logged_without_a_number(limited: Limited, caplog: pytest.LogCaptureFixture) -> None:
-    limited.refuse("a")
-    limited.refuse("b")
-    limited.pass_time(REPEAT_SECONDS)
-    assert caplog.messages == ["refused a", "refused b"]
-
-
 def test_endless_repetition_is_one_line_per_period(limited: Limited, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(100):
         limited.refuse("a")
