@@ -58,6 +58,7 @@ def place(scoop: Scoop, server: ServerProcess, tmp_path: Path) -> Place:
     return Place(scoop, server, tmp_path)
 
 
+@pytest.mark.any_python
 class TestPublish:
     def test_the_command_runs_after_the_index_has_accepted_the_package(self, place: Place) -> None:
         place.index(gmp="", mpfr="gmp")
@@ -155,6 +156,7 @@ class TestPublish:
         assert scoop("publish", "a b", "--", "true").status == 2
 
 
+@pytest.mark.any_python
 class TestWithdraw:
     def test_the_command_runs_after_the_package_is_removed(self, place: Place) -> None:
         place.index(gmp="", isl="gmp")
@@ -255,6 +257,7 @@ def pass_gate(script: Script, change: Request, command: Iterable[str], former: l
         return gate.run()
 
 
+@pytest.mark.any_python
 class TestFaultsOfTheServer:
     @pytest.mark.parametrize(
         ("answers", "status", "line"),

@@ -18,6 +18,8 @@ from tests.support.command import Scoop
 from tests.support.process import WAIT_SECONDS, ServerProcess, run_to_end, server_environment
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.any_python
+
 COMMAND: Final = (sys.executable, "-m", "scoop_client.cli.main")
 
 

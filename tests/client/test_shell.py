@@ -73,6 +73,7 @@ class TestPipe:
         assert scoop("shell", "--server", "unix:/nonexistent", stdin=b"query a\n").status == 3
 
 
+@pytest.mark.any_python
 class TestPrompt:
     @pytest.fixture
     def home(self, tmp_path: Path) -> Path:
@@ -128,6 +129,7 @@ class TestPrompt:
         assert history.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.any_python
 def test_a_home_that_cannot_be_written_costs_only_the_history(address: str) -> None:
     environment = server_environment({"HOME": "/dev/null", "SCOOP_SERVER": address})
     with Terminal((*COMMAND, "shell"), environment) as terminal:
@@ -147,6 +149,7 @@ def test_completion() -> None:
     assert [hint("quer"), hint("query "), hint("query a"), hint("frobnicate ")] == ["", "NAME ...", "", ""]
 
 
+@pytest.mark.any_python
 def test_a_terminal_shows_a_progress_bar_and_a_table(address: str, tmp_path: Path) -> None:
     (tmp_path / "list").write_text("isl: gmp\ngmp\n")
     environment = server_environment({"HOME": str(tmp_path), "SCOOP_SERVER": address})
@@ -161,6 +164,7 @@ def test_a_terminal_shows_a_progress_bar_and_a_table(address: str, tmp_path: Pat
             assert terminal.wait() == 0
 
 
+@pytest.mark.any_python
 def test_without_the_extra_a_terminal_shows_what_to_install(address: str, tmp_path: Path) -> None:
     program = (
         "import importlib.util, sys; find = importlib.util.find_spec; "

@@ -89,6 +89,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield Place(server, tmp_path)
 
 
+@pytest.mark.any_python
 @given(st.lists(st.tuples(graphs(), st.booleans()), min_size=1, max_size=4))
 def test_a_real_server_follows_a_repository(shared: Place, steps: list[tuple[DependencyGraph, bool]]) -> None:
     for repository, is_exact in steps:

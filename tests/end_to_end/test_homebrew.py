@@ -9,6 +9,7 @@ from tests.support.homebrew import play_five_phases
 from tests.support.process import ServerProcess
 
 
+@pytest.mark.any_python
 @pytest.mark.parametrize(("client_count", "depth"), [(1, 500), (100, 500), (100, 1)])
 def test_clients_index_and_remove_the_homebrew_list(tmp_path: Path, client_count: int, depth: int) -> None:
     seed = random.SystemRandom().randrange(1_000_000)

@@ -297,6 +297,7 @@ def test_tls_needs_the_authority_and_a_client_certificate(tmp_path: Path, certif
                 assert caller.failure(Range(b"/a")).code is ErrorCode.UNAVAILABLE
 
 
+@pytest.mark.any_python
 def test_a_user_needs_the_password_and_a_lost_token_is_renewed(tmp_path: Path) -> None:
     with EtcdCluster(tmp_path) as etcd:
         for command in ("user add root:secret", "role add root", "user grant-role root root", "user add guest:guest"):

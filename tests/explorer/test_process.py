@@ -30,6 +30,7 @@ def change(server: ServerProcess, *lines: str) -> None:
     client.close()
 
 
+@pytest.mark.any_python
 def test_pages_follow_a_server_through_compactions_restarts_and_kills(tmp_path: Path) -> None:
     path = tmp_path / "data"
     create_directory(path, DependencyGraph.from_mapping({"gmp": []}))
@@ -50,6 +51,7 @@ def test_pages_follow_a_server_through_compactions_restarts_and_kills(tmp_path: 
         assert "7 packages" in explored.client.get("/").text
 
 
+@pytest.mark.any_python
 def test_pages_say_who_changed_what_and_when(tmp_path: Path) -> None:
     path, uid = tmp_path / "data", f"uid={os.getuid()}"
     listen = ("--listen", "tcp:127.0.0.1:0", "--listen", f"unix:{tmp_path}/socket")
@@ -86,6 +88,7 @@ def test_pages_say_who_changed_what_and_when(tmp_path: Path) -> None:
         wait_until(lambda: "What happened before is not kept." in explored.page("/history/other"))
 
 
+@pytest.mark.any_python
 def test_a_source_without_history_says_so(tmp_path: Path) -> None:
     dump = tmp_path / "dump"
     dump.write_text("INDEX|gmp|\n")
@@ -93,6 +96,7 @@ def test_a_source_without_history_says_so(tmp_path: Path) -> None:
         assert "only a data directory has a history." in explored.page("/history/gmp")
 
 
+@pytest.mark.any_python
 def test_pages_say_that_the_server_of_a_directory_has_stopped(tmp_path: Path) -> None:
     with ServerProcess("--data-dir", str(tmp_path / "data")) as server:
         change(server, "INDEX|gmp|")
@@ -115,6 +119,7 @@ def test_help_that_cannot_be_printed_is_one_line(flag: str) -> None:
     )
 
 
+@pytest.mark.any_python
 def test_a_corrupt_journal_is_reported_and_the_last_good_state_stays(tmp_path: Path) -> None:
     path = tmp_path / "data"
     with ServerProcess("--data-dir", str(path)) as server:

@@ -26,6 +26,8 @@ from tests.support.process import (
     run_to_end,
 )
 
+pytestmark = pytest.mark.any_python
+
 SYNC_WATCH: Final = """
 import errno, os, sys
 from scoop_server.cli.main import main
