@@ -269,7 +269,6 @@ _SEAL: Final = re.compile(
     rb"#seal ([0-9]{1,18}) lines ([0-9]{1,18}) bytes ([0-9]{1,18}) synced ([0-9]{1,18})"
     rb" time ([0-9]{1,18}) after ([0-9a-f]{8}) crc32 ([0-9a-f]{8})\n"
 )
-_BY: Final = re.compile(r"#by ([!-~]+)")
 
 
 def encode_journal_header(generation: int, after: Seal) -> tuple[bytes, Seal]:
@@ -356,7 +355,7 @@ class JournalReader:
     def __iter__(self) -> Iterator[str]:
         while (end := self._find_seal()) is not None:
             body = self._data[self.sealed_bytes : end.start()].decode(ENCODING)
-            self.head = Seal(int(end[1]), int(end[7], 16), int(end[5]))
+            self.head = Seal(self.head.number + 1, int(end[7], 16), int(end[5]))
             self.sealed_bytes = end.end()
             self.synced = int(end[4])
             self.authors = ()
@@ -365,15 +364,16 @@ class JournalReader:
 
     def _without_notes(self, body: str) -> str:
         """Return the requests of a batch, and take its notes as their authors."""
-        lines: list[str] = []
+        requests, *noted = body.split("#by ")
+        count = requests.count("\n")
         authors: list[tuple[int, str]] = []
-        for line in body.splitlines():
-            if note := _BY.fullmatch(line):
-                authors.append((len(lines), note[1]))
-            else:
-                lines.append(line)
+        for part in noted:
+            identity, _, text = part.partition("\n")
+            authors.append((count, identity))
+            requests += text
+            count += text.count("\n")
         self.authors = tuple(authors)
-        return "".join(f"{line}\n" for line in lines)
+        return requests
 
     @property
     def unsealed_bytes(self) -> int:
@@ -431,4 +431,4 @@ class JournalReader:
 def _is_intact(data: bytes, seal: re.Match[bytes], journal: int) -> bool:
     """Return whether the checksum of ``seal`` matches it, the bytes of its batch, and the journal."""
     start = seal.start() - int(seal[3])
-    return b"%08x" % crc32(memoryview(data)[start : seal.start(7)], journal) == seal[7]
+    return crc32(data[start : seal.start(7)], journal) == int(seal[7], 16)
