@@ -270,11 +270,15 @@ def damages(draw: st.DrawFn, data: bytes) -> bytes:
 @given(history=histories, lag=st.integers(1, 4), data=st.data())
 def test_any_damage_leaves_a_prefix_or_is_refused(history: list[str], lag: int, data: st.DataObject) -> None:
     turns, contents = live_through(history)
-    journal = written(turns, synced=lambda number: max(0, number - lag))
+    authors = [(0, "CN=a"), (1, "uid=0")]
+    journal = written(turns, synced=lambda number: max(0, number - lag), times=time_of, authors=authors)
     damaged = data.draw(damages(journal.data), "damaged")
+    texts = []
     try:
         reader = JournalReader(damaged)
-        texts = list(reader)
+        for text in reader:
+            texts.append(text)
+            assert (reader.head.time, reader.authors) == (time_of(len(texts)), tuple(authors))
     except TranscriptError as error:
         assert 0 <= error.offset < max(1, len(damaged))  # noqa: PT017  # either outcome is right
         return

@@ -20,7 +20,7 @@ from scoop_server.storage.recovery import RecoveredState, recover
 
 from tests.support import strategies
 from tests.support.faulty_files import FaultyFiles, contents_of
-from tests.support.journals import Batch, Written, written
+from tests.support.journals import Batch, Written, time_of, written
 from tests.support.storage import snapshot_of
 
 WAY_OUT = "restore the directory from a backup, or inspect it with: scoop-server check"
@@ -381,8 +381,9 @@ def test_a_journal_before_the_last_one_cut_anywhere_is_refused(tmp_path: Path) -
 def test_a_flipped_bit_anywhere_is_a_refusal_or_drops_the_last_batch(tmp_path: Path, name: str) -> None:
     """And in no case a state that never was: only the last batch is not vouched for by anything after it."""
     snapshot = snapshot_of(graph_after(BATCHES[0]))
-    first = written(BATCHES[1:2])
-    second = written(BATCHES[2:], generation=2, after=first.head)
+    authors = [(0, "CN=a"), (1, "uid=0")]
+    first = written(BATCHES[1:2], times=time_of, authors=authors)
+    second = written(BATCHES[2:], generation=2, after=first.head, times=time_of, authors=authors)
     fill(tmp_path, snapshot_1=snapshot, journal_1=first.data, journal_2=second.data)
     data = bytearray((tmp_path / name).read_bytes())
     for position in range(len(data)):
