@@ -146,10 +146,6 @@ class Client:
         self.enter(Phase.QUEUED if lines else Phase.OPEN)
         return bool(lines)
 
-    def unpark(self) -> None:
-        """Continue after the index has answered."""
-        self.enter(Phase.QUEUED if self.queued_lines else Phase.OPEN)
-
     def discard(self) -> bool:
         """Read once and discard the input; return whether more may follow. Raises OSError."""
         with contextlib.suppress(BlockingIOError, InterruptedError):

@@ -150,10 +150,9 @@ class Server:
         return responses
 
     def _unpark(self, client: Client) -> None:
-        client.unpark()
-        self._clients.set_timer(client)  # it has had no idle time-out
-        if client.phase is Phase.QUEUED:
+        if client.queue(client.queued_lines):
             self._intake.queue[client] = None
+        self._clients.set_timer(client)  # it has had no idle time-out
 
     def _send(self, responses: Sequence[Response[Client]]) -> None:
         now = self._timers.now
