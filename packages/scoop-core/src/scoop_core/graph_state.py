@@ -167,8 +167,7 @@ class GraphState:
             order.begin(dependencies, changes)
         for line in lines:
             # Cut out of the line, because a split takes longer. No key has a bar, so a key shows a well-formed line.
-            command = line[:6]
-            if command == "QUERY|" and line[-1] == "|":
+            if line.startswith("QUERY|") and line[-1] == "|":
                 package = line[6:-1]
                 if package in counts:
                     responses.append(OK)
@@ -177,7 +176,7 @@ class GraphState:
                     responses.append(FAIL)
                     failed.append("QUERY")
                     continue
-            elif command == "INDEX|":
+            elif line.startswith("INDEX|"):
                 bar = line.find("|", 6)
                 package, listed = line[6:bar], line[bar + 1 :]
                 previous = dependencies.get(package)
@@ -193,13 +192,13 @@ class GraphState:
                     replaced.append(None)
                     responses.append(OK)
                     continue
-            elif command == "REMOVE":
+            elif line.startswith("REMOVE|"):
                 count = counts.get(package := line[7:-1])
-                if count is not None and line[6] == line[-1] == "|":
+                if count is not None and line[-1] == "|":
                     removes += 1
                     if count:
                         responses.append(FAIL)
-                        failed.append(command)
+                        failed.append("REMOVE")
                         continue
                     changed_lines.append(line)
                     replaced.append(self._forget(package) if order is None else self._forget_ordered(package))
