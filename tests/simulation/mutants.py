@@ -322,10 +322,7 @@ def _paths_instead_of_descriptors() -> Any:
             return self._disk.folders.get(path, node)
 
         original = SimulatedProcess._opened
-        with (
-            patch.object(SimulatedProcess, "_opened", opened),
-            patch.object(DataDirectory, "verify", lambda _: None),
-        ):
+        with patch.object(SimulatedProcess, "_opened", opened), patch.object(DataDirectory, "verify", lambda _: None):
             yield
 
     return mutation()

@@ -39,11 +39,7 @@ def packages() -> dict[str, list[str]]:
 
 
 def play_five_phases(
-    address: tuple[str, int],
-    client_count: int,
-    seed: int,
-    depth: int = 500,
-    others: Sequence[tuple[str, int]] = (),
+    address: tuple[str, int], client_count: int, seed: int, depth: int = 500, others: Sequence[tuple[str, int]] = ()
 ) -> None:
     """Remove, index, query, remove and query all packages in five phases; each client owns a part of them.
 

@@ -64,12 +64,7 @@ def written(
     ends = [len(data)]
     for lines in batches:
         batch, head = encode_batch(
-            list(lines),
-            head,
-            synced(head.number + 1),
-            start[1].checksum,
-            time=times(head.number + 1),
-            authors=authors,
+            list(lines), head, synced(head.number + 1), start[1].checksum, time=times(head.number + 1), authors=authors
         )
         data += batch
         ends.append(len(data))

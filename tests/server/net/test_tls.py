@@ -269,9 +269,7 @@ def test_a_later_close_notify_is_answered_with_close_notify(wire: Wire) -> None:
     assert wire.received() == (ANSWER, True)
 
 
-def test_a_close_notify_under_backpressure_is_answered_after_all_responses(
-    files: CertificateFiles,
-) -> None:
+def test_a_close_notify_under_backpressure_is_answered_after_all_responses(files: CertificateFiles) -> None:
     count = 30_000
     with Wire(files, Limits(output_bytes_high_water=500_000), buffer_bytes=10_000) as wire:
         wire.shake_hands()

@@ -19,12 +19,7 @@ from scoop_core import DependencyGraph
 from tests.support.data_directory import create_directory, index_in
 from tests.support.faulty_files import contents_of, names_in
 from tests.support.full_disk import LESS_THAN_THEIR_SNAPSHOT, LONG_PREFIX, index_chain, set_file_size_limit
-from tests.support.process import (
-    WAIT_SECONDS,
-    ServerProcess,
-    connected,
-    run_to_end,
-)
+from tests.support.process import WAIT_SECONDS, ServerProcess, connected, run_to_end
 
 pytestmark = pytest.mark.any_python
 

@@ -43,12 +43,7 @@ class CompactionProcess:
         self._schedule = cluster.schedule
         self._client = SimulatedClient(cluster, host, self._wake)
         self._compaction = Compaction(
-            self._client,
-            self._schedule.clock,
-            keys,
-            fence,
-            config,
-            chunk_bytes_max=CHUNK_BYTES,
+            self._client, self._schedule.clock, keys, fence, config, chunk_bytes_max=CHUNK_BYTES
         )
         self._is_awake = False
         self._status: int | None = None
