@@ -129,6 +129,8 @@ class SimulatedDisk:
         self.on_sync: Callable[[], None] = lambda: None
         self.has_failed_sync = False
         """True if a sync has failed since this was last reset."""
+        self.has_cut = False
+        """True if a part of a failed write was cut off since this was last reset."""
         self.random = random
         self.folders: dict[str, Folder] = {}
         self.locks: dict[int, list[tuple[Opened, int]]] = {}
@@ -224,8 +226,10 @@ class SimulatedDisk:
         arriving: list[Write] = []
         for place, data in writes:
             fate = self.random.choice(("kept", "kept", "lost", "torn", "garbage", "stale"))
-            if fate != "lost":
-                arriving.append((place, None if data is None else self._what_is_left_of(data, place, fate)))
+            if data is None and fate in {"kept", "torn"}:  # a cut arrives as a whole or not at all
+                arriving.append((place, None))
+            elif data is not None and fate != "lost":
+                arriving.append((place, self._what_is_left_of(data, place, fate)))
         return arriving
 
     def _what_is_left_of(self, data: bytes, place: int, fate: str) -> bytes:
@@ -403,6 +407,7 @@ class SimulatedProcess:
         """See :func:`os.ftruncate`."""
         self._disk.call("ftruncate", str(length))
         self._disk.check_writable()
+        self._disk.has_cut |= any(self._file(fd).content[length:])
         self._cut(self._file(fd), length)
 
     def _cut(self, file: File, length: int) -> None:

@@ -130,7 +130,7 @@ class Simulation:
     def _live_once(self) -> None:
         end: str = self.random.choice(("power loss", "power loss", "power loss", "kill", "kill", "shutdown"))
         self.trace(f"a server starts, and will end by {end}")
-        self.disk.has_failed_sync = False
+        self.disk.has_failed_sync = self.disk.has_cut = False
         life = Life(self, self._fsync, end)
         try:
             life.run()
@@ -276,6 +276,8 @@ class Life:
 
     def _start_compaction(self, directory: DataDirectory, generation: int, niceness: int) -> Task:
         assert 0 <= niceness <= 10
+        if self._disk.has_cut:
+            raise PowerLossError  # the next journal has just been created: is what was cut off gone on the disk too?
         if self._random.random() < 0.1:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         self._compaction = SimulatedCompaction(self._disk, self._process, directory, generation, self._network.clock)
@@ -304,6 +306,7 @@ class Life:
                 network.connect(self._requests(), random.choice(list(Habit)))
             if random.random() < (0.1 if trouble == "space" else 0.02):
                 store.request_compaction()
+            self._compact_after_a_cut(store)
             if network.is_quiet and not observer.is_pending and not self._is_compaction_hanging:
                 self._end_when_quiet(server)
             self._roles.take_turn(server)
@@ -316,6 +319,15 @@ class Life:
         server.close()
         if any(not each.is_closed for each in network.sockets if each not in network.listener.waiting):
             raise AssertionError("a connection was left open")
+
+    def _compact_after_a_cut(self, store: JournalStore) -> None:
+        """Make room and compact before the next batch, whose sync would include the truncation."""
+        if not self._disk.has_cut:
+            return
+        self._disk.space_left = None
+        store.request_compaction()
+        store.tick()
+        self._disk.has_cut = False
 
     def _end_when_quiet(self, server: Server) -> None:
         if self._end == "shutdown":
@@ -340,11 +352,11 @@ class Life:
 
     def _make_trouble(self, trouble: str) -> None:
         random, disk = self._random, self._disk
-        if random.random() >= 0.1:
+        if random.random() >= (0.5 if trouble == "space" else 0.1):
             return
         match trouble:
             case "space":
-                disk.space_left = random.choice((None, 0, random.randrange(300), random.randrange(20_000)))
+                disk.space_left = random.choice((None, 0, random.randrange(300), random.randrange(100)))
             case "read-only":
                 disk.is_read_only = random.random() < 0.5
             case "operator" if self.observer is not None:

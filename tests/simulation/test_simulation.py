@@ -29,7 +29,6 @@ _SLOWLY_FOUND = {
     "_checksums_begin_at_zero",
     "_directories_have_one_identity",
     "_segments_reach_into_the_next_one",
-    "_cut_is_not_synced",
 }
 QUICKLY_FOUND = [mutant for mutant in MUTANTS if mutant.__name__ not in _SLOWLY_FOUND]
 """The mutants that fall to the seeds of this share; the session hunts the others for longer."""
