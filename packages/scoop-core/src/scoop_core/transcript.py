@@ -388,8 +388,8 @@ class JournalReader:
     def _find_seal(self) -> re.Match[bytes] | None:
         """Return the seal of the next batch; None if that is incomplete, damaged or not the next of the chain."""
         data, start = self._data, self.sealed_bytes
-        # Neither a request nor an identity contains "#".
-        seal = _SEAL.match(data, max(data.find(b"#seal ", start), start))
+        # Neither a request nor an identity contains "#". Where there is none, the search ends at the header.
+        seal = _SEAL.match(data, data.find(b"#seal ", start))
         if (
             seal is None
             or int(seal[1]) != self.head.number + 1

@@ -161,7 +161,7 @@ class Trail:
                 reader = self._rest(header, own, sync=following is None)
                 self._reading = reader, generation, own.offset - len(header)
                 for lines in reader:
-                    if not since.is_after(reader.head):
+                    if since is BEGINNING or not since.is_after(reader.head):
                         yield LoggedBatch(lines, reader.head, reader.authors)
             except TranscriptError as error:
                 raise self._damaged("journal", generation, error) from error
