@@ -23,11 +23,7 @@ class TestRequests:
             (("index", "gmp"), 0, "gmp OK\n"),
             (("index", "isl", "gmp"), 0, "isl OK\n"),
             (("query", "gmp", "nothing", "isl"), 1, "gmp OK\nnothing FAIL\nisl OK\n"),
-            (
-                ("remove", "gmp"),
-                1,
-                "gmp FAIL: other packages depend on it; scoop impact --direct names them\n",
-            ),
+            (("remove", "gmp"), 1, "gmp FAIL: other packages depend on it; scoop impact --direct names them\n"),
             (("remove", "isl", "gmp"), 0, "isl OK\ngmp OK\n"),
         ]
         for arguments, status, out in steps:
@@ -124,10 +120,7 @@ class TestErrors:
             ),
             (["--server", ",", "ping"], "--server: expected at least one address, got ','"),
             (["--server", "h:0", "ping"], "--server: expected a port from 1 to 65535, got 'h:0'"),
-            (
-                ["import", "python", "--into", "h"],
-                f"--into: {EXPECTED_ADDRESS}, got 'h'",
-            ),
+            (["import", "python", "--into", "h"], f"--into: {EXPECTED_ADDRESS}, got 'h'"),
             (
                 ["--connect-timeout", "99999m", "ping"],
                 "--connect-timeout: expected a time above 0 s and up to 86400 s, got '99999m'",

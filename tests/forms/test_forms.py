@@ -17,14 +17,7 @@ def test_most_calls_have_an_answer_and_some_an_exception() -> None:
     outcomes = [outcome for seed in range(20) for outcome in trace.outcomes_of(seed)]
     kinds = {outcome.partition(":")[0] for outcome in outcomes if outcome.startswith("_")}
     failed = [outcome for outcome in outcomes if " caused by " in outcome]
-    assert kinds >= {
-        "_ask",
-        "_change",
-        "_copy",
-        "_encode",
-        "_search",
-        "_undo",
-    }
+    assert kinds >= {"_ask", "_change", "_copy", "_encode", "_search", "_undo"}
     assert 0.05 < len(failed) / len(outcomes) < 0.4
 
 

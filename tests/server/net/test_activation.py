@@ -87,12 +87,7 @@ def test_sockets_for_another_process_are_ignored(manager: Manager) -> None:
 
 @pytest.mark.parametrize(
     "environment",
-    [
-        {},
-        {"LISTEN_PID": str(os.getpid())},
-        {"LISTEN_FDS": "1"},
-        {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"},
-    ],
+    [{}, {"LISTEN_PID": str(os.getpid())}, {"LISTEN_FDS": "1"}, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}],
 )
 def test_an_environment_without_sockets_yields_no_listener(environment: dict[str, str]) -> None:
     assert list(inherited_listeners(dict(environment), None)) == []
@@ -267,10 +262,7 @@ def test_a_compaction_does_not_inherit_the_sockets(tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as sock,
         ServerProcess(
-            "--data-dir",
-            str(data),
-            sockets=[("scoop.socket", sock)],
-            variables={"PYTHONPATH": os.pathsep.join(paths)},
+            "--data-dir", str(data), sockets=[("scoop.socket", sock)], variables={"PYTHONPATH": os.pathsep.join(paths)}
         ) as server,
         server.connect() as client,
     ):
