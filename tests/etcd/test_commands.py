@@ -4,7 +4,6 @@ import json
 import re
 import socket
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -32,13 +31,6 @@ from tests.support.waiting import wait_until
 pytestmark = [needs_etcd, pytest.mark.any_python]
 
 LINES = "INDEX|gmp|\nINDEX|isl|gmp\nINDEX|gcc|gmp,isl\n"
-
-
-@pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
-    pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
-    with EtcdCluster(tmp_path_factory.mktemp("etcd")) as cluster:
-        yield cluster
 
 
 @pytest.fixture

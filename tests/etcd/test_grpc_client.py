@@ -99,12 +99,6 @@ class Caller:
         self.client.close()
 
 
-@pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
-    with EtcdCluster(tmp_path_factory.mktemp("etcd")) as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def caller(etcd: EtcdCluster) -> Iterator[Caller]:
     with closing(Caller(ConnectionSettings(etcd.endpoints))) as caller:

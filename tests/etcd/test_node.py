@@ -6,7 +6,6 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,13 +21,6 @@ from tests.support.process import MODULE_COMMAND, ServerProcess, free_port, run_
 pytestmark = pytest.mark.any_python
 
 WITHOUT_GRPC = "import sys; sys.modules['grpc'] = None; from scoop_server.cli.main import main; sys.exit(main())"
-
-
-@pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
-    pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
-    with EtcdCluster(tmp_path_factory.mktemp("etcd")) as cluster:
-        yield cluster
 
 
 @pytest.fixture

@@ -122,13 +122,6 @@ class Trail:
         return self.session.batches(since, wait=wait)
 
 
-@pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
-    pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
-    with EtcdCluster(tmp_path_factory.mktemp("etcd")) as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def trail(etcd: EtcdCluster, request: pytest.FixtureRequest) -> Iterator[Trail]:
     settings = read_settings(["--etcd", etcd.urls, "--etcd-prefix", f"/{request.node.name}/"]).part(EtcdSettings)
