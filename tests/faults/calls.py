@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -117,7 +118,12 @@ class Life:
         self._tracer = tracer
         self._log_may_fail = log_may_fail
         self._number = 0
-        self._log: list[str] = []
+        self._output = bytearray()
+
+    @property
+    def _log(self) -> list[str]:
+        """The lines of the log so far; the last one may still be a part, as a line can come in several writes."""
+        return self._output.decode("ascii", "replace").splitlines()
 
     def run(self) -> str:
         """Live; return the outcome. Raises :exc:`NotAsPromisedError`."""
@@ -164,16 +170,9 @@ class Life:
 
     def _read_log(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
-        text = ""
-        while True:
-            try:
-                piece = os.read(process.stderr.fileno(), 65_536)
-            except BlockingIOError:
-                break
-            if not piece:
-                break
-            text += piece.decode("ascii", "replace")
-        self._log += text.splitlines()
+        with suppress(BlockingIOError):
+            while piece := os.read(process.stderr.fileno(), 65_536):
+                self._output += piece
 
     def _wait_for(
         self, process: subprocess.Popen[str], pattern: str, seconds: float = WAIT_SECONDS
