@@ -7,6 +7,7 @@ HYPOTHESIS_PROFILE=thorough tries a hundred times as many examples.
 import gc
 import os
 import signal
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,7 +24,8 @@ gc.disable()
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop() -> None:
     """Enable the garbage collection again, without the objects that the collection of the tests has made."""
-    gc.freeze()
+    if sys.implementation.name == "cpython":  # PyPy has no freeze
+        gc.freeze()
     gc.enable()
 
 
