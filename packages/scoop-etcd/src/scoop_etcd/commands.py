@@ -81,7 +81,7 @@ class EtcdSource:
         return 0
 
     def log(self, out: TextIO) -> int:
-        """Print on ``out`` who changed what, as far as the entry log has it, and return the exit status 0.
+        """Print the changes that the entry log has on ``out``, with their authors, and return the exit status 0.
 
         Raises ReplicationError if it cannot be read, HistoryGoneError if changes that were asked for are compacted.
         """
