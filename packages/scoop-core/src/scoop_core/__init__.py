@@ -56,7 +56,7 @@ from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer
 from scoop_core.graph_order import CycleSearch, PartialResponses
 from scoop_core.graph_plan import Plan
 from scoop_core.graph_schedule import Scheduler
-from scoop_core.logged import LoggedBatch, LoggedChange
+from scoop_core.logged import LoggedBatch, LoggedChange, Moment, format_time
 from scoop_core.messages import (
     ENCODING,
     MAX_LINE_LENGTH,
@@ -123,6 +123,7 @@ __all__ = [
     "MalformedRequest",
     "MalformedResponse",
     "MissingDependencies",
+    "Moment",
     "NotIndexed",
     "Observer",
     "PackageChange",
@@ -162,6 +163,7 @@ __all__ = [
     "encode_response",
     "encode_snapshot",
     "feedback_edges",
+    "format_time",
     "parse_name",
     "parse_names",
     "parse_request",

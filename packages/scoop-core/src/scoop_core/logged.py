@@ -57,7 +57,7 @@ class LoggedChange(NamedTuple):
         return parse_request(self.line)
 
     def __str__(self) -> str:
-        return f"{_formatted(self.time_ms)} {self.batch} {self.identity or UNKNOWN} {self.line}"
+        return f"{format_time(self.time_ms)} {self.batch} {self.identity or UNKNOWN} {self.line}"
 
     def to_json(self) -> str:
         """Return it as an object of JSON, in one line.
@@ -68,17 +68,56 @@ class LoggedChange(NamedTuple):
         import json  # noqa: PLC0415  # most programs do without
 
         command, package, dependencies = self.line.split("|")
-        value: dict[str, object] = {"time": _formatted(self.time_ms), "batch": self.batch, "identity": self.identity}
+        value: dict[str, object] = {"time": format_time(self.time_ms), "batch": self.batch, "identity": self.identity}
         value |= {"command": command, "package": package}
         if command == "INDEX":
             value["dependencies"] = [each for each in dependencies.split(",") if each]
         return json.dumps(value | {"ends_batch": self.ends_batch})
 
 
-@lru_cache(maxsize=1)
-def _formatted(milliseconds: int) -> str:  # the changes of a batch have one time
+@lru_cache(maxsize=1)  # the changes of a batch have one time
+def format_time(milliseconds: int) -> str:
+    """Return a time since 1970 in UTC, as ISO 8601 writes it.
+
+    >>> format_time(1_764_668_400_123)
+    '2025-12-02T09:40:00.123Z'
+    """
     moment = datetime.fromtimestamp(milliseconds / 1_000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1_000:03}Z"
+
+
+class Moment(NamedTuple):
+    """A batch, or a time in milliseconds since 1970. A graph at a moment includes the batches up to it.
+
+    >>> print(Moment(batch=17), Moment(time=1_764_668_400_123))
+    batch 17 2025-12-02T09:40:00.123Z
+    """
+
+    batch: int | None = None
+    time: int | None = None
+
+    def __str__(self) -> str:
+        return f"batch {self.batch}" if self.time is None else format_time(self.time)
+
+    def includes(self, seal: Seal) -> bool:
+        """Return whether a batch is not after this moment.
+
+        >>> Moment(batch=17).includes(Seal(17, 0)), Moment(time=5).includes(Seal(17, 0, time=6))
+        (True, False)
+        """
+        if self.batch is not None:
+            return seal.number <= self.batch
+        return self.time is None or seal.time <= self.time
+
+    def is_after(self, seal: Seal) -> bool:
+        """Return whether a reader from this moment on skips a batch: one up to its number, or before its time.
+
+        >>> Moment(batch=17).is_after(Seal(17, 0)), Moment(time=5).is_after(Seal(17, 0, time=5))
+        (True, False)
+        """
+        if self.batch is not None:
+            return seal.number <= self.batch
+        return self.time is not None and seal.time < self.time
 
 
 class LoggedBatch(NamedTuple):

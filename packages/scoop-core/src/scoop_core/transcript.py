@@ -56,7 +56,7 @@ from scoop_core.errors import TranscriptError, UnsupportedFormat
 from scoop_core.graph import DependencyGraph, trusted_graph
 from scoop_core.graph_classes import Made
 from scoop_core.graph_requests import dependent_counts_of, lists_in_order
-from scoop_core.messages import ENCODING, MAX_NAME_LENGTH, NAME_CHARACTERS
+from scoop_core.messages import ENCODING, MAX_NAME_LENGTH, NAME_CHARACTERS, Changes
 
 SNAPSHOT_VERSION: Final = 1
 JOURNAL_VERSION: Final = 2
@@ -327,8 +327,9 @@ class JournalReader:
     ``synced`` the number of the last batch known to be on disk when it was written; ``authors`` are those of its
     changes. Bytes after it are an interrupted write, to be dropped. Zeros at the end are preallocated space, not data.
 
-    Raises :exc:`UnsupportedFormat` for another version of the format, and :exc:`TranscriptError` for a damaged
-    header; while iterating, also for a damaged batch that a later seal proves to have been on disk.
+    Raises :exc:`UnsupportedFormat` for another version of the format, and :exc:`TranscriptError` for a damaged header,
+    or one of another ``generation`` or that does not continue the chain at ``after``, where these are given; while
+    iterating, also for a damaged batch that a later seal proves to have been on disk.
 
     >>> header, start = encode_journal_header(1, after=NO_BATCH)
     >>> batch, _ = encode_batch(["INDEX|gmp|"], start, 0, start.checksum)
@@ -337,13 +338,18 @@ class JournalReader:
     (['INDEX|gmp|\n'], 1, 12)
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, generation: int | None = None, after: Seal | None = None) -> None:
         end = _check_header(data, b"journal", JOURNAL_VERSION)
         header = _JOURNAL_HEADER.fullmatch(data, 0, end)
         if header is None or b"%08x" % crc32(data[: header.start(5)]) != header[5]:
             raise TranscriptError(0, "invalid journal header")
         self.generation: int = int(header[1])
         self.after: Seal = Seal(int(header[2]), int(header[4], 16), int(header[3]))
+        if generation not in {None, self.generation}:
+            raise TranscriptError(0, f"the header is that of generation {self.generation}")
+        if after not in {None, self.after}:
+            reason = f"it continues batch {self.after.number}, but the files before it end with {after.number}"
+            raise TranscriptError(0, reason)
         self._checksum = int(header[5], 16)
         self.head: Seal = Seal(self.after.number, self._checksum, self.after.time)
         self.authors: Authors = ()
@@ -374,6 +380,35 @@ class JournalReader:
             count += text.count("\n")
         self.authors = tuple(authors)
         return requests
+
+    def apply_to(self, graph: DependencyGraph) -> int:
+        r"""Apply the remaining batches to ``graph``, and return how many there were.
+
+        Raises TranscriptError if a request changes nothing: then the journal is that of another graph.
+
+        >>> header, start = encode_journal_header(1, after=NO_BATCH)
+        >>> batch, _ = encode_batch(["INDEX|gmp|"], start, 0, start.checksum)
+        >>> JournalReader(header + batch).apply_to(DependencyGraph())
+        1
+        """
+        first, start, changes = self.head.number, self.sealed_bytes, Changes()
+        for text in self:
+            graph.apply_lines(text, changes)
+            if len(changes) != text.count("\n"):
+                raise TranscriptError(start, f"batch {self.head.number} holds a request that changes nothing")
+            changes.clear()
+            start = self.sealed_bytes
+        return self.head.number - first
+
+    @property
+    def sealed(self) -> bytes:
+        """The journal up to the end of the last batch that was yielded.
+
+        >>> header, _ = encode_journal_header(1, after=NO_BATCH)
+        >>> JournalReader(header + b"INDEX|is").sealed == header
+        True
+        """
+        return self._data[: self.sealed_bytes]
 
     @property
     def unsealed_bytes(self) -> int:
@@ -412,6 +447,19 @@ class JournalReader:
         >>> JournalReader(header + b"INDEX|is").later_batch
         """
         return next((int(seal[1]) for seal in self._seals_in_tail()), None)
+
+    @property
+    def unsealed_reason(self) -> str:
+        """The evidence of the seals: whether the batch at the start of the tail is known not to have been on disk.
+
+        >>> header, _ = encode_journal_header(1, after=NO_BATCH)
+        >>> JournalReader(header + b"INDEX|is").unsealed_reason[:44]
+        'batch 1 was interrupted while it was written'
+        """
+        batch = f"batch {self.head.number + 1}"
+        if self.later_batch is not None:
+            return f"{batch} is damaged, and the seal of batch {self.later_batch} proves that it was not synced"
+        return f"{batch} was interrupted while it was written, or the file was cut short since; no seal tells which"
 
     def _seals_in_tail(self) -> Iterator[re.Match[bytes]]:
         start = self.sealed_bytes

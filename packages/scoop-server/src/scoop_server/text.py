@@ -1,7 +1,6 @@
-"""Times, words that depend on a number, and words that resemble others."""
+"""Words that depend on a number, and words that resemble others."""
 
 import difflib
-import time
 from collections.abc import Iterable
 from random import getrandbits
 from typing import Final
@@ -31,16 +30,6 @@ def counted(number: int, one: str, many: str = "") -> str:
     ('1 package', '2 packages')
     """
     return f"{number} {noun(number, one, many)}"
-
-
-def format_time(milliseconds: int) -> str:
-    """Return a time since 1970 in UTC, as ISO 8601 writes it.
-
-    >>> format_time(1_764_668_400_123)
-    '2025-12-02T09:40:00.123Z'
-    """
-    seconds, rest = divmod(milliseconds, 1_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:03}Z"
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

@@ -155,9 +155,9 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
     if not beside_a_server:
         for name in directory.superfluous(state.snapshot_generation if state else 1):
             print(f"a start would delete {os.path.join(directory.path, name)}: superseded or unfinished", file=out)
-        if state is not None and state.unsealed_bytes:
-            file, size = directory.file("journal", state.journal_generation), counted(state.unsealed_bytes, "byte")
-            print(f"a start would drop the last {size} of {file}: {state.unsealed_reason}", file=out)
+        if state is not None and (unsealed := state.journal.unsealed_bytes):
+            file, size = directory.file("journal", state.journal.generation), counted(unsealed, "byte")
+            print(f"a start would drop the last {size} of {file}: {state.journal.unsealed_reason}", file=out)
             return status or EXIT_UNSEALED
     return status
 
@@ -181,7 +181,7 @@ def _report_index(directory: DataDirectory, state: RecoveredState | None, out: T
     else:
         print(
             f"{directory.path}: {counted(len(state.graph), 'package')} in snapshot {state.snapshot_generation} and "
-            f"{counted(state.batches, 'batch', 'batches')} after it, up to batch {state.head.number}",
+            f"{counted(state.batches, 'batch', 'batches')} after it, up to batch {state.journal.head.number}",
             file=out,
         )
 

@@ -7,11 +7,11 @@ from functools import partial
 from itertools import takewhile
 from typing import Final, TextIO, TypeAlias
 
-from scoop_core import LoggedBatch, LoggedChange
+from scoop_core import LoggedBatch, LoggedChange, Moment
 
 from scoop_server.config.values import duration
 from scoop_server.errors import ConfigurationError, DataDirectoryError, HistoryGoneError
-from scoop_server.storage.trail import BEGINNING, END, Moment, Position, Trail
+from scoop_server.storage.trail import BEGINNING, END, Position, Trail
 
 Read: TypeAlias = Callable[[Moment, Moment, Callable[[], None] | None], Iterable[LoggedBatch]]
 """Reads batches since a moment and until another; with a function that waits, it then follows new ones without end."""

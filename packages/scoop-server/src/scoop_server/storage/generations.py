@@ -47,12 +47,13 @@ class Generations:
         if state is None:
             graph = DependencyGraph()
             return cls.create(directory, graph, fsync), graph
-        journal = Journal(directory, state.journal_generation, state.sealed_bytes, state.head)
+        read = state.journal
+        journal = Journal(directory, read.generation, read.sealed_bytes, read.head)
         files = cls(directory, fsync, journal, state.snapshot_bytes)
         files._unsynced = state
         files._snapshot_generation = state.snapshot_generation
-        files._snapshot_batch = files._rotation_batch = state.head.number - state.batches
-        files._earlier_bytes = state.journal_bytes - state.sealed_bytes
+        files._snapshot_batch = files._rotation_batch = read.head.number - state.batches
+        files._earlier_bytes = state.journal_bytes - read.sealed_bytes
         return files, state.graph
 
     @classmethod
@@ -114,14 +115,14 @@ class Generations:
         """
         if self._unsynced is None:
             return
-        state = self._unsynced
+        state, read = self._unsynced, self._unsynced.journal
         try:
             self.directory.sync()
-            self.directory.write("journal", state.journal_generation, [state.last_journal])
-            if state.unsealed_bytes:
+            self.directory.write("journal", read.generation, [read.sealed])
+            if read.unsealed_bytes:
                 log.warning(
                     "dropped the last %(bytes)d bytes of %(file)s: %(why)s",
-                    {"bytes": state.unsealed_bytes, "file": self.journal.path, "why": state.unsealed_reason},
+                    {"bytes": read.unsealed_bytes, "file": self.journal.path, "why": read.unsealed_reason},
                 )
             self.history.supersede(state.snapshot_generation)
         except NameNotDurableError as error:

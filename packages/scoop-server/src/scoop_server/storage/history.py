@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from scoop_core import JournalReader, TranscriptError
+from scoop_core import JournalReader, TranscriptError, format_time
 
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import named
 from scoop_server.telemetry.logs import log
-from scoop_server.text import format_time
 
 NAME: Final = "history"
 

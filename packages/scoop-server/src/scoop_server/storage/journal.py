@@ -10,14 +10,13 @@ import errno
 import os
 from typing import Final
 
-from scoop_core import Authors, Seal, encode_batch, encode_journal_header
+from scoop_core import Authors, Seal, encode_batch, encode_journal_header, format_time
 
 from scoop_server.config.settings import Fsync
 from scoop_server.errors import JournalError, ReadOnlyError
 from scoop_server.storage.directory import DataDirectory, NameNotDurableError
 from scoop_server.storage.files import close_quietly, is_temporary, write_all
 from scoop_server.telemetry.logs import log
-from scoop_server.text import format_time
 
 ROOM_BYTES: Final = 1_048_576
 """Reserved at a time: enough for ten thousand small batches, and a millisecond of work for a disk."""

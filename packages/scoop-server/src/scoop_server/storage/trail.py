@@ -15,40 +15,17 @@ from scoop_core import (
     DependencyGraph,
     JournalReader,
     LoggedBatch,
+    Moment,
     Seal,
     TranscriptError,
     decode_snapshot,
+    format_time,
 )
 
 from scoop_server.errors import DataDirectoryError, HistoryGoneError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OPERATING_SYSTEM, FileSystem, way_out
 from scoop_server.storage.history import HEADER_BYTES_MAX, NAME
-from scoop_server.storage.recovery import open_journal
-from scoop_server.text import format_time
-
-
-class Moment(NamedTuple):
-    """A batch, or a time in milliseconds since 1970. The index at a moment includes the batches up to it."""
-
-    batch: int | None = None
-    time: int | None = None
-
-    def __str__(self) -> str:
-        return f"batch {self.batch}" if self.time is None else format_time(self.time)
-
-    def includes(self, seal: Seal) -> bool:
-        """Return whether a batch is not after this moment."""
-        if self.batch is not None:
-            return seal.number <= self.batch
-        return self.time is None or seal.time <= self.time
-
-    def is_after(self, seal: Seal) -> bool:
-        """Return whether a reader from this moment on skips a batch: one up to its number, or before its time."""
-        if self.batch is not None:
-            return seal.number <= self.batch
-        return self.time is not None and seal.time < self.time
-
 
 BEGINNING: Final = Moment()
 END: Final = Moment(time=1 << 62)
@@ -183,7 +160,7 @@ class Trail:
         data = self._read("journal", position.generation, start=position.offset - len(end), sync=sync)
         if not data.startswith(end):
             raise self._gone(f"has another batch {position.seal.number} now; begin again")
-        reader = open_journal(header + data[len(end) :], position.generation, None)
+        reader = JournalReader(header + data[len(end) :], position.generation)
         reader.head = position.seal
         return reader
 
