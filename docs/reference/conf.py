@@ -23,4 +23,4 @@ nitpick_ignore_regex = [
     ("py:.*", r"(collections|datetime|enum|typing)\..*|bytes|bool|int|str|tuple|list|float|object|None")
 ]
 # Sphinx looks a NewType up in the module that defines it, but the page shows it in the one that exports it.
-nitpick_ignore = [("py:class", "scoop_core.messages.PackageName")]
+nitpick_ignore = [("py:class", "scoop_core.names.PackageName")]

@@ -184,8 +184,7 @@ class TestOrders:
             assert tuple(itertools.chain(*layers)) == part.strongly_connected_components()
 
     @pytest.mark.parametrize(
-        ("text", "expected"),
-        [("", ""), (TOOLCHAIN, "debca"), (RING, "dabce"), (LOOP, "bac"), ("c: b: a:", "abc")],
+        ("text", "expected"), [("", ""), (TOOLCHAIN, "debca"), (RING, "dabce"), (LOOP, "bac"), ("c: b: a:", "abc")]
     )
     def test_topological_order(self, text: str, expected: str) -> None:
         assert letters(graph_of(text).topological_order()) == expected
@@ -261,11 +260,7 @@ class TestExplanations:
             ("REMOVE|a|", BlockedByDependents("a", ("c", "e")), "cannot remove a: 2 packages depend on it: c, e"),
             ("REMOVE|d|", BlockedByDependents("d", ("c",)), "cannot remove d: 1 package depends on it: c"),
             ("QUERY|x|", NotIndexed("x"), "x is not indexed"),
-            (
-                "INDEX|d|b",
-                ClosesCycle("d", tuple("dbcd")),
-                "cannot index d: it would close the cycle d -> b -> c -> d",
-            ),
+            ("INDEX|d|b", ClosesCycle("d", tuple("dbcd")), "cannot index d: it would close the cycle d -> b -> c -> d"),
             ("INDEX|d|d", ClosesCycle("d", tuple("dd")), "cannot index d: it would close the cycle d -> d"),
         ],
     )

@@ -86,18 +86,12 @@ class TestHeader:
             (FOUR.header.upper().replace(b"#SCOOP JOURNAL 2", b"#scoop journal 2"), "invalid journal header"),
             (FOUR.header.replace(b"\n", b" \n"), "invalid journal header"),
             (FOUR.header.replace(b"\n", b"\r\n"), "invalid journal header"),
-            (
-                header(b"#scoop journal 2 generation 1 batch 0 time 0 after 0 crc32 "),
-                "invalid journal header",
-            ),
+            (header(b"#scoop journal 2 generation 1 batch 0 time 0 after 0 crc32 "), "invalid journal header"),
             (
                 header(b"#scoop journal 2 generation %d batch 0 time 0 after 00000000 crc32 " % 10**18),
                 "invalid journal header",
             ),
-            (
-                header(b"#scoop journal 2 generation -1 batch 0 time 0 after 00000000 crc32 "),
-                "invalid journal header",
-            ),
+            (header(b"#scoop journal 2 generation -1 batch 0 time 0 after 00000000 crc32 "), "invalid journal header"),
         ],
     )
     def test_another_first_line_is_rejected(self, data: bytes, reason: str) -> None:

@@ -7,13 +7,7 @@ from scoop_core import Changes, DependencyGraph
 
 from scoop_server.errors import ReadOnlyError
 from scoop_server.telemetry.figures import Histogram
-from scoop_server.telemetry.statistics import (
-    BATCH_CHANGES,
-    DURATION_SECONDS,
-    Stage,
-    Statistics,
-    added_dependencies,
-)
+from scoop_server.telemetry.statistics import BATCH_CHANGES, DURATION_SECONDS, Stage, Statistics, added_dependencies
 
 from tests.support.event_loop import Loop
 

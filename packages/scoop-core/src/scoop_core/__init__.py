@@ -60,22 +60,18 @@ from scoop_core.logged import LoggedBatch, LoggedChange, Moment, format_time
 from scoop_core.messages import (
     ENCODING,
     MAX_LINE_LENGTH,
-    MAX_NAME_LENGTH,
-    NAME_CHARACTERS,
     Changes,
     Command,
     PackageChange,
-    PackageName,
     Request,
     Response,
     Tally,
     encode_request,
     encode_response,
-    parse_name,
-    parse_names,
     parse_request,
     parse_response,
 )
+from scoop_core.names import MAX_NAME_LENGTH, NAME_CHARACTERS, PackageName, parse_name, parse_names
 from scoop_core.transcript import (
     JOURNAL_VERSION,
     NO_BATCH,

@@ -16,21 +16,8 @@ from scoop_core.errors import ClosesCycle, MalformedRequest, MissingDependencies
 from scoop_core.graph_order import PartialResponses
 from scoop_core.graph_requests import GraphRequests
 from scoop_core.graph_state import same_names, split_names
-from scoop_core.messages import (
-    OK,
-    Changes,
-    Command,
-    Request,
-    Response,
-    Tally,
-    encode_response,
-    is_name,
-    listed_names,
-    package_names,
-    parse_name,
-    parse_names,
-    parse_request,
-)
+from scoop_core.messages import OK, Changes, Command, Request, Response, Tally, encode_response, parse_request
+from scoop_core.names import is_name, listed_names, package_names, parse_name, parse_names
 
 Graph = TypeVar("Graph", bound="DependencyGraph")
 

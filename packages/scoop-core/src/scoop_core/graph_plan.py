@@ -8,7 +8,7 @@ from scoop_core.errors import UnknownPackage
 from scoop_core.graph import DependencyGraph
 from scoop_core.graph_algorithms import dependencies_first, reachable
 from scoop_core.graph_state import split_names
-from scoop_core.messages import listed_names, package_names, parse_name
+from scoop_core.names import listed_names, package_names, parse_name
 
 
 class Plan:

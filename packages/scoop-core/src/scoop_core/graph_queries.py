@@ -19,7 +19,7 @@ from scoop_core.compilation import mypyc_attr
 from scoop_core.errors import UnknownPackage
 from scoop_core.graph_algorithms import component_layers, dependencies_first, reachable, shortest_path, successors_first
 from scoop_core.graph_state import GraphState, split_names
-from scoop_core.messages import package_names
+from scoop_core.names import package_names
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

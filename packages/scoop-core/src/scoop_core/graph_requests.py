@@ -22,7 +22,8 @@ from scoop_core.errors import (
 from scoop_core.graph_algorithms import dependencies_first, successors_first
 from scoop_core.graph_queries import GraphQueries
 from scoop_core.graph_state import same_names, split_names
-from scoop_core.messages import Command, PackageName, Request, listed_names, package_names, parse_name, parse_request
+from scoop_core.messages import Command, Request, parse_request
+from scoop_core.names import PackageName, listed_names, package_names, parse_name
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -6,7 +6,7 @@ from typing import Self
 
 from scoop_core.graph_algorithms import component_layers, reachable
 from scoop_core.graph_index import GraphEvent, IndexedGraph
-from scoop_core.messages import package_names
+from scoop_core.names import package_names
 
 
 class _Unit:

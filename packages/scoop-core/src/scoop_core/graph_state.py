@@ -27,7 +27,8 @@ from typing import TypeAlias
 from scoop_core.compilation import mypyc_attr
 from scoop_core.errors import InvalidName
 from scoop_core.graph_order import SearchPendingError, TopologicalOrder, search_within
-from scoop_core.messages import ERROR, FAIL, OK, UNKNOWN, Changes, Tally, is_name, parse_name, parse_names
+from scoop_core.messages import ERROR, FAIL, OK, UNKNOWN, Changes, Tally
+from scoop_core.names import is_name, parse_name, parse_names
 
 SlotState: TypeAlias = tuple[dict[str, object] | None, dict[str, object]]
 """The attributes of an object whose class has slots: those in its ``__dict__``, and those in slots."""

@@ -56,7 +56,8 @@ from scoop_core.errors import TranscriptError, UnsupportedFormat
 from scoop_core.graph import DependencyGraph, trusted_graph
 from scoop_core.graph_classes import Made
 from scoop_core.graph_requests import dependent_counts_of, lists_in_order
-from scoop_core.messages import ENCODING, MAX_NAME_LENGTH, NAME_CHARACTERS, Changes
+from scoop_core.messages import ENCODING, Changes
+from scoop_core.names import MAX_NAME_LENGTH, NAME_CHARACTERS
 
 SNAPSHOT_VERSION: Final = 1
 JOURNAL_VERSION: Final = 2
