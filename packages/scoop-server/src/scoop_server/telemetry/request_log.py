@@ -61,7 +61,7 @@ class RequestLog:
                 continue
             if self.logs_all:
                 _log_requests(client, lines, answers)
-            if log.isEnabledFor(logging.INFO) and (errors := answers.count("E")):  # only ERROR has this letter
+            if (errors := answers.count("E")) and log.isEnabledFor(logging.INFO):  # only ERROR has this letter
                 self._log_errors(client, lines, answers, errors)
 
     def _log_errors(self, client: Client, lines: str, answers: str, errors: int) -> None:
