@@ -113,18 +113,3 @@ def test_a_stored_cycle_is_served_where_new_ones_are_rejected(tmp_path: Path) ->
         assert server.stop() == 0
     with ServerProcess("--data-dir", str(tmp_path), "--reject-cycles") as server, server.connect() as client:
         assert client.ask("QUERY|a|", "INDEX|a|b", "INDEX|a|b,a", "INDEX|c|a") == ["OK", "OK", "FAIL", "OK"]
-
-
-def test_a_killed_server_loses_nothing_and_leaves_no_lock(tmp_path: Path) -> None:
-    indexed: list[str] = []
-    for name in ("a", "b", "c"):
-        with ServerProcess("--data-dir", str(tmp_path)) as server, server.connect() as client:
-            assert client.ask(*[f"QUERY|{each}|" for each in indexed]) == ["OK"] * len(indexed)
-            assert client.ask(f"INDEX|{name}|{','.join(indexed)}") == ["OK"]
-            server.kill()
-            assert server.wait() == -signal.SIGKILL
-        indexed.append(name)
-    with ServerProcess("--data-dir", str(tmp_path)) as server, server.connect() as client:
-        assert client.ask("REMOVE|a|", "REMOVE|b|", "REMOVE|c|") == ["FAIL", "FAIL", "OK"]
-        assert server.stop() == 0
-    assert newest_snapshot(tmp_path) == snapshot_of(["INDEX|a|", "INDEX|b|a"])

@@ -78,15 +78,6 @@ def small_snapshot() -> bytes:
 SNAPSHOT: Final = small_snapshot()
 
 
-def test_a_damaged_snapshot_is_an_error_and_never_an_empty_index(tmp_path: Path) -> None:
-    snapshot = tmp_path / "snapshot-7"
-    snapshot.write_bytes(SNAPSHOT[:-10])
-    for _ in range(2):
-        line = refusal("--data-dir", str(tmp_path), "--port", "0")
-        assert line.startswith(f"scoop-server: cannot read {snapshot}: byte {len(SNAPSHOT) - 10}: ")
-    assert snapshot.read_bytes() == SNAPSHOT[:-10]
-
-
 # Signals
 
 
@@ -133,19 +124,7 @@ def test_a_second_signal_interrupts_the_last_snapshot_and_nothing_is_lost(tmp_pa
 
 
 def test_sigusr1_with_memory_is_logged() -> None:
-    with ServerProcess("--memory") as server:
+    with ServerProcess("--memory") as server, server.connect() as client:
         server.send_signal(signal.SIGUSR1)
         server.wait_for_log("INFO nothing to compact: the index is kept in memory only")
-
-
-# A save that fails
-
-
-def test_a_data_directory_that_cannot_be_saved_is_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "data"
-    with ServerProcess("--data-dir", str(path)) as server:
-        path.rename(tmp_path / "moved")
-        assert server.stop() == 1
-        [error] = [line for line in server.log_lines if line.startswith("scoop-server: ")]
-        assert f"the data directory {path} was moved while the server ran; its journals hold every" in error
-        assert "Traceback" not in "\n".join(server.log_lines)
+        assert client.ask("INDEX|a|") == ["OK"]

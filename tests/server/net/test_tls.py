@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -429,18 +428,6 @@ def test_an_encrypted_key_is_rejected_without_a_prompt(files: CertificateFiles, 
         )
     )
     assert refusal(files.server_cert, encrypted).startswith(f"cannot use the key in {encrypted}: it is encrypted; ")
-
-
-def test_a_failed_reload_keeps_the_previous_certificate(files: CertificateFiles, tmp_path: Path) -> None:
-    cert = tmp_path / "cert.pem"
-    cert.write_bytes(files.server_cert.read_bytes())
-    certificates = Certificates(cert, files.server_key, None)
-    cert.write_text("half of a certi")
-    with pytest.raises(CertificateError, match=re.escape(str(cert))):
-        certificates.reload()
-    near, far = socket.socketpair()
-    with near, far:
-        assert isinstance(certificates.wrap(near, remote()), TlsStream)
 
 
 @pytest.mark.parametrize("failing", ["load_cert_chain", "load_verify_locations"])

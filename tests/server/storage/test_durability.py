@@ -105,30 +105,6 @@ def test_always_syncs_before_each_answer(path: Path) -> None:
         server.kill()
 
 
-def test_everysec_syncs_soon_and_never_does_not(path: Path) -> None:
-    arguments = ("--data-dir", str(path), "--fsync")
-    with ServerProcess(*arguments, "everysec", command=watched()) as server, server.connect() as client:
-        assert client.ask("INDEX|a|", "INDEX|b|") == ["OK", "OK"]
-        server.wait_for_log(r"^fdatasync 1$")
-        server.kill()
-    with ServerProcess(*arguments, "never", command=watched()) as server, server.connect() as client:
-        assert client.ask("INDEX|c|", "INDEX|d|") == ["OK", "OK"]
-        server.kill()
-        assert sync_count(server) == 0
-    assert sorted(index_in(path)) == ["a", "b", "c", "d"]
-
-
-def test_the_rest_of_an_interrupted_write_is_dropped_with_a_line(path: Path) -> None:
-    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
-        assert client.ask("INDEX|a|") == ["OK"]
-        server.kill()
-    journal = path / "journal-1"
-    journal.write_bytes(journal.read_bytes().rstrip(b"\0") + b"INDEX|b|a\n" + b"\0" * 500)
-    with ServerProcess("--data-dir", str(path)) as server:
-        assert server.package_count == 1
-        assert any(f"dropped the last 10 bytes of {path}/journal-1: " in line for line in server.log_lines)
-
-
 def test_damage_is_a_refusal_to_start_before_anyone_can_connect(path: Path) -> None:
     with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
         assert client.ask("INDEX|a|") == ["OK"]
@@ -298,10 +274,3 @@ def test_a_failed_compaction_changes_nothing_and_can_be_requested_again(path: Pa
         server.kill()
     with ServerProcess("--data-dir", str(path)) as server:
         assert server.package_count == 2_001
-
-
-def test_in_memory_there_is_nothing_to_compact() -> None:
-    with ServerProcess("--memory") as server, server.connect() as client:
-        server.send_signal(signal.SIGUSR1)
-        server.wait_for_log("received SIGUSR1")
-        assert client.ask("INDEX|a|") == ["OK"]

@@ -22,13 +22,10 @@ from scoop_server.telemetry.stalls import CommitWatch
 from tests.support.faulty_files import FaultyFiles, contents_of, names_in
 from tests.support.storage import Bench, Opened, graph_of, snapshot_of
 
-NEW_JOURNAL_2 = [
-    "create journal-2.unfinished",
-    "write journal-2.unfinished",
-    "fsync journal-2.unfinished",
-    "rename journal-2",
-    "fsync .",
-]
+
+def new_file(name: str) -> list[str]:
+    """Return the calls that make a file durable under its name."""
+    return [*(f"{call} {name}.unfinished" for call in ("create", "write", "fsync")), f"rename {name}", "fsync ."]
 
 
 def bytes_in(path: Path) -> dict[str, bytes]:
@@ -49,18 +46,7 @@ def refused(opened: Opened, *lines: str) -> str:
 def test_the_journal_of_a_new_directory_comes_last(bench: Bench) -> None:
     with bench.open() as opened:
         assert opened.graph == DependencyGraph()
-        assert [call for call, _ in groupby(bench.files.calls)] == [
-            "create snapshot-1.unfinished",
-            "write snapshot-1.unfinished",
-            "fsync snapshot-1.unfinished",
-            "rename snapshot-1",
-            "fsync .",
-            "create journal-1.unfinished",
-            "write journal-1.unfinished",
-            "fsync journal-1.unfinished",
-            "rename journal-1",
-            "fsync .",
-        ]
+        assert [call for call, _ in groupby(bench.files.calls)] == [*new_file("snapshot-1"), *new_file("journal-1")]
     assert names_in(bench.path) == {"journal-1", "snapshot-1"}
 
 
@@ -121,14 +107,7 @@ def test_the_journal_that_was_read_is_written_again_before_it_is_served(bench: B
     before = (bench.path / "journal-1").stat()
     data = (bench.path / "journal-1").read_bytes()
     with bench.open():
-        assert bench.files.calls == [
-            "fsync .",
-            "create journal-1.unfinished",
-            "write journal-1.unfinished",
-            "fsync journal-1.unfinished",
-            "rename journal-1",
-            "fsync .",
-        ]
+        assert bench.files.calls == ["fsync .", *new_file("journal-1")]
     assert (bench.path / "journal-1").read_bytes() == data
     assert (bench.path / "journal-1").stat().st_ino != before.st_ino
 
@@ -143,14 +122,7 @@ def test_a_journal_without_batches_is_written_again_too(bench: Bench, tail: byte
     header, before = journal.read_bytes(), journal.stat().st_ino
     journal.write_bytes(header + tail)
     with bench.open():
-        assert bench.files.calls == [
-            "fsync .",
-            "create journal-2.unfinished",
-            "write journal-2.unfinished",
-            "fsync journal-2.unfinished",
-            "rename journal-2",
-            "fsync .",
-        ]
+        assert bench.files.calls == ["fsync .", *new_file("journal-2")]
     assert journal.read_bytes() == header
     assert journal.stat().st_ino != before
 
@@ -290,7 +262,7 @@ def test_a_later_process_creates_a_journal_of_its_own_with_its_first_commit(benc
         bench.files.taken_calls()
         opened.commit("INDEX|b|a")
         opened.commit("INDEX|c|b")
-        assert bench.files.calls == [*NEW_JOURNAL_2, *["write journal-2", "fdatasync journal-2"] * 2]
+        assert bench.files.calls == [*new_file("journal-2"), *["write journal-2", "fdatasync journal-2"] * 2]
     reader = JournalReader((bench.path / "journal-2").read_bytes())
     assert list(reader) == ["INDEX|b|a\n", "INDEX|c|b\n"]
     assert reader.head.number == 3
@@ -575,8 +547,8 @@ def test_a_save_leaves_one_generation_and_is_skipped_without_changes(
         bench.files.taken_calls()
         opened.save()
         assert [call for call, _ in groupby(bench.files.taken_calls())] == [
-            *NEW_JOURNAL_2,
-            *(call.replace("journal", "snapshot") for call in NEW_JOURNAL_2),
+            *new_file("journal-2"),
+            *new_file("snapshot-2"),
             "unlink journal-1",
             "unlink snapshot-1",
         ]
@@ -592,8 +564,9 @@ def test_a_save_leaves_one_generation_and_is_skipped_without_changes(
 
 def test_a_save_syncs_what_was_not_synced(bench: Bench) -> None:
     with bench.open(Fsync.NEVER) as opened:
-        opened.commit("INDEX|a|")
         bench.files.taken_calls()
+        opened.commit("INDEX|a|")
+        assert bench.files.taken_calls() == ["write journal-1"]
         opened.save()
         assert bench.files.calls[0] == "fdatasync journal-1"
 
