@@ -30,13 +30,6 @@ def refusal(*arguments: str) -> str:
 # Options
 
 
-def test_cycles_are_rejected_on_request() -> None:
-    cycle = ("INDEX|a|", "INDEX|b|a", "INDEX|a|b")
-    for flags, answer in (("--reject-cycles",), "FAIL"), ((), "OK"):
-        with ServerProcess("--memory", *flags) as server, server.connect() as client:
-            assert client.ask(*cycle) == ["OK", "OK", answer]
-
-
 def test_memory_writes_nothing_to_disk(tmp_path: Path) -> None:
     with ServerProcess("--memory", working_directory=tmp_path) as server:
         with server.connect() as client:

@@ -292,20 +292,3 @@ def test_an_unreachable_service_manager_does_not_stop_the_service(tmp_path: Path
     with ServerProcess("--memory", variables=variables) as server, server.connect() as client:
         assert client.ask("INDEX|gmp|") == ["OK"]
     assert sum("cannot notify the service manager" in line for line in server.log_lines) == 1
-
-
-def test_a_compaction_does_not_inherit_the_notify_socket(systemd: NotifySocket, tmp_path: Path) -> None:
-    seen = tmp_path / "seen"
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os\n"
-        f"with open({str(seen)!r}, 'a') as seen:\n"
-        "    seen.write(os.environ.get('NOTIFY_SOCKET', 'nothing') + '\\n')\n"
-    )
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    variables = {"NOTIFY_SOCKET": systemd.name, "PYTHONPATH": path}
-    with ServerProcess("--data-dir", str(tmp_path / "data"), variables=variables) as server:
-        with server.connect() as client:
-            assert client.ask("INDEX|gmp|") == ["OK"]
-        server.send_signal(signal.SIGUSR1)
-        server.wait_for_log("compaction into .* is complete")
-    assert seen.read_text().split() == [systemd.name, "nothing"]

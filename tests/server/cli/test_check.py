@@ -1,6 +1,5 @@
 """``scoop-server check``: its report, its status, and that it changes nothing."""
 
-import fcntl
 import io
 import os
 import signal
@@ -189,11 +188,6 @@ def test_a_copy_without_permission_to_write(path: Path) -> None:
             copy.chmod(0o700)
 
 
-def test_a_copy_without_a_lock_file(path: Path) -> None:
-    (path / "lock").unlink()
-    assert checked(path)[0] == EXIT_INTACT
-
-
 def rejection(path: Path) -> str:
     with pytest.raises(DataDirectoryError) as raised:
         DirectorySource(str(path)).check(io.StringIO())
@@ -269,12 +263,6 @@ def test_a_newer_format_is_not_damage(path: Path, name: str) -> None:
     assert any(line.startswith(found) for line in lines)
     (path / "journal-1").write_bytes(b"damaged")
     assert checked(path)[0] == EXIT_DAMAGED
-
-
-def test_two_checks_at_a_time(path: Path) -> None:
-    with (path / "lock").open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        assert checked(path)[0] == EXIT_INTACT
 
 
 def test_an_index_of_one_package_that_was_never_changed(tmp_path: Path) -> None:

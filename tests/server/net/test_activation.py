@@ -249,25 +249,27 @@ def test_fewer_sockets_than_announced_are_a_one_line_error(count: str) -> None:
     assert line.startswith("scoop-server: cannot listen on descriptor 4 ('unknown'): not a listening stream socket; ")
 
 
-def test_a_compaction_does_not_inherit_the_sockets(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    look = tmp_path / "sitecustomize.py"
+def test_a_compaction_inherits_neither_the_sockets_nor_that_of_notifications(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
-    look.write_text(
+    (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
-        "if 'scoop_server.storage.compaction' in sys.orig_argv:\n"
-        f"    open({str(seen)!r}, 'w').write(' '.join(name for name in os.environ if name.startswith('LISTEN_')))\n"
+        f"with open({str(seen)!r}, 'a') as seen:\n"
+        "    names = [name for name in os.environ if name.startswith(('LISTEN_', 'NOTIFY_'))]\n"
+        "    print('scoop_server.storage.compaction' in sys.orig_argv, *sorted(names), file=seen)\n"
     )
     paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    variables = {"PYTHONPATH": os.pathsep.join(paths), "NOTIFY_SOCKET": str(tmp_path / "notify")}
     with (
         socket.create_server(("127.0.0.1", 0)) as sock,
         ServerProcess(
-            "--data-dir", str(data), sockets=[("scoop.socket", sock)], variables={"PYTHONPATH": os.pathsep.join(paths)}
+            "--data-dir", str(tmp_path / "data"), sockets=[("scoop.socket", sock)], variables=variables
         ) as server,
         server.connect() as client,
     ):
-        assert client.ask("INDEX|a|", "INDEX|b|") == ["OK", "OK"]
+        assert client.ask("INDEX|a|") == ["OK"]
         server.send_signal(signal.SIGUSR1)
         server.wait_for_log("compaction into .* is complete")
-        assert server.stop() == 0
-    assert seen.read_text() == ""
+    first, *_, last = seen.read_text().splitlines()
+    assert first.startswith("False ")
+    assert first.endswith(" NOTIFY_SOCKET")
+    assert last == "True"

@@ -256,21 +256,3 @@ def test_clients_are_served_while_a_compaction_runs(path: Path) -> None:
         server.kill()
     with ServerProcess("--data-dir", str(path)) as server:
         assert server.package_count == 300 + indexed
-
-
-def test_a_failed_compaction_changes_nothing_and_can_be_requested_again(path: Path) -> None:
-    with ServerProcess("--data-dir", str(path)) as server, server.connect() as client:
-        index_chain(client, LONG_PREFIX, 2_000)
-        set_file_size_limit(server, LESS_THAN_THEIR_SNAPSHOT)
-        server.send_signal(signal.SIGUSR1)
-        server.wait_for_log(rf"ERROR compaction failed: cannot write {path}/snapshot-2\.unfinished-\d+: File too large")
-        server.wait_for_log("ERROR compaction ended with status 1; the journals continue")
-        assert names_in(path) == {"snapshot-1", "journal-1", "journal-2"}
-        set_file_size_limit(server, resource.RLIM_INFINITY)
-        assert client.ask("INDEX|another|") == ["OK"]
-        server.send_signal(signal.SIGUSR1)
-        server.wait_for_log(f"compaction into {path}/snapshot-3 is complete")
-        assert names_in(path) == {"snapshot-3", "journal-3"}
-        server.kill()
-    with ServerProcess("--data-dir", str(path)) as server:
-        assert server.package_count == 2_001

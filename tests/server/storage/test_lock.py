@@ -191,11 +191,6 @@ def problem_of(directory: DataDirectory) -> str:
     return str(found.value)
 
 
-def test_a_directory_in_its_place_is_verified(data: Path) -> None:
-    with lock(data) as directory:
-        directory.verify()
-
-
 def test_a_removed_directory_is_noticed(data: Path) -> None:
     with lock(data) as directory:
         shutil.rmtree(data)
