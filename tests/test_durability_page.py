@@ -16,6 +16,7 @@ from scoop_server.storage.generations import Generations
 from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.workers import Task
 
+from tests.support.forms import needs_docstrings
 from tests.support.pages import ROOT
 from tests.support.process import WAIT_SECONDS
 
@@ -65,6 +66,7 @@ def test_the_reader_reads_the_files_of_a_server(tmp_path: Path) -> None:
     assert read_with_the_example(tmp_path) == ["cloog: gmp isl", "gmp:", "isl: gmp"]
 
 
+@needs_docstrings
 def test_the_described_snapshot_and_journal_are_valid() -> None:
     blocks = re.findall(r"::\n\n((?: {4}.*\n)+)", transcript.__doc__ or "")
     snapshot, journal = (textwrap.dedent(block).encode() for block in blocks)

@@ -15,6 +15,7 @@ from scoop_server.loop.client import TRANSITIONS, Client, Phase
 from tests.simulation import run
 from tests.simulation.mutants import MUTANTS, Mutation, first_failure
 from tests.simulation.simulation import Simulation
+from tests.support.forms import needs_patching
 
 pytestmark = pytest.mark.any_python
 
@@ -51,6 +52,7 @@ def test_every_life_is_as_it_must_be(block: int) -> None:
             raise
 
 
+@needs_patching
 def test_lives_have_every_transition_of_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[tuple[Phase, Phase]] = set()
 
