@@ -23,6 +23,16 @@ def test_each_change_has_the_author_from_whose_first_line_on_it_is() -> None:
     ]
 
 
+def test_the_requests_of_each_author_are_a_part() -> None:
+    assert BATCH.parts() == [
+        ("-", "INDEX|gmp|\n"),
+        ("CN=builder", "INDEX|isl|gmp\nREMOVE|isl|\n"),
+        ("-", "INDEX|mpfr|gmp\n"),
+    ]
+    assert LoggedBatch("no\x85 request\n", BATCH.seal, [(0, "uid=1")]).parts() == [("uid=1", "no\x85 request\n")]
+    assert LoggedBatch(BATCH.lines, BATCH.seal).parts() == [("-", BATCH.lines)]
+
+
 @pytest.mark.parametrize(
     ("package", "identity", "found"),
     [

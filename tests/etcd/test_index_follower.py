@@ -12,7 +12,7 @@ from scoop_etcd.formats.entries import Keys, encode_entry
 from scoop_etcd.formats.records import Config, Pointer, encode_chunks
 from scoop_etcd.replication.index_follower import RETRY_SECONDS, IndexFollower
 from scoop_etcd.replication.replica import Replica, digest_of
-from scoop_server.ports import Batch, Loaded
+from scoop_server.ports import Loaded
 
 from tests.simulation.replicated.etcd import Cluster, SimulatedClient
 from tests.simulation.replicated.schedule import Schedule
@@ -59,12 +59,11 @@ class World:
             self.schedule.run_until(self.schedule.now + 0.1)
             for each in follower.poll():
                 self.deliveries.append(type(each).__name__)
-                self.batch = each.batch
                 if isinstance(each, Loaded):
-                    self.graph = IndexedGraph.from_graph(each.graph)
+                    self.graph, self.batch = IndexedGraph.from_graph(each.graph), each.batch
                 else:
-                    assert isinstance(each, Batch)
                     self.graph.apply_lines(each.lines)
+                    self.batch = each.seal.number
 
     def poll_until_readable(self, follower: IndexFollower) -> None:
         while True:
@@ -91,7 +90,7 @@ def test_the_index_is_loaded_and_then_followed(world: World) -> None:
     last = world.append("INDEX|make|", "QUERY|gmp|", "nonsense")
     world.poll(follower)
     assert (list(world.graph), world.batch) == (["gmp", "isl", "make"], last)
-    assert world.deliveries == ["Loaded", "Batch", "Batch"]
+    assert world.deliveries == ["Loaded", "LoggedBatch", "LoggedBatch"]
 
 
 def test_an_entry_that_takes_effect_twice_is_delivered_once(world: World) -> None:
@@ -118,7 +117,7 @@ def test_what_no_node_applies_of_an_entry_is_not_delivered() -> None:
     world.append("INDEX|a|free", "INDEX|free|c", "INDEX|new|")
     world.poll(follower)
     assert (world.graph.dependencies("a"), world.graph.dependencies("free")) == ((), ("b",))
-    assert world.deliveries == ["Loaded", *["Batch"] * 3]
+    assert world.deliveries == ["Loaded", *["LoggedBatch"] * 3]
 
 
 def put_snapshot(world: World, graph: DependencyGraph, revision: int) -> None:
@@ -200,5 +199,5 @@ def test_after_a_damaged_entry_everything_is_read_again_after_a_pause(world: Wor
     world.poll(follower, 1)
     assert world.clients == 2
     assert list(world.graph) == ["gmp", "make"]
-    assert world.deliveries == ["Loaded", "Batch", "Loaded", "Batch", "Batch"]
+    assert world.deliveries == ["Loaded", "LoggedBatch", "Loaded", "LoggedBatch", "LoggedBatch"]
     follower.close()

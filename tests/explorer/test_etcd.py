@@ -1,5 +1,7 @@
 """The command with --etcd, beside real servers and a real etcd."""
 
+import csv
+import os
 import re
 import subprocess
 import sys
@@ -29,6 +31,11 @@ def change(server: ServerProcess, *lines: str) -> None:
         assert set(client.ask(*lines)) == {"OK"}
 
 
+def changes_in(explorer: ExplorerProcess) -> list[str]:
+    rows = csv.DictReader(explorer.get("/changes?format=csv")[1].splitlines())
+    return [f"{row['kind']} {row['package']} {row['identity']}" for row in rows]
+
+
 @needs_etcd
 def test_pages_follow_the_log_and_keep_the_last_state_while_etcd_is_unavailable(tmp_path: Path) -> None:
     pytest.importorskip("grpc", reason="the extra scoop-server[etcd] is not installed")
@@ -38,11 +45,19 @@ def test_pages_follow_the_log_and_keep_the_last_state_while_etcd_is_unavailable(
         with ExplorerProcess(*flags) as explorer:
             wait_until(lambda: "it holds no index" in explorer.get("/readyz")[1])
             patient = (*flags, "--commit-timeout", "60s")  # on a busy machine etcd starts again slowly
-            with ServerProcess(*patient) as server, ServerProcess(*patient) as other:
+            listen = ("--listen", "tcp:127.0.0.1:0", "--listen", f"unix:{tmp_path}/socket")
+            with ServerProcess(*patient) as server, ServerProcess(*patient, *listen) as other:
                 change(server, "INDEX|gmp|", "INDEX|isl|gmp")
-                change(other, "INDEX|cloog|isl", "REMOVE|cloog|")
-                wait_until(lambda: explorer.get("/packages/isl")[0] == 200)
+                with other.connect(1) as local:
+                    assert local.ask("INDEX|gmp|", "QUERY|gmp|", "INDEX|cloog|isl") == ["OK"] * 3
+                change(other, "REMOVE|cloog|")
                 wait_until(explorer.is_ready)
+                wait_until(lambda: changes_in(explorer)[:1] == ["removed cloog anonymous"])
+                uid = f"uid={os.getuid()}"
+                assert changes_in(explorer)[1:] == [
+                    f"indexed cloog {uid}",
+                    *(f"indexed {each} anonymous" for each in ("isl", "gmp")),
+                ]
                 etcd.members[0].kill()
                 wait_until(lambda: "The source cannot be read." in explorer.get("/packages/gmp")[1])
                 status, page = explorer.get("/packages/gmp")

@@ -11,14 +11,14 @@ from zlib import crc32
 
 import pytest
 
-from scoop_core import Changes, DependencyGraph, IndexedGraph, UnknownPackage
+from scoop_core import Changes, DependencyGraph, IndexedGraph, LoggedBatch, UnknownPackage
 
 from scoop_explorer import live_index
 from scoop_explorer.answers import Reach
 from scoop_explorer.live_index import CHANGES_KEPT, LiveIndex
 from scoop_explorer.questions import reach
 from scoop_explorer.sources import DumpFile, SourceError
-from scoop_server.ports import Batch, Loaded
+from scoop_server.ports import Loaded
 
 from tests.support.explorer import ScriptedSource, exploring, exploring_unloaded
 from tests.support.waiting import wait_until
@@ -309,7 +309,7 @@ def test_an_unknown_package_is_an_error_of_the_question(source: ScriptedSource) 
 class EagerSource(ScriptedSource):
     """A source that delivers one batch per poll, and always has more."""
 
-    def poll(self) -> list[Loaded | Batch]:
+    def poll(self) -> list[Loaded | LoggedBatch]:
         self.is_current, self.has_more = False, True
         with self._lock:
             return [self._deliveries.pop(0)] if self._deliveries else []

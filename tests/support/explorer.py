@@ -14,11 +14,11 @@ from typing import Self
 
 from starlette.testclient import TestClient
 
-from scoop_core import DependencyGraph
+from scoop_core import DependencyGraph, LoggedBatch, Seal
 
 from scoop_explorer.application import Application
 from scoop_explorer.sources import Source, SourceError, open_source
-from scoop_server.ports import Batch, Loaded
+from scoop_server.ports import Loaded
 
 from tests.support.process import WAIT_SECONDS
 from tests.support.waiting import wait_until
@@ -33,19 +33,19 @@ class ScriptedSource:
         self.has_more = False
         self.problem = ""
         self._lock = threading.Lock()
-        self._deliveries: list[Loaded | Batch] = [] if graph is None else [Loaded(graph, 0)]
+        self._deliveries: list[Loaded | LoggedBatch] = [] if graph is None else [Loaded(graph, 0)]
         self._batch = 0
 
     def commit(self, *lines: str) -> None:
         with self._lock:
             self._batch += 1
-            self._deliveries.append(Batch("".join(f"{line}\n" for line in lines), self._batch))
+            self._deliveries.append(LoggedBatch("".join(f"{line}\n" for line in lines), Seal(self._batch, 0)))
 
     def load(self, graph: DependencyGraph) -> None:
         with self._lock:
             self._deliveries.append(Loaded(graph, self._batch))
 
-    def poll(self) -> list[Loaded | Batch]:
+    def poll(self) -> list[Loaded | LoggedBatch]:
         if self.problem:
             raise SourceError(self.problem)
         with self._lock:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from scoop_core.messages import Request, parse_request
@@ -131,6 +132,19 @@ class LoggedBatch(NamedTuple):
     """Requests, each with its newline."""
     seal: Seal
     authors: Authors = ()
+
+    def parts(self) -> list[tuple[str, str]]:
+        r"""Return the authors in order, ``-`` for an unknown one, each with the requests that it made in a row.
+
+        >>> LoggedBatch("INDEX|gmp|\nINDEX|isl|gmp\n", Seal(7, 0), [(1, "CN=builder")]).parts()
+        [('-', 'INDEX|gmp|\n'), ('CN=builder', 'INDEX|isl|gmp\n')]
+        """
+        if not self.authors:
+            return [(UNKNOWN, self.lines)]
+        lines = self.lines.split("\n")[:-1]  # not splitlines: others may be in an invalid request
+        bounds = pairwise([(0, UNKNOWN), *self.authors, (len(lines), "")])
+        parts = [(author, "".join(f"{line}\n" for line in lines[start:end])) for (start, author), (end, _) in bounds]
+        return [(author, text) for author, text in parts if text]
 
     def changes(self, package: str | None = None, identity: str | None = None) -> list[LoggedChange]:
         r"""Return its changes; only those of a package or an identity, if that is given. ``-`` is an unknown identity.

@@ -15,10 +15,10 @@ import os
 import re
 from typing import Final
 
-from scoop_core import JournalReader, Seal, TranscriptError, decode_snapshot
+from scoop_core import JournalReader, LoggedBatch, TranscriptError, decode_snapshot
 
 from scoop_server.errors import DataDirectoryError
-from scoop_server.ports import Batch, Loaded
+from scoop_server.ports import Loaded
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OPERATING_SYSTEM, FileSystem, close_quietly, named
 
@@ -48,14 +48,14 @@ class Follower:
         self._doubt = ""
         """The damage that the last poll saw: a write in progress can look like damage once, but not twice."""
 
-    def poll(self) -> list[Loaded | Batch]:
+    def poll(self) -> list[Loaded | LoggedBatch]:
         """Return what was acknowledged since the last poll, in order; call again immediately if :attr:`has_more`.
 
         Raises :exc:`DataDirectoryError` if the directory cannot be followed now. A later poll tries again, and
         continues or starts again with a :class:`Loaded`.
         """
         self.is_current = False
-        delivered: list[Loaded | Batch] = []
+        delivered: list[Loaded | LoggedBatch] = []
         for is_last_attempt in (False, True):
             try:
                 self._deliver(delivered)
@@ -82,7 +82,7 @@ class Follower:
 
     # Steps of a poll
 
-    def _deliver(self, delivered: list[Loaded | Batch]) -> None:
+    def _deliver(self, delivered: list[Loaded | LoggedBatch]) -> None:
         directory = self._opened()
         if self._tail is None:
             delivered.append(self._load(directory))
@@ -111,7 +111,7 @@ class Follower:
         self._has_loaded = True
         return Loaded(graph, self._tail.batch)
 
-    def _advance(self, directory: DataDirectory, tail: "_Tail", delivered: list[Loaded | Batch]) -> bool:
+    def _advance(self, directory: DataDirectory, tail: "_Tail", delivered: list[Loaded | LoggedBatch]) -> bool:
         """Deliver batches of the journal, or continue with the next; return whether more may be ready."""
         is_left_behind = max(directory.generations("snapshot"), default=0) > tail.generation
         journals = directory.generations("journal")  # before reading: a journal with a successor is complete
@@ -221,7 +221,7 @@ class _Tail:
         checksum = _LAST_CHECKSUM.search(self._read_from(start, self._position - start))
         return checksum is not None and int(checksum[1], 16) == self.head.checksum
 
-    def read(self, *, has_ended: bool) -> list[Batch]:
+    def read(self, *, has_ended: bool) -> list[LoggedBatch]:
         """Return the batches that were acknowledged since the last read.
 
         Raises :exc:`TranscriptError` if it has none, and the journal is damaged or was cut short.
@@ -232,7 +232,7 @@ class _Tail:
         data = self._read_from(self._position, self._read_bytes)
         reader = JournalReader(self._header + data)
         reader.head = self.head  # the header represents everything up to the position
-        sealed: list[tuple[Batch, Seal, int]] = []
+        sealed: list[tuple[LoggedBatch, int]] = []
         damage: TranscriptError | None = None
         acknowledged = 0
         try:
@@ -240,17 +240,16 @@ class _Tail:
                 number = reader.head.number
                 is_synced_by_each_commit = reader.synced == number - 1
                 acknowledged = max(acknowledged, reader.synced if is_synced_by_each_commit else number)
-                batch = Batch(lines, number, reader.head.time, reader.authors)
-                sealed.append((batch, reader.head, reader.sealed_bytes))
+                sealed.append((LoggedBatch(lines, reader.head, reader.authors), reader.sealed_bytes))
         except TranscriptError as error:
             damage = TranscriptError(error.offset - len(self._header) + self._position, error.reason)
         last = reader.head.number
         self.is_whole = is_whole = len(data) < self._read_bytes
         if last > acknowledged and (has_ended or (last == self._unproven and self._sync())):
             acknowledged = last
-        proven = [batch for batch, _, _ in sealed if batch.batch <= acknowledged]
+        proven = [batch for batch, _ in sealed if batch.seal.number <= acknowledged]
         if proven:
-            _, self.head, end = sealed[len(proven) - 1]
+            self.head, end = proven[-1].seal, sealed[len(proven) - 1][1]
             self._position += end - len(self._header)
         elif damage is not None:
             raise damage

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from scoop_core import Changes, DependencyGraph, IndexedGraph, LoggedBatch, LoggedChange, Seal
+from scoop_core import Authors, Changes, DependencyGraph, IndexedGraph, LoggedBatch, LoggedChange, Seal
 
 from scoop_explorer.answers import Change, Status
 from scoop_explorer.data_directory import Follower
 from scoop_explorer.names import NameIndex
 from scoop_explorer.sources import Source, SourceError
-from scoop_server.ports import Batch, Loaded
+from scoop_server.ports import Loaded
 
 T = TypeVar("T")
 
@@ -252,7 +252,7 @@ class LiveIndex:
             self._current_at = self._read_at
         self._read_at = None if self._source.has_more else start
 
-    def _apply_all(self, delivered: list[Loaded | Batch]) -> None:
+    def _apply_all(self, delivered: list[Loaded | LoggedBatch]) -> None:
         start = time.monotonic()
         for each in delivered:
             self._apply(each)
@@ -261,7 +261,7 @@ class LiveIndex:
                 start = time.monotonic()
         self.names.merge(self._graph)
 
-    def _apply(self, delivered: Loaded | Batch) -> None:
+    def _apply(self, delivered: Loaded | LoggedBatch) -> None:
         if isinstance(delivered, Loaded):
             graph = IndexedGraph.from_graph(delivered.graph)
             names = NameIndex(graph)
@@ -280,23 +280,27 @@ class LiveIndex:
         with self._lock:
             self.revision += 1
             try:
-                self._graph.apply_lines(delivered.lines, changes)
-                self._note(changes, delivered)
-                self._batch = delivered.batch  # last: a waiting reader may look at the rest
+                authors: list[tuple[int, str]] = []
+                for author, lines in delivered.parts():  # only the graph knows who of two made a change
+                    before = len(changes)
+                    self._graph.apply_lines(lines, changes)
+                    authors += [(before, author)] * (len(changes) > before)
+                self._note(changes, delivered.seal, authors)
+                self._batch = delivered.seal.number  # last: a waiting reader may look at the rest
             finally:
                 self.revision += 1
                 self._is_in_long_batch = False
 
-    def _note(self, changes: Changes, batch: Batch) -> None:
+    def _note(self, changes: Changes, seal: Seal, authors: Authors) -> None:
         lines, previous = changes.lines, changes.previous
         self.names.update(
             line.split("|", 2)[1]
             for line, before in zip(lines, previous, strict=True)
             if before is None or line.startswith("REMOVE")
         )
-        now = time_of(batch.time_ms or time.time_ns() // 1_000_000)
-        is_older = not batch.time_ms and (not self._is_loaded or time.monotonic() - self._current_at > LATE_SECONDS)
-        made = LoggedBatch("".join(f"{line}\n" for line in lines), Seal(batch.batch, 0), batch.authors).changes()
+        now = time_of(seal.time or time.time_ns() // 1_000_000)
+        is_older = not seal.time and (not self._is_loaded or time.monotonic() - self._current_at > LATE_SECONDS)
+        made = LoggedBatch("".join(f"{line}\n" for line in lines), seal, authors).changes()
         for change, before in zip(made[-CHANGES_KEPT:], previous[-CHANGES_KEPT:], strict=True):
             self._changes.append(shown_change(change, before, now, is_older=is_older))
 

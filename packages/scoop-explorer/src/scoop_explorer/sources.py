@@ -3,11 +3,11 @@
 import os
 from typing import TypeAlias
 
-from scoop_core import DumpError, decode_dump
+from scoop_core import DumpError, LoggedBatch, decode_dump
 
 from scoop_explorer.data_directory import Follower
 from scoop_server.errors import DataDirectoryError, ServerError
-from scoop_server.ports import Batch, FollowedIndex, Loaded
+from scoop_server.ports import FollowedIndex, Loaded
 
 SourceError = ServerError
 """A source that cannot be read now. The message is one line for a person."""
@@ -30,13 +30,13 @@ class DumpFile:
         self.has_more = False
         self._version: tuple[int, int, int] | None = None
 
-    def poll(self) -> list[Loaded | Batch]:
+    def poll(self) -> list[Loaded | LoggedBatch]:
         """Return the index if the file has changed. Raises :exc:`SourceError`."""
         self.is_current = False
         try:
             status = os.stat(self.path)
             version = (status.st_ino, status.st_size, status.st_mtime_ns)
-            delivered: list[Loaded | Batch] = []
+            delivered: list[Loaded | LoggedBatch] = []
             if version != self._version:
                 with open(self.path, "rb") as file:
                     delivered.append(Loaded(decode_dump(file), 0))

@@ -52,11 +52,11 @@ def load(source: Source) -> tuple[DependencyGraph, int]:
     while graph is None or not (source.is_current or polls >= _POLLS_MAX):
         delivered = source.poll()
         for each in delivered:
-            batch = each.batch
             if isinstance(each, Loaded):
-                graph = each.graph
+                graph, batch = each.graph, each.batch
             elif graph is not None:
                 graph.apply_lines(each.lines)
+                batch = each.seal.number
         polls += graph is not None
         if not delivered:
             time.sleep(_PAUSE_SECONDS)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 
-from scoop_core import Authors, DependencyGraph
+from scoop_core import DependencyGraph, LoggedBatch
 
 from scoop_server.config.peer import Peer
 from scoop_server.telemetry.health import ObservedIndex
@@ -151,16 +151,6 @@ class Loaded(NamedTuple):
     batch: int
 
 
-class Batch(NamedTuple):
-    """The changes of one turn of the server: request lines, each of which changed the index."""
-
-    lines: str
-    batch: int
-    time_ms: int = 0
-    """Its time in milliseconds since 1970; 0 if it is unknown."""
-    authors: Authors = ()
-
-
 class FollowedIndex(Protocol):
     """An index that a reader outside the server follows: a data directory, or the index of a plug-in.
 
@@ -176,9 +166,10 @@ class FollowedIndex(Protocol):
     def has_more(self) -> bool:
         """Return whether there was more than the last poll has read."""
 
-    def poll(self) -> list[Loaded | Batch]:
+    def poll(self) -> list[Loaded | LoggedBatch]:
         """Return what was acknowledged since the last poll, in order; the first delivery is a :class:`Loaded`.
 
+        The requests of a batch lead from the index before it to the one after it; some may change nothing.
         Raises ServerError if the index cannot be read now. A later poll tries again.
         """
 

@@ -8,7 +8,7 @@ and every reader sees them in the same order.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from scoop_core import DependencyGraph
+from scoop_core import DependencyGraph, LoggedBatch, Seal
 
 from scoop_etcd.client.api import EtcdClient, Failure, KeyValue, Range, RangeResult, Txn, TxnResult
 from scoop_etcd.client.calls import Calls
@@ -17,7 +17,8 @@ from scoop_etcd.formats.entries import Keys, decode_entry
 from scoop_etcd.formats.records import Config
 from scoop_etcd.replication.entry_feed import EntryFeed
 from scoop_etcd.replication.replica import Replica
-from scoop_server.ports import Batch, Loaded
+from scoop_etcd.replication.trail import apply_logged
+from scoop_server.ports import Loaded
 
 HEAD_SECONDS: Final = 1.0
 """The interval at which the head is read, which distinguishes a stuck watch from an entry log that does not grow."""
@@ -50,7 +51,7 @@ class IndexFollower:
         self._retry_at = 0.0
         self._session = _Session(connect(), clock, keys)
 
-    def poll(self) -> list[Loaded | Batch]:
+    def poll(self) -> list[Loaded | LoggedBatch]:
         """Return what was committed since the last poll, in order; never wait. A batch has the number of its revision.
 
         Raises :exc:`ReplicationError` if the entry log cannot be followed now. A later poll tries again, and continues
@@ -101,7 +102,7 @@ class _Session:
         """None until the configuration has been read."""
         self._order = Replica(DependencyGraph())
         """The last entry of each node. Its graph is empty, because the caller has it, unless that rejects cycles."""
-        self._delivered: list[Loaded | Batch] = []
+        self._delivered: list[Loaded | LoggedBatch] = []
         self._created = 0
         """The revision at which the configuration was created."""
         self._is_missing = False
@@ -128,7 +129,7 @@ class _Session:
                 reads = Range(self._keys.head), Range(self._keys.config)
                 self._calls.txn(Txn((), reads), self._take_head)
 
-    def take_delivered(self) -> list[Loaded | Batch]:
+    def take_delivered(self) -> list[Loaded | LoggedBatch]:
         """Return what was delivered since the last call."""
         delivered, self._delivered = self._delivered, []
         return delivered
@@ -180,9 +181,9 @@ class _Session:
             node, seq = self._keys.parse_entry(kv.key)
             if not self._order.is_next(node, seq):
                 continue
-            lines, time_ms, _ = decode_entry(node, seq, kv.value)
             if self._order.graph.reject_cycles:  # it may end before its last line, so only its changes are delivered
-                applied = self._order.apply(node, seq, kv.mod_revision, [lines])
-                lines = "".join(f"{line}\n" for line in applied.changes)
+                self._delivered.append(apply_logged(self._order, self._keys, kv))
+                continue
+            lines, time_ms, authors = decode_entry(node, seq, kv.value)
             self._order.note(node, seq, kv.mod_revision)
-            self._delivered.append(Batch(lines, kv.mod_revision, time_ms))
+            self._delivered.append(LoggedBatch(lines, Seal(kv.mod_revision, 0, time_ms), authors))

@@ -1,7 +1,5 @@
 """The trail: who made the changes of an entry."""
 
-from itertools import pairwise
-
 from scoop_core import LoggedBatch, Seal
 
 from scoop_etcd.client.api import KeyValue
@@ -18,16 +16,15 @@ def apply_logged(replica: Replica, keys: Keys, kv: KeyValue) -> LoggedBatch:
     node, seq = keys.parse_entry(kv.key)
     entry = decode_entry(node, seq, kv.value)
     changes, authors, visits = list[str](), list[tuple[int, str]](), 0
+    seal = Seal(kv.mod_revision, 0, entry.time_ms)
     if replica.is_next(node, seq):
-        lines = entry.lines.split("\n")[:-1]  # other characters that end a line may be in an invalid one
-        for (start, author), (end, _) in pairwise([(0, ""), *entry.authors, (len(lines), "")]):
-            text = "".join(f"{line}\n" for line in lines[start:end])
+        for author, text in LoggedBatch(entry.lines, seal, entry.authors).parts():
             applied = replica.apply(node, seq, kv.mod_revision, [text], visits=visits)
-            if applied.changes and author != (authors[-1][1] if authors else ""):
+            if applied.changes:
                 authors.append((len(changes), author))
             changes += applied.changes
             visits = applied.visits
             if applied.rest:
                 break
     replica.revision = kv.mod_revision
-    return LoggedBatch("".join(f"{line}\n" for line in changes), Seal(kv.mod_revision, 0, entry.time_ms), authors)
+    return LoggedBatch("".join(f"{line}\n" for line in changes), seal, authors)
