@@ -38,7 +38,7 @@ class World:
         return SimulatedClient(self.cluster, f"reader{self.clients}", lambda: None)
 
     def follower(self) -> IndexFollower:
-        return IndexFollower(self.connect, self.schedule.clock, KEYS, "/scoop/ in etcd")
+        return IndexFollower(self.connect, self.schedule.clock, KEYS, "/scoop/ in etcd", lambda: iter(()))
 
     def append(self, *lines: str, node: str = "a1", seq: int | None = None) -> int:
         """Append an entry as a node does; return its revision."""

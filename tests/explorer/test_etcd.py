@@ -1,6 +1,6 @@
 """The command with --etcd, beside real servers and a real etcd."""
 
-import csv
+import json
 import os
 import re
 import subprocess
@@ -31,9 +31,17 @@ def change(server: ServerProcess, *lines: str) -> None:
         assert set(client.ask(*lines)) == {"OK"}
 
 
-def changes_in(explorer: ExplorerProcess) -> list[str]:
-    rows = csv.DictReader(explorer.get("/changes?format=csv")[1].splitlines())
-    return [f"{row['kind']} {row['package']} {row['identity']}" for row in rows]
+def changes_in(explorer: ExplorerProcess, page: str = "changes") -> list[tuple[str, ...]]:
+    found: list[dict[str, str]] | None = None
+
+    def is_complete() -> bool:
+        nonlocal found
+        answer = json.loads(explorer.get(f"/api/v1/{page}")[1]).get("answer")
+        found = answer and answer["changes"]
+        return found is not None
+
+    wait_until(is_complete)
+    return [(each["kind"], each["package"], each["identity"], each["time"]) for each in found or []]
 
 
 @needs_etcd
@@ -52,12 +60,13 @@ def test_pages_follow_the_log_and_keep_the_last_state_while_etcd_is_unavailable(
                     assert local.ask("INDEX|gmp|", "QUERY|gmp|", "INDEX|cloog|isl") == ["OK"] * 3
                 change(other, "REMOVE|cloog|")
                 wait_until(explorer.is_ready)
-                wait_until(lambda: changes_in(explorer)[:1] == ["removed cloog anonymous"])
-                uid = f"uid={os.getuid()}"
-                assert changes_in(explorer)[1:] == [
-                    f"indexed cloog {uid}",
-                    *(f"indexed {each} anonymous" for each in ("isl", "gmp")),
+                wait_until(lambda: len(changes_in(explorer)) == 4)
+                assert [change[:3] for change in changes_in(explorer)] == [
+                    ("removed", "cloog", "anonymous"),
+                    ("indexed", "cloog", f"uid={os.getuid()}"),
+                    *(("indexed", each, "anonymous") for each in ("isl", "gmp")),
                 ]
+                assert changes_in(explorer, "history/cloog") == changes_in(explorer)[:2], "the times are the entries'"
                 etcd.members[0].kill()
                 wait_until(lambda: "The source cannot be read." in explorer.get("/packages/gmp")[1])
                 status, page = explorer.get("/packages/gmp")

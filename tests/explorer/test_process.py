@@ -93,7 +93,7 @@ def test_a_source_without_history_says_so(tmp_path: Path) -> None:
     dump = tmp_path / "dump"
     dump.write_text("INDEX|gmp|\n")
     with exploring(dump) as explored:
-        assert "only a data directory has a history." in explored.page("/history/gmp")
+        assert "a dump has no history." in explored.page("/history/gmp")
 
 
 @pytest.mark.any_python

@@ -52,6 +52,9 @@ class ScriptedSource:
             delivered, self._deliveries = self._deliveries, []
         return delivered
 
+    def history(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -84,10 +84,11 @@ class EtcdPlugin:
         from scoop_etcd.connection import open_client, read_connection_settings  # noqa: PLC0415  # of gRPC
         from scoop_etcd.formats.entries import Keys  # noqa: PLC0415  # as above
         from scoop_etcd.replication.index_follower import IndexFollower  # noqa: PLC0415  # as above
+        from scoop_etcd.session import read_trail  # noqa: PLC0415  # as above
 
         etcd = settings.part(EtcdSettings)
         connect = partial(open_client, read_connection_settings(etcd, environ), etcd.commit_seconds_max)
-        return IndexFollower(connect, monotonic, Keys(etcd.prefix), etcd.place)
+        return IndexFollower(connect, monotonic, Keys(etcd.prefix), etcd.place, partial(read_trail, etcd))
 
 
 def _print_nodes(given: Invocation) -> int:

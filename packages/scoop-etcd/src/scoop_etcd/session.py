@@ -88,6 +88,8 @@ class EtcdSession:
         self._client = client
         self.keys = Keys(etcd.prefix)
         self.name = etcd.place
+        self.warn: Callable[[str], object] = lambda line: print(line, file=sys.stderr)
+        """Called with a line for the operator."""
 
     @classmethod
     @contextmanager
@@ -209,7 +211,7 @@ class EtcdSession:
         """Yield the changes of each entry in the entry log, oldest first; a batch has the number of its revision.
 
         Those from ``since`` to ``until``; with ``wait``, which is called when there is no further entry, also new ones,
-        without end. It says on standard error if older changes are only in a snapshot.
+        without end. It warns if older changes are only in a snapshot.
         Raises HistoryGoneError if changes that were asked for are only in a snapshot.
         """
         found = self._read_config()
@@ -225,7 +227,7 @@ class EtcdSession:
         if since.batch is not None and since.batch > feed.position:
             raise self._gone(f"ends before batch {since.batch}; name an earlier one")
         if replica.revision and since.batch is None and since != END:  # an empty trail would hide what is missing
-            print(f"the history of {self.name} begins after batch {replica.revision}", file=sys.stderr)
+            self.warn(f"the history of {self.name} begins after batch {replica.revision}")
         kept = dropwhile(lambda batch: since.is_after(batch.seal), self._apply_logged(replica, read))
         yield from takewhile(lambda batch: until.includes(batch.seal), kept)
         while wait is not None:
@@ -257,3 +259,10 @@ class EtcdSession:
 
     def _gone(self, reason: str) -> HistoryGoneError:
         return HistoryGoneError(f"the history of {self.name} {reason}")
+
+
+def read_trail(etcd: EtcdSettings) -> Iterator[LoggedBatch]:
+    """Yield the changes of each entry in the entry log, oldest first. Raises ReplicationError or ConfigurationError."""
+    with EtcdSession.open(etcd) as session:
+        session.warn = lambda _: None  # the first batch tells where it begins
+        yield from session.batches()

@@ -13,11 +13,13 @@ A batch is delivered once the server has acknowledged it, which the files prove 
 
 import os
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from scoop_core import JournalReader, LoggedBatch, TranscriptError, decode_snapshot
 
 from scoop_server.errors import DataDirectoryError
+from scoop_server.history import batches
 from scoop_server.ports import Loaded
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import OPERATING_SYSTEM, FileSystem, close_quietly, named
@@ -79,6 +81,10 @@ class Follower:
     def has_more(self) -> bool:
         """Return whether the last poll has not read to the end of the files."""
         return self._tail is not None and not self._tail.is_whole
+
+    def history(self) -> Iterator[LoggedBatch]:
+        """Return the changes in all journals that are kept."""
+        return batches(self.path)
 
     # Steps of a poll
 

@@ -6,14 +6,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from scoop_core import Authors, Changes, DependencyGraph, IndexedGraph, LoggedBatch, LoggedChange, Seal
 
 from scoop_explorer.answers import Change, Status
-from scoop_explorer.data_directory import Follower
 from scoop_explorer.names import NameIndex
 from scoop_explorer.sources import Source, SourceError
 from scoop_server.ports import Loaded
@@ -123,10 +122,9 @@ class LiveIndex:
         """Return the number of the last batch that is shown."""
         return self._batch
 
-    @property
-    def directory(self) -> str:
-        """Return the path of the data directory that is followed; empty if it is another source."""
-        return self._source.path if isinstance(self._source, Follower) else ""
+    def history(self) -> Iterator[LoggedBatch] | None:
+        """Return the changes that the source keeps, oldest first; None if it has no history."""
+        return self._source.history()
 
     @property
     def changes(self) -> tuple[Change, ...]:

@@ -300,11 +300,11 @@ async def known_changes(explorer: Explorer, values: Values) -> Changes:
 
 
 async def _history(explorer: Explorer, values: Values) -> History | None:
-    directory = explorer.index.directory
-    if not directory:
-        return History(values.name, (), 0, 0, "", "only a data directory has a history")
+    batches = explorer.index.history()
+    if batches is None:
+        return History(values.name, (), 0, 0, "", "a dump has no history")
     key = ("history", values.name)
-    return await explorer.ask(key, lambda *_: history_of(directory, values.name), is_beside_changes=True)
+    return await explorer.ask(key, lambda *_: history_of(batches, values.name), is_beside_changes=True)
 
 
 async def ranked(explorer: Explorer, values: Values) -> questions.Found | None:

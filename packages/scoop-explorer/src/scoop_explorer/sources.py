@@ -47,5 +47,8 @@ class DumpFile:
         self.is_current = True
         return delivered
 
+    def history(self) -> None:
+        """Return None: a dump has none."""
+
     def close(self) -> None:
         """Do nothing: no file stays open."""

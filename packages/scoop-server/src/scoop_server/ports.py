@@ -1,6 +1,6 @@
 """The ports between the event loop, the index, the application and readers of an index: structural types."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 
@@ -154,7 +154,7 @@ class Loaded(NamedTuple):
 class FollowedIndex(Protocol):
     """An index that a reader outside the server follows: a data directory, or the index of a plug-in.
 
-    All calls come from one thread.
+    All calls come from one thread, except for :meth:`history`.
     """
 
     path: str
@@ -172,6 +172,9 @@ class FollowedIndex(Protocol):
         The requests of a batch lead from the index before it to the one after it; some may change nothing.
         Raises ServerError if the index cannot be read now. A later poll tries again.
         """
+
+    def history(self) -> Iterator[LoggedBatch] | None:
+        """Return the changes that are kept, oldest first; None if none ever are. Iterating may raise ServerError."""
 
     def close(self) -> None:
         """Release everything."""

@@ -5,7 +5,7 @@ who may read the prefix is enough. An entry is in the log once etcd has committe
 and every reader sees them in the same order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from scoop_core import DependencyGraph, LoggedBatch, Seal
@@ -33,11 +33,20 @@ RETRY_SECONDS: Final = 5.0
 class IndexFollower:
     """Follows the index under ``keys``, one :meth:`poll` after the other, over clients that ``connect`` opens.
 
-    ``path`` is its name for people. ``clock`` is in seconds. Not safe for several threads.
+    ``path`` is its name for people. ``clock`` is in seconds. ``history`` reads the whole trail, in any thread.
+    Otherwise not safe for several threads.
     """
 
-    def __init__(self, connect: Callable[[], EtcdClient], clock: Callable[[], float], keys: Keys, path: str) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], EtcdClient],
+        clock: Callable[[], float],
+        keys: Keys,
+        path: str,
+        history: Callable[[], Iterator[LoggedBatch]],
+    ) -> None:
         self.path = path
+        self.history = history
         self.is_current = False
         """True if the last poll has delivered everything that the entry log is known to hold."""
         self.has_more = False
