@@ -138,8 +138,8 @@ def test_a_server_whose_stderr_is_blocked_serves_and_stops(tmp_path: Path) -> No
     ) as process:
         assert process.stderr is not None
         fcntl.fcntl(process.stderr.fileno(), fcntl.F_SETPIPE_SZ, 4_096)
-        while b"listening on" not in process.stderr.readline():
-            pass
+        while b"listening on" not in (line := process.stderr.readline()):
+            assert line, "the server ended"
         with BlockingClient(socket_path) as client:
             assert client.ask(*["QUERY|a|"] * 5_000) == ["FAIL"] * 5_000
         process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Every limit of the server, with its reason. The limits of lines and names are those of scoop_core.messages."""
+"""Every limit of the server, with its reason. The limits of lines and names are those of scoop_core."""
 
 from dataclasses import dataclass
 from math import ceil
