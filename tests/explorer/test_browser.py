@@ -196,7 +196,9 @@ def test_suggestions_are_links_and_fill_the_fields_of_a_path(page: Page) -> None
     page.get_by_role("option", name=re.compile("^fftw")).first.click()
     goal = page.get_by_label("need", exact=True)
     goal.fill("")
+    goal.dispatch_event("blur")  # as of a window that loses the focus, and whose active field stays the same
     goal.press_sequentially("opnessl")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 300))")  # longer than a field waits before it closes
     expect(page.get_by_role("option", name=re.compile("^openssl"))).to_be_visible()
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("option", name=re.compile("^openssl"))).to_have_attribute("aria-selected", "true")

@@ -95,7 +95,7 @@ const suggestFor = (input) => {
     select(-1);
     timer = setTimeout(search, PAUSE_MS);
   });
-  input.addEventListener("blur", () => setTimeout(close, 150));
+  input.addEventListener("blur", () => setTimeout(() => document.activeElement === input || close(), 150));
   input.addEventListener("keydown", (event) => {
     if (list.hidden) {
       if (event.key === "ArrowDown" && input.value.trim()) {
