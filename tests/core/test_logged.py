@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scoop_core import Command, LoggedBatch, LoggedChange, Seal
+from scoop_core import Command, LoggedBatch, LoggedChange, Seal, format_time
 
 BATCH = LoggedBatch(
     "INDEX|gmp|\nINDEX|isl|gmp\nREMOVE|isl|\nINDEX|mpfr|gmp\n",
@@ -21,6 +21,10 @@ def test_each_change_has_the_author_from_whose_first_line_on_it_is() -> None:
         ("CN=builder", "REMOVE|isl|"),
         (None, "INDEX|mpfr|gmp"),
     ]
+
+
+def test_the_largest_time_that_a_seal_can_have_is_formatted() -> None:
+    assert format_time(10**18 - 1) == "31690708-07-05T01:46:39.999Z"
 
 
 def test_the_requests_of_each_author_are_a_part() -> None:

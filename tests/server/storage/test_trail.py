@@ -9,7 +9,7 @@ from scoop_core import DependencyGraph, Moment
 
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.history import Retention
-from scoop_server.storage.trail import Trail, graph_at
+from scoop_server.storage.trail import END, Trail, graph_at
 
 from tests.support.storage import Bench
 
@@ -118,6 +118,14 @@ def test_damage_is_named_with_its_file(bench: Bench, states: list[DependencyGrap
     (bench.path / "history" / "journal-1").write_bytes(b"#scoop journal 2 damaged\n")
     with Trail(str(bench.path)) as trail, pytest.raises(DataDirectoryError, match="journal-1: byte 0: invalid journal"):
         list(trail.batches())
+
+
+@pytest.mark.parametrize("moment", [END, Moment(batch=0)])
+def test_a_directory_without_an_index_is_one_line(tmp_path: Path, moment: Moment) -> None:
+    with pytest.raises(
+        DataDirectoryError, match=f"cannot read {tmp_path}: it holds no snapshot with its journal; name "
+    ):
+        graph_at(str(tmp_path), moment)
 
 
 def test_a_directory_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

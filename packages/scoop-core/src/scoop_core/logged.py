@@ -12,6 +12,9 @@ UNKNOWN: Final = "-"
 """Written for a change whose author is unknown."""
 
 
+_CYCLE_MS: Final = 146_097 * 86_400_000
+
+
 class LoggedChange(NamedTuple):
     """A change of one package.
 
@@ -83,8 +86,10 @@ def format_time(milliseconds: int) -> str:
     >>> format_time(1_764_668_400_123)
     '2025-12-02T09:40:00.123Z'
     """
-    moment = datetime.fromtimestamp(milliseconds / 1_000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1_000:03}Z"
+    # A seal may hold any number, and datetime ends with the year 9999; the calendar repeats every 400 years.
+    cycles, rest = divmod(milliseconds, _CYCLE_MS)
+    moment = datetime.fromtimestamp(rest // 1_000, UTC)
+    return f"{moment.year + 400 * cycles}-{moment:%m-%dT%H:%M:%S}.{rest % 1_000:03}Z"
 
 
 class Moment(NamedTuple):

@@ -188,9 +188,13 @@ class Trail:
         # A power failure can bring back a snapshot whose journals the history no longer has.
         starts = sorted({*self._generations("snapshot")}.intersection(self._generations("journal")))
         bases = [(number, self._header(number)[1]) for number in starts]
+        if not bases:
+            raise DataDirectoryError(
+                f"cannot read {self.path}: it holds no snapshot with its journal; name a data directory, or an archive"
+            )
         usable = [(number, start) for number, start in bases if moment.includes(start)]
         if not usable:
-            oldest = f"batch {bases[0][1].number} at {format_time(bases[0][1].time)}" if bases else "none"
+            oldest = f"batch {bases[0][1].number} at {format_time(bases[0][1].time)}"
             raise DataDirectoryError(
                 f"cannot rebuild the index at {moment}: that is before the oldest state in {self.path}, {oldest}; "
                 "restore older files from an archive"
