@@ -12,7 +12,7 @@ from scoop_core import DependencyGraph, IndexedGraph, UnknownPackage
 
 from scoop_explorer import deferred as deferred_module
 from scoop_explorer import questions
-from scoop_explorer.deferred import QUEUE_MAX, THREADS, Deferred, Found
+from scoop_explorer.deferred import QUEUE_MAX, THREADS, Answer, Deferred
 
 from tests.support.data_directory import create_directory
 from tests.support.explorer import ScriptedSource, exploring
@@ -55,11 +55,11 @@ def test_an_answer_is_kept_until_the_graph_changes() -> None:
             asked.append(batch)
             return f"answer {batch}"
 
-        assert await deferred.ask("key", question) == Found("answer 0", 0)
+        assert await deferred.ask("key", question) == Answer("answer 0", 0)
         await asyncio.sleep(0)
-        assert await deferred.ask("key", question) == Found("answer 0", 0)
+        assert await deferred.ask("key", question) == Answer("answer 0", 0)
         index.batch = 2
-        assert await deferred.ask("key", question) == Found("answer 2", 2)
+        assert await deferred.ask("key", question) == Answer("answer 2", 2)
         assert asked == [0, 2]
         deferred.close()
 
@@ -75,17 +75,17 @@ def test_a_long_question_returns_none_and_later_its_answer() -> None:
             assert may_end.wait(60)
             return batch
 
-        assert await deferred.ask("key", question) == Found(None, 0)
-        assert await deferred.ask("key", question) == Found(None, 0)  # asked once
+        assert await deferred.ask("key", question) == Answer(None, 0)
+        assert await deferred.ask("key", question) == Answer(None, 0)  # asked once
         assert deferred.waiting == 1
         may_end.set()
         while (found := await deferred.ask("key", question)).answer is None:
             pass
-        assert found == Found(0, 0)
+        assert found == Answer(0, 0)
         may_end.clear()
         index.batch = 2
         # The older answer is shown until the new one is there.
-        assert await deferred.ask("key", question) == Found(0, 0)
+        assert await deferred.ask("key", question) == Answer(0, 0)
         may_end.set()
         deferred.close()
 
@@ -103,14 +103,14 @@ def test_a_long_question_pauses_after_its_answer_while_changes_go_on(monkeypatch
             assert may_end.wait(60)
             return batch
 
-        assert await deferred.ask("key", question) == Found(None, 0)
+        assert await deferred.ask("key", question) == Answer(None, 0)
         may_end.set()
         while (await deferred.ask("key", question)).answer is None:
             pass
         while deferred.waiting:
             await asyncio.sleep(0)
         index.batch = 2
-        assert await deferred.ask("key", question) == Found(0, 0)
+        assert await deferred.ask("key", question) == Answer(0, 0)
         assert deferred.waiting == 0
         deferred.close()
 
@@ -129,12 +129,12 @@ def test_an_answer_that_arrives_with_the_time_out_is_not_outdated(monkeypatch: p
             has_ended.set()
             return batch
 
-        assert await deferred.ask("key", question) == Found(None, 0)
+        assert await deferred.ask("key", question) == Answer(None, 0)
         may_end.set()
         assert has_ended.wait(60)
         while (found := await deferred.ask("key", question)).answer is None:
             pass
-        assert found == Found(0, 0)
+        assert found == Answer(0, 0)
         deferred.close()
 
     asyncio.run(run())
@@ -150,12 +150,12 @@ def test_too_many_questions_do_not_begin_and_pages_appear_without_their_answers(
             for number in range(QUEUE_MAX)
         ]
         await asyncio.sleep(0)
-        assert await deferred.ask("one more", lambda _graph, _batch: "answer") == Found(None, 0)
+        assert await deferred.ask("one more", lambda _graph, _batch: "answer") == Answer(None, 0)
         may_end.set()
         await asyncio.gather(*asking)
         while deferred.waiting:
             await asyncio.sleep(0)
-        assert await deferred.ask("one more", lambda _graph, _batch: "answer") == Found("answer", 0)
+        assert await deferred.ask("one more", lambda _graph, _batch: "answer") == Answer("answer", 0)
         deferred.close()
 
     asyncio.run(run())
@@ -240,7 +240,7 @@ def test_the_end_of_the_process_does_not_wait_for_a_question() -> None:
     program = """\
 import asyncio, threading
 from types import SimpleNamespace
-from scoop_explorer.deferred import Deferred, Found
+from scoop_explorer.deferred import Deferred, Answer
 
 has_begun = threading.Event()
 
@@ -250,7 +250,7 @@ def ponder(question):
 
 async def main():
     deferred = Deferred(SimpleNamespace(batch=0, epoch=0, ask_at_length=ponder, ask_beside_changes=ponder))
-    assert await deferred.ask("key", None) == Found(None, 0)
+    assert await deferred.ask("key", None) == Answer(None, 0)
     has_begun.wait()
     deferred.close()
 
@@ -275,7 +275,7 @@ def test_questions_that_have_not_begun_are_cancelled_at_the_end() -> None:
             assert has_begun.acquire(timeout=60)
         deferred.close()
         may_end.set()
-        assert await asyncio.gather(*asking[:THREADS]) == [Found(answer=True, batch=0)] * THREADS
+        assert await asyncio.gather(*asking[:THREADS]) == [Answer(answer=True, batch=0)] * THREADS
         with pytest.raises(asyncio.CancelledError):
             await asking[THREADS]
 

@@ -122,7 +122,7 @@ class Neighbours:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class DrawnPackage:
     """A package of a drawing."""
 
     name: str
@@ -138,7 +138,7 @@ class Node:
 class Graph:
     """A part of the graph that is small enough to be drawn."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[DrawnPackage, ...]
     """The packages, those that were asked for first."""
 
 
@@ -319,7 +319,7 @@ class Cycles:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class LatestChanges:
     """The latest changes, the newest first."""
 
     changes: tuple[Change, ...]

@@ -43,7 +43,7 @@ REST: Final = 4.0
 one question takes at most a fifth of a processor."""
 
 
-class Found(NamedTuple, Generic[T]):
+class Answer(NamedTuple, Generic[T]):
     """The last answer to a question; None before the first one."""
 
     answer: T | None
@@ -55,10 +55,10 @@ class Found(NamedTuple, Generic[T]):
 class _Entry(Generic[T]):
     """The last answer to a question, and the answer that is being found."""
 
-    found: Found[T] = field(default_factory=lambda: Found(None, 0))
+    found: Answer[T] = field(default_factory=lambda: Answer(None, 0))
     due: float = 0.0
     """The time from which it may be asked again."""
-    future: "Future[Found[T]] | None" = field(default=None, repr=False)
+    future: "Future[Answer[T]] | None" = field(default=None, repr=False)
 
 
 class Deferred:
@@ -84,7 +84,7 @@ class Deferred:
         seconds: float = WAIT_SECONDS,
         *,
         is_beside_changes: bool = False,
-    ) -> Found[T]:
+    ) -> Answer[T]:
         """Return the answer to the question with this key, or an older one or none if it is not there in time.
 
         With ``is_beside_changes``, the question may meet changes, and is not asked again because of them.
@@ -118,18 +118,18 @@ class Deferred:
         key: Hashable,
         entry: _Entry[T],
         question: Callable[[DependencyGraph, int], T],
-        ask: Callable[[Callable[[DependencyGraph, int], Found[T]]], Found[T]],
-    ) -> "Future[Found[T]]":
+        ask: Callable[[Callable[[DependencyGraph, int], Answer[T]]], Answer[T]],
+    ) -> "Future[Answer[T]]":
         self.waiting += 1
         start = time.monotonic()
         loop = asyncio.get_running_loop()
 
-        def answer() -> Found[T]:
-            return ask(lambda graph, batch: Found(question(graph, batch), batch))
+        def answer() -> Answer[T]:
+            return ask(lambda graph, batch: Answer(question(graph, batch), batch))
 
         future = entry.future = self._threads.submit(answer)
 
-        def keep(future: "Future[Found[T]]") -> None:
+        def keep(future: "Future[Answer[T]]") -> None:
             self.waiting -= 1
             entry.future = None
             error = None if future.cancelled() else future.exception()
@@ -144,7 +144,7 @@ class Deferred:
                 now = time.monotonic()
                 entry.due = now + REST * (now - start) if now - start > WAIT_SECONDS else 0.0
 
-        def keep_soon(future: "Future[Found[T]]") -> None:
+        def keep_soon(future: "Future[Answer[T]]") -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(keep, future)
 

@@ -9,10 +9,10 @@ from scoop_core import DependencyGraph
 
 from scoop_explorer import questions
 from scoop_explorer.answers import (
-    Changes,
     Cycles,
     Graph,
     History,
+    LatestChanges,
     Needed,
     Overview,
     Package,
@@ -290,13 +290,13 @@ async def _cycles(explorer: Explorer, values: Values) -> Cycles | None:
     return Cycles(len(groups), shown, group - 1 if group else offset, is_single=bool(group))
 
 
-async def known_changes(explorer: Explorer, values: Values) -> Changes:
+async def known_changes(explorer: Explorer, values: Values) -> LatestChanges:
     """Return the latest changes."""
     changes = explorer.index.changes
     since = values.number("since")
     first = changes[-1].batch if len(changes) == CHANGES_KEPT else explorer.index.loaded_batch
     wanted = [change for change in changes if change.batch > since]
-    return Changes(tuple(wanted[: values.number("limit", CHANGES_KEPT)]), max(since, first), len(wanted))
+    return LatestChanges(tuple(wanted[: values.number("limit", CHANGES_KEPT)]), max(since, first), len(wanted))
 
 
 async def _history(explorer: Explorer, values: Values) -> History | None:
@@ -307,13 +307,15 @@ async def _history(explorer: Explorer, values: Values) -> History | None:
     return await explorer.ask(key, lambda *_: history_of(batches, values.name), is_beside_changes=True)
 
 
-async def ranked(explorer: Explorer, values: Values) -> questions.Found | None:
+async def ranked(explorer: Explorer, values: Values) -> questions.Matches | None:
     """Return all matches of a search that are kept, the best first."""
     query = values.text("q")
     names, popular = explorer.index.names, explorer.surveyor.popular
     return await explorer.ask(
         ("search", query, bool(popular)),
-        lambda graph, _: questions.Found(*names.rank(query, graph, partial(questions.dependent_count, graph), popular)),
+        lambda graph, _: questions.Matches(
+            *names.rank(query, graph, partial(questions.dependent_count, graph), popular)
+        ),
         is_beside_changes=True,
     )
 
@@ -423,7 +425,7 @@ PAGES: Final = (
         (_NAME,),
     ),
     Page(
-        "/changes", "/changes", "changes.html", "The latest changes, the newest first", Changes, known_changes,
+        "/changes", "/changes", "changes.html", "The latest changes, the newest first", LatestChanges, known_changes,
         (
             Parameter("since", "The batch after which changes are listed.", maximum=10**9 - 1),
             Parameter("limit", f"The largest number of changes, up to {CHANGES_KEPT}.", maximum=CHANGES_KEPT),

@@ -10,12 +10,12 @@ from scoop_core import Command, DependencyGraph, IndexedGraph, UnknownPackage, f
 
 from scoop_explorer.answers import (
     CyclicGroup,
+    DrawnPackage,
     Edge,
     Graph,
     Listing,
     Needed,
     Neighbours,
-    Node,
     Path,
     Reach,
     Rebuild,
@@ -127,7 +127,7 @@ def among(graph: DependencyGraph, names: Iterable[str]) -> Graph:
         needed = graph.dependencies(name)
         if len(needed) > NEEDS_MAX:
             needed = tuple(each for each in needed if each in drawn)
-        nodes.append(Node(name, graph.dependent_count(name), graph.dependency_count(name), needed))
+        nodes.append(DrawnPackage(name, graph.dependent_count(name), graph.dependency_count(name), needed))
     return Graph(tuple(nodes))
 
 
@@ -209,7 +209,7 @@ def dependent_count(graph: DependencyGraph, name: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Matches:
     """The matches of a search, the best first, and the number of all."""
 
     names: tuple[str, ...]

@@ -60,7 +60,7 @@ class Rpc(Protocol):
         """Return the explanation of the status."""
 
 
-class Stream(Rpc, Protocol):
+class ResponseStream(Rpc, Protocol):
     """A call with many responses."""
 
     def __iter__(self) -> Iterator[bytes]: ...
@@ -71,7 +71,7 @@ class _Unary(Protocol):
 
 
 class _Streaming(Protocol):
-    def __call__(self, data: bytes, *, metadata: Metadata) -> Stream: ...
+    def __call__(self, data: bytes, *, metadata: Metadata) -> ResponseStream: ...
 
 
 class _Channel(Protocol):
@@ -104,7 +104,7 @@ class Endpoint:
             unary = self._methods[method] = self._channel.unary_unary(method)
         return unary(data, timeout=seconds, metadata=metadata)
 
-    def stream(self, method: str, data: bytes, metadata: Metadata) -> Stream:
+    def stream(self, method: str, data: bytes, metadata: Metadata) -> ResponseStream:
         """Start a call with many responses. It has no time-out."""
         return self._channel.unary_stream(method)(data, metadata=metadata)
 

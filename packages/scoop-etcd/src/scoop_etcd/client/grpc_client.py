@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from scoop_etcd.client import wire
 from scoop_etcd.client.api import ErrorCode, EtcdRequest, Failure, Result, Ticket, Watch, WatchEnded
-from scoop_etcd.client.channels import Endpoint, Endpoints, Rpc, Stream
+from scoop_etcd.client.channels import Endpoint, Endpoints, ResponseStream, Rpc
 from scoop_etcd.client.connection_settings import ConnectionSettings
 from scoop_etcd.client.threads import Threads
 from scoop_etcd.client.tokens import Tokens
@@ -256,7 +256,7 @@ class _Watch:
                 return ended
         return WatchEnded(ErrorCode.UNAVAILABLE, "no endpoint of etcd could be reached")
 
-    def _read(self, call: Stream) -> WatchEnded | None:
+    def _read(self, call: ResponseStream) -> WatchEnded | None:
         """Pass on what ``call`` yields, until it ends. Raises grpc.RpcError or DecodeError."""
         for data in call:
             result = wire.watch_result(data)

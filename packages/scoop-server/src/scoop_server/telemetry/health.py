@@ -36,7 +36,7 @@ class ObservedIndex(Protocol):
         """Return the figures that only this kind of index has."""
 
 
-class Certificates(Protocol):
+class ObservedCertificates(Protocol):
     """The certificates of the server. May be read in any thread."""
 
     @property
@@ -49,7 +49,7 @@ class Health:
     """A run as seen from another thread: a few numbers, never a package. The application fills it."""
 
     statistics: Statistics
-    certificates: Certificates | None = None
+    certificates: ObservedCertificates | None = None
     """None without TLS."""
     index: ObservedIndex | None = None
     """None until it has been loaded."""
