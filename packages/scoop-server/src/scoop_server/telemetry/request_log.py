@@ -74,21 +74,15 @@ class RequestLog:
             )
             return
         self._examined += errors
-        found: dict[str, tuple[str, str, int]] = {}
         for line, answer in zip(lines.split("\n"), answers.split("\n"), strict=False):
             if answer == "ERROR":
                 reason = _error_reason(line, client.peer.role)
-                kind = re.sub("'.*'|[0-9]", "", reason)  # what differs from line to line
-                first, why, count = found.get(kind, (line, reason, 0))
-                found[kind] = first, why, count + 1
-        for kind, (line, reason, count) in found.items():
-            self._limit.log(
-                logging.INFO,
-                'answered ERROR to %(peer)s: %(reason)s: "%(request)s"',
-                partial(_error_fields, client.peer, reason, line),
-                count,
-                kind=kind,
-            )
+                self._limit.log(
+                    logging.INFO,
+                    'answered ERROR to %(peer)s: %(reason)s: "%(request)s"',
+                    partial(_error_fields, client.peer, reason, line),
+                    kind=re.sub("'.*'|[0-9]", "", reason),  # without what differs from line to line
+                )
 
 
 def _log_requests(client: Client, lines: str, answers: str) -> None:
