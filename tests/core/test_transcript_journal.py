@@ -151,6 +151,29 @@ class TestBatch:
         reader = JournalReader(header + first + second)
         assert [reader.authors for _ in reader] == [((0, "uid=0"),), ()]
 
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"#by \nREMOVE|isl|\n",
+            b"#by CN=a b\nREMOVE|isl|\n",
+            b"#by CN=a\r\nREMOVE|isl|\n",
+            b"#by CN=\x1b[2J\nREMOVE|isl|\n",
+            b"#by CN=\xc3\xa9\nREMOVE|isl|\n",
+            b"#by CN=a#by CN=b\nREMOVE|isl|\n",
+            b"REMOVE|isl|#by CN=a\n",
+        ],
+    )
+    def test_an_author_in_another_form_is_an_error_despite_a_right_checksum(self, body: bytes) -> None:
+        first = written(BATCHES[:1], authors=[(0, "CN=a")])
+        lines = body.count(b"\n")
+        foreign = sealed(body, first.header_checksum, 2, lines, len(body), 1, first.head.checksum)
+        reader = JournalReader(first.data + foreign)
+        texts = iter(reader)
+        assert next(texts) == first.texts[0]
+        with pytest.raises(TranscriptError, match="batch 2 has an invalid note") as caught:
+            next(texts)
+        assert (caught.value.offset, reader.sealed_bytes, reader.head) == (first.ends[1], first.ends[1], first.head)
+
     def test_batches_are_read_one_by_one(self) -> None:
         reader = JournalReader(FOUR.data)
         places = []

@@ -11,6 +11,7 @@ import pytest
 
 from scoop_core import NO_BATCH, JournalReader, Seal, encode_journal_header
 
+from scoop_server.config.peer import quote_name
 from scoop_server.config.settings import Fsync
 from scoop_server.errors import JournalError, ReadOnlyError
 from scoop_server.storage import journal as journal_module
@@ -103,6 +104,13 @@ class TestAppending:
             assert journal.is_synced
         assert (tmp_path / "journal-1").read_bytes() == written(BATCHES).data
         assert (journal.size, journal.head) == (len(written(BATCHES).data), written(BATCHES).head)
+
+    def test_every_identity_is_read_again(self, journal: Journal, tmp_path: Path) -> None:
+        names = [f"CN={chr(each)}" for each in (*range(0xD800), *range(0xE000, 0x11000))]
+        authors = [(number, quote_name(name)) for number, name in enumerate(["anonymous", "uid=0", *names])]
+        journal.append(["REMOVE|isl|"] * len(authors), authors=authors)
+        reader = JournalReader((tmp_path / "journal-1").read_bytes())
+        assert [reader.authors for _ in reader] == [tuple(authors)]
 
     def test_a_write_that_takes_a_part_is_completed(self, journal: Journal, files: FaultyFiles, tmp_path: Path) -> None:
         files.piece_bytes_max = 40
