@@ -29,6 +29,8 @@ from scoop_core import (
     DumpError,
     FormatError,
     GraphEvent,
+    HistoryError,
+    HistoryGone,
     IndexedGraph,
     InvalidName,
     JournalReader,
@@ -44,6 +46,7 @@ from scoop_core import (
     PartialResponses,
     PeerViolation,
     Plan,
+    Position,
     ProtocolError,
     Refusal,
     Request,
@@ -54,6 +57,8 @@ from scoop_core import (
     Seal,
     SearchTooLong,
     Tally,
+    Trail,
+    TrailFiles,
     Transaction,
     TranscriptError,
     UnknownPackage,
@@ -252,6 +257,15 @@ def sample_journal() -> None:
     again = JournalReader(header + batch, generation=1, after=scoop_core.NO_BATCH)
     assert_type(again.apply_to(DependencyGraph()), int)
     assert (again.sealed, again.unsealed_reason[:7]) == (header + batch, "batch 2")
+    files: TrailFiles = scoop_core.ArchivedFiles({"journal-1": header + batch})
+    assert len(files.read("journal", 1, length=scoop_core.JOURNAL_HEADER_BYTES_MAX)) > len(header)
+    trail = Trail(files)
+    assert_type(list(trail.batches(scoop_core.BEGINNING)), list[LoggedBatch])
+    assert_type(trail.position, Position | None)
+    with pytest.raises(HistoryGone):
+        list(trail.batches(scoop_core.Moment(batch=2)))
+    with pytest.raises(HistoryError):  # without a snapshot
+        assert_type(trail.graph_at(scoop_core.END), DependencyGraph)
 
 
 class AuditedGraph(DependencyGraph):

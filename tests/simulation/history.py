@@ -6,15 +6,14 @@ from random import Random
 from typing import Final, NamedTuple
 from unittest.mock import patch
 
-from scoop_core import Authors, Changes, DependencyGraph, Moment
+from scoop_core import Authors, Changes, DependencyGraph, HistoryError, Moment, Trail
 
-from scoop_server.errors import DataDirectoryError
 from scoop_server.loop.client import Client
 from scoop_server.ports import Request
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.history import NO_HISTORY, History, Retention, _Segment
 from scoop_server.storage.store import JournalStore
-from scoop_server.storage.trail import Trail
+from scoop_server.storage.trail import open_trail
 
 from tests.simulation.disk import DIRECTORY, SimulatedDisk, SimulatedProcess
 from tests.simulation.observer import State, state_of
@@ -117,7 +116,7 @@ class HistoryWitness:
         if not self.retention.seconds or self._has_failed_sync:
             return
         process = SimulatedProcess(self._disk)
-        with Trail(DIRECTORY, process) as trail:
+        with open_trail(DIRECTORY, process) as trail:
             batches = {batch.seal.number: batch for batch in trail.batches()}
             first, last = min(batches, default=1), max(batches, default=0)
             if [*batches] != [*range(first, last + 1)] or (first > 1 and not self._may_begin_late):
@@ -138,7 +137,7 @@ class HistoryWitness:
     def _check_state(self, trail: Trail, number: int) -> None:
         try:
             found = state_of(trail.graph_at(Moment(batch=number)))
-        except DataDirectoryError as error:
+        except HistoryError as error:
             if "before the oldest state" in str(error) and self._may_begin_late:
                 return
             raise

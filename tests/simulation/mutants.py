@@ -16,11 +16,21 @@ from typing import Any, Final
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
-from scoop_core import Changes, DependencyGraph, JournalReader, Moment, Seal, encode_batch, transcript
+from scoop_core import (
+    Changes,
+    DependencyGraph,
+    HistoryError,
+    JournalReader,
+    Moment,
+    Seal,
+    Trail,
+    encode_batch,
+    transcript,
+)
 from scoop_core.graph_order import TopologicalOrder
 
 from scoop_server.config.settings import Fsync
-from scoop_server.errors import DataDirectoryError, ReadOnlyError
+from scoop_server.errors import ReadOnlyError
 from scoop_server.index.local import LocalIndex
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.clients import Clients
@@ -33,7 +43,7 @@ from scoop_server.storage.history import NO_HISTORY, History, _Segment
 from scoop_server.storage.journal import Journal
 from scoop_server.storage.store import JournalStore
 from scoop_server.storage.supervisor import CompactionSupervisor
-from scoop_server.storage.trail import Trail
+from scoop_server.storage.trail import DirectoryFiles
 
 from tests.simulation.disk import Folder, SimulatedProcess
 from tests.simulation.simulation import Simulation
@@ -569,7 +579,7 @@ def _trail_trusts_the_newest_snapshot() -> Any:
 
     def graph_at(self: Trail, moment: Moment) -> DependencyGraph:
         later = moment._replace(batch=(moment.batch or 0) + 1)
-        with contextlib.suppress(DataDirectoryError):
+        with contextlib.suppress(HistoryError):
             return original(self, later)
         return original(self, moment)
 
@@ -580,11 +590,11 @@ def _trail_trusts_the_newest_snapshot() -> Any:
 def _trail_ends_with_the_history() -> Any:
     """The trail leaves out the journals that a server still uses."""
 
-    def generations(self: Trail, kind: str) -> list[int]:
+    def generations(self: DirectoryFiles, kind: str) -> list[int]:
         return original(self, kind)[: -1 if kind == "journal" else None]
 
-    original = Trail._generations
-    return patch.object(Trail, "_generations", generations)
+    original = DirectoryFiles.generations
+    return patch.object(DirectoryFiles, "generations", generations)
 
 
 MUTANTS: Final[tuple[Mutation, ...]] = (

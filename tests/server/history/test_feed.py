@@ -12,12 +12,11 @@ from typing import Never
 
 import pytest
 
-from scoop_core import LoggedBatch
+from scoop_core import BEGINNING, LoggedBatch
 
 from scoop_server.errors import ConfigurationError, DataDirectoryError
 from scoop_server.history import END, HistoryGoneError, Moment, batches, follow, log
 from scoop_server.storage.history import NO_HISTORY, Retention
-from scoop_server.storage.trail import BEGINNING
 
 from tests.support.storage import Bench, Opened
 

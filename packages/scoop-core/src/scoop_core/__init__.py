@@ -3,7 +3,8 @@
 Modules in processing order: :mod:`~scoop_core.messages` parses and encodes messages, :mod:`~scoop_core.connection`
 turns bytes into messages and back, :mod:`~scoop_core.graph` applies requests, :mod:`~scoop_core.transcript` encodes
 snapshots and journals, :mod:`~scoop_core.logged` the changes in them, :mod:`~scoop_core.dump` dumps,
-:mod:`~scoop_core.errors` defines the exceptions. Everything public is exported here; the modules are private.
+:mod:`~scoop_core.trail` reads histories, :mod:`~scoop_core.errors` defines the exceptions. Everything public is
+exported here; the modules are private.
 """
 
 from scoop_core.connection import (
@@ -21,6 +22,8 @@ from scoop_core.errors import (
     ClosesCycle,
     DumpError,
     FormatError,
+    HistoryError,
+    HistoryGone,
     InvalidName,
     LimitExceeded,
     MalformedRequest,
@@ -72,7 +75,9 @@ from scoop_core.messages import (
     parse_response,
 )
 from scoop_core.names import MAX_NAME_LENGTH, NAME_CHARACTERS, PackageName, parse_name, parse_names
+from scoop_core.trail import BEGINNING, END, ArchivedFiles, Position, Trail, TrailFiles
 from scoop_core.transcript import (
+    JOURNAL_HEADER_BYTES_MAX,
     JOURNAL_VERSION,
     NO_BATCH,
     SNAPSHOT_VERSION,
@@ -86,7 +91,10 @@ from scoop_core.transcript import (
 )
 
 __all__ = [
+    "BEGINNING",
     "ENCODING",
+    "END",
+    "JOURNAL_HEADER_BYTES_MAX",
     "JOURNAL_VERSION",
     "MAX_LINE_LENGTH",
     "MAX_NAME_LENGTH",
@@ -94,6 +102,7 @@ __all__ = [
     "NAME_CHARACTERS",
     "NO_BATCH",
     "SNAPSHOT_VERSION",
+    "ArchivedFiles",
     "Authors",
     "BlockedByDependents",
     "BlockedSet",
@@ -110,6 +119,8 @@ __all__ = [
     "DumpError",
     "FormatError",
     "GraphEvent",
+    "HistoryError",
+    "HistoryGone",
     "IndexedGraph",
     "InvalidName",
     "JournalReader",
@@ -127,6 +138,7 @@ __all__ = [
     "PartialResponses",
     "PeerViolation",
     "Plan",
+    "Position",
     "ProtocolError",
     "Refusal",
     "Request",
@@ -137,6 +149,8 @@ __all__ = [
     "Seal",
     "SearchTooLong",
     "Tally",
+    "Trail",
+    "TrailFiles",
     "Transaction",
     "TranscriptError",
     "UnknownPackage",

@@ -13,8 +13,10 @@
     ├── RequestRefused
     ├── FormatError
     ├── DumpError
-    └── TranscriptError
-        └── UnsupportedFormat
+    ├── TranscriptError
+    │   └── UnsupportedFormat
+    └── HistoryError
+        └── HistoryGone
 
 Bad input raises these and nothing else. The attributes hold the details; ``str`` is one line for a person.
 """
@@ -333,5 +335,25 @@ class UnsupportedFormat(TranscriptError):
     """A snapshot or a journal has a format that this version does not support.
 
     >>> issubclass(UnsupportedFormat, TranscriptError)
+    True
+    """
+
+
+class HistoryError(ScoopError, ValueError):
+    """Files of a history cannot be read, or do not lead to the moment that was asked for. ``reason`` explains it.
+
+    >>> print(HistoryError("data/journal-3 is missing; restore it from an archive"))
+    data/journal-3 is missing; restore it from an archive
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class HistoryGone(HistoryError):
+    """Batches that were asked for are no longer in a history, or never were.
+
+    >>> issubclass(HistoryGone, HistoryError)
     True
     """

@@ -64,6 +64,9 @@ from scoop_core.names import MAX_NAME_LENGTH, NAME_CHARACTERS
 SNAPSHOT_VERSION: Final = 1
 JOURNAL_VERSION: Final = 2
 
+JOURNAL_HEADER_BYTES_MAX: Final = 200
+"""Longer than the header of any journal, so these bytes are enough for :class:`JournalReader` to read it."""
+
 _HEADER: Final = re.compile(rb"#scoop (snapshot|journal) ([0-9]{1,9})(?: .*)?\n")
 _TRAILER: Final = re.compile(rb"#end packages ([0-9]{1,18}) lines ([0-9]{1,18}) crc32 ([0-9a-f]{8})\n")
 _is_number: Final = re.compile(rb"[0-9]{1,18}").fullmatch

@@ -179,13 +179,12 @@ class _Tail:
         self._file = self._open()
         try:
             data = self._read_from(0, _CHUNK_BYTES)
-            self._header = data[: data.find(b"\n") + 1]
-            reader = _checked(JournalReader(self._header), generation)
+            reader = JournalReader(data, generation)
         except BaseException:
             self.close()
             raise
+        self._header, self._position = reader.sealed, reader.sealed_bytes
         self.after, self.head = reader.after, reader.head
-        self._position = len(self._header)
         self._read_bytes = READ_BYTES_MAX
 
     @property
@@ -282,9 +281,3 @@ class _Tail:
                 if part.endswith(b"\0"):
                     break
         return b"".join(parts)
-
-
-def _checked(reader: JournalReader, generation: int) -> JournalReader:
-    if reader.generation != generation:
-        raise TranscriptError(0, f"the header is that of generation {reader.generation}")
-    return reader

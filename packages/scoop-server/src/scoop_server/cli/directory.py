@@ -30,7 +30,7 @@ from scoop_server.storage.generations import Generations
 from scoop_server.storage.history import NAME as HISTORY
 from scoop_server.storage.lock import NAME as LOCK
 from scoop_server.storage.recovery import RecoveredState, recover
-from scoop_server.storage.trail import Trail, graph_at
+from scoop_server.storage.trail import graph_at, open_trail
 from scoop_server.text import counted
 
 EXIT_INTACT: Final = 0
@@ -165,7 +165,7 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
 def _check_trail(path: str, out: TextIO) -> set[int]:
     """Verify that no batch of the history is missing; return the statuses that this leads to."""
     try:
-        with Trail(path) as trail:
+        with open_trail(path) as trail:
             numbers = [batch.seal.number for batch in trail.batches()]
         if numbers:
             print(f"{path}: a history of the batches {numbers[0]} to {numbers[-1]}", file=out)

@@ -7,11 +7,11 @@ from functools import partial
 from itertools import takewhile
 from typing import Final, TextIO, TypeAlias
 
-from scoop_core import LoggedBatch, LoggedChange, Moment
+from scoop_core import BEGINNING, END, LoggedBatch, LoggedChange, Moment, Position
 
 from scoop_server.config.values import duration
 from scoop_server.errors import ConfigurationError, DataDirectoryError, HistoryGoneError
-from scoop_server.storage.trail import BEGINNING, END, Position, Trail
+from scoop_server.storage.trail import open_trail
 
 Read: TypeAlias = Callable[[Moment, Moment, Callable[[], None] | None], Iterable[LoggedBatch]]
 """Reads batches since a moment and until another; with a function that waits, it then follows new ones without end."""
@@ -27,7 +27,7 @@ def batches(path: str, since: Moment = BEGINNING, until: Moment = END) -> Iterat
 
     Raises HistoryGoneError if some of them are missing, DataDirectoryError if the directory cannot be read.
     """
-    with Trail(path) as trail:
+    with open_trail(path) as trail:
         found = trail.batches(since)
         yield from found if until == END else takewhile(lambda batch: until.includes(batch.seal), found)
 
@@ -42,7 +42,7 @@ def follow(path: str, since: Moment = BEGINNING, wait: Callable[[], None] = _PAU
     problem = ""
     while True:
         try:
-            with Trail(path) as trail:  # opened each time: another directory may be at the path
+            with open_trail(path) as trail:  # opened each time: another directory may be at the path
                 for batch in trail.batches(since, after=position):
                     position = trail.position
                     yield batch

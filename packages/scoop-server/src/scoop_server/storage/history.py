@@ -11,16 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from scoop_core import JournalReader, TranscriptError, format_time
+from scoop_core import JOURNAL_HEADER_BYTES_MAX, JournalReader, TranscriptError, format_time
 
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import named
 from scoop_server.telemetry.logs import log
 
 NAME: Final = "history"
-
-HEADER_BYTES_MAX: Final = 200
-"""Longer than the header of any journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +134,7 @@ class History:
         for directory in (archive, self._directory):
             if directory.holds("journal", generation):
                 with contextlib.suppress(TranscriptError):
-                    header = directory.read("journal", generation, HEADER_BYTES_MAX)
-                    return JournalReader(header[: header.find(b"\n") + 1]).after.time
+                    return JournalReader(directory.read("journal", generation, JOURNAL_HEADER_BYTES_MAX)).after.time
         return self._wall_clock()
 
     def _delete(self, archive: DataDirectory, segment: "_Segment") -> None:
