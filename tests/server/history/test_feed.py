@@ -120,15 +120,7 @@ def test_batches_that_were_given_up_meanwhile_are_reported(bench: Bench) -> None
             followed(bench.path, since=Moment(batch=1))
 
 
-def test_a_batch_that_is_not_there_yet_cannot_be_resumed_after(bench: Bench) -> None:
-    with bench.open() as opened:
-        opened.commit("INDEX|a|")
-    with pytest.raises(HistoryGoneError, match=r"the history in .* ends before batch 2; name an earlier one"):
-        followed(bench.path, since=Moment(batch=2))
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_another_index_at_the_path_is_noticed(bench: Bench, count: int) -> None:
+def test_another_index_at_the_path_is_noticed(bench: Bench) -> None:
     with bench.open() as opened:
         opened.commit("INDEX|a|")
         opened.commit("INDEX|b|")
@@ -136,8 +128,8 @@ def test_another_index_at_the_path_is_noticed(bench: Bench, count: int) -> None:
     def replace() -> None:
         shutil.rmtree(bench.path)
         with bench.open() as opened:
-            for number in range(count):
-                opened.commit(f"INDEX|other-{number}|")
+            for name in "xyz":
+                opened.commit(f"INDEX|{name}|")
 
     with pytest.raises(HistoryGoneError, match=r"has another batch 2 now; begin again"):
         followed(bench.path, replace)
