@@ -242,6 +242,7 @@ def compiled(session: nox.Session) -> None:
         session.skip(f"needs a C compiler and the headers of Python {session.python} (on Debian: gcc, python3-dev)")
     _install(session, "test", "compiled")
     work = Path(session.create_tmp()).resolve()
+    del session.env["TMPDIR"]  # set by create_tmp: too long for the paths of Unix sockets of the tests
     shutil.rmtree(work, ignore_errors=True)
     for package in (CORE, SERVER):
         # From a copy, because the compiled modules are written beside their sources.

@@ -31,8 +31,8 @@ class ToySettings:
 class ToyStore(MemoryStore):
     """A store that is always full."""
 
-    place = "toy box"
-    read_only_reason = "the box is full"
+    def __init__(self) -> None:  # fields of the class would not replace those of the compiled form
+        self.place, self.read_only_reason = "toy box", "the box is full"
 
     def figures(self) -> Iterable[Figure]:
         return (Figure("scoop_toys", "Toys.", 7),)
