@@ -338,3 +338,29 @@ class TestDamage:
         assert list(reader) == []
         assert reader.unsealed_bytes == 9
         assert reader.sealed_bytes == len(FOUR.header)
+
+
+class TestApplyingAJournal:
+    def test_its_batches_lead_from_one_index_to_the_next(self) -> None:
+        graph = DependencyGraph()
+        assert JournalReader(FOUR.data, generation=1, after=NO_BATCH).apply_to(graph) == len(BATCHES)
+        assert sorted(graph) == ["a", "gmp"]
+
+    def test_a_request_that_changes_nothing_shows_that_it_is_that_of_another_index(self) -> None:
+        graph = DependencyGraph.from_mapping({"gmp": (), "isl": ("gmp",)})
+        with pytest.raises(TranscriptError, match="batch 1 holds a request that changes nothing") as caught:
+            JournalReader(FOUR.data).apply_to(graph)
+        assert caught.value.offset == FOUR.ends[0]
+
+    def test_a_journal_that_continues_another_one_is_refused(self) -> None:
+        with pytest.raises(TranscriptError, match="it continues batch 0, but the files before it end with 4"):
+            JournalReader(FOUR.data, after=FOUR.head)
+
+    def test_the_reason_tells_whether_a_seal_proves_that_the_tail_was_not_synced(self) -> None:
+        reader = JournalReader(FOUR.data[:-1])
+        assert len(list(reader)) == len(BATCHES) - 1
+        assert reader.unsealed_reason.startswith("batch 4 was interrupted while it was written, or the file was cut ")
+        unsynced = written(BATCHES, synced=lambda _: 0)
+        reader = JournalReader(damaged(unsynced, 2))
+        assert len(list(reader)) == 1
+        assert reader.unsealed_reason == "batch 2 is damaged, and the seal of batch 3 proves that it was not synced"
