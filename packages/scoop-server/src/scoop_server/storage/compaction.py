@@ -55,18 +55,15 @@ def _run(descriptor: int, path: str, generation: int) -> int:
     try:
         compact(DataDirectory(path, descriptor=descriptor), generation)
     except DataDirectoryError as error:
-        log.error("compaction failed: %(problem)s", {"problem": error})
-        return 1
+        problem = str(error)
     except MemoryError:
-        log.error("compaction failed: out of memory")
-        return 1
+        problem = "out of memory"
     except OSError as error:
-        log.error(
-            "compaction failed: cannot write %(file)s: %(why)s",
-            {"file": error.filename or path, "why": error.strerror},
-        )
-        return 1
-    return 0
+        problem = f"cannot write {error.filename or path}: {error.strerror}"
+    else:
+        return 0
+    log.error("compaction failed: %(problem)s", {"problem": problem})
+    return 1
 
 
 def main(descriptor: str, path: str, generation: str, niceness: str, log_format: str) -> int:

@@ -85,9 +85,9 @@ class CompactionSupervisor:
             self._files.adopt_snapshot()
         except OSError as error:
             self._postpone(f"left no readable {error.filename}: {error.strerror}")
-            return True
-        self._backlog.snapshot_written(self._files.snapshot_bytes)
-        log.info("compaction into %(file)s is complete", {"file": self._files.snapshot_path})
+        else:
+            self._backlog.snapshot_written(self._files.snapshot_bytes)
+            log.info("compaction into %(file)s is complete", {"file": self._files.snapshot_path})
         return True
 
     def _postpone(self, reason: str) -> None:
