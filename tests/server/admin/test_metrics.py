@@ -76,7 +76,7 @@ def test_values_are_those_of_the_run(tmp_path: Path) -> None:
         statistics.connections_now, statistics.connections_accepted, statistics.handshakes_now = 2, 5, 1
         statistics.bytes_received, statistics.bytes_sent, statistics.dependency_edges = 2**60, 17, 7
         store.commit_delay = 0.25
-        os.utime(store.snapshot_path, (1_000_000.5, 1_000_000.5))
+        os.utime(tmp_path / "snapshot-1", (1_000_000.5, 1_000_000.5))
         samples = samples_of(scraped(health))
         expected = {
             "scoop_ready": 1,
@@ -93,7 +93,7 @@ def test_values_are_those_of_the_run(tmp_path: Path) -> None:
             "scoop_journal_bytes": store.journal_bytes,
             "scoop_compaction_backlog_ratio": store.backlog_ratio,
             "scoop_commit_delay_seconds": 0.25,
-            "scoop_snapshot_bytes": os.path.getsize(store.snapshot_path),
+            "scoop_snapshot_bytes": os.path.getsize(tmp_path / "snapshot-1"),
             "scoop_snapshot_timestamp_seconds": 1_000_000.5,
             "scoop_compaction_threshold_bytes": 64,
             "scoop_packages": 0,
@@ -114,8 +114,8 @@ def test_a_run_that_refuses_changes_is_read_only_and_not_ready(tmp_path: Path) -
 
 
 def test_a_snapshot_that_was_just_replaced_is_left_out(tmp_path: Path) -> None:
-    with complete_run(tmp_path) as (health, store, _):
-        os.unlink(store.snapshot_path)
+    with complete_run(tmp_path) as (health, _, _):
+        os.unlink(tmp_path / "snapshot-1")
         assert "scoop_snapshot_bytes" not in names(samples_of(scraped(health)))
 
 

@@ -72,7 +72,7 @@ class Generations:
 
     @property
     def snapshot_path(self) -> str:
-        """The path of the snapshot."""
+        """The path of the snapshot that a recovery would begin with. May be read in another thread."""
         return self.directory.file("snapshot", self._snapshot_generation)
 
     @property

@@ -84,11 +84,6 @@ class JournalStore:
         return f"data directory {self._directory.path}, fsync {self._files.fsync}"
 
     @property
-    def snapshot_path(self) -> str:
-        """The snapshot that a recovery would begin with. May be read in another thread."""
-        return self._files.snapshot_path
-
-    @property
     def journal_bytes(self) -> int:
         """The size of the journals since the snapshot. May be read in another thread."""
         return self._files.journal_bytes
@@ -105,7 +100,7 @@ class JournalStore:
         yield Figure("scoop_compaction_backlog_ratio", "Size of the journals by their limit.", self.backlog_ratio)
         yield Figure("scoop_commit_delay_seconds", "Delay after each commit.", self.commit_delay)
         try:
-            snapshot = os.stat(self.snapshot_path)
+            snapshot = os.stat(self._files.snapshot_path)
         except OSError:  # a newer one has just replaced it
             return
         threshold = max(snapshot.st_size, self._backlog.bytes_min)
@@ -238,7 +233,7 @@ class JournalStore:
         try:
             self._directory.verify()
             if self._files.is_unchanged and not self._files.missing_file():
-                log.info("nothing has changed since %(file)s", {"file": self.snapshot_path})
+                log.info("nothing has changed since %(file)s", {"file": self._files.snapshot_path})
                 return
             self._files.write_snapshot(graph)
         except OSError as error:
@@ -247,7 +242,7 @@ class JournalStore:
             raise _cannot_save(self._directory, journal, str(error)) from error
         log.info(
             f"saved %(packages)d {noun(len(graph), 'package')} in %(file)s",
-            {"packages": len(graph), "file": self.snapshot_path},
+            {"packages": len(graph), "file": self._files.snapshot_path},
         )
 
     def close(self) -> None:
