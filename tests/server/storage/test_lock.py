@@ -120,6 +120,13 @@ def test_a_directory_without_permissions_is_refused(tmp_path: Path, mode: int, n
             relative_path.chmod(0o700)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser owns files that others cannot read")
+def test_the_owner_of_a_directory_at_a_relative_path_is_named(tmp_path: Path) -> None:
+    (tmp_path / "own" / "data" / "index").mkdir(0o700, parents=True)
+    with unprivileged(tmp_path / "own") as own, pytest.raises(DataDirectoryError, match="; it belongs to root, and "):
+        DataDirectory.lock(str(own / "data" / "index"))
+
+
 @pytest.mark.parametrize(
     "failing", [r"flock \.", "flock lock", "ftruncate lock", "pwrite lock", "create lock.trial", r"listdir \."]
 )

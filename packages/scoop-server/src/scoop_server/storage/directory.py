@@ -72,8 +72,6 @@ class DataDirectory:
             return cls._locked(path, files, is_shared=False)
         except OSError as error:
             advice = "name a writable one with --data-dir, or keep nothing on disk with --memory"
-            if error.filename and not os.path.isabs(error.filename):
-                error.filename = os.path.join(path, error.filename)
             raise DataDirectoryError(
                 f"cannot use the data directory {path}: {error.strerror}; {way_out(error, path, advice)}"
             ) from error
@@ -95,8 +93,8 @@ class DataDirectory:
         try:
             directory._lock = DirectoryLock(files, directory.descriptor, path, is_shared=is_shared)
             if not is_shared:
-                _try_to_write(directory)
-                files.listdir(directory.descriptor)
+                directory._try_to_write()
+                directory._listing()
         except BaseException:
             directory.close()
             raise
@@ -142,8 +140,7 @@ class DataDirectory:
             own = self.files.fstat(self.descriptor)
             if not own.st_nlink:
                 raise ReadOnlyError(f"the data directory {self.path} was removed while the server ran")
-            found = self.files.stat(self.path)
-            if (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino):
+            if not os.path.samestat(self.files.stat(self.path), own):
                 raise ReadOnlyError(
                     f"the data directory {self.path} was moved while the server ran, and another one is at its path"
                 )
@@ -192,8 +189,7 @@ class DataDirectory:
 
     def size(self, kind: str, generation: int) -> int:
         """Return the size of a file in bytes."""
-        with named(self.file(kind, generation)):
-            return self.files.stat(f"{kind}-{generation}", dir_fd=self.descriptor).st_size
+        return self._status(kind, generation).st_size
 
     def holds(self, kind: str, generation: int) -> bool:
         """Return whether there is a file."""
@@ -201,9 +197,11 @@ class DataDirectory:
 
     def is_at(self, kind: str, generation: int, status: os.stat_result) -> bool:
         """Return whether the file with ``status`` has a name. Raises OSError if no file has it."""
+        return os.path.samestat(self._status(kind, generation), status)
+
+    def _status(self, kind: str, generation: int) -> os.stat_result:
         with named(self.file(kind, generation)):
-            found = self.files.stat(f"{kind}-{generation}", dir_fd=self.descriptor)
-        return (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino)
+            return self.files.stat(f"{kind}-{generation}", dir_fd=self.descriptor)
 
     # Writing
 
@@ -234,7 +232,7 @@ class DataDirectory:
                     self.files.rename(unfinished, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
             except (OSError, ReadOnlyError, KeyboardInterrupt):  # a signal interrupts the last snapshot
                 with contextlib.suppress(OSError):
-                    self.files.unlink(unfinished, dir_fd=self.descriptor)
+                    self.delete(unfinished)
                 raise
         try:
             self.sync()
@@ -250,7 +248,7 @@ class DataDirectory:
                 try:
                     write_all(self.files, descriptor, bytes(size))
                 finally:
-                    self.files.unlink(probe, dir_fd=self.descriptor)
+                    self.delete(probe)
         except OSError:
             return False
         return True
@@ -273,35 +271,34 @@ class DataDirectory:
         if names:
             self.verify()
         for name in names:
-            with named(os.path.join(self.path, name)):
-                self.files.unlink(name, dir_fd=self.descriptor)
+            self.delete(name)
+
+    def delete(self, name: str) -> None:
+        """Delete a file."""
+        with named(os.path.join(self.path, name)):
+            self.files.unlink(name, dir_fd=self.descriptor)
+
+    def _try_to_write(self) -> None:
+        """Create and delete a file: an existing lock file can be opened where no other file could be created."""
+        try:
+            with self._opened(_TRIAL_NAME, os.O_WRONLY | CREATE):
+                pass
+        except OSError as error:
+            if not is_temporary(error):
+                raise
+        else:
+            self.delete(_TRIAL_NAME)
 
     @contextlib.contextmanager
     def _opened(self, name: str, flags: int) -> Iterator[int]:
         """Open a file for its owner alone, and close it; an error names the file."""
         path = os.path.join(self.path, name)
-        try:
+        with named(path):
             descriptor = self.files.open(name, flags, 0o600, dir_fd=self.descriptor)
             try:
                 yield descriptor
             finally:
                 close_quietly(self.files, descriptor, path)
-        except OSError as error:
-            if os.sep not in (error.filename or ""):
-                error.filename = path
-            raise
-
-
-def _try_to_write(directory: DataDirectory) -> None:
-    """Create and delete a file: an existing lock file can be opened where no other file could be created."""
-    try:
-        trial = directory.files.open(_TRIAL_NAME, os.O_WRONLY | CREATE, 0o600, dir_fd=directory.descriptor)
-    except OSError as error:
-        if not is_temporary(error):
-            raise
-        return
-    close_quietly(directory.files, trial, directory.path)
-    directory.files.unlink(_TRIAL_NAME, dir_fd=directory.descriptor)
 
 
 def _create(path: str, files: FileSystem) -> None:

@@ -175,5 +175,6 @@ def named(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = path
+        if os.sep not in str(error.filename):  # or the number of a descriptor
+            error.filename = path
         raise

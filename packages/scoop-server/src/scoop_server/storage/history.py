@@ -144,8 +144,7 @@ class History:
         if archive.holds("snapshot", segment.start):
             names.insert(0, f"snapshot-{segment.start}")
         for name in names:
-            with named(os.path.join(archive.path, name)):
-                archive.files.unlink(name, dir_fd=archive.descriptor)
+            archive.delete(name)
             archive.sync()  # so that a power failure leaves no gap
 
 

@@ -12,7 +12,7 @@ import os
 from typing import Final
 
 from scoop_server.errors import DirectoryInUseError, ReadOnlyError
-from scoop_server.storage.files import CREATE, FileSystem, close_quietly, is_temporary
+from scoop_server.storage.files import CREATE, FileSystem, close_quietly, is_temporary, named
 from scoop_server.telemetry.logs import log
 
 NAME: Final = "lock"
@@ -71,8 +71,7 @@ class DirectoryLock:
             found = self._files.stat(NAME, dir_fd=self._directory)
         except FileNotFoundError:
             return False
-        own = self._files.fstat(self._file)
-        return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+        return os.path.samestat(found, self._files.fstat(self._file))
 
     def _lock_file(self) -> None:
         is_exclusive = self._kind == fcntl.LOCK_EX
@@ -99,7 +98,8 @@ class DirectoryLock:
             raise
 
     def _open_file(self, flags: int) -> int:
-        return self._files.open(NAME, flags, 0o600, dir_fd=self._directory)
+        with named(os.path.join(self._path, NAME)):
+            return self._files.open(NAME, flags, 0o600, dir_fd=self._directory)
 
     def _write_process_id(self) -> None:
         process_id = b"%d\n" % os.getpid()
