@@ -304,15 +304,14 @@ class DataDirectory:
 def _create(path: str, files: FileSystem) -> None:
     try:
         files.mkdir(path, 0o700)
-        log.info("created the data directory %(path)s", {"path": path})
-    except FileExistsError:
-        pass
     except FileNotFoundError as error:
         raise DataDirectoryError(
             f"cannot create the data directory {path}: {os.path.dirname(path) or 'the working directory'} is missing; "
             "create that first, because only the last part of the path is created"
         ) from error
     except OSError as error:
-        if not is_temporary(error):
+        # Of a directory that exists, some systems report the read-only file system first.
+        if not (isinstance(error, FileExistsError) or is_temporary(error)):
             raise
-        # The directory may exist: some systems report the read-only file system first.
+    else:
+        log.info("created the data directory %(path)s", {"path": path})

@@ -132,9 +132,8 @@ class History:
     def _time_before(self, archive: DataDirectory, generation: int) -> int:
         """Return the time of the last batch before a journal; now, if that cannot be read."""
         for directory in (archive, self._directory):
-            if directory.holds("journal", generation):
-                with contextlib.suppress(TranscriptError):
-                    return JournalReader(directory.read("journal", generation, JOURNAL_HEADER_BYTES_MAX)).after.time
+            with contextlib.suppress(FileNotFoundError, TranscriptError):
+                return JournalReader(directory.read("journal", generation, JOURNAL_HEADER_BYTES_MAX)).after.time
         return self._wall_clock()
 
     def _delete(self, archive: DataDirectory, segment: "_Segment") -> None:
