@@ -17,7 +17,7 @@ from scoop_etcd.formats.records import Config
 from scoop_etcd.node import Node
 from scoop_etcd.replication.node_settings import NodeSettings
 from scoop_server.admin.endpoint import open_endpoint
-from scoop_server.config.addresses import InternetAddress
+from scoop_server.config.addresses import parse_listen_address
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.statistics import CloseReason, Statistics
 
@@ -61,7 +61,7 @@ def families(tmp_path: Path) -> list[Metric]:
 
 
 def test_the_table_of_paths_is_current() -> None:
-    with closing(open_endpoint(InternetAddress("127.0.0.1", 0), Health(Statistics()))) as endpoint:
+    with closing(open_endpoint(parse_listen_address("tcp:127.0.0.1:0"), Health(Statistics()))) as endpoint:
         _, unknown = get(endpoint.address, "/")
     documented = [path for row in table_rows(PAGE, "path", "answers", "for") for path in code_spans(row[0])]
     assert unknown == f"Not Found: the paths are {', '.join(documented)}\n"

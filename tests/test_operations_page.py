@@ -14,7 +14,7 @@ import pytest
 
 from scoop_server.cli.commands import COMMANDS
 from scoop_server.cli.parser import build_parsers
-from scoop_server.config.addresses import parse_address
+from scoop_server.config.addresses import parse_listen_address
 
 from tests.support.messages import is_message
 from tests.support.pages import code_blocks, code_spans, prose, table_rows
@@ -190,7 +190,7 @@ def test_the_addresses_of_the_page_are_valid(root: Path) -> None:
     for _, listener, _ in table_rows(PAGE, "clients", "listener", "who can connect"):
         for span in code_spans(listener):
             if ":" in span:
-                assert str(parse_address(span)) == span
+                assert str(parse_listen_address(span)) == span
 
 
 def test_a_backup_of_a_running_server_is_restored(root: Path) -> None:

@@ -15,9 +15,9 @@ import yaml
 from packaging.requirements import Requirement
 
 from contrib.container import healthcheck, pins
+from scoop_core import InternetAddress
 
 from scoop_etcd.options import EtcdSettings
-from scoop_server.config.addresses import InternetAddress
 from scoop_server.config.limits import Limits
 from scoop_server.config.settings import OPTIONS
 
@@ -129,8 +129,9 @@ def test_the_environment_holds_valid_options_and_their_ports_are_exposed() -> No
     given = variables()
     assert given.keys() <= {option.variable for option in OPTIONS}
     settings = read_settings([], given)
-    assert isinstance(settings.admin, InternetAddress)
-    assert final("EXPOSE") == [f"{settings.port} {settings.admin.port}"]
+    assert settings.admin is not None
+    assert isinstance(settings.admin.place, InternetAddress)
+    assert final("EXPOSE") == [f"{settings.port} {settings.admin.place.port}"]
 
 
 def test_the_entry_point_has_valid_arguments() -> None:

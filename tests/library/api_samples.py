@@ -310,6 +310,14 @@ def sample_explanations() -> None:
     ]
 
 
+def sample_addresses() -> None:
+    address: scoop_core.Address = scoop_core.parse_address("tls:[::1]:8443", port_min=0)
+    assert_type(address.is_tls, bool)
+    assert isinstance(address, scoop_core.InternetAddress)
+    assert not isinstance(address, scoop_core.UnixAddress)
+    assert scoop_core.parse_host_and_port(scoop_core.format_host_and_port(address.host, 1)) == (address.host, 1)
+
+
 def sample_connections() -> None:
     server, client = Connection(max_line_length=1_000), ClientConnection(max_line_length=1_000, max_unanswered=10)
     assert_type(client.send(Request.of(Command.QUERY, "gmp")), bytes)

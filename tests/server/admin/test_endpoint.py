@@ -17,7 +17,7 @@ from scoop_core import DependencyGraph
 
 from scoop_server import __version__, form
 from scoop_server.admin.endpoint import open_endpoint
-from scoop_server.config.addresses import InternetAddress, UnixAddress
+from scoop_server.config.addresses import parse_listen_address
 from scoop_server.errors import ListenError
 from scoop_server.index.local import LocalIndex, MemoryStore
 from scoop_server.telemetry.health import STUCK_SECONDS, Health
@@ -44,7 +44,7 @@ def health() -> Health:
 
 @pytest.fixture
 def place(health: Health) -> Iterator[str]:
-    with closing(open_endpoint(InternetAddress("127.0.0.1", 0), health)) as endpoint:
+    with closing(open_endpoint(parse_listen_address("tcp:127.0.0.1:0"), health)) as endpoint:
         yield endpoint.address
 
 
@@ -102,7 +102,7 @@ def test_an_unknown_path_is_answered_with_the_known_ones(place: str) -> None:
 
 def test_a_unix_socket_serves_its_owner_and_group(health: Health, tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
-    with closing(open_endpoint(UnixAddress(str(path)), health)), socket.socket(socket.AF_UNIX) as client:
+    with closing(open_endpoint(parse_listen_address(f"unix:{path}"), health)), socket.socket(socket.AF_UNIX) as client:
         assert path.stat().st_mode & 0o777 == 0o660
         client.settimeout(WAIT_SECONDS)
         client.connect(str(path))
@@ -115,7 +115,7 @@ def test_a_unix_socket_serves_its_owner_and_group(health: Health, tmp_path: Path
 
 def test_an_address_that_cannot_be_used_names_the_option(health: Health) -> None:
     with pytest.raises(ListenError, match=r"cannot listen on 192\.0\.2\.1:9180: .*; name another address with --admin"):
-        open_endpoint(InternetAddress("192.0.2.1", 9180), health)
+        open_endpoint(parse_listen_address("tcp:192.0.2.1:9180"), health)
 
 
 def test_an_address_that_is_taken_prevents_the_start_before_the_index_is_read(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_an_address_that_is_taken_prevents_the_start_before_the_index_is_read(tm
 def test_an_address_that_other_machines_can_reach_is_a_warning(
     health: Health, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with closing(open_endpoint(InternetAddress("0.0.0.0", 0), health)):
+    with closing(open_endpoint(parse_listen_address("tcp:0.0.0.0:0"), health)):
         pass
     [warning] = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert re.fullmatch(

@@ -12,7 +12,7 @@ from selectors import DefaultSelector, SelectorKey
 import pytest
 
 from scoop_server.admin.http_server import CONNECTIONS_MAX, HEAD_BYTES_MAX, HttpServer, Response
-from scoop_server.config.addresses import InternetAddress
+from scoop_server.config.addresses import parse_listen_address
 from scoop_server.net.listener import Listener, bind
 
 from tests.support.admin import RawClient, get
@@ -31,7 +31,7 @@ def serving(connection_seconds_max: float = 60.0, listener: Listener | None = No
             raise ZeroDivisionError("by design")
         return Response(HTTPStatus.OK, path.encode())
 
-    listener = listener or bind(InternetAddress("127.0.0.1", 0))
+    listener = listener or bind(parse_listen_address("tcp:127.0.0.1:0"))
     listener.listen()
     with closing(HttpServer(listener, respond, connection_seconds_max)):
         yield listener.address

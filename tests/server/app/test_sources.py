@@ -8,7 +8,7 @@ import pytest
 from scoop_etcd.options import EtcdSettings, EtcdUrls, Reads
 from scoop_server.app.plugin import OptionTable
 from scoop_server.app.sources import resolve
-from scoop_server.config.addresses import InternetAddress, parse_address
+from scoop_server.config.addresses import parse_listen_address
 from scoop_server.config.limits import Limits
 from scoop_server.config.options import Option
 from scoop_server.config.settings import LOG_FORMATS, Fsync, Settings
@@ -59,7 +59,7 @@ TEXTS = {
 """A text for each option, whose value is not the default."""
 
 ALL_SETTINGS = Settings(
-    listen=(InternetAddress("::1", 8443, is_tls=True),),
+    listen=(parse_listen_address("tls:[::1]:8443"),),
     host="::1",
     port=0,
     tls_cert=Path("server.pem"),
@@ -71,7 +71,7 @@ ALL_SETTINGS = Settings(
     memory=True,
     fsync=Fsync.NEVER,
     reject_cycles=True,
-    admin=InternetAddress("127.0.0.1", 9180),
+    admin=parse_listen_address("tcp:127.0.0.1:9180"),
     log_level="debug",
     log_format="json",
     access_log=True,
@@ -114,7 +114,7 @@ NEEDED_WITH = (
         if option.owner is EtcdSettings
     }
 )
-A, B = parse_address("tcp:127.0.0.1:1"), parse_address("unix:b")
+A, B = parse_listen_address("tcp:127.0.0.1:1"), parse_listen_address("unix:b")
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_defaults() -> None:
     assert read_settings() == Settings()
-    assert Settings().addresses == (InternetAddress("127.0.0.1", 8080),)
+    assert Settings().addresses == (parse_listen_address("tcp:127.0.0.1:8080"),)
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: str(option.name))

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from scoop_server.config.addresses import Address, InternetAddress, UnixAddress
 from scoop_server.config.settings import Fsync
 from scoop_server.config.values import HOST, PLAIN_ADDRESS, SWITCH, Kind, choice, duration, integer, member, path, size
 
@@ -62,14 +61,10 @@ def test_a_host_may_be_in_brackets(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "address"),
-    [
-        ("[::1]:9180", InternetAddress("::1", 9180)),
-        ("tcp:localhost:0", InternetAddress("localhost", 0)),
-        ("unix:/run/admin.sock", UnixAddress("/run/admin.sock")),
-    ],
+    [("[::1]:9180", "tcp:[::1]:9180"), *(2 * (text,) for text in ("tcp:localhost:0", "unix:/run/admin.sock"))],
 )
-def test_a_plain_address_needs_no_scheme(text: str, address: Address) -> None:
-    assert PLAIN_ADDRESS.parse(text) == address
+def test_a_plain_address_needs_no_scheme(text: str, address: str) -> None:
+    assert str(PLAIN_ADDRESS.parse(text)) == address
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy, split_policy
-from scoop_server.config.addresses import parse_address
+from scoop_server.config.addresses import parse_listen_address
 from scoop_server.errors import ListenError
 from scoop_server.net.listener import bind
 from scoop_server.net.tls import Certificates
@@ -34,15 +34,15 @@ from tests.support.certificates import CertificateFiles, TlsPeer
 def test_a_policy_follows_an_address_and_is_printed_as_it_is_written(
     place: str, text: str, policy: AccessPolicy
 ) -> None:
-    address = parse_address(place + text)
+    address = parse_listen_address(place + text)
     assert address.policy == policy
     assert str(address) == place + text
 
 
 @pytest.mark.parametrize("address", ["tcp:127.0.0.1:8080?read-only", "unix:/run/scoop.sock?read-only"])
 def test_every_kind_of_address_can_be_read_only(address: str) -> None:
-    assert parse_address(address).policy.is_read_only
-    assert str(parse_address(address)) == address
+    assert parse_listen_address(address).policy.is_read_only
+    assert str(parse_listen_address(address)) == address
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_an_invalid_option_is_rejected(options: str) -> None:
 @pytest.mark.parametrize("option", ["subject=builder", "issuer=CA", "anonymous"])
 def test_options_about_certificates_need_a_tls_address(place: str, option: str) -> None:
     with pytest.raises(ValueError, match=r"^expected tls:HOST:PORT before anonymous, subject and issuer, got "):
-        parse_address(f"{place}?{option}")
+        parse_listen_address(f"{place}?{option}")
 
 
 def test_anonymous_clients_have_no_subject() -> None:
     with pytest.raises(ValueError, match=r"^expected anonymous without subject and issuer, got "):
-        parse_address("tls:[::]:8443?anonymous&subject=builder")
+        parse_listen_address("tls:[::]:8443?anonymous&subject=builder")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> CertificateFiles:
 def test_names_of_certificates_need_authorities_of_clients(files: CertificateFiles) -> None:
     certificates = Certificates(files.server_cert, files.server_key, None)
     with pytest.raises(ListenError, match="need TLS with client certificates; name their authorities with --tls-cl"):
-        bind(parse_address("tls:127.0.0.1:0?subject=builder"), certificates)
+        bind(parse_listen_address("tls:127.0.0.1:0?subject=builder"), certificates)
 
 
 # Certificates
@@ -135,7 +135,7 @@ def test_names_are_read_with_their_kinds() -> None:
 def handshake(files: CertificateFiles, client: ssl.SSLContext, options: str) -> tuple[str, ...]:
     """Shake hands with a listener that has these options; return the names in the client's certificate."""
     certificates = Certificates(files.server_cert, files.server_key, files.authority)
-    with closing(bind(parse_address(f"tls:127.0.0.1:0?{options}"), certificates)) as listener:
+    with closing(bind(parse_listen_address(f"tls:127.0.0.1:0?{options}"), certificates)) as listener:
         listener.listen()
         listener.socket.setblocking(True)
         with socket.create_connection(listener.socket.getsockname()) as far:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scoop_server.app.claims import warn_of_exposed_listeners
-from scoop_server.config.addresses import UnixAddress, parse_address
+from scoop_server.config.addresses import parse_listen_address
 from scoop_server.errors import ListenError
 from scoop_server.net.listener import Listener, bind
 from scoop_server.net.tls import Certificates
@@ -34,13 +34,13 @@ def umask(mask: int) -> Iterator[None]:
 
 def refusal(address: str) -> str:
     with pytest.raises(ListenError) as refused:
-        bind(parse_address(address))
+        bind(parse_listen_address(address))
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
 
 def listening(address: str) -> "closing[Listener]":
-    listener = bind(parse_address(address))
+    listener = bind(parse_listen_address(address))
     listener.listen()
     return closing(listener)
 
@@ -106,7 +106,7 @@ def test_an_unknown_host_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_of_two_listeners_bound_to_one_port_the_second_cannot_listen() -> None:
-    with closing(bind(parse_address("tcp:127.0.0.1:0"))) as listener, socket.socket() as other:
+    with closing(bind(parse_listen_address("tcp:127.0.0.1:0"))) as listener, socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(listener.socket.getsockname())
         other.listen()
@@ -115,7 +115,7 @@ def test_of_two_listeners_bound_to_one_port_the_second_cannot_listen() -> None:
 
 
 def test_an_ipv6_listener_does_not_accept_ipv4() -> None:
-    with closing(bind(parse_address("tcp:[::1]:0"))) as listener:
+    with closing(bind(parse_listen_address("tcp:[::1]:0"))) as listener:
         assert listener.socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
 
 
@@ -133,7 +133,7 @@ REACHES: list[tuple[str, bool]] = [
 def test_an_exposed_address_without_tls_is_logged(
     address: str, is_exposed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with closing(bind(parse_address(f"tcp:{address}:0"))) as listener:  # bound only
+    with closing(bind(parse_listen_address(f"tcp:{address}:0"))) as listener:  # bound only
         assert listener.is_exposed == is_exposed
         warn_of_exposed_listeners([listener])
         warned = f"{listener.address} is reachable from other machines without TLS" in caplog.text
@@ -146,7 +146,7 @@ def test_an_exposed_tls_address_without_client_certificates_is_logged(
 ) -> None:
     files = CertificateFiles.make(tmp_path / "certificates")
     certificates = Certificates(files.server_cert, files.server_key, None)
-    with closing(bind(parse_address(f"tls:{address}:0"), certificates)) as listener:  # bound only
+    with closing(bind(parse_listen_address(f"tls:{address}:0"), certificates)) as listener:  # bound only
         warn_of_exposed_listeners([listener])
         expected = (
             f"{listener.address} is reachable from other machines and requires no client certificate: "
@@ -160,8 +160,8 @@ def test_client_certificates_and_unix_sockets_need_no_warning(tmp_path: Path, ca
     files = CertificateFiles.make(tmp_path / "certificates")
     certificates = Certificates(files.server_cert, files.server_key, files.authority)
     with (
-        closing(bind(parse_address("tls:0.0.0.0:0"), certificates)) as public,
-        closing(bind(parse_address(f"unix:{tmp_path / 'scoop.sock'}"))) as unix,
+        closing(bind(parse_listen_address("tls:0.0.0.0:0"), certificates)) as public,
+        closing(bind(parse_listen_address(f"unix:{tmp_path / 'scoop.sock'}"))) as unix,
     ):
         warn_of_exposed_listeners([public, unix])
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
@@ -228,7 +228,7 @@ def test_a_connection_that_has_ended_after_a_request_is_returned(tmp_path: Path)
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
 def test_a_unix_socket_is_created_with_mode_0660(tmp_path: Path, mask: int) -> None:
     path = tmp_path / "scoop.sock"
-    with umask(mask), closing(bind(UnixAddress(str(path)))):
+    with umask(mask), closing(bind(parse_listen_address(f"unix:{path}"))):
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
     assert not path.exists()
 
@@ -236,7 +236,7 @@ def test_a_unix_socket_is_created_with_mode_0660(tmp_path: Path, mask: int) -> N
 def test_the_mode_is_not_changed_after_creation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("chmod", "fchmod"):
         monkeypatch.setattr(os, name, lambda *_: pytest.fail("a client could have connected before"))
-    with closing(bind(UnixAddress(str(tmp_path / "scoop.sock")))):
+    with closing(bind(parse_listen_address(f"unix:{tmp_path / 'scoop.sock'}"))):
         pass
 
 
@@ -287,7 +287,10 @@ def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
 
 def test_of_two_listeners_bound_to_one_path_the_replaced_one_cannot_listen(tmp_path: Path) -> None:
     path = tmp_path / "scoop.sock"
-    with closing(bind(UnixAddress(str(path)))) as first, closing(bind(UnixAddress(str(path)))) as second:
+    with (
+        closing(bind(parse_listen_address(f"unix:{path}"))) as first,
+        closing(bind(parse_listen_address(f"unix:{path}"))) as second,
+    ):
         with pytest.raises(ListenError, match="another process has replaced the socket file"):
             first.listen()
         second.listen()
@@ -304,7 +307,7 @@ def test_closing_accepts_that_the_socket_file_was_removed(tmp_path: Path) -> Non
 
 def test_closing_twice_keeps_a_later_file_at_the_path(tmp_path: Path) -> None:
     path = tmp_path / "scoop.sock"
-    with closing(bind(UnixAddress(str(path)))) as listener:
+    with closing(bind(parse_listen_address(f"unix:{path}"))) as listener:
         listener.close()
         path.touch()
         listener.close()
@@ -346,7 +349,7 @@ def test_a_unix_client_without_credentials_is_named_by_its_listener(
 
 def test_a_tls_address_needs_a_certificate() -> None:
     with pytest.raises(ListenError, match=r"^cannot listen on tls:127.0.0.1:0: TLS needs a certificate; "):
-        bind(parse_address("tls:127.0.0.1:0"))
+        bind(parse_listen_address("tls:127.0.0.1:0"))
 
 
 def test_certificates_are_read_before_addresses_are_bound(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ The command ``scoop`` is built on them; its modules, under :mod:`scoop_client.cl
 :mod:`scoop_client.ecosystems` imports the packages of other ecosystems.
 """
 
-from scoop_client.addresses import Address, InternetAddress, UnixAddress, parse_address
+from scoop_core import Address, InternetAddress, UnixAddress, parse_address
+
 from scoop_client.asynchronous import AsyncClient
 from scoop_client.blocking import Client
 from scoop_client.errors import (

@@ -6,9 +6,8 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from scoop_core import ClientConnection, PeerViolation, Request, Response, ScoopError
+from scoop_core import Address, ClientConnection, PeerViolation, Request, Response, ScoopError, UnixAddress
 
-from scoop_client.addresses import Address, UnixAddress
 from scoop_client.errors import ConnectionLost, InvalidResponse, ResponseTimeout, TlsRejected
 from scoop_client.link import describe, encode_valid
 from scoop_client.options import ClientOptions

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Final, Self
 
-from scoop_core import Command, Request, Response
+from scoop_core import Address, Command, Request, Response
 
-from scoop_client.addresses import Address
 from scoop_client.async_link import AsyncLink, SentRequests, Window, open_link
 from scoop_client.errors import ConnectionFailed, ConnectionLost
 from scoop_client.link import describe, explain

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from scoop_core import Command, Request, Response
+from scoop_core import Address, Command, Request, Response
 
-from scoop_client.addresses import Address
 from scoop_client.errors import ConnectionFailed, ConnectionLost
 from scoop_client.link import Link, describe, explain
 from scoop_client.options import MAX_DEPTH, PING_NAME, ClientOptions, Failover

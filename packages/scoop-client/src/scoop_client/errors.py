@@ -18,9 +18,7 @@ scoop_core's :exc:`~scoop_core.InvalidName` or :exc:`~scoop_core.LimitExceeded`.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from scoop_core import Command, Request, ScoopError
-
-from scoop_client.addresses import Address
+from scoop_core import Address, Command, Request, ScoopError
 
 
 class ClientError(ScoopError):

@@ -10,9 +10,18 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from scoop_core import ClientConnection, ClientConnectionState, PeerViolation, Request, Response, ScoopError
+from scoop_core import (
+    Address,
+    ClientConnection,
+    ClientConnectionState,
+    InternetAddress,
+    PeerViolation,
+    Request,
+    Response,
+    ScoopError,
+    UnixAddress,
+)
 
-from scoop_client.addresses import Address, InternetAddress, UnixAddress
 from scoop_client.errors import ConnectionLost, InvalidResponse, ResponseTimeout, TlsRejected
 from scoop_client.options import ClientOptions
 

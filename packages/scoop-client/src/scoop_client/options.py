@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scoop_core import MAX_UNANSWERED
-
-from scoop_client.addresses import Address, InternetAddress, UnixAddress, parse_address
+from scoop_core import MAX_UNANSWERED, Address, InternetAddress, UnixAddress, parse_address
 
 PING_NAME: Final = "ping"
 """The package of the QUERY that tests a connection; whether it is indexed does not matter."""
@@ -68,17 +66,13 @@ class ClientOptions:
             raise ValueError(f"expected max_unanswered from 1 to {MAX_UNANSWERED}, got {max_unanswered}")
         return cls(
             addresses=parsed,
-            tls=tls if tls or not any(map(_is_tls, parsed)) else create_tls_context(),
+            tls=tls if tls or not any(each.is_tls for each in parsed) else create_tls_context(),
             connect_timeout=connect_timeout,
             response_timeout=response_timeout,
             reconnect_timeout=reconnect_timeout,
             max_unanswered=max_unanswered,
             resend_changes=resend_changes,
         )
-
-
-def _is_tls(address: Address) -> bool:
-    return isinstance(address, InternetAddress) and address.is_tls
 
 
 def create_tls_context(

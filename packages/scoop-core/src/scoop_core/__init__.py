@@ -3,10 +3,18 @@
 Modules in processing order: :mod:`~scoop_core.messages` parses and encodes messages, :mod:`~scoop_core.connection`
 turns bytes into messages and back, :mod:`~scoop_core.graph` applies requests, :mod:`~scoop_core.transcript` encodes
 snapshots and journals, :mod:`~scoop_core.logged` the changes in them, :mod:`~scoop_core.dump` dumps,
-:mod:`~scoop_core.trail` reads histories, :mod:`~scoop_core.errors` defines the exceptions. Everything public is
-exported here; the modules are private.
+:mod:`~scoop_core.trail` reads histories, :mod:`~scoop_core.addresses` parses addresses of servers,
+:mod:`~scoop_core.errors` defines the exceptions. Everything public is exported here; the modules are private.
 """
 
+from scoop_core.addresses import (
+    Address,
+    InternetAddress,
+    UnixAddress,
+    format_host_and_port,
+    parse_address,
+    parse_host_and_port,
+)
 from scoop_core.connection import (
     MAX_UNANSWERED,
     ClientConnection,
@@ -102,6 +110,7 @@ __all__ = [
     "NAME_CHARACTERS",
     "NO_BATCH",
     "SNAPSHOT_VERSION",
+    "Address",
     "ArchivedFiles",
     "Authors",
     "BlockedByDependents",
@@ -122,6 +131,7 @@ __all__ = [
     "HistoryError",
     "HistoryGone",
     "IndexedGraph",
+    "InternetAddress",
     "InvalidName",
     "JournalReader",
     "LimitExceeded",
@@ -153,6 +163,7 @@ __all__ = [
     "TrailFiles",
     "Transaction",
     "TranscriptError",
+    "UnixAddress",
     "UnknownPackage",
     "UnsupportedFormat",
     "critical_path",
@@ -173,7 +184,10 @@ __all__ = [
     "encode_response",
     "encode_snapshot",
     "feedback_edges",
+    "format_host_and_port",
     "format_time",
+    "parse_address",
+    "parse_host_and_port",
     "parse_name",
     "parse_names",
     "parse_request",

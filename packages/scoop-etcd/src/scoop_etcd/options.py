@@ -7,7 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
-from scoop_server.config.addresses import format_host_and_port, parse_host_and_port
+from scoop_core import format_host_and_port, parse_host_and_port
+
 from scoop_server.config.contradictions import without_effect
 from scoop_server.config.options import SERVE, declared_options, option
 from scoop_server.config.settings import Settings

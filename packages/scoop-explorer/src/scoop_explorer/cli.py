@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from scoop_core import format_host_and_port, parse_host_and_port
+
 from scoop_explorer import __version__
 from scoop_explorer.application import Application
 from scoop_explorer.server import listen, serve
@@ -53,26 +55,21 @@ class _Parser(argparse.ArgumentParser):
             self.exit(1, f"cannot print: {error.strerror}; check where standard output leads\n")
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65_535 or not host:
-        raise argparse.ArgumentTypeError(f"expected HOST:PORT, got {text!r}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
 def _options_of(plugin: IndexPlugin) -> list[Option]:
     """Return the options by which a reader finds an index of ``plugin``."""
     return [option for option in declared_options(plugin.options) if "dump" in option.commands]
 
 
-def _parsed_by(option: Option) -> Callable[[str], object]:
-    def parse(text: str) -> object:
+def _argument(parse: Callable[[str], object]) -> Callable[[str], object]:
+    """Return ``parse`` as argparse needs it, which does not print the message of a ValueError."""
+
+    def convert(text: str) -> object:
         try:
-            return option.kind.parse(text)
+            return parse(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    return parse
+    return convert
 
 
 def _parser(plugins: Sequence[IndexPlugin]) -> argparse.ArgumentParser:
@@ -88,13 +85,13 @@ def _parser(plugins: Sequence[IndexPlugin]) -> argparse.ArgumentParser:
         group = parser.add_argument_group(f"instead of SOURCE, an index in {plugin.place}")
         for option in _options_of(plugin):
             group.add_argument(
-                option.flag, metavar=option.kind.metavar, type=_parsed_by(option), default=option.default,
+                option.flag, metavar=option.kind.metavar, type=_argument(option.kind.parse), default=option.default,
                 help=option.meaning, dest=option.name,
             )  # fmt: skip
     parser.add_argument(
         "--listen",
         metavar="HOST:PORT",
-        type=_address,
+        type=_argument(partial(parse_host_and_port, port_min=0)),
         default=("127.0.0.1", 8090),
         help="the address to listen on (127.0.0.1:8090); port 0 takes a free one",
     )
@@ -107,10 +104,6 @@ def _parser(plugins: Sequence[IndexPlugin]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"scoop-explorer {__version__}")
     return parser
-
-
-def _written(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _is_unspecified(host: str) -> bool:
@@ -153,19 +146,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         listener = listen(host, port)
     except OSError as error:
-        address = f"{_written(host)}:{port}"
+        address = format_host_and_port(host, port)
         print(f"cannot listen on {address}: {error.strerror}; name another with --listen", file=sys.stderr)
         return 1
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
-    hosts = [*_LOOPBACK_NAMES, *options.host_name, *([] if _is_unspecified(host) else [_written(host)])]
+    hosts = [*_LOOPBACK_NAMES, *options.host_name]
+    if not _is_unspecified(host):
+        hosts.append(f"[{host}]" if ":" in host else host)
     with listener:
         try:
             source = open_named_source()
         except ConfigurationError as error:
             print(error, file=sys.stderr)
             return error.exit_status
-        reached = _written(_LOOPBACK.get(host, host))  # an address of all interfaces is none to go to
-        print(f"exploring {source.path} at http://{reached}:{listener.getsockname()[1]}", file=sys.stderr)
+        host = _LOOPBACK.get(host, host)  # an address of all interfaces is none to go to
+        reached = format_host_and_port(host, listener.getsockname()[1])
+        print(f"exploring {source.path} at http://{reached}", file=sys.stderr)
         sys.stderr.flush()
         survey = [sys.executable, "-m", "scoop_explorer.survey_process", *arguments]
         serve(Application(source, hosts, survey), listener)

@@ -22,9 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from scoop_core import DependencyGraph
+from scoop_core import Address, DependencyGraph, parse_address
 
-from scoop_client.addresses import Address, parse_address
 from scoop_client.blocking import Client
 from scoop_client.errors import ClientError
 from scoop_client.inputs import read_graph

@@ -18,7 +18,7 @@ from typing import Final
 
 from scoop_server import __version__, form
 from scoop_server.admin.http_server import BACKLOG, CPU_SHARE, HttpServer, Response, problem
-from scoop_server.config.addresses import Address, UnixAddress
+from scoop_server.config.addresses import ListenAddress
 from scoop_server.net.listener import ADMIN_WAY_OUT, bind
 from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.logs import log
@@ -26,14 +26,14 @@ from scoop_server.telemetry.logs import log
 _INSTALL_METRICS: Final = b"prometheus_client is not installed; install it with: pip install 'scoop-server[metrics]'\n"
 
 
-def open_endpoint(address: Address, health: Health) -> HttpServer:
+def open_endpoint(address: ListenAddress, health: Health) -> HttpServer:
     """Serve the state of a run at ``address`` until the result is closed.
 
     Raises :exc:`~scoop_server.errors.ListenError` if it cannot listen there.
     """
     listener = bind(address, way_out=ADMIN_WAY_OUT)
     listener.listen(BACKLOG)
-    place = listener.address if isinstance(address, UnixAddress) else f"http://{listener.address}"
+    place = listener.address if listener.is_unix else f"http://{listener.address}"
     log.info("serving the admin endpoint at %(address)s", {"address": place})
     if listener.is_exposed:
         log.warning(

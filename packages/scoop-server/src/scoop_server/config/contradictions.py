@@ -1,10 +1,10 @@
 """Settings that are valid by themselves and contradict each other."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Final
 
-from scoop_server.config.addresses import Address, InternetAddress
+from scoop_core import Address, InternetAddress
+
 from scoop_server.config.settings import Settings
 
 _OVERRIDDEN_BY: Final = {
@@ -40,7 +40,7 @@ def unused_certificate(settings: Settings) -> str | None:
     An operator would believe the server to be secure. It is no contradiction by itself, because a service manager may
     pass sockets with TLS.
     """
-    if settings.tls_cert is None or any(map(_is_tls, settings.listen)):
+    if settings.tls_cert is None or any(each.place.is_tls for each in settings.listen):
         return None
     return f"{settings.with_source('tls_cert')} is set, but no address has TLS; add one with --listen tls:HOST:PORT"
 
@@ -49,27 +49,24 @@ def _uses_of_no_certificate(settings: Settings) -> Iterator[str]:
     for name in ("tls_key", "tls_client_ca"):
         if getattr(settings, name) is not None:
             yield f"{settings.with_source(name)} is set, but there is no certificate; set one with --tls-cert"
-    for address in filter(_is_tls, settings.listen):
+    for address in (each for each in settings.listen if each.place.is_tls):
         yield f"{settings.with_source('listen')}: {address} needs a certificate; set one with --tls-cert, or use tcp:"
-
-
-def _is_tls(address: Address) -> bool:
-    return isinstance(address, InternetAddress) and address.is_tls
 
 
 def _repeated_addresses(settings: Settings) -> Iterator[str]:
     """Yield a line for each address that is given twice. Port 0 is a different port each time."""
-    addresses: list[tuple[Address, str]] = [(address, settings.source_of("listen")) for address in settings.listen]
+    source = settings.source_of("listen" if settings.listen else "port")
     # The default address does not count: sockets from a service manager may replace it.
-    if not settings.listen and settings.source_of("port") != "default":
-        addresses.append((InternetAddress(settings.host, settings.port), settings.source_of("port")))
+    addresses = [(each, source) for each in settings.addresses if settings.listen or source != "default"]
     if settings.admin is not None:
         addresses.append((settings.admin, settings.source_of("admin")))
     source_of: dict[Address, str] = {}
     for address, source in addresses:
-        place = replace(address, is_tls=False) if isinstance(address, InternetAddress) else address
-        if isinstance(place, InternetAddress) and place.port == 0:
-            continue
+        place = address.place
+        if isinstance(place, InternetAddress):
+            if not place.port:
+                continue
+            place = place._replace(is_tls=False)
         if place in source_of:
             yield f"{address} is set by {source_of[place]} and by {source}; remove or change one of them"
         source_of[place] = source

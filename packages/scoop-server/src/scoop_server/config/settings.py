@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
-from scoop_server.config.addresses import Address, InternetAddress
+from scoop_core import InternetAddress
+
+from scoop_server.config.addresses import ListenAddress
 from scoop_server.config.limits import Limits
 from scoop_server.config.options import SERVE, Group, Option, declared_options, option, repeatable_option
 from scoop_server.config.values import ADDRESS, HOST, PLAIN_ADDRESS, SWITCH, choice, integer, member, path
@@ -37,7 +39,7 @@ def _file(group: Group, meaning: str, *, is_basic: bool = False) -> Path | None:
 class Settings:
     """The settings of one run of the server."""
 
-    listen: tuple[Address, ...] = repeatable_option(
+    listen: tuple[ListenAddress, ...] = repeatable_option(
         ADDRESS,
         Group.LISTENING,
         "address to listen on: tcp:HOST:PORT, tls:HOST:PORT or unix:PATH; can be given several times, and replaces "
@@ -86,7 +88,7 @@ class Settings:
         "answer FAIL to an INDEX that would close a dependency cycle",
         commands=(SERVE, "restore"),
     )
-    admin: Address | None = option(
+    admin: ListenAddress | None = option(
         None,
         PLAIN_ADDRESS,
         Group.MONITORING,
@@ -130,9 +132,9 @@ class Settings:
         return f"{name} ({self.source_of(name)})"
 
     @property
-    def addresses(self) -> tuple[Address, ...]:
+    def addresses(self) -> tuple[ListenAddress, ...]:
         """The addresses to listen on."""
-        return self.listen or (InternetAddress(self.host, self.port),)
+        return self.listen or (ListenAddress(InternetAddress(self.host, self.port)),)
 
 
 OPTIONS: Final = tuple(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from scoop_server.config.addresses import Address, parse_address
+from scoop_server.config.addresses import ListenAddress, parse_listen_address
 
 T_co = TypeVar("T_co", covariant=True)
 E = TypeVar("E", bound=StrEnum)
@@ -145,14 +145,14 @@ def _parse_host(text: str) -> str:
 
 HOST: Final = Kind(_parse_host, "HOST")
 
-ADDRESS: Final = Kind(parse_address, "ADDRESS")
+ADDRESS: Final = Kind(parse_listen_address, "ADDRESS")
 
 
-def _parse_plain_address(text: str) -> Address:
+def _parse_plain_address(text: str) -> ListenAddress:
     scheme = text.partition(":")[0]
     if scheme == "tls" or "?" in text:
         raise ValueError(f"expected HOST:PORT or unix:PATH, got {text!r}: this endpoint has neither TLS nor policies")
-    return parse_address(text if scheme in {"tcp", "unix"} else f"tcp:{text}")
+    return parse_listen_address(text if scheme in {"tcp", "unix"} else f"tcp:{text}")
 
 
 PLAIN_ADDRESS: Final = Kind(_parse_plain_address, "ADDRESS")

@@ -12,8 +12,10 @@ from array import array
 from collections.abc import Sequence
 from typing import Final
 
+from scoop_core import UnixAddress
+
 from scoop_server.config.access import UNRESTRICTED, AccessPolicy
-from scoop_server.config.addresses import Address, InternetAddress, UnixAddress, format_address
+from scoop_server.config.addresses import ListenAddress, format_address
 from scoop_server.config.peer import Peer, host_of
 from scoop_server.errors import ListenError
 from scoop_server.net.tls import Certificates, TlsStream
@@ -167,31 +169,28 @@ def _supplementary_groups(sock: socket.socket) -> Sequence[int]:
         return ()
 
 
-def bind(address: Address, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> Listener:
+def bind(address: ListenAddress, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> Listener:
     """Return a listener bound to ``address``, which does not listen yet.
 
     Raises ListenError, whose message ends with ``way_out``; also if the address needs certificates and has none.
     """
-    is_tls = isinstance(address, InternetAddress) and address.is_tls
-    used_certificates = select_certificates(address, certificates, address.policy, is_tls=is_tls, way_out="use tcp:")
+    place, policy = address.place, address.policy
+    used_certificates = select_certificates(address, certificates, policy, is_tls=place.is_tls, way_out="use tcp:")
     try:
-        if isinstance(address, UnixAddress):
-            sock = _bind_unix(address.path)
-        else:
-            sock = _bind_internet(address.host, address.port)
-        return Listener(sock, used_certificates, policy=address.policy, way_out=way_out)
+        sock = _bind_unix(place.path) if isinstance(place, UnixAddress) else _bind_internet(place.host, place.port)
+        return Listener(sock, used_certificates, policy=policy, way_out=way_out)
     except OSError as error:
         raise _listen_error(address, error, way_out) from error
 
 
-def check_address(address: Address, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> None:
+def check_address(address: ListenAddress, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> None:
     """Raise the ListenError with which :func:`bind` would fail, except if the address is merely in use.
 
     A Unix socket is not created, because that would replace the file of a server that has just stopped.
     """
     try:
-        if isinstance(address, UnixAddress):
-            _check_unix_path(address.path)
+        if isinstance(address.place, UnixAddress):
+            _check_unix_path(address.place.path)
         else:
             bind(address, certificates, way_out).close()
     except OSError as error:
