@@ -11,7 +11,7 @@ from selectors import DefaultSelector, SelectorKey
 
 import pytest
 
-from scoop_server.admin.http_server import CONNECTIONS_MAX, HEAD_BYTES_MAX, HttpServer, Response
+from scoop_server.admin.http_server import CONNECTIONS_MAX, HEAD_BYTES_MAX, HttpResponse, HttpServer
 from scoop_server.config.addresses import parse_listen_address
 from scoop_server.net.listener import Listener, bind
 
@@ -26,10 +26,10 @@ SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 def serving(connection_seconds_max: float = 60.0, listener: Listener | None = None) -> Iterator[str]:
     """Give HOST:PORT of a server that answers with the path, except that /defect raises."""
 
-    def respond(path: str) -> Response:
+    def respond(path: str) -> HttpResponse:
         if path == "/defect":
             raise ZeroDivisionError("by design")
-        return Response(HTTPStatus.OK, path.encode())
+        return HttpResponse(HTTPStatus.OK, path.encode())
 
     listener = listener or bind(parse_listen_address("tcp:127.0.0.1:0"))
     listener.listen()

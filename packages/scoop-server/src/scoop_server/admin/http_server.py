@@ -70,7 +70,7 @@ so that a page in a browser on this machine could read the responses."""
 PLAIN_TEXT: Final = "text/plain; charset=utf-8"
 
 
-class Response(NamedTuple):
+class HttpResponse(NamedTuple):
     """The response to a request."""
 
     status: HTTPStatus
@@ -78,9 +78,9 @@ class Response(NamedTuple):
     media_type: str = PLAIN_TEXT
 
 
-def problem(status: HTTPStatus, note: str = "") -> Response:
+def problem(status: HTTPStatus, note: str = "") -> HttpResponse:
     """Return the response that reports ``status``."""
-    return Response(status, f"{status.phrase}{': ' * bool(note)}{note}\n".encode())
+    return HttpResponse(status, f"{status.phrase}{': ' * bool(note)}{note}\n".encode())
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +99,7 @@ class HttpServer:
     def __init__(
         self,
         listener: Listener,
-        respond: Callable[[str], Response],
+        respond: Callable[[str], HttpResponse],
         connection_seconds_max: float = CONNECTION_SECONDS_MAX,
     ) -> None:
         self.address = listener.address
@@ -219,7 +219,7 @@ class HttpServer:
             return _encode(problem(HTTPStatus.BAD_REQUEST))
         return _encode(self._respond_to_head(head), with_body=head[1] != b"HEAD")
 
-    def _respond_to_head(self, head: re.Match[bytes]) -> Response:
+    def _respond_to_head(self, head: re.Match[bytes]) -> HttpResponse:
         fields = [(name.lower(), value) for name, value in _FIELD.findall(head[4])]
         hosts = [value for name, value in fields if name == b"host"]
         lengths = {value for name, value in fields if name == b"content-length"}
@@ -246,7 +246,7 @@ class HttpServer:
             return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def _encode(response: Response, *, with_body: bool = True) -> bytes:
+def _encode(response: HttpResponse, *, with_body: bool = True) -> bytes:
     fields = {
         "Date": formatdate(usegmt=True),
         "Content-Type": response.media_type,

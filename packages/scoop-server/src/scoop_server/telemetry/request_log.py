@@ -23,7 +23,7 @@ _ERRORS_EXAMINED_MAX: Final = 1_000
 counted, so that a flood of them costs little."""
 
 
-class Peer(Protocol):
+class LoggedPeer(Protocol):
     """The other end of a connection, as the log knows it."""
 
     @property
@@ -33,11 +33,11 @@ class Peer(Protocol):
     role: str
 
 
-class Client(Protocol):
+class LoggedClient(Protocol):
     """A client, as the log knows it."""
 
     @property
-    def peer(self) -> Peer:
+    def peer(self) -> LoggedPeer:
         """The other end of its connection."""
 
 
@@ -54,7 +54,7 @@ class RequestLog:
         """Let the next errors be examined."""
         self._examined = 0
 
-    def log(self, responses: Iterable[tuple[Client, str, str | None]]) -> None:
+    def log(self, responses: Iterable[tuple[LoggedClient, str, str | None]]) -> None:
         """Log the requests of a turn, if the access log is on, and the reasons of errors."""
         for client, lines, answers in responses:
             if answers is None:
@@ -64,7 +64,7 @@ class RequestLog:
             if (errors := answers.count("E")) and log.isEnabledFor(logging.INFO):  # only ERROR has this letter
                 self._log_errors(client, lines, answers, errors)
 
-    def _log_errors(self, client: Client, lines: str, answers: str, errors: int) -> None:
+    def _log_errors(self, client: LoggedClient, lines: str, answers: str, errors: int) -> None:
         if self._examined >= _ERRORS_EXAMINED_MAX:
             self._limit.log(
                 logging.INFO,
@@ -85,14 +85,14 @@ class RequestLog:
                 )
 
 
-def _log_requests(client: Client, lines: str, answers: str) -> None:
+def _log_requests(client: LoggedClient, lines: str, answers: str) -> None:
     fields = client.peer.fields
     for line, answer in zip(lines.split("\n"), answers.split(), strict=False):  # nothing follows the last newline
         request = _shortened(line) if line else _NOTHING_KEPT
         access_log.info("%(peer)s %(response)s %(request)s", {**fields, "response": answer, "request": request})
 
 
-def _error_fields(peer: Peer, reason: str, line: str) -> Fields:
+def _error_fields(peer: LoggedPeer, reason: str, line: str) -> Fields:
     return {**peer.fields, "reason": reason, "request": _shortened(line)}
 
 
