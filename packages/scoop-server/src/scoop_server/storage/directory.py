@@ -55,9 +55,7 @@ class DataDirectory:
         self.path = path
         self.files = files
         self._lock: DirectoryLock | None = None
-        if descriptor is None:
-            descriptor = files.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        self.descriptor = descriptor
+        self.descriptor = files.open(path, os.O_RDONLY | os.O_DIRECTORY) if descriptor is None else descriptor
 
     # Opening and closing
 
@@ -282,12 +280,10 @@ class DataDirectory:
         """Create and delete a file: an existing lock file can be opened where no other file could be created."""
         try:
             with self._opened(_TRIAL_NAME, os.O_WRONLY | CREATE):
-                pass
+                self.delete(_TRIAL_NAME)
         except OSError as error:
             if not is_temporary(error):
                 raise
-        else:
-            self.delete(_TRIAL_NAME)
 
     @contextlib.contextmanager
     def _opened(self, name: str, flags: int) -> Iterator[int]:
