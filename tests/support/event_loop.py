@@ -20,7 +20,7 @@ from scoop_server.index.local import LocalIndex, MemoryStore
 from scoop_server.loop.client import Client
 from scoop_server.loop.server import Server
 from scoop_server.loop.shutdown import Lifecycle
-from scoop_server.ports import Index, Request, Response, Stream
+from scoop_server.ports import Index, Request, Response, Stream, needs_handshake
 from scoop_server.telemetry.statistics import Meter, Statistics
 
 QUERY: Final = b"QUERY|a|\n"
@@ -104,8 +104,11 @@ class Listener:
             raise accepted
         host, names = self.next_peer
         address = f"{host}:{len(self.accepted) + 1}"
-        self.accepted.append(RemotePeer(address, host, "127.0.0.1:1", self.policy, names))
-        return accepted, self.accepted[-1]
+        peer = RemotePeer(address, host, "127.0.0.1:1", self.policy, names)
+        if needs_handshake(accepted):
+            accepted.peer = peer
+        self.accepted.append(peer)
+        return accepted, peer
 
     @property
     def is_closed(self) -> bool:

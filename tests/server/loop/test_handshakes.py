@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from scoop_server.config.limits import Limits
+from scoop_server.config.peer import Peer as RemotePeer
 from scoop_server.loop import handshakes
 from scoop_server.loop.shutdown import Lifecycle
 
@@ -18,6 +19,8 @@ from tests.support.event_loop import ANSWER, QUERY, Loop, Peer, ServerSocket
 
 class ScriptedStream(ServerSocket):
     """A stream each step of whose handshake reads a byte, if there is one, and then returns or raises its script."""
+
+    peer: RemotePeer
 
     def __init__(self, sock: ServerSocket, *steps: int | OSError) -> None:
         super().__init__(sock)

@@ -102,6 +102,8 @@ class Stream(Protocol):
 class HandshakingStream(Stream, Protocol):
     """A stream that carries no data before its handshake is complete, which tells who the peer is."""
 
+    peer: Peer
+
     def handshake(self) -> int:
         """Advance the handshake; return the selector events to wait for, 0 if it is complete.
 

@@ -81,7 +81,7 @@ class Acceptor:
                 continue
             statistics.connections_accepted += 1
             if needs_handshake(stream):
-                self._handshakes.begin(stream, peer)
+                self._handshakes.begin(stream)
             else:
                 self._clients.admit(stream, peer)
 

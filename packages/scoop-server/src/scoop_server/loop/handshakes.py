@@ -4,24 +4,15 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
-from selectors import EVENT_READ, DefaultSelector, SelectorKey
+from selectors import EVENT_READ, DefaultSelector
 
 from scoop_server.config.peer import Peer
 from scoop_server.loop.clients import Context
 from scoop_server.loop.timers import Timer
 from scoop_server.ports import HandshakingStream, Stream, close_stream
 from scoop_server.telemetry.statistics import CloseReason
-
-
-@dataclass(eq=False, slots=True)
-class Handshake:
-    """A handshake in progress."""
-
-    stream: HandshakingStream
-    peer: Peer
 
 
 class Handshakes:
@@ -38,90 +29,88 @@ class Handshakes:
         self._admit = admit
         self._own_selector = DefaultSelector()
         """Watched while there are handshakes: many servers have none."""
-        self._handshakes: dict[Handshake, Timer] = {}
-        """The oldest first, each with its deadline."""
+        self._streams: dict[HandshakingStream, Timer] = {}
+        """The oldest first, each with the deadline of its handshake."""
         self._hosts = Counter[str]()
         """The number of handshakes of each host that has any."""
 
     def __len__(self) -> int:
-        return len(self._handshakes)
+        return len(self._streams)
 
-    def begin(self, stream: HandshakingStream, peer: Peer) -> None:
+    def begin(self, stream: HandshakingStream) -> None:
         """Begin the handshake of ``stream``."""
         timers, limits = self._context.timers, self._context.limits
-        if len(self._handshakes) >= limits.handshakes_max:
+        if len(self._streams) >= limits.handshakes_max:
             self._evict()
-        handshake = Handshake(stream, peer)
         seconds = limits.handshake_seconds_max
-        overdue = partial(self._close, handshake, f"time-out: incomplete for {seconds:.0f} s")
-        self._handshakes[handshake] = timers.call_at(timers.now + seconds, overdue)
-        self._hosts[peer.host] += 1
-        self._context.statistics.handshakes_now = len(self._handshakes)
+        overdue = partial(self._close, stream, f"time-out: incomplete for {seconds:.0f} s")
+        self._streams[stream] = timers.call_at(timers.now + seconds, overdue)
+        self._hosts[stream.peer.host] += 1
+        self._context.statistics.handshakes_now = len(self._streams)
         try:
-            self._own_selector.register(stream, EVENT_READ, handshake)
-            if len(self._handshakes) == 1:
+            self._own_selector.register(stream, EVENT_READ, stream)
+            if len(self._streams) == 1:
                 self._context.selector.register(self._own_selector, EVENT_READ, self._advance_some)
         except OSError as error:  # out of descriptors or memory
-            self._close(handshake, str(error))
+            self._close(stream, str(error))
 
     def _evict(self) -> None:
         """Close the oldest handshake of the host that has most."""
         # A search of 1,024 takes 50 µs. Of hosts with equally many, the first is the one that has had some for longest.
-        host = max(self._hosts, key=lambda each: self._hosts[each])
+        [(host, held)] = self._hosts.most_common(1)
         self._context.repeat_limit.log(
             logging.WARNING,
             "%(host)s has %(held)d of the %(handshakes)d TLS handshakes that may be in progress; closing its oldest",
-            {"host": host, "held": self._hosts[host], "handshakes": self._context.limits.handshakes_max},
+            {"host": host, "held": held, "handshakes": self._context.limits.handshakes_max},
         )
-        oldest = next(each for each in self._handshakes if each.peer.host == host)
+        oldest = next(each for each in self._streams if each.peer.host == host)
         self._close(oldest, "too many handshakes in progress")
 
     def _advance_some(self) -> None:
-        if not self._handshakes:  # closed in this turn
+        if not self._streams:  # closed in this turn
             return
-        ready = self._own_selector.select(0)
-        count_max = self._context.limits.handshakes_per_turn_max
-        for key in _fairly(ready)[:count_max] if len(ready) > count_max else [key for key, _ in ready]:
-            self._advance(key.data)
+        ready = [key.data for key, _ in self._own_selector.select(0)]
+        for stream in _fairly(ready)[: self._context.limits.handshakes_per_turn_max]:
+            self._advance(stream)
 
-    def _advance(self, handshake: Handshake) -> None:
+    def _advance(self, stream: HandshakingStream) -> None:
         try:
-            if events := handshake.stream.handshake():
-                self._own_selector.modify(handshake.stream, events, handshake)
+            if events := stream.handshake():
+                self._own_selector.modify(stream, events, stream)
                 return
         except OSError as error:
-            self._close(handshake, str(error))
+            self._close(stream, str(error))
             return
-        self._forget(handshake)
-        self._admit(handshake.stream, handshake.peer)
+        self._forget(stream)
+        self._admit(stream, stream.peer)
 
-    def _forget(self, handshake: Handshake) -> None:
-        self._context.timers.cancel(self._handshakes.pop(handshake))
-        host = handshake.peer.host
+    def _forget(self, stream: HandshakingStream) -> None:
+        self._context.timers.cancel(self._streams.pop(stream))
+        host = stream.peer.host
         self._hosts[host] -= 1
         if not self._hosts[host]:
             del self._hosts[host]
-        self._context.statistics.handshakes_now = len(self._handshakes)
+        self._context.statistics.handshakes_now = len(self._streams)
         with suppress(KeyError):  # there was no memory to watch it
-            self._own_selector.unregister(handshake.stream)
-            if not self._handshakes:
+            self._own_selector.unregister(stream)
+            if not self._streams:
                 self._context.selector.unregister(self._own_selector)
 
     def close(self) -> None:
         """Close all of them, because the server is shutting down."""
-        for handshake in list(self._handshakes):
-            self._close(handshake, "the server is shutting down", CloseReason.SHUTDOWN)
+        for stream in list(self._streams):
+            self._close(stream, "the server is shutting down", CloseReason.SHUTDOWN)
         self._own_selector.close()
 
-    def _close(self, handshake: Handshake, why: str, reason: CloseReason = CloseReason.HANDSHAKE) -> None:
-        self._forget(handshake)
-        close_stream(handshake.stream)
-        self._context.note_end(handshake.peer, why, reason, logging.INFO, "TLS handshake of %(peer)s failed: %(why)s")
+    def _close(self, stream: HandshakingStream, why: str, reason: CloseReason = CloseReason.HANDSHAKE) -> None:
+        self._forget(stream)
+        close_stream(stream)
+        self._context.note_end(stream.peer, why, reason, logging.INFO, "TLS handshake of %(peer)s failed: %(why)s")
 
 
-def _fairly(ready: list[tuple[SelectorKey, int]]) -> list[SelectorKey]:
+def _fairly(ready: list[HandshakingStream]) -> list[HandshakingStream]:
     """Return the first of each host, then the second of each, and so on: a flood is not served before the others."""
-    by_host: dict[str, list[SelectorKey]] = {}
-    for key, _ in ready:
-        by_host.setdefault(key.data.peer.host, []).append(key)
-    return [key for row in zip_longest(*by_host.values()) for key in row if key is not None]
+    by_host: dict[str, list[HandshakingStream]] = {}
+    for stream in ready:
+        by_host.setdefault(stream.peer.host, []).append(stream)
+    return [stream for row in zip_longest(*by_host.values()) for stream in row if stream is not None]

@@ -135,7 +135,7 @@ class TlsStream:
     _socket: socket.socket
     _context: ssl.SSLContext | None
     """None once the state of OpenSSL exists."""
-    _peer: Peer
+    peer: Peer
     _incoming: ssl.MemoryBIO = field(init=False)
     _outgoing: ssl.MemoryBIO = field(init=False)
     _tls: ssl.SSLObject = field(init=False)
@@ -183,11 +183,11 @@ class TlsStream:
     def _identify_peer(self) -> None:
         """Give the peer the names of its certificate; raise ConnectionAbortedError if its policy rejects them."""
         certificate = self._tls.getpeercert() or {}
-        if why := rejection(certificate, self._peer.policy):
+        if why := rejection(certificate, self.peer.policy):
             raise ConnectionAbortedError(why)
-        self._peer.names = names_in(certificate)
+        self.peer.names = names_in(certificate)
         if encoded := self._tls.getpeercert(binary_form=True):
-            self._peer.certificate = identify(encoded)
+            self.peer.certificate = identify(encoded)
 
     def recv(self, size: int, /) -> bytes:
         """Return the plaintext that at most ``size`` newly received bytes complete; empty at the end of the stream.
