@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scoop_core import Command, LoggedBatch, LoggedChange, Seal, format_time
+from scoop_core import Command, LoggedBatch, LoggedChange, Moment, Seal, format_time, parse_duration
 
 BATCH = LoggedBatch(
     "INDEX|gmp|\nINDEX|isl|gmp\nREMOVE|isl|\nINDEX|mpfr|gmp\n",
@@ -77,3 +77,30 @@ def test_a_change_is_a_line_of_text_or_of_json() -> None:
         "ends_batch": False,
     }
     assert json.loads(LoggedChange(0, 1, None, "INDEX|a|b,c").to_json())["dependencies"] == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "time"), [("2h", 1_000), ("1970-01-01T02:00:01+02:00", 1_000), ("1970-01-01", 0), ("1969-12-31", 0)]
+)
+def test_a_moment_may_be_a_time(text: str, time: int) -> None:
+    assert Moment.parse(text, now=7_201.0) == Moment(time=time)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "-1", "2026-13-01", "9999-01-01", "1h2", "\u0662", "9" * 5_000])
+def test_other_moments_are_rejected(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^(expected a batch, a time|the time 9999-01-01 is in the future$)"):
+        Moment.parse(text, now=7_201.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10", 10), (".5", 0.5), ("1e3", 1_000), ("500ms", 0.5), ("1.5M", 90), ("2h", 7_200)]
+)
+def test_a_duration_may_have_a_unit(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+def test_other_durations_are_rejected() -> None:
+    assert parse_duration("0", or_zero=True) == 0
+    for text in ["-1", "+1", "", "soon", "nan", "inf", "1e9", "20000d", "5min", "s", "1_0", " 1", "\u0662", "0"]:
+        with pytest.raises(ValueError, match=r"^expected a time above 0, such as 10, 500ms, 10s or 5m, got '"):
+            parse_duration(text)

@@ -67,7 +67,7 @@ from scoop_core.graph_index import GraphEvent, IndexedGraph, Observer
 from scoop_core.graph_order import CycleSearch, PartialResponses
 from scoop_core.graph_plan import Plan
 from scoop_core.graph_schedule import Scheduler
-from scoop_core.logged import LoggedBatch, LoggedChange, Moment, format_time
+from scoop_core.logged import BEGINNING, END, LoggedBatch, LoggedChange, Moment, format_time, parse_duration
 from scoop_core.messages import (
     ENCODING,
     MAX_LINE_LENGTH,
@@ -83,7 +83,7 @@ from scoop_core.messages import (
     parse_response,
 )
 from scoop_core.names import MAX_NAME_LENGTH, NAME_CHARACTERS, PackageName, parse_name, parse_names
-from scoop_core.trail import BEGINNING, END, ArchivedFiles, Position, Trail, TrailFiles
+from scoop_core.trail import ArchivedFiles, Position, Trail, TrailFiles
 from scoop_core.transcript import (
     JOURNAL_HEADER_BYTES_MAX,
     JOURNAL_VERSION,
@@ -187,6 +187,7 @@ __all__ = [
     "format_host_and_port",
     "format_time",
     "parse_address",
+    "parse_duration",
     "parse_host_and_port",
     "parse_name",
     "parse_names",

@@ -1,5 +1,6 @@
-"""The changes in a batch of a journal: who made them, and when."""
+"""The changes in a batch of a journal: who made them, and when; and the moments and times that people write."""
 
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import pairwise
@@ -13,6 +14,18 @@ UNKNOWN: Final = "-"
 
 
 _CYCLE_MS: Final = 146_097 * 86_400_000
+
+_SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+_DURATION_MAX: Final = 1e9
+"""Thirty years. A longer time is a typing error."""
+
+# Rules out "+1", "1_0", " 1" and digits of other scripts, which float reads.
+_match_duration: Final = re.compile(
+    rf"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)({'|'.join(_SECONDS)})", re.IGNORECASE | re.ASCII
+).fullmatch
+
+_match_batch: Final = re.compile("[0-9]{1,20}").fullmatch  # more digits than any batch has, and fewer than int refuses
 
 
 class LoggedChange(NamedTuple):
@@ -124,6 +137,55 @@ class Moment(NamedTuple):
         if self.batch is not None:
             return seal.number <= self.batch
         return self.time is not None and seal.time < self.time
+
+    @classmethod
+    def parse(cls, text: str, now: float) -> "Moment":
+        """Return the moment that ``text`` names: a batch (``4711``), a time (ISO 8601), a time ago (``2h``) or ``now``.
+
+        The parameter is the current time in seconds since 1970. A time without an offset is in UTC.
+        Raises ValueError with "expected A, got B", or for a time in the future.
+
+        >>> Moment.parse("17", now=0), Moment.parse("2h", now=7_201)
+        (Moment(batch=17, time=None), Moment(batch=None, time=1000))
+        """
+        if _match_batch(text):
+            return cls(batch=int(text))
+        if text == "now":
+            return END
+        try:
+            seconds = now - parse_duration(text)
+        except ValueError:
+            try:
+                moment = datetime.fromisoformat(text)
+                seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            except ValueError:
+                raise ValueError(
+                    f"expected a batch, a time such as 2026-01-31T14:05:00Z, or a time ago such as 2h, got {text!r}"
+                ) from None
+        if seconds > now:
+            raise ValueError(f"the time {text} is in the future")
+        return cls(time=max(0, round(1_000 * seconds)))
+
+
+BEGINNING: Final = Moment()
+"""Before all batches."""
+END: Final = Moment(time=1 << 62)
+"""After all batches that there are."""
+
+
+def parse_duration(text: str, *, or_zero: bool = False) -> float:
+    """Return the seconds of a time, which may have a unit: ``0.5``, ``500ms``, ``10s``, ``5m``, ``2h``, ``30d``.
+
+    Raises ValueError with "expected A, got B"; for 0 as well, unless it may be that.
+
+    >>> parse_duration("500ms"), parse_duration("2h")
+    (0.5, 7200.0)
+    """
+    found = _match_duration(text)
+    seconds = float(found[1]) * _SECONDS[found[2].lower()] if found else -1.0
+    if not 0 <= seconds < _DURATION_MAX or not (seconds or or_zero):
+        raise ValueError(f"expected a time{'' if or_zero else ' above 0'}, such as 10, 500ms, 10s or 5m, got {text!r}")
+    return seconds
 
 
 class LoggedBatch(NamedTuple):

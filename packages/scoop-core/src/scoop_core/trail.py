@@ -9,14 +9,9 @@ from typing import Final, NamedTuple, Protocol
 
 from scoop_core.errors import HistoryError, HistoryGone, TranscriptError
 from scoop_core.graph import DependencyGraph
-from scoop_core.logged import LoggedBatch, Moment, format_time
+from scoop_core.logged import BEGINNING, LoggedBatch, Moment, format_time
 from scoop_core.messages import Changes
 from scoop_core.transcript import JOURNAL_HEADER_BYTES_MAX, JournalReader, Seal, decode_snapshot
-
-BEGINNING: Final = Moment()
-"""Before all batches."""
-END: Final = Moment(time=1 << 62)
-"""After all batches that there are."""
 
 _FILE: Final = re.compile(r"(snapshot|journal)-([1-9][0-9]{0,17})")
 
@@ -171,7 +166,7 @@ class Trail:
 
         Raises :exc:`HistoryError` if that is before the oldest state, in a gap, or not reached yet.
 
-        >>> from scoop_core import NO_BATCH, encode_journal_header, encode_snapshot
+        >>> from scoop_core import END, NO_BATCH, encode_journal_header, encode_snapshot
         >>> graph = DependencyGraph.from_mapping({"gmp": ()})
         >>> header, _ = encode_journal_header(2, after=NO_BATCH)
         >>> files = {"snapshot-2": b"".join(encode_snapshot(graph)), "journal-2": header}

@@ -1,11 +1,14 @@
 """The kinds of values that an option can have, and how each is read from text."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Final, Generic, TypeVar
+
+from scoop_core import parse_duration
 
 from scoop_server.config.addresses import ListenAddress, parse_listen_address
 
@@ -16,15 +19,10 @@ KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 
-_SECONDS_MAX: Final = 1e9
-"""Thirty years. A longer time-out is a typing error."""
-
 _SIZE_UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB}
-_TIME_UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-# Both rule out "+1", "1_0", " 1" and digits of other scripts, which int and float read.
+# Rules out "+1", "1_0", " 1" and digits of other scripts, which int reads.
 _INTEGER: Final = "[0-9]{1,20}"  # more digits than any setting needs, and fewer than int refuses
-_DECIMAL: Final = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?"
 
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off"})
@@ -53,7 +51,7 @@ def size(minimum: int, maximum: int) -> Kind[int]:
 
 
 def _quantity(minimum: int, maximum: int, units: Mapping[str, int], expected: str, metavar: str) -> Kind[int]:
-    matches = _with_unit(_INTEGER, units)
+    matches = re.compile(f"({_INTEGER})({'|'.join(units)})", re.IGNORECASE | re.ASCII).fullmatch
 
     def parse(text: str) -> int:
         found = matches(text)
@@ -66,23 +64,7 @@ def _quantity(minimum: int, maximum: int, units: Mapping[str, int], expected: st
 
 def duration(*, or_zero: bool = False) -> Kind[float]:
     """Return the kind of times in seconds, which may have a unit: ``0.5``, ``500ms``, ``10s``, ``5m``."""
-    expected = f"expected a time{'' if or_zero else ' above 0'}, such as 10, 500ms, 10s or 5m"
-
-    matches = _with_unit(_DECIMAL, _TIME_UNITS)
-
-    def parse(text: str) -> float:
-        found = matches(text)
-        seconds = float(found[1]) * _TIME_UNITS[found[2].lower()] if found else -1.0
-        if not 0 <= seconds < _SECONDS_MAX or not (seconds or or_zero):
-            raise ValueError(f"{expected}, got {text!r}")
-        return seconds
-
-    return Kind(parse, "TIME")
-
-
-def _with_unit(number: str, units: Iterable[str]) -> Callable[[str], re.Match[str] | None]:
-    """Return a matcher of a number and its unit, in either case."""
-    return re.compile(f"({number})({'|'.join(units)})", re.IGNORECASE | re.ASCII).fullmatch
+    return Kind(partial(parse_duration, or_zero=or_zero), "TIME")
 
 
 def format_size(size: int) -> str:

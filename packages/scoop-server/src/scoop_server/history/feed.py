@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from itertools import takewhile
 from typing import Final, TextIO, TypeAlias
 
 from scoop_core import BEGINNING, END, LoggedBatch, LoggedChange, Moment, Position
 
-from scoop_server.config.values import duration
 from scoop_server.errors import ConfigurationError, DataDirectoryError, HistoryGoneError
 from scoop_server.storage.trail import open_trail
 
@@ -86,28 +84,12 @@ def print_log(read: Read, arguments: Mapping[str, object], out: TextIO) -> int:
 
 
 def parse_moment(text: str) -> Moment:
-    """Return the moment that ``text`` names: a batch (``4711``), a time (ISO 8601), a time ago (``2h``), or ``now``.
-
-    Raises ConfigurationError. A time without an offset is in UTC, as those of the log are.
+    """Return the moment that ``text`` names, as :meth:`Moment.parse` reads it. Raises ConfigurationError.
 
     >>> parse_moment("17"), parse_moment("1970-01-01T00:00:01Z")
     (Moment(batch=17, time=None), Moment(batch=None, time=1000))
     """
-    if text.isascii() and text.isdigit():
-        return Moment(batch=int(text))
-    if text == "now":
-        return END
-    now = time.time()
     try:
-        seconds = now - duration().parse(text)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(text)
-            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except ValueError:
-            raise ConfigurationError(
-                f"expected a batch, a time such as 2026-01-31T14:05:00Z, or a time ago such as 2h, got {text!r}"
-            ) from None
-    if seconds > now:
-        raise ConfigurationError(f"the time {text} is in the future")
-    return Moment(time=max(0, round(1_000 * seconds)))
+        return Moment.parse(text, time.time())
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
