@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from scoop_core import Address, DependencyGraph, parse_address
+from scoop_core import Address, DependencyGraph, parse_address, parse_duration
 
 from scoop_client.blocking import Client
 from scoop_client.errors import ClientError
@@ -46,9 +46,6 @@ VARIABLES: Final = {
 """The variable of each setting. The prefix SCOOP_ alone belongs to the server."""
 
 CONFIG_VARIABLE: Final = "SCOOP_CLIENT_CONFIG"
-
-_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)?")
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
 class UsageError(ClientError):
@@ -90,9 +87,9 @@ class Settings:
         """Return a client of the server, or of ``addresses``. Raises UsageError."""
         parsed = self._parse_addresses(addresses)
         with self._problems_of("connect_timeout"):
-            connect_timeout = parse_duration(self.connect_timeout)
+            connect_timeout = _parse_timeout(self.connect_timeout)
         with self._problems_of("response_timeout"):
-            response_timeout = parse_duration(self.response_timeout)
+            response_timeout = _parse_timeout(self.response_timeout)
         try:
             uses_files = self.ca or self.cert or self.key
             return Client(
@@ -129,18 +126,10 @@ class Settings:
             raise UsageError(f"{self.sources[name]}: {error}") from error
 
 
-def parse_duration(text: str) -> float:
-    """Return the seconds of a time such as ``30``, ``500ms`` or ``2m``. Raises ValueError.
-
-    >>> parse_duration("500ms")
-    0.5
-    """
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError(f"expected a time such as 500ms, 30s or 2m, got {text!r}")
-    seconds = float(match[1]) * _SECONDS[match[2] or "s"]
-    if not 0 < seconds <= MAX_TIMEOUT:
-        raise ValueError(f"expected a time above 0 s and up to {MAX_TIMEOUT} s, got {text!r}")
+def _parse_timeout(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds > MAX_TIMEOUT:
+        raise ValueError(f"expected a time of at most {MAX_TIMEOUT} s, got {text!r}")
     return seconds
 
 
