@@ -8,7 +8,7 @@ import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import pytest
 from hypothesis import given
@@ -41,18 +41,10 @@ NOTHING_KEPT: Final = "an empty line, or one longer than --max-line"
 MOMENT: Final = datetime(2026, 1, 31, 12, 0, 0, 7_000, UTC)
 
 
-class FakeClient(NamedTuple):
-    """A client, as the log knows it."""
-
-    peer: Peer
-
-
 def log_requests(*responses: tuple[str, str, str]) -> RepeatLimit:
     """Log responses, each with the address of its client; return the limit that holds back similar ones."""
     limit = RepeatLimit(Clock())
-    RequestLog(limit).log(
-        [(FakeClient(Peer(who, who, "tcp:a:1")), lines, answers) for who, lines, answers in responses]
-    )
+    RequestLog(limit).log([(Peer(who, who, "tcp:a:1"), lines, answers) for who, lines, answers in responses])
     return limit
 
 

@@ -6,31 +6,14 @@ from hypothesis import strategies as st
 from scoop_core import Changes, DependencyGraph
 
 from scoop_server.errors import ReadOnlyError
-from scoop_server.telemetry.figures import Histogram
-from scoop_server.telemetry.statistics import BATCH_CHANGES, DURATION_SECONDS, Stage, Statistics, added_dependencies
+from scoop_server.telemetry.statistics import BATCH_CHANGES, DURATION_SECONDS, added_dependencies
 
 from tests.support.event_loop import Loop
-
-
-def test_a_value_equal_to_a_bound_is_counted_under_it() -> None:
-    histogram = Histogram([1.0, 2.0])
-    for value in (0.5, 1.0, 1.5, 2.0, 2.5):
-        histogram.observe(value)
-    assert histogram.counts == [2, 2, 1]
-    assert histogram.sum == 7.5
 
 
 def test_bounds_ascend() -> None:
     for bounds in (DURATION_SECONDS, BATCH_CHANGES):
         assert list(bounds) == sorted(set(bounds))
-
-
-def test_a_run_starts_in_the_stage_loading_with_all_counters_zero() -> None:
-    statistics = Statistics()
-    assert statistics.stage is Stage.LOADING
-    assert statistics.recovery_seconds is None
-    assert not any(count for _, _, count in statistics.tally)
-    assert sum(statistics.turn_seconds.counts) == 0
 
 
 LINES = st.lists(

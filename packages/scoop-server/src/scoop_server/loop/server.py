@@ -173,7 +173,8 @@ class Server:
                 clients.close(client, error)
         self._statistics.bytes_sent += sent
         if has_errors or self._request_log.logs_all:
-            self._request_log.log(responses)
+            answered = [(client.peer, lines, given) for client, lines, given in responses if given is not None]
+            self._request_log.log(answered)
         if self._write_delay:
             self._delay_writers(responses)
 

@@ -33,14 +33,6 @@ class LoggedPeer(Protocol):
     role: str
 
 
-class LoggedClient(Protocol):
-    """A client, as the log knows it."""
-
-    @property
-    def peer(self) -> LoggedPeer:
-        """The other end of its connection."""
-
-
 class RequestLog:
     """Logs requests; those answered ERROR within ``limit``, which each reason has for itself."""
 
@@ -54,39 +46,34 @@ class RequestLog:
         """Let the next errors be examined."""
         self._examined = 0
 
-    def log(self, responses: Iterable[tuple[LoggedClient, str, str | None]]) -> None:
+    def log(self, responses: Iterable[tuple[LoggedPeer, str, str]]) -> None:
         """Log the requests of a turn, if the access log is on, and the reasons of errors."""
-        for client, lines, answers in responses:
-            if answers is None:
-                continue
+        for peer, lines, answers in responses:
             if self.logs_all:
-                _log_requests(client, lines, answers)
+                _log_requests(peer, lines, answers)
             if (errors := answers.count("E")) and log.isEnabledFor(logging.INFO):  # only ERROR has this letter
-                self._log_errors(client, lines, answers, errors)
+                self._log_errors(peer, lines, answers, errors)
 
-    def _log_errors(self, client: LoggedClient, lines: str, answers: str, errors: int) -> None:
+    def _log_errors(self, peer: LoggedPeer, lines: str, answers: str, errors: int) -> None:
         if self._examined >= _ERRORS_EXAMINED_MAX:
             self._limit.log(
-                logging.INFO,
-                "answered ERROR to %(peer)s for reasons that were not examined",
-                client.peer.fields,
-                errors,
+                logging.INFO, "answered ERROR to %(peer)s for reasons that were not examined", peer.fields, errors
             )
             return
         self._examined += errors
         for line, answer in zip(lines.split("\n"), answers.split("\n"), strict=False):
             if answer == "ERROR":
-                reason = _error_reason(line, client.peer.role)
+                reason = _error_reason(line, peer.role)
                 self._limit.log(
                     logging.INFO,
                     'answered ERROR to %(peer)s: %(reason)s: "%(request)s"',
-                    partial(_error_fields, client.peer, reason, line),
+                    partial(_error_fields, peer, reason, line),
                     kind=re.sub("'.*'|[0-9]", "", reason),  # without what differs from line to line
                 )
 
 
-def _log_requests(client: LoggedClient, lines: str, answers: str) -> None:
-    fields = client.peer.fields
+def _log_requests(peer: LoggedPeer, lines: str, answers: str) -> None:
+    fields = peer.fields
     for line, answer in zip(lines.split("\n"), answers.split(), strict=False):  # nothing follows the last newline
         request = _shortened(line) if line else _NOTHING_KEPT
         access_log.info("%(peer)s %(response)s %(request)s", {**fields, "response": answer, "request": request})
