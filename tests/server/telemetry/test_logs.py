@@ -19,7 +19,7 @@ from scoop_server.config.peer import Peer
 from scoop_server.telemetry.log_queue import LogQueue
 from scoop_server.telemetry.logs import (
     REPEAT_SECONDS,
-    JournalFormatter,
+    JournalQueue,
     JsonFormatter,
     RepeatLimit,
     TextFormatter,
@@ -118,7 +118,7 @@ def test_a_traceback_is_a_part_of_its_line(formatter: logging.Formatter) -> None
     [(logging.CRITICAL, "<3>"), (logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>"), (1, "<7>")],
 )
 def test_lines_for_the_journal_begin_with_their_priority(level: int, prefix: str) -> None:
-    assert JournalFormatter(TextFormatter()).format(event("x", level=level)).startswith(f"{prefix}2026-01-31T")
+    assert JournalQueue(print).prepare(event("x", level=level)) == f"{prefix}x\n".encode()
 
 
 def test_stderr_is_the_journal_if_the_environment_names_its_device_and_inode(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,16 +65,12 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(event, default=str).replace("\x7f", r"\u007f")
 
 
-class JournalFormatter(logging.Formatter):
-    """The line of another formatter after ``<3>``, ``<4>``, ``<6>`` or ``<7>``, which the journal takes as priority."""
+class JournalQueue(LogQueue):
+    """A queue whose lines begin with ``<3>``, ``<4>``, ``<6>`` or ``<7>``, which the journal takes as priority."""
 
-    def __init__(self, formatter: logging.Formatter) -> None:
-        super().__init__()
-        self._formatter = formatter
-
-    def format(self, record: logging.LogRecord) -> str:
+    def prepare(self, record: logging.LogRecord) -> bytes:
         """Return the line of an event."""
-        return f"{_priority(record.levelname)}{self._formatter.format(record)}"
+        return _priority(record.levelname).encode() + super().prepare(record)
 
 
 FORMATTERS: Final[Mapping[str, Callable[[], logging.Formatter]]] = {"text": TextFormatter, "json": JsonFormatter}
@@ -91,9 +87,8 @@ def set_up_logging(level: str, log_format: str, *, with_access: bool = False) ->
     if sys.stderr is None:  # closed; its descriptor may be a file of the index by now
         root.addHandler(logging.NullHandler())
         return
-    writer = LogQueue(writer_to(sys.stderr.fileno()))
-    formatter = FORMATTERS[log_format]()
-    writer.setFormatter(JournalFormatter(formatter) if is_journal() else formatter)
+    writer = (JournalQueue if is_journal() else LogQueue)(writer_to(sys.stderr.fileno()))
+    writer.setFormatter(FORMATTERS[log_format]())
     root.addHandler(writer)
 
 
