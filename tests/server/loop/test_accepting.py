@@ -107,7 +107,7 @@ EXHAUSTED = [
 def test_out_of_descriptors_or_memory_accepting_pauses_and_resumes(
     error: OSError, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Loop(Limits(accept_pause_seconds=1.0)) as loop:
+    with Loop() as loop:
         healthy = loop.connect()
         loop.listeners[0].error = error
         waiting = loop.add_waiting()
@@ -117,11 +117,10 @@ def test_out_of_descriptors_or_memory_accepting_pauses_and_resumes(
         for _ in range(5):
             loop.turn()
             assert loop.wait > 0, "the waiting connection causes no turns"
-        assert len(caplog.records) == 2
         assert loop.exchange(healthy) == ANSWER
         loop.pass_time(1.0)
         loop.turn()
-        assert [record.levelname for record in caplog.records] == ["DEBUG", "WARNING", "DEBUG"]
+        assert [record.levelname for record in caplog.records] == ["DEBUG", "WARNING"], "another is held back"
         loop.listeners[0].error = None
         loop.pass_time(1.0)
         loop.turn(2)
@@ -129,7 +128,7 @@ def test_out_of_descriptors_or_memory_accepting_pauses_and_resumes(
 
 
 def test_listeners_that_cannot_be_watched_again_are_retried(caplog: pytest.LogCaptureFixture) -> None:
-    with Loop(Limits(accept_pause_seconds=1.0), listener_count=2) as loop:
+    with Loop(listener_count=2) as loop:
         healthy, leaving = loop.connect(), loop.connect()
         for listener in loop.listeners:
             listener.error = EXHAUSTED[0]
@@ -166,17 +165,3 @@ def test_accepting_resumes_when_a_client_disconnects(loop: Loop) -> None:
     leaving.socket.close()
     loop.turn(3)
     assert waiting.received() == ANSWER
-
-
-def test_all_listeners_pause_and_resume_together() -> None:
-    with Loop(listener_count=2) as loop:
-        waiting = [loop.add_waiting(listener=number) for number in (0, 1)]
-        for listener, peer in zip(loop.listeners, waiting, strict=True):
-            listener.error = EXHAUSTED[0]
-            peer.send(QUERY)
-        loop.turn(2)
-        for listener in loop.listeners:
-            listener.error = None
-        loop.pass_time(1.0)
-        loop.turn(2)
-        assert [peer.received() for peer in waiting] == [ANSWER, ANSWER]

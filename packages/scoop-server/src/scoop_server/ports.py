@@ -1,8 +1,9 @@
 """The ports between the event loop, the index, the application and readers of an index: structural types."""
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple, Protocol, TypeGuard, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeGuard, TypeVar
 
 from scoop_core import DependencyGraph, LoggedBatch
 
@@ -122,6 +123,10 @@ def needs_handshake(stream: Stream) -> TypeGuard[HandshakingStream]:
     return hasattr(stream, "handshake")
 
 
+SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""The errors of :meth:`Listener.accept` after which the connection still waits: no descriptor or memory is free."""
+
+
 class Listener(Protocol):
     """A bound, listening, non-blocking socket."""
 
@@ -136,7 +141,8 @@ class Listener(Protocol):
     def accept(self) -> tuple[Stream, Peer]:
         """Return the next connection and its peer.
 
-        Raises BlockingIOError if none waits, and another OSError for one that has ended already.
+        Raises BlockingIOError if none waits, an OSError of :data:`SHORTAGES`, and another one for a connection that
+        has ended already.
         """
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ other connections wait in the backlog.
 """
 
 import contextlib
-import errno
 import logging
 import re
 import socket
@@ -22,7 +21,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from scoop_server.net.listener import Listener
-from scoop_server.ports import Stream, close_stream
+from scoop_server.ports import SHORTAGES, Stream, close_stream
 from scoop_server.telemetry.logs import RepeatLimit
 from scoop_server.telemetry.workers import start_thread
 
@@ -51,8 +50,6 @@ _DISCARD_BYTES_MAX: Final = 1_048_576
 
 _TICK_SECONDS: Final = 1.0
 """Interval at which deadlines are checked, and the pause after the system had no descriptor or memory."""
-
-_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n|\A\r?\n")
 
@@ -162,7 +159,7 @@ class HttpServer:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _SHORTAGES:
+                if error.errno in SHORTAGES:
                     raise
                 continue  # one that has ended already
             if len(self._connections) >= CONNECTIONS_MAX:

@@ -174,9 +174,6 @@ class Limits:
     """TLS handshakes advanced in one turn. The most expensive step takes about 1 ms, so a flood of handshakes
     delays the other clients by 8 ms at most."""
 
-    accept_pause_seconds: float = 1.0
-    """Pause of accepting when the process is out of file descriptors, unless a client disconnects earlier."""
-
     drain_bytes_max: int = 64 * MIB
     """Bytes that a shutdown still reads from one client. No system buffers that much of a connection, so everything
     that had arrived is read, and a client that sends without pause is cut off."""
@@ -192,7 +189,8 @@ class Limits:
     """Interval at which a handover checks those clients."""
 
     tick_seconds: float = 1.0
-    """Interval of periodic work: syncing, watching the disk and a compaction, counting repeated log lines."""
+    """Interval of periodic work: syncing, watching the disk and a compaction, counting repeated log lines, accepting
+    again after a shortage of file descriptors."""
 
     def shares(self, ready: int, divisor: int) -> "Shares":
         """Return the shares of each of ``ready`` clients, in a turn that does the part 1 / ``divisor``."""

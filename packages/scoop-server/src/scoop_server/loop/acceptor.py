@@ -1,20 +1,15 @@
 """Accepting connections."""
 
-import errno
 import logging
 from collections.abc import Iterable
 from functools import partial
 from selectors import EVENT_READ
-from typing import Final
 
 from scoop_server.loop.clients import Clients, Context
 from scoop_server.loop.handshakes import Handshakes
-from scoop_server.loop.timers import Timer
-from scoop_server.ports import Listener, needs_handshake
+from scoop_server.ports import SHORTAGES, Listener, needs_handshake
 from scoop_server.telemetry.logs import log
 from scoop_server.telemetry.statistics import CloseReason
-
-_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Acceptor:
@@ -29,15 +24,12 @@ class Acceptor:
         """All of them, or none while accepting is paused: then connections wait in the backlog."""
         self._clients = clients
         self._handshakes = handshakes
-        self._retry: Timer | None = None
-        self._is_shortage_logged = False
-        """A shortage is one warning, however often accepting is retried while it lasts."""
         self.resume()
         clients.on_close = self.resume
         clients.gate.admits_named = any(listener.admits_named for listener in self._listeners)
 
     def resume(self) -> None:
-        """Accept again, if accepting is paused: time has passed, or a client has been closed."""
+        """Accept again, if accepting is paused: at a tick, or when a client has been closed."""
         if self._watched:
             return
         try:
@@ -50,15 +42,11 @@ class Acceptor:
 
     def _pause(self, error: OSError) -> None:
         self._stop_watching()
-        timers = self._context.timers
-        timers.cancel(self._retry)
-        self._retry = timers.call_at(timers.now + self._context.limits.accept_pause_seconds, self.resume)
-        log.log(
-            logging.DEBUG if self._is_shortage_logged else logging.WARNING,
+        self._context.repeat_limit.log(
+            logging.WARNING,
             "cannot accept connections (%(connections)d are open): %(why)s; retrying when a client disconnects",
             {"connections": len(self._clients) + len(self._handshakes), "why": error.strerror},
         )
-        self._is_shortage_logged = True
 
     def _accept(self, listener: Listener, count_max: int) -> None:
         """Accept at most ``count_max`` of the connections that wait at ``listener``."""
@@ -69,10 +57,9 @@ class Acceptor:
             try:
                 stream, peer = listener.accept()
             except BlockingIOError:
-                self._is_shortage_logged = False  # none waits any more
                 return
             except OSError as error:
-                if error.errno in _OUT_OF_RESOURCES:
+                if error.errno in SHORTAGES:
                     self._pause(error)
                     return
                 log.debug("a connection was closed before it was accepted: %(why)s", {"why": error})

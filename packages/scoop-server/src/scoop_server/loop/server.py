@@ -200,6 +200,7 @@ class Server:
     # Time, and the end
 
     def _tick(self) -> None:
+        self._acceptor.resume()
         self._repeat_limit.flush()
         self._request_log.tick()
         self._statistics.last_tick = self._clock()
