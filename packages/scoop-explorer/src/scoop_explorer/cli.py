@@ -125,8 +125,8 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Callable[[], S
     parser = _parser(table.plugins)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
-        package = table.missing_package(unknown[0].partition("=")[0].lstrip("-").replace("-", "_"))
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{f'; {package}' if package else ''}")
+        advice = table.advice(unknown[0].partition("=")[0], {})
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{f'; {advice}' if advice else ''}")
     parts = {
         plugin.options: plugin.options(**{each.attribute: getattr(options, each.name) for each in _options_of(plugin)})
         for plugin in table.plugins

@@ -17,6 +17,7 @@ from scoop_server.config.settings import OPTIONS, Settings
 from scoop_server.errors import ConfigurationError
 from scoop_server.ports import ClientT, FollowedIndex, OpenIndex
 from scoop_server.telemetry.statistics import Meter
+from scoop_server.text import closest
 
 ENTRY_POINTS: Final = "scoop_server.indexes"
 
@@ -179,8 +180,14 @@ class OptionTable:
         """Return the plug-in whose index the settings ask for; None for a local index."""
         return next((plugin for plugin in self.plugins if plugin.is_selected(settings)), None)
 
-    def missing_package(self, name: str) -> str | None:
-        """Return the advice to install the package of an option or command; None if it is unknown or installed."""
+    def advice(self, name: str, known: Mapping[str, str]) -> str:
+        """Return the way out for an unknown name of an option or command; empty if there is none.
+
+        That is to install its package, or to use the name that it resembles among the ``known`` ones, which are given
+        with the spelling that the advice has.
+        """
         self.load_plugins()
-        is_missing = not self.plugins and _is_of_etcd(name)
-        return "install it with: pip install 'scoop-server[etcd]'" if is_missing else None
+        if not self.plugins and _is_of_etcd(name.lstrip("-").replace("-", "_")):
+            return "install it with: pip install 'scoop-server[etcd]'"
+        similar = closest(name, known)
+        return f"did you mean {known[similar]}?" if similar else ""

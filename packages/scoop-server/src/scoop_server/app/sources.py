@@ -12,7 +12,6 @@ from scoop_server.config.options import Option
 from scoop_server.config.settings import Settings
 from scoop_server.config.toml_file import ConfigurationFile, read_configuration_file
 from scoop_server.errors import ConfigurationError
-from scoop_server.text import closest
 
 CONFIG_VARIABLE: Final = "SCOOP_CONFIG"
 """The environment variable for ``--config``."""
@@ -64,7 +63,7 @@ class _Resolution:
             place, name = file.place_of(key), key.replace("-", "_")
             option = self._table.find(name)
             if option is None:
-                advice = self._advice(name, lambda similar: similar.name, "remove it")
+                advice = self._table.advice(name, {each.name: each.name for each in self._table}) or "remove it"
                 self.problems.append(f"{place}: unknown setting {key!r}; {advice}")
             elif name in keys:
                 self.problems.append(f"{place}: {key} repeats {keys[name]}; remove one of them")
@@ -80,20 +79,12 @@ class _Resolution:
             option = self._table.find(name)
             if option is None or option.variable != variable:
                 if not any(variable in plugin.variables for plugin in self._table.plugins):
-                    advice = self._advice(name, lambda similar: similar.variable, "unset it")
+                    advice = self._table.advice(name, {each.name: each.variable for each in self._table}) or "unset it"
                     self.problems.append(f"unknown variable {variable}; {advice}")
             # An empty variable counts as unset: compose files and units can set one to nothing, but not remove it.
             # One that a flag overrides is not parsed, so that the flag can replace an invalid value.
             elif environment[variable] and name not in flags:
                 self._set(option, environment[variable], f"variable {variable}", variable)
-
-    def _advice(self, name: str, spelled: Callable[[Option], str], otherwise: str) -> str:
-        """Return the way out for an unknown name: the option that it resembles, as it is ``spelled`` there."""
-        options = {option.name: option for option in self._table}
-        if package := self._table.missing_package(name):
-            return package
-        similar = closest(name, options)
-        return f"did you mean {spelled(options[similar])}?" if similar else otherwise
 
     def add_flags(self, flags: Flags) -> None:
         for option in self._table:

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
 from scoop_server import __version__, form
@@ -11,7 +11,6 @@ from scoop_server.cli import stdio
 from scoop_server.cli.commands import COMMANDS
 from scoop_server.config.options import SERVE, Group, Option
 from scoop_server.errors import ConfigurationError
-from scoop_server.text import closest
 
 PROGRAM: Final = "scoop-server"
 
@@ -46,11 +45,9 @@ class _Parser(argparse.ArgumentParser):
         if status := stdio.run_with_streams("print", lambda: stdio.print_text(message)):
             self.exit(status)
 
-    def reject(self, noun: str, given: str, known: Iterable[str], package: str | None) -> NoReturn:
-        """Raise the error of an unknown word: install ``package``, or use the known word that it resembles."""
-        similar = closest(given.strip("'"), known)
-        advice = package or (similar and f"did you mean {similar}?")
-        raise _UnknownArgumentError(f"unknown {noun} {given}{f'; {advice}' if advice else ''} (see {self.prog} --help)")
+    def reject(self, word: str, advice: str) -> NoReturn:
+        """Raise the error of an unknown word, with the way out if there is one."""
+        raise _UnknownArgumentError(f"unknown {word}{f'; {advice}' if advice else ''} (see {self.prog} --help)")
 
     def check_flags(self, arguments: Sequence[str], table: OptionTable) -> None:
         """Reject the first flag that is unknown.
@@ -63,8 +60,7 @@ class _Parser(argparse.ArgumentParser):
                 return
             is_flag = flag.startswith("-") and not flag[1:2].isdigit()  # -1 is a value
             if is_flag and flag not in self._option_string_actions:
-                name = flag.lstrip("-").replace("-", "_")
-                self.reject("option", flag, self._option_string_actions, table.missing_package(name))
+                self.reject(f"option {flag}", table.advice(flag, {each: each for each in self._option_string_actions}))
 
 
 def parse_command_line(arguments: Sequence[str], table: OptionTable) -> Invocation:
@@ -87,7 +83,7 @@ def _parse(arguments: Sequence[str], table: OptionTable) -> Invocation:
     root, parsers = build_parsers(table, with_all="--help-all" in arguments)
     command = next((each for each in arguments[:1] if not each.startswith("-")), None)
     if command is not None and command not in parsers:
-        root.reject("command", repr(command), parsers, table.missing_package(command))
+        root.reject(f"command {command!r}", table.advice(command, {each: each for each in parsers}))
     parsers.get(command or "", root).check_flags(arguments, table)
     given = vars(root.parse_args(_with_joined_values(arguments)))
     if (named := given.pop("command")) != command:
