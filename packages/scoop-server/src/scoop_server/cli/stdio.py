@@ -17,11 +17,11 @@ def run_with_streams(action: str, run: Callable[[], int]) -> int:
         status = run()
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:  # the reader has exited, as head does
-        _discard_output()
-        return EXIT_BROKEN_PIPE
     except OSError as error:
-        _discard_output()
+        if sys.stdout is not None:  # discard what is still buffered: the flush at exit would fail as the last one did
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # the reader has exited, as head does
+            return EXIT_BROKEN_PIPE
         raise StandardStreamError(
             f"cannot {action}: {error.strerror}; check where standard input and output lead"
         ) from error
@@ -54,9 +54,3 @@ def print_text(text: str) -> int:
     """
     standard_output().write(os.fsencode(text))
     return 0
-
-
-def _discard_output() -> None:
-    """Discard what is still buffered: the flush at exit would fail as the last one did."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
