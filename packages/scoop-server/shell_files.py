@@ -128,8 +128,8 @@ def _synopsis() -> str:
         if name in parsers:
             *_, arguments = parsers[name].format_usage().partition("[-h]")
             lines.append((name, " ".join(arguments.replace("[DIR]", "DIR").split())))
-        if command.has_plugins:
-            lines += [(name, plugin.selector) for plugin in TABLE.plugins]
+        places = [plugin.selector for plugin in TABLE.plugins if command.has_directory or name in plugin.commands]
+        lines += [(name, place) for place in places]
     return "\n.br\n".join(rf"\fB{_escaped(f'{PROGRAM} {name}')}\fR {_escaped(words)}" for name, words in lines)
 
 

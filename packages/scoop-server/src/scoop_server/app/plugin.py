@@ -37,9 +37,7 @@ class Command:
     description: str
     """For the help; the first sentence is the summary."""
     has_directory: bool = False
-    """True if it accepts the path of a data directory."""
-    has_plugins: bool = True
-    """True if it accepts the options of plug-ins."""
+    """True if it accepts the path of a data directory, or instead of it the options of a plug-in."""
     add_arguments: Callable[[ArgumentParser], None] | None = None
     """Adds the arguments that it has for itself."""
 

@@ -59,19 +59,19 @@ def _places(given: Invocation) -> str:
     return " or ".join(["a data directory", *(plugin.selector for plugin in given.table.plugins)])
 
 
+_MOMENT: Final = "a batch, a time, or a time ago such as 2h"
+
+
 def _add_moment(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--at", metavar="MOMENT", help="the index as it was: at a batch, a time, or a time ago such as 2h"
-    )
+    parser.add_argument("--at", metavar="MOMENT", help=f"the index as it was: at {_MOMENT}")
 
 
 _FILTERS: Final = ("since", "until", "package", "identity", "follow", "json")
 
 
 def _add_filters(parser: ArgumentParser) -> None:
-    moment = "a batch, a time, or a time ago such as 2h"
-    parser.add_argument("--since", metavar="MOMENT", help=f"begin there: after {moment}")
-    parser.add_argument("--until", metavar="MOMENT", help=f"end there: {moment}")
+    parser.add_argument("--since", metavar="MOMENT", help=f"begin there: after {_MOMENT}")
+    parser.add_argument("--until", metavar="MOMENT", help=f"end there: {_MOMENT}")
     parser.add_argument("--package", metavar="NAME", help="changes of this package only")
     parser.add_argument("--identity", metavar="NAME", help="changes of this identity only, such as CN=builder")
     parser.add_argument("--follow", action="store_true", help="go on with new changes, until interrupted")
@@ -109,7 +109,6 @@ COMMANDS: Final[Mapping[str, Command]] = {
         _access,
         "Say which role of an access file an identity has, and whether it permits a request. Exit status: 0 permitted, "
         "1 not permitted.",
-        has_plugins=False,
         add_arguments=_add_access_arguments,
     ),
 }

@@ -141,13 +141,13 @@ def build_parsers(table: OptionTable, *, with_all: bool = True) -> tuple[_Parser
             parser.add_argument("directory", metavar="DIR", nargs="?", help="data directory")
         if command.add_arguments is not None:
             command.add_arguments(parser)
-        if command.has_plugins and table.plugins:
+        if table.plugins and (command.has_directory or name not in COMMANDS):  # one of a plug-in needs its options
             _add_selection(parser, name, command, table)
     return root, parsers
 
 
 def _usage(commands: Mapping[str, Command], table: OptionTable) -> str:
-    others = "|".join(name for name, command in commands.items() if command.has_directory and command.has_plugins)
+    others = "|".join(name for name, command in commands.items() if command.has_directory)
     places = "|".join(["DIR", *(plugin.selector for plugin in table.plugins)])
     return f"%(prog)s [{SERVE}] [OPTION ...]\n       %(prog)s {others} {places}"
 
