@@ -55,7 +55,7 @@ class Role:
     @cached_property
     def screen(self) -> Screen | None:
         """Marks the requests that it does not permit; None if it permits everything."""
-        if len(self.commands) == len(COMMANDS) and _ANY in self.packages:
+        if len(set(self.commands)) == len(COMMANDS) and _ANY in self.packages:
             return None
         packages = "|".join(_expression(each, r"[^|\n]") for each in self.packages)
         names = "" if _ANY in self.packages else rf"(?:{packages})\|"
