@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from scoop_server.screening import is_http_request
+from scoop_core import is_http_request
 
 from tests.fuzz.streams import LINE_BYTES_MAX, cut, stream_of_bytes
 from tests.support.process import WAIT_SECONDS, ServerProcess

@@ -11,11 +11,10 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from scoop_core import Changes, Connection, DependencyGraph
+from scoop_core import Changes, Connection, DependencyGraph, is_http_request
 
 from scoop_server.cli.directory import DirectorySource
 from scoop_server.errors import DataDirectoryError
-from scoop_server.screening import is_http_request
 
 from tests.crash.load_client import NotAsPromisedError, OwnPackages
 from tests.fuzz.streams import LINE_BYTES_MAX, cut, damaged, stream_of_bytes

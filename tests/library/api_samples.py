@@ -318,6 +318,20 @@ def sample_addresses() -> None:
     assert scoop_core.parse_host_and_port(scoop_core.format_host_and_port(address.host, 1)) == (address.host, 1)
 
 
+def sample_access() -> None:
+    identity = scoop_core.resolve_identity("user=ci", lambda *_: 1_000)
+    role = scoop_core.AccessRole("ci", [identity, scoop_core.ANONYMOUS], [Command.QUERY], packages=["lib*"])
+    assert_type(scoop_core.AccessRules((role,), digest="").role_of([identity]), scoop_core.AccessRole | None)
+    screen: scoop_core.Screen = role.screen or scoop_core.reject_changes
+    marked, count = screen("INDEX|liba|\n")
+    assert (count, scoop_core.rejection_reason(marked, role.name)) == (1, "role ci does not permit this")
+    assert not scoop_core.has_change(marked)
+    assert not scoop_core.is_http_request(marked)
+    with pytest.raises(scoop_core.AccessError) as caught:
+        scoop_core.AccessRules.from_mapping({"roles": []}, lambda *_: 1_000)
+    assert (caught.value.key, caught.value.number) == ("roles", 1)
+
+
 def sample_connections() -> None:
     server, client = Connection(max_line_length=1_000), ClientConnection(max_line_length=1_000, max_unanswered=10)
     assert_type(client.send(Request.of(Command.QUERY, "gmp")), bytes)

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from random import Random
 from typing import Final
 
-from scoop_core import Command, MalformedRequest, parse_request
+from scoop_core import AccessRole, AccessRules, Command, MalformedRequest, parse_request
 
-from scoop_server.config.access_file import AccessRules, Role
 from scoop_server.config.peer import Peer
 from scoop_server.loop.client import Client, Phase
 from scoop_server.loop.server import Server
@@ -25,7 +24,7 @@ class RoleOperator:
     def __init__(self, random: Random, *, is_active: bool) -> None:
         self._random = random
         self._is_active = is_active
-        self._roles: tuple[Role, ...] | None = None
+        self._roles: tuple[AccessRole, ...] | None = None
 
     def take_turn(self, server: Server) -> None:
         """Take a turn; change the rules or revoke a certificate before it, now and then."""
@@ -35,7 +34,7 @@ class RoleOperator:
             return
         roles = tuple(self._role(number) for number in range(3))
         revoked = self._random.choice((b"none", b"CN=a", b"CN=b"))
-        server.enforce(AccessRules(roles, ""), lambda certificate: certificate == revoked)
+        server.enforce(AccessRules(roles), lambda certificate: certificate == revoked)
         server.turn()
         self._roles = roles
         for client in server._clients:
@@ -50,13 +49,15 @@ class RoleOperator:
                 assert role is not None
                 assert self._permits(role, line), f"role {role.name} does not permit {line!r}"
 
-    def _role(self, number: int) -> Role:
+    def _role(self, number: int) -> AccessRole:
         some = self._random.sample
         identities = (*some(IDENTITIES, self._random.randrange(1, 4)), *(("CN=*",) * (self._random.random() < 0.5)))
         packages = self._random.choice((("*",), ("a*", "b"), ("c",)))
-        return Role(f"role{number}", identities, tuple(some(list(Command), self._random.randrange(1, 4))), packages)
+        return AccessRole(
+            f"role{number}", identities, tuple(some(list(Command), self._random.randrange(1, 4))), packages
+        )
 
-    def _role_of(self, peer: Peer) -> Role | None:
+    def _role_of(self, peer: Peer) -> AccessRole | None:
         for role in self._roles or ():
             names = {name for pattern in role.identities for name in (IDENTITIES[:3] if "*" in pattern else (pattern,))}
             if names.intersection(peer.names or ("anonymous",)):
@@ -64,7 +65,7 @@ class RoleOperator:
         return None
 
     @staticmethod
-    def _permits(role: Role, line: str) -> bool:
+    def _permits(role: AccessRole, line: str) -> bool:
         try:
             request = parse_request(line)
         except MalformedRequest:

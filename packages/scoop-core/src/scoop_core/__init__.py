@@ -3,10 +3,22 @@
 Modules in processing order: :mod:`~scoop_core.messages` parses and encodes messages, :mod:`~scoop_core.connection`
 turns bytes into messages and back, :mod:`~scoop_core.graph` applies requests, :mod:`~scoop_core.transcript` encodes
 snapshots and journals, :mod:`~scoop_core.logged` the changes in them, :mod:`~scoop_core.dump` dumps,
-:mod:`~scoop_core.trail` reads histories, :mod:`~scoop_core.addresses` parses addresses of servers,
+:mod:`~scoop_core.trail` reads histories, :mod:`~scoop_core.access` screens requests by roles,
+:mod:`~scoop_core.addresses` parses addresses of servers,
 :mod:`~scoop_core.errors` defines the exceptions. Everything public is exported here; the modules are private.
 """
 
+from scoop_core.access import (
+    ANONYMOUS,
+    AccessRole,
+    AccessRules,
+    Screen,
+    has_change,
+    is_http_request,
+    reject_changes,
+    rejection_reason,
+    resolve_identity,
+)
 from scoop_core.addresses import (
     Address,
     InternetAddress,
@@ -25,6 +37,7 @@ from scoop_core.connection import (
 )
 from scoop_core.dump import decode_dump, encode_dump
 from scoop_core.errors import (
+    AccessError,
     BlockedByDependents,
     BlockedSet,
     ClosesCycle,
@@ -99,6 +112,7 @@ from scoop_core.transcript import (
 )
 
 __all__ = [
+    "ANONYMOUS",
     "BEGINNING",
     "ENCODING",
     "END",
@@ -110,6 +124,9 @@ __all__ = [
     "NAME_CHARACTERS",
     "NO_BATCH",
     "SNAPSHOT_VERSION",
+    "AccessError",
+    "AccessRole",
+    "AccessRules",
     "Address",
     "ArchivedFiles",
     "Authors",
@@ -156,6 +173,7 @@ __all__ = [
     "Response",
     "Scheduler",
     "ScoopError",
+    "Screen",
     "Seal",
     "SearchTooLong",
     "Tally",
@@ -186,6 +204,8 @@ __all__ = [
     "feedback_edges",
     "format_host_and_port",
     "format_time",
+    "has_change",
+    "is_http_request",
     "parse_address",
     "parse_duration",
     "parse_host_and_port",
@@ -193,6 +213,9 @@ __all__ = [
     "parse_names",
     "parse_request",
     "parse_response",
+    "reject_changes",
+    "rejection_reason",
+    "resolve_identity",
     "transitive_reduction",
 ]
 

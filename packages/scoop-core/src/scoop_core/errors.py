@@ -313,6 +313,25 @@ class DumpError(ScoopError, ValueError):
         return _in_line(self.line, self.reason)
 
 
+class AccessError(ScoopError, ValueError):
+    """A text is not an identity, or a mapping does not describe roles. ``reason`` explains it.
+
+    ``key`` is the key of the mapping at fault, empty if none is; ``number`` counts the tables of that key from 1.
+
+    >>> print(AccessError("expected at least one [[role]]", "role", 1))
+    expected at least one [[role]]
+    """
+
+    def __init__(self, reason: str, key: str = "", number: int = 1) -> None:
+        super().__init__(reason, key, number)
+        self.reason = reason
+        self.key = key
+        self.number = number
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 class TranscriptError(ScoopError, ValueError):
     """A snapshot or a journal cannot be decoded.
 

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from scoop_server.config.access_file import AccessRules, read_access_file
+from scoop_core import AccessRules
+
+from scoop_server.config.access_file import read_access_file
 from scoop_server.errors import CertificateError, ConfigurationError
 from scoop_server.loop.server import Server
 from scoop_server.net.tls import Certificates

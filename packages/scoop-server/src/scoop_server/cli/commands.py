@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from scoop_core import resolve_identity
+
 from scoop_server.app.plugin import Command, IndexSource, Invocation
 from scoop_server.app.sources import resolve
 from scoop_server.cli import stdio
 from scoop_server.cli.directory import DirectorySource
-from scoop_server.config.access_file import explain, read_access_file, resolve_identity
+from scoop_server.config.access_file import number_of, read_access_file
 from scoop_server.config.options import SERVE
 from scoop_server.errors import ConfigurationError
 from scoop_server.telemetry.logs import escaped
@@ -41,7 +43,7 @@ def _source(given: Invocation, *accepted: str) -> IndexSource:
 def _access(given: Invocation) -> int:
     file, identity, line = (str(given.arguments.get(name, "")) for name in ("file", "identity", "line"))
     try:
-        is_permitted, reason = explain(read_access_file(Path(file)), (resolve_identity(identity),), line)
+        is_permitted, reason = read_access_file(Path(file)).explain([resolve_identity(identity, number_of)], line)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     print(escaped(reason), file=stdio.standard_output_text())

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Callable
 
-from scoop_server.config.access_file import AccessRules
+from scoop_core import AccessRules
+
 from scoop_server.config.limits import Limits
 from scoop_server.config.peer import Peer, quote_name
 

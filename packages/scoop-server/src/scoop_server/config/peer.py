@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from scoop_server.config.access import UNRESTRICTED, AccessPolicy
-from scoop_server.screening import Screen
+from scoop_core import ANONYMOUS, Screen
 
-ANONYMOUS: Final = "anonymous"
-"""The only identity of a peer without a name."""
+from scoop_server.config.access import UNRESTRICTED, AccessPolicy
 
 _UNQUOTED: Final = "@:/*=+,"
 """What a name may hold in the log without percent encoding. It must not look like another field of the line."""

@@ -17,12 +17,17 @@ class ConfigurationFile:
     text: str
     values: Mapping[str, object]
 
-    def place_of(self, key: str) -> str:
-        """Return the file and, where a search for the key finds it, its line: ``scoop.toml line 3``."""
-        name = re.escape(key)
-        pattern = rf"""^[ \t]*(?:{name}|"{name}"|'{name}'|\[+{name}\]+)[ \t]*(?:[=.\r\n]|\Z)"""
-        found = re.search(pattern, self.text, re.MULTILINE)
-        return f"{self.path} line {self.text.count(chr(10), 0, found.start()) + 1}" if found else self.path
+    def place_of(self, key: str, number: int = 1) -> str:
+        """Return the file and, where a search for the key finds it, its line: ``scoop.toml line 3``.
+
+        Of several tables with this key it is the one with the ``number``, counted from 1.
+        """
+        name = rf"""[ \t]*["']?{re.escape(key)}["']?[ \t]*"""
+        starts = [
+            found.start() for found in re.finditer(rf"^(?:{name}[=.]|[ \t]*\[+{name}\])", self.text, re.MULTILINE)
+        ]
+        lines = [self.text.count("\n", 0, start) + 1 for start in starts[number - 1 : number]]
+        return f"{self.path} line {lines[0]}" if lines else self.path
 
 
 def read_configuration_file(path: str, flag: str = "--config") -> ConfigurationFile:

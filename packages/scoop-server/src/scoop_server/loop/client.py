@@ -9,14 +9,17 @@ from math import inf
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Final
 
-from scoop_core import Connection, ConnectionState
+from scoop_core import Connection, ConnectionState, is_http_request, reject_changes
 
 from scoop_server.config.limits import Limits
 from scoop_server.config.peer import Peer
 from scoop_server.loop.timers import Timer
 from scoop_server.ports import Stream, close_stream
-from scoop_server.screening import HttpRequestError, is_http_request, reject_changes
 from scoop_server.telemetry.statistics import CloseReason, Statistics
+
+
+class HttpRequestError(Exception):
+    """The first line of a client is an HTTP request: most likely a web page made a browser send it."""
 
 
 class Phase(enum.Enum):

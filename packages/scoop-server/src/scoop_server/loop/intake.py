@@ -7,10 +7,9 @@ from typing import Final
 
 from scoop_core import ConnectionState
 
-from scoop_server.loop.client import Client, Phase
+from scoop_server.loop.client import Client, HttpRequestError, Phase
 from scoop_server.loop.clients import Clients, Context
 from scoop_server.ports import Request
-from scoop_server.screening import HttpRequestError
 from scoop_server.telemetry.statistics import CloseReason
 from scoop_server.text import first_lines
 

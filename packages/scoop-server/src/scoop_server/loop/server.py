@@ -11,7 +11,8 @@ from functools import partial
 from selectors import EVENT_READ, BaseSelector
 from typing import Final
 
-from scoop_server.config.access_file import AccessRules
+from scoop_core import AccessRules, has_change
+
 from scoop_server.config.limits import Limits
 from scoop_server.loop.acceptor import Acceptor
 from scoop_server.loop.client import Client, Phase
@@ -21,7 +22,6 @@ from scoop_server.loop.intake import Intake
 from scoop_server.loop.shutdown import Lifecycle, Shutdown
 from scoop_server.loop.timers import Timers
 from scoop_server.ports import Index, Listener, Request, Response
-from scoop_server.screening import has_change
 from scoop_server.telemetry.logs import RepeatLimit
 from scoop_server.telemetry.request_log import RequestLog
 from scoop_server.telemetry.statistics import CloseReason, Meter, Statistics

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final, Protocol
 
-from scoop_core import MalformedRequest, parse_request
+from scoop_core import MalformedRequest, parse_request, rejection_reason
 
-from scoop_server.screening import READ_ONLY_PREFIX, role_prefix
 from scoop_server.telemetry.logs import Fields, RepeatLimit, access_log, log
 
 REQUEST_CHARACTERS_MAX: Final = 1_000
@@ -86,10 +85,8 @@ def _error_fields(peer: LoggedPeer, reason: str, line: str) -> Fields:
 def _error_reason(line: str, role: str) -> str:
     if not line:
         return _NOTHING_KEPT
-    if line.startswith(READ_ONLY_PREFIX):
-        return "this listener is read-only"
-    if role and line.startswith(role_prefix(role)):
-        return f"role {role} does not permit this"
+    if reason := rejection_reason(line, role):
+        return reason
     try:
         parse_request(line)
     except MalformedRequest as error:
