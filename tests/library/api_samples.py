@@ -253,7 +253,7 @@ def sample_journal() -> None:
     assert_type(change.to_json(), str)
     moment = scoop_core.Moment(batch=1)
     assert (moment.includes(end), moment.is_after(end), scoop_core.Moment(time=0).is_after(end)) == (True, True, False)
-    assert_type(scoop_core.format_time(0), str)
+    assert (scoop_core.format_time(0)[:4], scoop_core.parse_duration("2h")) == ("1970", 7_200.0)
     again = JournalReader(header + batch, generation=1, after=scoop_core.NO_BATCH)
     assert_type(again.apply_to(DependencyGraph()), int)
     assert (again.sealed, again.unsealed_reason[:7]) == (header + batch, "batch 2")
