@@ -11,6 +11,7 @@ from scoop_core import (
     BlockedSet,
     ClosesCycle,
     Command,
+    HistoryError,
     InvalidName,
     LimitExceeded,
     MalformedRequest,
@@ -26,6 +27,7 @@ from scoop_core import (
     ScoopError,
     TranscriptError,
     UnknownPackage,
+    UnreadableFile,
     UnsupportedFormat,
 )
 from scoop_core.errors import shown
@@ -44,6 +46,8 @@ EXAMPLES: dict[ScoopError, tuple[type, str]] = {
     RequestRefused(NotIndexed("a")): (ScoopError, "a is not indexed"),
     TranscriptError(1_234, "a line is missing"): (ScoopError, "byte 1234: a line is missing"),
     UnsupportedFormat(0, "format 9"): (TranscriptError, "byte 0: format 9"),
+    HistoryError("a gap"): (ScoopError, "a gap"),
+    UnreadableFile("journal", 3, "it is missing"): (HistoryError, "it is missing; restore it from an archive"),
 }
 
 

@@ -48,6 +48,7 @@ from scoop_core import (
     Plan,
     Position,
     ProtocolError,
+    RecoveredState,
     Refusal,
     Request,
     RequestRefused,
@@ -62,6 +63,7 @@ from scoop_core import (
     Transaction,
     TranscriptError,
     UnknownPackage,
+    UnreadableFile,
     critical_path,
     decode_dot,
     decode_dump,
@@ -266,6 +268,8 @@ def sample_journal() -> None:
         list(trail.batches(scoop_core.Moment(batch=2)))
     with pytest.raises(HistoryError):  # without a snapshot
         assert_type(trail.graph_at(scoop_core.END), DependencyGraph)
+    with pytest.raises(UnreadableFile):
+        assert_type(trail.recover(), RecoveredState | None)
 
 
 class AuditedGraph(DependencyGraph):

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scoop_core import Changes, DependencyGraph, JournalReader, TranscriptError
+from scoop_core import (
+    ArchivedFiles,
+    Changes,
+    DependencyGraph,
+    JournalReader,
+    Trail,
+    TranscriptError,
+    encode_snapshot,
+)
 
 from tests.support import strategies
 from tests.support.journals import Written, read, synced_by_every_commit, time_of, written
@@ -240,10 +248,13 @@ def test_any_history_is_recovered_from_its_journals(history: list[str], data: st
     turns, contents = live_through(history)
     cut = data.draw(st.integers(0, len(turns)), "rotated after") if data else 1
     first = written(turns[:cut])
-    second = written(turns[cut:], generation=2, after=first.head)
-    assert contents_of(replay(read(first.data, second.data))) == contents[-1]
-    for count in range(len(turns) + 1):
-        assert contents_of(replay(read(written(turns[:count]).data))) == contents[count]
+    files = {"snapshot-1": b"".join(encode_snapshot(DependencyGraph())), "journal-1": first.data}
+    for count in range(cut, len(turns) + 1):
+        second = written(turns[cut:count], generation=2, after=first.head)
+        state = Trail(ArchivedFiles(files | {"journal-2": second.data})).recover()
+        assert state is not None
+        assert contents_of(state.graph) == contents[count]
+        assert state.batches == state.journal.head.number == count
 
 
 @st.composite

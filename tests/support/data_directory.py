@@ -7,7 +7,7 @@ from scoop_core import DependencyGraph, encode_snapshot
 
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.generations import Generations
-from scoop_server.storage.recovery import recover
+from scoop_server.storage.trail import recover
 
 from tests.support.faulty_files import Snapshot, contents_of
 from tests.support.journals import written

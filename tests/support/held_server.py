@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
-from scoop_core import DependencyGraph, decode_snapshot, encode_snapshot
+from scoop_core import DependencyGraph, encode_snapshot
 
 from scoop_server.app import claims
 from scoop_server.cli import main as command_line
 from scoop_server.config.settings import Settings
 from scoop_server.net.tls import Certificates
-from scoop_server.storage import generations, recovery
+from scoop_server.storage import generations
+from scoop_server.storage.directory import DataDirectory
 
 Hold = Callable[[], None]
 
@@ -36,11 +37,14 @@ def while_starting(hold: Hold) -> Any:
 def while_loading(hold: Hold) -> Any:
     """Hold it when it has read a snapshot, and not decoded it."""
 
-    def decode(data: bytes, *, trust_checksum: bool) -> DependencyGraph:
-        hold()
-        return decode_snapshot(data, trust_checksum=trust_checksum)
+    def read(self: DataDirectory, kind: str, *arguments: Any, **options: Any) -> bytes:
+        data = original(self, kind, *arguments, **options)
+        if kind == "snapshot":
+            hold()
+        return data
 
-    return patch.object(recovery, "decode_snapshot", decode)
+    original = DataDirectory.read
+    return patch.object(DataDirectory, "read", read)
 
 
 def while_saving(hold: Hold) -> Any:

@@ -60,20 +60,6 @@ class TestTheFunction:
         compact(directory, 3)
         assert directory.read("snapshot", 3) == snapshot("gmp", "make")
 
-    @pytest.mark.parametrize("generation", [5, 9])
-    def test_a_generation_without_its_journals(self, directory: DataDirectory, generation: int) -> None:
-        before = contents_of(Path(directory.path))
-        os.unlink(directory.file("journal", 3))
-        del before["journal-3"]
-        with pytest.raises(DataDirectoryError, match=r"/journal-3 is missing"):
-            compact(directory, generation)
-        assert contents_of(Path(directory.path)) == before
-
-    def test_a_directory_without_an_earlier_snapshot(self, directory: DataDirectory) -> None:
-        with pytest.raises(DataDirectoryError, match=r"/snapshot-1 is missing"):
-            compact(directory, 1)
-        assert "snapshot-1" in names_in(Path(directory.path))
-
     def test_damage_is_not_compacted(self, directory: DataDirectory) -> None:
         Path(directory.file("journal", 2)).write_bytes(SECOND.data[:-1])
         before = contents_of(Path(directory.path))

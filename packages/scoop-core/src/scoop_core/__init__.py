@@ -58,6 +58,7 @@ from scoop_core.errors import (
     SearchTooLong,
     TranscriptError,
     UnknownPackage,
+    UnreadableFile,
     UnsupportedFormat,
 )
 from scoop_core.graph import DependencyGraph, Transaction
@@ -96,7 +97,7 @@ from scoop_core.messages import (
     parse_response,
 )
 from scoop_core.names import MAX_NAME_LENGTH, NAME_CHARACTERS, PackageName, parse_name, parse_names
-from scoop_core.trail import ArchivedFiles, Position, Trail, TrailFiles
+from scoop_core.trail import ArchivedFiles, Position, RecoveredState, Trail, TrailFiles
 from scoop_core.transcript import (
     JOURNAL_HEADER_BYTES_MAX,
     JOURNAL_VERSION,
@@ -167,6 +168,7 @@ __all__ = [
     "Plan",
     "Position",
     "ProtocolError",
+    "RecoveredState",
     "Refusal",
     "Request",
     "RequestRefused",
@@ -183,6 +185,7 @@ __all__ = [
     "TranscriptError",
     "UnixAddress",
     "UnknownPackage",
+    "UnreadableFile",
     "UnsupportedFormat",
     "critical_path",
     "decode_dot",

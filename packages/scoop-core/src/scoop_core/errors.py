@@ -16,7 +16,8 @@
     ├── TranscriptError
     │   └── UnsupportedFormat
     └── HistoryError
-        └── HistoryGone
+        ├── HistoryGone
+        └── UnreadableFile
 
 Bad input raises these and nothing else. The attributes hold the details; ``str`` is one line for a person.
 """
@@ -369,6 +370,9 @@ class HistoryError(ScoopError, ValueError):
         super().__init__(reason)
         self.reason = reason
 
+    def __str__(self) -> str:
+        return self.reason
+
 
 class HistoryGone(HistoryError):
     """Batches that were asked for are no longer in a history, or never were.
@@ -376,3 +380,21 @@ class HistoryGone(HistoryError):
     >>> issubclass(HistoryGone, HistoryError)
     True
     """
+
+
+class UnreadableFile(HistoryError):
+    """A file of a data directory or of a history is missing or damaged.
+
+    ``kind`` is ``"snapshot"`` or ``"journal"``; ``problem`` is the reason without its way out. The cause of a damaged
+    one is a :exc:`TranscriptError`.
+
+    >>> print(UnreadableFile("journal", 3, "data/journal-3 is missing"))
+    data/journal-3 is missing; restore it from an archive
+    """
+
+    def __init__(self, kind: str, generation: int, problem: str) -> None:
+        super().__init__(f"{problem}; restore it from an archive")
+        self.args = (kind, generation, problem)
+        self.kind = kind
+        self.generation = generation
+        self.problem = problem

@@ -1,19 +1,22 @@
-"""The trail: every change that the files of an index hold, oldest first, and the index at any moment.
+"""The trail: every change that the files of an index hold, oldest first, and the index at their end or at any moment.
 
 The trail is complete, because the journals that make changes durable are the trail. Nothing here writes.
 """
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
-from scoop_core.errors import HistoryError, HistoryGone, TranscriptError
+from scoop_core.errors import HistoryError, HistoryGone, TranscriptError, UnreadableFile
 from scoop_core.graph import DependencyGraph
 from scoop_core.logged import BEGINNING, LoggedBatch, Moment, format_time
 from scoop_core.messages import Changes
-from scoop_core.transcript import JOURNAL_HEADER_BYTES_MAX, JournalReader, Seal, decode_snapshot
+from scoop_core.transcript import JOURNAL_HEADER_BYTES_MAX, JournalReader, Seal, decode_snapshot, encode_snapshot
 
 _FILE: Final = re.compile(r"(snapshot|journal)-([1-9][0-9]{0,17})")
+
+_EMPTY_SNAPSHOT: Final = b"".join(encode_snapshot(DependencyGraph()))
 
 
 class TrailFiles(Protocol):
@@ -100,6 +103,24 @@ class Position(NamedTuple):
     offset: int
 
 
+class RecoveredState(NamedTuple):
+    """The state that files lead to, and what a server needs to go on from it.
+
+    >>> RecoveredState._fields[:4]
+    ('graph', 'snapshot_generation', 'snapshot_bytes', 'journal')
+    """
+
+    graph: DependencyGraph
+    snapshot_generation: int
+    snapshot_bytes: int
+    journal: JournalReader
+    """The last journal, read to its end: what is not sealed there is to be dropped."""
+    batches: int
+    """The number of batches after the snapshot."""
+    journal_bytes: int
+    """The size of all journals after the snapshot, up to the last seal."""
+
+
 class Trail:
     r"""Reads the history in ``files``.
 
@@ -138,13 +159,11 @@ class Trail:
                 if following is not None and since.is_after(end := self._header(following).after):
                     head = end  # all of its batches are too early
                     continue
-            try:
+            with self._naming("journal", generation):
                 reader = self._reader(header, start or _start_of(header), sync=following is None)
                 for lines in reader:
                     if takes_all or not since.is_after(reader.head):
                         yield LoggedBatch(lines, reader.head, reader.authors)
-            except TranscriptError as error:
-                raise self._damaged("journal", generation, error) from error
             head = reader.head
         last = 0 if self.position is None else self.position.seal.number
         if since.batch is not None and last < since.batch:
@@ -191,10 +210,7 @@ class Trail:
             )
         base, changes = usable[-1], Changes()
         last = base.after
-        try:
-            graph = decode_snapshot(self._read("snapshot", base.generation), trust_checksum=True)
-        except TranscriptError as error:
-            raise self._damaged("snapshot", base.generation, error) from error
+        graph, _ = self._snapshot(base.generation)
         for batch in self.batches(after=_start_of(base)):
             if not moment.includes(batch.seal):
                 if not last.number and moment.time is not None:  # an empty index would hide a mistyped time
@@ -214,6 +230,66 @@ class Trail:
             raise self._unreachable(moment, f"the last one in {self._files.name} is {last.number}; name that")
         return graph
 
+    # The state at the end
+
+    def recover(self) -> RecoveredState | None:
+        """Return the state that a server starts with, None if nothing was ever kept.
+
+        The journals must continue the newest snapshot without a gap, and every request in them must change something;
+        so files that do not belong together are detected. Only the last journal may end within a batch. Raises
+        :exc:`UnreadableFile`. A right checksum is trusted, as by :func:`decode_snapshot`.
+
+        >>> from scoop_core import NO_BATCH, encode_journal_header, encode_snapshot
+        >>> header, _ = encode_journal_header(1, after=NO_BATCH)
+        >>> files = {"snapshot-1": b"".join(encode_snapshot(DependencyGraph())), "journal-1": header + b"INDEX|gm"}
+        >>> state = Trail(ArchivedFiles(files)).recover()
+        >>> state.graph, state.batches, state.journal.unsealed_bytes
+        (<DependencyGraph: 0 packages>, 0, 8)
+        """
+        snapshots, journals = self._files.generations("snapshot"), self._files.generations("journal")
+        if not snapshots and not journals:
+            return None
+        if not snapshots:
+            raise self._missing("snapshot", journals[0])
+        # A new directory gets its snapshot first: an empty one without a journal is an interrupted creation.
+        if snapshots == [1] and not journals and self._read("snapshot", 1) == _EMPTY_SNAPSHOT:
+            return None
+        # The journal of the newest snapshot is always there.
+        return self._replay(snapshots[-1], max(snapshots[-1:] + journals), may_break_off=True)
+
+    def recover_before(self, generation: int) -> RecoveredState:
+        """Return what the files of the generations before ``generation`` lead to, which a server no longer changes.
+
+        As :meth:`recover`, but none of them may be missing, or end within a batch.
+
+        >>> from scoop_core import NO_BATCH, encode_journal_header, encode_snapshot
+        >>> header, _ = encode_journal_header(1, after=NO_BATCH)
+        >>> files = {"snapshot-1": b"".join(encode_snapshot(DependencyGraph())), "journal-1": header, "journal-2": b""}
+        >>> Trail(ArchivedFiles(files)).recover_before(2).journal.generation
+        1
+        """
+        snapshots = [number for number in self._files.generations("snapshot") if number < generation]
+        if not snapshots:
+            raise self._missing("snapshot", min(self._files.generations("journal"), default=generation - 1))
+        return self._replay(snapshots[-1], generation - 1, may_break_off=False)
+
+    def _replay(self, first: int, last: int, *, may_break_off: bool) -> RecoveredState:
+        """Return what snapshot ``first`` and the journals up to ``last`` lead to; only the last may break off."""
+        graph, snapshot_bytes = self._snapshot(first)
+        journal: JournalReader | None = None
+        batches = size = 0
+        for generation in range(first, last + 1):
+            with self._naming("journal", generation):
+                head = None if journal is None else journal.head  # a snapshot does not have the seal that follows it
+                journal = JournalReader(self._read("journal", generation), generation, head)
+                batches += journal.apply_to(graph)
+                # A server syncs a journal before it creates the next one.
+                if journal.unsealed_bytes and not (may_break_off and generation == last):
+                    raise TranscriptError(journal.sealed_bytes, "a batch is damaged, and another journal follows")
+            size += journal.sealed_bytes
+        assert journal is not None  # noqa: S101  # there is always one: ``last`` is not below ``first``
+        return RecoveredState(graph, first, snapshot_bytes, journal, batches, size)
+
     # The files
 
     def _read(
@@ -222,14 +298,18 @@ class Trail:
         try:
             return self._files.read(kind, generation, start=start, length=length, sync=sync)
         except FileNotFoundError as error:
-            raise HistoryError(f"{self._path(kind, generation)} is missing; restore it from an archive") from error
+            raise self._missing(kind, generation) from error
+
+    def _snapshot(self, generation: int) -> tuple[DependencyGraph, int]:
+        """Return the graph of a snapshot, and its size in bytes."""
+        with self._naming("snapshot", generation):
+            data = self._read("snapshot", generation)
+            return decode_snapshot(data, trust_checksum=True), len(data)  # in half of the time
 
     def _header(self, generation: int) -> JournalReader:
         """Return a reader of the header of a journal."""
-        try:
+        with self._naming("journal", generation):
             return JournalReader(self._read("journal", generation, length=JOURNAL_HEADER_BYTES_MAX), generation)
-        except TranscriptError as error:
-            raise self._damaged("journal", generation, error) from error
 
     def _reader(self, header: JournalReader, start: Position, *, sync: bool) -> JournalReader:
         """Return the reader of what follows ``start`` in its journal; :attr:`position` is that of its head."""
@@ -258,8 +338,17 @@ class Trail:
     def _path(self, kind: str, generation: int) -> str:
         return f"{self._files.name.rstrip('/')}/{kind}-{generation}"
 
-    def _damaged(self, kind: str, generation: int, error: TranscriptError) -> HistoryError:
-        return HistoryError(f"cannot read {self._path(kind, generation)}: {error}; restore it from an archive")
+    def _missing(self, kind: str, generation: int) -> UnreadableFile:
+        return UnreadableFile(kind, generation, f"{self._path(kind, generation)} is missing")
+
+    @contextmanager
+    def _naming(self, kind: str, generation: int) -> Iterator[None]:
+        """Raise an error in the contents of a file as UnreadableFile."""
+        try:
+            yield
+        except TranscriptError as error:
+            problem = f"cannot read {self._path(kind, generation)}: {error}"
+            raise UnreadableFile(kind, generation, problem) from error
 
     def _gone(self, reason: str) -> HistoryGone:
         return HistoryGone(f"the history in {self._files.name} {reason}")

@@ -14,6 +14,7 @@ from scoop_core import (
     DependencyGraph,
     DumpError,
     JournalReader,
+    RecoveredState,
     Response,
     TranscriptError,
     UnsupportedFormat,
@@ -29,8 +30,7 @@ from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.generations import Generations
 from scoop_server.storage.history import NAME as HISTORY
 from scoop_server.storage.lock import NAME as LOCK
-from scoop_server.storage.recovery import RecoveredState, recover
-from scoop_server.storage.trail import graph_at, open_trail
+from scoop_server.storage.trail import graph_at, open_trail, recover
 from scoop_server.text import counted
 
 EXIT_INTACT: Final = 0

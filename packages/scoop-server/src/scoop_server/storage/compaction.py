@@ -13,7 +13,7 @@ from scoop_core import encode_snapshot
 from scoop_server.errors import DataDirectoryError
 from scoop_server.storage.directory import DataDirectory
 from scoop_server.storage.files import close_quietly
-from scoop_server.storage.recovery import recover_before
+from scoop_server.storage.trail import recover_before
 from scoop_server.telemetry.logs import log, set_up_logging
 from scoop_server.telemetry.workers import ChildProcess, run_child
 

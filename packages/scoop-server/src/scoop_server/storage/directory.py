@@ -46,13 +46,13 @@ class NameNotDurableError(OSError):
 
 
 class DataDirectory:
-    """An open directory. Its methods raise OSError, with the path of the file, if a call fails.
+    """An open directory; satisfies TrailFiles. Its methods raise OSError, with the path of the file, if a call fails.
 
     ``path`` is for messages, and for noticing that the directory was moved or replaced.
     """
 
     def __init__(self, path: str, files: FileSystem = OPERATING_SYSTEM, *, descriptor: int | None = None) -> None:
-        self.path = path
+        self.path = self.name = path
         self.files = files
         self._lock: DirectoryLock | None = None
         self.descriptor = files.open(path, os.O_RDONLY | os.O_DIRECTORY) if descriptor is None else descriptor

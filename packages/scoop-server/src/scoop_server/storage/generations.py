@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from scoop_core import DependencyGraph, Seal, encode_snapshot
+from scoop_core import DependencyGraph, RecoveredState, Seal, encode_snapshot
 
 from scoop_server.config.settings import Fsync
 from scoop_server.errors import DataDirectoryError, JournalError, ReadOnlyError
@@ -10,7 +10,7 @@ from scoop_server.storage.directory import DataDirectory, NameNotDurableError
 from scoop_server.storage.files import is_temporary
 from scoop_server.storage.history import NO_HISTORY, History
 from scoop_server.storage.journal import Journal
-from scoop_server.storage.recovery import RecoveredState, recover
+from scoop_server.storage.trail import recover
 from scoop_server.telemetry.logs import log
 
 
