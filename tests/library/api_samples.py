@@ -323,7 +323,10 @@ def sample_addresses() -> None:
 
 
 def sample_access() -> None:
-    identity = scoop_core.resolve_identity("user=ci", lambda *_: 1_000)
+    def number_of(kind: str, name: str) -> int:
+        return {("user", "ci"): 1_000}[kind, name]
+
+    identity = scoop_core.resolve_identity("user=ci", number_of)
     role = scoop_core.AccessRole("ci", [identity, scoop_core.ANONYMOUS], [Command.QUERY], packages=["lib*"])
     assert_type(scoop_core.AccessRules((role,), digest="").role_of([identity]), scoop_core.AccessRole | None)
     screen: scoop_core.Screen = role.screen or scoop_core.reject_changes
@@ -332,7 +335,7 @@ def sample_access() -> None:
     assert not scoop_core.has_change(marked)
     assert not scoop_core.is_http_request(marked)
     with pytest.raises(scoop_core.AccessError) as caught:
-        scoop_core.AccessRules.from_mapping({"roles": []}, lambda *_: 1_000)
+        scoop_core.AccessRules.from_mapping({"roles": []}, number_of)
     assert (caught.value.key, caught.value.number) == ("roles", 1)
 
 
