@@ -43,5 +43,5 @@ def complete_run(directory: Path) -> Iterator[tuple[Health, JournalStore, Commit
         index = LocalIndex[object](DependencyGraph(), opened.store)
         health = Health(Statistics(), Certificates(), index, connections_max=1_000, last_reload_succeeded=True)
         health.statistics.recovery_seconds = 1.0
-        health.statistics.count_forbidden("team-a", 1)
+        health.statistics.requests_forbidden["team-a",] += 1
         yield health, opened.store, watch

@@ -134,7 +134,7 @@ class Client:
             self._statistics.changes_rejected += count
         if self.peer.screen is not None:
             lines, count = self.peer.screen(lines)
-            self._statistics.count_forbidden(self.peer.role, count)
+            self._statistics.requests_forbidden[self.peer.role,] += count
         return lines
 
     def screen_again(self) -> None:

@@ -121,11 +121,6 @@ class Statistics(Meter):
     commit_changes: Histogram = field(default_factory=lambda: Histogram(BATCH_CHANGES))
     _commit_started_at: float = 0.0
 
-    def count_forbidden(self, role: str, count: int) -> None:
-        """Count requests that ``role`` did not permit."""
-        if count:
-            self.requests_forbidden[role,] += count
-
     def index_opened(self, edge_count: Callable[[], int]) -> None:
         """See :meth:`Meter.index_opened`."""
         self.dependency_edges = edge_count()
@@ -161,11 +156,9 @@ class Statistics(Meter):
         yield counter("scoop_connections_accepted", "Accepted connections.", self.connections_accepted)
         if self.recovery_seconds is not None:
             yield Figure("scoop_recovery_seconds", "Duration of loading the index.", self.recovery_seconds)
-        requests: dict[tuple[str, ...], float] = {(command, response): count for command, response, count in self.tally}
+        requests = {tuple(labels): count for *labels, count in self.tally}
         yield counter("scoop_requests", "Requests, by answer.", requests, "command", "response")
-        closed: dict[tuple[str, ...], float] = {
-            (reason.value,): self.connections_closed.get(reason, 0) for reason in CloseReason
-        }
+        closed: dict[tuple[str, ...], float] = {(reason,): self.connections_closed[reason] for reason in CloseReason}
         yield counter("scoop_connections_closed", "Connections closed, by reason.", closed, "reason")
         yield Figure("scoop_turn_duration_seconds", "Duration of a turn, without waiting.", self.turn_seconds)
         yield Figure("scoop_commit_duration_seconds", "Duration of a commit.", self.commit_seconds)
