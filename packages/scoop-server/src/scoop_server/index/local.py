@@ -104,14 +104,14 @@ class LocalIndex(Generic[ClientT]):
     def _commit(self) -> bool:
         """Commit the changes of the turn; roll them back and return False if they cannot be stored."""
         changes, authors = self._changes, self._authors
-        self._meter.commit_started()
+        started = self._meter.clock()
         try:
             self._store.commit(changes, authors)
         except ReadOnlyError:
             self._graph.undo(changes)
             return False
         else:
-            self._meter.commit_ended(changes)
+            self._meter.commit_ended(started, changes)
             return True
         finally:
             changes.clear()
