@@ -48,6 +48,7 @@ from scoop_core import (
     Plan,
     Position,
     ProtocolError,
+    QueuedText,
     RecoveredState,
     Refusal,
     Request,
@@ -56,6 +57,7 @@ from scoop_core import (
     Scheduler,
     ScoopError,
     Seal,
+    SearchQueue,
     SearchTooLong,
     Tally,
     Trail,
@@ -181,6 +183,10 @@ def sample_search_in_steps() -> None:
     assert_type(part.search.result, bool | None)
     assert_type(part.search.cost, int)
     assert_type(part.search.restarts, int)
+    queue = SearchQueue[int](slice_visits=10)
+    assert_type(taken := queue.add([(7, "INDEX|gmp|isl\n")]), list[QueuedText[int]])
+    assert_type(queue.settle(taken, [part]), list[tuple[int, str, str | None]])
+    assert (queue.is_pending, [each.client for each in queue.advance()]) == (True, [7])
 
 
 def sample_indexed_graph() -> None:

@@ -5,10 +5,11 @@ from random import Random
 import pytest
 
 from scoop_core import DependencyGraph
+from scoop_core.search_queue import HELD_BYTES_MAX, LONG_BYTES, RESTARTS_MAX
 
 from scoop_server.config.limits import Limits
 from scoop_server.errors import ReadOnlyError
-from scoop_server.index.sliced import HELD_BYTES_MAX, LONG_BYTES, RESTARTS_MAX, SlicedIndex
+from scoop_server.index.sliced import SlicedIndex
 from scoop_server.loop.client import Client
 from scoop_server.loop.shutdown import Lifecycle
 from scoop_server.ports import Response

@@ -97,6 +97,7 @@ from scoop_core.messages import (
     parse_response,
 )
 from scoop_core.names import MAX_NAME_LENGTH, NAME_CHARACTERS, PackageName, parse_name, parse_names
+from scoop_core.search_queue import QueuedText, SearchQueue
 from scoop_core.trail import ArchivedFiles, Position, RecoveredState, Trail, TrailFiles
 from scoop_core.transcript import (
     JOURNAL_HEADER_BYTES_MAX,
@@ -168,6 +169,7 @@ __all__ = [
     "Plan",
     "Position",
     "ProtocolError",
+    "QueuedText",
     "RecoveredState",
     "Refusal",
     "Request",
@@ -177,6 +179,7 @@ __all__ = [
     "ScoopError",
     "Screen",
     "Seal",
+    "SearchQueue",
     "SearchTooLong",
     "Tally",
     "Trail",
