@@ -27,6 +27,7 @@ from scoop_core import (
     CycleSearch,
     DependencyGraph,
     DumpError,
+    FileReport,
     FormatError,
     GraphEvent,
     HistoryError,
@@ -276,6 +277,8 @@ def sample_journal() -> None:
         assert_type(trail.graph_at(scoop_core.END), DependencyGraph)
     with pytest.raises(UnreadableFile):
         assert_type(trail.recover(), RecoveredState | None)
+    assert_type(list(scoop_core.verify_files(files)), list[FileReport])
+    assert [each.verdict for each in scoop_core.verify_files(files)] == [scoop_core.Verdict.INTACT]
 
 
 class AuditedGraph(DependencyGraph):

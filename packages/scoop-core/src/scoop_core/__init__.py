@@ -3,8 +3,8 @@
 Modules in processing order: :mod:`~scoop_core.messages` parses and encodes messages, :mod:`~scoop_core.connection`
 turns bytes into messages and back, :mod:`~scoop_core.graph` applies requests, :mod:`~scoop_core.transcript` encodes
 snapshots and journals, :mod:`~scoop_core.logged` the changes in them, :mod:`~scoop_core.dump` dumps,
-:mod:`~scoop_core.trail` reads histories, :mod:`~scoop_core.access` screens requests by roles,
-:mod:`~scoop_core.addresses` parses addresses of servers,
+:mod:`~scoop_core.trail` reads histories, :mod:`~scoop_core.verification` verifies their files,
+:mod:`~scoop_core.access` screens requests by roles, :mod:`~scoop_core.addresses` parses addresses of servers,
 :mod:`~scoop_core.errors` defines the exceptions. Everything public is exported here; the modules are private.
 """
 
@@ -112,6 +112,7 @@ from scoop_core.transcript import (
     encode_journal_header,
     encode_snapshot,
 )
+from scoop_core.verification import FileReport, Verdict, verify_files
 
 __all__ = [
     "ANONYMOUS",
@@ -145,6 +146,7 @@ __all__ = [
     "CycleSearch",
     "DependencyGraph",
     "DumpError",
+    "FileReport",
     "FormatError",
     "GraphEvent",
     "HistoryError",
@@ -190,6 +192,7 @@ __all__ = [
     "UnknownPackage",
     "UnreadableFile",
     "UnsupportedFormat",
+    "Verdict",
     "critical_path",
     "decode_dot",
     "decode_dump",
@@ -223,6 +226,7 @@ __all__ = [
     "rejection_reason",
     "resolve_identity",
     "transitive_reduction",
+    "verify_files",
 ]
 
 __version__ = "0.1.0"

@@ -8,21 +8,7 @@ from io import StringIO
 from types import MappingProxyType
 from typing import BinaryIO, Final, TextIO
 
-from scoop_core import (
-    ENCODING,
-    Changes,
-    DependencyGraph,
-    DumpError,
-    JournalReader,
-    RecoveredState,
-    Response,
-    TranscriptError,
-    UnsupportedFormat,
-    decode_dump,
-    decode_snapshot,
-    encode_dump,
-    encode_response,
-)
+from scoop_core import DependencyGraph, DumpError, RecoveredState, Verdict, decode_dump, encode_dump, verify_files
 
 from scoop_server.errors import DataDirectoryError, DirectoryInUseError
 from scoop_server.history import log, parse_moment
@@ -45,7 +31,8 @@ EXIT_UNREADABLE: Final = 5
 READ_ATTEMPTS: Final = 5
 """A running server may replace its files while they are read, which is rare."""
 
-_OK: Final = encode_response(Response.OK)
+_STATUS: Final = {Verdict.DAMAGED: EXIT_DAMAGED, Verdict.NEWER_FORMAT: EXIT_NEWER, Verdict.UNREADABLE: EXIT_UNREADABLE}
+"""The exit status of each verdict, the most severe first."""
 
 
 class DirectorySource:
@@ -141,7 +128,7 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
             verdicts |= _check_files(history, out) | _check_trail(directory.path, out)
     elif is_archive:
         verdicts |= _check_trail(directory.path, out)
-    status = next((each for each in (EXIT_DAMAGED, EXIT_NEWER, EXIT_UNREADABLE) if each in verdicts), EXIT_INTACT)
+    status = next((_STATUS[each] for each in _STATUS if each in verdicts), EXIT_INTACT)
     if is_archive:
         return status
     try:
@@ -162,8 +149,8 @@ def _check(directory: DataDirectory, out: TextIO, *, beside_a_server: bool = Fal
     return status
 
 
-def _check_trail(path: str, out: TextIO) -> set[int]:
-    """Verify that no batch of the history is missing; return the statuses that this leads to."""
+def _check_trail(path: str, out: TextIO) -> set[Verdict]:
+    """Verify that no batch of the history is missing; return the verdicts that this leads to."""
     try:
         with open_trail(path) as trail:
             numbers = [batch.seal.number for batch in trail.batches()]
@@ -171,7 +158,7 @@ def _check_trail(path: str, out: TextIO) -> set[int]:
             print(f"{path}: a history of the batches {numbers[0]} to {numbers[-1]}", file=out)
     except DataDirectoryError as error:
         print(error, file=out)
-        return {EXIT_DAMAGED}
+        return {Verdict.DAMAGED}
     return set()
 
 
@@ -186,48 +173,17 @@ def _report_index(directory: DataDirectory, state: RecoveredState | None, out: T
         )
 
 
-def _check_files(directory: DataDirectory, out: TextIO) -> set[int]:
-    """Verify each file by itself, and return the statuses that they lead to."""
+def _check_files(directory: DataDirectory, out: TextIO) -> set[Verdict]:
+    """Verify each file by itself, report on ``out``, and return the verdicts."""
     try:
-        files = [(kind, number) for kind in ("snapshot", "journal") for number in directory.generations(kind)]
+        reports = verify_files(directory)
     except OSError as error:
         raise DataDirectoryError(f"cannot read {directory.path}: {error.strerror}; check its permissions") from error
-    return {_check_file(directory, kind, number, out) for kind, number in files}
-
-
-def _check_file(directory: DataDirectory, kind: str, generation: int, out: TextIO) -> int:
-    """Verify a file by itself, report its contents on ``out``, and return the status that it leads to."""
-    describe = _describe_snapshot if kind == "snapshot" else _describe_journal
-    try:
-        status, found = EXIT_INTACT, describe(directory.read(kind, generation))
-    except OSError as error:
-        status, found = EXIT_UNREADABLE, f"cannot read: {error.strerror}"
-    except UnsupportedFormat as error:
-        status, found = EXIT_NEWER, f"NEWER FORMAT: {error.reason}; use the version that wrote it, or a later one"
-    except TranscriptError as error:
-        status, found = EXIT_DAMAGED, f"DAMAGED: {error}"
-    print(f"{directory.file(kind, generation)}: {found}", file=out)
-    return status
-
-
-def _describe_snapshot(data: bytes) -> str:
-    graph = decode_snapshot(data)
-    # The server trusts the order of the lines: rebuild the index, and compare.
-    start = data.index(b"\n") + 1
-    body = data[start : data.index(b"#", start)].decode(ENCODING)
-    rebuilt = DependencyGraph()
-    answers = rebuilt.apply_lines(body, Changes())
-    if answers != _OK * body.count("\n") or rebuilt != graph:
-        raise TranscriptError(start, "indexing its lines one by one leads to a different index")
-    return f"{counted(len(graph), 'package')}, {len(data)} bytes, crc32 {data[-9:-1].decode(ENCODING)}"
-
-
-def _describe_journal(data: bytes) -> str:
-    reader = JournalReader(data)
-    first, changes = reader.head.number + 1, sum(text.count("\n") for text in reader)
-    found = f"batches {first} to {reader.head.number}, {counted(changes, 'change')}" if changes else "no batches"
-    tail = f", and {counted(reader.unsealed_bytes, 'byte')} not sealed" if reader.unsealed_bytes else ""
-    return f"{found}, {reader.sealed_bytes} bytes, crc32 {reader.head.checksum:08x}{tail}"
+    verdicts = set()
+    for report in reports:
+        print(os.path.join(directory.path, report.file), report.description, sep=": ", file=out)
+        verdicts.add(report.verdict)
+    return verdicts
 
 
 # dump
