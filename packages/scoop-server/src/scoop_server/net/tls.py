@@ -45,15 +45,15 @@ class Certificates:
 
     def reload(self) -> None:
         """Read the files again, for new connections. If it raises CertificateError, the previous ones stay in use."""
-        for path in filter(None, (self.path, self._key, self._client_ca, self._crl)):
-            _check_file(path)
+        paths = filter(None, (self.path, self._key, self._client_ca, self._crl))
+        texts = {path: _read(path) for path in paths}
         anonymous, verifying = self._load_context(None), self._load_context(self._client_ca)
-        # A file that has changed since OpenSSL read it may be unreadable now.
+        # OpenSSL has read the files again, so what it has accepted may not be in these texts.
         with _explaining(f"use the certificate {self.path}", "it must be PEM"):
-            expires_at = min(expiries(self.path.read_text(encoding="ascii", errors="replace")))
-        revoked = self._read_revoked()
+            expires_at = min(expiries(texts[self.path]))
+        with _explaining(f"use the revocation list {self._crl}", _LIST_ADVICE):
+            self._revoked = frozenset() if self._crl is None else revoked_certificates(texts[self._crl])
         self._anonymous, self._verifying = anonymous, verifying
-        self._revoked = revoked
         self.expires_at = expires_at
         """The Unix time at which the first of the server's certificates expires. May be read in any thread."""
 
@@ -100,12 +100,6 @@ class Certificates:
         ):
             context.load_cert_chain(self.path, self._key, reject_passphrase)
 
-    def _read_revoked(self) -> frozenset[bytes]:
-        if self._crl is None:
-            return frozenset()
-        with _explaining(f"use the revocation list {self._crl}", _LIST_ADVICE):
-            return revoked_certificates(self._crl.read_text(encoding="ascii", errors="replace"))
-
 
 @contextlib.contextmanager
 def _explaining(what: str, advice: str) -> Iterator[None]:
@@ -116,12 +110,12 @@ def _explaining(what: str, advice: str) -> Iterator[None]:
         raise CertificateError(f"cannot {what}: {_explain(error)}; {advice}") from error
 
 
-def _check_file(path: Path) -> None:
-    """Raise CertificateError if ``path`` is not a readable regular file."""
+def _read(path: Path) -> str:
+    """Return the contents of a PEM file. Raises CertificateError if ``path`` is not a readable regular file."""
     with _explaining(f"read {path}", "check its path, and that the server's user may read it"):
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block all clients
             raise CertificateError(f"cannot read {path}: not a regular file; name a PEM file")
-        path.read_bytes()
+        return path.read_text(encoding="ascii", errors="replace")
 
 
 @dataclass(eq=False, slots=True)
