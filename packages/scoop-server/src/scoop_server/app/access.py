@@ -5,7 +5,6 @@ from pathlib import Path
 from scoop_core import AccessRules
 
 from scoop_server.config.access_file import read_access_file
-from scoop_server.errors import CertificateError, ConfigurationError
 from scoop_server.loop.server import Server
 from scoop_server.net.tls import Certificates
 from scoop_server.telemetry.logs import log
@@ -23,24 +22,17 @@ class Access:
         """Return the digest of the access rules; empty without them."""
         return "" if self.rules is None else self.rules.digest
 
-    def reload(self) -> bool:
-        """Read the files again; a file with a mistake changes nothing. Return whether there is none."""
-        has_mistake = False
+    def reload_certificates(self) -> None:
+        """Read the certificates and the revocation list again. Raises CertificateError."""
         if self._certificates is not None:
-            try:
-                self._certificates.reload()
-                log.info("reloaded the certificate %(path)s", {"path": self._certificates.path})
-            except CertificateError as error:
-                log.error("%(reason)s; the previous certificates stay in use", {"reason": error})
-                has_mistake = True
+            self._certificates.reload()
+            log.info("reloaded the certificate %(path)s", {"path": self._certificates.path})
+
+    def reload_rules(self) -> None:
+        """Read the access rules again. Raises ConfigurationError."""
         if self._path is not None:
-            try:
-                self.rules = rules = read_access_file(self._path)
-                log.info("reloaded the roles of %(path)s (%(digest)s)", {"path": self._path, "digest": rules.digest})
-            except ConfigurationError as error:
-                log.error("%(reason)s; the previous roles stay in use", {"reason": error})
-                has_mistake = True
-        return not has_mistake
+            self.rules = rules = read_access_file(self._path)
+            log.info("reloaded the roles of %(path)s (%(digest)s)", {"path": self._path, "digest": rules.digest})
 
     def enforce(self, server: Server) -> None:
         """Let ``server`` admit clients by the current files, and close those that they do not admit any more."""

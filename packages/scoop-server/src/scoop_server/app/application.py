@@ -21,7 +21,7 @@ from scoop_server.app.signals import SignalPipe
 from scoop_server.app.stored_index import load_index
 from scoop_server.app.systemd_notify import SystemdNotifier
 from scoop_server.config.settings import Settings
-from scoop_server.errors import ConfigurationError
+from scoop_server.errors import ConfigurationError, ServerError
 from scoop_server.loop.client import Client
 from scoop_server.loop.server import Server
 from scoop_server.net.selector import best_selector
@@ -133,12 +133,37 @@ class Application:
         self._notifier.stopping(self.status)
 
     def reload(self) -> None:
-        """Apply what can change while the server runs: log level, certificates, revocation lists and roles."""
+        """Apply what can change while the server runs: log level, certificates, revocation lists and roles.
+
+        A file with a mistake changes nothing.
+        """
         self._notifier.reloading()
-        are_settings_valid = _reload_settings(self._settings, self._reread, self._options)
-        self._health.last_reload_succeeded = self._access.reload() and are_settings_valid
+        mistakes: list[ServerError] = []
+        for kept, reload in (
+            ("settings", self._reload_settings),
+            ("certificates", self._access.reload_certificates),
+            ("roles", self._access.reload_rules),
+        ):
+            try:
+                reload()
+            except ServerError as error:
+                log.error("%(reason)s; the previous %(kept)s stay in use", {"reason": error, "kept": kept})
+                mistakes.append(error)
+        self._health.last_reload_succeeded = not mistakes
         self._access.enforce(self._server)
         self._notifier.ready(self.status)
+
+    def _reload_settings(self) -> None:
+        """Apply the log level, and warn of changed settings that need a restart. Raises ConfigurationError."""
+        try:
+            settings = self._reread()
+        except ConfigurationError as error:
+            raise ConfigurationError(f"cannot reload the settings: {error}") from error
+        set_log_level(settings.log_level)
+        log.info("the log level is %(log_level)s", {"log_level": settings.log_level})
+        changed = {each.name for each in self._options if settings.value_of(each) != self._settings.value_of(each)}
+        if waiting := ", ".join(sorted(changed - _RELOADABLE)):
+            log.warning("changed settings take effect at the next restart: %(settings)s", {"settings": waiting})
 
     def _handle_signals(self) -> None:
         for number in self._signals.read():
@@ -171,18 +196,3 @@ def _freeze_heap() -> None:
     gc.collect()
     if hasattr(gc, "freeze"):  # PyPy has none
         gc.freeze()
-
-
-def _reload_settings(running: Settings, reread: Callable[[], Settings], options: OptionTable) -> bool:
-    """Apply the log level, and warn of changed settings that need a restart; return whether they are valid."""
-    try:
-        settings = reread()
-    except ConfigurationError as error:
-        log.error("cannot reload the settings: %(reason)s; the previous settings stay in use", {"reason": error})
-        return False
-    set_log_level(settings.log_level)
-    log.info("the log level is %(log_level)s", {"log_level": settings.log_level})
-    changed = {each.name for each in options if settings.value_of(each) != running.value_of(each)}
-    if waiting := sorted(changed - _RELOADABLE):
-        log.warning("changed settings take effect at the next restart: %(settings)s", {"settings": ", ".join(waiting)})
-    return True
