@@ -57,7 +57,3 @@ def test_a_file_that_is_no_list_is_rejected(tmp_path: Path, authority: trustme.C
         path.write_text(content)
         with pytest.raises(CertificateError, match=r"^cannot use the revocation list .*crl.pem: .*; it must be PEM, "):
             Certificates(files.server_cert, files.server_key, files.authority, path)
-
-
-def test_a_list_without_entries_revokes_nothing(authority: trustme.CA) -> None:
-    assert revoked_certificates(revocation_list(authority)) == frozenset()

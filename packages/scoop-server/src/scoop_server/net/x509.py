@@ -56,8 +56,8 @@ def expiries(pem: str) -> list[float]:
 
 
 def _expiry(certificate: bytes) -> float:
-    # signature algorithm, issuer, validity, ...
-    _, end = _parts(_signed_fields(certificate, 3, _SEQUENCE)[2])
+    _, _, validity, *_ = _signed_fields(certificate, _SEQUENCE)  # signature algorithm, issuer, validity, ...
+    _, end = _parts(validity)
     text = end[2:].decode("ascii")
     if end[0] == _UTC_TIME:  # two digits of the year: 1950 to 2049
         text = f"{'20' if text < '50' else '19'}{text}"
@@ -67,7 +67,7 @@ def _expiry(certificate: bytes) -> float:
 def identify(certificate: bytes) -> bytes:
     """Return the issuer and the serial number of a certificate in DER. Raises ValueError."""
     # version (tagged, optional), serial number, signature algorithm, issuer, ...
-    serial_number, _, issuer = _signed_fields(certificate, 3, _INTEGER, _SEQUENCE)[:3]
+    serial_number, _, issuer, *_ = _signed_fields(certificate, _INTEGER, _SEQUENCE)
     return issuer + serial_number
 
 
@@ -78,10 +78,10 @@ def revoked_certificates(pem: str) -> frozenset[bytes]:
 
 def _revoked(revocation_list: bytes) -> Iterator[bytes]:
     # version (optional), signature algorithm, issuer, one or two times, revoked certificates (optional), ...
-    fields = _signed_fields(revocation_list, 2, _SEQUENCE)
-    for entries in fields[2:3]:
-        for entry in _parts(entries):
-            yield fields[1] + _first_part(entry)
+    _, issuer, *others = _signed_fields(revocation_list, _SEQUENCE)
+    for entry in _parts(others[0]) if others else ():
+        serial_number, *_ = _parts(entry)
+        yield issuer + serial_number
 
 
 def _decode(pem: str, kind: str) -> list[bytes]:
@@ -92,22 +92,10 @@ def _decode(pem: str, kind: str) -> list[bytes]:
     return [base64.b64decode(each) for each in encoded]
 
 
-def _signed_fields(document: bytes, count_min: int, *tags: int) -> list[bytes]:
-    """Return the elements with one of ``tags`` in the signed part of a certificate or a list, which is its first.
-
-    Raises ValueError if there are fewer than ``count_min``.
-    """
-    fields = [element for element in _parts(_first_part(document)) if element[0] in tags]
-    if len(fields) < count_min:
-        raise ValueError("expected more elements in DER")
-    return fields
-
-
-def _first_part(element: bytes) -> bytes:
-    """Return the first element in the content of ``element``. Raises ValueError."""
-    for part in _parts(element):
-        return part
-    raise ValueError("expected an element in DER")
+def _signed_fields(document: bytes, *tags: int) -> list[bytes]:
+    """Return the elements with one of ``tags`` in the signed part of a certificate or a list, which is its first."""
+    signed, *_ = _parts(document)
+    return [element for element in _parts(signed) if element[0] in tags]
 
 
 def _parts(element: bytes) -> Iterator[bytes]:
