@@ -6,7 +6,6 @@ import ipaddress
 import os
 import socket
 import stat
-import struct
 import sys
 from array import array
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ the system drops attempts to connect, and a client repeats its attempt after sec
 UNIX_MODE: Final = 0o660
 """Permissions of a Unix socket: its user and its group."""
 
-_CREDENTIALS: Final = struct.Struct("3i")
+_CREDENTIALS_BYTES: Final = 3 * array("i").itemsize
 """Process, user and group of a peer, the layout of SO_PEERCRED."""
 
 _SO_PEERCRED: Final = getattr(socket, "SO_PEERCRED", 17 if sys.platform == "linux" else -1)
@@ -132,12 +131,12 @@ class Listener:
     def _unix_peer(self, sock: socket.socket) -> Peer:
         """Return a peer on a Unix socket, which has credentials in place of an address."""
         try:
-            process, user, group = _CREDENTIALS.unpack(
-                sock.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, _CREDENTIALS.size)
-            )
+            process, user, group = _integers(sock, _SO_PEERCRED, _CREDENTIALS_BYTES)
         except OSError:
             return Peer(f"a client on {self.address}", "unknown user", self.address, self.policy)
-        groups = {group, *_supplementary_groups(sock)}
+        groups = {group}
+        with contextlib.suppress(OSError):  # Linux before 4.13, and other systems
+            groups.update(_integers(sock, _SO_PEERGROUPS, _GROUPS_BYTES_MAX))
         names = (f"uid={user}", *(f"gid={each}" for each in sorted(groups)))
         return Peer(f"uid {user} pid {process} on {self.address}", f"uid {user}", self.address, self.policy, names)
 
@@ -162,11 +161,8 @@ class Listener:
         return self.socket.fileno()
 
 
-def _supplementary_groups(sock: socket.socket) -> Sequence[int]:
-    try:
-        return array("i", sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES_MAX))
-    except OSError:  # Linux before 4.13, and other systems
-        return ()
+def _integers(sock: socket.socket, option: int, bytes_max: int) -> Sequence[int]:
+    return array("i", sock.getsockopt(socket.SOL_SOCKET, option, bytes_max))
 
 
 def bind(address: ListenAddress, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> Listener:
