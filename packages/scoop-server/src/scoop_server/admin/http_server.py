@@ -133,7 +133,12 @@ class HttpServer:
             try:
                 self._turn()
             except OSError as error:
-                self._note_shortage(error)
+                self._repeat_limit.log(
+                    logging.WARNING,
+                    "the admin endpoint cannot accept connections: %(error)s; raise the limit of open files",
+                    {"error": error.strerror},
+                )
+                self._closing.wait(_TICK_SECONDS)
             self._closing.wait((time.thread_time() - cpu_started) / CPU_SHARE)
 
     def _turn(self) -> None:
@@ -194,14 +199,6 @@ class HttpServer:
         self._selector.unregister(connection.stream)
         close_stream(connection.stream)
 
-    def _note_shortage(self, error: OSError) -> None:
-        self._repeat_limit.log(
-            logging.WARNING,
-            "the admin endpoint cannot accept connections: %(error)s; raise the limit of open files",
-            {"error": error.strerror},
-        )
-        self._closing.wait(_TICK_SECONDS)
-
     # Requests and responses
 
     def _response_to(self, received: bytes) -> bytes | None:
@@ -244,14 +241,9 @@ class HttpServer:
 
 
 def _encode(response: HttpResponse, *, with_body: bool = True) -> bytes:
-    fields = {
-        "Date": formatdate(usegmt=True),
-        "Content-Type": response.media_type,
-        "Content-Length": len(response.body),
-        "Cache-Control": "no-store",
-        "Connection": "close",
-    }
-    if response.status is HTTPStatus.METHOD_NOT_ALLOWED:
-        fields["Allow"] = "GET, HEAD"
-    lines = [f"HTTP/1.1 {response.status.value} {response.status.phrase}", *(f"{n}: {v}" for n, v in fields.items())]
-    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + response.body * with_body
+    head = (
+        f"HTTP/1.1 {response.status.value} {response.status.phrase}\r\nDate: {formatdate(usegmt=True)}\r\n"
+        f"Content-Type: {response.media_type}\r\nContent-Length: {len(response.body)}\r\nAllow: GET, HEAD\r\n"
+        "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + response.body * with_body
