@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import inf
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from scoop_core import Authors, Changes, DependencyGraph
 from scoop_core.compilation import mypyc_attr
@@ -72,6 +72,12 @@ class LocalIndex(Generic[ClientT]):
         self._authors: list[tuple[int, str]] = []
         self.identify: Callable[[ClientT], str] | None = None
         """Returns the identity of a client, to be stored with its changes; None if no one reads it."""
+        # The store has the rest of the OpenIndex port.
+        self.place: Final = store.place
+        self.figures: Final = store.figures
+        self.tick: Final = store.tick
+        self.request_compaction: Final = store.request_compaction
+        self.close: Final = store.close
 
     def execute(self, requests: Sequence[Request[ClientT]]) -> list[Response[ClientT]]:
         """Apply and commit the requests of one turn; return a response to each, in order."""
@@ -142,13 +148,6 @@ class LocalIndex(Generic[ClientT]):
         """Return None: there is nothing to wait for."""
         return None
 
-    # The rest of the OpenIndex port
-
-    @property
-    def place(self) -> str:
-        """The place of the store, for the log."""
-        return self._store.place
-
     @property
     def not_ready_reason(self) -> str:
         """The reason for which changes are refused, in a few words; empty while they are accepted."""
@@ -158,25 +157,9 @@ class LocalIndex(Generic[ClientT]):
         """Return the number of packages."""
         return len(self._graph)
 
-    def figures(self) -> Iterable[Figure]:
-        """Return the figures of the store."""
-        return self._store.figures()
-
-    def tick(self) -> None:
-        """Let the store do its periodic work."""
-        self._store.tick()
-
     def use_timer(self, call_later: CallLater) -> None:
         """Do nothing: there is nothing to wait for."""
-
-    def request_compaction(self) -> None:
-        """Let the store write a new snapshot soon."""
-        self._store.request_compaction()
 
     def save(self) -> None:
         """Write a snapshot, unless nothing has changed."""
         self._store.save(self._graph)
-
-    def close(self) -> None:
-        """Close the store."""
-        self._store.close()
