@@ -151,11 +151,6 @@ def test_a_mistake_names_its_table_and_the_reason(tables: list[object], reason: 
     assert caught.value.reason.startswith(reason)
 
 
-def test_a_role_without_commands_is_rejected() -> None:
-    with pytest.raises(AccessError, match="expected at least one command, got none"):
-        AccessRole("r", ["anonymous"], [])
-
-
 def test_an_explanation_names_the_role_and_what_it_permits() -> None:
     assert RULES.explain(["anonymous"]) == (True, "role mirror: QUERY of *")
     listed = "role team-a: QUERY, INDEX, REMOVE of @team-a/*, liba*, zlib"

@@ -420,13 +420,8 @@ def test_a_key_may_be_in_the_file_of_its_certificate(files: CertificateFiles) ->
 def test_an_encrypted_key_is_rejected_without_a_prompt(files: CertificateFiles, tmp_path: Path) -> None:
     encrypted = tmp_path / "encrypted.pem"
     key = serialization.load_pem_private_key(files.server_key.read_bytes(), None)
-    encrypted.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(b"passphrase"),
-        )
-    )
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    encrypted.write_bytes(key.private_bytes(*form, serialization.BestAvailableEncryption(b"passphrase")))
     assert refusal(files.server_cert, encrypted).startswith(f"cannot use the key in {encrypted}: it is encrypted; ")
 
 

@@ -67,6 +67,9 @@ class AccessRole:
     (True, False)
     >>> role.screen("INDEX|zlib|\nINDEX|gmp|\n")
     ('INDEX|zlib|\n(role team-a) INDEX|gmp|\n', 1)
+    >>> AccessRole("team-a", ["CN=a"], [])
+    Traceback (most recent call last):
+    scoop_core.errors.AccessError: expected at least one command, got none
     """
 
     def __init__(
