@@ -394,7 +394,7 @@ class UnreadableFile(HistoryError):
 
     def __init__(self, kind: str, generation: int, problem: str) -> None:
         super().__init__(f"{problem}; restore it from an archive")
-        self.args = (kind, generation, problem)
+        ScoopError.__init__(self, kind, generation, problem)  # what a copy is made from
         self.kind = kind
         self.generation = generation
         self.problem = problem

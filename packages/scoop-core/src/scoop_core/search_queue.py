@@ -36,11 +36,11 @@ class QueuedText(Generic[ClientT]):
     __slots__ = ("client", "responses", "rest", "search", "text")
 
     def __init__(self, client: ClientT, text: str) -> None:
-        self.client = client
-        self.text = text
-        self.rest = text
+        self.client: ClientT = client
+        self.text: str = text
+        self.rest: str = text
         """The lines that have no response yet."""
-        self.responses = ""
+        self.responses: str = ""
         self.search: CycleSearch | None = None
         """The search that the first of ``rest`` waits for."""
 
