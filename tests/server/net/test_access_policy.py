@@ -45,21 +45,10 @@ def test_every_kind_of_address_can_be_read_only(address: str) -> None:
     assert str(parse_listen_address(address)) == address
 
 
-INVALID = [
-    "",
-    "readonly",
-    "read-only=yes",
-    "read-only&",
-    "subject",
-    "subject=",
-    "subject=%",
-    "subject=%FF",
-    "cn=x",
-    "a?b",
-]
+INVALID = "readonly read-only=yes read-only& subject subject= subject=% subject=%FF cn=x a?b max-clients=0"
 
 
-@pytest.mark.parametrize("options", [*INVALID, "max-clients=0"])
+@pytest.mark.parametrize("options", ["", *INVALID.split()])
 def test_an_invalid_option_is_rejected(options: str) -> None:
     with pytest.raises(ValueError, match=r"^expected read-only, anonymous, subject=NAME, issuer=NAME or max"):
         split_policy(f"tls:[::]:8443?{options}")
