@@ -75,7 +75,7 @@ class SearchQueue(Generic[ClientT]):
     """
 
     def __init__(self, slice_visits: int) -> None:
-        self.slice_visits = slice_visits
+        self.slice_visits: int = slice_visits
         """Packages and dependencies that one slice visits."""
         self._untried: _Heap[ClientT] = []
         self._waiting: _Heap[ClientT] = []
