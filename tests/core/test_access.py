@@ -151,7 +151,15 @@ def test_a_mistake_names_its_table_and_the_reason(tables: list[object], reason: 
     assert caught.value.reason.startswith(reason)
 
 
+@pytest.mark.parametrize("commands", [["("], "QUERY"])
+def test_a_role_with_wrong_commands_is_rejected(commands: list[Command]) -> None:
+    with pytest.raises((AccessError, TypeError), match=r"expected (commands|an iterable)"):
+        AccessRole("r", ["anonymous"], commands)
+
+
 def test_an_explanation_names_the_role_and_what_it_permits() -> None:
     assert RULES.explain(["anonymous"]) == (True, "role mirror: QUERY of *")
     listed = "role team-a: QUERY, INDEX, REMOVE of @team-a/*, liba*, zlib"
     assert RULES.explain(["CN=builder-a"], "INDEX|liba|x") == (True, f"{listed}; permitted: INDEX|liba|x")
+    with pytest.raises(TypeError, match="got the string"):
+        RULES.explain("anonymous")

@@ -77,7 +77,7 @@ class AccessRole:
     ) -> None:
         self.name: Final = _checked_name(name)
         self.identities: Final = tuple(listed_names(identities, "identities"))
-        self.commands: Final = tuple(commands)
+        self.commands: Final = tuple(map(_checked_command, listed_names(commands, "commands")))
         self.packages: Final = tuple(listed_names(packages, "patterns"))
         for pattern in (*self.identities, *self.packages):
             if pattern.count(_ANY) > 1 or not pattern:
@@ -155,7 +155,7 @@ class AccessRules(NamedTuple):
         >>> rules.explain(["CN=builder"])
         (False, 'no role names CN=builder: it is disconnected')
         """
-        given = tuple(identities)
+        given = tuple(listed_names(identities, "identities"))
         role = self.role_of(given)
         if role is None:
             return False, f"no role names {', '.join(given)}: it is disconnected"
@@ -208,18 +208,22 @@ def _decode_role(table: object, look_up: Callable[[str, str], int]) -> AccessRol
         got = repr(unknown[0]) if isinstance(table, Mapping) else "a value without keys"
         raise AccessError(f"expected the keys {', '.join(_KEYS)}, got {got}")
     name = _checked_name(table.get("name"))
-    commands = _texts(table, "commands")
-    if wrong := next((each for each in commands if each not in _ALL), None):
-        raise AccessError(f"expected commands among {', '.join(_ALL)}, got {wrong!r}")
+    commands = [_checked_command(each) for each in _texts(table, "commands")]
     identities = [resolve_identity(each, look_up) for each in _texts(table, "identities")]
     packages = _texts(table, "packages") if "packages" in table else [_ANY]
-    return AccessRole(name, identities, map(Command, commands), packages)
+    return AccessRole(name, identities, commands, packages)
 
 
 def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not _is_role_name(name):
         raise AccessError(f"expected a name of letters, digits and _ . -, got {name!r}")
     return name
+
+
+def _checked_command(command: str) -> Command:
+    if command not in _ALL:
+        raise AccessError(f"expected commands among {', '.join(_ALL)}, got {command!r}")
+    return Command(command)
 
 
 def _texts(table: Mapping[str, object], key: str) -> list[str]:
