@@ -462,8 +462,8 @@ def _segments_reach_into_the_next_one() -> Any:
     """A segment ends with the first journal of the next one."""
 
     def segments(self: History, archive: DataDirectory) -> list[_Segment]:
-        found, kept = original(self, archive), archive.generations("journal")
-        return [replace(each, journals=kept[: kept.index(each.journals[-1]) + 2]) for each in found if each.journals]
+        found, kept = original(self, archive), [("journal", each) for each in archive.generations("journal")]
+        return [replace(each, files=kept[: kept.index(each.files[-1]) + 2]) for each in found if each.files[-1] in kept]
 
     original = History._segments
     return patch.object(History, "_segments", segments)

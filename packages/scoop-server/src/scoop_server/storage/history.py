@@ -122,11 +122,10 @@ class History:
         ends = [*starts[1:], min(self._directory.generations("journal"), default=0)]
         found = []
         for start, end in zip(starts, ends, strict=False):  # without a start there is only an end
-            own = [each for each in journals if start <= each < end]
-            size = sum(archive.size("journal", each) for each in own)
-            if start in snapshots:
-                size += archive.size("snapshot", start)
-            found.append(_Segment(start, own, size, self._time_before(archive, end)))
+            own = [("snapshot", start)] if start in snapshots else []
+            own += [("journal", each) for each in journals if start <= each < end]
+            size = sum(archive.size(kind, generation) for kind, generation in own)
+            found.append(_Segment(own, size, self._time_before(archive, end)))
         return found
 
     def _time_before(self, archive: DataDirectory, generation: int) -> int:
@@ -137,21 +136,17 @@ class History:
         return self._wall_clock()
 
     def _delete(self, archive: DataDirectory, segment: "_Segment") -> None:
-        # Without its snapshot a journal can still be read, but a snapshot without its journals would lead nowhere.
         self._directory.verify()
-        names = [f"journal-{generation}" for generation in segment.journals]
-        if archive.holds("snapshot", segment.start):
-            names.insert(0, f"snapshot-{segment.start}")
-        for name in names:
-            archive.delete(name)
+        for kind, generation in segment.files:
+            archive.delete(f"{kind}-{generation}")
             archive.sync()  # so that a power failure leaves no gap
 
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    start: int
-    """The generation of its snapshot."""
-    journals: list[int]
+    files: list[tuple[str, int]]
+    """The kind and generation of each, in the order of deletion. The snapshot, if there is one, comes first: a journal
+    can be read without it, but a snapshot without its journals would lead nowhere."""
     size: int
     ends_at: int
     """The time of its last batch."""
