@@ -59,10 +59,10 @@ def whole_batches(journal: Written, length: int) -> list[str]:
     return [text for text, end in zip(journal.texts, journal.ends[1:], strict=True) if end <= length]
 
 
-def outcome(*journals: bytes) -> list[str] | int:
-    """Return the batches that journals hold, or the byte at which the one is refused that cannot be read."""
+def outcome(journal: bytes) -> list[str] | int:
+    """Return the batches that a journal holds, or the byte at which it is refused."""
     try:
-        return read(*journals)
+        return read(journal)
     except TranscriptError as error:
         return error.offset
 
@@ -123,16 +123,6 @@ def test_zeros_or_garbage_in_place_of_the_end_change_nothing(journal: Written) -
             )
 
 
-def test_a_journal_cut_anywhere_that_another_one_follows_is_refused() -> None:
-    for length in range(len(FIRST.data)):
-        assert isinstance(outcome(FIRST.data[:length], SECOND.data), int)
-
-
-def test_the_last_of_two_journals_cut_anywhere_is_a_prefix_that_ends_at_a_seal() -> None:
-    for length in range(len(SECOND.header), len(SECOND.data)):
-        assert read(FIRST.data, SECOND.data[:length]) == FIRST.texts + whole_batches(SECOND, length)
-
-
 # One byte changed
 
 
@@ -158,20 +148,6 @@ def test_any_byte_changed_in_a_larger_journal() -> None:
 def test_any_byte_changed_in_a_journal_that_is_synced_once_a_second() -> None:
     assert [is_vouched_for(LAGGING, number) for number in range(1, 6)] == [True, True, True, False, False]
     check_changes(LAGGING, some_others)
-
-
-def test_any_byte_changed_in_the_first_of_two_journals_is_refused() -> None:
-    for _, data in single_byte_changes(FIRST.data, some_others):
-        assert isinstance(outcome(data, SECOND.data), int)
-
-
-def test_any_byte_changed_in_the_second_of_two_journals_leaves_the_first_as_it_is() -> None:
-    for position, data in single_byte_changes(SECOND.data, some_others):
-        number = part_of(SECOND, position)
-        if number == len(SECOND.texts):
-            assert outcome(FIRST.data, data) == FIRST.texts + SECOND.texts[:-1]
-        else:
-            assert outcome(FIRST.data, data) == (SECOND.ends[number - 1] if number else 0)
 
 
 # Batches where they do not belong
