@@ -185,9 +185,6 @@ class Limits:
     """Time that a server with a successor waits for the first request of clients that have just connected. A slow
     network and a TLS handshake before it take that long at most."""
 
-    handover_tick_seconds: float = 0.05
-    """Interval at which a handover checks those clients."""
-
     tick_seconds: float = 1.0
     """Interval of periodic work: syncing, watching the disk and a compaction, counting repeated log lines, accepting
     again after a shortage of file descriptors."""

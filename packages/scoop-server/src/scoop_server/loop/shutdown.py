@@ -49,7 +49,6 @@ class Shutdown:
             self._acceptor.close()
             log.info("shutting down: new connections wait for the next server")
             self.state = Lifecycle.HANDING_OVER
-            self._hand_over()
         else:  # nobody else would accept the connections in the backlog
             self._acceptor.accept_waiting()
             self._acceptor.close()
@@ -61,8 +60,6 @@ class Shutdown:
         Otherwise a client that this server accepted would be disconnected unanswered, unlike one in the backlog of
         the successor. Clients with later requests find the connection closed, and connect again.
         """
-        if self.state is not Lifecycle.HANDING_OVER:
-            return
         # A client that has sent nothing yet, or half a line, gets the time of a slow network; one that is idle between
         # requests gets none, since it may stay idle for days.
         now, limits = self._context.timers.now, self._context.limits
@@ -70,8 +67,6 @@ class Shutdown:
         is_awaited = any((each.is_new or each.is_in_line) and each.last_active > silent_since for each in self._clients)
         if now >= self._requested_at + limits.handover_seconds_max or not (self._handshakes or is_awaited):
             self._drain()
-        else:
-            self._context.timers.call_at(now + limits.handover_tick_seconds, self._hand_over)
 
     def _drain(self) -> None:
         self._handshakes.close()
@@ -97,8 +92,10 @@ class Shutdown:
     def advance(self, events: Sequence[tuple[SelectorKey, int]]) -> None:
         """Read no more requests of clients from which none has arrived; close those that have all responses.
 
-        ``events`` are those of this turn.
+        Before that, check whether a handover has ended. ``events`` are those of this turn.
         """
+        if self.state is Lifecycle.HANDING_OVER:
+            self._hand_over()
         turn, limits = self._context.timers.turn, self._context.limits
         if self.state is not Lifecycle.DRAINING or turn == self._draining_since:
             return
