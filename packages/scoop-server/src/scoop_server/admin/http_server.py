@@ -218,12 +218,8 @@ class HttpServer:
         hosts = [value for name, value in fields if name == b"host"]
         lengths = {value for name, value in fields if name == b"content-length"}
         is_chunked = any(name == b"transfer-encoding" for name, _ in fields)
-        if (
-            len(hosts) > 1
-            or (not hosts and head[3] == b"1")
-            or len(lengths) + is_chunked > 1
-            or not all(map(bytes.isdigit, lengths))
-        ):
+        has_host = len(hosts) == 1 or (not hosts and head[3] == b"0")
+        if not has_host or len(lengths) + is_chunked > 1 or not all(map(bytes.isdigit, lengths)):
             return problem(HTTPStatus.BAD_REQUEST)
         if head[1] not in {b"GET", b"HEAD"}:
             return problem(HTTPStatus.METHOD_NOT_ALLOWED)
