@@ -35,13 +35,11 @@ class SystemdNotifier:
     """
 
     def __init__(self, environment: MutableMapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
-        name = environment.pop("NOTIFY_SOCKET", "")
-        watchdog_usec = environment.pop("WATCHDOG_USEC", "")
-        is_for_this_process = environment.pop("WATCHDOG_PID", "") in {"", str(os.getpid())}
-        has_watchdog = name and is_for_this_process and _is_positive(watchdog_usec)
-        self.watchdog_seconds = int(watchdog_usec) / 1e6 if has_watchdog else inf
+        self._name = name = environment.pop("NOTIFY_SOCKET", "")
+        usec, pid = environment.pop("WATCHDOG_USEC", ""), environment.pop("WATCHDOG_PID", "")
+        has_watchdog = name and pid in {"", str(os.getpid())} and _is_positive(usec)
+        self.watchdog_seconds = int(usec) / 1e6 if has_watchdog else inf
         """The longest silence before systemd restarts the server; infinity if there is no watchdog."""
-        self._name = name
         self._address = f"\0{name[1:]}" if name.startswith("@") else name
         self._clock = clock
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if name else None
