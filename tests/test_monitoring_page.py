@@ -43,7 +43,7 @@ LOG_METHODS: Final = {"info", "warning", "error", "log"}
 @pytest.fixture
 def families(tmp_path: Path) -> list[Metric]:
     """The metrics of a server with a data directory, of which everything is known, and those that only a node has."""
-    with complete_run(tmp_path) as (health, _, _):
+    with complete_run(tmp_path) as (health, _):
         complete = parsed(scraped(health))
     cluster = Cluster(schedule := Schedule(0), lambda _: None)
     settings = NodeSettings("a1", keys := Keys("/scoop/"), Config(reject_cycles=False, line_bytes_max=1))

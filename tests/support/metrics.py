@@ -1,6 +1,5 @@
 """Metrics of a run, parsed by the library of Prometheus."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ from scoop_server.admin.metrics import metrics_of
 from scoop_server.index.local import LocalIndex
 from scoop_server.storage.store import JournalStore
 from scoop_server.telemetry.health import Health
-from scoop_server.telemetry.stalls import CommitWatch
 from scoop_server.telemetry.statistics import Statistics
 
 from tests.support.storage import Bench
@@ -36,12 +34,11 @@ class Certificates:
 
 
 @contextmanager
-def complete_run(directory: Path) -> Iterator[tuple[Health, JournalStore, CommitWatch]]:
-    """Give the health of a run of which everything is known, its store and the watch of its commits."""
+def complete_run(directory: Path) -> Iterator[tuple[Health, JournalStore]]:
+    """Give the health of a run of which everything is known, and its store."""
     with Bench(directory).open(journal_bytes_min=64) as opened:
-        opened.store.watch = watch = CommitWatch(time.monotonic)
         index = LocalIndex[object](DependencyGraph(), opened.store)
         health = Health(Statistics(), Certificates(), index, connections_max=1_000, last_reload_succeeded=True)
         health.statistics.recovery_seconds = 1.0
         health.statistics.requests_forbidden["team-a",] += 1
-        yield health, opened.store, watch
+        yield health, opened.store

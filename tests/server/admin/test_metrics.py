@@ -14,7 +14,6 @@ from scoop_server.telemetry.health import Health
 from scoop_server.telemetry.statistics import CloseReason, Stage, Statistics
 
 from tests.support.admin import get, place_of
-from tests.support.event_loop import Clock
 from tests.support.metrics import Certificates, complete_run, parsed, scraped
 from tests.support.process import WAIT_SECONDS, ServerProcess
 
@@ -45,7 +44,7 @@ def health() -> Health:
 
 def test_a_value_that_is_not_known_yet_is_left_out(health: Health, tmp_path: Path) -> None:
     loading = names(samples_of(scraped(health)))
-    with complete_run(tmp_path) as (known, _, _):
+    with complete_run(tmp_path) as (known, _):
         complete = names(samples_of(scraped(known)))
     single = """
         last_reload_success certificate_expiry_timestamp_seconds connections_max slow_commit_seconds_total
@@ -68,7 +67,7 @@ def test_every_combination_of_labels_is_zero_from_the_start(health: Health) -> N
 
 
 def test_values_are_those_of_the_run(tmp_path: Path) -> None:
-    with complete_run(tmp_path) as (health, store, _):
+    with complete_run(tmp_path) as (health, store):
         statistics = health.statistics
         statistics.stage = Stage.SERVING
         DependencyGraph().apply_lines("INDEX|a|\n" * 7, tally=statistics.tally)
@@ -106,7 +105,7 @@ def test_values_are_those_of_the_run(tmp_path: Path) -> None:
 
 
 def test_a_run_that_refuses_changes_is_read_only_and_not_ready(tmp_path: Path) -> None:
-    with complete_run(tmp_path) as (health, store, _):
+    with complete_run(tmp_path) as (health, store):
         health.statistics.stage = Stage.SERVING
         store.read_only_reason = "the disk is full"
         samples = samples_of(scraped(health))
@@ -114,20 +113,9 @@ def test_a_run_that_refuses_changes_is_read_only_and_not_ready(tmp_path: Path) -
 
 
 def test_a_snapshot_that_was_just_replaced_is_left_out(tmp_path: Path) -> None:
-    with complete_run(tmp_path) as (health, _, _):
+    with complete_run(tmp_path) as (health, _):
         os.unlink(tmp_path / "snapshot-1")
         assert "scoop_snapshot_bytes" not in names(samples_of(scraped(health)))
-
-
-def test_the_time_in_slow_commits_includes_the_one_in_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr(time, "monotonic", clock)
-    with complete_run(tmp_path) as (health, _, commits):
-        commits.__enter__()
-        clock.now += 4
-        samples = samples_of(scraped(health))
-    assert value(samples, "scoop_slow_commit_seconds_total") == pytest.approx(4)
-    assert value(samples, "scoop_commit_longest_seconds") == pytest.approx(4)
 
 
 def test_a_histogram_is_cumulative(health: Health) -> None:
@@ -144,7 +132,7 @@ def test_a_histogram_is_cumulative(health: Health) -> None:
 
 
 def test_counters_end_in_total(tmp_path: Path) -> None:
-    with complete_run(tmp_path) as (health, _, _):
+    with complete_run(tmp_path) as (health, _):
         families = parsed(scraped(health))
     for family in families:
         if family.type == "counter" and family.name.startswith("scoop_"):
