@@ -79,26 +79,8 @@ def test_the_changes_can_be_filtered(path: str, arguments: dict[str, str], numbe
 
 def test_json_has_an_object_per_change(path: str) -> None:
     changes = [json.loads(line) for line in printed(path, json=True).splitlines()]
-    assert changes[2:] == [
-        {
-            "time": "1970-01-01T00:16:42.000Z",
-            "batch": 2,
-            "identity": "CN=b",
-            "command": "INDEX",
-            "package": "cloog",
-            "dependencies": ["gmp", "isl"],
-            "ends_batch": True,
-        },
-        {
-            "time": "1970-01-01T00:16:43.000Z",
-            "batch": 3,
-            "identity": None,
-            "command": "REMOVE",
-            "package": "cloog",
-            "ends_batch": True,
-        },
-    ]
-    assert changes[1]["ends_batch"] is False
+    assert [each["package"] for each in changes] == ["gmp", "isl", "cloog", "cloog"]
+    assert [each["ends_batch"] for each in changes] == [True, False, True, True]
 
 
 def test_a_wrong_moment_is_one_line(path: str, capfd: pytest.CaptureFixture[str]) -> None:
