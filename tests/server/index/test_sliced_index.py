@@ -1,11 +1,10 @@
-"""The index of a server that rejects cycles: parked clients, the order of searches, changes, and roll-backs."""
+"""The index of a server that rejects cycles: parked clients, commits, and roll-backs."""
 
 from random import Random
 
 import pytest
 
 from scoop_core import DependencyGraph
-from scoop_core.search_queue import HELD_BYTES_MAX, LONG_BYTES, RESTARTS_MAX
 
 from scoop_server.config.limits import Limits
 from scoop_server.errors import ReadOnlyError
@@ -77,138 +76,6 @@ def test_a_long_search_parks_its_client_and_nobody_else() -> None:
     assert index.execute(b="QUERY|y|\n") == [("b", "QUERY|y|\n", "FAIL\n")]
     assert index.complete() == [("a", lines, "OK\nFAIL\nOK\n")]
     assert index.store.commits[1:] == [["INDEX|y|x"]]
-
-
-def test_a_slice_visits_no_more_than_it_may() -> None:
-    index = Index()
-    index.execute(a=CLOSING)
-    slices = 0
-    while index.index.is_pending:
-        index.index.completed()
-        slices += 1
-    assert slices >= 2 * CHAIN / 20
-
-
-def test_a_cheaper_clients_change_comes_first_and_restarts_the_search() -> None:
-    index = Index()
-    index.execute(a=CLOSING)
-    index.index.completed()
-    index.index.completed()
-    assert index.execute(b=f"INDEX|{CHAIN // 2}|\n")[0][2] == "OK\n"
-    assert index.complete() == [("a", CLOSING, "OK\n")]
-    assert index.graph.dependencies("0") == (str(CHAIN - 1),)
-    assert index.graph.cyclic_components() == ()
-
-
-def test_a_change_elsewhere_does_not_restart_the_search() -> None:
-    index = Index()
-    index.execute(a=CLOSING)
-    index.index.completed()
-    slices = 0
-    while index.index.is_pending:
-        index.execute(b=f"INDEX|x{slices}|\nINDEX|x{slices}|0\nREMOVE|x{slices}|\n")
-        index.index.completed()
-        slices += 1
-    assert slices <= 2 * CHAIN / 20
-
-
-def test_after_some_restarts_changes_wait_for_the_search_and_queries_do_not() -> None:
-    index = Index()
-    index.execute(a=CLOSING)
-    for number in range(1, RESTARTS_MAX + 3):
-        index.index.completed()
-        responses = index.execute(b=f"INDEX|x|\nINDEX|{CHAIN - 2}|{CHAIN - 3}{',x' * (number % 2)}\n", c="QUERY|0|\n")
-        if len(responses) == 1:
-            break
-    else:
-        raise AssertionError("the search is restarted without end")
-    assert responses == [("c", "QUERY|0|\n", "OK\n")]
-    assert [(client, answers) for client, _, answers in index.complete()] == [("a", "FAIL\n"), ("b", "OK\nOK\n")]
-
-
-def test_long_requests_that_waited_for_the_search_are_executed_a_few_per_turn() -> None:
-    index = Index()
-    index.execute(a=CLOSING)
-    number = 0
-    while index.execute(b=f"INDEX|x|\nINDEX|{CHAIN - 2}|{CHAIN - 3}{',x' * (number % 2)}\n"):
-        index.index.completed()
-        number += 1
-    text = "INDEX|y|\n" * (HELD_BYTES_MAX // 20)  # a little less than half of what a turn executes
-    assert index.execute(c=text, d=text, e=text) == []
-    executed = []
-    while index.index.is_pending:
-        if clients := [client for client, _, _ in index.index.completed()]:
-            executed.append(clients)
-    assert executed == [["a"], ["b", "c", "d"], ["e"]]
-
-
-def test_a_search_looks_up_many_names_in_slices() -> None:
-    index = Index(slice_visits=2)
-    names = ",".join(map(str, range(1, CHAIN)))
-    assert index.execute(a=f"INDEX|0|{names}\n") == []
-    slices, responses = 0, []
-    while index.index.is_pending:
-        responses = index.index.completed()
-        slices += 1
-    assert [answers for _, _, answers in responses] == ["FAIL\n"]
-    assert slices > CHAIN / 2
-
-
-def test_a_long_request_waits_while_a_search_is_pending() -> None:
-    """A turn parses a long list, or does a slice, and not both."""
-    index = Index()
-    assert index.execute(a=CLOSING) == []
-    lines = "INDEX|x|\n" * LONG_BYTES
-    replies = index.execute(long=lines, short="INDEX|y|\n", queries="QUERY|x|\n" * LONG_BYTES)
-    assert {client for client, _, _ in replies} == {"short", "queries"}
-    assert ("long", "OK\n" * LONG_BYTES) in [(client, answers) for client, _, answers in index.complete()]
-    assert index.execute(long=lines) != []
-
-
-def test_long_requests_of_one_turn_are_executed_a_few_per_turn() -> None:
-    index = Index()
-    long = "INDEX|long|\n" * (HELD_BYTES_MAX // 24)
-    requests = {f"c{number}": f"INDEX|{number + CHAIN}|\n" + long for number in range(5)}
-    responses = index.execute(short="INDEX|short|\n", **requests)
-    assert [client for client, _, _ in responses] == ["short", "c0"]
-    for number in range(1, 5):
-        assert [client for client, _, _ in index.index.completed()] == [f"c{number}"]
-    assert not index.index.is_pending
-
-
-def test_the_client_whose_searches_have_cost_least_comes_first() -> None:
-    index = Index()
-    index.execute(a=CLOSING, b=CLOSING.replace("0", "1", 1), c=CLOSING.replace("0", "2", 1))
-    order: list[str] = []
-    while len(order) < 5:
-        for client, _, _ in index.index.completed():
-            order.append(client)
-            if client == "a":  # wants more, and another client has not wanted anything before
-                index.execute(a=CLOSING.replace("0", "3", 1))
-            if order == ["a"]:
-                index.execute(d=CLOSING.replace("0", "4", 1))
-    assert order[0] == "a"
-    assert set(order[1:4]) == {"b", "c", "d"}
-    assert order[4] == "a"
-
-
-def test_a_short_search_waits_for_a_slice_of_each_long_one_that_was_there_before() -> None:
-    index = Index(slice_visits=22)
-    attackers = {f"attacker{number}": CLOSING.replace("0", str(number), 1) for number in range(10)}
-    index.execute(**attackers, healthy=f"INDEX|{CHAIN - 6}|{CHAIN - 1}\n")
-    completed = [client for _ in range(2 * 10 + 1) for client, _, _ in index.index.completed()]
-    assert completed[-1] == "healthy"
-    assert len(index.complete()) > 5
-
-
-def test_the_same_question_is_answered_for_all_clients_at_once() -> None:
-    index = Index()
-    index.execute(**{f"client{number}": CLOSING for number in range(20)})
-    slices = 0
-    while index.index.is_pending:
-        index.index.completed()
-        slices += 1
-    assert slices < 20 * 2
 
 
 def test_a_roll_back_disconnects_the_clients_with_changes_and_keeps_the_parked_ones() -> None:
