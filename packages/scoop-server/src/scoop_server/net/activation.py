@@ -24,11 +24,8 @@ _FIRST_DESCRIPTOR: Final = 3
 _is_count: Final = re.compile("[0-9]{1,3}").fullmatch
 """Matches a number of sockets: no unit has more than 999."""
 
-_TLS_NAME: Final = "tls"
 _PLAIN_NAMES: Final = ("plain", "unknown")
 """``unknown`` is systemd's name for a socket without one."""
-
-_VARIABLES: Final = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
 def inherited_listeners(
@@ -39,7 +36,7 @@ def inherited_listeners(
     The variables are removed, so that child processes do not inherit them. Raises ListenError.
     """
     is_addressed = are_sockets_handed_over(environment)
-    count, _, names = (environment.pop(variable, "") for variable in _VARIABLES)
+    count, _, names = (environment.pop(name, "") for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"))
     if not is_addressed:
         return
     if not _is_count(count):
@@ -65,7 +62,7 @@ def inherited_listeners(
 def parse_socket_name(name: str) -> tuple[bool, AccessPolicy]:
     """Return whether a socket with this name serves TLS, and its policy. Raises ValueError with "expected A, got B"."""
     kind, policy = split_policy(name)
-    if kind == _TLS_NAME:
+    if kind == "tls":
         return True, policy
     if kind in _PLAIN_NAMES or kind.endswith(".socket"):
         return False, policy
