@@ -4,8 +4,9 @@ Modules in processing order: :mod:`~scoop_core.messages` parses and encodes mess
 turns bytes into messages and back, :mod:`~scoop_core.graph` applies requests, :mod:`~scoop_core.transcript` encodes
 snapshots and journals, :mod:`~scoop_core.logged` the changes in them, :mod:`~scoop_core.dump` dumps,
 :mod:`~scoop_core.trail` reads histories, :mod:`~scoop_core.verification` verifies their files,
-:mod:`~scoop_core.access` screens requests by roles, :mod:`~scoop_core.addresses` parses addresses of servers,
-:mod:`~scoop_core.errors` defines the exceptions. Everything public is exported here; the modules are private.
+:mod:`~scoop_core.access` screens requests by roles, :mod:`~scoop_core.search_queue` divides searches between clients,
+:mod:`~scoop_core.addresses` parses addresses of servers, :mod:`~scoop_core.errors` defines the exceptions. Everything
+public is exported here; the modules are private.
 """
 
 from scoop_core.access import (
