@@ -36,7 +36,7 @@ def test_every_block_prints_what_the_page_shows(monkeypatch: pytest.MonkeyPatch)
     assert len(BLOCKS) > 10
     names: dict[str, object] = {}
     for code, expected in BLOCKS:
-        if code == SERVER_BLOCK or "import batches" in code:  # tested with the history of the server
+        if code == SERVER_BLOCK or re.search("import (batches|tarfile)", code):  # tested with the history of the server
             continue
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(code, TOUR.name, "exec"), names)

@@ -180,7 +180,7 @@ def test_the_end_of_following_cannot_be_given(bench: Bench) -> None:
         log(str(bench.path), {"until": "1", "follow": True}, io.StringIO())
 
 
-def test_the_example_of_the_library_page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_the_library_page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.now = 1_796_200_000.0
     with bench.open(retention=KEPT) as opened:
         opened.commit("INDEX|gmp|", authors=[(0, "CN=builder")])
@@ -188,12 +188,15 @@ def test_the_example_of_the_library_page(bench: Bench, monkeypatch: pytest.Monke
         opened.commit("REMOVE|isl|", authors=[(0, "CN=cleaner")])
     os.rename(bench.path, bench.path.parent / "scoop-data")
     monkeypatch.chdir(bench.path.parent)
-    section = PAGE.read_text("utf-8").partition("## The history of a server's index")[2]
-    example = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```\n", section, re.DOTALL)
-    assert example is not None
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(example[1], {})
-    assert printed.getvalue() == example[2]
+    shutil.make_archive("scoop-data", "tar", base_dir="scoop-data")
+    section = PAGE.read_text("utf-8").partition("## The history of a server's index")[2].partition("\n## ")[0]
+    examples = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```\n", section, re.DOTALL)
+    names: dict[str, object] = {"Path": Path}
+    for code, expected in examples:
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(code, names)
+        assert printed.getvalue() == expected
+    assert len(examples) == 2
 
 
 def test_batches_end_at_a_moment(bench: Bench) -> None:
