@@ -2,7 +2,7 @@ r"""Access control: roles, which say what a client may send, and screens, which 
 
 A client has the first role that names one of its identities, such as ``CN=builder`` or ``uid=1000``. A screen takes the
 text of complete lines, as :meth:`Connection.receive` returns it. Its mark makes a line malformed, so a graph answers
-ERROR, and :func:`rejection_reason` knows why:
+ERROR, and :func:`rejection_reason` returns the reason:
 
 >>> reject_changes("REMOVE|gmp|\nQUERY|gmp|\n")
 ('(read-only) REMOVE|gmp|\nQUERY|gmp|\n', 1)
@@ -47,7 +47,7 @@ has_change: Final[Callable[[str], object]] = re.compile(_CHANGE, re.MULTILINE).s
 
 
 def _screen(forbidden: str, mark: str) -> Screen:
-    """Return a screen that puts ``mark`` before each line that the expression ``forbidden``, of no width, matches."""
+    """Return a screen that puts ``mark`` before each line that the zero-width expression ``forbidden`` matches."""
     return partial(re.compile(forbidden, re.MULTILINE).subn, mark)
 
 
@@ -58,9 +58,9 @@ reject_changes: Final[Screen] = _screen(_CHANGE, _READ_ONLY_MARK)
 class AccessRole:
     r"""The requests that some clients may send. Raises :exc:`AccessError` for a wrong name, command or pattern.
 
-    ``packages`` are patterns of what INDEX and REMOVE may name; dependencies may be any. A pattern is a text with at
-    most one ``*``, which stands for any characters. ``names`` returns whether the role names an identity, and
-    ``screen`` marks what the role does not permit; it is None if the role permits everything.
+    ``packages`` are patterns of the packages that INDEX and REMOVE may name; dependencies may be any. A pattern is a
+    text with at most one ``*``, which stands for any characters. ``names`` returns whether the role names an identity,
+    and ``screen`` marks what the role does not permit; it is None if the role permits everything.
 
     >>> role = AccessRole("team-a", ["CN=a", "URI=spiffe://example/a/*"], list(Command), ["@a/*", "zlib"])
     >>> bool(role.names("URI=spiffe://example/a/7")), bool(role.names("CN=b"))
@@ -101,7 +101,7 @@ class AccessRole:
 
 
 class AccessRules(NamedTuple):
-    """Roles in the order in which they are tried. ``digest`` tells sets of rules apart, for servers that share one.
+    """Roles in the order in which they are tried. By the ``digest`` servers can tell whether they have the same rules.
 
     >>> AccessRules((AccessRole("mirror", ["anonymous"], [Command.QUERY]),)).role_of(["CN=builder"])
     """
@@ -111,7 +111,7 @@ class AccessRules(NamedTuple):
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object], look_up: Callable[[str, str], int], digest: str = "") -> Self:
-        """Return the rules of a mapping with a list of tables ``role``, as a TOML file has them.
+        """Return the rules in a mapping whose key ``role`` has a list of tables, as in a TOML file.
 
         ``look_up`` is that of :func:`resolve_identity`. Raises :exc:`AccessError`.
 
@@ -167,7 +167,7 @@ class AccessRules(NamedTuple):
 
 
 def resolve_identity(text: str, look_up: Callable[[str, str], int]) -> str:
-    """Return an identity, or a pattern of identities, as clients have them: users and groups by their numbers.
+    """Return an identity, or a pattern of identities, with a user or group as a number, as clients have them.
 
     ``look_up`` takes ``user`` or ``group`` and a name; it returns the number, or raises KeyError or ValueError.
     Raises :exc:`AccessError`.

@@ -1,4 +1,4 @@
-"""The changes in a batch of a journal: who made them, and when; and the moments and times that people write."""
+"""The changes in a batch of a journal: who made them, and when; and the parsing of moments and durations."""
 
 import re
 from datetime import UTC, datetime
@@ -11,7 +11,6 @@ from scoop_core.transcript import Authors, Seal
 
 UNKNOWN: Final = "-"
 """Written for a change whose author is unknown."""
-
 
 _CYCLE_MS: Final = 146_097 * 86_400_000
 
@@ -142,7 +141,7 @@ class Moment(NamedTuple):
     def parse(cls, text: str, now: float) -> "Moment":
         """Return the moment that ``text`` names: a batch (``4711``), a time (ISO 8601), a time ago (``2h``) or ``now``.
 
-        The parameter is the current time in seconds since 1970. A time without an offset is in UTC.
+        The parameter ``now`` is the current time, in seconds since 1970. A time without an offset is in UTC.
         Raises ValueError with "expected A, got B", or for a time in the future.
 
         >>> Moment.parse("17", now=0), Moment.parse("2h", now=7_201)
@@ -176,7 +175,7 @@ END: Final = Moment(time=1 << 62)
 def parse_duration(text: str, *, or_zero: bool = False) -> float:
     """Return the seconds of a time, which may have a unit: ``0.5``, ``500ms``, ``10s``, ``5m``, ``2h``, ``30d``.
 
-    Raises ValueError with "expected A, got B"; for 0 as well, unless it may be that.
+    Raises ValueError with "expected A, got B"; also for 0, unless ``or_zero`` is true.
 
     >>> parse_duration("500ms"), parse_duration("2h")
     (0.5, 7200.0)

@@ -1,4 +1,4 @@
-"""A queue of texts whose searches for cycles are long: these are done in slices, and divided fairly between clients.
+"""A queue of texts that need long searches for cycles, which are done in slices, shared fairly between clients.
 
 The queue applies nothing itself, so that its owner can make changes durable, or undo them, before anyone is answered.
 """
@@ -19,7 +19,7 @@ which many clients may have sent together, take as long as a slice."""
 
 LONG_BYTES: Final = 4_096
 """Bytes of a text above which it waits while searches are pending or others are applied: the names of a list of 64 KiB
-take as long as a slice, and a turn does one of both."""
+take as long as a slice, and only one of both is done at a time."""
 
 RESTARTS_MAX: Final = 3
 """Restarts of the active search after which changes of other clients wait for its end. Otherwise it might never end,
@@ -99,7 +99,7 @@ class SearchQueue(Generic[ClientT]):
         return bool(self._untried or self._waiting or self._held) or self._active is not None
 
     def add(self, texts: Iterable[tuple[ClientT, str]]) -> list[QueuedText[ClientT]]:
-        r"""Add texts of clients without a pending one; return those to be applied now, and then settled.
+        r"""Add texts of clients that have none pending; return those to apply now, and then to :meth:`settle`.
 
         >>> [each.client for each in SearchQueue[str](4_096).add([("bob", "INDEX|gmp|\n")])]
         ['bob']
@@ -112,7 +112,7 @@ class SearchQueue(Generic[ClientT]):
                 taken.append(queued)
             elif self._is_holding:
                 self._held.append(queued)
-            elif long_bytes > room != HELD_BYTES_MAX:  # it waits for a turn of its own; the first one may be longer
+            elif long_bytes > room != HELD_BYTES_MAX:  # it is applied alone, later; the first one may be longer
                 self._push(self._untried, queued)
             else:
                 room -= long_bytes
@@ -120,7 +120,7 @@ class SearchQueue(Generic[ClientT]):
         return taken
 
     def advance(self) -> list[QueuedText[ClientT]]:
-        """Do the next slice of a search; return the texts to be applied now, and then settled.
+        """Do a slice of a search, or choose waiting texts; return those to apply now, and then to :meth:`settle`.
 
         >>> SearchQueue[str](4_096).advance()
         []
@@ -148,7 +148,8 @@ class SearchQueue(Generic[ClientT]):
     ) -> list[tuple[ClientT, str, str | None]]:
         r"""Return the clients, texts and responses of those that are complete, and queue the others.
 
-        ``parts`` are the results of applying their rests. None ends a text without responses: its changes were undone.
+        ``parts`` are the results of applying each ``rest``; None ends a text without responses: its changes were
+        undone.
 
         >>> queue = SearchQueue[str](4_096)
         >>> queue.settle(queue.add([("bob", "INDEX|gmp|\n")]), [None])

@@ -114,7 +114,7 @@ class RecoveredState(NamedTuple):
     snapshot_generation: int
     snapshot_bytes: int
     journal: JournalReader
-    """The last journal, read to its end: what is not sealed there is to be dropped."""
+    """The last journal, read to its end. What is not sealed there is dropped."""
     batches: int
     """The number of batches after the snapshot."""
     journal_bytes: int
@@ -233,11 +233,11 @@ class Trail:
     # The state at the end
 
     def recover(self) -> RecoveredState | None:
-        """Return the state that a server starts with, None if nothing was ever kept.
+        """Return the state that a server starts with; None if nothing was ever stored.
 
         The journals must continue the newest snapshot without a gap, and every request in them must change something;
         so files that do not belong together are detected. Only the last journal may end within a batch. Raises
-        :exc:`UnreadableFile`. A right checksum is trusted, as by :func:`decode_snapshot`.
+        :exc:`UnreadableFile`. A right checksum of a snapshot is trusted: see :func:`decode_snapshot`.
 
         >>> from scoop_core import NO_BATCH, encode_journal_header, encode_snapshot
         >>> header, _ = encode_journal_header(1, after=NO_BATCH)
@@ -260,7 +260,7 @@ class Trail:
     def recover_before(self, generation: int) -> RecoveredState:
         """Return what the files of the generations before ``generation`` lead to, which a server no longer changes.
 
-        As :meth:`recover`, but none of them may be missing, or end within a batch.
+        As :meth:`recover`, but there must be a snapshot, and no journal may end within a batch.
 
         >>> from scoop_core import NO_BATCH, encode_journal_header, encode_snapshot
         >>> header, _ = encode_journal_header(1, after=NO_BATCH)

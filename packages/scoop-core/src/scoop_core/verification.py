@@ -46,9 +46,9 @@ class FileReport(NamedTuple):
 def verify_files(files: TrailFiles) -> Iterator[FileReport]:
     r"""Return the reports about all snapshots and journals; each file is read when its report is asked for.
 
-    Unlike a start, it also indexes the lines of a snapshot one by one. An unsealed end of a journal is no damage; that
-    the files belong together is for :meth:`Trail.recover` and :meth:`Trail.batches` to show. Raises what
-    :meth:`TrailFiles.generations` raises; an OSError of :meth:`TrailFiles.read` becomes a verdict.
+    Unlike :meth:`Trail.recover`, it also indexes the lines of a snapshot one by one, and does not check whether the
+    files belong together. An unsealed end of a journal is no damage. Raises what :meth:`TrailFiles.generations` raises;
+    an OSError of :meth:`TrailFiles.read` becomes a verdict.
 
     >>> from scoop_core import NO_BATCH, ArchivedFiles, encode_journal_header
     >>> header, _ = encode_journal_header(1, after=NO_BATCH)

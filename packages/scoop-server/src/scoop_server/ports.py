@@ -141,8 +141,8 @@ class Listener(Protocol):
     def accept(self) -> tuple[Stream, Peer]:
         """Return the next connection and its peer.
 
-        Raises BlockingIOError if none waits, an OSError of :data:`SHORTAGES`, and another one for a connection that
-        has ended already.
+        Raises BlockingIOError if none waits, an OSError with a number in :data:`SHORTAGES` in a shortage, and another
+        one for a connection that has ended already.
         """
 
     def close(self) -> None:

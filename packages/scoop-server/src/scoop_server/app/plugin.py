@@ -181,8 +181,8 @@ class OptionTable:
     def advice(self, name: str, known: Mapping[str, str]) -> str:
         """Return the way out for an unknown name of an option or command; empty if there is none.
 
-        That is to install its package, or to use the name that it resembles among the ``known`` ones, which are given
-        with the spelling that the advice has.
+        That is to install its package, or to use the name that it resembles. ``known`` maps each known name to its
+        spelling in the advice.
         """
         self.load_plugins()
         if not self.plugins and _is_of_etcd(name.lstrip("-").replace("-", "_")):

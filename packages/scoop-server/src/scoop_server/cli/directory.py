@@ -32,7 +32,7 @@ READ_ATTEMPTS: Final = 5
 """A running server may replace its files while they are read, which is rare."""
 
 _STATUS: Final = {Verdict.DAMAGED: EXIT_DAMAGED, Verdict.NEWER_FORMAT: EXIT_NEWER, Verdict.UNREADABLE: EXIT_UNREADABLE}
-"""The exit status of each verdict, the most severe first."""
+"""The exit status of each verdict but INTACT, the most severe first."""
 
 
 class DirectorySource:
