@@ -113,7 +113,7 @@ def test_a_snapshot_and_all_journals_that_follow_it() -> None:
 
 
 def test_superfluous_files_are_not_read() -> None:
-    """Files that a later snapshot has made superfluous are on their way out; a start deletes them."""
+    """A start deletes the files that a later snapshot has superseded."""
     [journal] = journals_of(BATCHES[1:], first_generation=7)
     broken = {"snapshot_6": b"broken", "journal_6": b"broken", "journal_4": b"broken", "snapshot_1": b""}
     state = found(snapshot_7=snapshot_of(graph_after(BATCHES[0])), journal_7=journal.data, **broken)
@@ -128,7 +128,7 @@ def test_a_graph_that_was_recovered_accepts_cycles_as_the_journal_holds_them() -
 
 
 def test_a_right_checksum_is_trusted_as_the_proof_of_a_snapshot() -> None:
-    """To verify more takes as long again at each start."""
+    """To verify more would take as long again at each start."""
     data = b"#scoop snapshot 1\nINDEX|a|\n#dependents 5\n#end packages 1 lines 1 crc32 "
     with pytest.raises(TranscriptError):
         decode_snapshot(data := data + b"%08x\n" % crc32(data))
@@ -154,7 +154,7 @@ def test_journals_without_a_snapshot() -> None:
 
 @pytest.mark.parametrize(("generation", "graph"), [(1, graph_after(BATCHES[0])), (2, DependencyGraph())])
 def test_a_snapshot_without_its_journal(generation: int, graph: DependencyGraph) -> None:
-    """Only an empty first one can be the beginning of a directory; any other had a journal before it had a name."""
+    """Only an empty first one can be that of an interrupted creation: the journal of any other one is created first."""
     files = {f"snapshot_{generation}": snapshot_of(graph)}
     assert refusal(**files) == f"data/journal-{generation} is missing"
 
@@ -285,7 +285,7 @@ def test_a_journal_before_the_last_one_cut_anywhere_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["snapshot_1", "journal_1", "journal_2"])
 def test_a_flipped_bit_anywhere_is_a_refusal_or_drops_the_last_batch(name: str) -> None:
-    """And in no case a state that never was: only the last batch is not vouched for by anything after it."""
+    """Never another state: only the last batch has no later seal that covers it."""
     authors = [(0, "CN=a"), (1, "uid=0")]
     first = written(BATCHES[1:2], times=time_of, authors=authors)
     second = written(BATCHES[2:], generation=2, after=first.head, times=time_of, authors=authors)

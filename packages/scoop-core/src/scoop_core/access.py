@@ -22,7 +22,7 @@ from scoop_core.messages import Command
 from scoop_core.names import listed_names
 
 Screen: TypeAlias = Callable[[str], tuple[str, int]]
-"""Marks the requests in a text that are not permitted; returns also their number."""
+"""Marks the requests in a text that are not permitted; returns the text and their number."""
 
 ANONYMOUS: Final = "anonymous"
 """The only identity of a client without a name."""

@@ -187,7 +187,7 @@ class Limits:
 
     tick_seconds: float = 1.0
     """Interval of periodic work: syncing, watching the disk and a compaction, counting repeated log lines, accepting
-    again after a shortage of file descriptors."""
+    again after a shortage of file descriptors, ending a handover."""
 
     def shares(self, ready: int, divisor: int) -> "Shares":
         """Return the shares of each of ``ready`` clients, in a turn that does the part 1 / ``divisor``."""

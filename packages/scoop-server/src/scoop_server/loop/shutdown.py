@@ -55,7 +55,7 @@ class Shutdown:
             self._drain()
 
     def _hand_over(self) -> None:
-        """Start draining as soon as each client has sent its first request or has had the time to.
+        """Start draining if each client has sent its first request, or has had the time to.
 
         Otherwise a client that this server accepted would be disconnected unanswered, unlike one in the backlog of
         the successor. Clients with later requests find the connection closed, and connect again.
