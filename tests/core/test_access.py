@@ -42,6 +42,7 @@ RULES = AccessRules.from_mapping({"role": [TEAM, ADMIN, MIRROR]}, number_of)
     [
         (("CN=builder-a",), "team-a"),
         (("CN=other", "URI=spiffe://example/team-a/7"), "team-a"),
+        (("URI=spiffe://example/team-a/\n",), "team-a"),
         (("uid=0", "gid=0"), "team-a"),
         (("CN=admin",), "admin"),
         (("anonymous",), "mirror"),
@@ -63,7 +64,7 @@ def test_a_role_that_permits_everything_has_no_screen() -> None:
 
 @pytest.mark.parametrize(
     ("text", "identity"),
-    [("group=ci", "gid=7"), ("user=1000", "uid=1000"), ("user=*", "uid=*"), ("DNS=*.b", "DNS=*.b")],
+    [("group=ci", "gid=7"), ("user=1000", "uid=1000"), ("user=*", "uid=*"), ("CN=a=b", "CN=a=b")],
 )
 def test_users_and_groups_are_resolved_unless_they_are_numbers(text: str, identity: str) -> None:
     assert resolve_identity(text, number_of) == identity
@@ -95,6 +96,8 @@ def permits_naively(role: AccessRole, line: str) -> bool | None:
 
 @given(COMMANDS, PATTERNS, LINES)
 @example([Command.QUERY] * 3, ["*"], ["REMOVE|a|"])
+@example([Command.INDEX], ["*"], ["INDEX|a|"])
+@example([Command.INDEX, Command.QUERY], ["a*b", "b"], ["INDEX|ab|", "INDEX|aab|", "INDEX|ba|", "QUERY|c|"])
 def test_a_screen_marks_what_a_naive_model_does_not_permit(
     commands: list[Command], patterns: list[str], lines: list[str]
 ) -> None:
@@ -135,6 +138,9 @@ MISTAKES = [
     ([MIRROR | {"name": "a b"}], "role 1: expected a name of letters, digits and _ . -, got 'a b'"),
     ([TEAM, {"name": "a"}], "role 2: expected a list of texts for commands, got None"),
     ([MIRROR | {"commands": ["DELETE"]}], "role 1: expected commands among INDEX, REMOVE, QUERY, got 'DELETE'"),
+    ([MIRROR | {"commands": []}], "role 1: expected a list of texts for commands, got []"),
+    ([MIRROR | {"commands": "QUERY"}], "role 1: expected a list of texts for commands, got 'QUERY'"),
+    ([MIRROR | {"identities": ["CN="]}], "role 1: expected an identity such as CN=NAME, URI=..., user=NAME or anony"),
     ([MIRROR | {"identities": ["a"]}], "role 1: expected an identity such as CN=NAME, URI=..., user=NAME or anonymous"),
     ([MIRROR | {"identities": ["user=x"]}], "role 1: expected a user or group of this machine, got 'user=x'"),
     ([MIRROR | {"packages": ["l*b*"]}], "role 1: expected a pattern with at most one *, got 'l*b*'"),
@@ -149,6 +155,12 @@ def test_a_mistake_names_its_table_and_the_reason(tables: list[object], reason: 
         AccessRules.from_mapping({"role": tables}, number_of)
     assert (caught.value.key, caught.value.number) == ("role", max(len(tables), 1))
     assert caught.value.reason.startswith(reason)
+
+
+def test_a_key_of_no_role_is_rejected() -> None:
+    with pytest.raises(AccessError) as caught:
+        AccessRules.from_mapping({"role": [MIRROR], "roles": []}, number_of)
+    assert (caught.value.key, caught.value.reason) == ("roles", "expected [[role]], got 'roles'")
 
 
 @pytest.mark.parametrize("commands", [["("], "QUERY"])

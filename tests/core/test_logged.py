@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scoop_core import Command, LoggedBatch, LoggedChange, Moment, Seal, format_time, parse_duration
+from scoop_core import END, Command, LoggedBatch, LoggedChange, Moment, Seal, format_time, parse_duration
 
 BATCH = LoggedBatch(
     "INDEX|gmp|\nINDEX|isl|gmp\nREMOVE|isl|\nINDEX|mpfr|gmp\n",
@@ -80,10 +80,21 @@ def test_a_change_is_a_line_of_text_or_of_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "time"), [("2h", 1_000), ("1970-01-01T02:00:01+02:00", 1_000), ("1970-01-01", 0), ("1969-12-31", 0)]
+    ("text", "time"),
+    [
+        ("2h", 1_000),
+        ("1970-01-01T02:00:01+02:00", 1_000),
+        ("1970-01-01T02:00:01", 7_201_000),
+        ("1969-12-31", 0),
+        ("now", END.time),
+    ],
 )
-def test_a_moment_may_be_a_time(text: str, time: int) -> None:
+def test_a_moment_may_be_a_time(text: str, time: int | None) -> None:
     assert Moment.parse(text, now=7_201.0) == Moment(time=time)
+
+
+def test_a_moment_includes_the_batches_of_its_millisecond() -> None:
+    assert [Moment(time=5).includes(Seal(1, 0, time)) for time in (4, 5, 6)] == [True, True, False]
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "-1", "2026-13-01", "9999-01-01", "1h2", "\u0662", "9" * 5_000])

@@ -76,7 +76,7 @@ def test_a_change_elsewhere_does_not_restart_the_search() -> None:
 
 def test_after_some_restarts_changes_wait_for_the_search_and_queries_do_not() -> None:
     queue = Queue()
-    queue.execute(a=CLOSING)
+    queue.execute(a=f"QUERY|0|\n{CLOSING}")
     for number in range(1, RESTARTS_MAX + 3):
         queue.completed()
         responses = queue.execute(b=f"INDEX|x|\nINDEX|{CHAIN - 2}|{CHAIN - 3}{',x' * (number % 2)}\n", c="QUERY|0|\n")
@@ -85,7 +85,7 @@ def test_after_some_restarts_changes_wait_for_the_search_and_queries_do_not() ->
     else:
         raise AssertionError("the search is restarted without end")
     assert responses == [("c", "QUERY|0|\n", "OK\n")]
-    assert [(client, answers) for client, _, answers in queue.complete()] == [("a", "FAIL\n"), ("b", "OK\nOK\n")]
+    assert [(client, answers) for client, _, answers in queue.complete()] == [("a", "OK\nFAIL\n"), ("b", "OK\nOK\n")]
 
 
 def test_long_requests_that_waited_for_the_search_are_executed_a_few_per_turn() -> None:
@@ -178,3 +178,10 @@ def test_the_same_question_is_answered_for_all_clients_at_once() -> None:
     queue.execute(**{f"client{number}": CLOSING for number in range(20)})
     queue.complete()
     assert queue.slices < 20 * 2
+
+
+def test_texts_without_responses_leave_the_others_theirs() -> None:
+    graph, queue = DependencyGraph(reject_cycles=True), SearchQueue[str](20)
+    taken = queue.add([("a", "REMOVE|x|\n"), ("b", "QUERY|x|\n")])
+    parts = [None, graph.apply_lines_within(20, taken[1].rest)]
+    assert queue.settle(taken, parts) == [("a", "REMOVE|x|\n", None), ("b", "QUERY|x|\n", "FAIL\n")]
