@@ -131,10 +131,7 @@ def test_a_line_that_may_be_of_the_protocol_is_not_taken_for_an_http_request(lin
 MISTAKES = [
     ([], "expected at least one [[role]]"),
     ([1], "role 1: expected the keys name, identities, commands, packages, got a value without keys"),
-    (
-        [MIRROR | {"identity": ["CN=a"]}],
-        "role 1: expected the keys name, identities, commands, packages, got 'identity'",
-    ),
+    ([MIRROR | {"identity": []}], "role 1: expected the keys name, identities, commands, packages, got 'identity'"),
     ([MIRROR | {"name": "a b"}], "role 1: expected a name of letters, digits and _ . -, got 'a b'"),
     ([TEAM, {"name": "a"}], "role 2: expected a list of texts for commands, got None"),
     ([MIRROR | {"commands": ["DELETE"]}], "role 1: expected commands among INDEX, REMOVE, QUERY, got 'DELETE'"),

@@ -42,12 +42,7 @@ def test_users_and_groups_are_those_of_the_machine(tmp_path: Path) -> None:
 MISTAKES = [
     ("", "", "expected at least one [[role]]"),
     ("\nroles = 1\n", " line 2", "expected [[role]], got 'roles'"),
-    (
-        ROLES.replace("group=root", "group=no-such"),
-        " line 2",
-        "role 1: expected a user or group of this machine, got 'g",
-    ),
-    (ROLES.replace("user=root", r"user=\u0000"), " line 2", "role 1: expected a user or group of this machine, got 'u"),
+    (ROLES.replace("user=root", r"user=\u0000"), " line 2", "role 1: expected a user or group of this machine"),
     (ROLES.replace('"b"', "5"), " line 7", "role 2: expected a name of letters, digits and _ . -, got 5"),
 ]
 

@@ -322,12 +322,20 @@ def test_an_abstract_socket_is_named_as_in_a_socket_unit() -> None:
             assert listener.address == f"unix:@{name[1:].decode()}"
 
 
-def test_a_unix_client_is_logged_with_its_user_and_process(tmp_path: Path) -> None:
-    path = tmp_path / "scoop.sock"
-    with ServerProcess("--memory", "--log-level", "debug", "--listen", f"unix:{path}") as server:
-        with server.connect() as client:
-            assert client.ask("QUERY|a|") == ["FAIL"]
-        server.wait_for_log(f"uid {os.getuid()} pid {os.getpid()} on unix:{path} connected")
+def test_a_unix_client_is_named_by_its_user_and_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o711)
+    user = os.getuid() or 3_000_000_000  # only root can act as another user, such as one above the signed integers
+    with listening("unix:scoop.sock") as listener, socket.socket(socket.AF_UNIX) as client:
+        Path("scoop.sock").chmod(0o666)
+        os.seteuid(user)
+        try:
+            client.connect("scoop.sock")
+        finally:
+            os.seteuid(os.getuid())
+        sock, peer = listener.accept()
+        sock.close()
+        assert (peer.name, peer.names[0]) == (f"uid {user} pid {os.getpid()} on unix:scoop.sock", f"uid={user}")
 
 
 def test_a_unix_client_without_credentials_is_named_by_its_listener(

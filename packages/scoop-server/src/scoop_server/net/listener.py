@@ -26,7 +26,7 @@ the system drops attempts to connect, and a client repeats its attempt after sec
 UNIX_MODE: Final = 0o660
 """Permissions of a Unix socket: its user and its group."""
 
-_CREDENTIALS_BYTES: Final = 3 * array("i").itemsize
+_CREDENTIALS_BYTES: Final = 3 * array("I").itemsize
 """Process, user and group of a peer, the layout of SO_PEERCRED."""
 
 _SO_PEERCRED: Final = getattr(socket, "SO_PEERCRED", 17 if sys.platform == "linux" else -1)
@@ -162,7 +162,7 @@ class Listener:
 
 
 def _integers(sock: socket.socket, option: int, bytes_max: int) -> Sequence[int]:
-    return array("i", sock.getsockopt(socket.SOL_SOCKET, option, bytes_max))
+    return array("I", sock.getsockopt(socket.SOL_SOCKET, option, bytes_max))
 
 
 def bind(address: ListenAddress, certificates: Certificates | None = None, way_out: str = _WAY_OUT) -> Listener:
