@@ -175,7 +175,7 @@ END: Final = Moment(time=1 << 62)
 def parse_duration(text: str, *, or_zero: bool = False) -> float:
     """Return the seconds of a time, which may have a unit: ``0.5``, ``500ms``, ``10s``, ``5m``, ``2h``, ``30d``.
 
-    Raises ValueError with "expected A, got B"; also for 0, unless ``or_zero`` is true, and for thirty years and more.
+    Raises ValueError with "expected A, got B"; also for 0, unless ``or_zero`` is true, and for 1e9 s or more.
 
     >>> parse_duration("500ms"), parse_duration("2h")
     (0.5, 7200.0)
