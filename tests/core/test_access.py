@@ -44,7 +44,6 @@ RULES = AccessRules.from_mapping({"role": [TEAM, ADMIN, MIRROR]}, number_of)
         (("CN=other", "URI=spiffe://example/team-a/7"), "team-a"),
         (("URI=spiffe://example/team-a/\n",), "team-a"),
         (("uid=0", "gid=0"), "team-a"),
-        (("CN=admin",), "admin"),
         (("anonymous",), "mirror"),
         (("CN=builder",), None),
         (("CN=builder-a\n",), None),
