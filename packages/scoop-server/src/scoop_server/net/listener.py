@@ -162,6 +162,7 @@ class Listener:
 
 
 def _integers(sock: socket.socket, option: int, bytes_max: int) -> Sequence[int]:
+    # Unsigned: the number of a user or group may be above 2^31.
     return array("I", sock.getsockopt(socket.SOL_SOCKET, option, bytes_max))
 
 
