@@ -308,7 +308,7 @@ def core_docs(session: nox.Session) -> None:
     session.log(f"{pages / 'index.html'}")
 
 
-CORE_WHEEL_BYTES_MAX: Final = 98_000
+CORE_WHEEL_BYTES_MAX: Final = 99_000
 CORE_IMPORT_MS_MAX: Final = 30.0
 
 TIME_IMPORT: Final = """
