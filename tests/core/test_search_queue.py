@@ -1,5 +1,7 @@
 """The queue of searches for cycles: slices, restarts, long texts, and the order of clients."""
 
+import pytest
+
 from scoop_core import DependencyGraph, QueuedText, SearchQueue
 from scoop_core.search_queue import HELD_BYTES_MAX, LONG_BYTES, RESTARTS_MAX
 
@@ -185,3 +187,8 @@ def test_texts_without_responses_leave_the_others_theirs() -> None:
     taken = queue.add([("a", "REMOVE|x|\n"), ("b", "QUERY|x|\n")])
     parts = [None, graph.apply_lines_within(20, taken[1].rest)]
     assert queue.settle(taken, parts) == [("a", "REMOVE|x|\n", None), ("b", "QUERY|x|\n", "FAIL\n")]
+
+
+def test_a_slice_without_a_visit_is_rejected() -> None:
+    with pytest.raises(ValueError, match=r"^expected a slice of at least 1 visit, got 0$"):
+        SearchQueue[str](0)

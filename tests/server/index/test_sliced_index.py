@@ -153,7 +153,7 @@ class TestInTheLoop:
             loop.run_until_stopped()
 
     def test_a_shutdown_gives_up_after_the_drain_timeout(self) -> None:
-        with loop_of(slice_visits=0) as loop:
+        with loop_of(slice_visits=1) as loop:
             peer = loop.connect()
             peer.send(CLOSING.encode())
             loop.signal()

@@ -58,7 +58,7 @@ class SearchQueue(Generic[ClientT]):
 
     A client costs what its searches visit, and the client with the lowest cost comes first. A new client starts with
     the cost of the client whose search became active last, so it waits for no client that has used more. All costs are
-    forgotten when nothing is pending.
+    forgotten when nothing is pending. Raises ValueError for slices without a visit, in which no search would end.
 
     >>> from scoop_core import DependencyGraph
     >>> graph = DependencyGraph.from_mapping({"a": ["b"], "b": ["c"], "c": []}, reject_cycles=True)
@@ -75,6 +75,8 @@ class SearchQueue(Generic[ClientT]):
     """
 
     def __init__(self, slice_visits: int) -> None:
+        if slice_visits < 1:
+            raise ValueError(f"expected a slice of at least 1 visit, got {slice_visits}")
         self.slice_visits: int = slice_visits
         """Packages and dependencies that one slice visits."""
         self._untried: _Heap[ClientT] = []
