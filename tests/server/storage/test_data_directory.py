@@ -82,7 +82,7 @@ class TestReading:
 
     def test_a_directory_in_place_of_a_file(self, directory: DataDirectory, tmp_path: Path) -> None:
         (tmp_path / "journal-1").mkdir()
-        with pytest.raises(IsADirectoryError) as failed:
+        with pytest.raises(OSError, match="it is not a regular file") as failed:
             directory.read("journal", 1)
         assert failed.value.filename == str(tmp_path / "journal-1")
 

@@ -80,11 +80,12 @@ def test_a_file_that_cannot_be_read_is_a_refusal_and_never_an_empty_index(path: 
     assert refusal(path, files=files) == f"cannot read {place}: Input/output error; {WAY_OUT} {path}"
 
 
-def test_a_fifo_in_the_place_of_a_file_is_refused(path: Path) -> None:
-    (path / "snapshot-1").unlink()
-    os.mkfifo(path / "snapshot-1")
-    with pytest.raises(DataDirectoryError, match="snapshot-1: it is a FIFO; restore the directory"):
-        index_in(path)
+def test_a_fifo_or_a_device_in_the_place_of_a_file_is_refused(path: Path) -> None:
+    for make in (os.mkfifo, lambda place: os.symlink("/dev/null", place)):
+        (path / "snapshot-1").unlink()
+        make(path / "snapshot-1")
+        with pytest.raises(DataDirectoryError, match="snapshot-1: it is not a regular file; restore the directory"):
+            index_in(path)
 
 
 def test_a_shortage_of_descriptors_is_no_reason_to_restore(path: Path) -> None:

@@ -171,10 +171,10 @@ class DataDirectory:
 
     def read(self, kind: str, generation: int, length: int | None = None, start: int = 0, sync: bool = False) -> bytes:
         """Return all bytes of a file from ``start`` on, or the first ``length``; with ``sync`` they are on disk."""
-        # Opening a FIFO would wait for its writer.
+        # Opening a FIFO would wait for its writer, and a device may have no end.
         with self._opened(f"{kind}-{generation}", os.O_RDONLY | os.O_NONBLOCK) as descriptor:
-            if stat.S_ISFIFO(self.files.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "it is a FIFO")
+            if not stat.S_ISREG(self.files.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file")
             if length is not None:
                 return self.files.read(descriptor, length)
             self.files.lseek(descriptor, start, os.SEEK_SET)
