@@ -250,7 +250,8 @@ def test_a_member_that_does_not_answer_is_replaced_by_another(tmp_path: Path) ->
             assert not result.code.is_definite
         ended = caller.next_result(watch)
         assert isinstance(ended, WatchEnded)
-        assert ended.reason.endswith("no response in time")
+        # The requests find it out, or on a slow machine the ping of the connection, which gRPC sends.
+        assert ended.reason.endswith(("no response in time", "(ping timeout)"))
         elsewhere = caller.client.submit(Watch(b"/", b"0", start, elsewhere=True))
         assert caller.puts_until(elsewhere, 1)
 
