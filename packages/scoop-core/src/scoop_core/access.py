@@ -59,7 +59,7 @@ class AccessRole:
     r"""The requests that some clients may send. Raises :exc:`AccessError` for a wrong name, command or pattern.
 
     ``packages`` are patterns of the packages that INDEX and REMOVE may name; dependencies may be any. A pattern is a
-    text with at most one ``*``, which stands for any characters. ``names`` returns whether the role names an identity,
+    text with at most one ``*``, which matches any characters. ``names`` returns whether the role names an identity,
     and ``screen`` marks what the role does not permit; it is None if the role permits everything.
 
     >>> role = AccessRole("team-a", ["CN=a", "URI=spiffe://example/a/*"], list(Command), ["@a/*", "zlib"])
@@ -101,7 +101,7 @@ class AccessRole:
 
 
 class AccessRules(NamedTuple):
-    """Roles in the order in which they are tried. By the ``digest`` servers can tell whether they have the same rules.
+    """Roles in order of precedence. Servers that have read the same file of rules have the same ``digest``.
 
     >>> AccessRules((AccessRole("mirror", ["anonymous"], [Command.QUERY]),)).role_of(["CN=builder"])
     """

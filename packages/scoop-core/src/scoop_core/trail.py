@@ -104,7 +104,7 @@ class Position(NamedTuple):
 
 
 class RecoveredState(NamedTuple):
-    """The state that files lead to, and what a server needs to go on from it.
+    """The state that files lead to, and what a server needs to continue from it.
 
     >>> RecoveredState._fields[:4]
     ('graph', 'snapshot_generation', 'snapshot_bytes', 'journal')
